@@ -1,0 +1,72 @@
+"""Argument checks: every message names the argument, what is allowed and what came."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """What the user passed cannot be used; the message says which argument, what is allowed and what came."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> None:
+    """Check that ``value`` is a finite number in the interval; tensors pass (they are checked by nobody's branch).
+
+    Raises:
+        InputError: if it is not a number, not finite or outside the interval.
+    """
+    if isinstance(value, Tensor):
+        return
+    allowed = _interval(low, high, low_open, high_open)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+        raise InputError(f"{name} must be a number {allowed}, got {value!r}")
+    number = float(value)
+    below = number <= low if low_open else number < low
+    above = number >= high if high_open else number > high
+    if not math.isfinite(number) or below or above:
+        raise InputError(f"{name} must be a finite number {allowed}, got {value!r}")
+
+
+def check_strength(name: str, value: Any) -> None:
+    """Check a strength: a finite number, zero or more, or a tensor that broadcasts."""
+    check_number(name, value, low=0.0)
+
+
+def check_count(name: str, value: Any, *, low: int = 1) -> None:
+    """Check that ``value`` is a whole number of at least ``low``."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:
+        raise InputError(f"{name} must be a whole number of at least {low}, got {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Check that ``value`` is one of ``choices``; the message suggests the nearest."""
+    choices = list(choices)
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}")
+
+
+def _interval(low: float, high: float, low_open: bool, high_open: bool) -> str:
+    if low == -math.inf and high == math.inf:
+        return "of any size"
+    if high == math.inf:
+        return f"{'above' if low_open else 'of at least'} {low:g}"
+    return f"in {'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
