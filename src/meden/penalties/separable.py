@@ -12,8 +12,8 @@ from meden.penalties.base import Number, Penalty
 
 
 def soft_threshold(w: Tensor, threshold: Number) -> Tensor:
-    """Return sign(w) max(abs(w) - threshold, 0): exact zeros inside the threshold."""
-    return torch.sign(w) * torch.clamp(w.abs() - threshold, min=0)
+    """Return sign(w) max(abs(w) - threshold, 0), written so that zeros are exact and positive."""
+    return w - torch.clamp(w, -threshold, threshold)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class L1(Penalty):
     Example:
         >>> import torch
         >>> L1(0.5).prox(torch.tensor([2.0, -0.1, -1.0]), step=1.0)
-        tensor([ 1.5000, -0.0000, -0.5000])
+        tensor([ 1.5000,  0.0000, -0.5000])
 
     Reference:
         R. Tibshirani, Regression shrinkage and selection via the lasso, 1996.
