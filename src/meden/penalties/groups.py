@@ -1,0 +1,109 @@
+"""Groups of coordinates along one axis, and the equation that weighted norms of groups lead to.
+
+Legend: ``w`` a tensor with N entries along ``dim``; a group is ``block`` neighbours along ``dim`` with all of the
+other axes; G = N / block groups; per-group tensors have shape (G,).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from meden._checks import InputError, check_count
+from meden.penalties.base import wide
+from meden.penalties.sharding import whole
+
+_NEWTON_STEPS = 12  # four reach 1e-6 for equal steps within a factor of 100, nine for steps over eight decades
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Slices along ``dim``, taken ``block`` at a time: reductions to one number per group, and back.
+
+    Args:
+        dim: axis along which the groups are counted, from the front, or from the back if negative.
+        block: how many neighbours along ``dim`` make one group.
+
+    Example:
+        >>> import torch
+        >>> Groups(dim=0, block=2).norm(torch.tensor([[3.0], [4.0], [0.0], [1.0]]))
+        tensor([5., 1.])
+    """
+
+    dim: int = 0
+    block: int = 1
+
+    def __post_init__(self) -> None:
+        if isinstance(self.dim, bool) or not isinstance(self.dim, int):
+            raise InputError(f"dim must be a whole number, got {self.dim!r}")
+        check_count("block", self.block)
+
+    def size(self, w: Tensor) -> int:
+        """Return the number of coordinates in a group."""
+        return self.block * math.prod(w.shape[i] for i in self._others(w))
+
+    def norm(self, w: Tensor) -> Tensor:
+        """Return the Euclidean norm of each group, shape (G,), in float32 or wider; its gradient at 0 is 0."""
+        others = self._others(w)
+        rows = torch.linalg.vector_norm(wide(w), dim=others) if others else wide(w).abs()
+        return torch.linalg.vector_norm(self._blocks(rows), dim=1) if self.block > 1 else rows
+
+    def total(self, x: Tensor) -> Tensor:
+        """Return the sum over each group, shape (G,)."""
+        others = self._others(x)
+        rows = x.sum(dim=others) if others else x
+        return self._blocks(rows).sum(dim=1) if self.block > 1 else rows
+
+    def peak(self, x: Tensor) -> Tensor:
+        """Return the largest element of each group, shape (G,)."""
+        others = self._others(x)
+        if x.numel() == 0:
+            return self.total(x)
+        rows = x.amax(dim=others) if others else x
+        return self._blocks(rows).amax(dim=1) if self.block > 1 else rows
+
+    def spread(self, per_group: Tensor, w: Tensor) -> Tensor:
+        """Return a tensor that broadcasts against ``w``: the number of its group for each coordinate."""
+        rows = per_group.unsqueeze(1).expand(-1, self.block).flatten() if self.block > 1 else per_group
+        return rows.reshape([-1 if i == self.dim % w.ndim else 1 for i in range(w.ndim)])
+
+    def root(self, q: Tensor, a: Tensor, target: float | Tensor) -> Tensor:
+        """Return for each group the t >= 0 at which the norm of q / (a + t) is ``target``, or 0 if it is less at t = 0.
+
+        1 / norm is concave and increasing in t, so that Newton's method on it, started below the root, climbs to it
+        without ever passing it. Both starting values are lower bounds (Jensen's inequality; one coordinate alone).
+
+        Args:
+            q: any tensor.
+            a: positive tensor of the shape of ``q``.
+            target: a number above 0.
+
+        Returns:
+            tensor of shape (G,); not a number for groups where ``q`` is 0.
+
+        Reference:
+            J. Moré and D. Sorensen, Computing a trust region step, 1983.
+        """
+        squares = q.square()
+        length = self.norm(q)
+        jensen = length / target - self.total(squares * a) / length.square()
+        t = torch.relu(torch.maximum(jensen, self.peak(q.abs() / target - a)))
+        for _ in range(_NEWTON_STEPS):
+            distance = a + self.spread(t, q)
+            terms = squares / distance.square()
+            norm2, slope = self.total(terms), self.total(terms / distance)
+            t = torch.relu(t + norm2 / slope * (norm2.sqrt() / target - 1))
+        return t
+
+    def _others(self, w: Tensor) -> tuple[int, ...]:
+        if not -w.ndim <= self.dim < w.ndim:
+            raise InputError(f"dim must be an axis of the tensor of shape {tuple(w.shape)}, got {self.dim}")
+        if w.shape[self.dim] % self.block:
+            raise InputError(f"block must divide the size {w.shape[self.dim]} of axis {self.dim}, got {self.block}")
+        return tuple(i for i in range(w.ndim) if i != self.dim % w.ndim)
+
+    def _blocks(self, rows: Tensor) -> Tensor:
+        return whole(rows).view(rows.shape[0] // self.block, self.block)
