@@ -1,0 +1,15 @@
+"""Readers, encoders and folds: from what the user has to tensors, no held-out row seen."""
+
+from meden.data.batches import batches as batches
+from meden.data.batches import epoch_permutation as epoch_permutation
+from meden.data.batches import num_batches as num_batches
+from meden.data.dataset import Dataset as Dataset
+from meden.data.dataset import as_dataset as as_dataset
+from meden.data.encoders import Encoder as Encoder
+from meden.data.files import BUNDLED as BUNDLED
+from meden.data.files import read_table as read_table
+from meden.data.splits import Fold as Fold
+from meden.data.splits import holdout as holdout
+from meden.data.splits import make_folds as make_folds
+from meden.data.splits import splits_hash as splits_hash
+from meden.data.targets import Predictions as Predictions

@@ -1,0 +1,144 @@
+"""Arrays and tensors of features, used as they are: no scaling, no encoding.
+
+Legend: ``n`` rows, ``...`` the shape of one row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from meden._checks import InputError
+from meden.data.columns import Values
+
+_INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Arrays:
+    """A tensor (n, ...): float32, or int64 tokens."""
+
+    x: Tensor
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(self.x)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """``x0``, ``x1``, ... for rows that are vectors; empty for rows of another shape."""
+        return tuple(f"x{i}" for i in range(self.x.shape[1])) if self.x.ndim == 2 else ()
+
+    def take(self, rows: Values) -> Arrays:
+        """Return some rows, in the order given."""
+        return Arrays(self.x[torch.as_tensor(np.asarray(rows), device=self.x.device)])
+
+    def fit(self) -> ArrayEncoder:
+        """Return the encoder that passes rows of this shape and type through."""
+        return ArrayEncoder(tuple(self.x.shape[1:]), "float32" if self.x.is_floating_point() else "int64")
+
+    def update(self, digest: hashlib._Hash) -> None:
+        """Feed the contents to a hash."""
+        digest.update(f"{self.x.dtype}{tuple(self.x.shape)}".encode())
+        digest.update(np.ascontiguousarray(self.x.detach().cpu().numpy()).data)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayEncoder:
+    """Passes rows through; ``shape`` is the shape of one row."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def num_inputs(self) -> int:
+        """Length of a row that is a vector; the product of the sizes for another shape."""
+        return int(np.prod(self.shape))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs of a row, flattened."""
+        return tuple(f"x{i}" for i in range(self.num_inputs))
+
+    def widened(self, num_inputs: int) -> ArrayEncoder:
+        """Return the encoder itself: arrays have one width."""
+        if num_inputs != self.num_inputs:
+            raise InputError(f"num_inputs must be {self.num_inputs} for these arrays, got {num_inputs}")
+        return self
+
+    def encode(self, arrays: Arrays) -> Tensor:
+        """Return the rows as they are."""
+        return arrays.x
+
+    def read(self, frame: pd.DataFrame) -> Arrays:
+        """Return the columns ``x0``, ``x1``, ... of a table as an array.
+
+        Raises:
+            InputError: if rows are no vectors, or naming missing columns.
+        """
+        if len(self.shape) != 1:
+            raise InputError(f"rows of shape {self.shape} cannot come from a table; pass the model a tensor")
+        absent = [name for name in self.input_names if name not in frame.columns]
+        if absent:
+            raise InputError(f"the table must have columns x0 to x{self.num_inputs - 1}, but lacks {absent[0]!r}")
+        return read_array(frame[list(self.input_names)].to_numpy(self.dtype))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return {"shape": list(self.shape), "dtype": self.dtype}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> ArrayEncoder:
+        """Return the encoder that :meth:`to_dict` described."""
+        return cls(tuple(fields["shape"]), fields["dtype"])
+
+
+def read_array(x: Any) -> Arrays:
+    """Read features: an array or tensor (n, ...) of two dimensions or more.
+
+    Floating types, booleans and uint8 (images) become float32, values unchanged; other whole numbers are taken as
+    tokens and become int64. Cast counts and the like to float32 yourself.
+
+    Raises:
+        InputError: if it is no array of numbers, has no rows or one dimension, or holds NaN or infinities.
+
+    Example:
+        >>> read_array(np.ones((3, 2))).x.dtype, read_array(np.ones((3, 2), dtype=int)).x.dtype
+        (torch.float32, torch.int64)
+    """
+    tensor = to_tensor("X", x)
+    if tensor.ndim < 2:
+        raise InputError(f"X must have shape (n, ...) with two dimensions or more, got {tuple(tensor.shape)}")
+    if tensor.numel() == 0:
+        raise InputError(f"X must have rows and inputs, got shape {tuple(tensor.shape)}")
+    return Arrays(tensor.to(torch.int64 if tensor.dtype in _INTEGERS else torch.float32))
+
+
+def to_tensor(name: str, array: Any) -> Tensor:
+    """Return an array of finite numbers as a tensor that needs no gradient.
+
+    Raises:
+        InputError: naming the argument, if it is no array of numbers or holds NaN or infinities.
+    """
+    tensor = array.detach() if isinstance(array, Tensor) else _from_numpy(name, np.asarray(array))
+    if tensor.is_complex():
+        raise InputError(f"{name} must hold real numbers, got {tensor.dtype}")
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        num_nan, num_infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
+        raise InputError(f"{name} must hold finite numbers, got {num_nan} NaN and {num_infinite} infinite")
+    return tensor
+
+
+def _from_numpy(name: str, array: Values) -> Tensor:
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} must hold numbers (pass a DataFrame for other columns), got {array.dtype}")
+    # a copy, where the memory is read-only, runs backwards or in an order torch has no type for
+    return torch.from_numpy(np.require(array, array.dtype.newbyteorder("="), ["C", "W"]))

@@ -1,0 +1,205 @@
+"""One data set: features, target and groups, from whatever the user has."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from meden._checks import InputError, check_choice, nearest
+from meden.data.arrays import Arrays, read_array, to_tensor
+from meden.data.columns import Values, text_of
+from meden.data.encoders import Encoder
+from meden.data.files import BUNDLED, bundled_table, read_table
+from meden.data.tables import Table, named_columns, read_columns
+from meden.data.targets import TASKS, Label, Target, Task, fit_target, read_target
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Features and target of ``num_rows`` rows, made by :func:`as_dataset`.
+
+    Attributes:
+        inputs: the features: a table to be encoded, or arrays used as they are.
+        read: the target.
+        groups: int64 (n,), rows of one group are never split between folds; or None.
+    """
+
+    inputs: Table | Arrays
+    read: Target
+    groups: Values | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows n."""
+        return self.inputs.num_rows
+
+    @property
+    def task(self) -> Task:
+        """``"classification"`` or ``"regression"``."""
+        return self.read.task
+
+    @property
+    def target(self) -> str:
+        """Name of the target."""
+        return self.read.name
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """Labels of the whole target in sorted order; empty for regression."""
+        return self.read.classes
+
+    @property
+    def labels(self) -> Values:
+        """int64 positions in ``classes`` (n,), or float64 numbers (n,) or (n, M)."""
+        return self.read.labels
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns; ``x0``, ``x1``, ... for arrays of vectors."""
+        return self.inputs.feature_names
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs a network needs: one per class, or one per number to predict."""
+        return len(self.classes) or int(np.prod(self.labels.shape[1:], dtype=int))
+
+    def fit_encoder(self, rows: Values | Any) -> Encoder:
+        """Return the encoder fitted on ``rows`` (positions) and on no others."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if rows.size == 0:
+            raise InputError("rows must hold at least one position, got none")
+        standardise = isinstance(self.inputs, Table)
+        return Encoder(self.inputs.take(rows).fit(), fit_target(self.read, self.labels[rows], standardise=standardise))
+
+    def content_hash(self) -> str:
+        """Return the SHA-256, in hexadecimal, of features, target, task and groups."""
+        digest = hashlib.sha256(json.dumps([self.target, self.task, self.classes, self.labels.shape]).encode())
+        digest.update(np.ascontiguousarray(self.labels).data)
+        digest.update(b"" if self.groups is None else np.ascontiguousarray(self.groups).data)
+        self.inputs.update(digest)
+        return digest.hexdigest()
+
+
+def as_dataset(
+    data: Any,
+    *,
+    target: str | None = None,
+    task: str | None = None,
+    groups: Any = None,
+    drop: Sequence[str] = (),
+) -> Dataset:
+    """Read a data set.
+
+    Args:
+        data: a bundled name (``breast_cancer``, ``diabetes``, ``digits``, ``iris``, ``wine``); a path (.csv, .tsv,
+            also .gz, .parquet, .feather); a DataFrame; a pair ``(X, y)``; or a Dataset, returned as it is. In a pair
+            X is a DataFrame (a table), or an array or tensor (n, ...), used as it is: float32, or int64 tokens if it
+            holds whole numbers. A floating y is (n,) or (n, M).
+        target: the target column of a table; needed for paths and DataFrames.
+        task: ``"classification"`` or ``"regression"``; None to tell from the target (:func:`read_target`).
+        groups: a column (which is then no feature), or an array (n,) of labels; rows of one group stay together.
+        drop: columns of a table to leave out.
+
+    Raises:
+        InputError: one line, for whatever cannot be used.
+
+    Example:
+        >>> wine = as_dataset("wine")
+        >>> wine.task, wine.num_rows, len(wine.feature_names), wine.classes
+        ('classification', 178, 13, ('class_0', 'class_1', 'class_2'))
+    """
+    if task is not None:
+        check_choice("task", task, TASKS)
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        return _from_pair(data[0], data[1], target or _name_of(data[1]), task, groups, drop)
+    if isinstance(data, str) and data in BUNDLED:
+        data, usual = bundled_table(data)
+        target = usual if target is None else target
+    elif isinstance(data, (str, Path)):
+        data = read_table(data)
+    if not isinstance(data, pd.DataFrame):
+        raise InputError(f"data must be a name, a path, a DataFrame or a pair (X, y), got {type(data).__name__}")
+    frame = named_columns(data)
+    _check_column("target", target, frame)
+    y = frame[str(target)]
+    return _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop)
+
+
+def _from_pair(x: Any, y: Any, name: str, task: str | None, groups: Any, drop: Sequence[str]) -> Dataset:
+    if isinstance(x, pd.DataFrame):
+        _check_lengths(len(x), len(y))
+        column = pd.Series(np.asarray(y) if not isinstance(y, pd.Series) else y.array, index=x.index, name=name)
+        return _from_table(named_columns(x), column, name, task, groups, drop)
+    if drop:
+        raise InputError(f"drop must be empty for arrays (they have no named columns), got {drop!r}")
+    inputs = read_array(x)
+    _check_lengths(inputs.num_rows, len(y))
+    return Dataset(inputs, _array_target(y, name, task), group_codes(groups, inputs.num_rows))
+
+
+def _from_table(
+    frame: pd.DataFrame, y: pd.Series[Any], name: str, task: str | None, groups: Any, drop: Sequence[str]
+) -> Dataset:
+    if len(frame) == 0:
+        raise InputError(f"the table must have rows, got none (columns: {', '.join([*frame.columns, name])})")
+    if isinstance(drop, str):
+        raise InputError(f"drop must be a list of columns, got {drop!r}")
+    for column in drop:
+        _check_column("drop", column, frame)
+    if isinstance(groups, str):
+        _check_column("groups", groups, frame)
+        groups, drop = frame[groups], [*drop, groups]
+    read = read_target(y, name, task=task)
+    return Dataset(read_columns(frame.drop(columns=list(drop))), read, group_codes(groups, len(frame)))
+
+
+def _array_target(y: Any, name: str, task: str | None) -> Target:
+    """Read y: one column by the rule of columns; floating values (n, M) as M numbers."""
+    column = isinstance(y, pd.Series) or np.ndim(y) == 1
+    if column:
+        cells = to_tensor("y", y).cpu().numpy() if isinstance(y, Tensor) else y
+        return read_target(pd.Series(cells).reset_index(drop=True), name, task=task)
+    values = to_tensor("y", y).cpu()
+    if task == "classification" or (task is None and not values.is_floating_point()):
+        raise InputError(f"y must have shape (n,) for classification, got {tuple(values.shape)}")
+    return Target(name, "regression", (), values.double().numpy())
+
+
+def group_codes(groups: Any, num_rows: int) -> Values | None:
+    """Return labels (n,) as int64 codes, or None for None."""
+    if groups is None:
+        return None
+    column = pd.Series(groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups))
+    if len(column) != num_rows:
+        raise InputError(f"groups must have one label per row ({num_rows}), got {len(column)}")
+    if column.isna().any():
+        raise InputError(f"groups must have a label in every row, got {int(column.isna().sum())} missing")
+    return np.unique([text_of(label) for label in column], return_inverse=True)[1].astype(np.int64)
+
+
+def _check_column(argument: str, name: str | None, frame: pd.DataFrame) -> None:
+    if name is None or str(name) not in frame.columns:
+        columns = list(frame.columns)
+        shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+        raise InputError(
+            f"{argument} must be a column of the table ({shown}), got {name!r}{nearest(str(name), columns)}"
+        )
+
+
+def _check_lengths(num_x: int, num_y: int) -> None:
+    if num_x != num_y:
+        raise InputError(f"X and y must have as many rows as each other, got {num_x} and {num_y}")
+
+
+def _name_of(y: Any) -> str:
+    return str(y.name) if isinstance(y, pd.Series) and y.name is not None else "target"

@@ -1,0 +1,106 @@
+"""The encoder: what was learnt from the fitting rows, and nothing else, to turn raw rows into tensors and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from torch import Tensor
+
+from meden._checks import InputError
+from meden.data.arrays import ArrayEncoder
+from meden.data.columns import Values
+from meden.data.tables import TableEncoder
+from meden.data.targets import Predictions, TargetCodec, target_from_dict
+
+if TYPE_CHECKING:
+    from meden.data.dataset import Dataset
+
+_INPUTS: dict[str, type[TableEncoder] | type[ArrayEncoder]] = {"table": TableEncoder, "arrays": ArrayEncoder}
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """Fitted by :meth:`meden.data.Dataset.fit_encoder`; saved with the model as JSON.
+
+    Columns of a table: numbers and booleans are standardised, missing ones take the median and raise an indicator;
+    strings and categories become one input per level (the 50 most frequent, seen twice or more; the others share
+    one); dates become the standardised day and their phases in year, week and day. Numeric targets of a table are
+    standardised. Arrays and their targets pass as they are.
+
+    Example:
+        >>> from meden.data import as_dataset
+        >>> iris = as_dataset("iris")
+        >>> encoder = iris.fit_encoder(range(100))
+        >>> encoder.features(iris, [0, 149]).shape, encoder.targets(iris, [0, 149])
+        (torch.Size([2, 4]), tensor([0, 2]))
+        >>> Encoder.from_dict(encoder.to_dict()) == encoder
+        True
+    """
+
+    inputs: TableEncoder | ArrayEncoder
+    target: TargetCodec
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs D of a row."""
+        return self.inputs.num_inputs
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the inputs, (D,)."""
+        return self.inputs.input_names
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns that hold strings: pass them as ``as_text`` when new rows are read from a file."""
+        columns = self.inputs.columns if isinstance(self.inputs, TableEncoder) else ()
+        return tuple(codec.name for kind, codec in columns if kind == "text")
+
+    def widened(self, num_inputs: int) -> Encoder:
+        """Return the encoder with always-zero inputs behind its own, so that folds of one table have one width."""
+        return dataclasses.replace(self, inputs=self.inputs.widened(num_inputs))
+
+    def features(self, dataset: Dataset, rows: Values | Any) -> Tensor:
+        """Return inputs of some rows, float32 (len(rows), D), or (len(rows), ...) as they are for arrays."""
+        return self.inputs.encode(dataset.inputs.take(rows))  # type: ignore[arg-type]
+
+    def targets(self, dataset: Dataset, rows: Values | Any) -> Tensor:
+        """Return training targets of some rows: int64 (len(rows),), or float32 of the target's own shape."""
+        return self.target.encode(dataset.labels[rows])
+
+    def transform_frame(self, frame: pd.DataFrame) -> Tensor:
+        """Return inputs of new raw rows, float32 (n, D); columns that the fit did not know are ignored.
+
+        Warns, naming column and values, about strings that have no level of their own.
+
+        Raises:
+            InputError: if there are no rows, a column is missing or cannot be read as what it was.
+        """
+        if len(frame) == 0:
+            raise InputError("the table must have rows, got none")
+        return self.inputs.encode(self.inputs.read(frame))  # type: ignore[arg-type]
+
+    def decode(self, outputs: Tensor) -> Predictions:
+        """Return predictions in the user's labels or units, of raw network outputs (n, C) or (n, M)."""
+        return self.target.decode(outputs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form; numbers survive JSON exactly."""
+        kind = next(name for name, known in _INPUTS.items() if isinstance(self.inputs, known))
+        return {"inputs": {"kind": kind, **self.inputs.to_dict()}, "target": dataclasses.asdict(self.target)}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Encoder:
+        """Return the encoder that :meth:`to_dict` described.
+
+        Raises:
+            InputError: if the form is not one that :meth:`to_dict` gives.
+        """
+        try:
+            inputs = _INPUTS[fields["inputs"]["kind"]].from_dict(fields["inputs"])
+            return cls(inputs, target_from_dict(fields["target"]))
+        except (KeyError, TypeError) as error:
+            raise InputError(f"encoder must be what to_dict() gave, got {fields!r:.80}") from error

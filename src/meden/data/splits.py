@@ -1,0 +1,265 @@
+"""Folds: which rows fit, which decide when to stop, which score. scikit-learn's splitters do the splitting.
+
+Legend: ``n`` rows; every part is a sorted int64 array of row positions, and the three parts of a fold are disjoint.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn import model_selection as ms
+
+from meden._checks import InputError, check_count, check_number
+from meden.data.columns import Values
+from meden.data.dataset import Dataset, group_codes
+from meden.data.tables import Table
+
+Rows = npt.NDArray[np.int64]
+_TRIES = 20
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fold:
+    """One division of the rows.
+
+    Attributes:
+        fit: rows that train, and that encoders are fitted on.
+        stop: rows of the training part that decide when to stop; may be empty.
+        score: rows that score, and are seen by nothing else.
+    """
+
+    fit: Rows
+    stop: Rows
+    score: Rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Rules:
+    """What a division must respect: classes (n,) to be balanced, groups (n,) to be kept whole, ranks (n,) in time."""
+
+    num_rows: int
+    strata: Values | None
+    groups: Values | None
+    time: Values | None
+
+
+def make_folds(
+    dataset: Dataset,
+    folds: int,
+    *,
+    seed: int,
+    groups: Any = None,
+    order: Any = None,
+    stop_fraction: float = 0.15,
+) -> list[Fold]:
+    """Divide the rows into folds, each with a stop split inside its training part.
+
+    Classes are balanced over the folds (StratifiedKFold), numbers are split at random (KFold), groups are kept whole
+    (StratifiedGroupKFold, GroupKFold); with ``order`` each fold trains on the past and scores what follows
+    (TimeSeriesSplit), and the stop split is the latest part of that past. All follows from ``seed``.
+
+    Args:
+        dataset: the rows.
+        folds: number of folds, from 2 to the number of rows (of groups; of rows less one with ``order``).
+        seed: 0 or more.
+        groups: labels (n,), in place of the data set's own.
+        order: values (n,) that sort the rows in time, or the name of a column of numbers or dates.
+        stop_fraction: share of a training part's rows (or groups) in its stop split, in [0, 0.5]; 0 for none. There
+            is a row for every class at least.
+
+    Raises:
+        InputError: if the rows, groups or classes are too few, or a class would be absent from a fold's training.
+
+    Example:
+        >>> from meden.data import as_dataset
+        >>> folds = make_folds(as_dataset("iris"), 5, seed=0)
+        >>> [(len(f.fit), len(f.stop), len(f.score)) for f in folds[:2]]
+        [(102, 18, 30), (102, 18, 30)]
+    """
+    check_count("folds", folds, low=2)
+    check_count("seed", seed, low=0)
+    check_number("stop_fraction", stop_fraction, low=0.0, high=0.5)
+    rules = _rules(dataset, groups, order)
+    _check_enough(dataset, rules, folds)
+    made = _make(rules, folds, seed, stop_fraction)
+    _check_classes(dataset, rules, made, seed, stop_fraction)
+    return made
+
+
+def holdout(dataset: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    """Divide the rows once, at random: training rows and held-out rows, classes balanced, groups kept whole.
+
+    Args:
+        dataset: the rows.
+        fraction: share of the rows (or groups) that is held out, in (0, 1).
+        seed: 0 or more.
+
+    Raises:
+        InputError: if the rows, groups or classes are too few.
+
+    Example:
+        >>> from meden.data import as_dataset
+        >>> train, held_out = holdout(as_dataset("digits"), 0.9, seed=0)
+        >>> len(train), len(held_out)
+        (180, 1617)
+    """
+    check_number("fraction", fraction, low=0.0, high=1.0, low_open=True, high_open=True)
+    check_count("seed", seed, low=0)
+    rules = _rules(dataset, None, None)
+    return _split_once(rules, np.arange(rules.num_rows), fraction, _seed(seed, 0), "fraction")
+
+
+def splits_hash(folds: Sequence[Fold]) -> str:
+    """Return the SHA-256, in hexadecimal, of every part of every fold."""
+    digest = hashlib.sha256()
+    for fold in folds:
+        for part in (fold.fit, fold.stop, fold.score):
+            digest.update(np.int64(len(part)).tobytes() + np.ascontiguousarray(part, dtype=np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def _rules(dataset: Dataset, groups: Any, order: Any) -> _Rules:
+    groups = dataset.groups if groups is None else group_codes(groups, dataset.num_rows)
+    time = None if order is None else _ranks(dataset, order)
+    if groups is not None and time is not None:
+        raise InputError("groups and order must not be given together: rows are split by one of them")
+    strata = dataset.labels if dataset.task == "classification" else None
+    return _Rules(dataset.num_rows, strata, groups, time)
+
+
+def _ranks(dataset: Dataset, order: Any) -> Values:
+    if isinstance(order, str):
+        numeric = dataset.inputs if isinstance(dataset.inputs, Table) else Table({}, {})
+        known = [name for name, kind in numeric.kinds.items() if kind != "text"]
+        if order not in known:
+            raise InputError(f"order must be a column of numbers or dates ({', '.join(known)}), got {order!r}")
+        order = numeric.values[order]
+    values = pd.Series(np.asarray(order))
+    if len(values) != dataset.num_rows or values.isna().any():
+        raise InputError(
+            f"order must have a value for each of {dataset.num_rows} rows, "
+            f"got {len(values)} of which {int(values.isna().sum())} missing"
+        )
+    return values.rank(method="first").to_numpy()
+
+
+def _make(rules: _Rules, folds: int, seed: int, stop_fraction: float) -> list[Fold]:
+    divided = enumerate(_divide(rules, folds, _seed(seed, 0)), start=1)
+    return [
+        Fold(*_stop_split(rules, train, stop_fraction, _seed(seed, i)), np.sort(score)) for i, (train, score) in divided
+    ]
+
+
+def _divide(rules: _Rules, folds: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    """Yield (training rows, scored rows) of each fold."""
+    rows = np.arange(rules.num_rows)
+    if rules.time is not None:
+        in_time = np.argsort(rules.time)
+        return ((in_time[past], in_time[next_]) for past, next_ in ms.TimeSeriesSplit(folds).split(in_time))
+    if rules.groups is not None and rules.strata is not None:
+        splitter = ms.StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        return splitter.split(rows, rules.strata, rules.groups)  # type: ignore[no-any-return]
+    if rules.groups is not None:
+        names = np.random.default_rng(seed).permutation(int(rules.groups.max()) + 1)  # GroupKFold takes no seed
+        return ms.GroupKFold(folds).split(rows, groups=names[rules.groups])  # type: ignore[no-any-return]
+    splitter = ms.KFold if rules.strata is None else ms.StratifiedKFold
+    return splitter(folds, shuffle=True, random_state=seed).split(rows, rules.strata)  # type: ignore[no-any-return]
+
+
+def _stop_split(rules: _Rules, train: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
+    if fraction == 0:
+        return np.sort(train), np.empty(0, dtype=np.int64)
+    if rules.time is not None:
+        cut = len(train) - max(1, round(fraction * len(train)))  # train is in the order of time
+        if cut == 0:
+            raise InputError(f"stop_fraction must be 0 for a fold that trains on {len(train)} rows, got {fraction}")
+        return np.sort(train[:cut]), np.sort(train[cut:])
+    return _split_once(rules, train, fraction, seed, "stop_fraction")
+
+
+def _split_once(rules: _Rules, rows: Rows, fraction: float, seed: int, argument: str) -> tuple[Rows, Rows]:
+    """Split ``rows`` at random into (kept, given), all classes among the kept."""
+    split = _split_rows if rules.groups is None else _split_groups
+    try:
+        candidates = list(split(rules, rows, fraction, seed))
+    except ValueError as error:
+        reason = str(error).split(". ")[0]
+        raise InputError(
+            f"{argument} must leave rows on both sides, got {fraction} of {len(rows)}: {reason}"
+        ) from error
+    for kept, given in candidates:
+        if rules.strata is None or not np.setdiff1d(rules.strata[rows], rules.strata[kept]).size:
+            return np.sort(kept), np.sort(given)
+    raise InputError(f"{argument} must leave every class among the rows that train, got {fraction} of {len(rows)}")
+
+
+def _split_rows(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    count = max(1, round(fraction * len(rows)))
+    if rules.strata is None:
+        kept, given = next(ms.ShuffleSplit(1, test_size=count, random_state=seed).split(rows))
+        yield rows[kept], rows[given]
+        return
+    _, position, sizes = np.unique(rules.strata[rows], return_inverse=True, return_counts=True)
+    spare = sizes[position] > 1  # the only row of a class stays
+    splitter = ms.StratifiedShuffleSplit(1, test_size=max(count, int((sizes > 1).sum())), random_state=seed)
+    kept, given = next(splitter.split(rows[spare], position[spare]))
+    yield np.concatenate([rows[spare][kept], rows[~spare]]), rows[spare][given]
+
+
+def _split_groups(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    assert rules.groups is not None
+    splitter = ms.GroupShuffleSplit(_TRIES, test_size=fraction, random_state=seed)
+    return ((rows[kept], rows[given]) for kept, given in splitter.split(rows, groups=rules.groups[rows]))
+
+
+def _check_enough(dataset: Dataset, rules: _Rules, folds: int) -> None:
+    available = rules.num_rows - (rules.time is not None)
+    if folds > available:
+        raise InputError(f"folds must be at most {available} for {rules.num_rows} rows, got {folds}")
+    num_groups = folds if rules.groups is None else len(np.unique(rules.groups))
+    if folds > num_groups:
+        raise InputError(f"folds must be at most the number of groups ({num_groups}), got {folds}")
+    if rules.strata is None or rules.time is not None:
+        return
+    sizes = np.bincount(rules.strata, minlength=len(dataset.classes))
+    rarest = int(sizes.argmin())
+    if sizes[rarest] < folds:
+        remedy = f"use folds={sizes[rarest]}, or" if sizes[rarest] > 1 else "it needs two at least:"
+        raise InputError(
+            f"folds must be at most the rows of the rarest class ({sizes[rarest]} of {dataset.classes[rarest]!r}), "
+            f"got {folds}; {remedy} leave its rows out or join it to another class"
+        )
+
+
+def _check_classes(dataset: Dataset, rules: _Rules, made: list[Fold], seed: int, stop_fraction: float) -> None:
+    """Refuse folds one of which would train without a class; look for a number of folds that would do."""
+    absent = _absent(rules, made)
+    if absent is None:
+        return
+    number, code = absent
+    fewer = (k for k in range(len(made) - 1, 1, -1) if _absent(rules, _make(rules, k, seed, stop_fraction)) is None)
+    working = next(fewer, None)
+    remedy = f"folds={working} would do" if working else "split without it, or leave the class out"
+    raise InputError(
+        f"{'order' if rules.time is not None else 'groups'} must leave every class in every fold's training rows, "
+        f"got none of {dataset.classes[code]!r} in fold {number} of {len(made)}; {remedy}"
+    )
+
+
+def _absent(rules: _Rules, made: list[Fold]) -> tuple[int, int] | None:
+    """Return the first (fold number, class) whose fit part lacks the class."""
+    if rules.strata is None:
+        return None
+    classes = np.unique(rules.strata)
+    lacking = ((i, np.setdiff1d(classes, rules.strata[fold.fit])) for i, fold in enumerate(made, start=1))
+    return next(((i, int(codes[0])) for i, codes in lacking if codes.size), None)
+
+
+def _seed(seed: int, part: int) -> int:
+    return int(np.random.SeedSequence((seed, part)).generate_state(1)[0])

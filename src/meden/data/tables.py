@@ -1,0 +1,188 @@
+"""A table of features: named columns of several kinds, and the encoder fitted on some of its rows.
+
+Legend: ``n`` rows, ``D`` inputs made of all columns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from meden._checks import InputError, nearest
+from meden.data.codecs import Codec, TextCodec, codec_from_dict, fit_codec
+from meden.data.columns import Kind, Values, canonical, kind_of, missing
+
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Columns in canonical form (``columns.py``), by name."""
+
+    kinds: Mapping[str, Kind]
+    values: Mapping[str, Values]
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows."""
+        return len(next(iter(self.values.values())))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.values)
+
+    def take(self, rows: Values) -> Table:
+        """Return some rows, in the order given."""
+        return Table(self.kinds, {name: values[rows] for name, values in self.values.items()})
+
+    def fit(self) -> TableEncoder:
+        """Return the encoder of what these rows, and no others, show."""
+        codecs = tuple((kind, fit_codec(name, kind, self.values[name])) for name, kind in self.kinds.items())
+        width = sum(len(codec.input_names) for _, codec in codecs)
+        if width == 0:
+            raise InputError(f"the table must have a column whose values recur, got only {_listed(self.feature_names)}")
+        return TableEncoder(codecs, num_inputs=width)
+
+    def update(self, digest: hashlib._Hash) -> None:
+        """Feed the contents to a hash."""
+        for name, kind in self.kinds.items():
+            values = self.values[name]
+            content = json.dumps(values.tolist()).encode() if kind == "text" else _bytes(values)
+            digest.update(json.dumps([name, kind, len(content)]).encode() + content)
+
+
+@dataclasses.dataclass(frozen=True)
+class TableEncoder:
+    """Fitted columns with their kinds, side by side, and zeros up to ``num_inputs``."""
+
+    columns: tuple[tuple[Kind, Codec], ...]
+    num_inputs: int
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the D inputs."""
+        names = [name for _, codec in self.columns for name in codec.input_names]
+        return (*names, *(f"padding {i}" for i in range(self.num_inputs - len(names))))
+
+    def widened(self, num_inputs: int) -> TableEncoder:
+        """Return the encoder with inputs that are always zero behind its own."""
+        if num_inputs < self.num_inputs:
+            raise InputError(f"num_inputs must be at least {self.num_inputs}, got {num_inputs}")
+        return dataclasses.replace(self, num_inputs=num_inputs)
+
+    def encode(self, table: Table) -> Tensor:
+        """Return the inputs, float32 (n, D)."""
+        inputs = torch.zeros(table.num_rows, self.num_inputs)
+        start = 0
+        for name, (_, codec) in zip(table.feature_names, self.columns, strict=True):
+            block = codec.encode(table.values[name])
+            inputs[:, start : start + block.shape[1]] = torch.as_tensor(block, dtype=torch.float32)
+            start += block.shape[1]
+        return inputs
+
+    def read(self, frame: pd.DataFrame) -> Table:
+        """Return the fitted columns of a new raw table; other columns are ignored.
+
+        Raises:
+            InputError: naming missing columns, or a column with values of another kind.
+        """
+        names = [codec.name for _, codec in self.columns]
+        frame = named_columns(frame)
+        absent = [name for name in names if name not in frame.columns]
+        if absent:
+            hint = nearest(absent[0], frame.columns)
+            raise InputError(f"the table must have all columns of the fit, but lacks {_listed(absent)}{hint}")
+        kinds = dict(zip(names, (kind for kind, _ in self.columns), strict=True))
+        table = Table(kinds, {name: canonical(frame[name], kinds[name]) for name in names})
+        for _, codec in self.columns:
+            if isinstance(codec, TextCodec):
+                _warn_unknown(codec, table.values[codec.name])
+        return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        columns = [{"kind": kind, **dataclasses.asdict(codec)} for kind, codec in self.columns]
+        return {"columns": columns, "num_inputs": self.num_inputs}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TableEncoder:
+        """Return the encoder that :meth:`to_dict` described."""
+        split = [(c["kind"], {k: v for k, v in c.items() if k != "kind"}) for c in fields["columns"]]
+        return cls(tuple((kind, codec_from_dict(kind, rest)) for kind, rest in split), fields["num_inputs"])
+
+
+def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with column names as strings.
+
+    Raises:
+        InputError: if two columns have the same name.
+    """
+    names = [str(name) for name in frame.columns]
+    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    if twice:
+        raise InputError(f"column names must be different, got more than one {_listed(twice)}")
+    return frame.set_axis(names, axis=1)
+
+
+def read_columns(frame: pd.DataFrame) -> Table:
+    """Read the feature columns of a table (named, without target).
+
+    Raises:
+        InputError: if there is no column, a column is wholly missing, holds infinities or what no encoder reads.
+
+    Example:
+        >>> table = read_columns(pd.DataFrame({"age": [20, 40], "pet": ["cat", None]}))
+        >>> dict(table.kinds)
+        {'age': 'number', 'pet': 'text'}
+    """
+    if frame.shape[1] == 0:
+        raise InputError("the table must have at least one column besides the target")
+    empty = [str(name) for name in frame.columns[frame.isna().all()]]
+    if empty:
+        raise InputError(f"every column must hold values, got nothing in {_listed(empty)}; leave out with drop={empty}")
+    kinds = {name: kind_of(frame[name]) for name in frame.columns}
+    table = Table(kinds, {name: canonical(frame[name], kind) for name, kind in kinds.items()})
+    for name, kind in kinds.items():
+        if kind == "text":
+            _warn_identifier(name, table.values[name])
+    return table
+
+
+def _warn_identifier(name: str, values: Values) -> None:
+    present = values[~missing(values)]
+    num_distinct = len(set(present))
+    if num_distinct > 20 and num_distinct > 0.9 * len(present):
+        warnings.warn(
+            f"column {name!r} holds {num_distinct} different strings in {len(present)} rows, like an identifier or "
+            f"free text: strings seen once tell a model nothing; leave the column out with drop=[{name!r}]",
+            stacklevel=4,
+        )
+
+
+def _warn_unknown(codec: TextCodec, values: Values) -> None:
+    unknown = codec.unknown(values)
+    if unknown:
+        warnings.warn(
+            f"column {codec.name!r}: {_listed(unknown)} never seen in fitting, or too rarely to be told apart; "
+            "the rows are predicted without that",
+            stacklevel=4,
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _bytes(values: Values) -> bytes:
+    return np.where(np.isnan(values), np.nan, values).astype("<f8").tobytes()

@@ -1,0 +1,196 @@
+"""The target: classes or numbers, how the task is told from the values, and outputs turned back into answers.
+
+Legend: ``n`` rows, ``C`` classes, ``M`` outputs of a regression.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from meden._checks import InputError, check_choice
+from meden.data.codecs import standardisation
+from meden.data.columns import Values, canonical, kind_of
+
+Task = Literal["classification", "regression"]
+TASKS = ("classification", "regression")
+Label = str | bool | int | float
+
+MAX_WHOLE_CLASSES = 20
+"""Whole numbers with at most this many distinct values, each twice on average, are taken as classes."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """A whole target, read.
+
+    Attributes:
+        name: its name.
+        task: ``"classification"`` or ``"regression"``.
+        classes: the labels in sorted order, as Python scalars; empty for regression.
+        labels: int64 (n,), positions in ``classes``; or float64, (n,) or (n, M), for regression.
+    """
+
+    name: str
+    task: Task
+    classes: tuple[Label, ...]
+    labels: Values
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictions:
+    """Answers in the user's labels and units.
+
+    Attributes:
+        values: labels (n,), or numbers (n,) or (n, M).
+        classes: the labels of the columns of ``probabilities``; empty for regression.
+        probabilities: float64 (n, C); (n, 0) for regression.
+    """
+
+    values: Values
+    classes: tuple[Label, ...]
+    probabilities: Values
+
+    def frame(self) -> pd.DataFrame:
+        """Return a table: ``prediction`` (``prediction_0``, ... for several outputs), then ``p_<label>`` per class."""
+        columns = self.values.reshape(len(self.values), -1)
+        names = ["prediction"] if columns.shape[1] == 1 else [f"prediction_{i}" for i in range(columns.shape[1])]
+        told = {name: columns[:, i] for i, name in enumerate(names)}
+        return pd.DataFrame(told | {f"p_{c}": self.probabilities[:, i] for i, c in enumerate(self.classes)})
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassTarget:
+    """Class positions, int64 (n,); outputs are logits.
+
+    Example:
+        >>> told = ClassTarget(("bad", "good")).decode(torch.tensor([[0.0, 2.0], [1.0, 1.0]]))
+        >>> told.values.tolist(), told.probabilities.round(2).tolist()
+        (['good', 'bad'], [[0.12, 0.88], [0.5, 0.5]])
+    """
+
+    classes: tuple[Label, ...]
+
+    def encode(self, labels: Values) -> Tensor:
+        """Return the positions as they are."""
+        return torch.as_tensor(labels, dtype=torch.int64)
+
+    def decode(self, outputs: Tensor) -> Predictions:
+        """Return the most probable labels and all probabilities."""
+        if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
+            raise InputError(f"outputs must have shape (n, {len(self.classes)}), got {tuple(outputs.shape)}")
+        probabilities = outputs.detach().cpu().double().softmax(dim=1).numpy()
+        labels = np.asarray(self.classes, dtype=object if isinstance(self.classes[0], str) else None)
+        return Predictions(labels[probabilities.argmax(axis=1)], self.classes, probabilities)
+
+
+@dataclasses.dataclass(frozen=True)
+class NumberTarget:
+    """(label - mean) / std, float32 of the labels' shape; outputs are in the same standardised units.
+
+    Example:
+        >>> codec = NumberTarget(mean=10.0, std=2.0)
+        >>> codec.decode(codec.encode(np.array([12.0, 6.0]))[:, None]).values.tolist()
+        [12.0, 6.0]
+    """
+
+    mean: float
+    std: float
+
+    def encode(self, labels: Values) -> Tensor:
+        """Standardise."""
+        return torch.as_tensor((labels - self.mean) / self.std, dtype=torch.float32)
+
+    def decode(self, outputs: Tensor) -> Predictions:
+        """Return to the user's units; a single output column is told as (n,)."""
+        values = outputs.detach().cpu().double().numpy() * self.std + self.mean
+        told = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        return Predictions(told, (), np.empty((len(told), 0)))
+
+
+TargetCodec = ClassTarget | NumberTarget
+
+
+def fit_target(target: Target, labels: Values, *, standardise: bool) -> TargetCodec:
+    """Fit a codec on the labels of the fitting rows; the classes are those of the whole target."""
+    if target.task == "classification":
+        return ClassTarget(target.classes)
+    if not standardise:
+        return NumberTarget(mean=0.0, std=1.0)
+    mean, scale = standardisation(labels)
+    return NumberTarget(mean, 1.0 / scale if scale > 0 else 1.0)
+
+
+def target_from_dict(fields: Mapping[str, Any]) -> TargetCodec:
+    """Return the codec whose ``dataclasses.asdict`` gave ``fields``."""
+    return ClassTarget(tuple(fields["classes"])) if "classes" in fields else NumberTarget(fields["mean"], fields["std"])
+
+
+def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -> Target:
+    """Read a target column (n,).
+
+    Without ``task`` it is classification if the values are strings, booleans or pandas categories, or whole numbers
+    (whatever their type) with at most 20 distinct values and at least two rows per value on average; else regression.
+
+    Raises:
+        InputError: if values are missing, infinite, dates or all the same, or if strings should be regressed.
+
+    Example:
+        >>> read_target(pd.Series([3, 5, 5, 3]), "stars").classes
+        (3, 5)
+        >>> read_target(pd.Series([3, 5, 5, 3]), "stars", task="regression").labels.tolist()
+        [3.0, 5.0, 5.0, 3.0]
+    """
+    if task is not None:
+        check_choice("task", task, TASKS)
+    _check_complete(column, name)
+    values, numeric = _label_values(column.rename(name))
+    distinct, positions = np.unique(values, return_inverse=True)
+    if len(distinct) < 2:
+        raise InputError(f"target {name!r} must have two different values or more, got only {distinct[0]!r}")
+    if task == "regression" and not numeric:
+        raise InputError(f"target {name!r} must hold numbers for task='regression', got {distinct[0]!r}")
+    categorical = isinstance(column.dtype, pd.CategoricalDtype) or values.dtype == bool
+    if task == "classification" or (task is None and (categorical or not numeric or _few_whole(distinct, len(values)))):
+        return Target(name, "classification", tuple(_scalar(v) for v in distinct), positions.astype(np.int64))
+    return Target(name, "regression", (), values.astype(np.float64))
+
+
+def _check_complete(column: pd.Series[Any], name: str) -> None:
+    num_missing = int(column.isna().sum())
+    if num_missing:
+        raise InputError(
+            f"target {name!r} must have a value in every row, got {num_missing} missing of {len(column)}; "
+            f"leave those rows out first (pandas: table.dropna(subset=[{name!r}]))"
+        )
+
+
+def _label_values(column: pd.Series[Any]) -> tuple[Values, bool]:
+    """Return the values in sortable form (numbers, booleans or strings), and whether they can be regressed."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(object).infer_objects()
+    kind = kind_of(column)
+    if kind == "number":
+        return canonical(column, "number"), True
+    if kind == "boolean":
+        return canonical(column, "boolean").astype(bool), True
+    if kind == "date" and pd.api.types.infer_dtype(column, skipna=True) != "string":
+        raise InputError(f"target {column.name!r} must hold labels or numbers, got dates")
+    return canonical(column, "text"), False
+
+
+def _few_whole(distinct: Values, num_rows: int) -> bool:
+    whole = distinct.dtype == bool or bool((distinct == np.round(distinct)).all())
+    return whole and len(distinct) <= min(MAX_WHOLE_CLASSES, num_rows // 2)
+
+
+def _scalar(value: Any) -> Label:
+    if isinstance(value, (np.floating, float)):
+        return int(value) if float(value).is_integer() else float(value)
+    return bool(value) if isinstance(value, (np.bool_, bool)) else str(value)
