@@ -1,7 +1,7 @@
 """A raw column: which kind it is, and its values in the one form that encoders and hashes read.
 
 A kind belongs to the whole column, like its name: it is read once, when a table comes in. Every number an encoder
-uses comes from the fitting rows alone (``codecs.py``).
+uses comes from the fitting rows alone (``fitted.py``).
 
 Legend: ``n`` rows. Canonical values are float64 (n,) with NaN for missing (``number``; ``boolean`` as 0 and 1;
 ``date`` as days since 1970 in UTC), or an object array (n,) of strings with None for missing (``text``).

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, nearest
-from meden.data.codecs import Codec, TextCodec, codec_from_dict, fit_codec
 from meden.data.columns import Kind, Values, canonical, kind_of, missing
+from meden.data.fitted import Column, TextColumn, column_from_dict, fit_column
 
 _SHOWN = 5
 
@@ -47,11 +47,11 @@ class Table:
 
     def fit(self) -> TableEncoder:
         """Return the encoder of what these rows, and no others, show."""
-        codecs = tuple((kind, fit_codec(name, kind, self.values[name])) for name, kind in self.kinds.items())
-        width = sum(len(codec.input_names) for _, codec in codecs)
+        columns = tuple((kind, fit_column(name, kind, self.values[name])) for name, kind in self.kinds.items())
+        width = sum(len(column.input_names) for _, column in columns)
         if width == 0:
             raise InputError(f"the table must have a column whose values recur, got only {_listed(self.feature_names)}")
-        return TableEncoder(codecs, num_inputs=width)
+        return TableEncoder(columns, num_inputs=width)
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""
@@ -65,13 +65,13 @@ class Table:
 class TableEncoder:
     """Fitted columns with their kinds, side by side, and zeros up to ``num_inputs``."""
 
-    columns: tuple[tuple[Kind, Codec], ...]
+    columns: tuple[tuple[Kind, Column], ...]
     num_inputs: int
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the D inputs."""
-        names = [name for _, codec in self.columns for name in codec.input_names]
+        names = [name for _, column in self.columns for name in column.input_names]
         return (*names, *(f"padding {i}" for i in range(self.num_inputs - len(names))))
 
     def widened(self, num_inputs: int) -> TableEncoder:
@@ -84,8 +84,8 @@ class TableEncoder:
         """Return the inputs, float32 (n, D)."""
         inputs = torch.zeros(table.num_rows, self.num_inputs)
         start = 0
-        for name, (_, codec) in zip(table.feature_names, self.columns, strict=True):
-            block = codec.encode(table.values[name])
+        for name, (_, column) in zip(table.feature_names, self.columns, strict=True):
+            block = column.encode(table.values[name])
             inputs[:, start : start + block.shape[1]] = torch.as_tensor(block, dtype=torch.float32)
             start += block.shape[1]
         return inputs
@@ -96,7 +96,7 @@ class TableEncoder:
         Raises:
             InputError: naming missing columns, or a column with values of another kind.
         """
-        names = [codec.name for _, codec in self.columns]
+        names = [column.name for _, column in self.columns]
         frame = named_columns(frame)
         absent = [name for name in names if name not in frame.columns]
         if absent:
@@ -104,21 +104,21 @@ class TableEncoder:
             raise InputError(f"the table must have all columns of the fit, but lacks {_listed(absent)}{hint}")
         kinds = dict(zip(names, (kind for kind, _ in self.columns), strict=True))
         table = Table(kinds, {name: canonical(frame[name], kinds[name]) for name in names})
-        for _, codec in self.columns:
-            if isinstance(codec, TextCodec):
-                _warn_unknown(codec, table.values[codec.name])
+        for _, column in self.columns:
+            if isinstance(column, TextColumn):
+                _warn_unknown(column, table.values[column.name])
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
-        columns = [{"kind": kind, **dataclasses.asdict(codec)} for kind, codec in self.columns]
+        columns = [{"kind": kind, **dataclasses.asdict(column)} for kind, column in self.columns]
         return {"columns": columns, "num_inputs": self.num_inputs}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TableEncoder:
         """Return the encoder that :meth:`to_dict` described."""
         split = [(c["kind"], {k: v for k, v in c.items() if k != "kind"}) for c in fields["columns"]]
-        return cls(tuple((kind, codec_from_dict(kind, rest)) for kind, rest in split), fields["num_inputs"])
+        return cls(tuple((kind, column_from_dict(kind, rest)) for kind, rest in split), fields["num_inputs"])
 
 
 def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -169,11 +169,11 @@ def _warn_identifier(name: str, values: Values) -> None:
         )
 
 
-def _warn_unknown(codec: TextCodec, values: Values) -> None:
-    unknown = codec.unknown(values)
+def _warn_unknown(column: TextColumn, values: Values) -> None:
+    unknown = column.unknown(values)
     if unknown:
         warnings.warn(
-            f"column {codec.name!r}: {_listed(unknown)} never seen in fitting, or too rarely to be told apart; "
+            f"column {column.name!r}: {_listed(unknown)} never seen in fitting, or too rarely to be told apart; "
             "the rows are predicted without that",
             stacklevel=4,
         )

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_choice
-from meden.data.codecs import standardisation
 from meden.data.columns import Values, canonical, kind_of
+from meden.data.fitted import standardisation
 
 Task = Literal["classification", "regression"]
 TASKS = ("classification", "regression")
@@ -66,11 +66,11 @@ class Predictions:
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassTarget:
+class ClassCodec:
     """Class positions, int64 (n,); outputs are logits.
 
     Example:
-        >>> told = ClassTarget(("bad", "good")).decode(torch.tensor([[0.0, 2.0], [1.0, 1.0]]))
+        >>> told = ClassCodec(("bad", "good")).decode(torch.tensor([[0.0, 2.0], [1.0, 1.0]]))
         >>> told.values.tolist(), told.probabilities.round(2).tolist()
         (['good', 'bad'], [[0.12, 0.88], [0.5, 0.5]])
     """
@@ -91,11 +91,11 @@ class ClassTarget:
 
 
 @dataclasses.dataclass(frozen=True)
-class NumberTarget:
+class NumberCodec:
     """(label - mean) / std, float32 of the labels' shape; outputs are in the same standardised units.
 
     Example:
-        >>> codec = NumberTarget(mean=10.0, std=2.0)
+        >>> codec = NumberCodec(mean=10.0, std=2.0)
         >>> codec.decode(codec.encode(np.array([12.0, 6.0]))[:, None]).values.tolist()
         [12.0, 6.0]
     """
@@ -114,22 +114,22 @@ class NumberTarget:
         return Predictions(told, (), np.empty((len(told), 0)))
 
 
-TargetCodec = ClassTarget | NumberTarget
+TargetCodec = ClassCodec | NumberCodec
 
 
 def fit_target(target: Target, labels: Values, *, standardise: bool) -> TargetCodec:
     """Fit a codec on the labels of the fitting rows; the classes are those of the whole target."""
     if target.task == "classification":
-        return ClassTarget(target.classes)
+        return ClassCodec(target.classes)
     if not standardise:
-        return NumberTarget(mean=0.0, std=1.0)
+        return NumberCodec(mean=0.0, std=1.0)
     mean, scale = standardisation(labels)
-    return NumberTarget(mean, 1.0 / scale if scale > 0 else 1.0)
+    return NumberCodec(mean, 1.0 / scale if scale > 0 else 1.0)
 
 
 def target_from_dict(fields: Mapping[str, Any]) -> TargetCodec:
     """Return the codec whose ``dataclasses.asdict`` gave ``fields``."""
-    return ClassTarget(tuple(fields["classes"])) if "classes" in fields else NumberTarget(fields["mean"], fields["std"])
+    return ClassCodec(tuple(fields["classes"])) if "classes" in fields else NumberCodec(fields["mean"], fields["std"])
 
 
 def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -> Target:

@@ -1,6 +1,6 @@
 """A fitted column: canonical values (``columns.py``) to network inputs, by what the fitting rows showed.
 
-Legend: ``n`` rows, ``width`` inputs made of one column. Each codec is a frozen dataclass of JSON-able fields;
+Legend: ``n`` rows, ``width`` inputs made of one column. Each is a frozen dataclass of JSON-able fields;
 ``encode`` takes canonical values (n,) to inputs, float64 (n, width).
 """
 
@@ -25,14 +25,14 @@ PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
-class NumberCodec:
+class NumberColumn:
     """(value - center) * scale, missing values replaced by the median first, and told by an indicator.
 
     A column that is constant (or wholly missing) in the fitting rows has scale 0: it contributes zeros.
 
     Example:
-        >>> codec = NumberCodec.fit("age", np.array([20.0, 40.0, np.nan]))
-        >>> codec.encode(np.array([40.0, np.nan])).round(3).tolist()
+        >>> column = NumberColumn.fit("age", np.array([20.0, 40.0, np.nan]))
+        >>> column.encode(np.array([40.0, np.nan])).round(3).tolist()
         [[1.225, 0.0], [0.0, 1.0]]
     """
 
@@ -63,17 +63,17 @@ class NumberCodec:
 
 
 @dataclasses.dataclass(frozen=True)
-class TextCodec:
+class TextColumn:
     """One input per level (0 or 1), one for all pooled levels if there were any, one for missing if there was any.
 
     Levels are the fitting rows' most frequent values, at most ``MAX_LEVELS``, each in at least ``MIN_LEVEL_ROWS``
     rows. A value that has no level counts as pooled; with nothing pooled in fitting it is all zeros.
 
     Example:
-        >>> codec = TextCodec.fit("pet", np.array(["cat", "dog", "cat", "dog", "emu", None], dtype=object))
-        >>> codec.input_names
+        >>> column = TextColumn.fit("pet", np.array(["cat", "dog", "cat", "dog", "emu", None], dtype=object))
+        >>> column.input_names
         ('pet=cat', 'pet=dog', 'pet is other', 'pet is missing')
-        >>> codec.encode(np.array(["dog", "yak", None], dtype=object)).tolist()
+        >>> column.encode(np.array(["dog", "yak", None], dtype=object)).tolist()
         [[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
     """
 
@@ -113,25 +113,25 @@ class TextCodec:
 
 
 @dataclasses.dataclass(frozen=True)
-class DateCodec:
+class DateColumn:
     """The standardised day, and sine and cosine of its phase in the year, the week and the day, where these vary.
 
     Example:
-        >>> codec = DateCodec.fit("sold", np.array([0.0, 1.0, 2.0]))  # three days at midnight
-        >>> codec.input_names
+        >>> column = DateColumn.fit("sold", np.array([0.0, 1.0, 2.0]))  # three days at midnight
+        >>> column.input_names
         ('sold', 'sold year sin', 'sold year cos', 'sold week sin', 'sold week cos')
     """
 
     name: str
-    day: NumberCodec
+    day: NumberColumn
     periods: tuple[str, ...]
 
     @classmethod
     def fit(cls, name: str, values: Values) -> Self:
-        """Take the day's codec and the cycles that vary from canonical values (n,)."""
+        """Take the fitted day and the cycles that vary from canonical values (n,)."""
         present = values[~missing(values)]
         periods = tuple(p for p, days in PERIODS.items() if present.size and np.ptp(present % days) > 0)
-        return cls(name, NumberCodec.fit(name, values), periods)
+        return cls(name, NumberColumn.fit(name, values), periods)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -159,20 +159,20 @@ def standardisation(values: Values) -> tuple[float, float]:
     return center, (1.0 / (spread * largest) if spread > 1e-12 else 0.0)
 
 
-Codec = NumberCodec | TextCodec | DateCodec
+Column = NumberColumn | TextColumn | DateColumn
 
 
-def fit_codec(name: str, kind: Kind, values: Values) -> Codec:
-    """Fit the codec of a kind on the canonical values (n,) of the fitting rows."""
+def fit_column(name: str, kind: Kind, values: Values) -> Column:
+    """Fit a column of a kind on the canonical values (n,) of the fitting rows."""
     if kind == "text":
-        return TextCodec.fit(name, values)
-    return DateCodec.fit(name, values) if kind == "date" else NumberCodec.fit(name, values)
+        return TextColumn.fit(name, values)
+    return DateColumn.fit(name, values) if kind == "date" else NumberColumn.fit(name, values)
 
 
-def codec_from_dict(kind: Kind, fields: Mapping[str, Any]) -> Codec:
-    """Return the codec whose ``dataclasses.asdict`` gave ``fields`` (through JSON or not)."""
+def column_from_dict(kind: Kind, fields: Mapping[str, Any]) -> Column:
+    """Return the column whose ``dataclasses.asdict`` gave ``fields`` (through JSON or not)."""
     if kind == "text":
-        return TextCodec(**{**fields, "levels": tuple(fields["levels"])})
+        return TextColumn(**{**fields, "levels": tuple(fields["levels"])})
     if kind == "date":
-        return DateCodec(fields["name"], NumberCodec(**fields["day"]), tuple(fields["periods"]))
-    return NumberCodec(**fields)
+        return DateColumn(fields["name"], NumberColumn(**fields["day"]), tuple(fields["periods"]))
+    return NumberColumn(**fields)
