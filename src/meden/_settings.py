@@ -1,0 +1,38 @@
+"""The base of every settings object: keyword-only, frozen, checked by pydantic, errors in one line."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from meden._checks import InputError, nearest
+
+
+class Settings(BaseModel):
+    """Keyword-only frozen settings; a wrong or unknown field raises :class:`InputError` in one line."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise InputError(_one_line(type(self), error)) from None
+
+    def replace(self, **fields: Any) -> Self:
+        """Return a checked copy with some fields changed."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **fields})
+
+
+def _one_line(owner: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    if isinstance(cause := first.get("ctx", {}).get("error"), InputError):
+        return str(cause)
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(owner.model_fields)
+        return f"{owner.__name__} has no field {where!r}{nearest(where, owner.model_fields)} (fields: {known})"
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    field = f"{owner.__name__} {where}" if where else owner.__name__
+    return f"{field} {rule}, got {first['input']!r}"

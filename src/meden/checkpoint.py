@@ -1,0 +1,82 @@
+"""Tensors and plain values in one file, written whole or not at all; no pickle is ever loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from meden._checks import InputError
+
+
+def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """Write tensors and JSON-able values; a crash leaves the file that was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    owned = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(owned, part, metadata={"values": json.dumps(values)})
+    os.replace(part, path)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`save` wrote.
+
+    Raises:
+        InputError: if the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata.get("values", "{}"))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"checkpoint {str(path)!r} cannot be read: {error}") from None
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return parameters and every buffer (those of noise layers too), by name; tied tensors once."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return detached copies."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def restore_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Write saved values into a model's parameters and buffers, in place."""
+    for name, target in model_tensors(model).items():
+        target.data.copy_(tensors[name])
+
+
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's per-parameter state, flat, as ``"3.exp_avg"``."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{index}.{key}": value for index, slots in state.items() for key, value in slots.items() if value is not None
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put :func:`optimizer_tensors` back; the parameter groups stay as the recipe made them."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors under names that start with ``prefix``."""
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

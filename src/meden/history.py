@@ -1,0 +1,87 @@
+"""What a run recorded: one record per epoch, as plain numbers that go to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+Scores = Mapping[str, float]
+"""Scores by name; ``"loss"`` is the mean data loss without penalties, in evaluation mode."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One epoch."""
+
+    epoch: int
+    """Epochs done, from 1."""
+    step: int
+    """Optimizer steps done."""
+    train: Scores
+    """Scores on the fitting rows, in evaluation mode."""
+    valid: Scores | None = None
+    """Scores on the held-out rows, in evaluation mode; None where there are none."""
+    penalties: Scores = dataclasses.field(default_factory=dict)
+    """Value of each penalty, apart, times its strength."""
+    lr: float
+    """Learning rate of the last step."""
+    num_zeros: int
+    """Parameters that are exactly zero."""
+    weight_norm: float
+    """Euclidean norm of all parameters."""
+    seconds: float
+    """Wall time since the start of the run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class History:
+    """The records of one run in order.
+
+    Example:
+        >>> record = Record(epoch=1, step=9, train={"loss": 0.5}, lr=0.1, num_zeros=0, weight_norm=1.0, seconds=0.2)
+        >>> History((record,)).column("train.loss")
+        [0.5]
+    """
+
+    records: tuple[Record, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __getitem__(self, index: int) -> Record:
+        return self.records[index]
+
+    def add(self, record: Record) -> History:
+        """Return a history with one more record."""
+        return History((*self.records, record))
+
+    def column(self, name: str) -> list[float]:
+        """Return one quantity per epoch, such as ``"lr"`` or ``"train.loss"``; NaN where it is absent."""
+        outer, _, inner = name.partition(".")
+        rows = (getattr(record, outer) for record in self.records)
+        return [(row or {}).get(inner, math.nan) if inner else row for row in rows]
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return the records as plain dictionaries."""
+        return [dataclasses.asdict(record) for record in self.records]
+
+    @classmethod
+    def from_list(cls, rows: list[dict[str, Any]]) -> History:
+        """Rebuild a history from :meth:`to_list`."""
+        return cls(tuple(Record(**row) for row in rows))
+
+    def save(self, path: Path | str) -> None:
+        """Write the records as JSON (not-a-number is kept as ``NaN``)."""
+        Path(path).write_text(json.dumps(self.to_list(), indent=1))
+
+    @classmethod
+    def load(cls, path: Path | str) -> History:
+        """Read what :meth:`save` wrote."""
+        return cls.from_list(json.loads(Path(path).read_text()))

@@ -1,0 +1,99 @@
+"""One model of a population: recipe, fold, seed and the arguments its model is made with."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meden._checks import InputError, check_count
+from meden.data import Dataset, Encoder, Fold, splits_hash
+from meden.noise import derive
+from meden.recipe import Recipe
+
+ModelMaker = Callable[..., nn.Module]
+"""Returns a fresh model; arguments called ``num_inputs`` and ``num_outputs`` are filled in from the data."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """What distinguishes one training from the others.
+
+    Members that share fold and seed share starting weights (if their shapes agree) and batch order, so that their
+    differences are paired.
+    """
+
+    recipe: Recipe
+    fold: Fold | None = None
+    """Which rows fit, decide when to stop, and score; None fits all rows."""
+    seed: int = 0
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.recipe, Recipe):
+            raise InputError(f"member recipe must be a meden.Recipe, got {self.recipe!r}")
+        check_count("member seed", self.seed, low=0)
+
+    @functools.cached_property
+    def run_seed(self) -> int:
+        """The seed of this member's weights, batches and noise: a function of its fold's rows and its seed alone."""
+        return derive(self.seed, "all rows" if self.fold is None else splits_hash([self.fold]))
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """The data of one fold, encoded by what its fitting rows showed.
+
+    ``x`` (n, ...) and ``y`` (n, ...) hold all rows, so that members index into one tensor.
+    """
+
+    encoder: Encoder
+    x: Tensor
+    y: Tensor
+
+
+def shares(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, Share]:
+    """Encode a data set once for each distinct fold; tables are widened so that all folds have one width.
+
+    Arrays are the same for every fold, and are held once.
+    """
+    rows = range(dataset.num_rows)
+    encoders = {f: dataset.fit_encoder(rows if f is None else f.fit) for f in dict.fromkeys(folds)}
+    width = max(encoder.num_inputs for encoder in encoders.values())
+    encoders = {f: encoder.widened(width) for f, encoder in encoders.items()}
+    first = next(iter(encoders.values()))
+    if all(encoder == first for encoder in encoders.values()):
+        share = _encode(dataset, first)
+        return dict.fromkeys(encoders, share)
+    return {fold: _encode(dataset, encoder) for fold, encoder in encoders.items()}
+
+
+def build_model(make_model: ModelMaker, share: Share, dataset: Dataset, member: Member) -> nn.Module:
+    """Make a member's model with its own starting weights; the global random state is left as it was.
+
+    Raises:
+        InputError: if ``make_model`` returns no module.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(member.run_seed, "weights"))
+        model = make_model(**model_arguments(make_model, share, dataset, member))
+    if not isinstance(model, nn.Module):
+        raise InputError(f"make_model must return a torch.nn.Module, got {type(model).__name__}")
+    return model
+
+
+def model_arguments(make_model: ModelMaker, share: Share, dataset: Dataset, member: Member) -> dict[str, Any]:
+    """Return what a member's model is made with: its own arguments, and those the data decide."""
+    given = {"num_inputs": share.encoder.num_inputs, "num_outputs": dataset.num_outputs}
+    wanted = inspect.signature(make_model).parameters
+    return {name: value for name, value in given.items() if name in wanted} | dict(member.model_args)
+
+
+def _encode(dataset: Dataset, encoder: Encoder) -> Share:
+    rows = torch.arange(dataset.num_rows).numpy()
+    return Share(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))

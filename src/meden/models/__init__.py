@@ -1,0 +1,5 @@
+"""Reference models: short, plain modules that the command line and the examples train."""
+
+from meden.models.mlp import MLP
+
+__all__ = ["MLP"]

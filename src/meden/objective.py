@@ -1,0 +1,152 @@
+"""What is minimised and what is reported: data losses per row, scores in evaluation mode.
+
+Legend: ``B`` rows of a batch, ``C`` classes or outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from meden._checks import InputError
+
+Task = Literal["classification", "regression"]
+Pair = tuple[Tensor, Tensor]
+"""x (n, ...) and y (n, ...)."""
+
+EVAL_ROWS = 4096
+"""Rows of one forward pass in evaluation, unless the batch is larger."""
+
+
+def task_of(y: Tensor) -> Task:
+    """Return ``classification`` for whole-number targets, ``regression`` for floating ones."""
+    return "regression" if y.is_floating_point() else "classification"
+
+
+def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return the canonical data loss of each row: cross-entropy in nats, or half the squared error.
+
+    Args:
+        task: what ``y`` is.
+        outputs: (B, C) logits, (B, 1) or (B,) the logit of class 1 of two, (B, T, C) logits of T tokens; for
+            regression any shape with as many numbers a row as ``y``.
+        y: (B,) or (B, T) class numbers; for regression (B,) or (B, C).
+
+    Returns:
+        (B,), a mean over tokens and a sum over regression outputs.
+
+    Example:
+        >>> row_loss("regression", torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 3.0]))
+        tensor([0.5000, 0.0000])
+    """
+    num_rows = y.shape[0]
+    if task == "regression":
+        return (outputs.reshape(num_rows, -1) - y.reshape(num_rows, -1)).square().sum(1) / 2
+    if _one_logit(outputs, y):
+        return F.binary_cross_entropy_with_logits(outputs.reshape(num_rows), y.to(outputs.dtype), reduction="none")
+    losses = F.cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none")
+    return losses.reshape(num_rows, -1).mean(1)
+
+
+def row_score(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return for each row whether it is right (share of its tokens), or the squared error of regression: (B,)."""
+    num_rows = y.shape[0]
+    if task == "regression":
+        return 2 * row_loss(task, outputs, y)
+    predicted = (outputs.reshape(num_rows) > 0).long() if _one_logit(outputs, y) else outputs.argmax(-1)
+    return (predicted == y).float().reshape(num_rows, -1).mean(1)
+
+
+SCORE_NAMES: dict[Task, str] = {"classification": "accuracy", "regression": "mse"}
+
+
+def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
+    """Return x and y as tensors on the model's device, floating ones in the model's precision.
+
+    Raises:
+        InputError: if they are no pair, differ in length, are empty or hold NaN or infinities.
+    """
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise InputError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
+    like = next(model.parameters(), torch.empty(0))
+    x, y = (part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in pair)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(y) == 0:
+        raise InputError(f"{name} must hold as many rows of x as of y, got {tuple(x.shape)} and {tuple(y.shape)}")
+    for part, tensor in (("x", x), ("y", y)):
+        if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
+            raise InputError(f"{name} {part} must be finite, got {wrong} values that are NaN or infinite")
+    return _on_device(x, like), _on_device(y.long() if y.dtype == torch.bool else y, like)
+
+
+def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
+    """Check that a model's outputs fit the targets, by one forward pass of two rows in evaluation mode.
+
+    Raises:
+        InputError: naming both shapes, or the classes that have no logit.
+    """
+    if task not in SCORE_NAMES:
+        raise InputError(f"task must be one of {', '.join(SCORE_NAMES)}, got {task!r}")
+    for name, (x, y) in pairs.items():
+        with torch.no_grad(), evaluating(model):
+            outputs = model(x[:2])
+        shape, wanted = (tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs)), tuple(y[:2].shape)
+        if not isinstance(outputs, Tensor) or not _shapes_fit(task, outputs, y[:2]):
+            raise InputError(f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}")
+        classes = 2 if _one_logit(outputs, y[:2]) else outputs.shape[-1]
+        if task == "classification" and not 0 <= int(y.min()) <= int(y.max()) < classes:
+            raise InputError(f"{name} y must be classes 0 to {classes - 1}, got {int(y.min())} to {int(y.max())}")
+
+
+def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
+    if task == "regression":
+        return outputs.shape[:1] == y.shape[:1] and outputs.numel() == y.numel()
+    return _one_logit(outputs, y) or outputs.shape[:-1] == y.shape
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode for a while; every module's own mode is put back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> dict[str, float]:
+    """Return the mean data loss and the score of a model in evaluation mode; its mode is put back.
+
+    Args:
+        model: any module of one tensor argument.
+        x: (n, ...) rows.
+        y: (n, ...) targets.
+        task: what ``y`` is.
+
+    Returns:
+        ``{"loss": ..., "accuracy": ...}``, or ``{"loss": ..., "mse": ...}`` for regression.
+    """
+    losses, scores = [], []
+    with evaluating(model):
+        for rows_x, rows_y in zip(x.split(EVAL_ROWS), y.split(EVAL_ROWS), strict=True):
+            outputs = model(rows_x)
+            losses.append(row_loss(task, outputs, rows_y))
+            scores.append(row_score(task, outputs, rows_y))
+    loss, score = (torch.cat(parts).double().mean().item() for parts in (losses, scores))
+    return {"loss": loss, SCORE_NAMES[task]: score}
+
+
+def _on_device(tensor: Tensor, like: Tensor) -> Tensor:
+    return tensor.to(like.device, like.dtype) if tensor.is_floating_point() else tensor.to(like.device)
+
+
+def _one_logit(outputs: Tensor, y: Tensor) -> bool:
+    return outputs.numel() == y.numel() and (outputs.ndim == 1 or outputs.shape[-1] == 1)

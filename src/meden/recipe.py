@@ -1,0 +1,195 @@
+"""All that decides how a model is trained, apart from the model and the data; to YAML and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import torch
+import yaml
+from pydantic import Field, InstanceOf, field_serializer, field_validator, model_validator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from meden import penalties
+from meden._checks import InputError, check_choice
+from meden._settings import Settings
+from meden.optim import Regularizer, Schedule, StrengthSchedule
+from meden.penalties import Penalty
+from meden.stopping import EarlyStopping
+
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
+
+
+class Recipe(Settings):
+    """How to train: optimizer, learning rate, batches, epochs, and every regulariser.
+
+    Example:
+        >>> recipe = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, regularizers=[Regularizer(penalties.L1(1e-4))])
+        >>> Recipe.from_dict(recipe.to_dict()) == recipe
+        True
+    """
+
+    optimizer: OptimizerName = "adamw"
+    """Update rule. ``adam`` and ``adamw`` differ in nothing but name: decay is a regularizer's business here."""
+    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    """Learning rate."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """Momentum of ``sgd`` and ``rmsprop``."""
+    nesterov: bool = False
+    """Nesterov's momentum (``sgd`` with a momentum)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the first and second moment of ``adam`` and ``adamw``, each in [0, 1)."""
+    alpha: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the second moment of ``rmsprop``."""
+    eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
+    """Added to the root of the second moment."""
+    epochs: int = Field(default=50, ge=1)
+    """Passes over the fitting rows, at most; the schedule is laid out over them."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """End after so many epochs of the schedule; None goes on to ``epochs``. A refit stops where its folds did."""
+    batch_size: int | Literal["full"] = 32
+    """Rows of a step: a number, 1 (stochastic) or ``"full"``. The last batch of an epoch may be shorter."""
+    schedule: Schedule = Schedule()
+    """Learning rate over time; the name of a kind is short for its default settings."""
+    clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The gradient's Euclidean norm is cut to this; None is no clipping."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Drop probability of the model's dropout layers, which are put in where it has none; None changes nothing."""
+    regularizers: tuple[InstanceOf[Regularizer], ...] = ()
+    """Penalties with their places and couplings."""
+    early_stopping: EarlyStopping | None = None
+    """When to stop before ``epochs``; the run then ends on its best state. None trains to the end."""
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _batch_size(cls, value: Any) -> Any:
+        if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"Recipe batch_size must be a whole number of at least 1 or 'full', got {value!r}")
+        return value
+
+    @field_validator("betas")
+    @classmethod
+    def _betas(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise InputError(f"Recipe betas must be two numbers in [0, 1), got {value!r}")
+        return value
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _schedule(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("regularizers", mode="before")
+    @classmethod
+    def _regularizers(cls, value: Any) -> tuple[Regularizer, ...]:
+        if isinstance(value, (str, Mapping, Regularizer)) or not isinstance(value, Iterable):
+            raise InputError(f"Recipe regularizers must be a list of meden.Regularizer, got {value!r}")
+        return tuple(regularizer_from_dict(item) if isinstance(item, Mapping) else _checked(item) for item in value)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise InputError("Recipe nesterov needs optimizer 'sgd' and a momentum above 0")
+        if self.momentum and self.optimizer in ("adam", "adamw"):
+            raise InputError(
+                f"Recipe momentum is for sgd and rmsprop ({self.optimizer} has betas), got {self.momentum!r}"
+            )
+        return self
+
+    @field_serializer("regularizers")
+    def _dump_regularizers(self, value: tuple[Regularizer, ...]) -> list[dict[str, Any]]:
+        return [regularizer_to_dict(item) for item in value]
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the update rule divides the gradient coordinate by coordinate."""
+        return self.optimizer != "sgd"
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which training ends if nothing stops it before."""
+        return self.epochs if self.stop_after is None else min(self.epochs, self.stop_after)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that YAML and JSON can hold; fields at their defaults are left out."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`, or from what a person wrote.
+
+        Raises:
+            InputError: for an unknown field (with the nearest name) or a value out of range.
+        """
+        if not isinstance(fields, Mapping):
+            raise InputError(f"a recipe must be a mapping of fields to values, got {fields!r}")
+        return cls(**{str(name): value for name, value in fields.items()})
+
+    def save(self, path: Path | str) -> None:
+        """Write YAML."""
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read YAML.
+
+        Raises:
+            InputError: if the file is missing, is no YAML, or holds a wrong field.
+        """
+        try:
+            fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+        return cls.from_dict(fields or {})
+
+
+def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
+    """Return the torch optimizer of a recipe, without any decay of its own."""
+    common: dict[str, Any] = {"lr": recipe.lr}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(params, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+    if recipe.optimizer == "rmsprop":
+        common |= {"alpha": recipe.alpha, "eps": recipe.eps, "momentum": recipe.momentum}
+        return torch.optim.RMSprop(params, **common)
+    make: Callable[..., Optimizer] = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, **common)
+
+
+def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
+    """Return a regularizer as plain values: the penalty's name and settings, where and how.
+
+    Raises:
+        InputError: if it holds what a file cannot: a tensor, a layer type, a function.
+    """
+    fields: dict[str, Any] = {"penalty": type(regularizer.penalty).__name__, **regularizer.penalty.settings()}
+    fields |= {"on": regularizer.on, "coupling": regularizer.coupling}
+    if regularizer.schedule is not None:
+        fields["schedule"] = regularizer.schedule.model_dump(exclude_defaults=True)
+    for name, value in fields.items():
+        if isinstance(value, (Tensor, type)) or callable(value):
+            raise InputError(f"{regularizer.label} {name} must be a plain value to be written to a file, got {value!r}")
+    return fields
+
+
+def regularizer_from_dict(fields: Mapping[str, Any]) -> Regularizer:
+    """Rebuild a regularizer from :func:`regularizer_to_dict`."""
+    settings = dict(fields)
+    names = [n for n in penalties.__all__ if isinstance(c := getattr(penalties, n), type) and issubclass(c, Penalty)]
+    name = settings.pop("penalty", None)
+    check_choice("penalty", name, [n for n in names if n != "Penalty"])
+    outer: dict[str, Any] = {key: settings.pop(key) for key in ("on", "coupling") if key in settings}
+    if schedule := settings.pop("schedule", None):
+        outer["schedule"] = StrengthSchedule(**schedule)
+    try:
+        penalty = getattr(penalties, name)(**settings)
+    except TypeError as error:
+        raise InputError(f"penalty {name} cannot be made from {settings!r}: {error}") from None
+    return Regularizer(penalty, **outer)
+
+
+def _checked(item: Any) -> Regularizer:
+    if not isinstance(item, Regularizer):
+        raise InputError(f"Recipe regularizers must be a list of meden.Regularizer, got {item!r}")
+    return item

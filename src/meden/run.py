@@ -1,0 +1,111 @@
+"""One training and what came of it: weights, recipe, history, how it ended."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from meden import checkpoint
+from meden._checks import InputError
+from meden.data import Encoder, Predictions
+from meden.history import History
+from meden.objective import EVAL_ROWS, evaluating
+from meden.recipe import Recipe
+
+Status = Literal["completed", "stopped_early", "diverged"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a model makes of the rows that score it, in the fold's order."""
+
+    losses: NDArray[np.float32]
+    """Data loss of each row; NaN if the run diverged."""
+    scores: NDArray[np.float32]
+    """Whether each row is right, or its squared error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training and what came of it."""
+
+    model: nn.Module
+    """The trained model, in evaluation mode, at its best state."""
+    recipe: Recipe
+    history: History
+    status: Status
+    reason: str
+    """Why it ended, in words."""
+    best_step: int
+    """Optimizer steps of the state that ``model`` is in."""
+    best_epoch: int
+    seed: int
+    held_out: HeldOut | None = None
+    """Results on the scored rows of a member's fold."""
+    encoder: Encoder | None = None
+    """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
+    model_args: dict[str, Any] | None = None
+    """What the model was made with, where meden made it."""
+
+    def predict(self, rows: Any) -> Predictions:
+        """Predict new rows: a DataFrame of raw columns, or an array or tensor of inputs (n, ...).
+
+        Raises:
+            ValueError: if the run has no encoder (call ``run.model`` instead) or a column is missing.
+        """
+        if self.encoder is None:
+            raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
+        x = rows if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
+        like = next(self.model.parameters())
+        with torch.no_grad(), evaluating(self.model):
+            outputs = [self.model(part.to(like.device)) for part in x.split(EVAL_ROWS)]
+        return self.encoder.decode(torch.cat(outputs))
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and ``run.json`` into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.recipe.save(folder / "recipe.yaml")
+        self.history.save(folder / "history.json")
+        summary: dict[str, Any] = {name: getattr(self, name) for name in _SUMMARY}
+        summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
+        (folder / "run.json").write_text(json.dumps(summary, indent=1))
+        checkpoint.save(folder / "model.safetensors", self.model.state_dict(), {})
+
+
+_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args")
+
+
+def load_run(folder: Path | str, make_model: Any) -> Run:
+    """Read what :meth:`Run.save` wrote.
+
+    Args:
+        folder: of the run.
+        make_model: called with the saved ``model_args``; returns the model whose weights are then loaded.
+
+    Raises:
+        InputError: if a file is missing or damaged.
+    """
+    folder = Path(folder)
+    try:
+        summary = json.loads((folder / "run.json").read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise InputError(f"folder {str(folder)!r} must hold a saved run: {error}") from None
+    encoder = summary.pop("encoder")
+    model = make_model(**summary["model_args"] or {})
+    tensors, _ = checkpoint.load(folder / "model.safetensors")
+    model.load_state_dict(tensors)
+    return Run(
+        model=model.eval(),
+        recipe=Recipe.load(folder / "recipe.yaml"),
+        history=History.load(folder / "history.json"),
+        encoder=None if encoder is None else Encoder.from_dict(encoder),
+        **summary,
+    )

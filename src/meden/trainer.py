@@ -1,0 +1,287 @@
+"""Train one model by a recipe.
+
+The loop, as it runs::
+
+    for each epoch                      a seeded permutation of the rows, without replacement
+        for each batch
+            rate     <- schedule
+            forward  -> data loss + loss-coupled penalties
+            backward
+            clip
+            step        gradient and decoupled penalties, the update, proximal penalties
+        evaluate        fitting and held-out rows in evaluation mode
+        record
+        stop?           keep the best state
+        checkpoint
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from meden import checkpoint as files
+from meden import stopping
+from meden._checks import InputError, check_count
+from meden.data import batches, num_batches
+from meden.history import History, Record
+from meden.noise import derive, seed_noise, set_dropout
+from meden.objective import Pair, Task, as_pair, check_fits, evaluate, row_loss, task_of
+from meden.optim import bind, regularize
+from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
+from meden.recipe import Recipe, make_optimizer
+from meden.run import Run, Status
+
+
+@dataclass
+class _State:
+    """All that changes from epoch to epoch, apart from the tensors of model and optimizer."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best_epoch: int = 0
+    best_step: int = 0
+    history: History = field(default_factory=History)
+    stop: stopping.StopState = field(default_factory=stopping.start)
+    plateau: PlateauState = field(default_factory=plateau_start)
+
+
+def fit(
+    model: nn.Module,
+    train: Any,
+    valid: Any = None,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    task: Task | None = None,
+    checkpoint: Path | str | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Run:
+    """Train a model by a recipe; the model is trained in place.
+
+    Args:
+        model: takes a batch of ``x``, returns logits or predictions; its present weights are the start.
+        train: ``(x, y)``, the fitting rows: arrays or tensors of equal length. Whole-number ``y`` are classes.
+        valid: ``(x, y)``, held-out rows, which decide when to stop if the recipe stops early.
+        recipe: how to train; None is ``Recipe()``.
+        seed: of the batch order and of all noise, zero or more.
+        task: ``"classification"`` or ``"regression"``; None tells by the type of ``y``.
+        checkpoint: a file that is written after each epoch; if it is there, training goes on from it, and the result
+            equals that of an uninterrupted run.
+        on_epoch: called with each epoch's record, for progress bars.
+
+    Returns:
+        The run: model at its best state, history, and how it ended. A run that diverged is returned, not raised.
+
+    Raises:
+        InputError: before any compute, if data, model and recipe do not fit together.
+
+    Example:
+        >>> import torch, meden
+        >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+        >>> recipe = meden.Recipe(optimizer="sgd", lr=0.1, epochs=3)
+        >>> run = meden.fit(torch.nn.Linear(3, 2), train=(x, (x[:, 0] > 0).long()), recipe=recipe)
+        >>> len(run.history), run.status
+        (3, 'completed')
+    """
+    recipe = recipe or Recipe()
+    check_count("seed", seed, low=0)
+    pairs = {"train": train} | ({} if valid is None else {"valid": valid})
+    pairs = {name: as_pair(name, pair, model) for name, pair in pairs.items()}
+    task = task or task_of(pairs["train"][1])
+    check_fits(model, task, pairs)
+    _check_recipe(model, recipe, has_valid=valid is not None)
+    if recipe.dropout is not None:
+        set_dropout(model, recipe.dropout)
+    seed_noise(model, derive(seed, "noise"))
+    path = None if checkpoint is None else Path(checkpoint)
+    return _Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task).run(path, on_epoch)
+
+
+class _Training:
+    """The pieces of one run and its loop."""
+
+    def __init__(
+        self, model: nn.Module, train: Pair, valid: Pair | None, recipe: Recipe, seed: int, task: Task
+    ) -> None:
+        self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
+        bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
+        self.bound = bound
+        self.in_loss = tuple(b for b in bound if b.coupling == "loss")
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(recipe, self.params)
+        attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
+        self.handle = regularize(self.optimizer, model, attached)
+        steps_per_epoch = num_batches(len(train[1]), recipe.batch_size)
+        self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
+        self.state = _State()
+        self.best: dict[str, Tensor] = {}
+
+    def run(self, checkpoint: Path | None, on_epoch: Callable[[Record], None] | None) -> Run:
+        if checkpoint is not None and checkpoint.exists():
+            self._resume(checkpoint)
+        status, reason = self._verdict()
+        started = time.perf_counter() - self.state.seconds
+        while status is None:
+            self._train_epoch()
+            self.state.seconds = time.perf_counter() - started
+            record = self._record()
+            self._judge(record)
+            status, reason = self._verdict()
+            if checkpoint is not None:
+                self._save(checkpoint)
+            if on_epoch is not None:
+                on_epoch(record)
+        return self._finish(status, reason)
+
+    def _train_epoch(self) -> None:
+        x, y = self.train
+        self.model.train()
+        for rows in batches(len(y), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch):
+            self._set_rate(self._rate())
+            chosen = torch.from_numpy(rows).to(y.device)
+            loss = row_loss(self.task, self.model(x[chosen]), y[chosen]).mean()
+            loss = loss + sum(b.value(self.state.step) for b in self.in_loss)
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            if self.recipe.clip_norm is not None:
+                clip_grad_norm_(self.params, self.recipe.clip_norm)
+            self.optimizer.step()
+            self.state.step += 1
+        self.state.epoch += 1
+
+    def _rate(self) -> float:
+        return float(self.recipe.lr * self.factors[self.state.step] * self.state.plateau.factor)
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _record(self) -> Record:
+        with torch.no_grad():
+            penalties = {b.label: float(b.value(self.state.step)) for b in self.bound}
+            num_zeros = int(sum((p == 0).sum() for p in self.params))
+            norm = float(torch.stack([p.double().square().sum() for p in self.params]).sum().sqrt())
+        record = Record(
+            epoch=self.state.epoch,
+            step=self.state.step,
+            train=evaluate(self.model, *self.train, self.task),
+            valid=None if self.valid is None else evaluate(self.model, *self.valid, self.task),
+            penalties=penalties,
+            lr=self.optimizer.param_groups[0]["lr"],
+            num_zeros=num_zeros,
+            weight_norm=norm,
+            seconds=round(self.state.seconds, 4),
+        )
+        self.state.history = self.state.history.add(record)
+        return record
+
+    def _judge(self, record: Record) -> None:
+        """Update the stopping and plateau states, and keep the state if it is the best so far."""
+        score = record.valid["loss"] if record.valid else np.nan
+        schedule, rule = self.recipe.schedule, self.recipe.early_stopping
+        if schedule.kind == "plateau":
+            self.state.plateau = plateau_update(self.state.plateau, score, decay=schedule.decay, every=schedule.every)
+        if rule is not None:
+            self.state.stop, verdict = stopping.update(
+                self.state.stop, score, patience=rule.patience, min_delta=rule.min_delta
+            )
+            if verdict.improved:
+                self.best = files.copy_tensors(files.model_tensors(self.model))
+                self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
+
+    def _verdict(self) -> tuple[Status | None, str]:
+        """Say how the run ended, or None if it goes on."""
+        state, rule = self.state, self.recipe.early_stopping
+        if len(state.history) and not _finite(state.history[-1]):
+            return "diverged", f"loss or weights were not finite after epoch {state.epoch} (step {state.step})"
+        if rule is not None and state.stop.waited >= rule.patience:
+            return "stopped_early", f"no better held-out loss for {rule.patience} epochs after epoch {state.best_epoch}"
+        if state.epoch >= (last := self.recipe.last_epoch):
+            return "completed", f"all {last} epochs"
+        return None, ""
+
+    def _finish(self, status: Status, reason: str) -> Run:
+        if self.best:
+            files.restore_tensors(self.model, self.best)
+        else:
+            self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
+        self.handle.remove()
+        self.model.eval()
+        state = self.state
+        return Run(
+            model=self.model,
+            recipe=self.recipe,
+            history=state.history,
+            status=status,
+            reason=reason,
+            best_step=state.best_step,
+            best_epoch=state.best_epoch,
+            seed=self.seed,
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train[1])}
+
+    def _save(self, path: Path) -> None:
+        state = self.state
+        values = {
+            "identity": self._identity(),
+            "epoch": state.epoch,
+            "step": state.step,
+            "seconds": state.seconds,
+            "best_epoch": state.best_epoch,
+            "best_step": state.best_step,
+            "history": state.history.to_list(),
+            "stop": [float(part) for part in state.stop],
+            "stall": [float(part) for part in state.plateau.stall],
+            "plateau_factor": float(state.plateau.factor),
+        }
+        tensors = files.prefixed("model.", files.model_tensors(self.model))
+        tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
+        files.save(path, tensors | files.prefixed("best.", self.best), values)
+
+    def _resume(self, path: Path) -> None:
+        tensors, values = files.load(path)
+        if values.get("identity") != self._identity():
+            raise InputError(
+                f"checkpoint {str(path)!r} must come from the same recipe, seed and rows; remove it or name another"
+            )
+        files.restore_tensors(self.model, files.under("model.", tensors))
+        files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
+        self.best = files.under("best.", tensors)
+        self.handle.load_state_dict({"num_steps": values["step"]})
+        plain = {name: values[name] for name in ("epoch", "step", "seconds", "best_epoch", "best_step")}
+        self.state = _State(
+            **plain,
+            history=History.from_list(values["history"]),
+            stop=_stop_state(values["stop"]),
+            plateau=PlateauState(_stop_state(values["stall"]), np.asarray(values["plateau_factor"])),
+        )
+
+
+def _stop_state(parts: list[float]) -> stopping.StopState:
+    return stopping.StopState(np.asarray(parts[0]), np.asarray(int(parts[1])))
+
+
+def _finite(record: Record) -> bool:
+    scores = [record.train["loss"], record.weight_norm, *([record.valid["loss"]] if record.valid else [])]
+    return bool(np.isfinite(scores).all())
+
+
+def _check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError("model must have a parameter to train, got none that requires a gradient")
+    if not has_valid and recipe.early_stopping is not None:
+        raise InputError("valid must be given when the recipe has early_stopping, got None")
+    if not has_valid and recipe.schedule.kind == "plateau":
+        raise InputError("valid must be given when the recipe's schedule is 'plateau', got None")
