@@ -55,8 +55,9 @@ class Nuclear(SparsePenalty):
         return (self.strength * _singular_values("Nuclear", w).sum()).to(w.dtype)
 
     def grad(self, w: Tensor) -> Tensor:
-        u, _, vh = _factors(as_matrix("Nuclear", w))
-        return (self.strength * (u @ vh)).reshape(w.shape).to(w.dtype)
+        u, s, vh = _factors(as_matrix("Nuclear", w))
+        not_a_number_if_diverged = 0 * s.sum()
+        return (self.strength * (u @ vh) + not_a_number_if_diverged).reshape(w.shape).to(w.dtype)
 
     def prox(self, w: Tensor, step: Number) -> Tensor:
         check_scalar_step("Nuclear", step)
@@ -146,13 +147,14 @@ class SpectralNorm(Penalty):
 
 
 def _factors(matrix: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    return u, s, vh
+    # The SVD raises on what is not finite, which would stop a whole population for one diverged member.
+    finite = torch.isfinite(matrix).all()
+    u, s, vh = torch.linalg.svd(torch.where(finite, matrix, 0.0), full_matrices=False)
+    return u, torch.where(finite, s, torch.nan), vh
 
 
 def _singular_values(name: str, w: Tensor) -> Tensor:
-    values: Tensor = torch.linalg.svdvals(as_matrix(name, w))
-    return values
+    return _factors(as_matrix(name, w))[1]
 
 
 def _tall(matrix: Tensor) -> Tensor:

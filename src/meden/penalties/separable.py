@@ -168,7 +168,7 @@ class MCP(SparsePenalty):
 
     def value(self, w: Tensor) -> Tensor:
         size = w.abs().clamp(max=self.gamma * self.strength)
-        return (self.strength * size - size.square() / (2 * self.gamma)).sum()
+        return (self.strength * size - size.square() / (2 * self.gamma)).sum().to(w.dtype)
 
     def grad(self, w: Tensor) -> Tensor:
         return (torch.sign(w) * torch.relu(self.strength - w.abs() / self.gamma)).to(w.dtype)
@@ -215,7 +215,7 @@ class SCAD(SparsePenalty):
     def value(self, w: Tensor) -> Tensor:
         size = w.abs().clamp(max=self.gamma * self.strength)
         bend = torch.relu(size - self.strength).square() / (2 * (self.gamma - 1))
-        return (self.strength * size - bend).sum()
+        return (self.strength * size - bend).sum().to(w.dtype)
 
     def grad(self, w: Tensor) -> Tensor:
         slope = torch.relu(self.gamma * self.strength - w.abs()) / (self.gamma - 1)
@@ -226,7 +226,7 @@ class SCAD(SparsePenalty):
         near = soft_threshold(w, threshold)
         # For long steps both the thresholded and the unchanged weight are local minima: keep where that one is lower.
         cost_near = threshold * near.abs() + (w - near).square() / 2
-        keep = (size > flat) & (cost_near > threshold * (flat + self.strength) / 2)
+        keep = (size > flat) & (cost_near >= threshold * (flat + self.strength) / 2)
         middle = soft_threshold(w, step * flat / (self.gamma - 1)) / (1 - step / (self.gamma - 1))
         return torch.where(keep, w, torch.where(size > self.strength + threshold, middle, near)).to(w.dtype)
 
