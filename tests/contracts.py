@@ -84,9 +84,7 @@ def ball(w: np.ndarray, s: float) -> np.ndarray:
 PENALTIES = [
     PenaltyCase("L1", L1, lambda w, s: s * np.abs(w), dual=lambda s: Box(-s, s)),
     PenaltyCase("L2", L2, lambda w, s: s / 2 * w**2, dual=lambda s: L2(1 / s)),
-    PenaltyCase(
-        "ElasticNet", lambda s: ElasticNet(s, l1_ratio=0.3), lambda w, s: s * (0.3 * np.abs(w) + 0.35 * w**2)
-    ),
+    PenaltyCase("ElasticNet", lambda s: ElasticNet(s, l1_ratio=0.3), lambda w, s: s * (0.3 * np.abs(w) + 0.35 * w**2)),
     PenaltyCase("MCP", MCP, lambda w, s: mcp(w, s, 3.0)),
     PenaltyCase("MCP, steps beyond gamma", lambda s: MCP(s, gamma=0.4), lambda w, s: mcp(w, s, 0.4)),
     PenaltyCase("SCAD", SCAD, lambda w, s: scad(w, s, 3.7)),
@@ -129,8 +127,8 @@ PENALTIES = [
     PenaltyCase(
         "GroupLasso, blocks of rows",
         lambda s: GroupLasso(s, block=2),
-        lambda w, s: s * 6**0.5 * rows(w.reshape(2, 6)),
-        shape=(4, 3),
+        lambda w, s: s * 6**0.5 * rows(w.reshape(-1, 6)),
+        shape=(6, 3),
     ),
     PenaltyCase(
         "GroupLasso, blocks of columns",
@@ -160,9 +158,7 @@ PENALTIES = [
         inside=lambda w, s: w / max(1.0, singular(w)[0] / s),
     ),
     PenaltyCase("PullTo L1", lambda s: PullTo(L1(s), 0.5), lambda w, s: s * np.abs(w - 0.5)),
-    PenaltyCase(
-        "PullTo GroupLasso", lambda s: PullTo(GroupLasso(s), -0.25), lambda w, s: s * 3**0.5 * rows(w + 0.25)
-    ),
+    PenaltyCase("PullTo GroupLasso", lambda s: PullTo(GroupLasso(s), -0.25), lambda w, s: s * 3**0.5 * rows(w + 0.25)),
     PenaltyCase("Sum, L1 and L2", lambda s: Sum((L2(s), L1(s))), lambda w, s: s * (np.abs(w) + w**2 / 2)),
     PenaltyCase(
         "Sum, four parts",

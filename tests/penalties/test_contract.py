@@ -94,7 +94,9 @@ def test_prox_of_a_coordinate_is_the_best_of_a_grid(case: PenaltyCase) -> None:
     grid = np.append(np.linspace(-5, 5, 20001), STRENGTH * np.array([-1, 2]))
     for step in [*STEPS, 10 ** torch.linspace(-1.5, 1, len(w), **DOUBLE)[torch.randperm(len(w))]]:
         p, s = penalty.prox(w, step).numpy(), np.broadcast_to(np.asarray(step), w.shape)
-        best = [(case.terms(grid, STRENGTH) + (grid - x) ** 2 / (2 * d)).min() for x, d in zip(w.numpy(), s, strict=True)]
+        best = [
+            (case.terms(grid, STRENGTH) + (grid - x) ** 2 / (2 * d)).min() for x, d in zip(w.numpy(), s, strict=True)
+        ]
         for near in (0.0, 1e-5, -1e-5, 1e-3, -1e-3):
             here = case.terms(p, STRENGTH) + (p - w.numpy()) ** 2 / (2 * s)
             there = case.terms(p + near, STRENGTH) + (p + near - w.numpy()) ** 2 / (2 * s)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from meden._checks import InputError, check_count
 from meden.penalties.base import wide
-from meden.penalties.sharding import whole
+from meden.penalties.sharding import reduced, whole
 
 _NEWTON_STEPS = 12  # four reach 1e-6 for equal steps within a factor of 100, nine for steps over eight decades
 
@@ -49,13 +49,13 @@ class Groups:
         """Return the Euclidean norm of each group, shape (G,), in float32 or wider; its gradient at 0 is 0."""
         others = self._others(w)
         rows = torch.linalg.vector_norm(wide(w), dim=others) if others else wide(w).abs()
-        return torch.linalg.vector_norm(self._blocks(rows), dim=1) if self.block > 1 else rows
+        return torch.linalg.vector_norm(self._blocks(rows), dim=1) if self.block > 1 else reduced(rows)
 
     def total(self, x: Tensor) -> Tensor:
         """Return the sum over each group, shape (G,)."""
         others = self._others(x)
         rows = x.sum(dim=others) if others else x
-        return self._blocks(rows).sum(dim=1) if self.block > 1 else rows
+        return self._blocks(rows).sum(dim=1) if self.block > 1 else reduced(rows)
 
     def peak(self, x: Tensor) -> Tensor:
         """Return the largest element of each group, shape (G,)."""
@@ -63,7 +63,7 @@ class Groups:
         if x.numel() == 0:
             return self.total(x)
         rows = x.amax(dim=others) if others else x
-        return self._blocks(rows).amax(dim=1) if self.block > 1 else rows
+        return self._blocks(rows).amax(dim=1) if self.block > 1 else reduced(rows)
 
     def spread(self, per_group: Tensor, w: Tensor) -> Tensor:
         """Return a tensor that broadcasts against ``w``: the number of its group for each coordinate."""

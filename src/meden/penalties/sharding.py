@@ -8,10 +8,22 @@ from torch import Tensor
 
 def whole(x: Tensor) -> Tensor:
     """Return ``x`` with all of its entries on each rank; a tensor that is not distributed is returned as it is."""
+    return _redistributed(x, keep_shards=False)
+
+
+def reduced(x: Tensor) -> Tensor:
+    """Return ``x`` with partial results of the ranks put together, sharded as it was.
+
+    A distributed norm along a sharded axis is left partial, and a sum of partial norms would be wrong.
+    """
+    return _redistributed(x, keep_shards=True)
+
+
+def _redistributed(x: Tensor, *, keep_shards: bool) -> Tensor:
     if type(x) in (torch.Tensor, torch.nn.Parameter):
         return x
     from torch.distributed.tensor import DTensor, Replicate  # a slow import, done already where there are DTensors
 
     if not isinstance(x, DTensor):
         return x
-    return x.redistribute(placements=[Replicate()] * x.device_mesh.ndim)
+    return x.redistribute(placements=[p if keep_shards and p.is_shard() else Replicate() for p in x.placements])
