@@ -1,0 +1,119 @@
+"""Counter-based random numbers: pure functions of (key, step, position), in plain tensor code.
+
+There is no generator and no global state. The same arguments give the same bits on every device, alone, under
+``vmap`` (one key, step or p per member), traced by ``make_fx`` or compiled. A site (the name of a layer) is part of
+the key, see :func:`stream`.
+
+The bits are y (y + c) mod 2^32 with y = hash(position) xor a: a quadratic whose two words a and c (odd, so that the
+values are exactly balanced) come from a Weyl sequence over steps that starts at the key. The high bits are the good
+ones, the lowest is always zero: compare with a threshold, or use the functions below.
+
+Legend: ``key`` 0-d int64 from :func:`stream`, ``step`` 0-d integer, ``p`` 0-d float32 probability to DROP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import hardtanh_
+
+_WEYL = -7046029254386353132  # 2^64 / golden ratio as a signed word, made even: an odd key stays odd
+
+
+def derive(*identifiers: int | str) -> int:
+    """Return a whole number in [0, 2^63) that depends on all identifiers, their order and their types.
+
+    It is the same in every process, so that it can seed whatever must not depend on order or placement: weights,
+    batches, noise.
+
+    Example:
+        >>> derive("study", 3, "fold", 0) == derive("study", 3, "fold", 0)
+        True
+        >>> derive(1, 23) == derive(12, 3)
+        False
+    """
+    digest = hashlib.blake2b(repr(identifiers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def stream(*identifiers: int | str) -> Tensor:
+    """Return the key of a random stream, a 0-d int64 tensor: :func:`derive`, made odd."""
+    return torch.tensor(derive(*identifiers) | 1)
+
+
+def random_bits(key: Tensor, step: Tensor, shape: torch.Size) -> Tensor:
+    """Return random int32 words, uniform over the signed range.
+
+    Args:
+        key: 0-d int64, from :func:`stream`.
+        step: 0-d integer, zero or more; another step gives independent words.
+        shape: shape of the result.
+
+    Example:
+        >>> random_bits(stream(0), torch.tensor(0), torch.Size([2])).dtype
+        torch.int32
+    """
+    words = torch.add(key, step, alpha=_WEYL)
+    y = _hashed_positions(shape, key.device) ^ (words >> 32)  # a 0-d int64 joins an int32 tensor by its low word
+    return (y + words).mul_(y)
+
+
+def keep_mask(key: Tensor, step: Tensor, p: Tensor, shape: torch.Size) -> Tensor:
+    """Return float32 ones (kept, with probability 1 - p) and zeros (dropped); p = 0 keeps every position exactly.
+
+    Example:
+        >>> keep_mask(stream(0), torch.tensor(0), torch.tensor(0.0), torch.Size([3]))
+        tensor([1., 1., 1.])
+    """
+    # A whole number above zero where kept, so that clamping gives exactly 0 or 1: several times faster than a comparison,
+    # which writes booleans. The 2^-24 keeps the lowest word of all when p = 0.
+    threshold = p - (0.5 + 2.0**-24)
+    return hardtanh_(torch.add(random_bits(key, step, shape), threshold, alpha=-(2.0**32)), 0.0, 1.0)
+
+
+def uniform(key: Tensor, step: Tensor, shape: torch.Size) -> Tensor:
+    """Return float32 numbers, uniform on the open interval (0, 1): the centres of 2^23 cells."""
+    cells = (random_bits(key, step, shape) >> 9).float()
+    return cells.add_(2.0**22 + 0.5).mul_(2.0**-23)
+
+
+def normal(key: Tensor, step: Tensor, shape: torch.Size) -> Tensor:
+    """Return float32 standard normal numbers, by the inverse of the distribution function: tails end at 5.3."""
+    return torch.erfinv(uniform(key, step, shape).mul_(2.0).sub_(1.0)).mul_(math.sqrt(2.0))
+
+
+def _hashed_positions(shape: torch.Size, device: torch.device) -> Tensor:
+    """Return a fixed well-mixed int32 word for every position of ``shape``."""
+    if torch.compiler.is_compiling():
+        return _mix(torch.arange(shape.numel(), device=device)).view(shape)
+    return _cached_positions(tuple(shape), device)
+
+
+@lru_cache(maxsize=256)
+def _cached_positions(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    # vmap, grad, make_fx and fake tensors belong to the calling thread: another one builds a plain tensor
+    with ThreadPoolExecutor(1) as outside:
+        return outside.submit(_view_positions, shape, device).result()
+
+
+def _view_positions(shape: tuple[int, ...], device: torch.device) -> Tensor:
+    numel = math.prod(shape)
+    return _first_positions(1 << max(numel - 1, 0).bit_length(), device)[:numel].view(shape)
+
+
+@lru_cache(maxsize=256)
+def _first_positions(numel: int, device: torch.device) -> Tensor:
+    return _mix(torch.arange(numel, device=device))
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Return the int32 hash of whole numbers (int64, any shape): xor-shift and multiply, a bijection of 32 bits."""
+    x = (x + 0x9E3779B9) & 0xFFFFFFFF
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & 0xFFFFFFFF
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & 0xFFFFFFFF
+    return (x ^ (x >> 16)).to(torch.int32)
