@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import yaml
-from pydantic import Field, InstanceOf, field_serializer, field_validator, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -19,6 +19,10 @@ from meden.optim import Regularizer, Schedule, StrengthSchedule
 from meden.penalties import Penalty
 from meden.stopping import EarlyStopping
 
+if TYPE_CHECKING:
+    Regularizers = tuple[Regularizer, ...]
+else:
+    Regularizers = tuple[Any, ...]  # the validator below checks them; pydantic cannot build a Penalty
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 
 
@@ -57,7 +61,7 @@ class Recipe(Settings):
     """The gradient's Euclidean norm is cut to this; None is no clipping."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Drop probability of the model's dropout layers, which are put in where it has none; None changes nothing."""
-    regularizers: tuple[InstanceOf[Regularizer], ...] = ()
+    regularizers: Regularizers = ()
     """Penalties with their places and couplings."""
     early_stopping: EarlyStopping | None = None
     """When to stop before ``epochs``; the run then ends on its best state. None trains to the end."""

@@ -28,12 +28,12 @@ class Dataset:
 
     Attributes:
         inputs: the features: a table to be encoded, or arrays used as they are.
-        read: the target.
+        y: the target.
         groups: int64 (n,), rows of one group are never split between folds; or None.
     """
 
     inputs: Table | Arrays
-    read: Target
+    y: Target
     groups: Values | None = None
 
     @property
@@ -44,22 +44,22 @@ class Dataset:
     @property
     def task(self) -> Task:
         """``"classification"`` or ``"regression"``."""
-        return self.read.task
+        return self.y.task
 
     @property
     def target(self) -> str:
         """Name of the target."""
-        return self.read.name
+        return self.y.name
 
     @property
     def classes(self) -> tuple[Label, ...]:
         """Labels of the whole target in sorted order; empty for regression."""
-        return self.read.classes
+        return self.y.classes
 
     @property
     def labels(self) -> Values:
         """int64 positions in ``classes`` (n,), or float64 numbers (n,) or (n, M)."""
-        return self.read.labels
+        return self.y.labels
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -71,13 +71,19 @@ class Dataset:
         """Outputs a network needs: one per class, or one per number to predict."""
         return len(self.classes) or int(np.prod(self.labels.shape[1:], dtype=int))
 
+    def take(self, rows: Values | Any) -> Dataset:
+        """Return the data set of some rows (positions); the classes stay those of the whole target."""
+        rows = np.asarray(rows, dtype=np.int64)
+        read = dataclasses.replace(self.read, labels=self.labels[rows])
+        return Dataset(self.inputs.take(rows), read, None if self.groups is None else self.groups[rows])
+
     def fit_encoder(self, rows: Values | Any) -> Encoder:
         """Return the encoder fitted on ``rows`` (positions) and on no others."""
         rows = np.asarray(rows, dtype=np.int64)
         if rows.size == 0:
             raise InputError("rows must hold at least one position, got none")
         standardise = isinstance(self.inputs, Table)
-        return Encoder(self.inputs.take(rows).fit(), fit_target(self.read, self.labels[rows], standardise=standardise))
+        return Encoder(self.inputs.take(rows).fit(), fit_target(self.y, self.labels[rows], standardise=standardise))
 
     def content_hash(self) -> str:
         """Return the SHA-256, in hexadecimal, of features, target, task and groups."""
@@ -119,6 +125,10 @@ def as_dataset(
     if task is not None:
         check_choice("task", task, TASKS)
     if isinstance(data, Dataset):
+        if not (target is None and task is None and groups is None and len(drop) == 0):
+            raise InputError(
+                "target, task, groups and drop must not be given for a Dataset: it has been read with its own"
+            )
         return data
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return _from_pair(data[0], data[1], target or _name_of(data[1]), task, groups, drop)

@@ -60,8 +60,9 @@ def _main(schedule: Schedule, total: int, steps_per_epoch: int) -> NDArray[np.fl
     if schedule.kind == "cosine":
         return _cosine(1.0, schedule.final, progress)
     if schedule.kind == "one_cycle":
-        up, down = _cosine(1 / 25, 1.0, progress / 0.3), _cosine(1.0, schedule.final, (progress - 0.3) / 0.7)
-        return np.where(progress < 0.3, up, down)
+        peak = max(0.3 * total - 1, 1e-9)
+        up = _cosine(1 / 25, 1.0, t / peak)
+        return np.where(t <= peak, up, _cosine(1.0, schedule.final, (t - peak) / max(total - 1 - peak, 1e-9)))
     return np.ones(total)
 
 

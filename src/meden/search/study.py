@@ -123,12 +123,16 @@ class Study:
             seed: of weights, batches and noise; None is the study's.
             on_epoch: called with each epoch's record.
         """
+        recipe, model_args = self.final(which)
+        member = Member(recipe, seed=self.seed if seed is None else seed, model_args=model_args)
+        return fit_many(self.make_model, [member], self.dataset, on_epoch=on_epoch)[0]
+
+    def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
+        """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
         check_choice("which", which, ("one_se", "best"))
         trial: Trial = getattr(self, which)
         recipe, model_args = self.recipe_of(trial)
-        recipe = recipe.replace(early_stopping=None, stop_after=max(1, trial.median_epoch))
-        member = Member(recipe, seed=self.seed if seed is None else seed, model_args=model_args)
-        return fit_many(self.make_model, [member], self.dataset, on_epoch=on_epoch)[0]
+        return recipe.replace(early_stopping=None, stop_after=max(1, trial.median_epoch)), model_args
 
     def table(self) -> pd.DataFrame:
         """Return one row per configuration, best first; diverged ones last with their reason."""

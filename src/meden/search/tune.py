@@ -52,6 +52,7 @@ def tune(
     order: Any = None,
     stop_fraction: float = 0.15,
     seed: int = 0,
+    on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Study:
     """Search a space by cross-validation.
@@ -77,6 +78,7 @@ def tune(
         order: column or values (n,) that order the rows in time: each fold trains on the past.
         stop_fraction: share of a fold's training part in its stop split.
         seed: of splits, proposals, weights, batches and noise.
+        on_start: called once all checks are passed, before the first training.
         on_progress: called after each training.
 
     Returns:
@@ -105,6 +107,8 @@ def tune(
     proposals = Proposals(space, strategy, budget=budget, seed=derive(seed, "search"))
     identity = _identity(dataset, divided, space, recipe, strategy, budget, seeds, seed)
     ledger = Ledger(None if study_dir is None else Path(study_dir) / "ledger.jsonl", identity)
+    if on_start is not None:
+        on_start()
     search = _Search(make_model, dataset, divided, space, recipe, seeds, proposals, ledger, on_progress)
     return Study(
         make_model=make_model,

@@ -1,0 +1,5 @@
+"""The command line: ``meden COMMAND --help``."""
+
+from meden.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,37 @@
+"""``meden predict``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meden.cli.console import JsonFlag, check_new_file, print_json, stdout
+from meden.data import read_table
+from meden.models import MLP
+from meden.run import load_run
+
+
+def predict(
+    folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
+    rows: Annotated[Path, typer.Argument(help="File with the columns the model was trained on; others are ignored.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("predictions.csv"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Predict the target of new rows: a label with its probabilities, or a number.
+
+    Example:
+
+        meden predict runs/study new_rows.csv -o predictions.csv
+    """  # noqa: D412
+    check_new_file("--out", out, force=force)
+    run = load_run(folder, MLP)
+    assert run.encoder is not None
+    predictions = run.predict(read_table(rows, as_text=run.encoder.text_columns)).frame()
+    predictions.to_csv(out, index=False)
+    if as_json:
+        print_json({"rows": len(predictions), "file": str(out)})
+    else:
+        stdout.print(f"{len(predictions)} predictions: {out}")

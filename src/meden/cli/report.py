@@ -1,0 +1,40 @@
+"""``meden report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meden.cli.console import JsonFlag, check_new_file, print_json, stdout
+from meden.cli.tune import read_settings, search_of
+from meden.models import MLP
+from meden.report import run_report
+from meden.run import load_run
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="HTML file to write; FOLDER/report.html unless given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the report of a finished study or run again, as one HTML file that opens offline.
+
+    Example:
+
+        meden report runs/study -o study.html
+    """  # noqa: D412
+    path = out or folder / "report.html"
+    check_new_file("--out", path, force=force)
+    if (folder / "study.json").exists():
+        search_of(read_settings(folder), folder).report(path)
+    else:
+        run_report(load_run(folder, MLP), path)
+    if as_json:
+        print_json({"file": str(path)})
+    else:
+        stdout.print(f"Report: {path}")

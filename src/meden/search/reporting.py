@@ -1,0 +1,263 @@
+"""A study as a report: what was chosen, what it is worth, and the evidence."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meden.report import Code, Column, Mark, Report, Section, Table, TableRow, Tile, write
+from meden.report import curves as learning
+from meden.report import scores as panels
+from meden.report.numbers import number, percent, plural
+from meden.report.recipes import recipe_text, versions
+from meden.search.selection import standard_error
+from meden.search.space import Choice, Dimension, LogUniform
+from meden.search.study import Study, Trial
+
+UNITS = {"classification": "nats", "regression": "half squared error"}
+MARKED: dict[Mark, str] = {"both": "chosen, best", "one_se": "chosen", "best": "best"}
+
+
+def study_report(study: Study, path: Path | str, *, title: str | None = None, extra: Sequence[Section] = ()) -> Path:
+    """Write the report of a study and return where it is.
+
+    Args:
+        study: finished, with one configuration or more.
+        path: of the HTML file.
+        title: above the report; None names the target.
+        extra: more sections, shown after the headline.
+    """
+    title = title or f"How much to regularise: {study.dataset.target}"
+    if not _usable(study):
+        lead, tiles, text = "Every configuration diverged, so there is none to choose.", (), (_counts(study),)
+        sections = (*extra, _table(study), _data(study))
+    else:
+        lead, tiles, text = _lead(study), _tiles(study), _paragraphs(study)
+        sections = (*extra, _scores(study), _curves(study), _table(study), _recipe(study), _data(study))
+    return write(Report(title=title, lead=lead, tiles=tiles, text=text, sections=sections), path)
+
+
+def train_loss(trial: Trial) -> float:
+    """Return the mean training loss, over folds and seeds, of the states that were kept; NaN if one is unknown."""
+    kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in trial.rows]
+    return statistics.fmean(kept)
+
+
+def _usable(study: Study) -> list[Trial]:
+    return [trial for trial in study.trials if math.isfinite(trial.loss)]
+
+
+def _told(params: Mapping[str, Any]) -> str:
+    """Return ``l2 = 0.01, dropout = 0.3``."""
+    return ", ".join(f"{name} = {_value(value)}" for name, value in params.items())
+
+
+def _value(value: Any) -> str:
+    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def _lead(study: Study) -> str:
+    chosen, best = study.one_se, study.best
+    if chosen is best:
+        return f"Use {_told(chosen.params)}: the best of {plural(len(study.trials), 'configuration')}, and none simpler does as well."
+    return (
+        f"Use {_told(chosen.params)}: the simplest of {plural(len(study.trials), 'configuration')} that does as well as "
+        f"the best, within one standard error."
+    )
+
+
+def _tiles(study: Study) -> tuple[Tile, ...]:
+    chosen, score, unit = study.one_se, study.score, UNITS[study.dataset.task]
+    gap = chosen.loss - train_loss(chosen)
+    interval = f"{score.confidence:.0%} interval {number(score.low)} to {number(score.high)}"
+    return (
+        _score_tile(study),
+        Tile("Held-out loss of the choice", number(chosen.loss), f"{_plus_minus(chosen.loss_error)}{unit}"),
+        Tile("Gap to its training loss", number(gap), f"training loss {number(train_loss(chosen))} {unit}"),
+        Tile("Best, corrected for choosing", number(score.estimate), f"{interval}; uncorrected {number(score.naive)}"),
+    )
+
+
+def _score_tile(study: Study) -> Tile:
+    """Return the accuracy, or the root of the mean squared error, which is in the units of the target."""
+    trial = study.one_se
+    error = standard_error(trial.fold_scores)
+    if study.metric == "accuracy":
+        note = f"± {percent(error)}, " if math.isfinite(error) else ""
+        return Tile("Held-out accuracy of the choice", percent(trial.score), f"{note}mean over {_folds(study)}")
+    note = f"mean squared error {number(trial.score)} {_plus_minus(error)}".rstrip()
+    return Tile(
+        "Held-out error of the choice", number(math.sqrt(trial.score)), f"root mean square, target units; {note}"
+    )
+
+
+def _plus_minus(error: float) -> str:
+    return f"± {number(error)} " if math.isfinite(error) else ""
+
+
+def _paragraphs(study: Study) -> tuple[str, ...]:
+    chosen, best, unit = study.one_se, study.best, UNITS[study.dataset.task]
+    told = f"The choice is configuration {chosen.number}"
+    if chosen is not best:
+        told += (
+            f"; the lowest mean held-out loss, {number(best.loss)} {_plus_minus(best.loss_error)}{unit}, has "
+            f"configuration {best.number} ({_told(best.params)}). Compared fold by fold, the difference between the two "
+            f"is within one standard error, and the choice is simpler"
+        )
+    flatters = (
+        f"The best of many looks better than it is. Its naive loss is {number(study.score.naive)}; accounting for having "
+        f"chosen it, expect {number(study.score.estimate)} on new rows."
+    )
+    return (f"{told}.", flatters, _counts(study))
+
+
+def _counts(study: Study) -> str:
+    num_seeds = len({row.seed for trial in study.trials for row in trial.rows})
+    num_rows = sum(len(trial.rows) for trial in study.trials)
+    num_diverged = len(study.trials) - len(_usable(study))
+    return (
+        f"{plural(len(study.trials), 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
+        f"{plural(num_rows, 'training')}. {num_diverged or 'No'} configuration{'' if num_diverged == 1 else 's'} diverged. "
+        f"After ± stands one standard error over the folds. Losses are without penalties, in {UNITS[study.dataset.task]}."
+    )
+
+
+def _folds(study: Study) -> str:
+    return plural(len(study.folds), "fold")
+
+
+def _mark(study: Study, trial: Trial) -> Mark:
+    if not math.isfinite(trial.loss):
+        return "diverged"
+    marks: dict[tuple[bool, bool], Mark] = {(True, True): "both", (True, False): "one_se", (False, True): "best"}
+    return marks.get((trial is study.one_se, trial is study.best), "")
+
+
+def _scores(study: Study) -> Section:
+    unit = UNITS[study.dataset.task]
+    points = [_point(study, trial) for trial in study.trials]
+    alone = len(study.space) == 1
+    charts = [panels.score_chart(d, points, unit=unit, connected=alone) for d in _dimensions(study)]
+    text = (
+        "A held-out loss far above the training loss is overfitting: more regularisation may help. Both high is "
+        "underfitting: less may help. If the choice lies at the end of an axis, widen the range.",
+    )
+    return Section(title="Score against strength", text=text, keys=panels.KEYS, charts=tuple(charts))
+
+
+def _point(study: Study, trial: Trial) -> panels.Point:
+    name = f"configuration {trial.number}: {_told(trial.params)}"
+    return panels.Point(name, trial.loss, trial.loss_error, train_loss(trial), _mark(study, trial))
+
+
+def _dimensions(study: Study) -> list[panels.Dimension]:
+    return [
+        panels.Dimension(name, _scale(dimension), tuple(_at(dimension, trial.params[name]) for trial in study.trials))
+        for name, dimension in study.space.items()
+    ]
+
+
+def _scale(dimension: Dimension) -> panels.Scale:
+    if isinstance(dimension, Choice):
+        return "category"
+    return "log" if isinstance(dimension, LogUniform) else "linear"
+
+
+def _at(dimension: Dimension, value: Any) -> Any:
+    return _value(value) if isinstance(dimension, Choice) else value
+
+
+def _curves(study: Study) -> Section:
+    loosest = min(_usable(study), key=lambda trial: trial.simplicity)
+    shown: dict[int, tuple[str, Trial]] = {}
+    for role, trial in (("Chosen", study.one_se), ("Best", study.best), ("Least regularised", loosest)):
+        earlier = f"{shown[trial.number][0]}, {role.lower()}" if trial.number in shown else role
+        shown[trial.number] = (earlier, trial)
+    curves = {role: _fold_curves(trial) for role, trial in shown.values()}
+    top = learning.highest([curve for several in curves.values() for curve in several])
+    titles = {role: f"{role}: {_told(trial.params)}" for role, trial in shown.values()}
+    y_title = f"loss ({UNITS[study.dataset.task]})"
+    charts = [
+        learning.curves_chart(titles[role], several, y_title=y_title, top=top) for role, several in curves.items()
+    ]
+    stopped = any(curve.held_out for several in curves.values() for curve in several)
+    text = (
+        "One thin line for each fold, their mean in bold for as long as at least half of the folds go on. The axes are "
+        "the same, so that the charts can be compared.",
+    )
+    keys = learning.KEYS if stopped else learning.KEYS[::2]
+    return Section(title="Learning curves", text=text, keys=keys, charts=tuple(charts))
+
+
+def _fold_curves(trial: Trial) -> list[learning.Curve]:
+    return [
+        learning.Curve(f"fold {row.fold}, seed {row.seed}", row.train_loss, row.stop_loss, row.best_epoch)
+        for row in trial.rows
+    ]
+
+
+def _table(study: Study) -> Section:
+    names = list(study.space)
+    columns = (
+        Column("configuration"),
+        Column("marked", numeric=False),
+        *(Column(name, numeric=not isinstance(study.space[name], Choice)) for name in names),
+        Column("held-out loss", measured=True),
+        Column("± SE", measured=True),
+        Column("training loss", measured=True),
+        Column("accuracy %" if study.metric == "accuracy" else "mse", measured=True),
+        Column("epochs kept"),
+        Column("status", numeric=False),
+    )
+    order = sorted(study.trials, key=lambda trial: trial.loss if math.isfinite(trial.loss) else math.inf)
+    rows = tuple(_table_row(study, trial, names) for trial in order)
+    text = ("Best first; click on a header to sort by it. Epochs kept is the median over the folds.",)
+    return Section(title="All configurations", text=text, table=Table(columns, rows))
+
+
+def _table_row(study: Study, trial: Trial, names: Sequence[str]) -> TableRow:
+    mark = _mark(study, trial)
+    scale = 100 if study.metric == "accuracy" else 1
+    measured = (trial.loss, trial.loss_error, train_loss(trial), scale * trial.score)
+    params = [trial.params[name] for name in names]
+    values = (trial.number, MARKED.get(mark), *params, *measured, trial.median_epoch, trial.status)
+    return TableRow(values, mark)
+
+
+def _recipe(study: Study) -> Section:
+    recipe, model_args = study.recipe_of(study.one_se)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in model_args.items())
+    use = f"""import meden
+
+run = study.refit()                                # trains it on all rows, for {max(1, study.one_se.median_epoch)} epochs
+run.predict(rows)
+
+run = meden.load_run("THE_RUN_FOLDER", make_model)  # or: the model that was refitted and saved
+recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a training of your own
+run = meden.fit(make_model({arguments}), train=(X, y), valid=(Xv, yv), recipe=recipe)"""
+    text = ("Everything that decides how the choice is trained, apart from model and data.",)
+    codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))
+    facts = {"Arguments of the model": arguments} if model_args else {}
+    return Section(title="The recipe of the choice", text=text, codes=codes, facts=facts)
+
+
+def _data(study: Study) -> Section:
+    dataset, first = study.dataset, study.folds[0]
+    labels = ", ".join(map(str, dataset.classes[:12])) + (", …" if len(dataset.classes) > 12 else "")
+    num_features = len(dataset.feature_names)
+    facts = {
+        "Target": f"{dataset.target} ({dataset.task})",
+        "Rows and features": f"{dataset.num_rows:,} rows, {plural(num_features, 'feature')}",
+        **({"Classes": f"{len(dataset.classes)}: {labels}"} if dataset.classes else {}),
+        "Folds": f"{_folds(study)}; the first: {len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score",
+        "Hash of the data": dataset.content_hash()[:12],
+        "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in study.space.items()),
+        "Study seed": str(study.seed),
+        "Training time": f"{number(float(np.sum([row.seconds for t in study.trials for row in t.rows])))} s, all trainings added up",
+    }
+    return Section(title="Data and software", facts=facts | versions())
