@@ -74,8 +74,8 @@ class Dataset:
     def take(self, rows: Values | Any) -> Dataset:
         """Return the data set of some rows (positions); the classes stay those of the whole target."""
         rows = np.asarray(rows, dtype=np.int64)
-        read = dataclasses.replace(self.read, labels=self.labels[rows])
-        return Dataset(self.inputs.take(rows), read, None if self.groups is None else self.groups[rows])
+        y = dataclasses.replace(self.y, labels=self.labels[rows])
+        return Dataset(self.inputs.take(rows), y, None if self.groups is None else self.groups[rows])
 
     def fit_encoder(self, rows: Values | Any) -> Encoder:
         """Return the encoder fitted on ``rows`` (positions) and on no others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -62,7 +63,8 @@ def read_table(path: str | Path, *, as_text: Iterable[str] = ()) -> pd.DataFrame
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
-        raise InputError(f"file must end in {', '.join(SUFFIXES)}, got {str(path)!r}{nearest(path.name, BUNDLED)}")
+        allowed = f"end in {', '.join(SUFFIXES)}, or be a bundled name ({', '.join(BUNDLED)})"
+        raise InputError(f"file must {allowed}, got {str(path)!r}{nearest(path.name, BUNDLED)}")
     if not path.is_file():
         raise InputError(f"file must exist, got {str(path)!r}{_beside(path)}")
     try:
@@ -85,9 +87,19 @@ def _read_text(path: Path, separator: str, as_text: set[str]) -> pd.DataFrame:
     header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
     named_columns(pd.DataFrame(columns=[name for name in header if name]))  # read_csv would rename the second
     types = {name: str for name in header if name in as_text}
-    # whole columns at once, or a long column's type could differ from chunk to chunk; index_col=False, or a line
-    # with one field too many would silently shift every column
-    return pd.read_csv(path, sep=separator, dtype=types, low_memory=False, index_col=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:  # low_memory=False: a long column's type could differ from chunk to chunk; index_col=False: with a field
+            # more per line than the header has, read_csv would shift every column
+            frame = pd.read_csv(path, sep=separator, dtype=types, low_memory=False, index_col=False)
+        except pd.errors.ParserWarning as error:
+            raise InputError(
+                f"lines of {str(path)!r} must have {len(header)} fields, as its header, got more"
+            ) from error
+    nameless = [name for name, told in zip(frame.columns, header, strict=True) if not told]
+    if nameless:
+        warnings.warn(f"{len(nameless)} column without a name in {str(path)!r} (row numbers?) left out", stacklevel=4)
+    return frame.drop(columns=nameless)
 
 
 def _first_bad_byte(path: Path) -> str:

@@ -186,17 +186,18 @@ def _stop_split(rules: _Rules, train: Rows, fraction: float, seed: int) -> tuple
 def _split_once(rules: _Rules, rows: Rows, fraction: float, seed: int, argument: str) -> tuple[Rows, Rows]:
     """Split ``rows`` at random into (kept, given), all classes among the kept."""
     split = _split_rows if rules.groups is None else _split_groups
+    received = f"{fraction} of {len(rows)} rows"
+    if rules.groups is not None:
+        received += f" in {len(np.unique(rules.groups[rows]))} groups"
+    refusal = InputError(f"{argument} must leave rows of every class to train on and some to hold out, got {received}")
     try:
         candidates = list(split(rules, rows, fraction, seed))
     except ValueError as error:
-        reason = str(error).split(". ")[0]
-        raise InputError(
-            f"{argument} must leave rows on both sides, got {fraction} of {len(rows)}: {reason}"
-        ) from error
+        raise refusal from error
     for kept, given in candidates:
         if rules.strata is None or not np.setdiff1d(rules.strata[rows], rules.strata[kept]).size:
             return np.sort(kept), np.sort(given)
-    raise InputError(f"{argument} must leave every class among the rows that train, got {fraction} of {len(rows)}")
+    raise refusal
 
 
 def _split_rows(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iterator[tuple[Rows, Rows]]:

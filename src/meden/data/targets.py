@@ -153,9 +153,9 @@ def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -
     values, numeric = _label_values(column.rename(name))
     distinct, positions = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
-        raise InputError(f"target {name!r} must have two different values or more, got only {distinct[0]!r}")
+        raise InputError(f"target {name!r} must have two different values or more, got only {_scalar(distinct[0])!r}")
     if task == "regression" and not numeric:
-        raise InputError(f"target {name!r} must hold numbers for task='regression', got {distinct[0]!r}")
+        raise InputError(f"target {name!r} must hold numbers for task='regression', got {_scalar(distinct[0])!r}")
     categorical = isinstance(column.dtype, pd.CategoricalDtype) or values.dtype == bool
     if task == "classification" or (task is None and (categorical or not numeric or _few_whole(distinct, len(values)))):
         return Target(name, "classification", tuple(_scalar(v) for v in distinct), positions.astype(np.int64))

@@ -1,0 +1,38 @@
+"""Batches: permutations without replacement that follow from seed and epoch alone."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from meden._checks import InputError
+from meden.data import batches, epoch_permutation, num_batches
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 100])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 1000, "full"])
+def test_every_row_comes_once_an_epoch(n: int, batch_size: Any) -> None:
+    cut = list(batches(n, batch_size, seed=0, epoch=2))
+    assert sorted(np.concatenate(cut).tolist()) == list(range(n))
+    size = n if batch_size == "full" else batch_size
+    assert len(cut) == num_batches(n, batch_size) == max(1, math.ceil(n / size))
+    assert all(len(batch) == min(size, n) for batch in cut[:-1])
+    assert np.array_equal(np.concatenate(cut), epoch_permutation(n, 0, 2))
+
+
+def test_epochs_and_seeds_differ_and_recur() -> None:
+    orders = {(s, e): tuple(epoch_permutation(50, s, e)) for s in range(5) for e in range(5)}
+    assert len(set(orders.values())) == 25
+    assert all(tuple(epoch_permutation(50, s, e)) == order for (s, e), order in reversed(orders.items()))
+
+
+def test_every_row_is_as_likely_first() -> None:
+    first = np.bincount([epoch_permutation(5, 0, epoch)[0] for epoch in range(2000)], minlength=5)
+    assert abs(first - 400).max() < 5 * math.sqrt(2000 * 0.2 * 0.8)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True, "half", None])
+def test_bad_batch_sizes(batch_size: Any) -> None:
+    with pytest.raises(InputError, match="batch_size must be a whole number of at least 1"):
+        num_batches(10, batch_size)
