@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from meden.report import Code, Column, Mark, Report, Section, Table, TableRow, Tile, write
 from meden.report import curves as learning
 from meden.report import scores as panels
@@ -33,13 +31,13 @@ def study_report(study: Study, path: Path | str, *, title: str | None = None, ex
         extra: more sections, shown after the headline.
     """
     title = title or f"How much to regularise: {study.dataset.target}"
+    last = (_table(study), _data(study))
     if not _usable(study):
-        lead, tiles, text = "Every configuration diverged, so there is none to choose.", (), (_counts(study),)
-        sections = (*extra, _table(study), _data(study))
-    else:
-        lead, tiles, text = _lead(study), _tiles(study), _paragraphs(study)
-        sections = (*extra, _scores(study), _curves(study), _table(study), _recipe(study), _data(study))
-    return write(Report(title=title, lead=lead, tiles=tiles, text=text, sections=sections), path)
+        lead = "Every configuration diverged, so there is none to choose."
+        return write(Report(title=title, lead=lead, text=(_counts(study),), sections=(*extra, *last)), path)
+    sections = (*extra, _scores(study), _curves(study), last[0], _recipe(study), last[1])
+    report = Report(title=title, lead=_lead(study), tiles=_tiles(study), text=_paragraphs(study), sections=sections)
+    return write(report, path)
 
 
 def train_loss(trial: Trial) -> float:
@@ -63,12 +61,13 @@ def _value(value: Any) -> str:
 
 def _lead(study: Study) -> str:
     chosen, best = study.one_se, study.best
+    tried = plural(len(study.trials), "configuration")
     if chosen is best:
-        return f"Use {_told(chosen.params)}: the best of {plural(len(study.trials), 'configuration')}, and none simpler does as well."
+        return f"Use {_told(chosen.params)}: the best of {tried}, and none simpler does as well."
     return (
-        f"Use {_told(chosen.params)}: the simplest of {plural(len(study.trials), 'configuration')} that does as well as "
-        f"the best, within one standard error."
-    )
+        f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best, within one standard error."
+    simplest = f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best"
+    return f"{simplest}, within one standard error."
 
 
 def _tiles(study: Study) -> tuple[Tile, ...]:
@@ -106,12 +105,12 @@ def _paragraphs(study: Study) -> tuple[str, ...]:
     if chosen is not best:
         told += (
             f"; the lowest mean held-out loss, {number(best.loss)} {_plus_minus(best.loss_error)}{unit}, has "
-            f"configuration {best.number} ({_told(best.params)}). Compared fold by fold, the difference between the two "
-            f"is within one standard error, and the choice is simpler"
+            f"configuration {best.number} ({_told(best.params)}). Compared fold by fold, the difference between "
+            f"the two is within one standard error, and the choice is simpler"
         )
     flatters = (
-        f"The best of many looks better than it is. Its naive loss is {number(study.score.naive)}; accounting for having "
-        f"chosen it, expect {number(study.score.estimate)} on new rows."
+        f"The best of many looks better than it is. Its naive loss is {number(study.score.naive)}; accounting for "
+        f"having chosen it, expect {number(study.score.estimate)} on new rows."
     )
     return (f"{told}.", flatters, _counts(study))
 
@@ -119,11 +118,12 @@ def _paragraphs(study: Study) -> tuple[str, ...]:
 def _counts(study: Study) -> str:
     num_seeds = len({row.seed for trial in study.trials for row in trial.rows})
     num_rows = sum(len(trial.rows) for trial in study.trials)
-    num_diverged = len(study.trials) - len(_usable(study))
+    tried, diverged = len(study.trials), len(study.trials) - len(_usable(study))
     return (
-        f"{plural(len(study.trials), 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
-        f"{plural(num_rows, 'training')}. {num_diverged or 'No'} configuration{'' if num_diverged == 1 else 's'} diverged. "
-        f"After ± stands one standard error over the folds. Losses are without penalties, in {UNITS[study.dataset.task]}."
+        f"{plural(tried, 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
+        f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged. "
+        f"After ± stands one standard error over the folds. "
+        f"Losses are without penalties, in {UNITS[study.dataset.task]}."
     )
 
 
@@ -232,9 +232,10 @@ def _table_row(study: Study, trial: Trial, names: Sequence[str]) -> TableRow:
 def _recipe(study: Study) -> Section:
     recipe, model_args = study.recipe_of(study.one_se)
     arguments = ", ".join(f"{name}={value!r}" for name, value in model_args.items())
+    epochs = plural(max(1, study.one_se.median_epoch), "epoch")
     use = f"""import meden
 
-run = study.refit()                                # trains it on all rows, for {max(1, study.one_se.median_epoch)} epochs
+run = study.refit()                                # trains it on all rows, for {epochs}
 run.predict(rows)
 
 run = meden.load_run("THE_RUN_FOLDER", make_model)  # or: the model that was refitted and saved
@@ -249,15 +250,17 @@ run = meden.fit(make_model({arguments}), train=(X, y), valid=(Xv, yv), recipe=re
 def _data(study: Study) -> Section:
     dataset, first = study.dataset, study.folds[0]
     labels = ", ".join(map(str, dataset.classes[:12])) + (", …" if len(dataset.classes) > 12 else "")
-    num_features = len(dataset.feature_names)
+    features = plural(len(dataset.feature_names), "feature")
+    parts = f"{len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score"
+    seconds = math.fsum(row.seconds for trial in study.trials for row in trial.rows)
     facts = {
         "Target": f"{dataset.target} ({dataset.task})",
-        "Rows and features": f"{dataset.num_rows:,} rows, {plural(num_features, 'feature')}",
+        "Rows and features": f"{dataset.num_rows:,} rows, {features}",
         **({"Classes": f"{len(dataset.classes)}: {labels}"} if dataset.classes else {}),
-        "Folds": f"{_folds(study)}; the first: {len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score",
+        "Folds": f"{_folds(study)}; in the first {parts}",
         "Hash of the data": dataset.content_hash()[:12],
         "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in study.space.items()),
         "Study seed": str(study.seed),
-        "Training time": f"{number(float(np.sum([row.seconds for t in study.trials for row in t.rows])))} s, all trainings added up",
+        "Training time": f"{number(seconds)} s, all trainings added up",
     }
     return Section(title="Data and software", facts=facts | versions())

@@ -1,0 +1,22 @@
+"""Reports: one HTML file that opens offline, from plain values; what they are the page escapes."""
+
+from meden.report.document import Chart, Code, Column, Key, Mark, Report, Section, Table, TableRow, Tile, Value
+from meden.report.page import render, write
+from meden.report.runs import run_report
+
+__all__ = [
+    "Chart",
+    "Code",
+    "Column",
+    "Key",
+    "Mark",
+    "Report",
+    "Section",
+    "Table",
+    "TableRow",
+    "Tile",
+    "Value",
+    "render",
+    "run_report",
+    "write",
+]

@@ -1,0 +1,115 @@
+"""Charts of something over the epochs: one thin line per run, their mean in bold, the epochs that were kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, label
+from meden.report.document import Chart, Key
+from meden.report.numbers import number
+
+KEYS = (
+    Key("training rows", "▬", TRAIN),
+    Key("stop split (not trained on, decides when to stop)", "▬", HELD_OUT),
+    Key("epoch kept", "●", HELD_OUT),
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One run: its training and held-out loss per epoch, either of which may be empty."""
+
+    name: str
+    train: Sequence[float]
+    held_out: Sequence[float]
+    kept_epoch: int
+    """Epoch whose state was kept, from 1."""
+
+
+def curves_chart(title: str, curves: Sequence[Curve], *, y_title: str, top: float) -> Chart:
+    """Return the learning curves of the runs of one configuration.
+
+    Args:
+        title: above the chart.
+        curves: one for each fold and seed.
+        y_title: what the vertical axis shows.
+        top: end of the vertical axis, the same for charts that are compared (:func:`highest`).
+    """
+    thin = 1 if len(curves) > 1 else 2
+    traces = [
+        _line(values, f"{curve.name}, {where}", colour, thin, 0.45 if len(curves) > 1 else 1.0)
+        for curve in curves
+        for values, where, colour in ((curve.train, "training", TRAIN), (curve.held_out, "held out", HELD_OUT))
+    ]
+    if len(curves) > 1:
+        traces.append(_line(mean_curve([c.train for c in curves]), "mean, training", TRAIN, 3, 1.0))
+        traces.append(_line(mean_curve([c.held_out for c in curves]), "mean, held out", HELD_OUT, 3, 1.0))
+    low = min([v for c in curves for v in (*c.train, *c.held_out) if math.isfinite(v)], default=0.0)
+    margin = 0.05 * (top - min(low, 0.0) or 1.0)
+    return chart(
+        title,
+        [trace for trace in traces if len(trace.x)] + _kept(curves),
+        x=axis_title("epoch") | {"rangemode": "tozero"},
+        y=axis_title(y_title) | {"range": [min(low, 0.0) - margin, top + margin]},
+    )
+
+
+def line_chart(title: str, lines: Mapping[str, Sequence[float]], colours: Sequence[str], *, y_title: str) -> Chart:
+    """Return plain lines over the epochs, by name."""
+    traces = [
+        _line(values, name, colour, 2, 1.0).update(name=label(name), showlegend=len(lines) > 1)
+        for (name, values), colour in zip(lines.items(), colours, strict=False)
+    ]
+    made = chart(title, traces, x=axis_title("epoch") | {"rangemode": "tozero"}, y=axis_title(y_title))
+    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "bgcolor": "rgba(0,0,0,0)"}
+    return Chart(made.title, made.data, made.layout | {"showlegend": len(lines) > 1, "legend": legend})
+
+
+def highest(curves: Sequence[Curve]) -> float:
+    """Return the end of an axis that shows all curves, except where one explodes beyond three times its start."""
+    values = [v for c in curves for v in (*c.train, *c.held_out) if math.isfinite(v)]
+    starts = [v for c in curves for v in (*c.train[:1], *c.held_out[:1]) if math.isfinite(v)]
+    return min(max(values), 3 * max(starts)) if starts else 1.0
+
+
+def mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
+    """Return the mean over runs of each epoch, for as long as at least half of the runs go on.
+
+    Example:
+        >>> mean_curve([[1.0, 2.0, 9.0], [3.0, 4.0], [5.0, 6.0]])
+        [3.0, 4.0]
+    """
+    curves = [curve for curve in curves if len(curve)]
+    length = max((len(curve) for curve in curves), default=0)
+    columns = [[curve[i] for curve in curves if i < len(curve)] for i in range(length)]
+    return [math.fsum(values) / len(values) for values in columns if 2 * len(values) >= len(curves)]
+
+
+def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> go.Scatter:
+    finite = [v if math.isfinite(v) else None for v in values]
+    hover = [f"{label(name)}, epoch {i}: {number(v)}" for i, v in enumerate(values, start=1)]
+    short: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}} if len(values) == 1 else {"mode": "lines"}
+    return go.Scatter(
+        x=list(range(1, len(values) + 1)),
+        y=finite,
+        hovertext=hover,
+        hoverinfo="text",
+        line={"color": colour, "width": width},
+        opacity=opacity,
+        **short,
+    )
+
+
+def _kept(curves: Sequence[Curve]) -> list[go.Scatter]:
+    """Return the kept epochs as points, on the held-out curve where there is one."""
+    shown = [(curve, curve.held_out or curve.train) for curve in curves]
+    at = [(c, values[c.kept_epoch - 1]) for c, values in shown if 1 <= c.kept_epoch <= len(values)]
+    hover = [f"{label(c.name)}: kept epoch {c.kept_epoch}, loss {number(loss)}" for c, loss in at]
+    marker = {"color": HELD_OUT, "size": 8, "line": {"width": 1, "color": "white"}}
+    xs, ys = [c.kept_epoch for c, _ in at], [loss for _, loss in at]
+    return [go.Scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")] if at else []

@@ -1,0 +1,164 @@
+"""Charts of score against strength: one per searched dimension, one point per configuration."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import plotly.graph_objects as go
+
+from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines
+from meden.report.document import Chart, Key, Mark
+from meden.report.numbers import number
+
+Scale = Literal["log", "linear", "category"]
+
+KEYS = (
+    Key("held-out loss, ± one standard error", "●", HELD_OUT),
+    Key("training loss", "○", TRAIN),
+    Key("chosen", "★", CHOSEN),
+    Key("best", "◆", BEST),
+    Key("one standard error around the best", "▬", BEST),
+    Key("beyond the axis", "▲", HELD_OUT),
+    Key("diverged", "✕", OTHER),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One configuration."""
+
+    name: str
+    """Told when the pointer is on it."""
+    loss: float
+    """Mean held-out loss; NaN if it diverged."""
+    error: float
+    """Standard error of the loss; not finite if unknown."""
+    train_loss: float
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One searched dimension and where each configuration lies in it."""
+
+    name: str
+    scale: Scale
+    values: tuple[Any, ...]
+
+
+def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
+    """Return the chart of one dimension.
+
+    Args:
+        dimension: its values are in the order of ``points``.
+        points: all configurations.
+        unit: of the loss.
+        connected: draw lines from point to point, which is right only if nothing else varies.
+    """
+    values = [label(v) if dimension.scale == "category" else v for v in dimension.values]
+    order = sorted(range(len(points)), key=lambda i: values[i])
+    x, points = [values[i] for i in order], [points[i] for i in order]
+    top = _top(points)
+    mode = "lines+markers" if connected else "markers"
+    traces = [
+        _trace(x, points, [p.train_loss for p in points], mode, symbol="circle-open", size=6, color=TRAIN),
+        _held_out(x, points, top, mode),
+        *(_edge(x, points, top, beyond) for beyond in (True, False)),
+        *_choices(x, points),
+    ]
+    scale = {"type": dimension.scale} | ({"dtick": 1} if dimension.scale == "log" and _decades(x) >= 2 else {})
+    return chart(
+        dimension.name,
+        [trace for trace in traces if len(trace.x)],
+        x=axis_title(dimension.name) | scale,
+        y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
+        shapes=_band(points),
+    )
+
+
+def _trace(
+    x: Sequence[Any], points: Sequence[Point], y: Sequence[float], mode: str, *, color: str, **marker: Any
+) -> go.Scatter:
+    return go.Scatter(
+        x=list(x),
+        y=list(y),
+        mode=mode,
+        hovertext=[_hover(point) for point in points],
+        hoverinfo="text",
+        marker={"color": color, **marker},
+        line={"width": 1, "color": color},
+    )
+
+
+def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> go.Scatter:
+    shown = [p.loss if p.loss <= top else math.nan for p in points]
+    trace = _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT)
+    errors = [p.error if math.isfinite(p.error) else 0.0 for p in points]
+    return trace.update(error_y={"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0})
+
+
+def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> go.Scatter:
+    """Return the configurations whose loss is beyond the axis, or not a number, at its upper edge."""
+    at = [i for i, p in enumerate(points) if (p.loss > top if beyond else not math.isfinite(p.loss))]
+    symbol, color = ("triangle-up", HELD_OUT) if beyond else ("x-thin", OTHER)
+    line = {"width": 2, "color": color}
+    return _trace(
+        [x[i] for i in at], [points[i] for i in at], [top] * len(at), "markers", symbol=symbol, color=color, size=8
+    ).update(marker={"line": line})
+
+
+def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[go.Scatter]:
+    marks = (("best", "diamond-open", BEST, 13), ("one_se", "star", CHOSEN, 15))
+    traces = []
+    for mark, symbol, color, size in marks:
+        at = [i for i, p in enumerate(points) if p.mark in (mark, "both")]
+        some = [points[i] for i in at]
+        traces.append(
+            _trace(
+                [x[i] for i in at], some, [p.loss for p in some], "markers", symbol=symbol, size=size, color=color
+            ).update(marker={"line": {"width": 2 if mark == "best" else 0, "color": color}})
+        )
+    return traces
+
+
+def _band(points: Sequence[Point]) -> list[dict[str, Any]]:
+    best = [p for p in points if p.mark in ("best", "both") and math.isfinite(p.error)]
+    area = {"type": "rect", "xref": "paper", "x0": 0, "x1": 1, "layer": "below", "fillcolor": BEST, "opacity": 0.14}
+    return [area | {"y0": p.loss - p.error, "y1": p.loss + p.error, "line": {"width": 0}} for p in best]
+
+
+def _top(points: Sequence[Point]) -> float:
+    """Return the highest loss that is drawn to scale: a few hopeless configurations must not flatten the rest."""
+    losses = [p.loss for p in points if math.isfinite(p.loss)]
+    if not losses:
+        return 1.0
+    low, middle = min(losses), statistics.median(losses)
+    reach = low + max(5 * (middle - low), abs(low))
+    highest = max(p.loss + (p.error if math.isfinite(p.error) else 0.0) for p in points if math.isfinite(p.loss))
+    return min(highest, max(reach, *(p.loss + 2 * p.error for p in points if _marked(p)), low))
+
+
+def _marked(point: Point) -> bool:
+    return point.mark in ("best", "one_se", "both") and math.isfinite(point.error)
+
+
+def _range(points: Sequence[Point], top: float) -> list[float]:
+    lows = [p.loss - (p.error if math.isfinite(p.error) else 0.0) for p in points if math.isfinite(p.loss)]
+    trains = [p.train_loss for p in points if math.isfinite(p.train_loss)]
+    low = min([top, *lows, *trains])
+    margin = 0.06 * (top - low or 1.0)
+    return [low - margin, top + margin]
+
+
+def _decades(x: Sequence[Any]) -> float:
+    return math.log10(max(x) / min(x))
+
+
+def _hover(point: Point) -> str:
+    error = f" ± {number(point.error)}" if math.isfinite(point.error) else ""
+    loss = f"held-out loss {number(point.loss)}{error}" if math.isfinite(point.loss) else "diverged"
+    return lines(label(point.name), loss, f"training loss {number(point.train_loss)}")
