@@ -64,8 +64,6 @@ def _lead(study: Study) -> str:
     tried = plural(len(study.trials), "configuration")
     if chosen is best:
         return f"Use {_told(chosen.params)}: the best of {tried}, and none simpler does as well."
-    return (
-        f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best, within one standard error."
     simplest = f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best"
     return f"{simplest}, within one standard error."
 
@@ -204,13 +202,13 @@ def _fold_curves(trial: Trial) -> list[learning.Curve]:
 def _table(study: Study) -> Section:
     names = list(study.space)
     columns = (
-        Column("configuration"),
+        Column("no."),
         Column("marked", numeric=False),
-        *(Column(name, numeric=not isinstance(study.space[name], Choice)) for name in names),
         Column("held-out loss", measured=True),
         Column("± SE", measured=True),
-        Column("training loss", measured=True),
         Column("accuracy %" if study.metric == "accuracy" else "mse", measured=True),
+        Column("training loss", measured=True),
+        *(Column(name, numeric=not isinstance(study.space[name], Choice)) for name in names),
         Column("epochs kept"),
         Column("status", numeric=False),
     )
@@ -223,9 +221,9 @@ def _table(study: Study) -> Section:
 def _table_row(study: Study, trial: Trial, names: Sequence[str]) -> TableRow:
     mark = _mark(study, trial)
     scale = 100 if study.metric == "accuracy" else 1
-    measured = (trial.loss, trial.loss_error, train_loss(trial), scale * trial.score)
+    measured = (trial.loss, trial.loss_error, scale * trial.score, train_loss(trial))
     params = [trial.params[name] for name in names]
-    values = (trial.number, MARKED.get(mark), *params, *measured, trial.median_epoch, trial.status)
+    values = (trial.number, MARKED.get(mark, ""), *measured, *params, trial.median_epoch, trial.status)
     return TableRow(values, mark)
 
 
