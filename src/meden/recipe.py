@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from meden import penalties
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
+from meden.noise import derive, own_dropouts, seed_noise, set_dropout
 from meden.optim import Regularizer, Schedule, StrengthSchedule
 from meden.penalties import Penalty
 from meden.stopping import EarlyStopping
@@ -51,6 +52,8 @@ class Recipe(Settings):
     """Added to the root of the second moment."""
     epochs: int = Field(default=50, ge=1)
     """Passes over the fitting rows, at most; the schedule is laid out over them."""
+    eval_rows: int | None = Field(default=None, ge=1)
+    """Fitting rows that are evaluated for each epoch's record: at most so many, a seeded sample; None is all."""
     stop_after: int | None = Field(default=None, ge=1)
     """End after so many epochs of the schedule; None goes on to ``epochs``. A refit stops where its folds did."""
     batch_size: int | Literal["full"] = 32
@@ -159,6 +162,14 @@ def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
         return torch.optim.RMSprop(params, **common)
     make: Callable[..., Optimizer] = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, **common)
+
+
+def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
+    """Make all randomness inside a model a function of ``seed``, and set the recipe's dropout, in place."""
+    own_dropouts(model)
+    if recipe.dropout is not None:
+        set_dropout(model, recipe.dropout)
+    seed_noise(model, derive(seed, "noise"))
 
 
 def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:

@@ -31,13 +31,12 @@ from torch.nn.utils import clip_grad_norm_
 from meden import checkpoint as files
 from meden import stopping
 from meden._checks import InputError, check_count
-from meden.data import batches, num_batches
+from meden.data import batches, num_batches, watched_rows
 from meden.history import History, Record
-from meden.noise import derive, seed_noise, set_dropout
 from meden.objective import Pair, Task, as_pair, check_fits, evaluate, row_loss, task_of
 from meden.optim import bind, regularize
 from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
-from meden.recipe import Recipe, make_optimizer
+from meden.recipe import Recipe, make_optimizer, prepare_noise
 from meden.run import Run, Status
 
 
@@ -100,9 +99,7 @@ def fit(
     task = task or task_of(pairs["train"][1])
     check_fits(model, task, pairs)
     _check_recipe(model, recipe, has_valid=valid is not None)
-    if recipe.dropout is not None:
-        set_dropout(model, recipe.dropout)
-    seed_noise(model, derive(seed, "noise"))
+    prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
     return _Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task).run(path, on_epoch)
 
@@ -123,6 +120,8 @@ class _Training:
         self.handle = regularize(self.optimizer, model, attached)
         steps_per_epoch = num_batches(len(train[1]), recipe.batch_size)
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
+        watched = torch.from_numpy(watched_rows(len(train[1]), recipe.eval_rows, seed)).to(train[1].device)
+        self.watched = (train[0][watched], train[1][watched]) if recipe.eval_rows else train
         self.state = _State()
         self.best: dict[str, Tensor] = {}
 
@@ -174,7 +173,7 @@ class _Training:
         record = Record(
             epoch=self.state.epoch,
             step=self.state.step,
-            train=evaluate(self.model, *self.train, self.task),
+            train=evaluate(self.model, *self.watched, self.task),
             valid=None if self.valid is None else evaluate(self.model, *self.valid, self.task),
             penalties=penalties,
             lr=self.optimizer.param_groups[0]["lr"],

@@ -3,6 +3,7 @@
 from meden.data.batches import batches as batches
 from meden.data.batches import epoch_permutation as epoch_permutation
 from meden.data.batches import num_batches as num_batches
+from meden.data.batches import watched_rows as watched_rows
 from meden.data.dataset import Dataset as Dataset
 from meden.data.dataset import as_dataset as as_dataset
 from meden.data.encoders import Encoder as Encoder

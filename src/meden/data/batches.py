@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -24,6 +23,18 @@ def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.Generator(stream).permutation(n).astype(np.int64)
 
 
+def watched_rows(n: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
+    """Return the fitting rows whose loss is recorded: all, or a seeded sample of ``limit``, sorted, int64.
+
+    Example:
+        >>> watched_rows(3, None, seed=0).tolist(), len(watched_rows(100, 10, seed=0))
+        ([0, 1, 2], 10)
+    """
+    if limit is None or limit >= n:
+        return np.arange(n)
+    return np.sort(epoch_permutation(n, seed, 0)[:limit])
+
+
 def num_batches(n: int, batch_size: BatchSize) -> int:
     """Return the number of batches (updates) of an epoch, a last short one included.
 
@@ -35,21 +46,28 @@ def num_batches(n: int, batch_size: BatchSize) -> int:
         InputError: if ``batch_size`` is none of these.
 
     Example:
-        >>> num_batches(10, 4), num_batches(10, "full"), num_batches(10, 1)
-        (3, 1, 10)
+        >>> num_batches(10, 4), num_batches(10, "full"), num_batches(10, 1), num_batches(9, 4)
+        (3, 1, 10, 2)
     """
-    return -(-n // _rows_per_batch(n, batch_size))
+    return len(_starts(n, batch_size))
 
 
-def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the batches of an epoch: the permutation cut into pieces, the last one as short as it comes.
+def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
+    """Return the batches of an epoch: the permutation cut into pieces, the last one as short as it comes.
+
+    A last piece of one row joins the piece before it, since batch norm cannot train on one row.
 
     Example:
-        >>> [len(rows) for rows in batches(10, 4, seed=0, epoch=0)]
-        [4, 4, 2]
+        >>> [len(rows) for rows in batches(10, 4, seed=0, epoch=0)], [len(rows) for rows in batches(9, 4, seed=0, epoch=0)]
+        ([4, 4, 2], [4, 5])
     """
-    order, size = epoch_permutation(n, seed, epoch), _rows_per_batch(n, batch_size)
-    return (order[start : start + size] for start in range(0, n, size))
+    return np.split(epoch_permutation(n, seed, epoch), _starts(n, batch_size)[1:])
+
+
+def _starts(n: int, batch_size: BatchSize) -> range:
+    """Return where each batch starts."""
+    size = _rows_per_batch(n, batch_size)
+    return range(0, n - 1 if size > 1 and n > 1 else n, size)
 
 
 def _rows_per_batch(n: int, batch_size: BatchSize) -> int:

@@ -33,6 +33,8 @@ class Noise(nn.Module, abc.ABC):
     """Name of the buffer: ``p`` for a probability to drop, ``std`` or ``alpha`` for a scale."""
     level_high: ClassVar[float] = 1.0
     """The level lies in [0, level_high)."""
+    place: ClassVar[str] = "input"
+    """Where :func:`~meden.noise.attach` puts it on a layer: ``input``, ``output`` or ``weight``."""
     key: Tensor
     step: Tensor
 
@@ -66,13 +68,21 @@ class Noise(nn.Module, abc.ABC):
         Raises:
             InputError: if ``level`` is a number outside [0, level_high).
         """
+        self.check_level(level)
+        self.level.copy_(torch.as_tensor(level))
+
+    def check_level(self, level: float | Tensor) -> None:
+        """Check a strength of the noise.
+
+        Raises:
+            InputError: if ``level`` is a number outside [0, level_high).
+        """
         name = f"{type(self).__name__} {self.level_name}"
         check_number(name, level, low=0.0, high=self.level_high, high_open=math.isfinite(self.level_high))
-        self.level.copy_(torch.as_tensor(level))
 
     def extra_repr(self) -> str:
         """Show the level."""
-        return f"{self.level_name}={self.level.tolist()}"
+        return f"{self.level_name}={self.level.item():g}" if self.level.ndim == 0 else f"{self.level_name} per member"
 
 
 def noise_layers(model: nn.Module) -> dict[str, Noise]:

@@ -70,8 +70,8 @@ def keep_mask(key: Tensor, step: Tensor, p: Tensor, shape: torch.Size) -> Tensor
         >>> keep_mask(stream(0), torch.tensor(0), torch.tensor(0.0), torch.Size([3]))
         tensor([1., 1., 1.])
     """
-    # A whole number above zero where kept, so that clamping gives exactly 0 or 1: several times faster than a comparison,
-    # which writes booleans. The 2^-24 keeps the lowest word of all when p = 0.
+    # A whole number, above zero where kept, so that clamping gives exactly 0 or 1: several times faster than a
+    # comparison, which writes booleans. The 2^-24 keeps the lowest word of all when p = 0.
     threshold = p - (0.5 + 2.0**-24)
     return hardtanh_(torch.add(random_bits(key, step, shape), threshold, alpha=-(2.0**32)), 0.0, 1.0)
 

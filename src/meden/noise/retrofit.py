@@ -1,0 +1,102 @@
+"""One number for the dropout of a whole model, whether it was built with dropout or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from meden._checks import InputError, check_number
+from meden.noise.base import Noise
+from meden.noise.dropout import Dropout, SpatialDropout
+from meden.noise.surgery import Edit, Surgery, Undo, insertions, operate, retunings
+
+_REPLACED: dict[type[nn.Module], type[Noise]] = {
+    nn.Dropout: Dropout,
+    nn.Dropout1d: SpatialDropout,
+    nn.Dropout2d: SpatialDropout,
+    nn.Dropout3d: SpatialDropout,
+}
+_WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: Any = None) -> Surgery:
+    """Set the dropout probability of a model, in place; a model without dropout receives it.
+
+    ``nn.Dropout``, ``Dropout1d``, ``2d`` and ``3d`` are replaced by ours, and probabilities that are attributes of
+    a layer (``nn.MultiheadAttention.dropout``, ``attention_dropout`` of Hugging Face models) are set; the latter
+    draw from torch's own generator, as their layers do. Where there is none of these, dropout acts on the input of
+    every linear layer but the first weight layer, that is on hidden activations.
+
+    Args:
+        model: any module.
+        p: probability to drop, in [0, 1).
+        dry_run: only plan.
+        example: an input on which the output in evaluation is proven to be unchanged.
+
+    Returns:
+        the changes; print it for a table, call its ``undo`` for the way back.
+
+    Raises:
+        InputError: if p is outside [0, 1), or the model has no place for it (a single layer).
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> set_dropout(model, 0.5).names, list(model.state_dict())
+        (['2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
+    """
+    check_number("dropout", p, low=0.0, high=1.0, high_open=True)
+    edits = [*_replacements(model, p), *_retunings(model, p), *_settings(model, p)]
+    edits = edits or insertions(_hidden_linears(model), Dropout(p), "input")
+    if not edits:
+        raise InputError(f"dropout needs a model with a dropout or a hidden layer, got {type(model).__name__}")
+    return operate(model, edits, dry_run=dry_run, example=example)
+
+
+def _replacements(model: nn.Module, p: float) -> Iterator[Edit]:
+    for name, layer in model.named_modules(remove_duplicate=False):
+        if type(layer) in _REPLACED and name:
+            ours = _REPLACED[type(layer)](p)
+            yield Edit(name, type(layer).__name__, f"p={layer.p:g}", str(ours), partial(_replace, model, name, ours))
+
+
+def _retunings(model: nn.Module, p: float) -> list[Edit]:
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, (Dropout, SpatialDropout))}
+    return retunings(layers, [p] * len(layers))
+
+
+def _settings(model: nn.Module, p: float) -> Iterator[Edit]:
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if _is_probability(attribute, value):
+                full = f"{name}.{attribute}" if name else attribute
+                change = partial(_set_attribute, module, attribute, float(p))
+                yield Edit(full, type(module).__name__, f"{value:g}", f"{p:g}", change)
+
+
+def _is_probability(attribute: str, value: Any) -> bool:
+    named = "dropout" in attribute or "pdrop" in attribute or "drop_prob" in attribute
+    return named and isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
+def _hidden_linears(model: nn.Module) -> dict[str, nn.Module]:
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, _WEIGHT_LAYERS)}
+    return {n: m for n, m in list(layers.items())[1:] if isinstance(m, nn.Linear)}
+
+
+def _replace(model: nn.Module, name: str, ours: Noise) -> Undo:
+    theirs = model.get_submodule(name)
+    model.set_submodule(name, ours.train(theirs.training))
+    return partial(_put_back, model, name, theirs)
+
+
+def _put_back(model: nn.Module, name: str, theirs: nn.Module) -> None:
+    model.set_submodule(name, theirs.train(model.get_submodule(name).training))
+
+
+def _set_attribute(module: nn.Module, attribute: str, value: float) -> Undo:
+    before = getattr(module, attribute)
+    setattr(module, attribute, value)
+    return partial(setattr, module, attribute, before)
