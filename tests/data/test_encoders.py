@@ -340,3 +340,11 @@ def test_some_rows_of_a_dataset_keep_its_classes() -> None:
     assert part.groups is not None
     assert part.groups.tolist() == [1, 2]
     assert torch.equal(part.fit_encoder([0]).features(part, [0, 1]), torch.eye(6)[[3, 4]])
+
+
+def test_whole_numbers_among_strings_read_alike_as_integers_and_floats() -> None:
+    """A file gives 1 as integer, or as float once the column has a missing value."""
+    encoder, _ = one_column(pd.Categorical([1, 2, 1, 2]))
+    rows = [encoder.transform_frame(pd.DataFrame({"c": given})) for given in ([1, 2], [1.0, 2.0], ["1", "2"])]
+    assert rows[0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert all(torch.equal(rows[0], other) for other in rows)
