@@ -5,7 +5,7 @@ from meden.noise.dropout import Dropout, GaussianDropout, SpatialDropout, TokenD
 from meden.noise.paths import DropBlock, DropConnect, DropPath, EmbeddingNoise, GaussianNoise
 from meden.noise.places import attach, detach
 from meden.noise.prediction import NoisyPrediction, mc_predict
-from meden.noise.retrofit import set_dropout
+from meden.noise.retrofit import own_dropouts, set_dropout
 from meden.noise.rng import derive, stream
 from meden.noise.surgery import Edit, Surgery, insert, remove, retune
 
@@ -31,6 +31,7 @@ __all__ = [
     "mc_predict",
     "noise_layers",
     "noise_state",
+    "own_dropouts",
     "remove",
     "retune",
     "seed_noise",

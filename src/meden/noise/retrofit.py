@@ -22,6 +22,20 @@ _REPLACED: dict[type[nn.Module], type[Noise]] = {
 _WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
+def own_dropouts(model: nn.Module) -> Surgery:
+    """Replace torch's dropout layers by ours, in place, each with the p it has: all their randomness is then seeded.
+
+    Returns:
+        the changes, none for a model without such layers; the way back is its ``undo``.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3))
+        >>> own_dropouts(model).names, model[1]
+        (['1'], Dropout(p=0.3))
+    """
+    return operate(model, list(_replacements(model, None)))
+
+
 def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: Any = None) -> Surgery:
     """Set the dropout probability of a model, in place; a model without dropout receives it.
 
@@ -55,10 +69,10 @@ def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: A
     return operate(model, edits, dry_run=dry_run, example=example)
 
 
-def _replacements(model: nn.Module, p: float) -> Iterator[Edit]:
+def _replacements(model: nn.Module, p: float | None) -> Iterator[Edit]:
     for name, layer in model.named_modules(remove_duplicate=False):
         if type(layer) in _REPLACED and name:
-            ours = _REPLACED[type(layer)](p)
+            ours = _REPLACED[type(layer)](layer.p if p is None else p)
             yield Edit(name, type(layer).__name__, f"p={layer.p:g}", str(ours), partial(_replace, model, name, ours))
 
 
