@@ -65,9 +65,16 @@ def chart(
     return Chart(title, figure["data"], figure["layout"])
 
 
-_AXIS = {"automargin": True, "zeroline": False, "showline": False, "title": {"standoff": 8}}
+_AXIS = {"automargin": True, "zeroline": False, "showline": False, "exponentformat": "e"}
 
 
 def axis_title(text: str) -> dict[str, Any]:
     """Return the setting of an axis title, shown literally."""
     return {"title": {"text": label(text), "standoff": 8}}
+
+
+def epoch_axis(num_epochs: int) -> dict[str, Any]:
+    """Return a horizontal axis of epochs, from 1, with whole numbers only."""
+    margin = 0.5 if num_epochs < 20 else 0.02 * num_epochs
+    ticks = {"dtick": 1} if num_epochs <= 10 else {"tickformat": "d"}
+    return axis_title("epoch") | {"range": [1 - margin, num_epochs + margin]} | ticks

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, label
+from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, epoch_axis, label
 from meden.report.document import Chart, Key
 from meden.report.numbers import number
 
@@ -54,18 +54,30 @@ def curves_chart(title: str, curves: Sequence[Curve], *, y_title: str, top: floa
     return chart(
         title,
         [trace for trace in traces if len(trace.x)] + _kept(curves),
-        x=axis_title("epoch") | {"rangemode": "tozero"},
+        x=epoch_axis(max((len(c.train) for c in curves), default=1)),
         y=axis_title(y_title) | {"range": [min(low, 0.0) - margin, top + margin]},
     )
 
 
-def line_chart(title: str, lines: Mapping[str, Sequence[float]], colours: Sequence[str], *, y_title: str) -> Chart:
-    """Return plain lines over the epochs, by name."""
+def line_chart(
+    title: str, lines: Mapping[str, Sequence[float]], colours: Sequence[str], *, y_title: str, from_zero: bool = True
+) -> Chart:
+    """Return plain lines over the epochs, by name.
+
+    Args:
+        title: above the chart.
+        lines: values per epoch, by name.
+        colours: as many as there are lines, or more.
+        y_title: what the vertical axis shows.
+        from_zero: the vertical axis begins at zero.
+    """
     traces = [
         _line(values, name, colour, 2, 1.0).update(name=label(name), showlegend=len(lines) > 1)
         for (name, values), colour in zip(lines.items(), colours, strict=False)
     ]
-    made = chart(title, traces, x=axis_title("epoch") | {"rangemode": "tozero"}, y=axis_title(y_title))
+    x = epoch_axis(max((len(values) for values in lines.values()), default=1))
+    y = axis_title(y_title) | {"rangemode": "tozero" if from_zero else "normal"}
+    made = chart(title, traces, x=x, y=y)
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "bgcolor": "rgba(0,0,0,0)"}
     return Chart(made.title, made.data, made.layout | {"showlegend": len(lines) > 1, "legend": legend})
 

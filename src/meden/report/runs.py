@@ -95,7 +95,8 @@ def _score_charts(history: History) -> list[Chart]:
     if _has_valid(history):
         columns = {name: lines | {"held out": history.column(f"valid.{name}")} for name, lines in columns.items()}
     return [
-        line_chart(name, lines, (TRAIN, HELD_OUT), y_title=SCORES.get(name, name)) for name, lines in columns.items()
+        line_chart(name, lines, (TRAIN, HELD_OUT), y_title=SCORES.get(name, name), from_zero=False)
+        for name, lines in columns.items()
     ]
 
 

@@ -16,16 +16,6 @@ from meden.report.numbers import number
 
 Scale = Literal["log", "linear", "category"]
 
-KEYS = (
-    Key("held-out loss, ± one standard error", "●", HELD_OUT),
-    Key("training loss", "○", TRAIN),
-    Key("chosen", "★", CHOSEN),
-    Key("best", "◆", BEST),
-    Key("one standard error around the best", "▬", BEST),
-    Key("beyond the axis", "▲", HELD_OUT),
-    Key("diverged", "✕", OTHER),
-)
-
 
 @dataclass(frozen=True)
 class Point:
@@ -80,6 +70,21 @@ def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, con
     )
 
 
+def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
+    """Return the legend of the charts of these points."""
+    top = _top(points)
+    keys = (
+        Key("held-out loss, ± one standard error", "●", HELD_OUT),
+        Key("training loss", "○", TRAIN),
+        Key("chosen", "★", CHOSEN),
+        Key("best", "◇", BEST),
+        Key("one standard error around the best", "▬", BEST),
+    )
+    beyond = (Key("held-out loss beyond the axis", "▲", HELD_OUT),) if any(p.loss > top for p in points) else ()
+    diverged = (Key("diverged", "✕", OTHER),) if not all(math.isfinite(p.loss) for p in points) else ()
+    return keys + beyond + diverged
+
+
 def _trace(
     x: Sequence[Any], points: Sequence[Point], y: Sequence[float], mode: str, *, color: str, **marker: Any
 ) -> go.Scatter:
@@ -112,7 +117,7 @@ def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -
 
 
 def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[go.Scatter]:
-    marks = (("best", "diamond-open", BEST, 13), ("one_se", "star", CHOSEN, 15))
+    marks = (("best", "diamond-open", BEST, 19), ("one_se", "star", CHOSEN, 15))
     traces = []
     for mark, symbol, color, size in marks:
         at = [i for i, p in enumerate(points) if p.mark in (mark, "both")]

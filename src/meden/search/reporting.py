@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meden.data import tables
 from meden.report import Code, Column, Mark, Report, Section, Table, TableRow, Tile, write
 from meden.report import curves as learning
 from meden.report import scores as panels
@@ -62,6 +63,8 @@ def _value(value: Any) -> str:
 def _lead(study: Study) -> str:
     chosen, best = study.one_se, study.best
     tried = plural(len(study.trials), "configuration")
+    if len(study.trials) == 1:
+        return f"Only one configuration was tried: {_told(chosen.params)}."
     if chosen is best:
         return f"Use {_told(chosen.params)}: the best of {tried}, and none simpler does as well."
     simplest = f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best"
@@ -110,18 +113,20 @@ def _paragraphs(study: Study) -> tuple[str, ...]:
         f"The best of many looks better than it is. Its naive loss is {number(study.score.naive)}; accounting for "
         f"having chosen it, expect {number(study.score.estimate)} on new rows."
     )
-    return (f"{told}.", flatters, _counts(study))
+    return (f"{told}.", flatters, _counts(study)) if len(study.trials) > 1 else (_counts(study),)
 
 
 def _counts(study: Study) -> str:
     num_seeds = len({row.seed for trial in study.trials for row in trial.rows})
     num_rows = sum(len(trial.rows) for trial in study.trials)
+    scaled = study.dataset.task == "regression" and isinstance(study.dataset.inputs, tables.Table)
+    standardised = "s of the standardised target" if scaled else ""
     tried, diverged = len(study.trials), len(study.trials) - len(_usable(study))
     return (
         f"{plural(tried, 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
         f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged. "
         f"After ± stands one standard error over the folds. "
-        f"Losses are without penalties, in {UNITS[study.dataset.task]}."
+        f"Losses are without penalties, in {UNITS[study.dataset.task]}{standardised}."
     )
 
 
@@ -145,7 +150,7 @@ def _scores(study: Study) -> Section:
         "A held-out loss far above the training loss is overfitting: more regularisation may help. Both high is "
         "underfitting: less may help. If the choice lies at the end of an axis, widen the range.",
     )
-    return Section(title="Score against strength", text=text, keys=panels.KEYS, charts=tuple(charts))
+    return Section(title="Score against strength", text=text, keys=panels.score_keys(points), charts=tuple(charts))
 
 
 def _point(study: Study, trial: Trial) -> panels.Point:
