@@ -1,0 +1,233 @@
+"""Attach penalties to any torch optimizer, through its step hooks.
+
+What happens at ``optimizer.step()``, in this order::
+
+    gradients are there (already averaged, accumulated, unscaled and clipped by the user's loop)
+      gradient    g <- g + grad(w)          in place, before the step; with a closure after each of its evaluations
+      decoupled   w <- w - lr grad(w)       before the step; with a closure after its first evaluation
+    the optimizer's own update
+      proximal    w <- prox(w, step)        after the step; the step is that of meden.optim.metric
+
+A parameter without a gradient is not stepped, hence not penalised. Several proximal penalties of one handle on one
+tensor act as their sum where its proximal operator is known, otherwise one after the other, as two handles do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
+
+from meden._checks import InputError
+from meden.optim.metric import Group, is_adaptive, knows_metric, one_length, step_length
+from meden.optim.regularizer import Bound, Regularizer, bind, nested
+from meden.penalties import L2, ElasticNet, Penalty, Sum
+
+Closure = Callable[[], Tensor | None]
+
+
+def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Regularizer]) -> Handle:
+    """Make an optimizer apply penalties at each step, exactly.
+
+    Args:
+        optimizer: any torch optimizer; parameter groups added later are covered.
+        model: the model whose parameters it steps.
+        regularizers: which penalties, where and how.
+
+    Returns:
+        A handle: ``values()`` reports the penalties, ``remove()`` detaches them, ``state_dict()`` saves the step
+        that strength schedules have reached and the starting weights that a penalty pulls to.
+
+    Under a closure, ``step`` returns the data loss plus the gradient-coupled penalties, which is what a line search
+    needs. Under GradScaler a step that overflowed changes nothing.
+
+    Raises:
+        InputError: for ``coupling="loss"`` (the optimizer never sees the loss), for decoupled or proximal penalties
+            under LBFGS, for an optimizer that maximises, or if a regularizer selects nothing that is optimised.
+
+    Example:
+        >>> import torch, meden
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> handle = meden.regularize(optimizer, model, [meden.Regularizer(meden.penalties.L1(10.0))])
+        >>> model(torch.ones(1, 2)).sum().backward()
+        >>> _ = optimizer.step()
+        >>> model.weight
+        Parameter containing:
+        tensor([[0., 0.]], requires_grad=True)
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    bound = bind(model, regularizers, adaptive=is_adaptive(optimizer))
+    _refuse_impossible(optimizer, bound)
+    _warn_of_surprises(optimizer, bound)
+    return Handle(optimizer, bound)
+
+
+class Handle:
+    """Penalties attached to an optimizer; made by :func:`regularize`."""
+
+    def __init__(self, optimizer: Optimizer, bound: Sequence[Bound]) -> None:
+        self.optimizer = optimizer
+        self.bound = tuple(bound)
+        self.num_steps = 0
+        # A compiled step calls the hooks as they are: traced, they would be compiled anew at each count of steps.
+        disable: Callable[..., Any] = torch.compiler.disable
+        before, after = disable(self._before_step), disable(self._after_step)
+        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+
+    def values(self) -> dict[str, float]:
+        """Return the value of each penalty now, by label, times its strength."""
+        with torch.no_grad():
+            return {b.label: float(b.value(self.num_steps)) for b in self.bound}
+
+    def remove(self) -> None:
+        """Detach; the optimizer steps as before."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state: the optimizer steps done, and starting weights ``{label: {name: tensor}}``."""
+        return {"num_steps": self.num_steps, "starts": {b.label: dict(b.starts) for b in self.bound if b.starts}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state; without ``starts`` in it the present ones stay.
+
+        Raises:
+            InputError: if the starting weights are those of other regularizers or tensors.
+        """
+        starts = state.get("starts", {})
+        if unknown := set(starts) - {b.label for b in self.bound}:
+            raise InputError(f"starts must be of {[b.label for b in self.bound]}, got {sorted(unknown)}")
+        self.bound = tuple(b.restart(starts[b.label]) if b.label in starts else b for b in self.bound)
+        self.num_steps = int(state["num_steps"])
+
+    def _before_step(
+        self, _optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if len(args) > 1 and args[1] is not None:
+            return (args[0], self._penalised(args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, {**kwargs, "closure": self._penalised(kwargs["closure"])}
+        self._add_gradients()
+        self._decay()
+        return None
+
+    def _penalised(self, closure: Closure) -> Closure:
+        """Return the closure of the data loss plus the gradient-coupled penalties; its first call also decays."""
+        is_first = True
+
+        def penalised() -> Tensor | None:
+            nonlocal is_first
+            loss = closure()
+            with torch.no_grad():
+                self._add_gradients()
+                if loss is not None:
+                    loss = loss + sum(b.value(self.num_steps) for b in self.bound if b.coupling == "gradient")
+            if is_first:
+                self._decay()
+            is_first = False
+            return loss
+
+        return penalised
+
+    @torch.no_grad()
+    def _add_gradients(self) -> None:
+        scale = _scaler_leaves(self.optimizer, "grad_scale")
+        for param, penalties, _ in self._stepped("gradient"):
+            assert param.grad is not None
+            for penalty in penalties:
+                grad = penalty.grad(param)
+                param.grad.add_(grad if scale is None else grad * scale.to(grad.device))
+
+    @torch.no_grad()
+    def _decay(self) -> None:
+        for param, penalties, group in self._stepped("decoupled"):
+            for penalty in penalties:
+                self._move(param, param - group["lr"] * penalty.grad(param))
+
+    @torch.no_grad()
+    def _after_step(self, _optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        for param, penalties, group in self._stepped("proximal"):
+            step = step_length(self.optimizer, group, param)
+            for penalty in _joined(penalties):
+                self._move(param, penalty.prox(param, step if penalty.metric else one_length(step)))
+        self.num_steps += 1
+
+    def _move(self, param: nn.Parameter, target: Tensor) -> None:
+        """Set a parameter, unless GradScaler makes a fused optimizer skip this step because it overflowed."""
+        overflow = _scaler_leaves(self.optimizer, "found_inf")
+        param.copy_(target if overflow is None else torch.where(overflow.to(param.device) > 0, param, target))
+
+    def _stepped(self, coupling: str) -> Iterator[tuple[nn.Parameter, list[Penalty], Group]]:
+        """Yield each tensor that is stepped, its penalties of one coupling, and its group."""
+        penalties: dict[nn.Parameter, list[Penalty]] = {}
+        for bound in self.bound:
+            if bound.coupling == coupling:
+                for name, param in bound.params.items():
+                    penalties.setdefault(param, []).append(bound.penalty(name, self.num_steps))
+        if penalties:
+            # Looked up at each step: loading a state dict or adding a group replaces the groups.
+            groups = _optimised(self.optimizer)
+            for param, those in penalties.items():
+                if param.grad is not None and param in groups:
+                    yield param, those, groups[param]
+
+
+def _joined(penalties: list[Penalty]) -> list[Penalty]:
+    """Return the sum of the penalties if its proximal operator is known, otherwise the penalties."""
+    if len(penalties) == 1:
+        return penalties
+    joint = Sum(tuple(penalties))
+    return [joint] if joint.has_prox else penalties
+
+
+def _scaler_leaves(optimizer: Optimizer, name: str) -> Tensor | None:
+    """Return what GradScaler leaves on a fused optimizer for the length of one step."""
+    value: Tensor | None = getattr(optimizer, name, None)
+    return value
+
+
+def _refuse_impossible(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
+    optimised = _optimised(optimizer)
+    for b in bound:
+        if b.coupling == "loss":
+            raise InputError(
+                f"coupling of {b.label} must be gradient, decoupled, proximal or auto here: an optimizer never sees "
+                "the loss; got 'loss' (use it in a Recipe, or add penalty.value(w) to your own loss)"
+            )
+        if b.coupling != "gradient" and isinstance(optimizer, LBFGS):
+            raise InputError(f"coupling of {b.label} must be gradient under LBFGS (a line search), got {b.coupling!r}")
+        if not any(param in optimised for param in b.params.values()):
+            raise InputError(f"on of {b.label} must select a parameter that the optimizer steps, got {list(b.params)}")
+    if any(group.get("maximize") for group in optimizer.param_groups):
+        raise InputError("optimizer must minimise to be regularised, got maximize=True")
+
+
+def _warn_of_surprises(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
+    kind = type(optimizer).__name__
+    decay = {param: group.get("weight_decay") for param, group in _optimised(optimizer).items()}
+    for b in bound:
+        is_l2 = any(isinstance(p, L2 | ElasticNet) for p in nested(b.regularizer.penalty))
+        twice = [name for name, param in b.params.items() if decay.get(param)]
+        if is_l2 and twice:
+            more = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            own = f"weight_decay={decay[b.params[twice[0]]]:g} of {kind}"
+            warnings.warn(f"{b.label} and the {own} both shrink {twice[0]}{more}; set one to 0", stacklevel=3)
+        is_constraint = b.regularizer.penalty.is_constraint
+        if b.coupling == "proximal" and not is_constraint and not knows_metric(optimizer):
+            warnings.warn(
+                f"the proximal step of {b.label} is the learning rate, for want of a formula for {kind}: its strength "
+                "is exact with SGD, Adam, AdamW, RMSprop and Adagrad",
+                stacklevel=3,
+            )
+
+
+def _optimised(optimizer: Optimizer) -> dict[nn.Parameter, Group]:
+    return {param: group for group in optimizer.param_groups for param in group["params"]}
