@@ -139,7 +139,7 @@ def test_proximal_gradient_reaches_the_lasso_of_scikit_learn(penalty: Penalty, m
     data, target = torch.tensor(x), torch.tensor(y)
     step = 0.3 / torch.linspace(1, 4, 10, dtype=torch.float64)[:, None] if metric else 0.2
     w = torch.zeros(10, 1, dtype=torch.float64)
-    for _ in range(1500):
+    for _ in range(700):
         w = penalty.prox(w - step * (data.T @ (data @ w - target[:, None])) / 60, step)
     np.testing.assert_allclose(w[:, 0], expected, atol=1e-9)
     assert ((w[:, 0].numpy() == 0) == (expected == 0)).all() and (expected == 0).any()
@@ -149,7 +149,7 @@ def test_the_projection_in_the_metric_solves_the_constrained_problem() -> None:
     # min norm(w - goal)^2 / 2 in the unit ball, by unequal steps: the Euclidean projection would stop elsewhere.
     goal, step = torch.tensor([[3.0, 4.0]], dtype=torch.float64), torch.tensor([[0.9, 0.1]], dtype=torch.float64)
     w = torch.zeros_like(goal)
-    for _ in range(500):
+    for _ in range(200):
         w = MaxNorm(1.0).prox(w - step * (w - goal), step)
     torch.testing.assert_close(w, goal / 5)
 

@@ -269,12 +269,10 @@ class LogSum(SparsePenalty):
 
     def prox(self, w: Tensor, step: Number) -> Tensor:
         size, scale, eps = w.abs(), step * self.strength, self.epsilon
-        # The larger root of z^2 + (eps - size) z + (scale - size eps) = 0, in the form that does not cancel.
-        root = torch.relu((size + eps).square() - 4 * scale).sqrt()
-        z = torch.where(size > eps, (size - eps + root) / 2, 2 * (size * eps - scale) / (eps - size + root))
-        z = torch.where((size + eps).square() < 4 * scale, 0.0, torch.relu(z))
-        lower_than_zero = (scale > eps * eps) & (scale * torch.log1p(z / eps) < z * (2 * size - z) / 2)
-        return torch.where((size * eps <= scale) & ~lower_than_zero, 0.0, z * torch.sign(w)).to(w.dtype)
+        # The larger stationary point; where there is none the comparison below still says that 0 is better.
+        z = torch.relu(size - eps + torch.relu((size + eps).square() - 4 * scale).sqrt()) / 2
+        zero_is_best = scale * torch.log1p(z / eps) >= z * (size - z / 2)
+        return torch.where(zero_is_best, 0.0, z * torch.sign(w)).to(w.dtype)
 
     def strength_max(self, gradient_at_zero: Tensor) -> Tensor:
         """Return the smallest strength at which w = 0 is a local minimum."""
