@@ -18,14 +18,18 @@ HELD_OUT, TRAIN, CHOSEN, BEST, OTHER = "#2a86c7", "#d9772b", "#0a9a73", "#bf5b98
 """Told apart by people with any kind of colour vision, and legible on light and on dark."""
 
 
-def label(text: object) -> str:
-    """Return any text as a plotly label that shows it literally.
+def label(text: object, limit: int = 200) -> str:
+    """Return any text as a plotly label that shows it literally, cut at ``limit`` characters.
+
+    Plotly would read tags, and mathematics between dollar signs.
 
     Example:
-        >>> label("<b>x</b> & y")
-        '&lt;b&gt;x&lt;/b&gt; &amp; y'
+        >>> label("<b>x</b> & y"), label("a very long name", limit=8)
+        ('&lt;b&gt;x&lt;/b&gt; &amp; y', 'a very …')
     """
-    return html.escape(str(text), quote=False)
+    shown = str(text)
+    shown = shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    return html.escape(shown, quote=False).replace("$", "&#36;")
 
 
 def lines(*parts: str) -> str:
@@ -70,7 +74,7 @@ _AXIS = {"automargin": True, "zeroline": False, "showline": False, "exponentform
 
 def axis_title(text: str) -> dict[str, Any]:
     """Return the setting of an axis title, shown literally."""
-    return {"title": {"text": label(text), "standoff": 8}}
+    return {"title": {"text": label(text, limit=40), "standoff": 8}}
 
 
 def epoch_axis(num_epochs: int) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from importlib.metadata import version
 import torch
 import yaml
 
-from meden._checks import InputError
 from meden.recipe import Recipe
 
 
@@ -16,7 +15,7 @@ def recipe_text(recipe: Recipe) -> str:
     """Return a recipe as YAML; one that no file can hold (a tensor, a layer type) as Python writes it."""
     try:
         fields = recipe.to_dict()
-    except InputError as error:
+    except ValueError as error:
         return f"# cannot be written as YAML: {error}\n{recipe!r}"
     return yaml.safe_dump(fields, sort_keys=False).rstrip() if fields else "{}  # every field at its default"
 

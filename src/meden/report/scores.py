@@ -49,9 +49,9 @@ def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, con
         unit: of the loss.
         connected: draw lines from point to point, which is right only if nothing else varies.
     """
-    values = [label(v) if dimension.scale == "category" else v for v in dimension.values]
-    order = sorted(range(len(points)), key=lambda i: values[i])
-    x, points = [values[i] for i in order], [points[i] for i in order]
+    places, scale = _placed(dimension)
+    order = sorted(range(len(points)), key=lambda i: places[i])
+    x, points = [places[i] for i in order], [points[i] for i in order]
     top = _top(points)
     mode = "lines+markers" if connected else "markers"
     traces = [
@@ -60,7 +60,6 @@ def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, con
         *(_edge(x, points, top, beyond) for beyond in (True, False)),
         *_choices(x, points),
     ]
-    scale = {"type": dimension.scale} | ({"dtick": 1} if dimension.scale == "log" and _decades(x) >= 2 else {})
     return chart(
         dimension.name,
         [trace for trace in traces if len(trace.x)],
@@ -83,6 +82,18 @@ def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
     beyond = (Key("held-out loss beyond the axis", "▲", HELD_OUT),) if any(p.loss > top for p in points) else ()
     diverged = (Key("diverged", "✕", OTHER),) if not all(math.isfinite(p.loss) for p in points) else ()
     return keys + beyond + diverged
+
+
+def _placed(dimension: Dimension) -> tuple[list[float], dict[str, Any]]:
+    """Return where each configuration lies on the axis, and the settings of the axis."""
+    if dimension.scale == "category":
+        options = list(dict.fromkeys(dimension.values))
+        places = [float(options.index(value)) for value in dimension.values]
+        ticks = {"tickvals": list(range(len(options))), "ticktext": [label(option, limit=14) for option in options]}
+        return places, ticks | {"range": [-0.5, len(options) - 0.5]}
+    places = [float(value) for value in dimension.values]
+    far = dimension.scale == "log" and max(places) >= 100 * min(places)
+    return places, {"type": dimension.scale} | ({"dtick": 1} if far else {})
 
 
 def _trace(
@@ -157,10 +168,6 @@ def _range(points: Sequence[Point], top: float) -> list[float]:
     low = min([top, *lows, *trains])
     margin = 0.06 * (top - low or 1.0)
     return [low - margin, top + margin]
-
-
-def _decades(x: Sequence[Any]) -> float:
-    return math.log10(max(x) / min(x))
 
 
 def _hover(point: Point) -> str:

@@ -160,7 +160,7 @@ def _point(study: Study, trial: Trial) -> panels.Point:
 
 def _dimensions(study: Study) -> list[panels.Dimension]:
     return [
-        panels.Dimension(name, _scale(dimension), tuple(_at(dimension, trial.params[name]) for trial in study.trials))
+        panels.Dimension(name, _scale(dimension), tuple(trial.params[name] for trial in study.trials))
         for name, dimension in study.space.items()
     ]
 
@@ -169,10 +169,6 @@ def _scale(dimension: Dimension) -> panels.Scale:
     if isinstance(dimension, Choice):
         return "category"
     return "log" if isinstance(dimension, LogUniform) else "linear"
-
-
-def _at(dimension: Dimension, value: Any) -> Any:
-    return _value(value) if isinstance(dimension, Choice) else value
 
 
 def _curves(study: Study) -> Section:
