@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_choice
@@ -39,7 +40,7 @@ def attach(layer: nn.Module, noise: Noise, place: str | None = None) -> nn.Modul
     """
     place = noise.place if place is None else place
     check_place(layer, place)
-    layer.add_module(_CHILD[place], noise.train(layer.training))
+    layer.add_module(_CHILD[place], noise.train(layer.training).to(device_of(layer)))
     if place == "output":
         layer.register_forward_hook(_perturb_output)
     if place == "input":
@@ -61,6 +62,11 @@ def check_place(layer: nn.Module, place: str) -> None:
         raise InputError(f"place must be free, but the {place} of this {type(layer).__name__} has noise already")
     if place == "weight" and "weight" not in dict(layer.named_parameters(recurse=False)):
         raise InputError(f'place "weight" needs a layer with a parameter weight, got {type(layer).__name__}')
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of the first parameter, the CPU for a module without any."""
+    return next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 def attached(layer: nn.Module, place: str) -> Noise | None:

@@ -47,13 +47,16 @@ def mc_predict(model: nn.Module, *inputs: Any, num_samples: int = 30, seed: int 
     if not layers:
         raise InputError(f"model must have noise layers, got {type(model).__name__} without any; see set_dropout")
     state, modes = noise_state(model), {module: module.training for module in model.modules()}
+    fast_path = torch.backends.mha.get_fastpath_enabled()
     try:
+        torch.backends.mha.set_fastpath_enabled(False)  # torch's fused encoder layer knows no dropout
         model.eval()
         for layer in layers.values():
             layer.train()
         seed_noise(model, seed)
         samples = torch.stack([model(*inputs) for _ in range(num_samples)])
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
         load_noise_state(model, state)
         for module, mode in modes.items():
             module.training = mode

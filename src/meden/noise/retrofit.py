@@ -11,6 +11,7 @@ from torch import nn
 from meden._checks import InputError, check_number
 from meden.noise.base import Noise
 from meden.noise.dropout import Dropout, SpatialDropout
+from meden.noise.places import device_of
 from meden.noise.surgery import Edit, Surgery, Undo, insertions, operate, retunings
 
 _REPLACED: dict[type[nn.Module], type[Noise]] = {
@@ -84,14 +85,16 @@ def _retunings(model: nn.Module, p: float) -> list[Edit]:
 def _settings(model: nn.Module, p: float) -> Iterator[Edit]:
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
-            if _is_probability(attribute, value):
+            if _is_probability(module, attribute, value):
                 full = f"{name}.{attribute}" if name else attribute
                 change = partial(_set_attribute, module, attribute, float(p))
                 yield Edit(full, type(module).__name__, f"{value:g}", f"{p:g}", change)
 
 
-def _is_probability(attribute: str, value: Any) -> bool:
-    named = "dropout" in attribute or "pdrop" in attribute or "drop_prob" in attribute
+def _is_probability(module: nn.Module, attribute: str, value: Any) -> bool:
+    if isinstance(module, nn.RNNBase) and module.num_layers == 1:
+        return False  # its dropout acts between layers
+    named = "dropout" in attribute or "pdrop" in attribute
     return named and isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
@@ -102,7 +105,7 @@ def _hidden_linears(model: nn.Module) -> dict[str, nn.Module]:
 
 def _replace(model: nn.Module, name: str, ours: Noise) -> Undo:
     theirs = model.get_submodule(name)
-    model.set_submodule(name, ours.train(theirs.training))
+    model.set_submodule(name, ours.train(theirs.training).to(device_of(model)))
     return partial(_put_back, model, name, theirs)
 
 

@@ -23,6 +23,7 @@ Selector = str | type[nn.Module] | int | Sequence["Selector"]
 """A name glob, a layer type, a position among the layers with a weight (negative: from the end), or several."""
 
 Undo = Callable[[], None]
+_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -192,10 +193,12 @@ def operate(model: nn.Module, edits: Iterable[Edit], *, dry_run: bool = False, e
 def select_layers(model: nn.Module, on: Selector) -> dict[str, nn.Module]:
     """Return the selected layers by name; a position counts the layers that own a parameter ``weight``.
 
+    The output projection of ``nn.MultiheadAttention`` cannot be selected: attention reads its weight past the layer.
+
     Raises:
         InputError: if nothing is selected; the message suggests the nearest name.
     """
-    modules = {n: m for n, m in model.named_modules() if n and not isinstance(m, Noise)}
+    modules = {n: m for n, m in model.named_modules() if n and not isinstance(m, (Noise, _NEVER_CALLED))}
     weighted = [n for n, m in modules.items() if "weight" in dict(m.named_parameters(recurse=False))]
     return _choose(modules, weighted, on, "layer")
 
