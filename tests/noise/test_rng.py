@@ -1,8 +1,5 @@
 """Statistics of the counter-based generator. Every bound is 5 standard errors or more, the draws are fixed."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from scipy import stats
@@ -139,9 +136,7 @@ def test_an_accelerator_gives_the_same_bits() -> None:
     assert torch.equal(there, keep_mask(stream(0), step, p, shape))
 
 
-def test_derive_is_stable_across_processes_and_tells_types_apart() -> None:
-    code = "from meden.noise.rng import derive; print(derive('study', 3, 'fold', 0))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(other.stdout) == derive("study", 3, "fold", 0) == DERIVED
-    assert len({derive(1, 23), derive(12, 3), derive("1", 23), derive(123), derive(), derive((1, 23).__repr__())}) == 6
+def test_derive_is_the_same_in_every_process_and_tells_types_apart() -> None:
+    assert derive("study", 3, "fold", 0) == DERIVED
+    assert len({derive(1, 23), derive(12, 3), derive("1", 23), derive(123), derive(), derive("(1, 23)")}) == 6
     assert all(0 <= derive(k) < 2**63 for k in range(100))
