@@ -88,6 +88,7 @@ def _placed(dimension: Dimension) -> tuple[list[float], dict[str, Any]]:
     """Return where each configuration lies on the axis, and the settings of the axis."""
     if dimension.scale == "category":
         options = list(dict.fromkeys(dimension.values))
+        options = sorted(options) if all(isinstance(option, (int, float)) for option in options) else options
         places = [float(options.index(value)) for value in dimension.values]
         ticks = {"tickvals": list(range(len(options))), "ticktext": [label(option, limit=14) for option in options]}
         return places, ticks | {"range": [-0.5, len(options) - 0.5]}
