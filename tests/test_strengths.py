@@ -337,6 +337,19 @@ def test_xgboost_leaf_weight_minimises_the_canonical_objective() -> None:
     assert residual(half_mse_gradient(np.ones((3, 1)), y, np.array([leaf])), np.array([leaf]), strength) < 1e-12
 
 
+OWN_LOSS_TOOLS = {
+    *("meden.L1", "meden.L2", "keras.L1", "keras.L2", "tf.l2_loss", "torch.SGD", "torch.Adam", "lassonet"),
+}
+
+
+@pytest.mark.parametrize("tool", OBJECTIVE_TOOLS)
+def test_only_tools_that_leave_the_loss_to_the_user_depend_on_it(tool) -> None:
+    """Twice the loss with the same penalty is the canonical objective at half the strength, times two."""
+    given = {"n": N, "batch_size": B}
+    once, twice = (canonical(numbers_for(tool), tool, loss=loss, **given) for loss in ("half_mse", "mse"))
+    assert twice == (once * 0.5 if tool in OWN_LOSS_TOOLS else once)
+
+
 def test_keras_squares_under_its_mean_squared_error_equal_torch_weight_decay_halved() -> None:
     assert convert(0.02, source="torch.SGD", to="keras.L2", loss="mse") == pytest.approx(0.01)
     assert canonical(0.02, "keras.L2", loss="mse") == Strength(l2=0.02)
