@@ -16,7 +16,7 @@ from meden._checks import InputError, check_count
 from meden.penalties.base import wide
 from meden.penalties.sharding import reduced, whole
 
-_NEWTON_STEPS = 12  # four reach 1e-6 for equal steps within a factor of 100, nine for steps over eight decades
+_NEWTON_STEPS = 12  # to reach 1e-6 took 6 at most for steps within a factor of 100, 11 for steps over eight decades
 
 
 @dataclass(frozen=True)
