@@ -1,7 +1,7 @@
 """Where penalties meet updates: regularizers, couplings, the optimizer's metric, schedules."""
 
-from meden.optim.metric import is_adaptive, step_length
-from meden.optim.regularize import Handle, regularize
+from meden.optim.metric import adam_length, is_adaptive, one_length, step_length
+from meden.optim.regularize import Handle, joined, regularize
 from meden.optim.regularizer import Bound, Regularizer, StrengthSchedule, bind
 from meden.optim.schedules import Schedule
 
@@ -11,8 +11,11 @@ __all__ = [
     "Regularizer",
     "Schedule",
     "StrengthSchedule",
+    "adam_length",
     "bind",
     "is_adaptive",
+    "joined",
+    "one_length",
     "regularize",
     "step_length",
 ]

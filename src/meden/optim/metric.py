@@ -53,7 +53,7 @@ def one_length(step: Number) -> Number:
 
 def adam_length(lr: Number, second: Tensor, correction: Number, eps: Number) -> Tensor:
     """Return lr / (sqrt(v / (1 - beta2^t)) + eps); ``second`` is v, ``correction`` is 1 - beta2^t."""
-    return lr / ((second / correction).sqrt_().add_(eps))
+    return (second / correction).sqrt_().add_(eps).reciprocal_().mul_(lr)
 
 
 def _rate(group: Group, _state: State) -> Number:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from meden._checks import InputError
+from meden.optim.inplace import add_grad_, decay_, prox_
 from meden.optim.metric import Group, is_adaptive, knows_metric, one_length, step_length
 from meden.optim.regularizer import Bound, Regularizer, bind, nested
 from meden.penalties import L2, ElasticNet, Penalty, Sum
@@ -77,6 +79,7 @@ class Handle:
         self.optimizer = optimizer
         self.bound = tuple(bound)
         self.num_steps = 0
+        self._sites = {coupling: _sites(self.bound, coupling) for coupling in ("gradient", "decoupled", "proximal")}
         # A compiled step calls the hooks as they are: traced, they would be compiled anew at each count of steps.
         disable: Callable[..., Any] = torch.compiler.disable
         before, after = disable(self._before_step), disable(self._after_step)
@@ -106,6 +109,7 @@ class Handle:
         if unknown := set(starts) - {b.label for b in self.bound}:
             raise InputError(f"starts must be of {[b.label for b in self.bound]}, got {sorted(unknown)}")
         self.bound = tuple(b.restart(starts[b.label]) if b.label in starts else b for b in self.bound)
+        self._sites = {coupling: _sites(self.bound, coupling) for coupling in self._sites}
         self.num_steps = int(state["num_steps"])
 
     def _before_step(
@@ -115,8 +119,9 @@ class Handle:
             return (args[0], self._penalised(args[1]), *args[2:]), kwargs
         if kwargs.get("closure") is not None:
             return args, {**kwargs, "closure": self._penalised(kwargs["closure"])}
-        self._add_gradients()
-        self._decay()
+        with torch.no_grad():
+            self._add_gradients()
+            self._decay()
         return None
 
     def _penalised(self, closure: Closure) -> Closure:
@@ -130,57 +135,65 @@ class Handle:
                 self._add_gradients()
                 if loss is not None:
                     loss = loss + sum(b.value(self.num_steps) for b in self.bound if b.coupling == "gradient")
-            if is_first:
-                self._decay()
+                if is_first:
+                    self._decay()
             is_first = False
             return loss
 
         return penalised
 
-    @torch.no_grad()
     def _add_gradients(self) -> None:
         scale = _scaler_leaves(self.optimizer, "grad_scale")
         for param, penalties, _ in self._stepped("gradient"):
             assert param.grad is not None
             for penalty in penalties:
-                grad = penalty.grad(param)
-                param.grad.add_(grad if scale is None else grad * scale.to(grad.device))
+                add_grad_(penalty, param.grad, param, 1.0 if scale is None else scale)
 
-    @torch.no_grad()
     def _decay(self) -> None:
         for param, penalties, group in self._stepped("decoupled"):
-            for penalty in penalties:
-                self._move(param, param - group["lr"] * penalty.grad(param))
+            with self._unless_skipped(param):
+                for penalty in penalties:
+                    decay_(penalty, param, group["lr"])
 
     @torch.no_grad()
     def _after_step(self, _optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         for param, penalties, group in self._stepped("proximal"):
             step = step_length(self.optimizer, group, param)
-            for penalty in _joined(penalties):
-                self._move(param, penalty.prox(param, step if penalty.metric else one_length(step)))
+            with self._unless_skipped(param):
+                for penalty in joined(penalties):
+                    prox_(penalty, param, step if penalty.metric else one_length(step))
         self.num_steps += 1
 
-    def _move(self, param: nn.Parameter, target: Tensor) -> None:
-        """Set a parameter, unless GradScaler makes a fused optimizer skip this step because it overflowed."""
+    @contextmanager
+    def _unless_skipped(self, param: nn.Parameter) -> Iterator[None]:
+        """Undo what happens to a parameter if GradScaler makes a fused optimizer skip this step for an overflow."""
         overflow = _scaler_leaves(self.optimizer, "found_inf")
-        param.copy_(target if overflow is None else torch.where(overflow.to(param.device) > 0, param, target))
+        before = None if overflow is None else param.clone()
+        yield
+        if overflow is not None and before is not None:
+            param.copy_(torch.where(overflow.to(param.device) > 0, before, param))
 
     def _stepped(self, coupling: str) -> Iterator[tuple[nn.Parameter, list[Penalty], Group]]:
         """Yield each tensor that is stepped, its penalties of one coupling, and its group."""
-        penalties: dict[nn.Parameter, list[Penalty]] = {}
-        for bound in self.bound:
-            if bound.coupling == coupling:
-                for name, param in bound.params.items():
-                    penalties.setdefault(param, []).append(bound.penalty(name, self.num_steps))
-        if penalties:
-            # Looked up at each step: loading a state dict or adding a group replaces the groups.
-            groups = _optimised(self.optimizer)
-            for param, those in penalties.items():
-                if param.grad is not None and param in groups:
-                    yield param, those, groups[param]
+        if not self._sites[coupling]:
+            return
+        groups = _groups(self.optimizer)  # anew at each step: loading a state dict or adding a group replaces them
+        for param, sites in self._sites[coupling].items():
+            if param.grad is not None and param in groups:
+                yield param, [b.penalty(name, self.num_steps) for b, name in sites], groups[param]
 
 
-def _joined(penalties: list[Penalty]) -> list[Penalty]:
+def _sites(bound: Sequence[Bound], coupling: str) -> dict[nn.Parameter, list[tuple[Bound, str]]]:
+    """Return for each tensor the regularizers of one coupling, with the name under which they know it."""
+    sites: dict[nn.Parameter, list[tuple[Bound, str]]] = {}
+    for b in bound:
+        for name, param in b.params.items():
+            if b.coupling == coupling:
+                sites.setdefault(param, []).append((b, name))
+    return sites
+
+
+def joined(penalties: list[Penalty]) -> list[Penalty]:
     """Return the sum of the penalties if its proximal operator is known, otherwise the penalties."""
     if len(penalties) == 1:
         return penalties
@@ -195,7 +208,7 @@ def _scaler_leaves(optimizer: Optimizer, name: str) -> Tensor | None:
 
 
 def _refuse_impossible(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
-    optimised = _optimised(optimizer)
+    optimised = _groups(optimizer)
     for b in bound:
         if b.coupling == "loss":
             raise InputError(
@@ -212,7 +225,7 @@ def _refuse_impossible(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
 
 def _warn_of_surprises(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
     kind = type(optimizer).__name__
-    decay = {param: group.get("weight_decay") for param, group in _optimised(optimizer).items()}
+    decay = {param: group.get("weight_decay") for param, group in _groups(optimizer).items()}
     for b in bound:
         is_l2 = any(isinstance(p, L2 | ElasticNet) for p in nested(b.regularizer.penalty))
         twice = [name for name, param in b.params.items() if decay.get(param)]
@@ -229,5 +242,5 @@ def _warn_of_surprises(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
             )
 
 
-def _optimised(optimizer: Optimizer) -> dict[nn.Parameter, Group]:
+def _groups(optimizer: Optimizer) -> dict[nn.Parameter, Group]:
     return {param: group for group in optimizer.param_groups for param in group["params"]}
