@@ -260,7 +260,7 @@ def test_parameters_without_a_gradient_stay() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_proximal_penalties_on_one_tensor_act_as_their_sum(order) -> None:
-    parts = [L1(0.02), NonNegative(), MaxNorm(0.1), L2(0.2)]
+    parts = [L1(0.02), NonNegative(), MaxNorm(0.02), L2(0.1)]
     model, reference = make_model(), make_model()
     for one, penalties in ((model, parts[::order]), (reference, [Sum(parts)])):
         optimizer = Adam(one.parameters(), lr=0.01)
@@ -268,7 +268,7 @@ def test_proximal_penalties_on_one_tensor_act_as_their_sum(order) -> None:
         train(one, optimizer, 10)
     assert_equal(model, reference)
     assert model[0].weight.any() and (model[0].weight == 0).any()
-    torch.testing.assert_close(model[0].weight.norm(dim=1).max(), torch.tensor(0.1, dtype=torch.float64))
+    torch.testing.assert_close(model[0].weight.norm(dim=1).max(), torch.tensor(0.02, dtype=torch.float64))
 
 
 def test_strength_follows_its_schedule_and_survives_a_restart() -> None:

@@ -1,0 +1,141 @@
+"""Read a model, its optimizer and the attached penalties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Adafactor, AdamW, Optimizer
+
+from meden._checks import InputError
+from meden.audit.record import Audit, Shrinkage, TensorAudit, total
+from meden.audit.rules import warnings_about
+from meden.optim import Handle
+from meden.params import Site, role, tensors
+from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
+
+
+def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()) -> Audit:
+    """Say for each tensor of a model what penalises it, and warn of what is probably not meant.
+
+    Args:
+        model: any module.
+        optimizer: any torch optimizer of its parameters.
+        handles: what :func:`meden.regularize` returned for this optimizer.
+
+    Returns:
+        A frozen record; ``print`` shows a table, ``to_dict`` is for JSON.
+
+    Raises:
+        InputError: if an argument has the wrong type, or a handle is of another optimizer.
+
+    Example:
+        >>> import torch, meden
+        >>> model = torch.nn.Linear(3, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
+        >>> print(meden.audit(model, optimizer))
+        SGD
+        tensor  role    shape  group  lr   L1  L2    what acts on it
+        weight  weight  2x3    0      0.1  0   0.01  weight_decay (gradient)
+        bias    bias    2      0      0.1  0   0.01  weight_decay (gradient)
+        warning (bias): biases (bias) are shrunk by weight_decay: give them a parameter group with weight_decay=0, or
+        regularize on="weights"
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    if not isinstance(optimizer, Optimizer):
+        raise InputError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    _check_handles(optimizer, handles)
+    groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
+    audits = tuple(_tensor(sites, groups.get(id(sites[0].param)), optimizer, handles) for sites in tensors(model))
+    return Audit(type(optimizer).__name__, audits, warnings_about(audits))
+
+
+def _check_handles(optimizer: Optimizer, handles: Sequence[Handle]) -> None:
+    if not isinstance(handles, Sequence):
+        raise InputError(f"handles must be a list of what meden.regularize returned, got {type(handles).__name__}")
+    for handle in handles:
+        if not isinstance(handle, Handle):
+            raise InputError(f"handles must hold what meden.regularize returned, got {type(handle).__name__}")
+        if handle.optimizer is not optimizer:
+            raise InputError("handles must be of the optimizer that is audited, got one of another optimizer")
+
+
+def _tensor(sites: Sequence[Site], group: int | None, optimizer: Optimizer, handles: Sequence[Handle]) -> TensorAudit:
+    first, *others = (site.name for site in sites)
+    param = sites[0].param
+    settings = {} if group is None else optimizer.param_groups[group]
+    return TensorAudit(
+        name=first,
+        aliases=tuple(others),
+        role=role(sites),
+        shape=tuple(param.shape),
+        trainable=param.requires_grad,
+        group=group,
+        lr=None if group is None else _rate(settings),
+        shrinkage=() if group is None else (*_own(optimizer, settings), *_attached(param, settings, handles)),
+    )
+
+
+def _own(optimizer: Optimizer, group: Mapping[str, Any]) -> Iterator[Shrinkage]:
+    decay = float(group.get("weight_decay") or 0.0)
+    if decay:
+        yield _shrinkage("weight_decay", _own_coupling(optimizer, group), 0.0, decay, _rate(group))
+
+
+def _own_coupling(optimizer: Optimizer, group: Mapping[str, Any]) -> str:
+    """Return how the optimizer's decay meets its update; of a stranger's nothing is known."""
+    if group.get("decoupled_weight_decay") or isinstance(optimizer, AdamW | Adafactor):
+        return "decoupled"
+    if type(optimizer).__name__ == "Muon":  # torch has it since 2.9
+        return "decoupled"
+    return "gradient" if type(optimizer).__module__.startswith("torch.optim") else "unknown"
+
+
+def _attached(param: nn.Parameter, group: Mapping[str, Any], handles: Sequence[Handle]) -> Iterator[Shrinkage]:
+    for handle in handles:
+        for bound in handle.bound:
+            for name, own in bound.params.items():
+                if own is param:
+                    penalty = bound.penalty(name, handle.num_steps)
+                    l1, l2 = strengths(penalty)
+                    is_constraint = penalty.is_constraint
+                    yield _shrinkage(bound.label, bound.coupling, l1, l2, _rate(group), is_constraint)
+
+
+def _shrinkage(
+    source: str, coupling: str, l1: float | None, l2: float | None, lr: float, is_constraint: bool = False
+) -> Shrinkage:
+    if coupling == "unknown":
+        return Shrinkage(source, coupling, None, None)
+    if coupling != "decoupled":
+        return Shrinkage(source, coupling, l1, l2, None, is_constraint)
+    constant = 1 / (lr * l2) if lr and l2 else math.inf
+    return Shrinkage(source, coupling, None if l1 else l1, None if l2 else l2, constant if l2 else None, is_constraint)
+
+
+def _rate(group: Mapping[str, Any]) -> float:
+    """Return the learning rate; some strangers have none."""
+    return float(group.get("lr", math.nan))
+
+
+def strengths(penalty: Penalty) -> tuple[float | None, float | None]:
+    """Return the L1 and L2 strengths that are in a penalty; None for settings that are not one number."""
+    if isinstance(penalty, L1):
+        return _number(penalty.strength), 0.0
+    if isinstance(penalty, L2):
+        return 0.0, _number(penalty.strength)
+    if isinstance(penalty, Scaled):
+        l1, l2 = strengths(penalty.penalty)
+        scale = _number(penalty.scale)
+        return (None, None) if scale is None else (l1 and l1 * scale, l2 and l2 * scale)
+    if isinstance(penalty, ElasticNet | SparseGroupLasso | Sum):
+        parts = [strengths(part) for part in penalty.parts]
+        return total(l1 for l1, _ in parts), total(l2 for _, l2 in parts)
+    return 0.0, 0.0
+
+
+def _number(setting: float | Tensor) -> float | None:
+    return float(setting) if not isinstance(setting, Tensor) or setting.numel() == 1 else None

@@ -1,0 +1,147 @@
+"""What an audit finds: frozen records, one per tensor and one per warning, and their table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from meden.params import Role
+
+Code = Literal["bias", "norm", "embedding", "twice", "untouched", "tied", "adapter", "missing", "frozen"]
+
+
+@dataclass(frozen=True)
+class Shrinkage:
+    """One thing that acts on a tensor: the optimizer's own decay, or a regularizer of a handle.
+
+    Args:
+        source: ``weight_decay`` or the regularizer's label.
+        coupling: how it meets the update.
+        l1: canonical L1 strength; 0 if there is none, None if no number says it.
+        l2: canonical L2 strength, likewise. It is None under decoupled decay, which minimises no fixed objective.
+        time_constant: steps in which a decoupled decay alone shrinks a weight by e; None for other couplings.
+        is_constraint: whether it only keeps the tensor in a set.
+    """
+
+    source: str
+    coupling: str
+    l1: float | None
+    l2: float | None
+    time_constant: float | None = None
+    is_constraint: bool = False
+
+    @property
+    def has_l1(self) -> bool:
+        """Whether an L1 part is in it."""
+        return self.l1 != 0.0
+
+    @property
+    def has_l2(self) -> bool:
+        """Whether an L2 part is in it."""
+        return self.l2 != 0.0
+
+
+@dataclass(frozen=True)
+class TensorAudit:
+    """What happens to one tensor.
+
+    Args:
+        name: its first name in the model.
+        aliases: its other names, if it is tied.
+        role: what it is for.
+        shape: its shape.
+        trainable: whether it requires a gradient.
+        group: index of its parameter group, None if the optimizer does not have it.
+        lr: learning rate of the group.
+        shrinkage: all that acts on it.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    role: Role
+    shape: tuple[int, ...]
+    trainable: bool
+    group: int | None
+    lr: float | None
+    shrinkage: tuple[Shrinkage, ...]
+
+    @property
+    def num_weights(self) -> int:
+        """The number of coordinates."""
+        return math.prod(self.shape)
+
+    @property
+    def l1(self) -> float | None:
+        """The sum of the L1 strengths; None if one of them is no number."""
+        return total(s.l1 for s in self.shrinkage)
+
+    @property
+    def l2(self) -> float | None:
+        """The sum of the L2 strengths; None if one of them is no number."""
+        return total(s.l2 for s in self.shrinkage)
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether a penalty, and not only a constraint, acts on it."""
+        return any(not s.is_constraint for s in self.shrinkage)
+
+
+@dataclass(frozen=True)
+class AuditWarning:
+    """Something that is probably not meant.
+
+    Args:
+        code: a short name of the kind of mistake.
+        tensors: the names of the tensors it concerns.
+        message: a sentence that names them and says what to do.
+    """
+
+    code: Code
+    tensors: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of :func:`meden.audit`; printing it gives a table."""
+
+    optimizer: str
+    tensors: tuple[TensorAudit, ...]
+    warnings: tuple[AuditWarning, ...]
+
+    def __str__(self) -> str:
+        head = ("tensor", "role", "shape", "group", "lr", "L1", "L2", "what acts on it")
+        rows = [head, *(_row(t) for t in self.tensors)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        notes = [f"warning ({w.code}): {w.message}" for w in self.warnings] or ["no warnings"]
+        return "\n".join([self.optimizer, *table, *notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can hold."""
+        tensors = [asdict(t) | {"l1": t.l1, "l2": t.l2} for t in self.tensors]
+        return {"optimizer": self.optimizer, "tensors": tensors, "warnings": [asdict(w) for w in self.warnings]}
+
+
+def total(parts: Iterable[float | None]) -> float | None:
+    """Return the sum of strengths, or None if one of them is no number."""
+    known = list(parts)
+    return None if None in known else sum((p for p in known if p is not None), start=0.0)
+
+
+def _row(t: TensorAudit) -> tuple[str, ...]:
+    shape = "x".join(str(size) for size in t.shape) or "1"
+    group = "none" if t.group is None else str(t.group)
+    where = (t.name, t.role, shape, group if t.trainable else f"{group} (frozen)", _shown(t.lr))
+    return (*where, _shown(t.l1), _shown(t.l2), " + ".join(_how(s) for s in t.shrinkage))
+
+
+def _how(s: Shrinkage) -> str:
+    constant = "" if s.time_constant is None else f", 1/e in {s.time_constant:.4g} steps"
+    return f"{s.source} ({s.coupling}{constant})"
+
+
+def _shown(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4g}"

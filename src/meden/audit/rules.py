@@ -1,0 +1,99 @@
+"""What is probably not meant: one rule for each kind of mistake."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from meden.audit.record import AuditWarning, Code, TensorAudit
+
+LARGE = 0.01
+"""A tensor is large if it holds this share of the weights that the optimizer has."""
+
+_SHOWN = 4
+_ADAPTER = re.compile(r"(^|[._])lora_", re.IGNORECASE)
+_LEAVE_OUT = 'give them a parameter group with weight_decay=0, or regularize on="weights"'
+
+Tensors = Sequence[TensorAudit]
+Rule = Callable[[Tensors], Tensors]
+"""From all tensors to those that are concerned."""
+
+
+def warnings_about(tensors: Tensors) -> tuple[AuditWarning, ...]:
+    """Return a warning for each rule that finds tensors."""
+    found = ((code, rule(tensors), sentence) for code, (rule, sentence) in _RULES.items())
+    return tuple(_warning(code, concerned, sentence) for code, concerned, sentence in found if concerned)
+
+
+def _warning(code: Code, concerned: Tensors, sentence: str) -> AuditWarning:
+    shown = ", ".join(" = ".join((t.name, *t.aliases)) for t in concerned[:_SHOWN])
+    rest = f" and {len(concerned) - _SHOWN} more" if len(concerned) > _SHOWN else ""
+    sources = " and ".join(dict.fromkeys(s.source for t in concerned for s in t.shrinkage if not s.is_constraint))
+    message = sentence.format(names=shown + rest, sources=sources)
+    return AuditWarning(code, tuple(t.name for t in concerned), message)
+
+
+def _penalised(role: str) -> Rule:
+    return lambda tensors: [t for t in tensors if t.role == role and t.is_penalised]
+
+
+def _twice(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if sum(s.has_l1 for s in t.shrinkage) > 1 or sum(s.has_l2 for s in t.shrinkage) > 1]
+
+
+def _untouched(tensors: Tensors) -> Tensors:
+    weights = [t for t in tensors if t.role == "weight" and t.trainable and t.group is not None]
+    large = LARGE * sum(t.num_weights for t in weights)
+    spared = [t for t in weights if not t.is_penalised and t.num_weights >= large]
+    return spared if any(t.is_penalised for t in weights) else []
+
+
+def _tied(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if t.aliases and t.is_penalised]
+
+
+def _adapter(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if _ADAPTER.search(t.name) and t.is_penalised]
+
+
+def _missing(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if t.trainable and t.group is None]
+
+
+def _frozen(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if not t.trainable and t.group is not None]
+
+
+_RULES: dict[Code, tuple[Rule, str]] = {
+    "bias": (_penalised("bias"), "biases ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
+    "norm": (_penalised("norm"), "scales of norm layers ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
+    "embedding": (
+        _penalised("embedding"),
+        "embeddings ({names}) are shrunk by {sources}, also in rows that a batch does not use: " + _LEAVE_OUT,
+    ),
+    "twice": (_twice, "the same tensors ({names}) are shrunk twice, by {sources}: keep one of them"),
+    "untouched": (
+        _untouched,
+        "large weights ({names}) have no penalty while other weights have one: put them into a group with decay, or "
+        "widen on=",
+    ),
+    "tied": (
+        _tied,
+        "tied tensors ({names}) serve two ends and are shrunk by {sources} for both: leave them out, or accept it",
+    ),
+    "adapter": (
+        _adapter,
+        "low-rank factors ({names}) are shrunk one by one by {sources}, and not their product, which is what the model "
+        "uses: leave them out, or accept it",
+    ),
+    "missing": (
+        _missing,
+        "the optimizer never steps trainable tensors ({names}): add them with add_param_group, or freeze them with "
+        "requires_grad_(False)",
+    ),
+    "frozen": (
+        _frozen,
+        "the optimizer holds frozen tensors ({names}), which it will not step: leave them out, or unfreeze them with "
+        "requires_grad_()",
+    ),
+}

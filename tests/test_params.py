@@ -1,0 +1,144 @@
+"""Which tensors a selector finds, on every kind of layer."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+
+from meden import InputError
+from meden.params import select
+
+
+class LlamaRMSNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4, 4))
+
+
+class Custom(nn.Module):
+    """Bare parameters, as vision transformers and hand-written layers have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.zeros(1, 7, 4))
+        self.position = nn.Parameter(torch.zeros(7, 4))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.layer_scale = nn.Parameter(torch.zeros(4, 1, 1))
+        self.gate = nn.Parameter(torch.zeros(()))
+        self.w = nn.Parameter(torch.zeros(4, 5))
+        self.experts = nn.Parameter(torch.zeros(2, 4, 5))
+        self.embedder = nn.Linear(4, 1)
+
+
+ROLES = [
+    (nn.Linear(3, 1), ["weight"], ["bias"]),
+    (nn.Linear(1, 1), ["weight"], ["bias"]),
+    (nn.Bilinear(2, 3, 4), ["weight"], ["bias"]),
+    (nn.Conv1d(1, 1, 1), ["weight"], ["bias"]),
+    (nn.Conv2d(3, 4, 3), ["weight"], ["bias"]),
+    (nn.ConvTranspose2d(3, 4, 3), ["weight"], ["bias"]),
+    (nn.LSTM(3, 2), ["weight_ih_l0", "weight_hh_l0"], ["bias_ih_l0", "bias_hh_l0"]),
+    (nn.GRUCell(3, 2), ["weight_ih", "weight_hh"], ["bias_ih", "bias_hh"]),
+    (
+        nn.MultiheadAttention(4, 2, kdim=3, vdim=3, add_bias_kv=True),
+        ["q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight"],
+        ["in_proj_bias", "bias_k", "bias_v", "out_proj.bias"],
+    ),
+    (nn.MultiheadAttention(4, 2), ["in_proj_weight", "out_proj.weight"], ["in_proj_bias", "out_proj.bias"]),
+    (
+        nn.Sequential(nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.RMSNorm((3, 3)), LlamaRMSNorm()),
+        [],
+        ["0.bias", "1.bias"],
+    ),
+    (nn.Sequential(nn.Embedding(5, 3), nn.EmbeddingBag(5, 3), nn.PReLU(3)), [], []),
+    (Custom(), ["w", "experts", "embedder.weight"], ["embedder.bias"]),
+    (weight_norm(nn.Linear(3, 2)), ["parametrizations.weight.original1"], ["bias"]),
+    (spectral_norm(nn.Linear(3, 2)), ["parametrizations.weight.original"], ["bias"]),
+]
+
+
+@pytest.mark.parametrize(("model", "weights", "biases"), ROLES, ids=lambda v: type(v).__name__)
+def test_roles_are_told_by_structure(model, weights, biases) -> None:
+    for on, expected in (("weights", weights), ("biases", biases)):
+        if expected:
+            assert list(select(model, on)) == expected
+        else:
+            with pytest.raises(InputError, match=f"on must select at least one .*got '{on}'"):
+                select(model, on)
+    assert list(select(model, "all")) == [name for name, _ in model.named_parameters()]
+
+
+def test_transformers_layers() -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    model = transformers.GPT2LMHeadModel(config)
+    block = "transformer.h.0."
+    names = ["attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight"]
+    assert list(select(model, "weights")) == [block + name for name in names]
+    assert list(select(model, "lm_head.weight")) == ["transformer.wte.weight"]
+
+
+def model() -> nn.Module:
+    return nn.ModuleDict({"encoder": nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4)), "head": nn.Linear(4, 2)})
+
+
+@pytest.mark.parametrize(
+    ("on", "expected"),
+    [
+        ("encoder.*.weight", ["encoder.0.weight", "encoder.1.weight"]),
+        (
+            nn.Linear,
+            ["encoder.0.weight", "encoder.0.bias", "encoder.1.weight", "encoder.1.bias", "head.weight", "head.bias"],
+        ),
+        (
+            lambda _, module, param: module.__class__ is nn.Linear and param.shape[0] == 2,
+            ["head.weight", "head.bias"],
+        ),
+        (["head.bias", "encoder.0.bias"], ["encoder.0.bias", "head.bias"]),
+        (
+            ("biases", lambda n, _, p: p.ndim == 2 and "head" in n),
+            ["encoder.0.bias", "encoder.1.bias", "head.weight", "head.bias"],
+        ),
+    ],
+)
+def test_globs_types_functions_and_unions(on, expected) -> None:
+    assert list(select(model(), on)) == expected
+
+
+def test_tied_tensors_count_once_and_answer_to_every_name() -> None:
+    tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    tied[1].weight = tied[0].weight
+    assert list(select(tied, "weights")) == ["0.weight"]
+    assert list(select(tied, "1.*")) == ["0.weight", "1.bias"]
+    shared = nn.Linear(4, 4)
+    assert list(select(nn.Sequential(shared, shared), "1.weight")) == ["0.weight"]
+
+
+def test_a_head_tied_to_an_embedding_is_an_embedding() -> None:
+    tied = nn.Sequential(nn.Linear(3, 5), nn.Embedding(5, 3), nn.Linear(3, 2))
+    tied[1].weight = tied[0].weight
+    assert list(select(tied, "weights")) == ["2.weight"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, when it is first imported
+def test_compiled_models_keep_their_names() -> None:
+    assert list(select(torch.compile(model()), "head.*")) == ["head.weight", "head.bias"]
+
+
+@pytest.mark.parametrize("on", [None, 3, [], int, ["head.*", 4], {"head.*"}])
+def test_wrong_selectors_are_refused(on) -> None:
+    with pytest.raises(
+        InputError, match=r"on must be a role, a name glob, a layer type, a function or a list of these"
+    ):
+        select(model(), on)
+
+
+@pytest.mark.parametrize(("on", "hint"), [("weight", "weights"), ("head.wieght", "head.weight"), ("bias", "biases")])
+def test_a_selector_that_finds_nothing_gets_a_hint(on, hint) -> None:
+    with pytest.raises(InputError, match=rf"on must select at least one .*got '{on}'; did you mean '{hint}'"):
+        select(model(), on)
+
+
+def test_lazy_layers_must_have_their_shapes() -> None:
+    with pytest.raises(InputError, match=r"run one batch through it first, 0.weight has none"):
+        select(nn.Sequential(nn.LazyLinear(3)), "weights")
