@@ -32,10 +32,11 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         InputError: if an argument has the wrong type, or a handle is of another optimizer.
 
     Example:
-        >>> import torch, meden
+        >>> import torch
+        >>> from meden.audit import audit
         >>> model = torch.nn.Linear(3, 2)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
-        >>> print(meden.audit(model, optimizer))
+        >>> print(audit(model, optimizer))
         SGD
         tensor  role    shape  group  lr   L1  L2    what acts on it
         weight  weight  2x3    0      0.1  0   0.01  weight_decay (gradient)

@@ -15,6 +15,7 @@ from meden._checks import InputError, check_choice
 from meden._settings import Settings
 from meden.params import Selector, check_selector, select
 from meden.penalties import L2, Penalty, PullTo, Scaled, Sum
+from meden.penalties.sharding import whole
 
 Coupling = Literal["auto", "loss", "gradient", "decoupled", "proximal"]
 COUPLINGS = ("auto", "loss", "gradient", "decoupled", "proximal")
@@ -133,9 +134,9 @@ class Bound:
         return penalty if schedule is None else Scaled(penalty, schedule.factor(step))
 
     def value(self, step: int = 0) -> Tensor:
-        """Return the penalty's value summed over its tensors, 0-d, differentiable."""
+        """Return the penalty's value summed over its tensors (and over all shards of them), 0-d, differentiable."""
         total, *rest = (self.penalty(name, step).value(param) for name, param in self.params.items())
-        return sum(rest, start=total)
+        return whole(sum(rest, start=total))
 
     def restart(self, starts: Mapping[str, Tensor]) -> Bound:
         """Return the same with other starting weights.
