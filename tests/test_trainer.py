@@ -36,7 +36,10 @@ def same(model, other):
 @pytest.mark.parametrize(
     ("fields", "make"),
     [
-        ({"optimizer": "sgd", "momentum": 0.9, "nesterov": True}, lambda p: torch.optim.SGD(p, 0.01, 0.9, nesterov=True)),
+        (
+            {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
+            lambda p: torch.optim.SGD(p, 0.01, 0.9, nesterov=True),
+        ),
         ({"optimizer": "adam"}, lambda p: torch.optim.Adam(p, 0.01)),
         ({"optimizer": "adamw"}, lambda p: torch.optim.AdamW(p, 0.01, weight_decay=0)),
         ({"optimizer": "rmsprop", "momentum": 0.5}, lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.5)),

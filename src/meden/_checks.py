@@ -37,7 +37,7 @@ def check_number(
     if isinstance(value, Tensor):
         return
     allowed = _interval(low, high, low_open, high_open)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
+    if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
         raise InputError(f"{name} must be a number {allowed}, got {value!r}")
     number = float(value)
     below = number <= low if low_open else number < low

@@ -36,6 +36,11 @@ class Record:
     seconds: float
     """Wall time since the start of the run."""
 
+    def is_finite(self) -> bool:
+        """Say whether losses and weights are all finite: a run that is not has diverged."""
+        losses = [scores["loss"] for scores in (self.train, self.valid) if scores is not None]
+        return all(math.isfinite(number) for number in (self.weight_norm, *losses))
+
 
 @dataclasses.dataclass(frozen=True)
 class History:

@@ -5,6 +5,7 @@ Legend: ``B`` rows of a batch, ``C`` classes or outputs.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -50,8 +51,16 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
         return (outputs.reshape(num_rows, -1) - y.reshape(num_rows, -1)).square().sum(1) / 2
     if _one_logit(outputs, y):
         return F.binary_cross_entropy_with_logits(outputs.reshape(num_rows), y.to(outputs.dtype), reduction="none")
-    losses = F.cross_entropy(outputs.flatten(0, -2), y.flatten(), reduction="none")
-    return losses.reshape(num_rows, -1).mean(1)
+    return _cross_entropy(outputs, y).reshape(num_rows, -1).mean(1)
+
+
+def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Return -log softmax(logits)[y], shape of ``y``.
+
+    Torch's own is several times slower under vmap, where its softmax meets a short last axis.
+    """
+    shifted = logits - logits.detach().amax(-1, keepdim=True)
+    return shifted.exp().sum(-1).log() - shifted.gather(-1, y.unsqueeze(-1)).squeeze(-1)
 
 
 def row_score(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
@@ -74,14 +83,13 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
     """
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise InputError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
-    like = next(model.parameters(), torch.empty(0))
     x, y = (part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in pair)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(y) == 0:
         raise InputError(f"{name} must hold as many rows of x as of y, got {tuple(x.shape)} and {tuple(y.shape)}")
     for part, tensor in (("x", x), ("y", y)):
         if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
             raise InputError(f"{name} {part} must be finite, got {wrong} values that are NaN or infinite")
-    return _on_device(x, like), _on_device(y.long() if y.dtype == torch.bool else y, like)
+    return on_device(x, model), on_device(y.long() if y.dtype == torch.bool else y, model)
 
 
 def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
@@ -107,6 +115,16 @@ def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
     if task == "regression":
         return outputs.shape[:1] == y.shape[:1] and outputs.numel() == y.numel()
     return _one_logit(outputs, y) or outputs.shape[:-1] == y.shape
+
+
+def rows_are_independent(model: nn.Module, x: Tensor) -> bool:
+    """Say whether a training model treats each row by itself, which batch norm, for one, does not.
+
+    Tried on copies: two rows among ``x`` must come out as they do alone.
+    """
+    alone, together = copy.deepcopy(model).train(), copy.deepcopy(model).train()
+    with torch.no_grad():
+        return torch.allclose(alone(x[:2]), together(x)[:2], rtol=1e-4, atol=1e-6)
 
 
 @contextmanager
@@ -144,7 +162,9 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> dict[str, fl
     return {"loss": loss, SCORE_NAMES[task]: score}
 
 
-def _on_device(tensor: Tensor, like: Tensor) -> Tensor:
+def on_device(tensor: Tensor, model: nn.Module) -> Tensor:
+    """Return a tensor on the model's device, a floating one in the model's precision."""
+    like = next(model.parameters(), torch.empty(0))
     return tensor.to(like.device, like.dtype) if tensor.is_floating_point() else tensor.to(like.device)
 
 

@@ -16,10 +16,25 @@ from meden import checkpoint
 from meden._checks import InputError
 from meden.data import Encoder, Predictions
 from meden.history import History
-from meden.objective import EVAL_ROWS, evaluating
+from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.recipe import Recipe
 
 Status = Literal["completed", "stopped_early", "diverged"]
+
+
+def diverged(epoch: int, step: int) -> tuple[Status, str]:
+    """Return the ending of a run whose loss or weights left the finite numbers."""
+    return "diverged", f"loss or weights were not finite after epoch {epoch} (step {step})"
+
+
+def stopped_early(patience: int, best_epoch: int) -> tuple[Status, str]:
+    """Return the ending of a run whose held-out loss stopped falling."""
+    return "stopped_early", f"no better held-out loss for {patience} epochs after epoch {best_epoch}"
+
+
+def completed(epochs: int) -> tuple[Status, str]:
+    """Return the ending of a run that went all the way."""
+    return "completed", f"all {epochs} epochs"
 
 
 @dataclass(frozen=True)
@@ -63,9 +78,8 @@ class Run:
         if self.encoder is None:
             raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
         x = rows if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
-        like = next(self.model.parameters())
         with torch.no_grad(), evaluating(self.model):
-            outputs = [self.model(part.to(like.device)) for part in x.split(EVAL_ROWS)]
+            outputs = [self.model(on_device(part, self.model)) for part in x.split(EVAL_ROWS)]
         return self.encoder.decode(torch.cat(outputs))
 
     def save(self, folder: Path | str) -> None:

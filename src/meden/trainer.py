@@ -37,7 +37,7 @@ from meden.objective import Pair, Task, as_pair, check_fits, evaluate, row_loss,
 from meden.optim import bind, regularize
 from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
 from meden.recipe import Recipe, make_optimizer, prepare_noise
-from meden.run import Run, Status
+from meden.run import Run, Status, completed, diverged, stopped_early
 
 
 @dataclass
@@ -98,7 +98,7 @@ def fit(
     pairs = {name: as_pair(name, pair, model) for name, pair in pairs.items()}
     task = task or task_of(pairs["train"][1])
     check_fits(model, task, pairs)
-    _check_recipe(model, recipe, has_valid=valid is not None)
+    check_recipe(model, recipe, has_valid=valid is not None)
     prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
     return _Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task).run(path, on_epoch)
@@ -201,12 +201,12 @@ class _Training:
     def _verdict(self) -> tuple[Status | None, str]:
         """Say how the run ended, or None if it goes on."""
         state, rule = self.state, self.recipe.early_stopping
-        if len(state.history) and not _finite(state.history[-1]):
-            return "diverged", f"loss or weights were not finite after epoch {state.epoch} (step {state.step})"
+        if len(state.history) and not state.history[-1].is_finite():
+            return diverged(state.epoch, state.step)
         if rule is not None and state.stop.waited >= rule.patience:
-            return "stopped_early", f"no better held-out loss for {rule.patience} epochs after epoch {state.best_epoch}"
-        if state.epoch >= (last := self.recipe.last_epoch):
-            return "completed", f"all {last} epochs"
+            return stopped_early(rule.patience, state.best_epoch)
+        if state.epoch >= self.recipe.last_epoch:
+            return completed(state.epoch)
         return None, ""
 
     def _finish(self, status: Status, reason: str) -> Run:
@@ -272,12 +272,12 @@ def _stop_state(parts: list[float]) -> stopping.StopState:
     return stopping.StopState(np.asarray(parts[0]), np.asarray(int(parts[1])))
 
 
-def _finite(record: Record) -> bool:
-    scores = [record.train["loss"], record.weight_norm, *([record.valid["loss"]] if record.valid else [])]
-    return bool(np.isfinite(scores).all())
+def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:
+    """Check that a recipe can train a model.
 
-
-def _check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:
+    Raises:
+        InputError: if nothing is trainable, or held-out rows are needed and there are none.
+    """
     if not any(p.requires_grad for p in model.parameters()):
         raise InputError("model must have a parameter to train, got none that requires a gradient")
     if not has_valid and recipe.early_stopping is not None:

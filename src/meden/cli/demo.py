@@ -112,7 +112,9 @@ def _show(plain: NDArray[Any], chosen: NDArray[Any], study: Study, out: Path, as
     table = Table("", "plain", "chosen by meden", "difference (paired)")
     for name, (p, c) in rows.items():
         table.add_row(name, *(_percent(values) for values in (p, c, c - p)))
-    stdout.print(f"{TRAIN_ROWS} digits to train on, the other {1797 - TRAIN_ROWS} held out; {len(plain)} splits, 95 % intervals:")
+    stdout.print(
+        f"{TRAIN_ROWS} digits to train on, the other {1797 - TRAIN_ROWS} held out; {len(plain)} splits, 95 % intervals:"
+    )
     stdout.print(table)
     picked = ", ".join(f"{name} {value:.3g}" for name, value in study.one_se.params.items())
     stdout.print(f"On the first split meden chose {picked}. Model and report: {out}/report.html")

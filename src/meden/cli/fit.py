@@ -25,7 +25,9 @@ from meden.run import Run
 def fit(
     data: Annotated[str, typer.Argument(help="CSV, TSV, Parquet or Feather file, or a bundled name such as `digits`.")],
     target: Target = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML recipe; see the fields of meden.Recipe.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="YAML recipe; see the fields of meden.Recipe.")
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field of the recipe: `lr=0.01`; may be repeated.")
     ] = None,
@@ -76,7 +78,9 @@ def _show(run: Run, out: Path, as_json: bool) -> None:
     last = run.history[run.best_epoch - 1]
     if as_json:
         scores = {"train": dict(last.train), "held_out": dict(last.valid or {})}
-        print_json({"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)} | scores)
+        print_json(
+            {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)} | scores
+        )
         return
     stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch} (step {run.best_step})")
     for name, scores in (("train", last.train), ("held out", last.valid or {})):

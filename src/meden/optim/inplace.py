@@ -80,7 +80,7 @@ def _soften_(w: Tensor, threshold: Number) -> None:
 
 def _shrink_(w: Tensor, ratio: Number) -> None:
     if isinstance(ratio, Tensor):
-        w.div_(1 + ratio)
+        w.div_(ratio.add_(1))  # a product, ours to overwrite
     else:
         w.mul_(1 / (1 + ratio))  # on the CPU a division takes twice the time
 

@@ -53,7 +53,7 @@ def one_length(step: Number) -> Number:
 
 def adam_length(lr: Number, second: Tensor, correction: Number, eps: Number) -> Tensor:
     """Return lr / (sqrt(v / (1 - beta2^t)) + eps); ``second`` is v, ``correction`` is 1 - beta2^t."""
-    return (second / correction).sqrt_().add_(eps).reciprocal_().mul_(lr)
+    return second.sqrt().mul_(correction**-0.5).add_(eps).reciprocal_().mul_(lr)
 
 
 def _rate(group: Group, _state: State) -> Number:
@@ -85,9 +85,9 @@ def _adagrad(group: Group, state: State) -> Number:
 
 
 def _count(state: State) -> Number:
-    """Return the steps done, as exactly as the optimizer knows them and without waiting for a device."""
+    """Return the steps done (1 if the first was skipped for an overflow), without waiting for a device."""
     count: Tensor = state["step"]
-    return count.item() if count.device.type == "cpu" else count
+    return max(count.item(), 1.0) if count.device.type == "cpu" else count
 
 
 _LENGTHS: tuple[tuple[type[Optimizer], Callable[[Group, State], Number]], ...] = (

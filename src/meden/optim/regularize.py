@@ -30,6 +30,7 @@ from meden.optim.regularizer import Bound, Regularizer, bind, nested
 from meden.penalties import L2, ElasticNet, Penalty, Sum
 
 Closure = Callable[[], Tensor | None]
+Stepped = tuple[nn.Parameter, list[Penalty], Group]
 
 
 def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Regularizer]) -> Handle:
@@ -119,10 +120,20 @@ class Handle:
             return (args[0], self._penalised(args[1]), *args[2:]), kwargs
         if kwargs.get("closure") is not None:
             return args, {**kwargs, "closure": self._penalised(kwargs["closure"])}
-        with torch.no_grad():
-            self._add_gradients()
-            self._decay()
+        self._before_update()
         return None
+
+    def _before_update(self) -> None:
+        if self._sites["gradient"] or self._sites["decoupled"]:
+            with torch.no_grad():
+                self._add_gradients()
+                self._decay()
+
+    def _after_step(self, _optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        if self._sites["proximal"]:
+            with torch.no_grad():
+                self._shrink()
+        self.num_steps += 1
 
     def _penalised(self, closure: Closure) -> Closure:
         """Return the closure of the data loss plus the gradient-coupled penalties; its first call also decays."""
@@ -150,37 +161,38 @@ class Handle:
                 add_grad_(penalty, param.grad, param, 1.0 if scale is None else scale)
 
     def _decay(self) -> None:
-        for param, penalties, group in self._stepped("decoupled"):
-            with self._unless_skipped(param):
+        stepped = self._stepped("decoupled")
+        with self._unless_skipped(stepped):
+            for param, penalties, group in stepped:
                 for penalty in penalties:
                     decay_(penalty, param, group["lr"])
 
-    @torch.no_grad()
-    def _after_step(self, _optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        for param, penalties, group in self._stepped("proximal"):
-            step = step_length(self.optimizer, group, param)
-            with self._unless_skipped(param):
+    def _shrink(self) -> None:
+        stepped = self._stepped("proximal")
+        with self._unless_skipped(stepped):
+            for param, penalties, group in stepped:
+                step = step_length(self.optimizer, group, param)
                 for penalty in joined(penalties):
                     prox_(penalty, param, step if penalty.metric else one_length(step))
-        self.num_steps += 1
 
     @contextmanager
-    def _unless_skipped(self, param: nn.Parameter) -> Iterator[None]:
-        """Undo what happens to a parameter if GradScaler makes a fused optimizer skip this step for an overflow."""
+    def _unless_skipped(self, stepped: Sequence[Stepped]) -> Iterator[None]:
+        """Undo what happens to parameters if GradScaler makes a fused optimizer skip this step for an overflow."""
         overflow = _scaler_leaves(self.optimizer, "found_inf")
-        before = None if overflow is None else param.clone()
+        before = [] if overflow is None else [param.clone() for param, _, _ in stepped]
         yield
-        if overflow is not None and before is not None:
-            param.copy_(torch.where(overflow.to(param.device) > 0, before, param))
+        if overflow is not None:
+            for (param, _, _), start in zip(stepped, before, strict=True):
+                param.copy_(torch.where(overflow.to(param.device) > 0, start, param))
 
-    def _stepped(self, coupling: str) -> Iterator[tuple[nn.Parameter, list[Penalty], Group]]:
-        """Yield each tensor that is stepped, its penalties of one coupling, and its group."""
-        if not self._sites[coupling]:
-            return
+    def _stepped(self, coupling: str) -> list[Stepped]:
+        """Return each tensor that is stepped, its penalties of one coupling, and its group."""
         groups = _groups(self.optimizer)  # anew at each step: loading a state dict or adding a group replaces them
-        for param, sites in self._sites[coupling].items():
-            if param.grad is not None and param in groups:
-                yield param, [b.penalty(name, self.num_steps) for b, name in sites], groups[param]
+        return [
+            (param, [b.penalty(name, self.num_steps) for b, name in sites], groups[param])
+            for param, sites in self._sites[coupling].items()
+            if param.grad is not None and param in groups
+        ]
 
 
 def _sites(bound: Sequence[Bound], coupling: str) -> dict[nn.Parameter, list[tuple[Bound, str]]]:

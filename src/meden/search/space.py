@@ -140,7 +140,9 @@ def check_space(space: Any, make_model: ModelMaker) -> None:
         InputError: for an empty space, an unknown name (with the nearest), or a value that is no dimension.
     """
     if not isinstance(space, Mapping) or not space:
-        raise InputError(f"space must name at least one thing to search, such as l2=LogUniform(1e-6, 0.1), got {space!r}")
+        raise InputError(
+            f"space must name at least one thing to search, such as l2=LogUniform(1e-6, 0.1), got {space!r}"
+        )
     known = [*PENALTIES, *Recipe.model_fields, *model_arguments(make_model)]
     for name, dimension in space.items():
         if name not in known and not _takes_anything(make_model):

@@ -1,0 +1,110 @@
+"""What each step of an epoch is fed: rows and weights of the batches, and the numbers that differ from member to member.
+
+Legend: ``K`` members, ``S`` steps of an epoch, ``B`` rows of a batch, ``T`` steps in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from meden.data import batches
+from meden.optim import Bound
+from meden.optim.schedules import factors
+from meden.recipe import Recipe
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Entrant:
+    """A member ready to be stacked: its model, what trains it, and its rows in the tensors ``x`` and ``y``."""
+
+    model: nn.Module
+    recipe: Recipe
+    bound: Sequence[Bound]
+    seed: int
+    """Members of one seed have the same rows and the same batches."""
+    fit: Rows
+    stop: Rows
+
+
+def epoch_batches(
+    entrants: Sequence[Entrant], epoch: int, like: Tensor, *, pads: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (rows, weights) of each step, (K, B) each, on the device of ``like`` and weights of its type.
+
+    Short batches are filled up with weight 0; if ``pads``, all have one width, so that one trace serves them.
+    """
+    batch_size = entrants[0].recipe.batch_size
+    distinct = {e.seed: e for e in entrants}
+    cut = [_batches_of(e, epoch, batch_size) for e in distinct.values()]
+    place = {seed: number for number, seed in enumerate(distinct)}
+    who = torch.tensor([place[e.seed] for e in entrants])
+    usual = max(len(own[0]) for own in cut) if pads else 0
+    for own in zip(*cut, strict=True):
+        rows, weights = padded(own, least=usual)
+        yield rows[who].to(like.device), weights[who].to(like)
+
+
+def padded(rows: Sequence[Rows], *, least: int = 0) -> tuple[Tensor, Tensor]:
+    """Return rows of unequal number as (K, n), filled up with row 0 of weight 0; n is ``least`` or more.
+
+    Example:
+        >>> rows, weights = padded([np.array([5, 6]), np.array([7])])
+        >>> rows.tolist(), weights.tolist()
+        ([[5, 6], [7, 0]], [[1.0, 1.0], [1.0, 0.0]])
+    """
+    sizes = np.array([len(own) for own in rows])
+    filled = np.zeros((len(rows), max(sizes.max(), least)), dtype=np.int64)
+    for line, own in zip(filled, rows, strict=True):
+        line[: len(own)] = own
+    weights = np.arange(filled.shape[1]) < sizes[:, None]
+    return torch.from_numpy(filled), torch.from_numpy(weights.astype(np.float32))
+
+
+def rates(recipes: Sequence[Recipe], steps_per_epoch: int) -> NDArray[np.float64]:
+    """Return the scheduled learning rates, (K, T), before any plateau."""
+    last = max(recipe.epochs for recipe in recipes) * steps_per_epoch
+    tables = [r.lr * factors(r.schedule, epochs=r.epochs, steps_per_epoch=steps_per_epoch) for r in recipes]
+    return np.stack([np.pad(table, (0, last - len(table)), mode="edge") for table in tables])
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """Settings of the recipes that differ from member to member, (K,) each."""
+
+    momentum: NDArray[np.float64]
+    clip: NDArray[np.float64]
+    """Infinite where there is no clipping."""
+    patience: NDArray[np.float64]
+    """Infinite where nothing stops early."""
+    min_delta: NDArray[np.float64]
+    decay: NDArray[np.float64]
+    """Factor of the plateau schedule; 1 for all others."""
+    every: NDArray[np.float64]
+    last_epoch: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, recipes: Sequence[Recipe]) -> Numbers:
+        """Lay out the settings of K recipes."""
+        rules = [recipe.early_stopping for recipe in recipes]
+        return cls(
+            momentum=np.array([recipe.momentum for recipe in recipes]),
+            clip=np.array([np.inf if recipe.clip_norm is None else recipe.clip_norm for recipe in recipes]),
+            patience=np.array([np.inf if rule is None else rule.patience for rule in rules]),
+            min_delta=np.array([0.0 if rule is None else rule.min_delta for rule in rules]),
+            decay=np.array([r.schedule.decay if r.schedule.kind == "plateau" else 1.0 for r in recipes]),
+            every=np.array([recipe.schedule.every for recipe in recipes], dtype=float),
+            last_epoch=np.array([recipe.last_epoch for recipe in recipes]),
+        )
+
+
+def _batches_of(entrant: Entrant, epoch: int, batch_size: object) -> list[Rows]:
+    pieces = batches(len(entrant.fit), batch_size, seed=entrant.seed, epoch=epoch)  # type: ignore[arg-type]
+    return [entrant.fit[piece] for piece in pieces]

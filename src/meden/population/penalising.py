@@ -1,0 +1,153 @@
+"""Penalties with numbers of their own for each member, on the stacked parameters.
+
+Legend: ``K`` members, ``P`` trained numbers of one member, ``flat`` (K, P).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from meden.optim import Bound, StrengthSchedule, joined, one_length
+from meden.penalties import Number, Penalty, Scaled
+from meden.population import leaves
+from meden.population.stacking import Stack
+
+Values = list[list[Tensor]]
+"""The numbers of each slot of a piece, (K,) or (K, *shape) each."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One regularizer on one piece: the first member's penalty, whose numbers each member replaces by its own."""
+
+    template: Penalty
+    schedule: StrengthSchedule | None
+
+    def penalty(self, values: Sequence[Number], factor: Number) -> Penalty:
+        """Return the penalty with these numbers, times the schedule's factor."""
+        penalty = leaves.rebuild(self.template, iter(values))
+        return penalty if self.schedule is None else times(penalty, factor)
+
+    def factor(self, step: int) -> float:
+        """Return the schedule's factor at an optimizer step."""
+        return 1.0 if self.schedule is None else self.schedule.factor(step)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Neighbouring columns of ``flat`` that meet the same penalties in the same way."""
+
+    coupling: str
+    slots: tuple[Slot, ...]
+    columns: slice
+    shape: tuple[int, ...]
+    """Of the tensor; (-1,) where all penalties are separable, so that several tensors may lie side by side."""
+
+    def map(
+        self,
+        function: Callable[..., Tensor],
+        values: Values,
+        factors: Sequence[Tensor],
+        *tensors: Tensor,
+    ) -> Tensor:
+        """Return ``function(penalties, *tensors)`` of each member, (K, columns) or (K,).
+
+        ``tensors`` are (K, P), or (K, 1) for a number per member.
+        """
+
+        def alone(own: Values, *parts: Tensor) -> Tensor:
+            penalties = [s.penalty(v, f) for s, v, f in zip(self.slots, own, factors, strict=True)]
+            shaped = [part.view(self.shape) if part.numel() > 1 else part.view(()) for part in parts]
+            return function(penalties, *shaped).flatten()
+
+        cut = [tensor[:, self.columns] if tensor.shape[1] > 1 else tensor for tensor in tensors]
+        return vmap(alone)(values, *cut)
+
+
+def pieces(bound: Sequence[Bound], stack: Stack) -> list[Piece]:
+    """Cut the columns of a stack into pieces; ``bound`` are the first member's regularizers."""
+    found: list[Piece] = []
+    for coupling in ("loss", "gradient", "decoupled", "proximal"):
+        acting = [b for b in bound if b.coupling == coupling]
+        for name, columns in stack.columns.items():
+            slots = tuple(Slot(b.penalties[name], b.regularizer.schedule) for b in acting if name in b.params)
+            if slots:
+                simple = all(_is_simple(slot.template) for slot in slots)
+                found.append(Piece(coupling, slots, columns, (-1,) if simple else tuple(stack.shapes[name])))
+    return _merged(found)
+
+
+def slot_values(members: Sequence[Sequence[Bound]], piece: Piece, stack: Stack) -> Values:
+    """Return the numbers of every member's penalties on a piece; ``members`` holds the regularizers of each."""
+    name = next(n for n, columns in stack.columns.items() if columns.start == piece.columns.start)
+    own = [[b.penalties[name] for b in bound if b.coupling == piece.coupling and name in b.params] for bound in members]
+    return [leaves.stacked(penalties, stack.flat) for penalties in zip(*own, strict=True)]
+
+
+def values_of(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
+    """Return the value of each member's penalty on its own tensor, (K,); ``w`` is (K, *shape)."""
+    template = penalties[0]
+    return vmap(lambda own, part: leaves.rebuild(template, iter(own)).value(part))(leaves.stacked(penalties, w), w)
+
+
+def value(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
+    """Return the sum of the penalties' values."""
+    return torch.stack([penalty.value(w) for penalty in penalties]).sum()
+
+
+def gradient(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
+    """Return the sum of the penalties' gradients."""
+    total, *rest = (penalty.grad(w) for penalty in penalties)
+    return sum(rest, start=total)
+
+
+def decay(penalties: Sequence[Penalty], w: Tensor, lr: Tensor) -> Tensor:
+    """Return how far w <- w - lr grad(w), for one penalty after the other, moves w."""
+    first, *rest = penalties
+    moved = times(first, lr).grad(w)
+    for penalty in rest:
+        moved = moved + times(penalty, lr).grad(w - moved)
+    return moved
+
+
+def times(penalty: Penalty, factor: Number) -> Penalty:
+    """Return a multiple of a penalty; where it has a strength, no larger tensor needs to be multiplied."""
+    settings = penalty.settings()
+    if "strength" in settings:
+        return penalty.replace({"strength": settings["strength"] * factor})
+    return Scaled(penalty, factor)
+
+
+def shrink(penalties: list[Penalty], w: Tensor, step: Tensor) -> Tensor:
+    """Return w after the proximal steps, joined where the prox of the sum is known."""
+    for penalty in joined(penalties):
+        w = penalty.prox(w, step if penalty.metric else one_length(step))
+    return w
+
+
+def _is_simple(penalty: Penalty) -> bool:
+    numbers: list[Any] = leaves.numbers(penalty)
+    return penalty.separable and not any(isinstance(n, Tensor) and n.ndim for n in numbers)
+
+
+def _merged(found: Sequence[Piece]) -> list[Piece]:
+    """Join neighbours that are separable and meet the same penalties."""
+    merged: list[Piece] = []
+    for piece in found:
+        last = merged[-1] if merged else None
+        joins = (
+            last is not None
+            and (last.coupling, last.slots, last.shape) == (piece.coupling, piece.slots, (-1,))
+            and last.columns.stop == piece.columns.start
+        )
+        if last is not None and joins:
+            merged[-1] = Piece(last.coupling, last.slots, slice(last.columns.start, piece.columns.stop), (-1,))
+        else:
+            merged.append(piece)
+    return merged

@@ -1,0 +1,97 @@
+"""One training step, and one evaluation, of K members: pure functions of tensors, to be traced.
+
+Legend: ``K`` members, ``P`` trained numbers of one, ``B`` rows of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from meden.objective import Task, row_loss, row_score
+from meden.population import penalising
+from meden.population.penalising import Piece, Values
+from meden.population.stacking import Layout
+from meden.population.updates import State, Update
+
+
+class Inputs(NamedTuple):
+    """What a step is given besides the stack."""
+
+    x: Tensor
+    """(K, B, ...)"""
+    y: Tensor
+    """(K, B, ...)"""
+    weights: Tensor
+    """(K, B): 0 for rows that only fill up."""
+    lr: Tensor
+    """(K, 1)"""
+    momentum: Tensor
+    """(K, 1)"""
+    clip: Tensor
+    """(K, 1)"""
+    values: list[Values]
+    """The penalties' numbers, by piece."""
+    factors: list[list[Tensor]]
+    """The factors of the strengths' schedules, by piece and slot."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What all members of a stack have in common; calling it takes one step of each, in place."""
+
+    skeleton: nn.Module
+    task: Task
+    layout: Layout
+    update: Update
+    pieces: Sequence[Piece]
+    clips: bool
+
+    def __call__(self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, inputs: Inputs) -> None:
+        """Take the step; ``g`` (K, P) receives the gradient."""
+        per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, inputs.x, inputs.y, inputs.weights)
+        torch.cat([per_member[name].flatten(1) for name in self.layout.columns], dim=1, out=g)
+        for piece, own, factor in self._acting("loss", inputs):
+            value = grad(lambda w, p=piece, o=own, f=factor: p.map(penalising.value, o, f, w).sum())
+            g.add_(value(flat))
+        if self.clips:
+            g.mul_((inputs.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
+        for piece, own, factor in self._acting("gradient", inputs):
+            g[:, piece.columns].add_(piece.map(penalising.gradient, own, factor, flat))
+        for piece, own, factor in self._acting("decoupled", inputs):
+            flat[:, piece.columns].sub_(piece.map(penalising.decay, own, factor, flat, inputs.lr))
+        self.update.apply(flat, g, state, inputs.lr, inputs.momentum)
+        if proximal := self._acting("proximal", inputs):
+            length = self.update.length(state, inputs.lr, inputs.momentum)
+            for piece, own, factor in proximal:
+                flat[:, piece.columns].copy_(piece.map(penalising.shrink, own, factor, flat, length))
+
+    def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        losses = row_loss(self.task, functional_call(self.skeleton, (params, rest), (x,)), y)
+        return (losses * weights).sum() / weights.sum()
+
+    def _acting(self, coupling: str, inputs: Inputs) -> list[tuple[Piece, Values, list[Tensor]]]:
+        acting = zip(self.pieces, inputs.values, inputs.factors, strict=True)
+        return [(piece, own, factor) for piece, own, factor in acting if piece.coupling == coupling]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss and score of rows, for each member."""
+
+    skeleton: nn.Module
+    task: Task
+    layout: Layout
+
+    def __call__(self, flat: Tensor, rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses and scores, (K, B) each; ``x`` and ``y`` are (K, B, ...)."""
+        return vmap(self._rows)(self.layout.views(flat), rest, x, y)
+
+    def _rows(self, params: Any, rest: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = functional_call(self.skeleton, (params, rest), (x,))
+        return row_loss(self.task, outputs, y), row_score(self.task, outputs, y)

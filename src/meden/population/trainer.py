@@ -1,0 +1,263 @@
+"""Train a stack of members together: the loop of :mod:`meden.trainer`, for K models at once.
+
+Legend: ``K`` members of the stack, ``P`` trained numbers of one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meden import stopping
+from meden.data import num_batches, watched_rows
+from meden.history import History, Record
+from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, on_device
+from meden.optim.schedules import PlateauState, plateau_start, plateau_update
+from meden.population import penalising
+from meden.population.feed import Entrant, Numbers, Rows, epoch_batches, padded, rates
+from meden.population.program import Program
+from meden.population.stacking import stack, unstack
+from meden.population.step import Evaluation, Inputs, Step
+from meden.population.updates import UPDATES
+from meden.run import Status, completed, diverged, stopped_early
+
+SHRINKING_PAYS = 3.0
+"""A stack is made smaller when that should save this many times the seconds of tracing it anew."""
+FLUSH_EVERY, FLUSH_BELOW = 50, 1e-30
+"""Steps between two clearings of numbers so small that they would decay into denormals, which are slow."""
+
+
+class Outcome(NamedTuple):
+    """How a member's training ended; its model is at its best state."""
+
+    history: History
+    status: Status
+    reason: str
+    best_epoch: int
+    best_step: int
+
+
+class Population:
+    """A stack of members of equal structure, in training.
+
+    Args:
+        entrants: the members, K.
+        x: (n, ...) inputs of all members.
+        y: (n, ...) targets.
+        task: what ``y`` is.
+        pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
+        on_outcome: called with a member's number and outcome as it ends.
+    """
+
+    def __init__(
+        self,
+        entrants: Sequence[Entrant],
+        x: Tensor,
+        y: Tensor,
+        task: Task,
+        *,
+        pads: bool,
+        on_outcome: Callable[[int, Outcome], None],
+    ) -> None:
+        self.entrants, self.task, self.pads, self.on_outcome = list(entrants), task, pads, on_outcome
+        first = entrants[0]
+        self.x, self.y = on_device(x, first.model), on_device(y, first.model)
+        self.skeleton = first.model
+        self.numbers = Numbers.of([entrant.recipe for entrant in entrants])
+        self.stack = stack([entrant.model for entrant in entrants], first.bound)
+        self.best = self.stack.copy()
+        self.update = UPDATES[first.recipe.optimizer](first.recipe)
+        self.state = self.update.start(self.stack.flat)
+        self.g = torch.empty_like(self.stack.flat)
+        self.pieces = penalising.pieces(first.bound, self.stack)
+        self.values = [penalising.slot_values([e.bound for e in entrants], p, self.stack) for p in self.pieces]
+        self.ids = list(range(len(entrants)))
+        """The number of each member of the stack, as ``on_outcome`` is told."""
+        self.live = np.ones(len(entrants), dtype=bool)
+        """Which members of the stack are still training."""
+        self.epoch = self.step = 0
+        self.histories = [History() for _ in entrants]
+        self.best_at = [(0, 0) for _ in entrants]
+        self.stops, self.plateaus = stopping.start((len(entrants),)), plateau_start((len(entrants),))
+        self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size)
+        clips = bool(np.isfinite(self.numbers.clip).any())
+        layout = self.stack.layout()
+        self.take_step = Program(Step(self.skeleton, task, layout, self.update, self.pieces, clips))
+        self.score = Program(Evaluation(self.skeleton, task, layout))
+        self._lay_out()
+
+    def trace(self) -> None:
+        """Trace the first step without taking it.
+
+        Raises:
+            Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
+        """
+        self.skeleton.train()
+        started = time.perf_counter()
+        batch = next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
+        self.take_step.trace(*self._tensors, self._inputs(*batch))
+        self.trace_seconds = time.perf_counter() - started
+
+    def run(self) -> None:
+        """Train until every member has ended."""
+        started = time.perf_counter()
+        while self.live.any():
+            self._train_epoch()
+            self._end_epoch(time.perf_counter() - started)
+
+    def _train_epoch(self) -> None:
+        self.skeleton.train()
+        for batch in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
+            self.take_step(*self._tensors, self._inputs(*batch))
+            self.step += 1
+            if self.step % FLUSH_EVERY == 0:
+                self._flush()
+        self.epoch += 1
+
+    def _lay_out(self) -> None:
+        """Lay out the tensors that stay as they are from step to step."""
+        flat = self.stack.flat
+        self._tensors = flat, self.stack.rest, self.state, self.g
+        self._rates = rates([entrant.recipe for entrant in self.entrants], self.steps_per_epoch)
+        self._momentum, self._clip = (
+            torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
+        )
+
+    def _inputs(self, rows: Tensor, weights: Tensor) -> Inputs:
+        flat = self.stack.flat
+        self._rate = self._rates[:, min(self.step, self._rates.shape[1] - 1)] * self.plateaus.factor
+        lr = torch.from_numpy(self._rate[:, None]).to(flat)
+        factors = [
+            [torch.tensor(slot.factor(self.step), dtype=flat.dtype, device=flat.device) for slot in piece.slots]
+            for piece in self.pieces
+        ]
+        data = self.x[rows], self.y[rows], weights
+        return Inputs(*data, lr, self._momentum, self._clip, self.values, factors)
+
+    def _flush(self) -> None:
+        for tensor in (self.stack.flat, *self.state.values()):
+            if tensor.ndim:
+                torch.nn.functional.hardshrink(tensor, FLUSH_BELOW, out=tensor)
+
+    @torch.no_grad()
+    def _evaluate(self, rows: Sequence[Rows]) -> list[dict[str, float]]:
+        """Return each member's scores on its own rows, in evaluation mode."""
+        self.skeleton.eval()
+        filled, weights = padded(rows)
+        width = max(1, 8 * EVAL_ROWS // len(rows))
+        parts = []
+        for chosen in torch.split(filled.to(self.y.device), width, dim=1):
+            parts.append(self.score(self.stack.flat, self.stack.rest, self.x[chosen], self.y[chosen]))
+        kept = weights.to(self.y.device) > 0
+        columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
+        means = torch.stack(columns) / kept.sum(1)
+        return [{"loss": loss, SCORE_NAMES[self.task]: score} for loss, score in means.T.tolist()]
+
+    def _end_epoch(self, seconds: float) -> None:
+        """Record, judge, keep best states, and take out the members that ended."""
+        records = self._records(seconds)
+        self._judge(records)
+        for row in np.flatnonzero(self.live).tolist():
+            self.histories[row] = self.histories[row].add(records[row])
+            status, reason = self._verdict(row)
+            if status is not None:
+                self._finish(row, status, reason)
+        if self._pays_to_shrink(seconds):
+            self._keep(np.flatnonzero(self.live).tolist())
+
+    def _records(self, seconds: float) -> list[Record]:
+        watched = [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
+        stops = [entrant.stop for entrant in self.entrants]
+        train = self._evaluate(watched)
+        valid = self._evaluate(stops) if len(stops[0]) else [None] * len(stops)
+        penalties = self._penalty_values()
+        zeros = (self.stack.flat == 0).sum(1).tolist()
+        norms = self.stack.flat.double().norm(dim=1).tolist()
+        return [
+            Record(
+                epoch=self.epoch,
+                step=self.step,
+                train=train[row],
+                valid=valid[row],
+                penalties={label: values[row] for label, values in penalties.items()},
+                lr=float(self._rate[row]),
+                num_zeros=zeros[row],
+                weight_norm=norms[row],
+                seconds=round(seconds, 4),
+            )
+            for row in range(len(self.entrants))
+        ]
+
+    def _penalty_values(self) -> dict[str, list[float]]:
+        """Return every penalty's value by label, (K,) each."""
+        told: dict[str, list[float]] = {}
+        for number, first in enumerate(self.entrants[0].bound):
+            total = torch.zeros_like(self.stack.flat[:, 0])
+            for name, view in self.stack.params.items():
+                if name in first.params:
+                    own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
+                    total += penalising.values_of(own, view)
+            told[first.label] = total.tolist()
+        return told
+
+    def _judge(self, records: Sequence[Record]) -> None:
+        """Update the stopping and plateau states, and keep the state of those that are at their best."""
+        scores = np.array([record.valid["loss"] if record.valid else np.nan for record in records])
+        numbers = self.numbers
+        self.plateaus = plateau_update(self.plateaus, scores, decay=numbers.decay, every=numbers.every)
+        self.stops, verdict = stopping.update(
+            self.stops, scores, patience=numbers.patience, min_delta=numbers.min_delta
+        )
+        better = self.live & (verdict.improved | ~np.isfinite(numbers.patience))
+        for row in np.flatnonzero(better).tolist():
+            self.best_at[row] = self.epoch, self.step
+        self.best.copy_rows(self.stack, torch.from_numpy(np.flatnonzero(better)).to(self.y.device))
+
+    def _verdict(self, row: int) -> tuple[Status | None, str]:
+        """Say how a member ended, or None if it goes on."""
+        if not self.histories[row][-1].is_finite():
+            return diverged(self.epoch, self.step)
+        if self.stops.waited[row] >= self.numbers.patience[row]:
+            return stopped_early(int(self.numbers.patience[row]), self.best_at[row][0])
+        if self.epoch >= self.numbers.last_epoch[row]:
+            return completed(self.epoch)
+        return None, ""
+
+    def _finish(self, row: int, status: Status, reason: str) -> None:
+        """Write the best state into the member's model, and report."""
+        self.live[row] = False
+        model = self.entrants[row].model
+        unstack(model, self.best if self.best_at[row][0] else self.stack, row)
+        model.eval()
+        epoch, step = self.best_at[row] if self.best_at[row][0] else (self.epoch, self.step)
+        self.on_outcome(self.ids[row], Outcome(self.histories[row], status, reason, epoch, step))
+
+    def _pays_to_shrink(self, seconds: float) -> bool:
+        """Say whether a smaller stack, which must be traced anew, is likely to save time."""
+        if not self.live.any() or self.live.all():
+            return False
+        ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * seconds / self.epoch
+        return bool(ahead * (1 - self.live.mean()) > SHRINKING_PAYS * self.trace_seconds)
+
+    def _keep(self, rows: list[int]) -> None:
+        """Take all other members out of the stack."""
+        chosen = torch.tensor(rows, device=self.y.device)
+        self.stack.keep(chosen)
+        self.best.keep(chosen)
+        self.g = self.g[chosen]
+        self.state = {name: tensor[chosen] if tensor.ndim else tensor for name, tensor in self.state.items()}
+        self.values = [[[own[chosen] for own in slot] for slot in piece] for piece in self.values]
+        for name in ("entrants", "ids", "histories", "best_at"):
+            setattr(self, name, [getattr(self, name)[row] for row in rows])
+        self.numbers = Numbers.of([entrant.recipe for entrant in self.entrants])
+        self.live = self.live[rows]
+        self.stops, stall = (
+            stopping.StopState(s.best[rows], s.waited[rows]) for s in (self.stops, self.plateaus.stall)
+        )
+        self.plateaus = PlateauState(stall, self.plateaus.factor[rows])
+        self._lay_out()
