@@ -154,7 +154,7 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> dict[str, fl
     """
     losses, scores = [], []
     with evaluating(model):
-        for rows_x, rows_y in zip(x.split(EVAL_ROWS), y.split(EVAL_ROWS), strict=True):
+        for rows_x, rows_y in zip(torch.split(x, EVAL_ROWS), torch.split(y, EVAL_ROWS), strict=True):
             outputs = model(rows_x)
             losses.append(row_loss(task, outputs, rows_y))
             scores.append(row_score(task, outputs, rows_y))

@@ -79,7 +79,7 @@ class Run:
             raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
         x = rows if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
         with torch.no_grad(), evaluating(self.model):
-            outputs = [self.model(on_device(part, self.model)) for part in x.split(EVAL_ROWS)]
+            outputs = [self.model(on_device(part, self.model)) for part in torch.split(x, EVAL_ROWS)]
         return self.encoder.decode(torch.cat(outputs))
 
     def save(self, folder: Path | str) -> None:

@@ -60,7 +60,7 @@ def check_new_folder(name: str, folder: Path) -> None:
     Raises:
         InputError: if it holds anything, or is a file.
     """
-    if folder.is_file() or folder.is_dir() and any(folder.iterdir()):
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already")
 
 

@@ -58,8 +58,8 @@ def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int) -> list[npt
     A last piece of one row joins the piece before it, since batch norm cannot train on one row.
 
     Example:
-        >>> [len(rows) for rows in batches(10, 4, seed=0, epoch=0)], [len(rows) for rows in batches(9, 4, seed=0, epoch=0)]
-        ([4, 4, 2], [4, 5])
+        >>> [[len(rows) for rows in batches(n, 4, seed=0, epoch=0)] for n in (10, 9)]
+        [[4, 4, 2], [4, 5]]
     """
     return np.split(epoch_permutation(n, seed, epoch), _starts(n, batch_size)[1:])
 

@@ -1,4 +1,4 @@
-"""What each step of an epoch is fed: rows and weights of the batches, and the numbers that differ from member to member.
+"""What each step of an epoch is fed: rows and weights of the batches, and the numbers of each member.
 
 Legend: ``K`` members, ``S`` steps of an epoch, ``B`` rows of a batch, ``T`` steps in all.
 """
