@@ -133,3 +133,19 @@ def test_one_logit_is_logistic_regression(cancer, name, penalty) -> None:
     peer.fit(*cancer)
     assert_same(model.weight.detach().numpy()[0], peer.coef_[0])
     np.testing.assert_allclose(model.bias.item(), peer.intercept_[0], atol=1e-6)
+
+
+def test_liblinear_penalises_the_intercept_as_on_all_does(cancer) -> None:
+    x, y = (torch.from_numpy(part) for part in cancer)
+    model = nn.Linear(x.shape[1], 1, dtype=torch.float64)
+    optimizer = SGD(model.parameters(), lr=0.8, momentum=0.9)
+    regularize(optimizer, model, [Regularizer(L2(0.1), on="all")])
+
+    def gradient() -> None:
+        residual: Tensor = torch.sigmoid(x @ model.weight.detach()[0] + model.bias.detach()) - y
+        model.weight.grad, model.bias.grad = (residual @ x / len(x))[None], residual.mean()[None]
+
+    descend(optimizer, gradient, 400)
+    peer = LogisticRegression(C=1 / (0.1 * len(y)), solver="liblinear", tol=1e-12).fit(*cancer)
+    np.testing.assert_allclose(model.weight.detach().numpy()[0], peer.coef_[0], atol=1e-6)
+    np.testing.assert_allclose(model.bias.item(), peer.intercept_[0], atol=1e-6)

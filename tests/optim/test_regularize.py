@@ -382,6 +382,11 @@ def test_sgd_state_holds_nothing_of_ours() -> None:
     assert not optimizer.state_dict()["state"]
 
 
+class Nested(SGD):
+    def step(self, closure=None):
+        return super().step(closure)
+
+
 def sgd_of(model: nn.Module, **settings: float) -> Optimizer:
     return SGD(model.parameters(), lr=0.1, **settings)
 
@@ -397,6 +402,7 @@ def sgd_of(model: nn.Module, **settings: float) -> Optimizer:
         (lambda m: LBFGS(m.parameters()), [Regularizer(L2(0.1), coupling="decoupled")], "under LBFGS"),
         (lambda _: sgd_of(make_model()), [Regularizer(L1(0.1))], r"must select a parameter that the optimizer steps"),
         (sgd_of, [Regularizer(L1(0.1), on="3.*")], r"on must select .*0.weight.*got '3\.\*'"),
+        (lambda m: Nested(m.parameters(), lr=0.1), [Regularizer(L1(0.1))], r"must not call super\(\).step.* as Nested"),
         (lambda m: m, [], "optimizer must be a torch.optim.Optimizer, got Sequential"),
     ],
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-import torch
 from torch import Tensor
 
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty
@@ -76,10 +75,7 @@ def _strengths(penalty: ElasticNet) -> tuple[Number, Number]:
 
 
 def _soften_(w: Tensor, threshold: Number) -> None:
-    if isinstance(threshold, Tensor):
-        w.sub_(w.clamp(-threshold, threshold))
-    else:
-        torch.ops.aten.softshrink.out(w, threshold, out=w).add_(0.0)  # -0.0 + 0.0 is 0.0
+    w.sub_(w.clamp(-threshold, threshold))  # type: ignore[arg-type]  # two numbers or two tensors
 
 
 def _shrink_(w: Tensor, ratio: Number) -> None:

@@ -14,6 +14,7 @@ tensor act as their sum where its proximal operator is known, otherwise one afte
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -221,6 +222,11 @@ def _scaler_leaves(optimizer: Optimizer, name: str) -> Tensor | None:
 
 def _refuse_impossible(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
     optimised = _groups(optimizer)
+    if "super" in inspect.unwrap(type(optimizer).step).__code__.co_names:
+        raise InputError(
+            f"optimizer must not call super().step() in its own step, as {type(optimizer).__name__} does: torch runs "
+            "the hooks of both, so that each penalty would act twice"
+        )
     for b in bound:
         if b.coupling == "loss":
             raise InputError(
