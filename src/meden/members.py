@@ -6,28 +6,51 @@ What cannot be stacked is trained one by one, with the same result, and the reas
 from __future__ import annotations
 
 import dataclasses
+import functools
+import threading
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from meden._checks import InputError, check_count
+from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, Fold, as_dataset, num_batches
 from meden.data.targets import NumberCodec
 from meden.history import Record
 from meden.member import Member, ModelMaker, Share, build_model, model_arguments, shares
-from meden.objective import EVAL_ROWS, check_fits, evaluating, on_device, row_loss, row_score, rows_are_independent
+from meden.objective import (
+    EVAL_ROWS,
+    Task,
+    check_fits,
+    evaluating,
+    on_device,
+    row_loss,
+    row_score,
+    rows_are_independent,
+)
 from meden.optim import bind
-from meden.population import Entrant, Outcome, Population, recipe_key, structure
+from meden.population import (
+    Entrant,
+    Outcome,
+    Population,
+    fastest_chunk,
+    free_bytes,
+    member_bytes,
+    recipe_key,
+    structure,
+)
 from meden.recipe import prepare_noise
 from meden.run import HeldOut, Run
 from meden.trainer import check_recipe, fit
 
 OnRun = Callable[[int, Run], None]
 OnEpoch = Callable[[Record], None]
+Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
+Work = Callable[[], None]
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch's allocators say."""
 
@@ -38,6 +61,7 @@ def fit_many(
     data: Any,
     *,
     chunk: int | None = None,
+    memory: float | None = None,
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[Run]:
@@ -48,7 +72,9 @@ def fit_many(
             ``num_outputs`` if it takes them.
         members: recipe, fold and seed of each.
         data: a :class:`meden.data.Dataset` or whatever :func:`meden.data.as_dataset` reads, such as ``(X, y)``.
-        chunk: most members trained together; None decides by size. 1 trains them one by one.
+        chunk: most members of one stack; None decides by their number, memory and measured speed. 1 trains them one
+            by one. The results do not depend on it, up to rounding.
+        memory: bytes that may be used; None is half of what is free.
         on_run: called with the member's number and its run as each ends.
         on_epoch: called with each epoch's record of members that are trained one by one.
 
@@ -68,13 +94,19 @@ def fit_many(
         raise InputError(f"members must be a list of at least one meden.Member, got {members!r:.80}")
     if chunk is not None:
         check_count("chunk", chunk)
-    work = _Work(make_model, members, as_dataset(data), chunk or DEFAULT_CHUNK, on_run, on_epoch)
+    if memory is not None:
+        check_number("memory", memory, low=0.0, low_open=True)
+    work = _Work(make_model, members, as_dataset(data), chunk, memory, on_run, on_epoch)
     work.run()
     return [work.runs[number] for number in range(len(members))]
 
 
-DEFAULT_CHUNK = 256
-"""Most members of one stack: beyond it a stack is no faster, and needs more memory."""
+LARGEST_CHUNK = 256
+"""Members of one stack: with more it is no faster, and needs more memory."""
+SMALLEST_SHARE = 4
+"""Members for which another thread is worth its own trace."""
+MEMORY_SHARE = 0.5
+"""Share of the free memory that is used unless a budget is given."""
 
 
 @dataclasses.dataclass
@@ -84,11 +116,13 @@ class _Work:
     make_model: ModelMaker
     members: Sequence[Member]
     dataset: Dataset
-    chunk: int
+    chunk: int | None
+    memory: float | None
     on_run: OnRun | None
     on_epoch: OnEpoch | None
     runs: dict[int, Run] = dataclasses.field(default_factory=dict)
-    refused: set[str] = dataclasses.field(default_factory=set)
+    told: set[str] = dataclasses.field(default_factory=set)
+    lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
     def run(self) -> None:
         """Train every member, in stacks of equal structure."""
@@ -98,79 +132,88 @@ class _Work:
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
         for numbers in groups.values():
-            for start in range(0, len(numbers), self.chunk):
-                self._train(numbers[start : start + self.chunk])
+            wave = (self.chunk or LARGEST_CHUNK) * torch.get_num_threads()
+            for start in range(0, len(numbers), wave):
+                self._train(numbers[start : start + wave])
 
     def _key(self, member: Member) -> Hashable:
         """Return what members must share to be tried as one stack, told without making their models."""
-        fit, stop = self._fit_stop(member)
+        fit_rows, stop = self._rows_of(member)
         arguments = tuple(sorted((name, repr(value)) for name, value in member.model_args.items()))
-        return arguments, recipe_key(member.recipe), num_batches(len(fit), member.recipe.batch_size), len(stop) > 0
+        steps = num_batches(len(fit_rows), member.recipe.batch_size)
+        return arguments, recipe_key(member.recipe), steps, len(stop) > 0
 
     def _train(self, numbers: Sequence[int]) -> None:
-        if len(numbers) == 1:
-            return self._train_alone(numbers[0])
         entrants = {number: self._entrant(self.members[number]) for number in numbers}
-        for same in self._stackable(entrants):
-            self._train_together({number: entrants[number] for number in same})
-
-    def _stackable(self, entrants: Mapping[int, Entrant]) -> Iterator[list[int]]:
-        """Yield the members whose models are built alike, and whose batches are alike where rows see each other."""
         first = next(iter(entrants.values()))
-        self.pads = rows_are_independent(
-            first.model, on_device(self.rows.x[torch.from_numpy(first.fit[:4])], first.model)
-        )
-        groups: dict[Hashable, list[int]] = {}
+        x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
+        pads = rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
+        groups: dict[Hashable, dict[int, Entrant]] = {}
         for number, entrant in entrants.items():
-            key = structure(entrant.model), None if self.pads else len(entrant.fit)
-            groups.setdefault(key, []).append(number)
-        yield from groups.values()
+            key = structure(entrant.model), None if pads else len(entrant.fit)
+            groups.setdefault(key, {})[number] = entrant
+        for alike in groups.values():
+            self._train_alike(alike, x, y, pads)
 
-    def _train_together(self, entrants: Mapping[int, Entrant]) -> None:
-        if len(entrants) == 1:
-            return self._train_alone(next(iter(entrants)))
-        numbers = list(entrants)
-
-        def ended(position: int, outcome: Outcome) -> None:
-            entrant = entrants[numbers[position]]
-            run = Run(model=entrant.model, recipe=entrant.recipe, seed=entrant.seed, **outcome._asdict())
-            self._done(numbers[position], run)
-
+    def _train_alike(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool) -> None:
+        """Train members of one structure: in stacks if they can be stacked, and if that is faster."""
         try:
-            population = Population(
-                list(entrants.values()), self.rows.x, self.rows.y, self.dataset.task, pads=self.pads, on_outcome=ended
-            )
-            population.trace()
+            share_out(self._stacks(entrants, x, y, pads), x.device)
         except Exception as error:
-            if not self._halved(numbers, error):
-                self._refuse(error)
-                for number in numbers:
-                    self._train_alone(number)
-            return None
-        return population.run()
+            left = [number for number in entrants if number not in self.runs]
+            if any(words in str(error).lower() for words in OUT_OF_MEMORY) and len(left) > 1:
+                self.chunk = max(1, min(self.chunk or len(left), len(left)) // 2)
+                self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
+                self._train(left)
+            else:
+                raise
 
-    def _halved(self, numbers: Sequence[int], error: Exception) -> bool:
-        """Train in two halves what does not fit into memory; say whether that was it."""
-        if not any(words in str(error).lower() for words in OUT_OF_MEMORY):
-            return False
-        self._train(numbers[: len(numbers) // 2])
-        self._train(numbers[len(numbers) // 2 :])
-        return True
+    def _stacks(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool) -> Sequence[Work]:
+        """Return the pieces of work, each of which a thread may do."""
+        data = x, y, self.dataset.task
+        alone = [functools.partial(self._train_alone, number) for number in entrants]
+        chunk = self._chunk(entrants, *data)
+        if chunk == 1:
+            return alone
+        try:
+            chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
+            populations: list[Population] = []
+            for numbers in _cut(list(entrants), chunk):
+                shared = populations[0].programs if populations else None
+                ended = functools.partial(self._ended, numbers)
+                own = [entrants[number] for number in numbers]
+                populations.append(Population(own, *data, pads=pads, on_outcome=ended, programs=shared))
+                populations[-1].trace()
+        except Exception as error:
+            if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+                raise
+            self._tell(
+                "models are trained one by one, since they cannot be stacked: " + str(error).strip().split("\n")[0]
+            )
+            return alone
+        return [population.run for population in populations] if chunk > 1 else alone
 
-    def _refuse(self, error: Exception) -> None:
-        """Tell once why members are trained one by one."""
-        reason = str(error).strip().split("\n")[0]
-        if reason not in self.refused:
-            self.refused.add(reason)
-            warnings.warn(f"models are trained one by one, since they cannot be stacked: {reason}", stacklevel=2)
+    def _chunk(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, task: Task) -> int:
+        """Return the largest number of members to stack, by their number, the cores and the memory."""
+        first = next(iter(entrants.values()))
+        budget = MEMORY_SHARE * free_bytes(x.device) if self.memory is None else self.memory
+        fitting = budget / workers(x.device) // member_bytes(first, x, y, task)
+        share = max(-(-len(entrants) // workers(x.device)), SMALLEST_SHARE)
+        return int(max(1, min(fitting, share, len(entrants), self.chunk or LARGEST_CHUNK)))
+
+    def _tell(self, reason: str) -> None:
+        if reason not in self.told:
+            self.told.add(reason)
+            warnings.warn(reason, stacklevel=2)
 
     def _entrant(self, member: Member) -> Entrant:
         share = self.shares[member.fold]
         model = build_model(self.make_model, share, self.dataset, member)
-        fit, stop = self._fit_stop(member)
+        fit_rows, stop = self._rows_of(member)
+        parts = {"train": fit_rows, "valid": stop}
         pairs = {
             name: (on_device(share.x[rows], model), on_device(share.y[rows], model))
-            for name, rows in (("train", fit), ("valid", stop))
+            for name, rows in parts.items()
             if len(rows)
         }
         check_fits(model, self.dataset.task, pairs)
@@ -178,9 +221,10 @@ class _Work:
         prepare_noise(model, member.recipe, member.run_seed)
         bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
         first = self.rows.first[member.fold]
-        return Entrant(model, member.recipe, bound, member.run_seed, first + fit, first + stop)
+        return Entrant(model, member.recipe, bound, member.run_seed, first + fit_rows, first + stop)
 
-    def _fit_stop(self, member: Member) -> tuple[np.ndarray, np.ndarray]:
+    def _rows_of(self, member: Member) -> tuple[Rows, Rows]:
+        """Return the fitting rows and the rows of the stop split."""
         if member.fold is None:
             return np.arange(self.dataset.num_rows), np.empty(0, dtype=np.int64)
         return member.fold.fit, member.fold.stop
@@ -188,8 +232,9 @@ class _Work:
     def _train_alone(self, number: int) -> None:
         member = self.members[number]
         share = self.shares[member.fold]
-        model = build_model(self.make_model, share, self.dataset, member)
-        fit_rows, stop = self._fit_stop(member)
+        fit_rows, stop = self._rows_of(member)
+        with self.lock:  # the global random state is borrowed to make the model
+            model = build_model(self.make_model, share, self.dataset, member)
         run = fit(
             model,
             (share.x[fit_rows], share.y[fit_rows]),
@@ -201,17 +246,44 @@ class _Work:
         )
         self._done(number, run)
 
+    def _ended(self, numbers: Sequence[int], entrant: Entrant, outcome: Outcome) -> None:
+        number, fields = numbers[outcome.number], outcome._asdict()
+        del fields["number"]
+        self._done(number, Run(model=entrant.model, recipe=entrant.recipe, seed=entrant.seed, **fields))
+
     def _done(self, number: int, run: Run) -> None:
         member = self.members[number]
         share = self.shares[member.fold]
-        self.runs[number] = dataclasses.replace(
-            run,
-            held_out=None if member.fold is None else _score(run, share, member.fold.score, self.dataset),
-            encoder=share.encoder,
-            model_args=model_arguments(self.make_model, share, self.dataset, member),
-        )
-        if self.on_run is not None:
-            self.on_run(number, self.runs[number])
+        held_out = None if member.fold is None else _score(run, share, member.fold.score, self.dataset)
+        made_with = model_arguments(self.make_model, share, self.dataset, member)
+        with self.lock:
+            self.runs[number] = dataclasses.replace(run, held_out=held_out, encoder=share.encoder, model_args=made_with)
+            if self.on_run is not None:
+                self.on_run(number, self.runs[number])
+
+
+def workers(device: torch.device) -> int:
+    """Return how many threads train: on the CPU as many as torch would use for one operation."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def share_out(work: Sequence[Work], device: torch.device) -> None:
+    """Do pieces of work in threads of one core each.
+
+    Small operations gain little from two cores, and lose much where other processes want one of them.
+    """
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(workers(device), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for done in [pool.submit(piece) for piece in work]:
+                done.result()
+    finally:
+        torch.set_num_threads(before)
+
+
+def _cut(numbers: Sequence[int], chunk: int) -> list[Sequence[int]]:
+    """Cut into as few chunks as hold at most ``chunk`` each, as equal as can be, so that they share a trace."""
+    return [list(part) for part in np.array_split(np.asarray(numbers), -(-len(numbers) // chunk))]
 
 
 class _Rows:

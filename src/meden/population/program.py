@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,9 @@ class Program:
         function: of any nest of tensors; it may write into them. What is no tensor must not change between calls.
     """
 
+    _tracing = threading.Lock()
+    """Tracing patches torch for the whole process, so that one thread at a time does it."""
+
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self._traces: dict[Any, Callable[..., Any]] = {}
@@ -33,7 +37,9 @@ class Program:
         """Return the trace for these shapes; the arguments are left as they were."""
         shapes = tuple(part.shape for part in pytree.tree_leaves(arguments))
         if shapes not in self._traces:
-            self._traces[shapes] = trace(self.function, arguments)
+            with self._tracing:
+                # forward itself, past Module.__call__, which is patched while another thread traces
+                self._traces[shapes] = trace(self.function, arguments).forward
         return self._traces[shapes]
 
 

@@ -54,6 +54,7 @@ class Step:
 
     def __call__(self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, inputs: Inputs) -> None:
         """Take the step; ``g`` (K, P) receives the gradient."""
+        self.skeleton.train()
         per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, inputs.x, inputs.y, inputs.weights)
         torch.cat([per_member[name].flatten(1) for name in self.layout.columns], dim=1, out=g)
         for piece, own, factor in self._acting("loss", inputs):
@@ -90,6 +91,7 @@ class Evaluation:
 
     def __call__(self, flat: Tensor, rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return losses and scores, (K, B) each; ``x`` and ``y`` are (K, B, ...)."""
+        self.skeleton.eval()
         return vmap(self._rows)(self.layout.views(flat), rest, x, y)
 
     def _rows(self, params: Any, rest: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -35,11 +35,20 @@ FLUSH_EVERY, FLUSH_BELOW = 50, 1e-30
 class Outcome(NamedTuple):
     """How a member's training ended; its model is at its best state."""
 
+    number: int
+    """The member's place among those the population was made of."""
     history: History
     status: Status
     reason: str
     best_epoch: int
     best_step: int
+
+
+class Programs(NamedTuple):
+    """The traced parts of the loop; stacks of one structure share them."""
+
+    take_step: Program
+    score: Program
 
 
 class Population:
@@ -51,7 +60,8 @@ class Population:
         y: (n, ...) targets.
         task: what ``y`` is.
         pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
-        on_outcome: called with a member's number and outcome as it ends.
+        on_outcome: called with a member and its outcome as it ends.
+        programs: of another population of the same structure; None makes its own.
     """
 
     def __init__(
@@ -62,7 +72,8 @@ class Population:
         task: Task,
         *,
         pads: bool,
-        on_outcome: Callable[[int, Outcome], None],
+        on_outcome: Callable[[Entrant, Outcome], None],
+        programs: Programs | None = None,
     ) -> None:
         self.entrants, self.task, self.pads, self.on_outcome = list(entrants), task, pads, on_outcome
         first = entrants[0]
@@ -77,7 +88,7 @@ class Population:
         self.pieces = penalising.pieces(first.bound, self.stack)
         self.values = [penalising.slot_values([e.bound for e in entrants], p, self.stack) for p in self.pieces]
         self.ids = list(range(len(entrants)))
-        """The number of each member of the stack, as ``on_outcome`` is told."""
+        """The number of each member of the stack, among those it was made of."""
         self.live = np.ones(len(entrants), dtype=bool)
         """Which members of the stack are still training."""
         self.epoch = self.step = 0
@@ -85,11 +96,13 @@ class Population:
         self.best_at = [(0, 0) for _ in entrants]
         self.stops, self.plateaus = stopping.start((len(entrants),)), plateau_start((len(entrants),))
         self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size)
-        clips = bool(np.isfinite(self.numbers.clip).any())
-        layout = self.stack.layout()
-        self.take_step = Program(Step(self.skeleton, task, layout, self.update, self.pieces, clips))
-        self.score = Program(Evaluation(self.skeleton, task, layout))
+        self.programs = programs or self._make_programs()
         self._lay_out()
+
+    def _make_programs(self) -> Programs:
+        layout, clips = self.stack.layout(), bool(np.isfinite(self.numbers.clip).any())
+        step = Step(self.skeleton, self.task, layout, self.update, self.pieces, clips)
+        return Programs(Program(step), Program(Evaluation(self.skeleton, self.task, layout)))
 
     def trace(self) -> None:
         """Trace the first step without taking it.
@@ -97,11 +110,16 @@ class Population:
         Raises:
             Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
         """
-        self.skeleton.train()
         started = time.perf_counter()
-        batch = next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
-        self.take_step.trace(*self._tensors, self._inputs(*batch))
+        self.programs.take_step.trace(*self._tensors, self._inputs(*self._first_batch()))
         self.trace_seconds = time.perf_counter() - started
+
+    def try_step(self) -> None:
+        """Take the first step, to see how long it takes."""
+        self.programs.take_step(*self._tensors, self._inputs(*self._first_batch()))
+
+    def _first_batch(self) -> tuple[Tensor, Tensor]:
+        return next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
 
     def run(self) -> None:
         """Train until every member has ended."""
@@ -111,9 +129,8 @@ class Population:
             self._end_epoch(time.perf_counter() - started)
 
     def _train_epoch(self) -> None:
-        self.skeleton.train()
         for batch in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
-            self.take_step(*self._tensors, self._inputs(*batch))
+            self.programs.take_step(*self._tensors, self._inputs(*batch))
             self.step += 1
             if self.step % FLUSH_EVERY == 0:
                 self._flush()
@@ -147,12 +164,11 @@ class Population:
     @torch.no_grad()
     def _evaluate(self, rows: Sequence[Rows]) -> list[dict[str, float]]:
         """Return each member's scores on its own rows, in evaluation mode."""
-        self.skeleton.eval()
         filled, weights = padded(rows)
         width = max(1, 8 * EVAL_ROWS // len(rows))
         parts = []
         for chosen in torch.split(filled.to(self.y.device), width, dim=1):
-            parts.append(self.score(self.stack.flat, self.stack.rest, self.x[chosen], self.y[chosen]))
+            parts.append(self.programs.score(self.stack.flat, self.stack.rest, self.x[chosen], self.y[chosen]))
         kept = weights.to(self.y.device) > 0
         columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
         means = torch.stack(columns) / kept.sum(1)
@@ -235,7 +251,8 @@ class Population:
         unstack(model, self.best if self.best_at[row][0] else self.stack, row)
         model.eval()
         epoch, step = self.best_at[row] if self.best_at[row][0] else (self.epoch, self.step)
-        self.on_outcome(self.ids[row], Outcome(self.histories[row], status, reason, epoch, step))
+        outcome = Outcome(self.ids[row], self.histories[row], status, reason, epoch, step)
+        self.on_outcome(self.entrants[row], outcome)
 
     def _pays_to_shrink(self, seconds: float) -> bool:
         """Say whether a smaller stack, which must be traced anew, is likely to save time."""

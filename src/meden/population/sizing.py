@@ -1,0 +1,103 @@
+"""How many members to stack: as many as memory allows, and as few as measured speed asks for.
+
+Legend: ``K`` members, ``P`` trained numbers of one member.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from meden.objective import Task, row_loss
+from meden.population.feed import Entrant
+from meden.population.trainer import Outcome, Population
+from meden.recipe import make_optimizer
+
+COPIES = 10
+"""Tensors of the size of the parameters that a stack keeps: weights, best, gradient, optimizer state, temporaries."""
+TRIAL_NUMBERS = 100_000
+"""Members of fewer trained numbers are stacked without a trial: per operation they cost more than their arithmetic."""
+TRIAL_CHUNKS = (16, 4)
+TRIAL_STEPS = 4
+
+
+def member_bytes(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
+    """Return the memory that one member of a stack needs, in bytes: parameters, state, and one batch's activations."""
+    saved: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    model = copy.deepcopy(entrant.model).train()
+    rows = torch.from_numpy(entrant.fit[: _batch_rows(entrant)])
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        row_loss(task, model(x[rows]), y[rows]).mean()
+    own = sum(p.numel() * p.element_size() for p in model.parameters())
+    return COPIES * own + 2 * sum(saved)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on a device, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task, *, pads: bool, largest: int) -> int:
+    """Return how many members to stack, at most ``largest``; 1 stands for one by one.
+
+    Small members are stacked as they are. For larger ones a few steps are tried, on copies, with stacks of several
+    sizes and with a plain loop, and the least time per member and step wins.
+
+    Raises:
+        Exception: what keeps the models from being stacked.
+    """
+    if sum(p.numel() for p in entrants[0].model.parameters()) < TRIAL_NUMBERS:
+        return largest
+    seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
+    for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
+        trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore)
+        trial.trace()
+        seconds[chunk] = _seconds(trial.try_step) / chunk
+        if seconds[chunk] > min(seconds.values()):
+            break
+    return min(seconds, key=lambda chunk: seconds[chunk])
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    """Return the least time of a few steps."""
+    step()
+    times = []
+    for _ in range(TRIAL_STEPS):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _plain_step(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> Callable[[], None]:
+    model: nn.Module = copy.deepcopy(entrant.model).train()
+    optimizer = make_optimizer(entrant.recipe, [p for p in model.parameters() if p.requires_grad])
+    rows = torch.from_numpy(entrant.fit[: _batch_rows(entrant)])
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.autograd.backward(row_loss(task, model(x[rows]), y[rows]).mean())
+        optimizer.step()
+
+    return step
+
+
+def _batch_rows(entrant: Entrant) -> int:
+    size = entrant.recipe.batch_size
+    return len(entrant.fit) if size == "full" else min(size, len(entrant.fit))
+
+
+def _ignore(_entrant: Entrant, _outcome: Outcome) -> None:
+    """Nobody waits for the outcome of a trial."""
