@@ -2,6 +2,7 @@
 
 from meden import models, penalties
 from meden._checks import InputError
+from meden.audit import Audit, audit
 from meden.data import Dataset, as_dataset
 from meden.history import History, Record
 from meden.member import Member
@@ -9,12 +10,15 @@ from meden.members import fit_many
 from meden.optim import Handle, Regularizer, Schedule, StrengthSchedule, regularize
 from meden.recipe import Recipe
 from meden.run import Run, load_run
-from meden.search import Choice, IntUniform, LogUniform, Study, Uniform, tune
+from meden.search import Choice, Comparison, IntUniform, LogUniform, Study, Uniform, compare, tune
 from meden.stopping import EarlyStopping
+from meden.strengths import Strength, convert
 from meden.trainer import fit
 
 __all__ = [
+    "Audit",
     "Choice",
+    "Comparison",
     "Dataset",
     "EarlyStopping",
     "Handle",
@@ -28,10 +32,14 @@ __all__ = [
     "Regularizer",
     "Run",
     "Schedule",
+    "Strength",
     "StrengthSchedule",
     "Study",
     "Uniform",
     "as_dataset",
+    "audit",
+    "compare",
+    "convert",
     "fit",
     "fit_many",
     "load_run",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import yaml
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -105,10 +106,6 @@ class Recipe(Settings):
             )
         return self
 
-    @field_serializer("regularizers")
-    def _dump_regularizers(self, value: tuple[Regularizer, ...]) -> list[dict[str, Any]]:
-        return [regularizer_to_dict(item) for item in value]
-
     @property
     def adaptive(self) -> bool:
         """Whether the update rule divides the gradient coordinate by coordinate."""
@@ -120,8 +117,15 @@ class Recipe(Settings):
         return self.epochs if self.stop_after is None else min(self.epochs, self.stop_after)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values that YAML and JSON can hold; fields at their defaults are left out."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """Return plain values that YAML and JSON can hold; fields at their defaults are left out.
+
+        Raises:
+            InputError: if a regularizer holds what a file cannot: a tensor, a layer type, a function.
+        """
+        fields = self.model_dump(mode="json", exclude_defaults=True, exclude={"regularizers"})
+        return fields | (
+            {"regularizers": [regularizer_to_dict(item) for item in self.regularizers]} if self.regularizers else {}
+        )
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -146,10 +150,17 @@ class Recipe(Settings):
             InputError: if the file is missing, is no YAML, or holds a wrong field.
         """
         try:
-            fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
         return cls.from_dict(fields or {})
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads ``1e-3`` as a number, as everybody means it; YAML 1.1 wants ``1.0e-3``."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:

@@ -2,7 +2,7 @@
 
 from meden.report.document import Chart, Code, Column, Key, Mark, Report, Section, Table, TableRow, Tile, Value
 from meden.report.page import render, write
-from meden.report.runs import run_report
+from meden.report.runs import run_folder, run_report
 
 __all__ = [
     "Chart",
@@ -17,6 +17,7 @@ __all__ = [
     "Tile",
     "Value",
     "render",
+    "run_folder",
     "run_report",
     "write",
 ]

@@ -24,7 +24,7 @@ SCORES = {"accuracy": "accuracy", "mse": "mean squared error, squared target uni
 USE = """import meden
 
 recipe = meden.Recipe.load("recipe.yaml")      # the text above, or the file in the run's folder
-run = meden.load_run("THE_RUN_FOLDER", make_model)    # the trained model: run.model, run.predict(rows)"""
+run = meden.load_run(FOLDER, make_model)       # the trained model: run.model, run.predict(rows)"""
 
 
 def run_report(run: Run, path: Path | str, *, title: str = "One run", extra: Sequence[Section] = ()) -> Path:
@@ -42,9 +42,15 @@ def run_report(run: Run, path: Path | str, *, title: str = "One run", extra: Seq
         lead=_lead(run, kept),
         tiles=() if kept is None else _tiles(kept),
         text=(f"How it ended: {run.reason}.",),
-        sections=(_curves(run), *extra, _recipe(run)),
+        sections=(_curves(run), *extra, _recipe(run, run_folder(path))),
     )
     return write(report, path)
+
+
+def run_folder(path: Path | str) -> str:
+    """Return the folder of the run that a report lies beside, or a word to put it in."""
+    folder = Path(path).parent
+    return str(folder) if (folder / "run.json").exists() else "THE_RUN_FOLDER"
 
 
 def _kept(run: Run) -> Record | None:
@@ -119,7 +125,7 @@ def _has_valid(history: History) -> bool:
     return any(record.valid for record in history)
 
 
-def _recipe(run: Run) -> Section:
+def _recipe(run: Run, folder: str) -> Section:
     seconds = run.history[-1].seconds if len(run.history) else 0.0
     facts = {
         "Ended": run.reason,
@@ -130,5 +136,5 @@ def _recipe(run: Run) -> Section:
     made_with = (
         {"Model made with": ", ".join(f"{k}={v!r}" for k, v in run.model_args.items())} if run.model_args else {}
     )
-    codes = (Code("recipe.yaml", recipe_text(run.recipe)), Code("In Python", USE))
+    codes = (Code("recipe.yaml", recipe_text(run.recipe)), Code("In Python", USE.replace("FOLDER", repr(folder))))
     return Section(title="The recipe", codes=codes, facts=facts | made_with | versions())

@@ -38,6 +38,7 @@ class Row:
     best_step: int
     num_epochs: int
     seconds: float
+    """Wall time since the row before: trainings run together, and these add up to the time of the search."""
     train_loss: list[float]
     """Per epoch, fitting rows, evaluation mode."""
     stop_loss: list[float]
@@ -57,7 +58,7 @@ class Ledger:
     """Rows by key; on disk if it has a path.
 
     Args:
-        path: a file, made if it is not there; None keeps the rows in memory only.
+        path: a file, made with the first row if it is not there; None keeps the rows in memory only.
         identity: what the study is (data, splits, space, seed): a file of another study is refused.
 
     Raises:
@@ -65,40 +66,58 @@ class Ledger:
     """
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
-        self.path = path
+        self.path, self.identity = path, dict(identity)
         self.rows: dict[Key, Row] = {}
+        self._num_bytes: int | None = 0
+        """Length of the whole lines in the file, until the first append: a kill may have torn a last one."""
         if path is not None and path.exists():
-            self._load(path, identity)
-        elif path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(json.dumps({"identity": dict(identity)}))
+            self._load(path)
 
     def append(self, row: Row) -> None:
         """Add a row; it is on the disk when this returns."""
         self.rows[row.key] = row
         if self.path is not None:
             fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-            self._write(json.dumps(fields | {"losses": _pack(row.losses), "scores": _pack(row.scores)}))
+            self._write(self.path, json.dumps(fields | {"losses": _pack(row.losses), "scores": _pack(row.scores)}))
 
-    def _write(self, line: str) -> None:
-        assert self.path is not None
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    def _write(self, path: Path, line: str) -> None:
+        header = json.dumps({"identity": self.identity}) + "\n" if self._num_bytes == 0 else ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            if self._num_bytes is not None:
+                file.truncate(self._num_bytes)
+                self._num_bytes = None
+            file.write((header + line + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
 
-    def _load(self, path: Path, identity: Mapping[str, Any]) -> None:
-        whole, _, torn = path.read_text(encoding="utf-8").rpartition("\n")
-        if torn:
-            os.truncate(path, len((whole + "\n").encode() if whole else b""))
-        first, *rest = whole.splitlines() or [json.dumps({"identity": dict(identity)})]
-        if not whole:
-            self._write(first)
-        _check_same(json.loads(first).get("identity"), identity, path)
-        for line in rest:
-            fields = json.loads(line)
-            row = Row(**fields | {"losses": _unpack(fields["losses"]), "scores": _unpack(fields["scores"])})
+    def _load(self, path: Path) -> None:
+        content = path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._num_bytes = len(whole)
+        lines = [_parse(line, number, path) for number, line in enumerate(whole.splitlines(), start=1)]
+        if lines:
+            _check_same(lines[0].get("identity"), self.identity, path)
+        for number, fields in enumerate(lines[1:], start=2):
+            row = _row(fields, number, path)
             self.rows[row.key] = row
+
+
+def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise InputError(f"{str(path)!r} must be a ledger that meden wrote, but line {number} is damaged")
+    return fields
+
+
+def _row(fields: Mapping[str, Any], number: int, path: Path) -> Row:
+    try:
+        return Row(**{**fields, "losses": _unpack(fields["losses"]), "scores": _unpack(fields["scores"])})
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{str(path)!r} must be a ledger that meden wrote, but line {number} is damaged") from None
 
 
 def _check_same(found: Any, wanted: Mapping[str, Any], path: Path) -> None:

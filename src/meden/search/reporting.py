@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from meden.data import tables
-from meden.report import Code, Column, Mark, Report, Section, Table, TableRow, Tile, write
+from meden.models import MLP
+from meden.report import Code, Column, Mark, Report, Section, Table, TableRow, Tile, run_folder, write
 from meden.report import curves as learning
 from meden.report import scores as panels
 from meden.report.numbers import number, percent, plural
@@ -36,7 +37,7 @@ def study_report(study: Study, path: Path | str, *, title: str | None = None, ex
     if not _usable(study):
         lead = "Every configuration diverged, so there is none to choose."
         return write(Report(title=title, lead=lead, text=(_counts(study),), sections=(*extra, *last)), path)
-    sections = (*extra, _scores(study), _curves(study), last[0], _recipe(study), last[1])
+    sections = (*extra, _scores(study), _curves(study), last[0], _recipe(study, run_folder(path)), last[1])
     report = Report(title=title, lead=_lead(study), tiles=_tiles(study), text=_paragraphs(study), sections=sections)
     return write(report, path)
 
@@ -228,18 +229,20 @@ def _table_row(study: Study, trial: Trial, names: Sequence[str]) -> TableRow:
     return TableRow(values, mark)
 
 
-def _recipe(study: Study) -> Section:
+def _recipe(study: Study, folder: str) -> Section:
     recipe, model_args = study.recipe_of(study.one_se)
     arguments = ", ".join(f"{name}={value!r}" for name, value in model_args.items())
     epochs = plural(max(1, study.one_se.median_epoch), "epoch")
+    maker = "meden.models.MLP" if study.make_model is MLP else "make_model"
+    made_with = ", ".join(["num_inputs", "num_outputs"] * (study.make_model is MLP) + [arguments] * bool(arguments))
     use = f"""import meden
 
 run = study.refit()                                # trains it on all rows, for {epochs}
 run.predict(rows)
 
-run = meden.load_run("THE_RUN_FOLDER", make_model)  # or: the model that was refitted and saved
+run = meden.load_run({folder!r}, {maker})  # or: the model that was refitted and saved
 recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a training of your own
-run = meden.fit(make_model({arguments}), train=(X, y), valid=(Xv, yv), recipe=recipe)"""
+run = meden.fit({maker}({made_with}), train=(X, y), valid=(Xv, yv), recipe=recipe)"""
     text = ("Everything that decides how the choice is trained, apart from model and data.",)
     codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))
     facts = {"Arguments of the model": arguments} if model_args else {}
@@ -251,7 +254,6 @@ def _data(study: Study) -> Section:
     labels = ", ".join(map(str, dataset.classes[:12])) + (", …" if len(dataset.classes) > 12 else "")
     features = plural(len(dataset.feature_names), "feature")
     parts = f"{len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score"
-    seconds = math.fsum(row.seconds for trial in study.trials for row in trial.rows)
     facts = {
         "Target": f"{dataset.target} ({dataset.task})",
         "Rows and features": f"{dataset.num_rows:,} rows, {features}",
@@ -260,6 +262,6 @@ def _data(study: Study) -> Section:
         "Hash of the data": dataset.content_hash()[:12],
         "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in study.space.items()),
         "Study seed": str(study.seed),
-        "Training time": f"{number(seconds)} s, all trainings added up",
+        "Time of the search": f"{number(study.seconds)} s",
     }
     return Section(title="Data and software", facts=facts | versions())

@@ -5,13 +5,15 @@ Legend: ``M`` configurations, ``F`` folds times seeds, ``n`` rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+BLOCK_SIZE = 2**22
+"""Numbers of a bootstrap block: it bounds the memory, and changes no result."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,28 @@ def corrected_score(
         accurate cross-validation, 2018.
     """
     losses = losses[np.isfinite(losses).all(axis=1)]
-    num_rows = losses.shape[1]
     random = np.random.default_rng(seed)
-    drawn = random.multinomial(num_rows, np.full(num_rows, 1 / num_rows), size=num_draws)
-    winners = np.argmin(drawn @ losses.T, axis=1)
-    left_out = (drawn == 0).astype(np.float64)
-    estimates = (left_out * losses[winners]).sum(axis=1) / left_out.sum(axis=1)
+    blocks = _counts(losses.shape[1], num_draws, random)
+    estimates = np.concatenate([_left_out_means(counts, losses) for counts in blocks])
+    estimates = estimates[np.isfinite(estimates)]  # a draw of very few rows may leave none out
     low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Score(float(estimates.mean()), float(low), float(high), confidence, naive)
+
+
+def _counts(num_rows: int, num_draws: int, random: np.random.Generator) -> Iterator[Array]:
+    """Yield how often each row was drawn, (draws, n), in blocks that fit into memory."""
+    per_block = max(1, BLOCK_SIZE // num_rows)
+    for start in range(0, num_draws, per_block):
+        drawn = (random.integers(num_rows, size=num_rows) for _ in range(start, min(start + per_block, num_draws)))
+        yield np.stack([np.bincount(rows, minlength=num_rows) for rows in drawn]).astype(np.float64)
+
+
+def _left_out_means(counts: Array, losses: Array) -> Array:
+    """Return, for each draw, the mean loss of its winner over the rows it left out, (draws,); NaN if there are none."""
+    winners = np.argmin(counts @ losses.T, axis=1)
+    left_out = counts == 0
+    totals = np.where(left_out, losses[winners], 0.0).sum(axis=1)
+    num_left = left_out.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means: Array = totals / num_left
+    return means

@@ -1,14 +1,15 @@
 """What is searched: dimensions by name, and what a point of the space means.
 
-A name is a field of :class:`meden.Recipe`, one of the short names ``l1``, ``l2`` (penalties on the weights), or an
-argument of the user's ``make_model``.
+A name is a field of :class:`meden.Recipe`, one of the short names ``l1``, ``l2``, or an argument of the user's
+``make_model``. A short name is a penalty on the weights, coupled proximally: its strength then is that of the
+objective, and means the same whatever the learning rate and the number of steps.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from meden.penalties import L1, L2
 from meden.recipe import Recipe
 
 PENALTIES: dict[str, type[L1] | type[L2]] = {"l1": L1, "l2": L2}
+UNEVEN = 0.6180339887
+"""A place between two ends where no whole number is."""
 SIMPLER_WHEN_LARGER = ("l1", "l2", "dropout")
 SIMPLER_WHEN_SMALLER = ("width", "depth", "epochs")
 GIVEN = ("num_inputs", "num_outputs")
@@ -45,6 +48,10 @@ class LogUniform:
         """Return ``num`` values, evenly spaced, ends included."""
         return [self.low * (self.high / self.low) ** (i / max(num - 1, 1)) for i in range(num)]
 
+    def edges(self) -> list[Any]:
+        """Return values that stand for all others when they are checked: both ends, and one in between."""
+        return [self.low, self.low * (self.high / self.low) ** UNEVEN, self.high]
+
     def position(self, value: float) -> float:
         """Return where a value lies, 0 to 1."""
         return math.log(value / self.low) / math.log(self.high / self.low)
@@ -69,6 +76,10 @@ class Uniform:
         """Return ``num`` values, evenly spaced, ends included."""
         return [self.low + (self.high - self.low) * i / max(num - 1, 1) for i in range(num)]
 
+    def edges(self) -> list[Any]:
+        """Return values that stand for all others when they are checked: both ends, and one in between."""
+        return [self.low, self.low + (self.high - self.low) * UNEVEN, self.high]
+
     def position(self, value: float) -> float:
         """Return where a value lies, 0 to 1."""
         return (value - self.low) / (self.high - self.low)
@@ -92,6 +103,10 @@ class IntUniform:
     def grid(self, num: int) -> list[Any]:
         """Return at most ``num`` distinct values, evenly spaced, ends included."""
         return sorted({round(value) for value in Uniform(self.low, self.high).grid(num)})
+
+    def edges(self) -> list[Any]:
+        """Return values that stand for all others when they are checked: both ends."""
+        return [self.low, self.high]
 
     def position(self, value: float) -> float:
         """Return where a value lies, 0 to 1."""
@@ -123,6 +138,10 @@ class Choice:
         """Return the options."""
         return list(self.options)
 
+    def edges(self) -> list[Any]:
+        """Return the options."""
+        return list(self.options)
+
     def position(self, value: Any) -> float:
         """Return where a value lies, 0 to 1, in the order given."""
         return self.options.index(value) / max(len(self.options) - 1, 1)
@@ -143,12 +162,24 @@ def check_space(space: Any, make_model: ModelMaker) -> None:
         raise InputError(
             f"space must name at least one thing to search, such as l2=LogUniform(1e-6, 0.1), got {space!r}"
         )
-    known = [*PENALTIES, *Recipe.model_fields, *model_arguments(make_model)]
+    check_names(space, make_model)
     for name, dimension in space.items():
-        if name not in known and not _takes_anything(make_model):
-            raise InputError(f"space name must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
         if not isinstance(dimension, Dimension):
             raise InputError(f"space {name!r} must be LogUniform, Uniform, IntUniform or Choice, got {dimension!r}")
+
+
+def check_names(names: Iterable[str], make_model: ModelMaker) -> None:
+    """Check that each name is a recipe's field, a short name or an argument of ``make_model``.
+
+    Raises:
+        InputError: naming the first that is not, and the nearest that would be.
+    """
+    if any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make_model).parameters.values()):
+        return
+    known = [*PENALTIES, *Recipe.model_fields, *model_arguments(make_model)]
+    for name in names:
+        if name not in known:
+            raise InputError(f"name must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
 
 
 def configure(recipe: Recipe, params: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
@@ -158,7 +189,7 @@ def configure(recipe: Recipe, params: Mapping[str, Any]) -> tuple[Recipe, dict[s
         InputError: if a value is out of its field's range.
     """
     fields = {name: value for name, value in params.items() if name in Recipe.model_fields}
-    extra = [Regularizer(PENALTIES[name](params[name])) for name in PENALTIES if name in params]
+    extra = [Regularizer(PENALTIES[n](params[n]), coupling="proximal") for n in PENALTIES if n in params]
     model_args = {name: value for name, value in params.items() if name not in fields and name not in PENALTIES}
     return recipe.replace(**fields, regularizers=(*recipe.regularizers, *extra)), model_args
 
@@ -173,7 +204,3 @@ def simplicity(space: Space, params: Mapping[str, Any]) -> float:
 def model_arguments(make_model: ModelMaker) -> list[str]:
     """Return the names of the arguments of ``make_model`` that a space may set."""
     return [name for name in inspect.signature(make_model).parameters if name not in GIVEN]
-
-
-def _takes_anything(make_model: ModelMaker) -> bool:
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(make_model).parameters.values())

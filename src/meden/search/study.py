@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from meden._checks import check_choice
+from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.members import fit_many
 from meden.objective import SCORE_NAMES
 from meden.recipe import Recipe
+from meden.report import Section
 from meden.run import Run
 from meden.search import selection
 from meden.search.ledger import Row
@@ -87,19 +89,43 @@ class Study:
     seed: int
     trials: Sequence[Trial]
 
+    @property
+    def status(self) -> str:
+        """``"ok"``, or ``"diverged"`` if every configuration did: there is nothing to choose then."""
+        return "ok" if np.isfinite(self._losses).all(axis=1).any() else "diverged"
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the search."""
+        return math.fsum(row.seconds for trial in self.trials for row in trial.rows)
+
     @functools.cached_property
     def best(self) -> Trial:
-        """The configuration with the lowest mean held-out loss."""
+        """The configuration with the lowest mean held-out loss.
+
+        Raises:
+            InputError: if every configuration diverged.
+        """
+        self._check_usable()
         return self.trials[selection.best(self._losses)]
 
     @functools.cached_property
     def one_se(self) -> Trial:
-        """The simplest configuration within one paired standard error of the best."""
+        """The simplest configuration within one paired standard error of the best.
+
+        Raises:
+            InputError: if every configuration diverged.
+        """
+        self._check_usable()
         return self.trials[selection.one_standard_error(self._losses, [t.simplicity for t in self.trials])]
 
     @functools.cached_property
     def score(self) -> selection.Score:
-        """What the best is worth: its held-out loss, corrected for having been chosen, with a 90 % interval."""
+        """What the best is worth: its held-out loss, corrected for having been chosen, with a 90 % interval.
+
+        Raises:
+            InputError: if every configuration diverged.
+        """
         return selection.corrected_score(self._row_losses, naive=self.best.loss, seed=self.seed)
 
     @property
@@ -145,17 +171,31 @@ class Study:
                 self.metric: trial.score,
                 "epochs": trial.median_epoch,
                 "status": trial.status,
-                "chosen": " ".join(name for name in ("best", "one_se") if getattr(self, name) is trial),
+                "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
             }
             for trial in self.trials
         ]
         return pd.DataFrame(rows).sort_values("loss", na_position="last", ignore_index=True)
 
-    def report(self, path: Path | str) -> Path:
-        """Write one HTML file that opens offline: curves, score against strength, the table, the recipe."""
-        from meden.search.reporting import study_report
+    def report(self, path: Path | str, *, extra: Sequence[Section] = ()) -> Path:
+        """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.
 
-        return study_report(self, Path(path))
+        Args:
+            path: of the file.
+            extra: more sections, shown after the headline.
+        """
+        from meden.search.reporting import study_report  # it imports Study
+
+        return study_report(self, Path(path), extra=extra)
+
+    def _check_usable(self) -> None:
+        if self.status != "ok":
+            raise InputError(
+                f"every configuration {self.trials[0].status}; try lower learning rates, or clip_norm in the recipe"
+            )
+
+    def _choices(self) -> dict[str, Trial]:
+        return {"best": self.best, "one_se": self.one_se} if self.status == "ok" else {}
 
     @functools.cached_property
     def _losses(self) -> NDArray[np.float64]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from meden._checks import InputError, check_count, check_number
+import numpy as np
+
+from meden._checks import InputError, check_count
 from meden.data import Dataset, Fold, as_dataset, make_folds, splits_hash
 from meden.member import Member, ModelMaker
 from meden.members import fit_many
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.run import Run
+from meden.search.door import check_reachable
 from meden.search.ledger import Key, Ledger, Row
 from meden.search.space import Space, check_space, configure
 from meden.search.strategies import Proposals, StrategyName
@@ -22,6 +27,8 @@ from meden.stopping import EarlyStopping
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from unless told otherwise: long enough, and stopped by the stop split."""
+
+LEDGER = "ledger.jsonl"
 
 
 class Progress(NamedTuple):
@@ -68,7 +75,7 @@ def tune(
             on the weights), or an argument of ``make_model``.
         folds: number of folds, 2 or more.
         budget: configurations to try, 1 or more.
-        seeds: trainings per configuration and fold, with different starting weights.
+        seeds: trainings per configuration and fold, with different starting weights, batches and noise.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there. None keeps it in memory.
@@ -95,21 +102,27 @@ def tune(
         >>> len(study.trials), study.metric
         (2, 'accuracy')
     """
-    recipe = recipe or DEFAULT_RECIPE
+    recipe = check_recipe(recipe)
     for name, value in (("budget", budget), ("seeds", seeds)):
         check_count(name, value)
     check_space(space, make_model)
+    proposals = Proposals(space, strategy, budget=budget, seed=derive(seed, "search"))
     dataset = as_dataset(data, target=target, task=task, groups=groups)
     divided = make_folds(dataset, folds, seed=seed, order=order, stop_fraction=stop_fraction)
-    if stop_fraction == 0 and recipe.early_stopping is not None:
-        raise InputError("stop_fraction must be above 0 when the recipe has early_stopping, got 0")
-    check_number("stop_fraction", stop_fraction, low=0.0, high=0.5)
-    proposals = Proposals(space, strategy, budget=budget, seed=derive(seed, "search"))
-    identity = _identity(dataset, divided, space, recipe, strategy, budget, seeds, seed)
-    ledger = Ledger(None if study_dir is None else Path(study_dir) / "ledger.jsonl", identity)
+    models = check_reachable(space, recipe, make_model, dataset, divided)
+    ledger = Ledger(None, {})
+    if study_dir is not None:
+        identity = {
+            "data": dataset.content_hash(),
+            "splits": splits_hash(divided),
+            "models": models,
+            "space": {name: repr(dimension) for name, dimension in space.items()},
+            "recipe": recipe.to_dict(),
+        } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
+        ledger = Ledger(Path(study_dir) / LEDGER, identity)
     if on_start is not None:
         on_start()
-    search = _Search(make_model, dataset, divided, space, recipe, seeds, proposals, ledger, on_progress)
+    search = _Search(make_model, dataset, divided, space, recipe, seeds, seed, proposals, ledger, on_progress)
     return Study(
         make_model=make_model,
         dataset=dataset,
@@ -119,6 +132,17 @@ def tune(
         seed=seed,
         trials=search.run(),
     )
+
+
+def check_recipe(recipe: Recipe | None) -> Recipe:
+    """Return the recipe that all configurations share, the default one for None.
+
+    Raises:
+        InputError: if it is something else.
+    """
+    if not isinstance(recipe, Recipe | None):
+        raise InputError(f"recipe must be a meden.Recipe or None, got {recipe!r:.80}")
+    return recipe or DEFAULT_RECIPE
 
 
 @dataclasses.dataclass
@@ -131,11 +155,14 @@ class _Search:
     space: Space
     recipe: Recipe
     seeds: int
+    seed: int
     proposals: Proposals
     ledger: Ledger
     on_progress: Callable[[Progress], None] | None
     trials: list[Trial] = dataclasses.field(default_factory=list)
     done: int = 0
+    best_loss: float = math.inf
+    told_at: float = dataclasses.field(default_factory=time.perf_counter)
 
     def run(self) -> list[Trial]:
         """Ask, train what the ledger does not hold, tell; until the budget is spent."""
@@ -143,8 +170,7 @@ class _Search:
             first = len(self.trials)
             self._train(dict(enumerate(batch, start=first)))
             for number, params in enumerate(batch, start=first):
-                rows = [row for row in self.ledger.rows.values() if row.configuration == number]
-                self.trials.append(make_trial(number, params, rows, self.space))
+                self.trials.append(make_trial(number, params, self._rows(number), self.space))
             self.proposals.tell([trial.loss for trial in self.trials[first:]])
         return self.trials
 
@@ -152,27 +178,40 @@ class _Search:
         keys = [Key(c, f, s) for c in batch for f in range(len(self.folds)) for s in range(self.seeds)]
         missing = [key for key in keys if key not in self.ledger.rows]
         self.done += len(keys) - len(missing)
+        for number in batch:
+            self._note(number)
         if not missing:
             return
         members = [self._member(key, batch[key.configuration]) for key in missing]
 
         def record(number: int, run: Run) -> None:
-            key = missing[number]
-            self.ledger.append(_row(key, batch[key.configuration], run))
-            self.done += 1
+            key, now = missing[number], time.perf_counter()
+            self.ledger.append(_row(key, batch[key.configuration], run, now - self.told_at))
+            self.done, self.told_at = self.done + 1, now
+            self._note(key.configuration)
             if self.on_progress is not None:
                 total = self.proposals.budget * len(self.folds) * self.seeds
-                best = min((trial.loss for trial in self.trials if trial.status == "ok"), default=float("inf"))
-                self.on_progress(Progress(self.done, total, best))
+                self.on_progress(Progress(self.done, total, self.best_loss))
 
         fit_many(self.make_model, members, self.dataset, on_run=record)
 
+    def _note(self, configuration: int) -> None:
+        """Take a configuration's mean loss into account once all its trainings are done."""
+        rows = self._rows(configuration)
+        if len(rows) == len(self.folds) * self.seeds:
+            loss = float(np.mean([row.losses.mean() for row in rows]))
+            self.best_loss = min(self.best_loss, loss if math.isfinite(loss) else math.inf)
+
+    def _rows(self, configuration: int) -> list[Row]:
+        keys = (Key(configuration, f, s) for f in range(len(self.folds)) for s in range(self.seeds))
+        return [self.ledger.rows[key] for key in keys if key in self.ledger.rows]
+
     def _member(self, key: Key, params: Mapping[str, Any]) -> Member:
         recipe, model_args = configure(self.recipe, params)
-        return Member(recipe, self.folds[key.fold], key.seed, model_args)
+        return Member(recipe, self.folds[key.fold], derive(self.seed, "seed", key.seed), model_args)
 
 
-def _row(key: Key, params: Mapping[str, Any], run: Run) -> Row:
+def _row(key: Key, params: Mapping[str, Any], run: Run, seconds: float) -> Row:
     assert run.held_out is not None
     return Row(
         **key._asdict(),
@@ -182,32 +221,9 @@ def _row(key: Key, params: Mapping[str, Any], run: Run) -> Row:
         best_epoch=run.best_epoch,
         best_step=run.best_step,
         num_epochs=len(run.history),
-        seconds=run.history[-1].seconds,
+        seconds=round(seconds, 4),
         train_loss=run.history.column("train.loss"),
         stop_loss=run.history.column("valid.loss") if run.history[-1].valid else [],
         losses=run.held_out.losses,
         scores=run.held_out.scores,
     )
-
-
-def _identity(
-    dataset: Dataset,
-    folds: Sequence[Fold],
-    space: Space,
-    recipe: Recipe,
-    strategy: str,
-    budget: int,
-    seeds: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Return what a ledger's rows depend on."""
-    return {
-        "data": dataset.content_hash(),
-        "splits": splits_hash(folds),
-        "space": {name: repr(dimension) for name, dimension in space.items()},
-        "recipe": recipe.to_dict(),
-        "strategy": strategy,
-        "budget": budget,
-        "seeds": seeds,
-        "seed": seed,
-    }

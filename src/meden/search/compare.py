@@ -1,0 +1,279 @@
+"""Which regulariser helps, and by how much: alternatives trained on the same folds and seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from meden._checks import InputError, check_count
+from meden.data import Fold, as_dataset, make_folds
+from meden.member import Member, ModelMaker
+from meden.members import fit_many
+from meden.noise import derive
+from meden.objective import SCORE_NAMES
+from meden.recipe import Recipe
+from meden.run import Run
+from meden.search.door import check_models, check_stopping
+from meden.search.selection import standard_error
+from meden.search.space import check_names, configure
+from meden.search.tune import Progress, check_recipe
+
+Array = NDArray[np.float64]
+CONFIDENCE = 0.95
+
+
+class Difference(NamedTuple):
+    """A mean of paired differences."""
+
+    mean: float
+    error: float
+    """Standard error, corrected for what the training parts of the folds share."""
+    low: float
+    high: float
+    """Ends of the 95 % interval."""
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """One way to train, and its results; arrays are (F,), one number for each fold, averaged over seeds."""
+
+    name: str
+    recipe: Recipe
+    model_args: Mapping[str, Any]
+    losses: Array
+    """Mean data loss of the held-out rows; NaN where a run diverged."""
+    scores: Array
+    """Mean accuracy, or mean squared error in the units of the target, of the held-out rows."""
+    train_losses: Array
+    """Mean data loss of the fitting rows."""
+    status: str
+    """``"ok"``, or why it has no result."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of :func:`compare`; printing it gives a table."""
+
+    metric: str
+    alternatives: tuple[Alternative, ...]
+    """The first is what the others are compared with."""
+    num_seeds: int
+    overlap: float
+    """Scored rows for each row that trains, on average over the folds."""
+
+    def difference(self, name: str, of: str = "loss") -> Difference:
+        """Return how far an alternative is from the first one, in the same folds.
+
+        Args:
+            name: of the alternative.
+            of: ``"loss"`` or the metric.
+
+        Raises:
+            InputError: if there is no such alternative or quantity.
+
+        Reference:
+            C. Nadeau and Y. Bengio, Inference for the generalization error, 2003 (the corrected variance).
+        """
+        named = {alternative.name: alternative for alternative in self.alternatives}
+        if name not in named or of not in ("loss", self.metric):
+            raise InputError(
+                f"name must be one of {', '.join(named)} and of one of loss, {self.metric}, got {name!r} and {of!r}"
+            )
+        column = "losses" if of == "loss" else "scores"
+        return paired_difference(getattr(named[name], column) - getattr(self.alternatives[0], column), self.overlap)
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per alternative: held-out loss and metric with standard errors, differences with intervals."""
+        return pd.DataFrame([self._row(alternative) for alternative in self.alternatives])
+
+    def _row(self, alternative: Alternative) -> dict[str, Any]:
+        row: dict[str, Any] = {"name": alternative.name, "train_loss": float(alternative.train_losses.mean())}
+        for name, values in (("loss", alternative.losses), (self.metric, alternative.scores)):
+            found = self.difference(alternative.name, name)
+            row |= {name: float(values.mean()), f"{name}_error": standard_error(values)}
+            row |= {f"{name}_{part}": value for part, value in zip(_PARTS, found, strict=True)}
+        return row | {"status": alternative.status}
+
+    def __str__(self) -> str:
+        first, metric = self.alternatives[0].name, self.metric
+        head = ("", "train loss", "held-out loss", f"held-out {metric}", f"loss - {first}", f"{metric} - {first}")
+        lines = [head, *(self.line(alternative) for alternative in self.alternatives)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        padded = (zip(line, widths, strict=True) for line in lines)
+        rows = ["  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in padded]
+        return "\n".join([*rows, *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What the numbers of the printed table are, and which alternatives diverged."""
+        first, num_folds = self.alternatives[0], len(self.alternatives[0].losses)
+        told = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error; "
+        told += f"[95 % interval of the paired difference from {first.name!r}]"
+        return [told, *(f"{a.name} {a.status}" for a in self.alternatives if a.status != "ok")]
+
+    def line(self, alternative: Alternative) -> tuple[str, ...]:
+        """Return an alternative's cells of the printed table."""
+        means = [_told(v.mean(), standard_error(v)) for v in (alternative.losses, alternative.scores)]
+        found = [self.difference(alternative.name, of) for of in ("loss", self.metric)]
+        is_first = alternative is self.alternatives[0]
+        differences = ["" if is_first else _told_difference(difference) for difference in found]
+        return (alternative.name, _told(alternative.train_losses.mean()), *means, *differences)
+
+
+_PARTS = ("difference", "difference_error", "difference_low", "difference_high")
+
+
+def compare(
+    make_model: ModelMaker,
+    data: Any,
+    alternatives: Mapping[str, Recipe | Mapping[str, Any] | None],
+    *,
+    folds: int = 5,
+    seeds: int = 1,
+    recipe: Recipe | None = None,
+    target: str | None = None,
+    task: str | None = None,
+    groups: Any = None,
+    order: Any = None,
+    stop_fraction: float = 0.15,
+    seed: int = 0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Comparison:
+    """Train several alternatives on the same folds with the same starting weights and batches, and compare them.
+
+    Args:
+        make_model: as for :func:`meden.tune`.
+        data: as for :func:`meden.tune`.
+        alternatives: names to recipes, or to what each changes in ``recipe``: its fields, the short names ``l1`` and
+            ``l2``, arguments of ``make_model``; None or ``{}`` changes nothing. Two at least; the first is what the
+            others are compared with.
+        folds: number of folds, 2 or more.
+        seeds: trainings per alternative and fold.
+        recipe: what alternatives that are no recipes share; None is 100 epochs with early stopping after 10.
+        target: target column, for tables.
+        task: ``"classification"`` or ``"regression"``; None tells by the target.
+        groups: column or labels (n,) of rows that stay together.
+        order: column or values (n,) that order the rows in time.
+        stop_fraction: share of a fold's training part in its stop split.
+        seed: of splits, weights, batches and noise.
+        on_progress: called after each training.
+
+    Returns:
+        The comparison: ``table()``, ``difference(name)``, and a printed table.
+
+    Raises:
+        InputError: before any compute, if anything does not fit.
+
+    Example:
+        >>> import meden
+        >>> plain = meden.Recipe(epochs=2)
+        >>> made = meden.compare(meden.models.MLP, "iris", {"none": plain, "L2": {"l2": 0.1}}, folds=2, recipe=plain)
+        >>> [alternative.name for alternative in made.alternatives], made.metric
+        (['none', 'L2'], 'accuracy')
+    """
+    check_count("seeds", seeds)
+    settings = _settings(make_model, alternatives, check_recipe(recipe))
+    dataset = as_dataset(data, target=target, task=task, groups=groups)
+    divided = make_folds(dataset, folds, seed=seed, order=order, stop_fraction=stop_fraction)
+    for reached, _ in settings.values():
+        check_stopping(reached, divided)
+    check_models(make_model, settings.values(), dataset, divided)
+    members = [
+        Member(reached, fold, derive(seed, "seed", number), model_args)
+        for reached, model_args in settings.values()
+        for fold in divided
+        for number in range(seeds)
+    ]
+    runs = fit_many(make_model, members, dataset, on_run=_counting(len(members), on_progress))
+    each = len(divided) * seeds
+    found = [
+        _alternative(name, *settings[name], runs[i * each : (i + 1) * each], seeds) for i, name in enumerate(settings)
+    ]
+    return Comparison(SCORE_NAMES[dataset.task], tuple(found), seeds, _overlap(divided))
+
+
+def paired_difference(differences: Array, overlap: float) -> Difference:
+    """Return mean, corrected standard error and 95 % interval of differences in the folds of a cross-validation.
+
+    Args:
+        differences: (F,), two or more.
+        overlap: scored rows for each row that trains. Folds share training rows, so that their differences are not
+            independent; the variance of the mean is s^2 (1/F + overlap) and not s^2 / F.
+
+    Example:
+        >>> found = paired_difference(np.array([1.0, 2.0, 3.0]), overlap=0.5)
+        >>> round(found.mean, 3), round(found.error, 3)
+        (2.0, 0.913)
+    """
+    num_folds = len(differences)
+    mean = float(differences.mean())
+    error = float(differences.std(ddof=1) * math.sqrt(1 / num_folds + overlap))
+    half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, num_folds - 1))
+    return Difference(mean, error, mean - half, mean + half)
+
+
+def _settings(make_model: ModelMaker, alternatives: Any, recipe: Recipe) -> dict[str, tuple[Recipe, dict[str, Any]]]:
+    if not isinstance(alternatives, Mapping) or len(alternatives) < 2:
+        raise InputError(f"alternatives must name two or more ways to train, got {alternatives!r:.80}")
+    return {str(name): _setting(str(name), given, make_model, recipe) for name, given in alternatives.items()}
+
+
+def _setting(name: str, given: Any, make_model: ModelMaker, recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
+    if isinstance(given, Recipe):
+        return given, {}
+    if not isinstance(given, Mapping | None):
+        raise InputError(f"alternative {name!r} must be a meden.Recipe or a dict of what it changes, got {given!r}")
+    try:
+        check_names(given or {}, make_model)
+        return configure(recipe, given or {})
+    except InputError as error:
+        raise InputError(f"alternative {name!r}: {error}") from None
+
+
+def _counting(total: int, on_progress: Callable[[Progress], None] | None) -> Callable[[int, Run], None]:
+    losses: list[float] = []
+
+    def count(_number: int, run: Run) -> None:
+        assert run.held_out is not None
+        losses.append(float(run.held_out.losses.mean()))
+        if on_progress is not None:
+            finite = [loss for loss in losses if math.isfinite(loss)]
+            on_progress(Progress(len(losses), total, min(finite, default=math.inf)))
+
+    return count
+
+
+def _alternative(
+    name: str, recipe: Recipe, model_args: Mapping[str, Any], runs: Sequence[Run], seeds: int
+) -> Alternative:
+    """Put the runs of one alternative together, ordered by fold, then seed."""
+    losses, scores, train = np.array([_numbers(run) for run in runs]).reshape(-1, seeds, 3).mean(axis=1).T
+    diverged = next((f"diverged: {run.reason}" for run in runs if run.status == "diverged"), "ok")
+    return Alternative(name, recipe, model_args, losses, scores, train, diverged)
+
+
+def _numbers(run: Run) -> tuple[float, float, float]:
+    assert run.held_out is not None
+    kept = next((record.train["loss"] for record in run.history if record.epoch == run.best_epoch), math.nan)
+    return float(run.held_out.losses.mean()), float(run.held_out.scores.mean()), kept
+
+
+def _overlap(folds: Sequence[Fold]) -> float:
+    return float(np.mean([len(fold.score) / (len(fold.fit) + len(fold.stop)) for fold in folds]))
+
+
+def _told(mean: float, error: float | None = None) -> str:
+    if not math.isfinite(mean):
+        return "-"
+    return f"{mean:.4g}" if error is None else f"{mean:.4g} ± {error:.2g}"
+
+
+def _told_difference(found: Difference) -> str:
+    return f"{found.mean:+.3g} [{found.low:+.3g}, {found.high:+.3g}]" if math.isfinite(found.mean) else "-"
