@@ -53,17 +53,19 @@ def epoch_batches(
 
 
 def padded(rows: Sequence[Rows], *, least: int = 0) -> tuple[Tensor, Tensor]:
-    """Return rows of unequal number as (K, n), filled up with row 0 of weight 0; n is ``least`` or more.
+    """Return rows of unequal number as (K, n), filled up with their first one at weight 0; n is ``least`` or more.
+
+    No other row will do: a weight of 0 does not silence a loss that is infinite.
 
     Example:
         >>> rows, weights = padded([np.array([5, 6]), np.array([7])])
         >>> rows.tolist(), weights.tolist()
-        ([[5, 6], [7, 0]], [[1.0, 1.0], [1.0, 0.0]])
+        ([[5, 6], [7, 7]], [[1.0, 1.0], [1.0, 0.0]])
     """
     sizes = np.array([len(own) for own in rows])
     filled = np.zeros((len(rows), max(sizes.max(), least)), dtype=np.int64)
     for line, own in zip(filled, rows, strict=True):
-        line[: len(own)] = own
+        line[: len(own)], line[len(own) :] = own, own[0]
     weights = np.arange(filled.shape[1]) < sizes[:, None]
     return torch.from_numpy(filled), torch.from_numpy(weights.astype(np.float32))
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from meden.optim import Bound, StrengthSchedule, joined, one_length
-from meden.penalties import Number, Penalty, Scaled
+from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Scaled
 from meden.population import leaves
 from meden.population.stacking import Stack
 
@@ -26,6 +26,8 @@ Values = list[list[Tensor]]
 class Slot:
     """One regularizer on one piece: the first member's penalty, whose numbers each member replaces by its own."""
 
+    number: int
+    """The regularizer's place in the recipe."""
     template: Penalty
     schedule: StrengthSchedule | None
 
@@ -58,13 +60,13 @@ class Piece:
     ) -> Tensor:
         """Return ``function(penalties, *tensors)`` of each member, (K, columns) or (K,).
 
-        ``tensors`` are (K, P), or (K, 1) for a number per member.
+        ``tensors`` are (K, P), those after the first may be (K, 1) for a number per member.
         """
 
-        def alone(own: Values, *parts: Tensor) -> Tensor:
+        def alone(own: Values, w: Tensor, *others: Tensor) -> Tensor:
             penalties = [s.penalty(v, f) for s, v, f in zip(self.slots, own, factors, strict=True)]
-            shaped = [part.view(self.shape) if part.numel() > 1 else part.view(()) for part in parts]
-            return function(penalties, *shaped).flatten()
+            shaped = [part.view(self.shape) if part.numel() > 1 else part.view(()) for part in others]
+            return function(penalties, w.view(self.shape), *shaped).flatten()
 
         cut = [tensor[:, self.columns] if tensor.shape[1] > 1 else tensor for tensor in tensors]
         return vmap(alone)(values, *cut)
@@ -74,11 +76,11 @@ def pieces(bound: Sequence[Bound], stack: Stack) -> list[Piece]:
     """Cut the columns of a stack into pieces; ``bound`` are the first member's regularizers."""
     found: list[Piece] = []
     for coupling in ("loss", "gradient", "decoupled", "proximal"):
-        acting = [b for b in bound if b.coupling == coupling]
         for name, columns in stack.columns.items():
-            slots = tuple(Slot(b.penalties[name], b.regularizer.schedule) for b in acting if name in b.params)
-            if slots:
-                simple = all(_is_simple(slot.template) for slot in slots)
+            acting = [(n, b) for n, b in enumerate(bound) if b.coupling == coupling and name in b.params]
+            if acting:
+                slots = tuple(Slot(n, b.penalties[name], b.regularizer.schedule) for n, b in acting)
+                simple = all(_is_simple(b, name) for _, b in acting)
                 found.append(Piece(coupling, slots, columns, (-1,) if simple else tuple(stack.shapes[name])))
     return _merged(found)
 
@@ -86,8 +88,9 @@ def pieces(bound: Sequence[Bound], stack: Stack) -> list[Piece]:
 def slot_values(members: Sequence[Sequence[Bound]], piece: Piece, stack: Stack) -> Values:
     """Return the numbers of every member's penalties on a piece; ``members`` holds the regularizers of each."""
     name = next(n for n, columns in stack.columns.items() if columns.start == piece.columns.start)
-    own = [[b.penalties[name] for b in bound if b.coupling == piece.coupling and name in b.params] for bound in members]
-    return [leaves.stacked(penalties, stack.flat) for penalties in zip(*own, strict=True)]
+    return [
+        leaves.stacked([bound[slot.number].penalties[name] for bound in members], stack.flat) for slot in piece.slots
+    ]
 
 
 def values_of(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
@@ -117,10 +120,9 @@ def decay(penalties: Sequence[Penalty], w: Tensor, lr: Tensor) -> Tensor:
 
 
 def times(penalty: Penalty, factor: Number) -> Penalty:
-    """Return a multiple of a penalty; where it has a strength, no larger tensor needs to be multiplied."""
-    settings = penalty.settings()
-    if "strength" in settings:
-        return penalty.replace({"strength": settings["strength"] * factor})
+    """Return a multiple of a penalty; for the usual ones no larger tensor needs to be multiplied."""
+    if isinstance(penalty, L1 | L2 | ElasticNet):
+        return penalty.replace({"strength": penalty.strength * factor})
     return Scaled(penalty, factor)
 
 
@@ -131,23 +133,25 @@ def shrink(penalties: list[Penalty], w: Tensor, step: Tensor) -> Tensor:
     return w
 
 
-def _is_simple(penalty: Penalty) -> bool:
+def _is_simple(bound: Bound, name: str) -> bool:
+    """Say whether a penalty acts on each number of a tensor by itself, and on all alike."""
+    penalty = bound.penalties[name]
     numbers: list[Any] = leaves.numbers(penalty)
-    return penalty.separable and not any(isinstance(n, Tensor) and n.ndim for n in numbers)
+    return penalty.separable and not bound.starts and not any(isinstance(n, Tensor) and n.ndim for n in numbers)
 
 
 def _merged(found: Sequence[Piece]) -> list[Piece]:
-    """Join neighbours that are separable and meet the same penalties."""
+    """Join neighbours that are separable and under the same regularizers."""
     merged: list[Piece] = []
     for piece in found:
         last = merged[-1] if merged else None
-        joins = (
-            last is not None
-            and (last.coupling, last.slots, last.shape) == (piece.coupling, piece.slots, (-1,))
-            and last.columns.stop == piece.columns.start
-        )
-        if last is not None and joins:
+        if last is not None and _key(last) == _key(piece) and last.columns.stop == piece.columns.start:
             merged[-1] = Piece(last.coupling, last.slots, slice(last.columns.start, piece.columns.stop), (-1,))
         else:
             merged.append(piece)
     return merged
+
+
+def _key(piece: Piece) -> tuple[object, ...]:
+    """Return what pieces that may be joined agree in; tensors of a shape of their own are joined with nothing."""
+    return piece.coupling, [slot.number for slot in piece.slots], piece.shape == (-1,) or piece.columns
