@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import fx
+from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -18,39 +19,53 @@ _SAME_SHAPE = {aten.view.default, aten.expand.default, aten._unsafe_view.default
 class Program:
     """Replays the tensor operations that a function did when it first met arguments of these shapes.
 
+    The graph that make_fx records is run by TorchScript's interpreter, which costs less per operation than Python and
+    lets other threads work meanwhile.
+
     Args:
-        function: of any nest of tensors; it may write into them. What is no tensor must not change between calls.
+        function: of any nest of tensors to a tuple of tensors; it may write into its arguments. What is no tensor must
+            not change between calls.
     """
 
     _tracing = threading.Lock()
     """Tracing patches torch for the whole process, so that one thread at a time does it."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
         self.function = function
-        self._traces: dict[Any, Callable[..., Any]] = {}
+        self._traces: dict[Any, Callable[..., tuple[Tensor, ...]]] = {}
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any) -> tuple[Tensor, ...]:
         """Call the function."""
-        return self.trace(*arguments)(*arguments)
+        return self.trace(*arguments)(*pytree.tree_leaves(arguments))
 
-    def trace(self, *arguments: Any) -> Callable[..., Any]:
-        """Return the trace for these shapes; the arguments are left as they were."""
-        shapes = tuple(part.shape for part in pytree.tree_leaves(arguments))
+    def trace(self, *arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
+        """Return the trace for these shapes, a function of the flat list of tensors; nothing is written to."""
+        leaves = pytree.tree_leaves(arguments)
+        shapes = tuple(part.shape for part in leaves)
         if shapes not in self._traces:
             with self._tracing:
-                # forward itself, past Module.__call__, which is patched while another thread traces
-                self._traces[shapes] = trace(self.function, arguments).forward
+                self._traces[shapes] = trace(self.function, arguments)
         return self._traces[shapes]
 
 
-def trace(function: Callable[..., Any], arguments: tuple[Any, ...]) -> fx.GraphModule:
-    """Return the tensor operations of a function as one graph; the arguments are left as they were."""
-    spared = pytree.tree_map(torch.clone, arguments)
-    graph: fx.GraphModule = make_fx(lambda *given: function(*given))(*spared)
+def trace(function: Callable[..., tuple[Tensor, ...]], arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
+    """Return the tensor operations of a function as one script of the flat arguments, which are left as they were."""
+    leaves, nest = pytree.tree_flatten(arguments)
+
+    def flat(*parts: Tensor) -> tuple[Tensor, ...]:
+        return function(*pytree.tree_unflatten(parts, nest))
+
+    graph: fx.GraphModule = make_fx(flat)(*(leaf.clone() for leaf in leaves))
     _drop_idle_views(graph)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    return graph
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it notes what it takes for a constant: the positions of the noise
+            return torch.jit.trace(graph, tuple(leaf.clone() for leaf in leaves), check_trace=False)  # type: ignore[no-any-return, no-untyped-call]
+    except RuntimeError:  # it does not know every operation, such as the backward pass of batch norm
+        # forward itself, past Module.__call__, which is patched while another thread traces
+        return graph.forward
 
 
 def _drop_idle_views(module: fx.GraphModule) -> None:

@@ -52,8 +52,10 @@ class Step:
     pieces: Sequence[Piece]
     clips: bool
 
-    def __call__(self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, inputs: Inputs) -> None:
-        """Take the step; ``g`` (K, P) receives the gradient."""
+    def __call__(
+        self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, inputs: Inputs
+    ) -> tuple[Tensor, ...]:
+        """Take the step; ``g`` (K, P) receives the gradient, and is returned."""
         self.skeleton.train()
         per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, inputs.x, inputs.y, inputs.weights)
         torch.cat([per_member[name].flatten(1) for name in self.layout.columns], dim=1, out=g)
@@ -71,6 +73,7 @@ class Step:
             length = self.update.length(state, inputs.lr, inputs.momentum)
             for piece, own, factor in proximal:
                 flat[:, piece.columns].copy_(piece.map(penalising.shrink, own, factor, flat, length))
+        return (g,)
 
     def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         losses = row_loss(self.task, functional_call(self.skeleton, (params, rest), (x,)), y)

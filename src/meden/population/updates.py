@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from meden.optim import adam_length
 from meden.recipe import Recipe
 
 State = dict[str, Tensor]
@@ -74,46 +73,35 @@ class RMSprop(Update):
 
 
 class Adam(Update):
-    """Adam, by torch's fused kernel.
-
-    The kernel knows one rate for all members. It is given rate 1 and a tensor that its weight decay of 1 empties, so
-    that what it leaves there is minus the direction, which each member's own rate then scales.
-    """
+    """Moments of the gradient, corrected for their start from zero."""
 
     def start(self, w: Tensor) -> State:
-        """Return zeros, and the tensor that receives the direction."""
-        steps = torch.zeros((), device=w.device)
-        return {
-            "first": torch.zeros_like(w),
-            "second": torch.zeros_like(w),
-            "move": torch.zeros_like(w),
-            "steps": steps,
-        }
+        """Return zeros, and the number of steps done."""
+        return {"first": torch.zeros_like(w), "second": torch.zeros_like(w), "steps": torch.zeros((), device=w.device)}
 
     def apply(self, w: Tensor, g: Tensor, state: State, lr: Tensor, momentum: Tensor) -> None:  # noqa: ARG002
         """Take one step."""
         beta1, beta2 = self.recipe.betas
         state["steps"].add_(1)
-        torch._fused_adamw_(
-            [state["move"]],
-            [g],
-            [state["first"]],
-            [state["second"]],
-            [],
-            [state["steps"]],
-            lr=1.0,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=1.0,
-            eps=self.recipe.eps,
-            amsgrad=False,
-            maximize=False,
-        )
-        w.addcmul_(state["move"], lr)
+        first = state["first"].lerp_(g, 1 - beta1)
+        state["second"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        rate = lr / _correction(beta1, state).to(lr.dtype)
+        w.addcdiv_(first * rate, self._root(state), value=-1)
 
     def length(self, state: State, lr: Tensor, momentum: Tensor) -> Tensor:  # noqa: ARG002
         """Return lr / (sqrt(v / (1 - beta2^t)) + eps)."""
-        return adam_length(lr, state["second"], 1 - self.recipe.betas[1] ** state["steps"].double(), self.recipe.eps)
+        return lr / self._root(state)
+
+    def _root(self, state: State) -> Tensor:
+        """Return sqrt(v / (1 - beta2^t)) + eps."""
+        second = state["second"]
+        eps = torch.full((), self.recipe.eps, dtype=second.dtype, device=second.device)
+        return torch.addcmul(eps, second.sqrt(), _correction(self.recipe.betas[1], state).rsqrt().to(second.dtype))
+
+
+def _correction(beta: float, state: State) -> Tensor:
+    """Return 1 - beta^t, in double precision: single loses half its digits in the first steps."""
+    return 1 - beta ** state["steps"].double()
 
 
 UPDATES: dict[str, type[Update]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": Adam}
