@@ -83,15 +83,15 @@ class Run:
         return self.encoder.decode(torch.cat(outputs))
 
     def save(self, folder: Path | str) -> None:
-        """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and ``run.json`` into a folder."""
+        """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.recipe.save(folder / "recipe.yaml")
         self.history.save(folder / "history.json")
         summary: dict[str, Any] = {name: getattr(self, name) for name in _SUMMARY}
         summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
-        (folder / "run.json").write_text(json.dumps(summary, indent=1))
         checkpoint.save(folder / "model.safetensors", self.model.state_dict(), {})
+        (folder / "run.json").write_text(json.dumps(summary, indent=1))
 
 
 _SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args")

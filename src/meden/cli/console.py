@@ -1,4 +1,4 @@
-"""What all commands share: consoles, progress, output that is never overwritten unasked."""
+"""What all commands share: consoles, options, progress, one JSON object for machines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,21 +18,36 @@ from rich.progress import (
     SpinnerColumn,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
+    TimeElapsedColumn,
 )
 
-from meden._checks import InputError
+from meden.data import Dataset
+from meden.report.numbers import plural
 
-stdout = Console(highlight=False)
-stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="CSV, TSV, Parquet or Feather file, or a bundled name: breast_cancer, diabetes, digits, iris, wine."
+    ),
+]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict (a bundled name has its own).")]
 Task = Annotated[
     str | None, typer.Option("--task", help="`classification` or `regression`; told from the target unless given.")
 ]
 Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out; may be repeated.")]
+Groups = Annotated[str | None, typer.Option("--groups", help="Column of labels of rows that stay together.")]
+Order = Annotated[
+    str | None, typer.Option("--order", help="Column of numbers or dates: each fold trains on the past of its rows.")
+]
+Folds = Annotated[int, typer.Option("--folds", help="Folds of the cross-validation.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="YAML recipe to start from; its fields are those of meden.Recipe.")
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, weights, batches and noise.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
 
 
 @contextmanager
@@ -42,38 +58,29 @@ def progress(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
         yield bar, bar.add_task(what, total=total, note="")
 
 
+def say(text: str) -> None:
+    """Print a line for people on standard error, so that standard output stays what was asked for."""
+    stderr.print(escape(text))
+
+
+def describe(dataset: Dataset) -> str:
+    """Return what was read and how it was understood, in one line."""
+    shape = f"{plural(dataset.num_rows, 'row')}, {plural(len(dataset.feature_names), 'feature')}"
+    labels = ", ".join(map(str, dataset.classes[:6])) + (", ..." if len(dataset.classes) > 6 else "")
+    classes = f", {len(dataset.classes)} classes: {labels}" if dataset.classes else ""
+    return f"{shape}; {dataset.task} of {dataset.target!r}{classes}"
+
+
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output; numbers that are not finite become null."""
     typer.echo(json.dumps(_plain(values), indent=1))
-
-
-def check_new_folder(name: str, folder: Path) -> None:
-    """Check that an output folder is new or empty.
-
-    Raises:
-        InputError: if it holds anything, or is a file.
-    """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already")
-
-
-def check_new_file(name: str, path: Path, *, force: bool) -> None:
-    """Check that an output file is not there yet, unless it may be replaced.
-
-    Raises:
-        InputError: if it is, or if its folder is not.
-    """
-    if path.exists() and not force:
-        raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which is there already")
-    if not path.parent.is_dir():
-        raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
 
 
 def _plain(value: Any) -> Any:

@@ -4,35 +4,52 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-import yaml
 
 from meden import members
-from meden._checks import InputError
-from meden.cli.console import Drop, JsonFlag, Seed, Target, Task, check_new_folder, print_json, progress, stdout
-from meden.cli.tune import TABLE_RECIPE
+from meden.cli.console import (
+    Data,
+    Drop,
+    Groups,
+    JsonFlag,
+    RecipeFile,
+    Seed,
+    Target,
+    Task,
+    describe,
+    print_json,
+    progress,
+    say,
+    stdout,
+)
+from meden.cli.folders import check_new_folder
+from meden.cli.settings import parse_settings, table_recipe
 from meden.data import Fold, as_dataset, holdout
 from meden.history import Record
 from meden.member import Member
 from meden.models import MLP
-from meden.recipe import Recipe
 from meden.report import run_report
+from meden.report.numbers import number, percent
 from meden.run import Run
+from meden.search.door import check_models
+from meden.search.space import configure
 
 
 def fit(
-    data: Annotated[str, typer.Argument(help="CSV, TSV, Parquet or Feather file, or a bundled name such as `digits`.")],
+    data: Data,
     target: Target = None,
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="YAML recipe; see the fields of meden.Recipe.")
-    ] = None,
-    changes: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a field of the recipe: `lr=0.01`; may be repeated.")
-    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the run.")] = Path("runs/fit"),
+    recipe: RecipeFile = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Change a setting, may be repeated: `lr=0.01`, `l2=1e-3`, `dropout=0.3`, `width=128`."
+        ),
+    ] = None,
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the rows that scores and stops.")] = 0.2,
+    groups: Groups = None,
     drop: Drop = None,
     task: Task = None,
     seed: Seed = 0,
@@ -47,42 +64,36 @@ def fit(
         meden fit digits --set dropout=0.5 --set epochs=40 --out runs/digits
     """  # noqa: D412
     check_new_folder("--out", out)
-    chosen = _changed(Recipe.load(recipe) if recipe else TABLE_RECIPE, changes or [])
-    dataset = as_dataset(data, target=target, task=task, drop=drop or ())
+    chosen, model_args = configure(table_recipe(recipe), parse_settings(changes or [], "--set"))
+    dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
     fitting, valid = holdout(dataset, held_out, seed)
-    member = Member(chosen, Fold(fitting, valid, valid), seed)
+    fold = Fold(fitting, valid, valid)
+    check_models(MLP, [(chosen, model_args)], dataset, [fold])
+    say(describe(dataset))
     with progress("epochs", chosen.last_epoch) as (bar, job):
 
         def show(record: Record) -> None:
             assert record.valid is not None
             bar.update(job, completed=record.epoch, note=f"held-out loss {record.valid['loss']:.4g}")
 
-        run = members.fit_many(MLP, [member], dataset, on_epoch=show)[0]
+        run = members.fit_many(MLP, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
     run = dataclasses.replace(run, held_out=None)
     run.save(out)
     run_report(run, out / "report.html")
     _show(run, out, as_json)
 
 
-def _changed(recipe: Recipe, changes: list[str]) -> Recipe:
-    fields = recipe.to_dict()
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise InputError(f"--set must look like lr=0.01, got {change!r}")
-        fields[name.strip()] = yaml.safe_load(value)
-    return Recipe.from_dict(fields)
-
-
 def _show(run: Run, out: Path, as_json: bool) -> None:
     last = run.history[run.best_epoch - 1]
+    scores: dict[str, Any] = {"train": dict(last.train), "held_out": dict(last.valid or {})}
+    ending = {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)}
     if as_json:
-        scores = {"train": dict(last.train), "held_out": dict(last.valid or {})}
-        print_json(
-            {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)} | scores
-        )
-        return
-    stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch} (step {run.best_step})")
-    for name, scores in (("train", last.train), ("held out", last.valid or {})):
-        stdout.print(f"  {name:9}" + "  ".join(f"{key} {value:.4g}" for key, value in scores.items()))
-    stdout.print(f"Model and report: {out}/report.html   Predict: meden predict {out} rows.csv -o predictions.csv")
+        print_json(ending | scores)
+    else:
+        stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch}")
+        for name, values in scores.items():
+            told = (f"{key} {percent(v) if key == 'accuracy' else number(v)}" for key, v in values.items())
+            stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(told))
+        stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
+    if run.status == "diverged":
+        raise typer.Exit(1)

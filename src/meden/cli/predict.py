@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from meden.cli.console import JsonFlag, check_new_file, print_json, stdout
+from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.folders import check_new_file, trained
 from meden.data import read_table
-from meden.models import MLP
-from meden.run import load_run
+from meden.report.numbers import plural
 
 
 def predict(
@@ -22,16 +22,18 @@ def predict(
 ) -> None:
     """Predict the target of new rows: a label with its probabilities, or a number.
 
+    The output has one line for each row, in the same order.
+
     Example:
 
         meden predict runs/study new_rows.csv -o predictions.csv
     """  # noqa: D412
     check_new_file("--out", out, force=force)
-    run = load_run(folder, MLP)
+    run = trained(folder)
     assert run.encoder is not None
     predictions = run.predict(read_table(rows, as_text=run.encoder.text_columns)).frame()
     predictions.to_csv(out, index=False)
     if as_json:
         print_json({"rows": len(predictions), "file": str(out)})
     else:
-        stdout.print(f"{len(predictions)} predictions: {out}")
+        stdout.print(f"{plural(len(predictions), 'prediction')}: {out}")

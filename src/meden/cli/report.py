@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
-from meden.cli.console import JsonFlag, check_new_file, print_json, stdout
-from meden.cli.tune import read_settings, search_of
-from meden.models import MLP
+from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.folders import SETTINGS, check_new_file, read_settings, trained
+from meden.cli.tune import search_of
 from meden.report import run_report
-from meden.run import load_run
 
 
 def report(
@@ -29,11 +28,12 @@ def report(
         meden report runs/study -o study.html
     """  # noqa: D412
     path = out or folder / "report.html"
+    run = trained(folder)
     check_new_file("--out", path, force=force)
-    if (folder / "study.json").exists():
+    if (folder / SETTINGS).exists():
         search_of(read_settings(folder), folder).report(path)
     else:
-        run_report(load_run(folder, MLP), path)
+        run_report(run, path)
     if as_json:
         print_json({"file": str(path)})
     else:

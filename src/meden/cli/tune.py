@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,43 +12,53 @@ from rich.table import Table
 
 from meden import search
 from meden._checks import InputError
-from meden.cli.console import Drop, JsonFlag, Seed, Target, Task, check_new_folder, print_json, progress, stdout
-from meden.data import as_dataset
+from meden.cli.console import (
+    Data,
+    Drop,
+    Folds,
+    Groups,
+    JsonFlag,
+    Order,
+    RecipeFile,
+    Seed,
+    Target,
+    Task,
+    describe,
+    print_json,
+    progress,
+    say,
+    stdout,
+)
+from meden.cli.folders import RUN, check_new_folder, read_settings, write_settings
+from meden.cli.settings import parse_space, table_recipe
+from meden.data import Dataset, as_dataset
 from meden.models import MLP
 from meden.recipe import Recipe
-from meden.search import Choice, IntUniform, LogUniform, Study, Uniform
-from meden.search.space import Dimension, Space
+from meden.report.numbers import number, percent, plural
+from meden.search import Study, Trial
 from meden.search.strategies import STRATEGIES
-from meden.stopping import EarlyStopping
-
-TABLE_SPACE: dict[str, Dimension] = {
-    "l2": LogUniform(1e-5, 1.0),
-    "l1": LogUniform(1e-6, 1e-2),
-    "dropout": Uniform(0.0, 0.6),
-    "lr": LogUniform(5e-4, 1e-2),
-}
-"""What is searched unless ``--search`` says otherwise."""
-TABLE_RECIPE = Recipe(epochs=100, batch_size=64, early_stopping=EarlyStopping(patience=12))
-"""What every configuration of a table starts from, unless ``--recipe`` says otherwise."""
 
 
 def tune(
-    data: Annotated[str, typer.Argument(help="CSV, TSV, Parquet or Feather file, or a bundled name such as `digits`.")],
+    data: Data,
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the study.")] = Path("runs/study"),
     space: Annotated[
         list[str] | None,
         typer.Option(
-            "--search", "-s", help="What to search: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`."
+            "--search",
+            "-s",
+            help="What to search, may be repeated: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`. "
+            "Unless given: l2, l1, dropout and lr.",
         ),
     ] = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML recipe that all configurations share.")] = None,
-    folds: Annotated[int, typer.Option("--folds", help="Folds of the cross-validation.")] = 5,
+    recipe: RecipeFile = None,
+    folds: Folds = 5,
     budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = 24,
     strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = "tpe",
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings per configuration and fold.")] = 1,
-    groups: Annotated[str | None, typer.Option("--groups", help="Column of rows that stay together.")] = None,
-    order: Annotated[str | None, typer.Option("--order", help="Column that orders the rows in time.")] = None,
+    groups: Groups = None,
+    order: Order = None,
     drop: Drop = None,
     task: Task = None,
     seed: Seed = 0,
@@ -69,14 +79,14 @@ def tune(
     """  # noqa: D412 - typer prints the paragraphs as they stand
     check_new_folder("--out", out)
     settings = {
-        "data": data if not Path(data).exists() else str(Path(data).resolve()),
+        "data": str(Path(data).resolve()) if Path(data).exists() else data,
         "target": target,
         "task": task,
         "groups": groups,
         "order": order,
         "drop": list(drop or ()),
         "search": list(space or ()),
-        "recipe": (Recipe.load(recipe) if recipe else TABLE_RECIPE).to_dict(),
+        "recipe": table_recipe(recipe).to_dict(),
         "folds": folds,
         "budget": budget,
         "strategy": strategy,
@@ -98,136 +108,104 @@ def resume(
     _show(finish(read_settings(folder), folder), folder, as_json)
 
 
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read ``study.json``.
-
-    Raises:
-        InputError: if the folder holds no study.
-    """
-    try:
-        settings: dict[str, Any] = json.loads((folder / "study.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        raise InputError(f"folder must hold a study (a study.json), got {str(folder)!r}") from None
-    return settings
-
-
 def search_of(settings: Mapping[str, Any], out: Path) -> Study:
     """Run the search that ``settings`` describe, or what of it the ledger does not hold yet."""
-    dataset = as_dataset(
-        settings["data"],
-        target=settings["target"],
-        task=settings["task"],
-        groups=settings["groups"],
-        drop=settings["drop"],
-    )
-    space = parse_space(settings["search"])
+    fields = _read(settings, out)
+    dataset = _dataset(settings)
     total = settings["budget"] * settings["folds"] * settings["seeds"]
-    with progress("training", total) as (bar, job):
+
+    def start() -> None:
+        write_settings(settings, out)
+        say(describe(dataset))
+        say(f"{plural(settings['budget'], 'configuration')} x {plural(settings['folds'], 'fold')}, results in {out}")
+
+    with progress("trainings done", total) as (bar, job):
 
         def show(done: search.Progress) -> None:
-            bar.update(job, completed=done.done, total=done.total, note=f"best loss {done.best_loss:.4g}")
+            note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
+            bar.update(job, completed=done.done, total=done.total, note=note)
 
-        return search.tune(
-            MLP,
-            dataset,
-            space,
-            **{name: settings[name] for name in ("folds", "budget", "strategy", "seeds", "seed", "order")},
-            recipe=Recipe.from_dict(settings["recipe"]),
-            study_dir=out,
-            on_start=lambda: _write_settings(settings, out),
-            on_progress=show,
-        )
+        return search.tune(MLP, dataset, **fields, study_dir=out, on_start=start, on_progress=show)
 
 
 def finish(settings: Mapping[str, Any], out: Path) -> Study:
     """Search, train the choice on all rows, write model and report."""
-    study = search_of(settings, out)
-    run = study.refit()
-    run.save(out)
+    try:
+        study = search_of(settings, out)
+        if study.status == "ok" and not (out / RUN).exists():
+            study.refit().save(out)
+    except KeyboardInterrupt:
+        if (out / "study.json").exists():
+            say(f"interrupted; go on with: meden resume {out}")
+            raise typer.Exit(1) from None
+        raise
     study.report(out / "report.html")
     return study
 
 
-def parse_space(texts: list[str]) -> Space:
-    """Return the space that ``--search`` options describe; none is the default space of tables.
-
-    Raises:
-        InputError: naming the option that cannot be read.
-
-    Example:
-        >>> parse_space(["l2=1e-5:1:log", "width=64,128"])
-        {'l2': LogUniform(low=1e-05, high=1.0), 'width': Choice(64, 128)}
-    """
-    return dict(_dimension(text) for text in texts) if texts else TABLE_SPACE
-
-
-def _dimension(text: str) -> tuple[str, Dimension]:
-    name, equals, values = text.partition("=")
-    try:
-        if not equals or not name.strip():
-            raise ValueError
-        if ":" not in values:
-            return name.strip(), Choice(*(_scalar(value) for value in values.split(",")))
-        low, high, *kind = values.split(":")
-        if kind == ["int"]:
-            return name.strip(), IntUniform(int(low), int(high))
-        if kind not in ([], ["log"]):
-            raise ValueError
-        return name.strip(), (LogUniform if kind else Uniform)(float(low), float(high))
-    except InputError as error:
-        raise InputError(f"--search {text!r}: {error}") from None
-    except ValueError:
-        raise InputError(
-            f"--search must look like l2=1e-5:1:log, dropout=0:0.6, depth=1:4:int or width=64,128, got {text!r}"
-        ) from None
-
-
-def _scalar(text: str) -> str | int | float | bool:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"true": True, "false": False}.get(text.strip().lower(), text.strip())
-
-
-def _write_settings(settings: Mapping[str, Any], out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "study.json").write_text(json.dumps(dict(settings), indent=1))
-
-
 def summary(study: Study) -> dict[str, Any]:
     """Return what a study found, as plain values."""
-    return {
-        name: {
-            "params": trial.params,
-            "loss": trial.loss,
-            "loss_error": trial.loss_error,
-            study.metric: trial.score,
-            "epochs": trial.median_epoch,
-        }
-        for name, trial in (("one_se", study.one_se), ("best", study.best))
-    } | {
+    diverged = sum(trial.status != "ok" for trial in study.trials)
+    counts = {"status": study.status, "configurations": len(study.trials), "diverged": diverged}
+    if study.status != "ok":
+        return counts
+    return counts | {
+        "one_se": _told(study, study.one_se),
+        "best": _told(study, study.best),
         "score": {"loss": study.score.estimate, "low": study.score.low, "high": study.score.high},
         "naive_loss": study.score.naive,
-        "configurations": len(study.trials),
-        "diverged": sum(trial.status != "ok" for trial in study.trials),
+        "seconds": study.seconds,
     }
+
+
+def _read(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return the arguments of the search.
+
+    Raises:
+        InputError: if the file of a study lacks one.
+    """
+    try:
+        fields = {name: settings[name] for name in ("folds", "budget", "strategy", "seeds", "seed", "order")}
+        space, recipe = parse_space(settings["search"]), Recipe.from_dict(settings["recipe"])
+    except KeyError as error:
+        raise InputError(f"'{out}/study.json' must be what `meden tune` wrote, but lacks {error}") from None
+    return fields | {"space": space, "recipe": recipe}
+
+
+def _dataset(settings: Mapping[str, Any]) -> Dataset:
+    read = {name: settings[name] for name in ("target", "task", "groups", "drop")}
+    return as_dataset(settings["data"], **read)
+
+
+def _told(study: Study, trial: Trial) -> dict[str, Any]:
+    losses = {"loss": trial.loss, "loss_error": trial.loss_error, study.metric: trial.score}
+    return {"configuration": trial.number, "params": trial.params, **losses, "epochs": trial.median_epoch}
 
 
 def _show(study: Study, out: Path, as_json: bool) -> None:
     if as_json:
         print_json(summary(study) | {"folder": str(out)})
-        return
-    table = Table("", *study.space, "held-out loss", study.metric, "epochs", title="Chosen")
-    for name, trial in (("one_se (simplest within one standard error)", study.one_se), ("best", study.best)):
-        values = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in trial.params.values()]
-        loss = f"{trial.loss:.4g} ± {trial.loss_error:.2g}"
-        table.add_row(name, *values, loss, f"{trial.score:.4g}", str(trial.median_epoch))
+    elif study.status == "ok":
+        _show_choices(study, out)
+    if study.status != "ok":
+        say(f"failed: every configuration {study.trials[0].status}; lower lr, or set clip_norm; see {out}/report.html")
+        raise typer.Exit(1)
+
+
+def _show_choices(study: Study, out: Path) -> None:
+    metric = "accuracy" if study.metric == "accuracy" else "RMSE"
+    table = Table("", *study.space, "held-out loss", f"held-out {metric}", "epochs")
+    names = {"chosen: simplest within one SE of the best": study.one_se, "lowest held-out loss": study.best}
+    for name, trial in names.items():
+        values = [number(v) if isinstance(v, float) else str(v) for v in trial.params.values()]
+        told = percent(trial.score) if metric == "accuracy" else number(math.sqrt(trial.score))
+        loss = f"{number(trial.loss)} ± {trial.loss_error:.2g}"
+        table.add_row(name, *values, loss, told, str(trial.median_epoch))
     stdout.print(table)
     score = study.score
     stdout.print(
-        f"Held-out loss of the best, corrected for having been chosen among {len(study.trials)}: "
-        f"{score.estimate:.4g} (90 % interval {score.low:.4g} to {score.high:.4g}; uncorrected {score.naive:.4g})."
+        f"Expect a loss of {number(score.estimate)} on new rows (90 % interval {number(score.low)} to "
+        f"{number(score.high)}): that of the best, {number(score.naive)}, corrected for having been chosen among "
+        f"{plural(len(study.trials), 'configuration')}. {number(study.seconds)} s."
     )
-    stdout.print(f"Model and report: {out}/report.html   Predict: meden predict {out} rows.csv -o predictions.csv")
+    stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")

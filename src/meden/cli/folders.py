@@ -1,0 +1,92 @@
+"""Folders of studies and runs: what they hold, and whether something may be written there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meden._checks import InputError
+from meden.models import MLP
+from meden.run import Run, load_run
+
+SETTINGS = "study.json"
+RUN = "run.json"
+"""Written last: a folder that has it holds a whole run."""
+
+
+def check_new_folder(name: str, folder: Path) -> None:
+    """Check that an output folder is new or empty.
+
+    Raises:
+        InputError: if it holds anything, or is a file; it says how to go on with a study that was cut off.
+    """
+    if (folder / SETTINGS).exists():
+        here = "a finished study" if (folder / RUN).exists() else "a study that is not finished"
+        go_on = "" if (folder / RUN).exists() else f"; go on with: meden resume {folder}"
+        raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already")
+
+
+def check_new_file(name: str, path: Path, *, force: bool) -> None:
+    """Check that an output file is not there yet, unless it may be replaced.
+
+    Raises:
+        InputError: if it is, if it is a folder, or if its folder is not there.
+    """
+    if path.is_dir():
+        raise InputError(f"{name} must be a file, got the folder {str(path)!r}")
+    if path.exists() and not force:
+        raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which is there already")
+    if not path.parent.is_dir():
+        raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
+
+
+def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
+    """Write what a study is, from which it can go on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SETTINGS).write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read what :func:`write_settings` wrote.
+
+    Raises:
+        InputError: if the folder holds no study.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        raise InputError(f"folder must hold a study of `meden tune` (a {SETTINGS}), got {str(folder)!r}")
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} must be what `meden tune` wrote, but is damaged: {error}") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{str(path)!r} must be what `meden tune` wrote, got {settings!r:.80}")
+    return settings
+
+
+def trained(folder: Path) -> Run:
+    """Return the run of a folder that ``meden tune`` or ``meden fit`` wrote.
+
+    Raises:
+        InputError: if it holds none, or one of another model.
+    """
+    if (folder / SETTINGS).exists() and not (folder / RUN).exists():
+        raise InputError(
+            f"folder {str(folder)!r} holds a study that is not finished; go on with: meden resume {folder}"
+        )
+    if not (folder / RUN).is_file():
+        raise InputError(f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN}), got {str(folder)!r}")
+    try:
+        run = load_run(folder, MLP)
+    except (TypeError, RuntimeError, KeyError, AttributeError) as error:
+        told = " ".join(str(error).split())
+        raise InputError(
+            f"folder {str(folder)!r} must hold a whole run of meden's own network (others: meden.load_run): {told}"
+        ) from None
+    if run.encoder is None:
+        raise InputError(f"folder {str(folder)!r} holds a run on tensors, without an encoder of tables")
+    return run
