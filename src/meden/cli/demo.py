@@ -169,8 +169,10 @@ def _show(measured: Measured, study: Study, out: Path, as_json: bool) -> None:
 def _verdict(measured: Measured) -> str:
     """Say in words what the intervals allow to be said."""
     gain, half = interval(measured.chosen[:, 1] - measured.plain[:, 1])
+    fall, fall_half = interval(measured.plain[:, 3] - measured.chosen[:, 3])
     gap = measured.plain[:, 2].mean()
-    memorised = f"The plain network overfits: it knows the digits it trained on {gap:.1f} points better than new ones."
-    if gain > half:
-        return f"{memorised} The chosen one is right on {gain:.1f} ± {half:.1f} points more of the new ones."
-    return f"{memorised} Over these splits the difference in held-out accuracy could be chance."
+    told = f"The plain network overfits: it knows the digits it trained on {gap:.1f} points better than new ones. "
+    told += f"The chosen one is right on {gain:.1f} ± {half:.1f} points more of the new ones"
+    told += "" if gain > half else ", which could be chance"
+    told += f", and its held-out loss is {fall:.2f} ± {fall_half:.2f} lower"
+    return told + ("." if fall > fall_half else ", which could be chance.")

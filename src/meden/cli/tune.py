@@ -36,6 +36,7 @@ from meden.models import MLP
 from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
 from meden.search import Study, Trial
+from meden.search.reporting import train_loss
 from meden.search.strategies import STRATEGIES
 
 
@@ -193,19 +194,25 @@ def _show(study: Study, out: Path, as_json: bool) -> None:
 
 
 def _show_choices(study: Study, out: Path) -> None:
-    metric = "accuracy" if study.metric == "accuracy" else "RMSE"
-    table = Table("", *study.space, "held-out loss", f"held-out {metric}", "epochs")
-    names = {"chosen: simplest within one SE of the best": study.one_se, "lowest held-out loss": study.best}
-    for name, trial in names.items():
-        values = [number(v) if isinstance(v, float) else str(v) for v in trial.params.values()]
-        told = percent(trial.score) if metric == "accuracy" else number(math.sqrt(trial.score))
-        loss = f"{number(trial.loss)} ± {trial.loss_error:.2g}"
-        table.add_row(name, *values, loss, told, str(trial.median_epoch))
+    table = Table("", "chosen", "best")
+    for line in zip(*(_column(study, trial) for trial in (study.one_se, study.best)), strict=True):
+        table.add_row(line[0][0], *(cell for _, cell in line))
     stdout.print(table)
+    stdout.print("chosen: the simplest within one standard error of the best; best: the lowest held-out loss")
     score = study.score
     stdout.print(
         f"Expect a loss of {number(score.estimate)} on new rows (90 % interval {number(score.low)} to "
         f"{number(score.high)}): that of the best, {number(score.naive)}, corrected for having been chosen among "
-        f"{plural(len(study.trials), 'configuration')}. {number(study.seconds)} s."
+        f"{plural(len(study.trials), 'configuration')}."
     )
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
+
+
+def _column(study: Study, trial: Trial) -> list[tuple[str, str]]:
+    """Return what is told of a configuration: names and values."""
+    params = [(name, number(v) if isinstance(v, float) else str(v)) for name, v in trial.params.items()]
+    score = ("held-out accuracy", percent(trial.score))
+    if study.metric == "mse":
+        score = (f"held-out RMSE ({study.dataset.target})", number(math.sqrt(trial.score)))
+    loss = ("held-out loss", f"{number(trial.loss)} ± {trial.loss_error:.2g}")
+    return [*params, loss, score, ("training loss", number(train_loss(trial))), ("epochs", str(trial.median_epoch))]

@@ -90,10 +90,8 @@ def _read_text(path: Path, separator: str, as_text: set[str]) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:  # low_memory=False: a long column's type could differ from chunk to chunk; index_col=False: with a field
-            # more per line than the header has, read_csv would shift every column; numbers are read as written
-            frame = pd.read_csv(
-                path, sep=separator, dtype=types, low_memory=False, index_col=False, float_precision="round_trip"
-            )
+            # more per line than the header has, read_csv would shift every column
+            frame = pd.read_csv(path, sep=separator, dtype=types, low_memory=False, index_col=False)
         except pd.errors.ParserWarning as error:
             raise InputError(
                 f"lines of {str(path)!r} must have {len(header)} fields, as its header, got more"
