@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from meden import EarlyStopping, Recipe, Regularizer, Schedule, StrengthSchedule
 from meden.penalties import (
     L1,
     L2,
@@ -181,4 +182,159 @@ PENALTIES = [
         lambda w, s: s * singular(w).sum() + s * np.abs(w).sum(),
     ),
     PenaltyCase("Scaled", lambda s: Scaled(ElasticNet(2.0), s), lambda w, s: s * (np.abs(w) + w**2 / 2)),
+]
+
+# --- Populations ----------------------------------------------------------------------------------------------------
+
+
+class Each(tuple):
+    """A setting with a value of its own for each member."""
+
+
+@dataclass(frozen=True)
+class PopulationCase:
+    """Recipes that may train in one stack: what they share, and what each member has of its own."""
+
+    name: str
+    fields: dict[str, Any]
+    """Of the recipe; an :class:`Each` of three where members differ."""
+    regularizers: Callable[[float], list[Regularizer]] = lambda _: []
+    """Of a strength."""
+    strengths: tuple[float, ...] = (1e-3, 1e-2, 0.1)
+    batch_norm: bool = False
+    double: bool = True
+    """Whether in float64: rounding is not to be blown up where a gradient's sign is all that counts."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    def recipes(self) -> list[Recipe]:
+        """Return the three recipes."""
+        shared = {"epochs": 10, "batch_size": 8, "lr": Each((0.003, 0.01, 0.03))} | self.fields
+        own = [{k: v[i] if isinstance(v, Each) else v for k, v in shared.items()} for i in range(3)]
+        return [Recipe(**f, regularizers=self.regularizers(s)) for f, s in zip(own, self.strengths, strict=True)]
+
+
+SCHEDULES = Each((Schedule(kind="cosine", warmup_epochs=2), Schedule(), Schedule(kind="step", every=3, decay=0.5)))
+RAMP, LATE = StrengthSchedule(end=30), StrengthSchedule(kind="jump", start=20)
+
+POPULATIONS = [
+    PopulationCase("sgd", {"optimizer": "sgd"}, double=False),
+    PopulationCase(
+        "sgd, L1 and L2, momenta",
+        {"optimizer": "sgd", "momentum": Each((0.0, 0.5, 0.9))},
+        lambda s: [Regularizer(L1(s)), Regularizer(L2(s))],
+    ),
+    PopulationCase(
+        "sgd, elastic net in the loss, nesterov, schedules",
+        {"optimizer": "sgd", "momentum": Each((0.3, 0.6, 0.9)), "nesterov": True, "schedule": SCHEDULES},
+        lambda s: [Regularizer(ElasticNet(s, l1_ratio=s), coupling="loss")],
+        double=False,
+    ),
+    PopulationCase(
+        "sgd, groups in a ball, dropout, clipping",
+        {"optimizer": "sgd", "dropout": Each((0.0, 0.3, 0.6)), "clip_norm": Each((0.1, 0.5, 10.0))},
+        lambda s: [Regularizer(GroupLasso(s)), Regularizer(MaxNorm(1 + s), on="*.weight")],
+    ),
+    PopulationCase(
+        "sgd, late L2 and decaying L1, one cycle, batch norm",
+        {"optimizer": "sgd", "schedule": "one_cycle", "momentum": 0.9},
+        lambda s: [
+            Regularizer(L2(s), schedule=LATE),
+            Regularizer(L1(s), on="biases", coupling="gradient", schedule=StrengthSchedule(end=40, first=1, last=0)),
+        ],
+        batch_norm=True,
+    ),
+    PopulationCase(
+        "sgd, decoupled L1 and L2",
+        {"optimizer": "sgd", "dropout": 0.4},
+        lambda s: [Regularizer(L2(s), coupling="decoupled"), Regularizer(L1(s), on="all", coupling="decoupled")],
+    ),
+    PopulationCase(
+        "sgd, signs, bounds, sparse rows",
+        {"optimizer": "sgd", "momentum": 0.5, "batch_size": "full", "epochs": 50},
+        lambda s: [
+            Regularizer(L1(s)),
+            Regularizer(NonNegative(), on="1.weight"),
+            Regularizer(Box(-s, 10 * s), on="biases"),
+        ],
+    ),
+    PopulationCase(
+        "sgd, matrices",
+        {"optimizer": "sgd"},
+        lambda s: [
+            Regularizer(Nuclear(s), on="1.weight"),
+            Regularizer(Orthogonality(s), on="4.weight", coupling="loss"),
+            Regularizer(SpectralNorm(1 + s), on="7.weight"),
+            Regularizer(UnitNorm(), on="4.weight"),
+        ],
+    ),
+    PopulationCase(
+        "adamw, decoupled L2, dropout",
+        {"dropout": Each((0.1, 0.2, 0.5))},
+        lambda s: [Regularizer(L2(s))],
+        double=False,
+    ),
+    PopulationCase(
+        "adam, MCP with a ramp",
+        {"optimizer": "adam"},
+        lambda s: [Regularizer(MCP(s, gamma=2 + s), schedule=RAMP)],
+    ),
+    PopulationCase(
+        "adamw, decoupled SCAD, LogSum in the gradient, schedules",
+        {"schedule": SCHEDULES, "betas": (0.8, 0.95), "eps": 1e-6},
+        lambda s: [
+            Regularizer(SCAD(s), coupling="decoupled"),
+            Regularizer(LogSum(s, epsilon=0.1 + s), coupling="gradient"),
+        ],
+    ),
+    PopulationCase(
+        "adamw, pulled to the start",
+        {"clip_norm": Each((0.05, 0.5, 5.0))},
+        lambda s: [Regularizer(PullTo(L2(s)), coupling="loss"), Regularizer(PullTo(L1(s)), on="all")],
+    ),
+    PopulationCase(
+        "adamw, elastic net, batch norm, plateau, early stopping",
+        {
+            "schedule": Each([Schedule(kind="plateau", every=n, decay=0.3) for n in (1, 2, 3)]),
+            "early_stopping": Each((EarlyStopping(patience=2), None, EarlyStopping(patience=4, min_delta=0.01))),
+            "lr": Each((0.05, 0.1, 0.2)),
+        },
+        lambda s: [Regularizer(ElasticNet(s))],
+        batch_norm=True,
+    ),
+    PopulationCase(
+        "adam, groups in the optimizer's metric",
+        {"optimizer": "adam"},
+        lambda s: [Regularizer(SparseGroupLasso(s, l1_ratio=0.1 + s), on="1.weight")],
+    ),
+    PopulationCase(
+        "adam, a strength for each layer",
+        {"optimizer": "adam"},
+        lambda s: [
+            Regularizer(L1(1e-3), on="1.weight"),
+            Regularizer(L1(s), on="4.weight"),
+            Regularizer(L2(s), coupling="gradient"),
+        ],
+    ),
+    PopulationCase(
+        "adamw, sums and multiples",
+        {},
+        lambda s: [
+            Regularizer(Sum((L1(s), L2(1.0))), schedule=StrengthSchedule(kind="cosine", end=40)),
+            Regularizer(Scaled(GroupLasso(1.0), s), on="4.weight", coupling="gradient"),
+        ],
+        double=False,
+    ),
+    PopulationCase(
+        "rmsprop, L1, momenta, exponential",
+        {"optimizer": "rmsprop", "momentum": Each((0.0, 0.5, 0.8)), "schedule": Schedule(kind="exponential")},
+        lambda s: [Regularizer(L1(s)), Regularizer(L2(s), coupling="gradient")],
+    ),
+    PopulationCase(
+        "rmsprop, low rank by one step, batch norm, dropout",
+        {"optimizer": "rmsprop", "alpha": 0.9, "dropout": Each((0.1, 0.0, 0.3))},
+        lambda s: [Regularizer(Nuclear(s), on="5.weight"), Regularizer(L2(s), coupling="decoupled", schedule=RAMP)],
+        batch_norm=True,
+    ),
 ]

@@ -6,6 +6,7 @@ Legend: ``T`` steps of a sequence, ``B`` rows, ``D`` inputs, ``H`` units.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,25 +21,25 @@ Cell = Callable[[Tensor, State, Sequence[Tensor]], State]
 """(inputs (B, D), state, weights and biases) -> state."""
 
 
-class PlainLayers(TorchFunctionMode):
-    """While it is entered, torch's recurrent layers are loops over cells and attention is plain mathematics.
+@contextmanager
+def plain_layers() -> Iterator[None]:
+    """Make loops over cells of torch's recurrent layers for a while, and plain mathematics of attention.
 
     Example:
         >>> layer, x = torch.nn.GRU(3, 2), torch.ones(4, 1, 3)
-        >>> with PlainLayers():
+        >>> with plain_layers():
         ...     plain, _ = layer(x)
         >>> torch.allclose(plain, layer(x)[0])
         True
     """
+    with sdpa_kernel(SDPBackend.MATH), _Loops():
+        yield
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
-        """Call ``func``, or what stands for it."""
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
-            with sdpa_kernel(SDPBackend.MATH):
-                return func(*args, **kwargs)
+
+class _Loops(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         is_sequence = len(args) > 3 and isinstance(args[3], bool)  # and not packed
-        return recurrent(_CELLS[func], *args) if func in _CELLS and is_sequence else func(*args, **kwargs)
+        return recurrent(_CELLS[func], *args) if func in _CELLS and is_sequence else func(*args, **kwargs or {})
 
 
 def recurrent(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -116,6 +117,12 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-def _settings(module: nn.Module) -> str:
-    plain = {k: v for k, v in vars(module).items() if isinstance(v, (int, float, str, bool, tuple)) and k[0] != "_"}
-    return repr(sorted(plain.items()))
+def _settings(module: nn.Module) -> Hashable:
+    """Return a layer's plain attributes; tensors and arrays, which may be random, by their content."""
+    told: list[tuple[str, Hashable]] = []
+    for name, value in sorted(vars(module).items()):
+        if isinstance(value, Tensor | np.ndarray):
+            told.append((name, torch.as_tensor(value).detach().cpu().numpy().tobytes()))
+        elif isinstance(value, int | float | str | bool | tuple | list) and name[0] != "_":
+            told.append((name, repr(value)))
+    return tuple(told)

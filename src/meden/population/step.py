@@ -15,6 +15,7 @@ from torch.func import functional_call, grad, vmap
 
 from meden.objective import Task, row_loss, row_score
 from meden.population import penalising
+from meden.population.layers import plain_layers
 from meden.population.penalising import Piece, Values
 from meden.population.stacking import Layout
 from meden.population.updates import State, Update
@@ -76,7 +77,7 @@ class Step:
         return (g,)
 
     def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-        losses = row_loss(self.task, functional_call(self.skeleton, (params, rest), (x,)), y)
+        losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x), y)
         return (losses * weights).sum() / weights.sum()
 
     def _acting(self, coupling: str, inputs: Inputs) -> list[tuple[Piece, Values, list[Tensor]]]:
@@ -98,5 +99,10 @@ class Evaluation:
         return vmap(self._rows)(self.layout.views(flat), rest, x, y)
 
     def _rows(self, params: Any, rest: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = functional_call(self.skeleton, (params, rest), (x,))
+        outputs = _outputs(self.skeleton, params, rest, x)
         return row_loss(self.task, outputs, y), row_score(self.task, outputs, y)
+
+
+def _outputs(skeleton: nn.Module, params: Any, rest: Any, x: Tensor) -> Tensor:
+    with plain_layers():
+        return functional_call(skeleton, (params, rest), (x,))  # type: ignore[no-any-return]

@@ -5,8 +5,9 @@ Legend: ``K`` members of the stack, ``P`` trained numbers of one.
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,6 @@ class Population:
         self.entrants, self.task, self.pads, self.on_outcome = list(entrants), task, pads, on_outcome
         first = entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
-        self.skeleton = first.model
         self.numbers = Numbers.of([entrant.recipe for entrant in entrants])
         self.stack = stack([entrant.model for entrant in entrants], first.bound)
         self.best = self.stack.copy()
@@ -101,17 +101,20 @@ class Population:
 
     def _make_programs(self) -> Programs:
         layout, clips = self.stack.layout(), bool(np.isfinite(self.numbers.clip).any())
-        step = Step(self.skeleton, self.task, layout, self.update, self.pieces, clips)
-        return Programs(Program(step), Program(Evaluation(self.skeleton, self.task, layout)))
+        skeleton = copy.deepcopy(self.entrants[0].model)  # the member's own is its run's as soon as it has ended
+        step = Step(skeleton, self.task, layout, self.update, self.pieces, clips)
+        return Programs(Program(step), Program(Evaluation(skeleton, self.task, layout)))
 
     def trace(self) -> None:
-        """Trace the first step without taking it.
+        """Trace the first step without taking it, and the first evaluation.
 
         Raises:
             Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
         """
         started = time.perf_counter()
         self.programs.take_step.trace(*self._tensors, self._inputs(*self._first_batch()))
+        with torch.no_grad():
+            self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(padded(self._watched())[0])))
         self.trace_seconds = time.perf_counter() - started
 
     def try_step(self) -> None:
@@ -165,14 +168,20 @@ class Population:
     def _evaluate(self, rows: Sequence[Rows]) -> list[dict[str, float]]:
         """Return each member's scores on its own rows, in evaluation mode."""
         filled, weights = padded(rows)
-        width = max(1, 8 * EVAL_ROWS // len(rows))
-        parts = []
-        for chosen in torch.split(filled.to(self.y.device), width, dim=1):
-            parts.append(self.programs.score(self.stack.flat, self.stack.rest, self.x[chosen], self.y[chosen]))
+        parts = [self.programs.score(self.stack.flat, self.stack.rest, *data) for data in self._cut(filled)]
         kept = weights.to(self.y.device) > 0
         columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
         means = torch.stack(columns) / kept.sum(1)
         return [{"loss": loss, SCORE_NAMES[self.task]: score} for loss, score in means.T.tolist()]
+
+    def _cut(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield x and y of rows (K, n), as many at a time as are evaluated at once."""
+        for chosen in torch.split(rows.to(self.y.device), max(1, 8 * EVAL_ROWS // len(rows)), dim=1):
+            yield self.x[chosen], self.y[chosen]
+
+    def _watched(self) -> list[Rows]:
+        """Return the fitting rows whose loss is recorded, for each member."""
+        return [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
 
     def _end_epoch(self, seconds: float) -> None:
         """Record, judge, keep best states, and take out the members that ended."""
@@ -187,9 +196,8 @@ class Population:
             self._keep(np.flatnonzero(self.live).tolist())
 
     def _records(self, seconds: float) -> list[Record]:
-        watched = [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
         stops = [entrant.stop for entrant in self.entrants]
-        train = self._evaluate(watched)
+        train = self._evaluate(self._watched())
         valid = self._evaluate(stops) if len(stops[0]) else [None] * len(stops)
         penalties = self._penalty_values()
         zeros = (self.stack.flat == 0).sum(1).tolist()
@@ -212,12 +220,12 @@ class Population:
     def _penalty_values(self) -> dict[str, list[float]]:
         """Return every penalty's value by label, (K,) each."""
         told: dict[str, list[float]] = {}
+        tensors = self.stack.rest | self.stack.params  # penalties may be on frozen tensors
         for number, first in enumerate(self.entrants[0].bound):
             total = torch.zeros_like(self.stack.flat[:, 0])
-            for name, view in self.stack.params.items():
-                if name in first.params:
-                    own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
-                    total += penalising.values_of(own, view)
+            for name in first.params:
+                own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
+                total += penalising.values_of(own, tensors[name])
             told[first.label] = total.tolist()
         return told
 
