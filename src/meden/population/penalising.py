@@ -5,6 +5,7 @@ Legend: ``K`` members, ``P`` trained numbers of one member, ``flat`` (K, P).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch.func import vmap
 from meden.optim import Bound, StrengthSchedule, joined, one_length
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Scaled
 from meden.population import leaves
-from meden.population.stacking import Stack
+from meden.population.stacking import Stack, shaped
 
 Values = list[list[Tensor]]
 """The numbers of each slot of a piece, (K,) or (K, *shape) each."""
@@ -48,8 +49,10 @@ class Piece:
     coupling: str
     slots: tuple[Slot, ...]
     columns: slice
-    shape: tuple[int, ...]
-    """Of the tensor; (-1,) where all penalties are separable, so that several tensors may lie side by side."""
+    shape: torch.Size | None
+    """Of the tensor; None where all penalties are separable, so that several tensors may lie side by side."""
+    turned: bool
+    """The tensor is a matrix that lies transposed."""
 
     def map(
         self,
@@ -65,11 +68,15 @@ class Piece:
 
         def alone(own: Values, w: Tensor, *others: Tensor) -> Tensor:
             penalties = [s.penalty(v, f) for s, v, f in zip(self.slots, own, factors, strict=True)]
-            shaped = [part.view(self.shape) if part.numel() > 1 else part.view(()) for part in others]
-            return function(penalties, w.view(self.shape), *shaped).flatten()
+            rest = [self._shaped(part) if part.numel() > 1 else part.view(()) for part in others]
+            result = function(penalties, self._shaped(w), *rest)
+            return (result.mT if self.turned and result.ndim else result).flatten()
 
         cut = [tensor[:, self.columns] if tensor.shape[1] > 1 else tensor for tensor in tensors]
         return vmap(alone)(values, *cut)
+
+    def _shaped(self, columns: Tensor) -> Tensor:
+        return columns if self.shape is None else shaped(columns, self.shape, self.turned)
 
 
 def pieces(bound: Sequence[Bound], stack: Stack) -> list[Piece]:
@@ -81,7 +88,8 @@ def pieces(bound: Sequence[Bound], stack: Stack) -> list[Piece]:
             if acting:
                 slots = tuple(Slot(n, b.penalties[name], b.regularizer.schedule) for n, b in acting)
                 simple = all(_is_simple(b, name) for _, b in acting)
-                found.append(Piece(coupling, slots, columns, (-1,) if simple else tuple(stack.shapes[name])))
+                shape = None if simple else stack.shapes[name]
+                found.append(Piece(coupling, slots, columns, shape, turned=not simple and name in stack.turned))
     return _merged(found)
 
 
@@ -146,7 +154,7 @@ def _merged(found: Sequence[Piece]) -> list[Piece]:
     for piece in found:
         last = merged[-1] if merged else None
         if last is not None and _key(last) == _key(piece) and last.columns.stop == piece.columns.start:
-            merged[-1] = Piece(last.coupling, last.slots, slice(last.columns.start, piece.columns.stop), (-1,))
+            merged[-1] = dataclasses.replace(last, columns=slice(last.columns.start, piece.columns.stop))
         else:
             merged.append(piece)
     return merged
@@ -154,4 +162,4 @@ def _merged(found: Sequence[Piece]) -> list[Piece]:
 
 def _key(piece: Piece) -> tuple[object, ...]:
     """Return what pieces that may be joined agree in; tensors of a shape of their own are joined with nothing."""
-    return piece.coupling, [slot.number for slot in piece.slots], piece.shape == (-1,) or piece.columns
+    return piece.coupling, [slot.number for slot in piece.slots], piece.shape is None or piece.columns

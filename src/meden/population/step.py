@@ -59,7 +59,7 @@ class Step:
         """Take the step; ``g`` (K, P) receives the gradient, and is returned."""
         self.skeleton.train()
         per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, inputs.x, inputs.y, inputs.weights)
-        torch.cat([per_member[name].flatten(1) for name in self.layout.columns], dim=1, out=g)
+        torch.cat(self.layout.join(per_member), dim=1, out=g)
         for piece, own, factor in self._acting("loss", inputs):
             value = grad(lambda w, p=piece, o=own, f=factor: p.map(penalising.value, o, f, w).sum())
             g.add_(value(flat))
