@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from meden._checks import InputError, check_count
+from meden._checks import InputError, check_count, nearest
 from meden.data import Dataset, Encoder, Fold, splits_hash
 from meden.noise import derive
 from meden.recipe import Recipe
@@ -37,7 +38,11 @@ class Member:
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):
             raise InputError(f"member recipe must be a meden.Recipe, got {self.recipe!r}")
+        if not isinstance(self.fold, Fold | None):
+            raise InputError(f"member fold must be a meden.data.Fold or None, got {self.fold!r:.80}")
         check_count("member seed", self.seed, low=0)
+        if not isinstance(self.model_args, Mapping):
+            raise InputError(f"member model_args must be a mapping of names to values, got {self.model_args!r:.80}")
 
     @functools.cached_property
     def run_seed(self) -> int:
@@ -73,13 +78,40 @@ def shares(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, 
     return {fold: _encode(dataset, encoder) for fold, encoder in encoders.items()}
 
 
+def check_member(make_model: ModelMaker, dataset: Dataset, member: Member) -> None:
+    """Check what can be checked without making a model.
+
+    Raises:
+        InputError: if the fold has rows the data set has not, or none to fit; if rows of a stop split are needed and
+            there are none; or if ``make_model`` has no such argument as the member gives it.
+    """
+    fold, recipe, num_rows = member.fold, member.recipe, dataset.num_rows
+    if fold is not None:
+        parts = np.concatenate([fold.fit, fold.stop, fold.score])
+        if len(fold.fit) == 0 or parts.min() < 0 or parts.max() >= num_rows:
+            raise InputError(f"member fold must hold rows 0 to {num_rows - 1}, and some to fit, got {fold!r:.80}")
+    if fold is None or len(fold.stop) == 0:
+        for name, needed in (("early_stopping", recipe.early_stopping), ("plateau", recipe.schedule.kind == "plateau")):
+            if needed:
+                raise InputError(f"member fold must have a stop split for a recipe with {name}, got none")
+    wanted = inspect.signature(make_model).parameters
+    takes_all = any(argument.kind is argument.VAR_KEYWORD for argument in wanted.values())
+    for name in () if takes_all else member.model_args:
+        if name not in wanted:
+            known = ", ".join(wanted)
+            raise InputError(
+                f"make_model must take what model_args give ({known}), got {name!r}{nearest(name, wanted)}"
+            )
+
+
 def build_model(make_model: ModelMaker, share: Share, dataset: Dataset, member: Member) -> nn.Module:
     """Make a member's model with its own starting weights; the global random state is left as it was.
 
     Raises:
         InputError: if ``make_model`` returns no module.
     """
-    with torch.random.fork_rng(devices=[]):
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(member.run_seed, "weights"))
         model = make_model(**model_arguments(make_model, share, dataset, member))
     if not isinstance(model, nn.Module):

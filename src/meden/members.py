@@ -21,7 +21,7 @@ from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, Fold, as_dataset, num_batches
 from meden.data.targets import NumberCodec
 from meden.history import Record
-from meden.member import Member, ModelMaker, Share, build_model, model_arguments, shares
+from meden.member import Member, ModelMaker, Share, build_model, check_member, model_arguments, shares
 from meden.objective import (
     EVAL_ROWS,
     Task,
@@ -90,6 +90,8 @@ def fit_many(
         >>> [run.status for run in meden.fit_many(meden.models.MLP, members, "iris")]
         ['completed', 'completed', 'completed']
     """
+    if not callable(make_model):
+        raise InputError(f"make_model must be a function that returns a model, got {type(make_model).__name__}")
     if not isinstance(members, Sequence) or not members or not all(isinstance(m, Member) for m in members):
         raise InputError(f"members must be a list of at least one meden.Member, got {members!r:.80}")
     if chunk is not None:
@@ -126,11 +128,15 @@ class _Work:
 
     def run(self) -> None:
         """Train every member, in stacks of equal structure."""
+        for member in self.members:
+            check_member(self.make_model, self.dataset, member)
         self.shares = shares(self.dataset, [member.fold for member in self.members])
         self.rows = _Rows(self.shares)
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
+        for numbers in groups.values() if len(groups) > 1 else ():
+            self._entrant(self.members[numbers[0]])  # what does not fit together is told before any training
         for numbers in groups.values():
             wave = (self.chunk or LARGEST_CHUNK) * torch.get_num_threads()
             for start in range(0, len(numbers), wave):
@@ -161,7 +167,7 @@ class _Work:
             share_out(self._stacks(entrants, x, y, pads), x.device)
         except Exception as error:
             left = [number for number in entrants if number not in self.runs]
-            if any(words in str(error).lower() for words in OUT_OF_MEMORY) and len(left) > 1:
+            if any(words in str(error).lower() for words in OUT_OF_MEMORY) and len(left) > 1 and self.chunk != 1:
                 self.chunk = max(1, min(self.chunk or len(left), len(left)) // 2)
                 self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
                 self._train(left)

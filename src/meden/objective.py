@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from meden._checks import InputError
+from meden.noise import noise_layers
 
 Task = Literal["classification", "regression"]
 Pair = tuple[Tensor, Tensor]
@@ -120,13 +121,15 @@ def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
 def rows_are_independent(model: nn.Module, x: Tensor) -> bool:
     """Say whether a training model treats each row by itself, which batch norm, for one, does not.
 
-    Tried on copies: two rows among ``x`` must come out as they do alone. The copies' weights are shifted, since a
-    layer that starts at zero would hide what comes before it.
+    Tried on copies: two rows among ``x`` must come out as they do alone. The copies' weights are shifted and
+    their noise is turned up, since a layer that starts at zero would hide what comes before it.
     """
     shifted = copy.deepcopy(model).train()
     with torch.no_grad():
         for param in shifted.parameters():
             param.add_(torch.linspace(-0.1, 0.1, param.numel()).view(param.shape).to(param))
+        for layer in noise_layers(shifted).values():
+            layer.level.clamp_(min=0.5)
         alone, together = copy.deepcopy(shifted), shifted
         return torch.allclose(alone(x[:2]), together(x)[:2], rtol=1e-4, atol=1e-6)
 
