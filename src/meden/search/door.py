@@ -10,6 +10,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -63,14 +64,16 @@ def check_models(
     Raises:
         InputError: if ``make_model`` fails, or model, data and recipe do not fit together.
     """
-    encoder, rows = dataset.fit_encoder(folds[0].fit), folds[0].fit[:2]
+    encoder = dataset.fit_encoder(folds[0].fit)
+    first = dataset.labels.reshape(dataset.num_rows, -1)[:, 0]
+    rows = [int(first.argmin()), int(first.argmax())]  # of the first class and the last
     share = Share(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))
     digest = hashlib.sha256()
     for recipe, model_args in settings:
         model = _made(make_model, share, dataset, Member(recipe, folds[0], 0, model_args))
         digest.update(repr([type(module).__name__ for module in model.modules()]).encode())
         digest.update(repr([(name, tuple(param.shape)) for name, param in model.named_parameters()]).encode())
-        check_fits(model, dataset.task, {"data": (on_device(share.x, model), on_device(share.y, model))})
+        _check_fits(model, share, dataset)
         prepare_noise(model, recipe, 0)
         bind(model, recipe.regularizers, adaptive=recipe.adaptive)
     return digest.hexdigest()
@@ -106,13 +109,23 @@ def _points(space: Mapping[str, Dimension], most: int) -> Iterator[dict[str, Any
 
 
 def _made(make_model: ModelMaker, share: Share, dataset: Dataset, member: Member) -> nn.Module:
-    try:
+    arguments = ", ".join(f"{name}={value!r}" for name, value in member.model_args.items())
+    with _as_input_error(f"make_model({arguments}) must return a model"):
         return build_model(make_model, share, dataset, member)
+
+
+def _check_fits(model: nn.Module, share: Share, dataset: Dataset) -> None:
+    with _as_input_error(f"make_model must return a model that takes inputs of shape {tuple(share.x.shape)}"):
+        check_fits(model, dataset.task, {"data": (on_device(share.x, model), on_device(share.y, model))})
+
+
+@contextmanager
+def _as_input_error(rule: str) -> Iterator[None]:
+    """Tell what a stranger's code raised in one line, after the rule that it broke."""
+    try:
+        yield
     except InputError:
         raise
     except Exception as error:
-        arguments = ", ".join(f"{name}={value!r}" for name, value in member.model_args.items())
-        told = " ".join(str(error).split())
-        raise InputError(
-            f"make_model({arguments}) must return a model, but failed: {type(error).__name__}: {told}"
-        ) from error
+        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{rule}, but failed: {told}") from error

@@ -1,0 +1,82 @@
+"""Comparisons: paired, with intervals that know that folds overlap."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import meden
+from meden import InputError, Recipe
+from meden.models import MLP
+from meden.search.compare import paired_difference
+
+PLAIN = Recipe(epochs=5, lr=0.01, batch_size=64)
+
+
+@pytest.fixture(scope="module")
+def made():
+    alternatives = {"none": PLAIN, "same": {}, "L2": {"l2": 0.3}, "wild": {"lr": 1e30}, "small": {"width": 2}}
+    return meden.compare(MLP, "iris", alternatives, folds=3, seeds=2, recipe=PLAIN)
+
+
+def test_alternatives_are_trained_on_the_same_folds_and_seeds(made):
+    by_name = {a.name: a for a in made.alternatives}
+    assert list(by_name) == ["none", "same", "L2", "wild", "small"]
+    np.testing.assert_allclose(by_name["none"].losses, by_name["same"].losses, rtol=1e-6)
+    assert made.difference("same").mean == pytest.approx(0, abs=1e-7)
+    assert by_name["small"].model_args == {"width": 2}
+    assert by_name["L2"].train_losses.mean() > by_name["none"].train_losses.mean()
+
+
+def test_a_diverged_alternative_is_told_and_leaves_the_others_alone(made):
+    wild = next(a for a in made.alternatives if a.name == "wild")
+    assert wild.status.startswith("diverged") and np.isnan(wild.losses).all()
+    assert "wild diverged" in str(made)
+    assert all(np.isfinite(a.losses).all() for a in made.alternatives if a.name != "wild")
+
+
+def test_the_table_holds_what_is_printed(made):
+    table = made.table().set_index("name")
+    l2 = made.difference("L2", "accuracy")
+    row = table.loc["L2"]
+    assert (row["accuracy_difference"], row["accuracy_difference_low"]) == pytest.approx((l2.mean, l2.low))
+    assert row["accuracy"] - table.loc["none", "accuracy"] == pytest.approx(l2.mean)
+    lines = str(made).splitlines()
+    assert len(lines) == 1 + 5 + 2 and lines[3].startswith("L2")
+    assert f"{l2.mean:+.3g} [{l2.low:+.3g}, {l2.high:+.3g}]" in lines[3]
+
+
+def test_the_interval_equals_students_when_nothing_overlaps():
+    values = np.random.default_rng(0).normal(0.3, 1, size=8)
+    found = paired_difference(values, overlap=0.0)
+    low, high = stats.t.interval(0.95, 7, loc=values.mean(), scale=stats.sem(values))
+    assert (found.low, found.high) == pytest.approx((low, high))
+    wider = paired_difference(values, overlap=1 / 7)
+    assert wider.error == pytest.approx(found.error * np.sqrt(1 + 8 / 7))
+
+
+def test_overlap_is_that_of_the_folds(made):
+    assert made.overlap == pytest.approx(0.5)  # 3 folds: 50 rows score, 100 train
+
+
+@pytest.mark.parametrize(
+    ("alternatives", "told"),
+    [
+        ({"none": PLAIN}, "two or more ways"),
+        ([PLAIN, PLAIN], "two or more ways"),
+        ({"none": None, "L2": 0.1}, "alternative 'L2' must be a meden.Recipe or a dict"),
+        ({"none": None, "L2": {"ll2": 0.1}}, "alternative 'L2': name must be one of .* did you mean 'l2'"),
+        ({"none": None, "L2": {"l2": -1}}, "alternative 'L2': .*got -1"),
+        ({"none": None, "drop": {"dropout": 1.0}}, "dropout should be less than 1"),
+        ({"none": None, "small": {"width": 0}}, "width must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_wrong_alternatives_are_refused(alternatives, told):
+    with pytest.raises(InputError, match=told):
+        meden.compare(MLP, "iris", alternatives, folds=2)
+
+
+def test_unknown_names_are_refused(made):
+    with pytest.raises(InputError, match="L2"):
+        made.difference("L3")
+    with pytest.raises(InputError, match="accuracy"):
+        made.difference("L2", "mse")

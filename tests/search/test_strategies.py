@@ -1,0 +1,63 @@
+"""Proposals: a function of seed and scores, so that a search can be replayed; grids of the size that fits."""
+
+import math
+
+import pytest
+
+from meden import Choice, IntUniform, LogUniform, Uniform
+from meden.search.strategies import STRATEGIES, Proposals
+
+SPACE = {"l2": LogUniform(1e-4, 1.0), "dropout": Uniform(0, 0.5), "depth": IntUniform(1, 3), "kind": Choice("a", "b")}
+
+
+def replay(strategy, *, seed=0, scores=lambda p: p["dropout"], budget=20):
+    proposals = Proposals(SPACE, strategy, budget=budget, seed=seed)
+    asked = []
+    while batch := proposals.ask():
+        asked += batch
+        proposals.tell([scores(params) for params in batch])
+    return asked
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_the_same_seed_and_scores_give_the_same_proposals(strategy):
+    first = replay(strategy, budget=17)
+    assert first == replay(strategy, budget=17)
+    assert len(first) == 17 if strategy != "grid" else len(first) <= 17
+    for params in first:
+        assert all(0 <= SPACE[name].position(value) <= 1 for name, value in params.items())
+
+
+@pytest.mark.parametrize("strategy", ["tpe", "sobol", "random"])
+def test_another_seed_gives_others(strategy):
+    assert replay(strategy, budget=4) != replay(strategy, budget=4, seed=1)
+
+
+def test_a_strategy_that_learns_depends_on_the_scores_and_diverged_ones_are_the_worst():
+    first, second = replay("tpe", budget=32), replay("tpe", budget=32, scores=lambda _: math.inf)
+    assert first[:16] == second[:16] and first[16:] != second[16:]
+
+
+def test_tpe_goes_to_where_scores_are_low():
+    early, late = (replay("tpe", budget=48)[part] for part in (slice(16), slice(32, 48)))
+    assert sum(p["dropout"] for p in late) < 0.7 * sum(p["dropout"] for p in early)
+
+
+@pytest.mark.parametrize(
+    ("space", "budget", "size"),
+    [
+        ({"a": Uniform(0, 1)}, 7, 7),
+        ({"a": Uniform(0, 1), "b": LogUniform(1, 2)}, 17, 16),
+        ({"a": Uniform(0, 1), "b": IntUniform(1, 2)}, 9, 8),
+        ({"a": Choice(1, 2, 3), "b": Choice(1, 2)}, 100, 6),
+        ({"a": Choice(1, 2, 3), "b": Choice(1, 2)}, 4, 4),
+    ],
+)
+def test_a_grid_is_as_full_as_the_budget_allows(space, budget, size):
+    points = Proposals(space, "grid", budget=budget, seed=0).ask()
+    assert len(points) == size == len({tuple(p.items()) for p in points})
+
+
+def test_a_grid_holds_the_ends():
+    points = Proposals({"l2": LogUniform(1e-4, 1.0)}, "grid", budget=5, seed=0).ask()
+    assert [p["l2"] for p in points] == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1.0])

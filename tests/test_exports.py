@@ -1,0 +1,25 @@
+"""The public surface is a list; this test guards it."""
+
+import meden
+
+PUBLIC = {
+    "Audit", "Choice", "Comparison", "Dataset", "EarlyStopping", "Handle", "History", "InputError", "IntUniform",
+    "LogUniform", "Member", "Recipe", "Record", "Regularizer", "Run", "Schedule", "Strength", "StrengthSchedule",
+    "Study", "Uniform", "as_dataset", "audit", "compare", "convert", "fit", "fit_many", "load_run", "models",
+    "penalties", "regularize", "tune",
+}  # fmt: skip
+
+
+def test_all_is_what_is_public_and_sorted() -> None:
+    assert set(meden.__all__) == PUBLIC
+    assert meden.__all__ == sorted(meden.__all__)
+
+
+def test_every_public_name_is_there_and_says_what_it_is() -> None:
+    for name in meden.__all__:
+        assert getattr(meden, name).__doc__, name
+
+
+def test_functions_of_the_design_are_functions() -> None:
+    for name in ("audit", "compare", "convert", "fit", "fit_many", "regularize", "tune"):
+        assert callable(getattr(meden, name)), name
