@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from click.exceptions import Abort, ClickException, NoArgsIsHelpError
 from rich.markup import escape
 
 from meden._checks import InputError
 from meden.cli import audit, compare, convert, demo, fit, predict, report, tune
 from meden.cli.console import stderr
 
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""What a wrong command line raises: click's own, or typer's copy of it."""
+
 app = typer.Typer(
     name="meden",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -44,8 +44,9 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def commands(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -54,6 +55,8 @@ def commands(
 
     See it work with `meden demo`, then: `meden tune your.csv --target COLUMN`.
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,14 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except NoArgsIsHelpError as error:
-        error.show(file=sys.stderr)
-        return 2
-    except ClickException as error:
-        return _fail(2, "error", f"{error.format_message()} (see meden --help)")
     except InputError as error:
         return _fail(2, "error", str(error))
-    except (Abort, KeyboardInterrupt):
+    except UsageError as error:
+        return _fail(2, "error", f"{error.format_message()} (see meden --help)")
+    except (typer.Abort, KeyboardInterrupt):
         return _fail(1, "interrupted", "nothing was written")
     except Exception as error:
         if os.environ.get("MEDEN_DEBUG"):

@@ -73,7 +73,6 @@ def compare(
     if "none" in others:
         raise InputError("--with must not be called 'none': that is the recipe as it is, which is always there")
     dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
-    say(describe(dataset))
     with progress("trainings done", (len(others) + 1) * folds * seeds) as (bar, job):
         made = search.compare(
             MLP,
@@ -84,6 +83,7 @@ def compare(
             recipe=table_recipe(recipe),
             order=order,
             seed=seed,
+            on_start=lambda: say(describe(dataset)),
             on_progress=lambda done: bar.update(job, completed=done.done),
         )
     _show(made, as_json)

@@ -144,6 +144,7 @@ def compare(
     order: Any = None,
     stop_fraction: float = 0.15,
     seed: int = 0,
+    on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
     """Train several alternatives on the same folds with the same starting weights and batches, and compare them.
@@ -163,6 +164,7 @@ def compare(
         order: column or values (n,) that order the rows in time.
         stop_fraction: share of a fold's training part in its stop split.
         seed: of splits, weights, batches and noise.
+        on_start: called once all checks are passed, before the first training.
         on_progress: called after each training.
 
     Returns:
@@ -185,6 +187,8 @@ def compare(
     for reached, _ in settings.values():
         check_stopping(reached, divided)
     check_models(make_model, settings.values(), dataset, divided)
+    if on_start is not None:
+        on_start()
     members = [
         Member(reached, fold, derive(seed, "seed", number), model_args)
         for reached, model_args in settings.values()

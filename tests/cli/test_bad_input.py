@@ -1,0 +1,184 @@
+"""Bad input: one clear line, exit 2, no traceback, nothing written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.cli.conftest import Command
+
+
+def table(num_rows: int = 30) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "size": random.normal(size=num_rows),
+            "colour": random.choice(["red", "blue"], size=num_rows),
+            "price": random.choice(["low", "high"], size=num_rows),
+        }
+    )
+
+
+def refused(meden: Command, folder: Path, *arguments: object) -> str:
+    before = sorted(folder.rglob("*"))
+    ended = meden(*arguments)
+    assert ended.status == 2, ended.err
+    line = ended.err.strip().removeprefix("error: ")
+    assert ended.err.startswith("error: ") and "\n" not in line and "Traceback" not in ended.err
+    assert ended.out == "" and sorted(folder.rglob("*")) == before
+    return line
+
+
+def test_missing_file_suggests_one_beside_it(meden: Command, folder: Path) -> None:
+    table().to_csv("prices.csv", index=False)
+    assert "did you mean 'prices.csv'" in refused(meden, folder, "tune", "price.csv", "--target", "price")
+
+
+def test_unreadable_file(meden: Command, folder: Path) -> None:
+    Path("x.parquet").write_bytes(b"no parquet")
+    assert "must be a readable .parquet table" in refused(meden, folder, "tune", "x.parquet", "--target", "y")
+    Path("x.csv").mkdir()
+    assert "file must exist" in refused(meden, folder, "tune", "x.csv", "--target", "y")
+
+
+@pytest.mark.parametrize("content", ["", "size,price\n"])
+def test_empty_table(meden: Command, folder: Path, content: str) -> None:
+    Path("x.csv").write_text(content)
+    assert "must have rows" in refused(meden, folder, "tune", "x.csv", "--target", "price")
+
+
+def test_text_that_is_not_utf8(meden: Command, folder: Path) -> None:
+    Path("x.csv").write_bytes("größe,price\n1,2\n".encode("latin-1"))
+    assert "file must be UTF-8 text" in refused(meden, folder, "tune", "x.csv", "--target", "price")
+
+
+BAD_TABLES = {
+    "target_absent": (table(), "prcie", "did you mean 'price'"),
+    "target_constant": (table().assign(price="low"), "price", "two different values or more"),
+    "rare_class": (table().assign(price=["rare"] * 2 + ["low"] * 28), "price", "rarest class (2 of 'rare'), got 5"),
+    "missing_column": (table().assign(colour=None), "price", "nothing in 'colour'"),
+    "infinite": (table().assign(size=[np.inf] + [0.5] * 29), "price", "size"),
+    "target_missing": (table().assign(price=[None] + ["a", "b"] * 14 + ["a"]), "price", "1 missing of 30"),
+    "target_alone": (table()[["price"]], "price", "at least one column besides the target"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+@pytest.mark.parametrize("command", ["tune", "fit", "compare"])
+def test_bad_tables(meden: Command, folder: Path, case: str, command: str) -> None:
+    frame, target, told = BAD_TABLES[case]
+    if (case, command) == ("rare_class", "fit"):
+        pytest.skip("fit makes no folds")
+    frame.to_csv("x.csv", index=False)
+    assert told in refused(meden, folder, command, "x.csv", "--target", target)
+
+
+BAD_OPTIONS = {
+    ("tune", "--search", "l2=-1:1"): "got -1",
+    ("tune", "--search", "l2=nan:1"): "Uniform low must be a finite number",
+    ("tune", "--search", "l2=0:1:log"): "above 0",
+    ("tune", "--search", "dropout=0:1"): "dropout should be less than 1, got 1.0",
+    ("tune", "--search", "dropuot=0:0.5"): "did you mean 'dropout'",
+    ("tune", "--search", "l2"): "--search must look like",
+    ("tune", "--search", "l2=1:2:3"): "--search must look like",
+    ("tune", "--search", "width=0,64"): "width must be a whole number of at least 1, got 0",
+    ("tune", "--strategy", "grd"): "did you mean 'grid'",
+    ("tune", "--folds", "1"): "folds must be a whole number of at least 2",
+    ("tune", "--folds", "two"): "Invalid value for",
+    ("tune", "--budget", "0"): "budget",
+    ("tune", "--seeds", "0"): "seeds",
+    ("tune", "--seed", "-1"): "seed",
+    ("tune", "--task", "regresion"): "did you mean 'regression'",
+    ("tune", "--task", "regression"): "must hold numbers",
+    ("tune", "--drop", "color"): "did you mean 'colour'",
+    ("tune", "--groups", "color"): "did you mean 'colour'",
+    ("tune", "--order", "colour"): "order must be a column of numbers or dates",
+    ("tune", "--recipe", "none.yaml"): "recipe 'none.yaml' cannot be read",
+    ("tune", "--recipe", "wrong.yaml"): "did you mean 'dropout'",
+    ("tune", "--bugdet", "3"): "No such option",
+    ("fit", "--set", "l2=-0.1"): "got -0.1",
+    ("fit", "--set", "l1=nan"): "got nan",
+    ("fit", "--set", "dropout=1"): "less than 1, got 1",
+    ("fit", "--set", "dropout=-0.1"): "got -0.1",
+    ("fit", "--set", "drpout=0.1"): "did you mean 'dropout'",
+    ("fit", "--set", "lr"): "--set must look like",
+    ("fit", "--held-out", "1.5"): "fraction",
+    ("compare", "--with", "l2=0.1"): "--with must look like",
+    ("compare", "--with", "none: l2=0.1"): "must not be called 'none'",
+    ("compare", "--with", "L2: l3=0.1"): "--with 'L2': name must be one of",
+    ("compare", "--with", "L2: l2=-1"): "got -1",
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD_OPTIONS.items(), ids=" ".join)
+def test_bad_options(meden: Command, folder: Path, arguments: tuple[str, ...], told: str) -> None:
+    table().to_csv("x.csv", index=False)
+    Path("wrong.yaml").write_text("dropuot: 0.5\n")
+    command, *options = arguments
+    assert told in refused(meden, folder, command, "x.csv", "--target", "price", *options)
+
+
+def test_a_folder_that_holds_something(meden: Command, folder: Path) -> None:
+    table().to_csv("x.csv", index=False)
+    Path("full").mkdir()
+    Path("full/notes.txt").write_text("mine")
+    for command in ("tune", "fit"):
+        told = refused(meden, folder, command, "x.csv", "--target", "price", "--out", "full")
+        assert "new or empty folder" in told
+    assert "new or empty folder" in refused(meden, folder, "demo", "--out", "full")
+
+
+@pytest.mark.parametrize("command", ["predict", "report", "resume"])
+def test_folders_that_hold_nothing_of_ours(meden: Command, folder: Path, command: str) -> None:
+    table().to_csv("x.csv", index=False)
+    rows = ["x.csv"] if command == "predict" else []
+    assert "nowhere" in refused(meden, folder, command, "nowhere", *rows)
+    Path("broken").mkdir()
+    for name in ("run.json", "study.json"):
+        Path("broken", name).write_text("{")
+    assert "broken" in refused(meden, folder, command, "broken", *rows)
+
+
+BAD_CONVERSIONS = {
+    ("1", "--from", "sklearn.Rigde", "--to", "torch.SGD"): "did you mean 'sklearn.Ridge'",
+    ("1", "--from", "sklearn.Ridge", "--to", "torch.SGD"): "n, the number of training rows",
+    ("nan", "--from", "sklearn.Lasso", "--to", "meden.L1"): "finite",
+    ("1", "--from", "torch.AdamW", "--to", "torch.SGD", "--lr", "0.1"): "time constant",
+    ("1", "--from", "sklearn.Lasso", "--to", "torch.SGD"): "L1 part",
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD_CONVERSIONS.items(), ids=" ".join)
+def test_bad_conversions(meden: Command, folder: Path, arguments: tuple[str, ...], told: str) -> None:
+    assert told in refused(meden, folder, "convert", *arguments)
+
+
+SETUP = """
+import torch
+model = torch.nn.Linear(2, 1)
+def nothing(): pass
+def four(): return 1, 2, 3, 4
+def wrong(): return model, "sgd"
+number = 3
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("setup_a", "must look like package.module:function"),
+        ("setup_b:nothing", "No module named 'setup_b'"),
+        ("setup_a:nothin", "did you mean 'nothing'"),
+        ("setup_a:number", "function must be one of setup_a"),
+        ("setup_a:nothing", "must return (model, optimizer) or (model, optimizer, handles), got NoneType"),
+        ("setup_a.py:four", "got 4 values"),
+        ("setup_a:wrong", "optimizer must be a torch.optim.Optimizer, got str"),
+    ],
+)
+def test_bad_audits(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatch, function: str, told: str) -> None:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    Path("setup_a.py").write_text(SETUP)
+    assert told in refused(meden, folder, "audit", function)

@@ -1,0 +1,226 @@
+"""The commands on good input: what they print, write and return."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import meden as package
+from meden.cli import app
+from meden.data import read_table
+from meden.models import MLP
+from meden.run import load_run
+from tests.cli.conftest import Command
+
+COMMANDS = ("audit", "compare", "convert", "demo", "fit", "predict", "report", "resume", "tune")
+QUICK = ("--search", "l2=1e-3:1:log", "--strategy", "random", "--folds", "2", "--budget", "2", "--recipe", "quick.yaml")
+
+
+@pytest.fixture
+def mixed(folder: Path) -> pd.DataFrame:
+    """A table of numbers, strings and missing values, as ``mixed.csv``, and a quick recipe."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": random.normal(size=60), "rooms": random.integers(1, 9, size=60).astype(float)})
+    frame["colour"] = random.choice(["red", "blue", "green"], size=60)
+    frame["price"] = 100 + 30 * frame["size"] + 10 * (frame["colour"] == "red") + random.normal(size=60)
+    frame.loc[::7, "size"], frame.loc[::5, "colour"] = np.nan, None
+    frame.to_csv("mixed.csv", index=False)
+    Path("quick.yaml").write_text("epochs: 3\nbatch_size: 64\nlr: 1e-2\n")
+    return frame
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(meden: Command, command: str) -> None:
+    ended = meden(command, "--help")
+    assert ended.status == 0 and "Example" in ended.out and f"meden {command} " in ended.out and "--json" in ended.out
+
+
+def test_all_commands_are_told() -> None:
+    assert sorted(command.callback.__name__ for command in app.app.registered_commands) == sorted(COMMANDS)  # type: ignore[union-attr]
+
+
+def test_version_and_help(meden: Command) -> None:
+    assert meden("--version").out == "meden 0.1.0\n"
+    assert "meden tune your.csv" in meden("--help").out
+    assert meden() == meden("--help")
+    assert meden("tnue").status == 2
+
+
+def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.DataFrame) -> None:
+    ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK)
+    assert ended.status == 0, ended.err
+    assert "60 rows, 3 features; regression of 'price'" in ended.err
+    assert "meden predict study" in ended.out and "RMSE" in ended.out
+    names = [
+        "history.json",
+        "ledger.jsonl",
+        "model.safetensors",
+        "recipe.yaml",
+        "report.html",
+        "run.json",
+        "study.json",
+    ]
+    assert sorted(os.listdir("study")) == names
+    rows = mixed.drop(columns="price").head(25)
+    rows.to_csv("rows.csv", index=False)
+    assert meden("predict", "study", "rows.csv", "-o", "out.csv").status == 0
+    found = pd.read_csv("out.csv")
+    expected = load_run("study", MLP).predict(rows).frame()
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    settings = {"folds": 2, "budget": 2, "strategy": "random", "recipe": package.Recipe.load("quick.yaml")}
+    study = package.tune(MLP, mixed, {"l2": package.LogUniform(1e-3, 1)}, target="price", **settings)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(found, study.refit().predict(rows).frame(), check_exact=True)
+
+
+def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
+    assert meden("fit", "mixed.csv", "--target", "price", "--out", "run", "--recipe", "quick.yaml").status == 0
+    mixed.drop(columns="colour").to_csv("lacking.csv", index=False)
+    ended = meden("predict", "run", "lacking.csv", "-o", "out.csv")
+    assert ended.status == 2 and "lacks 'colour'" in ended.err and not Path("out.csv").exists()
+    mixed.assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
+    ended = meden("predict", "run", "unseen.csv", "-o", "out.csv", "--json")
+    assert ended.status == 0 and json.loads(ended.out) == {"rows": 60, "file": "out.csv"}
+    assert ended.err.startswith("warning: ") and "'violet'" in ended.err and len(ended.err.splitlines()) == 1
+    assert meden("predict", "run", "unseen.csv", "-o", "out.csv").status == 2, "nothing is overwritten unasked"
+    assert meden("predict", "run", "unseen.csv", "-o", "out.csv", "--force").status == 0
+    mixed.assign(size="wide").to_csv("other.csv", index=False)
+    assert meden("predict", "run", "other.csv", "-o", "two.csv").status == 2
+
+
+def test_a_study_is_not_overwritten_and_reported_again(meden: Command, mixed: pd.DataFrame) -> None:
+    tune = ("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK)
+    summary = json.loads(meden(*tune, "--json").out)
+    assert summary["status"] == "ok" and summary["configurations"] == 2 and summary["folder"] == "study"
+    assert summary["score"]["low"] <= summary["score"]["loss"] <= summary["score"]["high"]
+    before = {path: path.read_bytes() for path in Path("study").iterdir()}
+    ended = meden(*tune)
+    assert ended.status == 2 and "holds a finished study" in ended.err
+    assert {path: path.read_bytes() for path in Path("study").iterdir()} == before
+    assert meden("report", "study").status == 2, "the report is there already"
+    assert meden("report", "study", "-o", "again.html").status == 0
+    assert "Score against strength" in Path("again.html").read_text()
+    resumed = json.loads(meden("resume", "study", "--json").out)
+    assert resumed["one_se"] == summary["one_se"] and resumed["score"] == summary["score"]
+
+
+def test_interrupted_and_resumed(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    from meden.search.ledger import Ledger
+
+    append, rows = Ledger.append, []
+
+    def interrupted(self: Ledger, row: object) -> None:
+        if len(rows) == 3:
+            raise KeyboardInterrupt
+        append(self, row)  # type: ignore[arg-type]
+        rows.append(row)
+
+    tune = ("tune", "mixed.csv", "--target", "price", *QUICK)
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "append", interrupted)
+        ended = meden(*tune, "--out", "study")
+    assert ended.status == 1 and "go on with: meden resume study" in ended.err and "Traceback" not in ended.err
+    for command in ((*tune[:2], "--out", "study"), ("report", "study"), ("predict", "study", "mixed.csv")):
+        again = meden(*command)
+        assert again.status == 2 and "go on with: meden resume study" in again.err
+    resumed = json.loads(meden("resume", "study", "--json").out)
+    whole = json.loads(meden(*tune, "--out", "whole", "--json").out)
+    assert resumed["one_se"]["params"] == whole["one_se"]["params"]
+    assert resumed["one_se"]["loss"] == pytest.approx(whole["one_se"]["loss"], rel=1e-5)
+
+
+def test_settings_without_a_ledger_start_anew(meden: Command, mixed: pd.DataFrame) -> None:
+    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
+    for name in ("ledger.jsonl", "run.json"):
+        Path("study", name).unlink()
+    assert meden("resume", "study").status == 0 and Path("study/run.json").exists()
+
+
+def test_data_that_changed_are_refused(meden: Command, mixed: pd.DataFrame) -> None:
+    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
+    mixed.head(50).to_csv("mixed.csv", index=False)
+    for command in (("resume", "study"), ("report", "study", "-o", "new.html")):
+        ended = meden(*command)
+        assert ended.status == 2 and "other data and splits" in ended.err
+
+
+def test_a_search_that_only_diverges_fails_with_its_reason(meden: Command, mixed: pd.DataFrame) -> None:
+    Path("wild.yaml").write_text("epochs: 4\noptimizer: sgd\nbatch_size: full\n")
+    options = ("--search", "lr=1e20,1e25", "--strategy", "grid", "--folds", "2", "--recipe", "wild.yaml")
+    ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", *options)
+    assert ended.status == 1 and "every configuration diverged" in ended.err and Path("study/report.html").exists()
+
+
+def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:
+    changes = ("--set", "l2=1e-3", "--set", "width=7", "--set", "dropout=0.2", "--set", "early_stopping=none")
+    options = ("--recipe", "quick.yaml", *changes, "--out", "run", "--json")
+    found = json.loads(meden("fit", "mixed.csv", "--target", "price", *options).out)
+    assert found["status"] == "completed" and set(found["held_out"]) == {"loss", "mse"}
+    run = load_run("run", MLP)
+    assert run.recipe.dropout == 0.2 and run.recipe.regularizers[0].penalty.settings() == {"strength": 1e-3}
+    assert run.model_args is not None and run.model_args["width"] == 7
+    assert meden("report", "run", "-o", "again.html").status == 0
+
+
+def test_compare(meden: Command, mixed: pd.DataFrame) -> None:
+    options = ("--recipe", "quick.yaml", "--folds", "2", "--with", "L2: l2=0.1", "--with", "small: width=4, depth=1")
+    ended = meden("compare", "mixed.csv", "--target", "price", *options)
+    assert ended.status == 0 and "95 % interval of the paired difference from 'none'" in ended.out
+    found = json.loads(meden("compare", "mixed.csv", "--target", "price", *options, "--json").out)
+    assert [row["name"] for row in found["alternatives"]] == ["none", "L2", "small"]
+    made = package.compare(
+        MLP, read_table("mixed.csv"), {"none": None, "L2": {"l2": 0.1}}, target="price", folds=2,
+        recipe=package.Recipe.load("quick.yaml"),
+    )  # fmt: skip
+    assert found["alternatives"][1]["mse"] == pytest.approx(made.table()["mse"][1], rel=1e-5)
+
+
+def test_convert(meden: Command) -> None:
+    ended = meden("convert", "1.0", "--from", "sklearn.Ridge", "--to", "torch.SGD", "--n", "442")
+    assert ended.status == 0 and float(ended.out) == 1 / 442
+    to_glmnet = ("convert", "0.5", "--from", "sklearn.ElasticNet", "--to", "glmnet", "--l1-ratio", "0.25")
+    assert meden(*to_glmnet).out == "lambda_=0.5  alpha=0.25\n"
+    assert json.loads(meden(*to_glmnet, "--json").out) == {"tool": "glmnet", "lambda_": 0.5, "alpha": 0.25}
+
+
+def test_audit(meden: Command, folder: Path) -> None:
+    Path("my_setup.py").write_text(
+        "import torch\n\n"
+        "def make():\n"
+        "    model = torch.nn.Linear(3, 2)\n"
+        "    return model, torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)\n"
+    )
+    ended = meden("audit", "my_setup.py:make")
+    assert ended.status == 0 and "warning (bias)" in ended.out and "weight_decay (gradient)" in ended.out
+    found = json.loads(meden("audit", "my_setup:make", "--json").out)
+    assert found["optimizer"] == "SGD" and [t["name"] for t in found["tensors"]] == ["weight", "bias"]
+
+
+def test_demo_in_small(meden: Command, folder: Path) -> None:
+    found = json.loads(meden("demo", "--out", "demo", "--repeats", "2", "--budget", "2", "--json").out)
+    assert found["gap, %"]["plain"][0] > 5, "the plain network overfits"
+    assert set(found) >= {"held-out accuracy, %", "held-out loss", "splits"}
+    assert "Plain against chosen" in Path("demo/report.html").read_text()
+
+
+def test_failures_are_one_line(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("first\nsecond [bold]")
+
+    monkeypatch.setattr("meden.cli.convert.strengths.convert", broken)
+    ended = meden("convert", "1", "--from", "a", "--to", "b")
+    assert ended.status == 1
+    assert ended.err == "failed: RuntimeError: first second [bold] (MEDEN_DEBUG=1 shows where)\n"
+
+
+def test_as_a_program_of_its_own(folder: Path) -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "meden", "tune", "nothing.csv"], capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 2 and made.stdout == "" and made.stderr.startswith("error: file must exist")
