@@ -10,7 +10,7 @@ from meden.checkpoint import model_tensors
 from meden.data import Fold
 from meden.member import Member
 from meden.models import MLP
-from meden.penalties import L1, L2
+from meden.penalties import L1, L2, GroupLasso, MaxNorm, Nuclear
 from meden.population import trainer
 from tests.population.witness import alone, assert_same_run, blobs, curve, folds_of
 
@@ -189,3 +189,29 @@ def test_penalties_of_frozen_tensors_are_told():
     for run in meden.fit_many(make, members, DATA):
         expected = sum(p.square().sum().item() / 2 for p in run.model.parameters())
         assert run.history[-1].penalties["L2(all)"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop"])
+@pytest.mark.parametrize("penalty", [GroupLasso(0.05), MaxNorm(0.5, dim=1), Nuclear(0.05)], ids=str)
+def test_groups_of_a_single_number(penalty, optimizer):
+    def make(num_inputs, num_outputs):
+        return nn.Sequential(nn.Linear(5, 1), nn.Tanh(), nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 3)).double()
+
+    recipe = BASE.replace(optimizer=optimizer, dropout=None, regularizers=[meden.Regularizer(penalty, on="*.weight")])
+    members = [Member(recipe, fold) for fold in FOLDS]
+    for run, member in zip(meden.fit_many(make, members, DATA), members, strict=True):
+        assert_same_run(run, alone(make, member, DATA), rtol=1e-8)
+
+
+def test_rows_that_fill_up_are_the_members_own():
+    """The first row of all may belong to another fold, and an infinite loss times 0 is not 0."""
+    x, y = blobs()
+    x[0] = 3e38
+    folds = [Fold(np.arange(1, 40), np.arange(40, 50), np.arange(50, 60)), Fold(*np.split(np.arange(10, 60), [35, 40]))]
+
+    def make(num_inputs, num_outputs):
+        return MLP(num_inputs, num_outputs, width=6)
+
+    members = [Member(meden.Recipe(epochs=2, batch_size=10), fold) for fold in folds]
+    for run, member in zip(meden.fit_many(make, members, (x, y)), members, strict=True):
+        assert_same_run(run, alone(make, member, (x, y)), rtol=1e-8)
