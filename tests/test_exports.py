@@ -3,10 +3,10 @@
 import meden
 
 PUBLIC = {
-    "Audit", "Choice", "Comparison", "Dataset", "EarlyStopping", "Handle", "History", "InputError", "IntUniform",
+    "Activity", "Audit", "Choice", "Comparison", "Dataset", "EarlyStopping", "Handle", "History", "InputError", "IntUniform",
     "LogUniform", "Member", "Recipe", "Record", "Regularizer", "Run", "Schedule", "Strength", "StrengthSchedule",
     "Study", "Uniform", "as_dataset", "audit", "compare", "convert", "fit", "fit_many", "load_run", "models",
-    "penalties", "regularize", "tune",
+    "penalties", "record", "regularize", "tune",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from meden.data import Dataset, as_dataset
 from meden.history import History, Record
 from meden.member import Member
 from meden.members import fit_many
-from meden.optim import Handle, Regularizer, Schedule, StrengthSchedule, regularize
+from meden.optim import Activity, Handle, Regularizer, Schedule, StrengthSchedule, record, regularize
 from meden.recipe import Recipe
 from meden.run import Run, load_run
 from meden.search import Choice, Comparison, IntUniform, LogUniform, Study, Uniform, compare, tune
@@ -16,6 +16,7 @@ from meden.strengths import Strength, convert
 from meden.trainer import fit
 
 __all__ = [
+    "Activity",
     "Audit",
     "Choice",
     "Comparison",
@@ -45,6 +46,7 @@ __all__ = [
     "load_run",
     "models",
     "penalties",
+    "record",
     "regularize",
     "tune",
 ]

@@ -178,7 +178,8 @@ class _Work:
         """Return the pieces of work, each of which a thread may do."""
         data = x, y, self.dataset.task
         alone = [functools.partial(self._train_alone, number) for number in entrants]
-        chunk = self._chunk(entrants, *data)
+        records = any(entrant.recipe.activity for entrant in entrants.values())  # by hooks, of one model
+        chunk = 1 if records else self._chunk(entrants, *data)
         if chunk == 1:
             return alone
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,14 +18,15 @@ from meden import penalties
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
 from meden.noise import derive, own_dropouts, seed_noise, set_dropout
-from meden.optim import Regularizer, Schedule, StrengthSchedule
+from meden.optim import Activity, Regularizer, Schedule, StrengthSchedule
 from meden.penalties import Penalty
 from meden.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     Regularizers = tuple[Regularizer, ...]
+    Activities = tuple[Activity, ...]
 else:
-    Regularizers = tuple[Any, ...]  # the validator below checks them; pydantic cannot build a Penalty
+    Regularizers = Activities = tuple[Any, ...]  # the validator below checks them; pydantic cannot build a Penalty
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 
 
@@ -67,6 +69,8 @@ class Recipe(Settings):
     """Drop probability of the model's dropout layers, which are put in where it has none; None changes nothing."""
     regularizers: Regularizers = ()
     """Penalties with their places and couplings."""
+    activity: Activities = ()
+    """Penalties on what layers put out, with the layers; they join the loss."""
     early_stopping: EarlyStopping | None = None
     """When to stop before ``epochs``; the run then ends on its best state. None trains to the end."""
 
@@ -96,6 +100,15 @@ class Recipe(Settings):
             raise InputError(f"Recipe regularizers must be a list of meden.Regularizer, got {value!r}")
         return tuple(regularizer_from_dict(item) if isinstance(item, Mapping) else _checked(item) for item in value)
 
+    @field_validator("activity", mode="before")
+    @classmethod
+    def _activity(cls, value: Any) -> tuple[Activity, ...]:
+        items = tuple(value) if isinstance(value, (list, tuple)) else (None,)
+        items = tuple(activity_from_dict(item) if isinstance(item, Mapping) else item for item in items)
+        if not all(isinstance(item, Activity) for item in items):
+            raise InputError(f"Recipe activity must be a list of meden.Activity, got {value!r}")
+        return items
+
     @model_validator(mode="after")
     def _together(self) -> Self:
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
@@ -122,10 +135,12 @@ class Recipe(Settings):
         Raises:
             InputError: if a regularizer holds what a file cannot: a tensor, a layer type, a function.
         """
-        fields = self.model_dump(mode="json", exclude_defaults=True, exclude={"regularizers"})
-        return fields | (
-            {"regularizers": [regularizer_to_dict(item) for item in self.regularizers]} if self.regularizers else {}
-        )
+        fields = self.model_dump(mode="json", exclude_defaults=True, exclude={"regularizers", "activity"})
+        penalties_of = {
+            "regularizers": [regularizer_to_dict(item) for item in self.regularizers],
+            "activity": [activity_to_dict(item) for item in self.activity],
+        }
+        return fields | {name: items for name, items in penalties_of.items() if items}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -213,6 +228,30 @@ def regularizer_from_dict(fields: Mapping[str, Any]) -> Regularizer:
     except TypeError as error:
         raise InputError(f"penalty {name} cannot be made from {settings!r}: {error}") from None
     return Regularizer(penalty, **outer)
+
+
+def activity_to_dict(activity: Activity) -> dict[str, Any]:
+    """Return an activity penalty as plain values.
+
+    Raises:
+        InputError: if it names its layers by their type, which a file cannot hold.
+    """
+    if not isinstance(activity.on, str):
+        raise InputError(
+            f"{activity.label} on must be a glob of layer names to be written to a file, got {activity.on!r}"
+        )
+    return {"penalty": type(activity.penalty).__name__, **dataclasses.asdict(activity.penalty), "on": activity.on}  # type: ignore[call-overload]
+
+
+def activity_from_dict(fields: Mapping[str, Any]) -> Activity:
+    """Rebuild an activity penalty from :func:`activity_to_dict`."""
+    settings = dict(fields)
+    name, on = settings.pop("penalty", None), settings.pop("on", None)
+    check_choice("activity penalty", name, ("ActivityL1", "ActivityL2", "KLSparsity"))
+    try:
+        return Activity(getattr(penalties, name)(**settings), on)
+    except TypeError as error:
+        raise InputError(f"activity {name} cannot be made from {settings!r}: {error}") from None
 
 
 def _checked(item: Any) -> Regularizer:

@@ -34,7 +34,7 @@ from meden._checks import InputError, check_count
 from meden.data import batches, num_batches, watched_rows
 from meden.history import History, Record
 from meden.objective import Pair, Task, as_pair, check_fits, evaluate, row_loss, task_of
-from meden.optim import bind, regularize
+from meden.optim import bind, record, regularize
 from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
 from meden.recipe import Recipe, make_optimizer, prepare_noise
 from meden.run import Run, Status, completed, diverged, stopped_early
@@ -118,6 +118,7 @@ class _Training:
         self.optimizer = make_optimizer(recipe, self.params)
         attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
+        self.recording = record(model, recipe.activity)
         steps_per_epoch = num_batches(len(train[1]), recipe.batch_size)
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
         watched = torch.from_numpy(watched_rows(len(train[1]), recipe.eval_rows, seed)).to(train[1].device)
@@ -149,7 +150,7 @@ class _Training:
             self._set_rate(self._rate())
             chosen = torch.from_numpy(rows).to(y.device)
             loss = row_loss(self.task, self.model(x[chosen]), y[chosen]).mean()
-            loss = loss + sum(b.value(self.state.step) for b in self.in_loss)
+            loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             if self.recipe.clip_norm is not None:
@@ -167,7 +168,7 @@ class _Training:
 
     def _record(self) -> Record:
         with torch.no_grad():
-            penalties = {b.label: float(b.value(self.state.step)) for b in self.bound}
+            penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self.recording.values()
             num_zeros = int(sum((p == 0).sum() for p in self.params))
             norm = float(torch.stack([p.double().square().sum() for p in self.params]).sum().sqrt())
         record = Record(
@@ -215,6 +216,7 @@ class _Training:
         else:
             self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
         self.handle.remove()
+        self.recording.remove()
         self.model.eval()
         state = self.state
         return Run(
