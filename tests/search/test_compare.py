@@ -41,8 +41,8 @@ def test_the_table_holds_what_is_printed(made):
     assert (row["accuracy_difference"], row["accuracy_difference_low"]) == pytest.approx((l2.mean, l2.low))
     assert row["accuracy"] - table.loc["none", "accuracy"] == pytest.approx(l2.mean)
     lines = str(made).splitlines()
-    assert len(lines) == 1 + 5 + 2 and lines[3].startswith("L2")
-    assert f"{l2.mean:+.3g} [{l2.low:+.3g}, {l2.high:+.3g}]" in lines[3]
+    assert len(lines) == 2 * (1 + 5 + 1) + 2 and lines[0].split() == ["loss", "train", "held-out", "difference"]
+    assert lines[10].startswith("L2") and lines[10].endswith(f"{l2.mean:+.3g} [{l2.low:+.3g}, {l2.high:+.3g}]")
 
 
 def test_the_interval_equals_students_when_nothing_overlaps():

@@ -6,7 +6,6 @@ import math
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from meden import search
 from meden._checks import InputError
@@ -94,12 +93,6 @@ def _show(made: Comparison, as_json: bool) -> None:
         rows = made.table().to_dict("records")
         print_json({"metric": made.metric, "alternatives": rows})
     else:
-        first, metric = made.alternatives[0].name, made.metric
-        columns = ("train loss", "held-out loss", f"held-out {metric}", f"loss - {first}", f"{metric} - {first}")
-        table = Table("", *columns)
-        for alternative in made.alternatives:
-            table.add_row(*made.line(alternative))
-        stdout.print(table)
-        stdout.print("\n".join(made.notes), markup=False)
+        stdout.print(str(made), markup=False)
     if not any(math.isfinite(alternative.losses.mean()) for alternative in made.alternatives):
         raise typer.Exit(1)

@@ -102,29 +102,27 @@ class Comparison:
         return row | {"status": alternative.status}
 
     def __str__(self) -> str:
-        first, metric = self.alternatives[0].name, self.metric
-        head = ("", "train loss", "held-out loss", f"held-out {metric}", f"loss - {first}", f"{metric} - {first}")
-        lines = [head, *(self.line(alternative) for alternative in self.alternatives)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        padded = (zip(line, widths, strict=True) for line in lines)
-        rows = ["  ".join(cell.ljust(width) for cell, width in line).rstrip() for line in padded]
-        return "\n".join([*rows, *self.notes])
-
-    @property
-    def notes(self) -> list[str]:
-        """What the numbers of the printed table are, and which alternatives diverged."""
-        first, num_folds = self.alternatives[0], len(self.alternatives[0].losses)
+        blocks = [self._block("loss", "losses", "train_losses"), self._block(self.metric, "scores", None)]
+        num_folds, first = len(self.alternatives[0].losses), self.alternatives[0].name
         told = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error; "
-        told += f"[95 % interval of the paired difference from {first.name!r}]"
-        return [told, *(f"{a.name} {a.status}" for a in self.alternatives if a.status != "ok")]
+        told += f"differences from {first!r} are paired, with 95 % intervals"
+        diverged = [f"{a.name} {a.status}" for a in self.alternatives if a.status != "ok"]
+        return "\n".join([*blocks, told, *diverged])
 
-    def line(self, alternative: Alternative) -> tuple[str, ...]:
-        """Return an alternative's cells of the printed table."""
-        means = [_told(v.mean(), standard_error(v)) for v in (alternative.losses, alternative.scores)]
-        found = [self.difference(alternative.name, of) for of in ("loss", self.metric)]
-        is_first = alternative is self.alternatives[0]
-        differences = ["" if is_first else _told_difference(difference) for difference in found]
-        return (alternative.name, _told(alternative.train_losses.mean()), *means, *differences)
+    def _block(self, of: str, column: str, train: str | None) -> str:
+        """Return the lines of one quantity: training rows, held-out rows, the difference from the first."""
+        lines = [(of, "train" if train else "", "held-out", "difference")]
+        for alternative in self.alternatives:
+            values: Array = getattr(alternative, column)
+            trained = _told(getattr(alternative, train).mean()) if train else ""
+            is_first = alternative is self.alternatives[0]
+            difference = "" if is_first else _told_difference(self.difference(alternative.name, of))
+            lines.append((alternative.name, trained, _told(values.mean(), standard_error(values)), difference))
+        widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+        padded = (zip(line, widths, strict=True) for line in lines)
+        return (
+            "\n".join("  ".join(cell.ljust(width) for cell, width in line if width).rstrip() for line in padded) + "\n"
+        )
 
 
 _PARTS = ("difference", "difference_error", "difference_low", "difference_high")
