@@ -46,14 +46,17 @@ def epoch_batches(
     cut = [_batches_of(e, epoch, batch_size) for e in distinct.values()]
     place = {seed: number for number, seed in enumerate(distinct)}
     who = torch.tensor([place[e.seed] for e in entrants])
-    usual = max(len(own[0]) for own in cut) if pads else 0
-    for own in zip(*cut, strict=True):
-        rows, weights = padded(own, least=usual)
-        yield rows[who].to(like.device), weights[who].to(like)
+    steps = list(zip(*cut, strict=True))
+    runs = [steps] if pads else [[own] for own in steps]  # steps that are laid out together, at one width
+    for run in runs:
+        rows, weights = padded([batch for own in run for batch in own])
+        shape = len(run), len(distinct), -1
+        for lines, kept in zip(rows.view(shape)[:, who], weights.view(shape)[:, who], strict=True):
+            yield lines.to(like.device), kept.to(like)
 
 
-def padded(rows: Sequence[Rows], *, least: int = 0) -> tuple[Tensor, Tensor]:
-    """Return rows of unequal number as (K, n), filled up with their first one at weight 0; n is ``least`` or more.
+def padded(rows: Sequence[Rows]) -> tuple[Tensor, Tensor]:
+    """Return rows of unequal number as (K, n), filled up with their first one at weight 0.
 
     No other row will do: a weight of 0 does not silence a loss that is infinite.
 
@@ -63,7 +66,7 @@ def padded(rows: Sequence[Rows], *, least: int = 0) -> tuple[Tensor, Tensor]:
         ([[5, 6], [7, 7]], [[1.0, 1.0], [1.0, 0.0]])
     """
     sizes = np.array([len(own) for own in rows])
-    filled = np.zeros((len(rows), max(sizes.max(), least)), dtype=np.int64)
+    filled = np.zeros((len(rows), sizes.max()), dtype=np.int64)
     for line, own in zip(filled, rows, strict=True):
         line[: len(own)], line[len(own) :] = own, own[0]
     weights = np.arange(filled.shape[1]) < sizes[:, None]

@@ -24,13 +24,13 @@ from meden.population.feed import Entrant, Numbers, Rows, epoch_batches, padded,
 from meden.population.program import Program
 from meden.population.stacking import stack, unstack
 from meden.population.step import Evaluation, Inputs, Step
-from meden.population.updates import UPDATES
+from meden.population.updates import UPDATES, flush
 from meden.run import Status, completed, diverged, stopped_early
 
 SHRINKING_PAYS = 3.0
 """A stack is made smaller when that should save this many times the seconds of tracing it anew."""
-FLUSH_EVERY, FLUSH_BELOW = 50, 1e-30
-"""Steps between two clearings of numbers so small that they would decay into denormals, which are slow."""
+FLUSH_EVERY = 50
+"""Steps between two clearings of numbers that would decay into denormals."""
 
 
 class Outcome(NamedTuple):
@@ -136,7 +136,7 @@ class Population:
             self.programs.take_step(*self._tensors, self._inputs(*batch))
             self.step += 1
             if self.step % FLUSH_EVERY == 0:
-                self._flush()
+                flush(self.stack.flat, self.state)
         self.epoch += 1
 
     def _lay_out(self) -> None:
@@ -158,11 +158,6 @@ class Population:
         ]
         data = self.x[rows], self.y[rows], weights
         return Inputs(*data, lr, self._momentum, self._clip, self.values, factors)
-
-    def _flush(self) -> None:
-        for tensor in (self.stack.flat, *self.state.values()):
-            if tensor.ndim:
-                torch.nn.functional.hardshrink(tensor, FLUSH_BELOW, out=tensor)
 
     @torch.no_grad()
     def _evaluate(self, rows: Sequence[Rows]) -> list[dict[str, float]]:

@@ -59,7 +59,7 @@ class RMSprop(Update):
 
     def start(self, w: Tensor) -> State:
         """Return zeros."""
-        return {"second": torch.zeros_like(w), "buffer": torch.zeros_like(w)}
+        return {"second": torch.full_like(w, tiny(w)), "buffer": torch.zeros_like(w)}
 
     def apply(self, w: Tensor, g: Tensor, state: State, lr: Tensor, momentum: Tensor) -> None:
         """Take one step."""
@@ -76,8 +76,9 @@ class Adam(Update):
     """Moments of the gradient, corrected for their start from zero."""
 
     def start(self, w: Tensor) -> State:
-        """Return zeros, and the number of steps done."""
-        return {"first": torch.zeros_like(w), "second": torch.zeros_like(w), "steps": torch.zeros((), device=w.device)}
+        """Return zeros, room for the root of the second moment, and the number of steps done."""
+        state = {"first": torch.zeros_like(w), "second": torch.full_like(w, tiny(w)), "root": torch.empty_like(w)}
+        return state | {"steps": torch.zeros((), device=w.device)}
 
     def apply(self, w: Tensor, g: Tensor, state: State, lr: Tensor, momentum: Tensor) -> None:  # noqa: ARG002
         """Take one step."""
@@ -85,18 +86,32 @@ class Adam(Update):
         state["steps"].add_(1)
         first = state["first"].lerp_(g, 1 - beta1)
         state["second"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        root = torch.sqrt(state["second"], out=state["root"])
+        root.mul_(_correction(beta2, state).rsqrt().to(root.dtype)).add_(self.recipe.eps)
         rate = lr / _correction(beta1, state).to(lr.dtype)
-        w.addcdiv_(first * rate, self._root(state), value=-1)
+        # g is not needed any more: a new tensor of its size would cost more than the product
+        w.addcdiv_(torch.mul(first, rate, out=g), root, value=-1)
 
     def length(self, state: State, lr: Tensor, momentum: Tensor) -> Tensor:  # noqa: ARG002
         """Return lr / (sqrt(v / (1 - beta2^t)) + eps)."""
-        return lr / self._root(state)
+        return lr / state["root"]
 
-    def _root(self, state: State) -> Tensor:
-        """Return sqrt(v / (1 - beta2^t)) + eps."""
-        second = state["second"]
-        eps = torch.full((), self.recipe.eps, dtype=second.dtype, device=second.device)
-        return torch.addcmul(eps, second.sqrt(), _correction(self.recipe.betas[1], state).rsqrt().to(second.dtype))
+
+def flush(w: Tensor, state: State) -> None:
+    """Clear what is about to decay into denormals."""
+    for name, tensor in {"w": w, **state}.items():
+        if name == "second":
+            tensor.clamp_(min=tiny(w))
+        elif tensor.ndim:
+            torch.nn.functional.hardshrink(tensor, tiny(w), out=tensor)
+
+
+def tiny(w: Tensor) -> float:
+    """Return where numbers are on their way to the denormals, which are slow: 1e-30 in single precision.
+
+    Second moments are not let below it at all: a root is slow at 0 too, and this is nothing beside eps.
+    """
+    return 1e8 * torch.finfo(w.dtype).tiny
 
 
 def _correction(beta: float, state: State) -> Tensor:
