@@ -7,9 +7,9 @@ W1  digits, 64-64-10 with dropout 0.5, Adam, batch 32, 30 epochs, 10 strengths x
 W2  5,000 MNIST digits, 784-128-10, Adam, batch 64, 10 epochs, 10 strengths x 5 folds
 W3  2,000 MNIST digits, 784-1024-1024-2048-10, Adam, batch 128, 2 epochs, 2 strengths x 3 folds
 
-All contenders get the same folds, strengths, epochs and batch size, and two processes (ours: two threads). The strength
-is L2 on the weights, decoupled for ours and the plain loop (AdamW), coupled for skorch and scikit-learn, whose optimizer
-has no other. Contenders take turns; medians are printed. MNIST is looked for under MEDEN_DATA.
+All contenders get the same folds, strengths, epochs and batch size, and two processes (ours: two threads). The
+strength is L2 on the weights, decoupled for ours and the plain loop (AdamW), coupled for skorch and scikit-learn, whose
+optimizer has no other. Contenders take turns; medians are printed. MNIST is looked for under MEDEN_DATA.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -65,14 +66,14 @@ class Work:
     @property
     def gflop(self) -> float:
         """Arithmetic of training: six operations per weight and row."""
-        per_row = 6 * sum(a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True))
+        per_row = 6 * sum(a * b for a, b in pairwise(self.sizes))
         rows = sum(len(fold.fit) for fold in self.folds)
         return per_row * rows * self.epochs * len(self.strengths) / 1e9
 
 
 def network(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-2], sizes[1:-1], strict=True):
+    for a, b in pairwise(sizes[:-1]):
         layers += [nn.Linear(a, b), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
@@ -191,8 +192,10 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
     rate = matrix_rate()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
-          f"matrix products at {rate:.0f} GFLOP/s")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"matrix products at {rate:.0f} GFLOP/s"
+    )
     for name, (work, contenders) in workloads().items():
         if arguments.work and name not in arguments.work:
             continue

@@ -3,8 +3,9 @@
 import meden
 
 PUBLIC = {
-    "Activity", "Audit", "Choice", "Comparison", "Dataset", "EarlyStopping", "Handle", "History", "InputError", "IntUniform",
-    "LogUniform", "Member", "Recipe", "Record", "Regularizer", "Run", "Schedule", "Strength", "StrengthSchedule",
+    "Activity", "Audit", "Choice", "Comparison", "Dataset", "EarlyStopping", "Handle", "History", "InputError",
+    "IntUniform", "LogUniform", "Member", "Recipe", "Record", "Regularizer", "Run", "Schedule", "Strength",
+    "StrengthSchedule",
     "Study", "Uniform", "as_dataset", "audit", "compare", "convert", "fit", "fit_many", "load_run", "models",
     "penalties", "record", "regularize", "tune",
 }  # fmt: skip

@@ -19,8 +19,9 @@ from meden._checks import InputError, check_choice
 from meden._settings import Settings
 from meden.noise import derive, own_dropouts, seed_noise, set_dropout
 from meden.optim import Activity, Regularizer, Schedule, StrengthSchedule
-from meden.penalties import Penalty
+from meden.penalties import L1, L2, ElasticNet, Penalty
 from meden.stopping import EarlyStopping
+from meden.strengths import TOOLS, Strength, Value, convert
 
 if TYPE_CHECKING:
     Regularizers = tuple[Regularizer, ...]
@@ -129,6 +130,38 @@ class Recipe(Settings):
         """The epoch after which training ends if nothing stops it before."""
         return self.epochs if self.stop_after is None else min(self.epochs, self.stop_after)
 
+    def strengths_in(self, tool: str, *, n: float | None = None, loss: str = "half_mse") -> dict[str, Value | str]:
+        """Return the strengths of the regularizers in another tool's units, by label.
+
+        Args:
+            tool: one of :data:`meden.strengths.TOOLS`, such as ``"keras.L2"`` or ``"sklearn.Ridge"``.
+            n: rows trained on, for tools whose number depends on it.
+            loss: what the other tool's user minimises, as in :func:`meden.convert`.
+
+        Returns:
+            What the tool would be given, or a sentence where it has no such number.
+
+        Raises:
+            InputError: if the tool is not known.
+
+        Example:
+            >>> recipe = Recipe(regularizers=[Regularizer(penalties.L2(0.01), coupling="proximal")])
+            >>> recipe.strengths_in("sklearn.Ridge", n=100)
+            {'L2(weights)': 1.0}
+        """
+        check_choice("tool", tool, TOOLS)
+        size = None if self.batch_size == "full" else self.batch_size
+        told: dict[str, Value | str] = {}
+        for regularizer in self.regularizers:
+            try:
+                canonical = _canonical(regularizer)
+                told[regularizer.label] = convert(
+                    canonical, source="canonical", to=tool, n=n, batch_size=size, lr=self.lr, loss=loss
+                )
+            except InputError as error:
+                told[regularizer.label] = str(error)
+        return told
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that YAML and JSON can hold; fields at their defaults are left out.
 
@@ -176,6 +209,18 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _canonical(regularizer: Regularizer) -> Strength:
+    penalty = regularizer.penalty
+    if isinstance(penalty, L1):
+        return Strength(l1=float(penalty.strength))
+    if isinstance(penalty, L2):
+        return Strength(l2=float(penalty.strength))
+    if isinstance(penalty, ElasticNet):
+        l1, l2 = penalty.parts
+        return Strength(l1=float(l1.strength), l2=float(l2.strength))
+    raise InputError(f"{type(penalty).__name__} has no counterpart in other tools")
 
 
 def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:

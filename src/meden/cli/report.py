@@ -10,7 +10,7 @@ import typer
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import SETTINGS, check_new_file, read_settings, trained
 from meden.cli.tune import search_of
-from meden.report import run_report
+from meden.report import run_report, units_section
 
 
 def report(
@@ -18,22 +18,30 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="HTML file to write; FOLDER/report.html unless given.")
     ] = None,
+    units: Annotated[
+        str | None, typer.Option("--units", help="Tool whose units the strengths are shown in too, such as keras.L2.")
+    ] = None,
+    n: Annotated[float | None, typer.Option("--n", help="Rows trained on, for --units that depend on them.")] = None,
+    loss: Annotated[str, typer.Option("--loss", help="What your own code minimises, for --units.")] = "half_mse",
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the report of a finished study or run again, as one HTML file that opens offline.
 
-    Example:
+    Examples:
 
         meden report runs/study -o study.html
+
+        meden report runs/study -o keras.html --units keras.L2
     """  # noqa: D412
     path = out or folder / "report.html"
     run = trained(folder)
     check_new_file("--out", path, force=force)
+    extra = [] if units is None else [units_section(run.recipe, units, n=n, loss=loss)]
     if (folder / SETTINGS).exists():
-        search_of(read_settings(folder), folder).report(path)
+        search_of(read_settings(folder), folder).report(path, extra=extra)
     else:
-        run_report(run, path)
+        run_report(run, path, extra=extra)
     if as_json:
         print_json({"file": str(path)})
     else:

@@ -22,6 +22,8 @@ COPIES = 10
 """Tensors of the size of the parameters that a stack keeps: weights, best, gradient, optimizer state, temporaries."""
 TRIAL_NUMBERS = 100_000
 """Members of fewer trained numbers are stacked without a trial: per operation they cost more than their arithmetic."""
+LARGEST_NUMBERS = 1_000_000
+"""Members of more trained numbers are trained one by one, without a trial: one alone keeps a core busy."""
 TRIAL_CHUNKS = (16, 4)
 TRIAL_STEPS = 4
 
@@ -52,14 +54,15 @@ def free_bytes(device: torch.device) -> int:
 def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task, *, pads: bool, largest: int) -> int:
     """Return how many members to stack, at most ``largest``; 1 stands for one by one.
 
-    Small members are stacked as they are. For larger ones a few steps are tried, on copies, with stacks of several
-    sizes and with a plain loop, and the least time per member and step wins.
+    Small members are stacked as they are, and large ones never. For those between, a few steps are tried, on copies,
+    with stacks of several sizes and with a plain loop, and the least time per member and step wins.
 
     Raises:
         Exception: what keeps the models from being stacked.
     """
-    if sum(p.numel() for p in entrants[0].model.parameters()) < TRIAL_NUMBERS:
-        return largest
+    numbers = sum(p.numel() for p in entrants[0].model.parameters())
+    if numbers < TRIAL_NUMBERS or numbers > LARGEST_NUMBERS:
+        return largest if numbers < TRIAL_NUMBERS else 1
     seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
     for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
         trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore)

@@ -3,6 +3,7 @@
 from meden.report.document import Chart, Code, Column, Key, Mark, Report, Section, Table, TableRow, Tile, Value
 from meden.report.page import render, write
 from meden.report.runs import run_folder, run_report
+from meden.report.units import units_section
 
 __all__ = [
     "Chart",
@@ -19,5 +20,6 @@ __all__ = [
     "render",
     "run_folder",
     "run_report",
+    "units_section",
     "write",
 ]
