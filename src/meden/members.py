@@ -51,6 +51,12 @@ OnRun = Callable[[int, Run], None]
 OnEpoch = Callable[[Record], None]
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 Work = Callable[[], None]
+LARGEST_CHUNK = 256
+"""Members of one stack: with more it is no faster, and needs more memory."""
+SMALLEST_SHARE = 4
+"""Members for which another thread is worth its own trace."""
+MEMORY_SHARE = 0.5
+"""Share of the free memory that is used unless a budget is given."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch's allocators say."""
 
@@ -101,14 +107,6 @@ def fit_many(
     work = _Work(make_model, members, as_dataset(data), chunk, memory, on_run, on_epoch)
     work.run()
     return [work.runs[number] for number in range(len(members))]
-
-
-LARGEST_CHUNK = 256
-"""Members of one stack: with more it is no faster, and needs more memory."""
-SMALLEST_SHARE = 4
-"""Members for which another thread is worth its own trace."""
-MEMORY_SHARE = 0.5
-"""Share of the free memory that is used unless a budget is given."""
 
 
 @dataclasses.dataclass
