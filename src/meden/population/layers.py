@@ -60,7 +60,7 @@ def recurrent(
     size = 4 if has_biases else 2
     own = [params[i : i + size] for i in range(0, len(params), size)]
     if len(own) != num_layers * directions:
-        raise NotImplementedError("recurrent layers with projections cannot be stacked")
+        raise ValueError("recurrent layers with projections cannot be stacked")
     steps, last = list(x.unbind(1 if batch_first else 0)), []
     for layer in range(num_layers):
         if layer and dropout:
