@@ -10,7 +10,8 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 FLOORS: list[set[str]] = [
     {"_checks"},
     {"_settings", "params"},
-    {"penalties", "noise", "augment", "data", "models", "history", "stopping"},
+    {"penalties", "noise", "data", "models", "history", "stopping"},
+    {"augment"},
     {"optim", "diagnosis", "strengths"},
     {"objective", "recipe", "checkpoint", "distributed"},
     {"run", "member", "audit"},

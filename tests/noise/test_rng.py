@@ -6,7 +6,7 @@ from scipy import stats
 from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from meden.noise.rng import derive, keep_mask, normal, random_bits, stream, uniform
+from meden.noise.rng import Draws, derive, keep_mask, normal, random_bits, stream, uniform
 
 S, N = 512, 2048  # steps, positions
 SHAPE = torch.Size([N])
@@ -140,3 +140,16 @@ def test_derive_is_the_same_in_every_process_and_tells_types_apart() -> None:
     assert derive("study", 3, "fold", 0) == DERIVED
     assert len({derive(1, 23), derive(12, 3), derive("1", 23), derive(123), derive(), derive("(1, 23)")}) == 6
     assert all(0 <= derive(k) < 2**63 for k in range(100))
+
+
+def test_draws_of_one_batch_are_independent_of_each_other_and_of_the_next() -> None:
+    batches = [Draws(stream(5), torch.tensor(step)) for step in (0, 1)] + [Draws(stream(6), torch.tensor(0))]
+    drawn = torch.stack([draws.uniform(1 << 16) for draws in batches for _ in range(4)])
+    assert torch.corrcoef(drawn).fill_diagonal_(0.0).abs().max() < 5 / 2**8
+
+
+def test_draws_under_vmap_are_those_alone() -> None:
+    keys = torch.stack([stream(1), stream(2)])
+    together = torch.func.vmap(lambda key: Draws(key, torch.tensor(1)).normal(3))(keys)
+    alone = torch.stack([Draws(key, torch.tensor(1)).normal(3) for key in keys])
+    assert torch.equal(together, alone)

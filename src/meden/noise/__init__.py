@@ -6,10 +6,11 @@ from meden.noise.paths import DropBlock, DropConnect, DropPath, EmbeddingNoise, 
 from meden.noise.places import attach, detach
 from meden.noise.prediction import NoisyPrediction, mc_predict
 from meden.noise.retrofit import own_dropouts, set_dropout
-from meden.noise.rng import derive, stream
+from meden.noise.rng import Draws, derive, stream
 from meden.noise.surgery import Edit, Surgery, insert, remove, retune
 
 __all__ = [
+    "Draws",
     "DropBlock",
     "DropConnect",
     "DropPath",

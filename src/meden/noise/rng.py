@@ -87,6 +87,31 @@ def normal(key: Tensor, step: Tensor, shape: torch.Size) -> Tensor:
     return torch.erfinv(uniform(key, step, shape).mul_(2.0).sub_(1.0)).mul_(math.sqrt(2.0))
 
 
+class Draws:
+    """Random numbers for one use, such as one batch: each call draws anew, all are functions of key and step.
+
+    Example:
+        >>> first, second = (Draws(stream(0), torch.tensor(3)) for _ in range(2))
+        >>> bool((first.uniform(4) == second.uniform(4)).all()), bool((first.uniform(4) == first.uniform(4)).any())
+        (True, False)
+    """
+
+    def __init__(self, key: Tensor, step: Tensor) -> None:
+        self._key, self._step, self._num = key, step, 0
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return float32 numbers, uniform on the open interval (0, 1)."""
+        return uniform(self._next_key(), self._step, torch.Size(shape))
+
+    def normal(self, *shape: int) -> Tensor:
+        """Return float32 standard normal numbers."""
+        return normal(self._next_key(), self._step, torch.Size(shape))
+
+    def _next_key(self) -> Tensor:
+        self._num += 1
+        return self._key ^ (derive("draw", self._num) & ~1)  # an even word: an odd key stays odd
+
+
 def _hashed_positions(shape: torch.Size, device: torch.device) -> Tensor:
     """Return a fixed well-mixed int32 word for every position of ``shape``."""
     if torch.compiler.is_compiling():
