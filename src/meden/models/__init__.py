@@ -1,5 +1,6 @@
 """Reference models: short, plain modules that the command line and the examples train."""
 
+from meden.models.conv import ConvNet
 from meden.models.mlp import MLP
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "ConvNet"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from meden._checks import check_choice, check_count, check_number
 
@@ -12,7 +12,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "si
 
 
 class MLP(nn.Sequential):
-    """Linear layers with an activation between them; optional batch norm before it and dropout after it.
+    """Linear layers with an activation between them; optional batch norm before it, dropout after it, residuals.
 
     Args:
         num_inputs: features of a row, D.
@@ -22,6 +22,7 @@ class MLP(nn.Sequential):
         dropout: drop probability after each activation, in [0, 1).
         batch_norm: normalise each hidden layer before its activation.
         activation: ``"relu"``, ``"gelu"``, ``"silu"`` or ``"tanh"``.
+        residual: add to each hidden layer but the first what goes into it.
 
     Shapes: (B, ...) with D numbers a row -> (B, C).
 
@@ -41,6 +42,7 @@ class MLP(nn.Sequential):
         dropout: float = 0.0,
         batch_norm: bool = False,
         activation: str = "relu",
+        residual: bool = False,
     ) -> None:
         for name, value, low in (("num_inputs", num_inputs, 1), ("num_outputs", num_outputs, 1), ("width", width, 1)):
             check_count(name, value, low=low)
@@ -48,8 +50,26 @@ class MLP(nn.Sequential):
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
         check_choice("activation", activation, ACTIVATIONS)
         layers: list[nn.Module] = [nn.Flatten()]
-        for fan_in, fan_out in pairwise([num_inputs] + [width] * depth):
-            layers.append(nn.Linear(fan_in, fan_out))
-            layers += [nn.BatchNorm1d(fan_out)] if batch_norm else []
-            layers += [ACTIVATIONS[activation](), nn.Dropout(dropout)]
+        for number, (fan_in, fan_out) in enumerate(pairwise([num_inputs] + [width] * depth)):
+            norm = [nn.BatchNorm1d(fan_out)] if batch_norm else []
+            hidden = [nn.Linear(fan_in, fan_out), *norm, ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            layers += [Residual(*hidden)] if residual and number else hidden
         super().__init__(*layers, nn.Linear(width if depth else num_inputs, num_outputs))
+
+
+class Residual(nn.Sequential):
+    """Layers whose output is added to their input.
+
+    Example:
+        >>> import torch
+        >>> Residual(nn.Identity())(torch.ones(2))
+        tensor([2., 2.])
+
+    Reference:
+        K. He, X. Zhang, S. Ren, J. Sun, Deep residual learning for image recognition, 2016.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x plus the layers' output, of the same shape."""
+        branch: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return x + branch
