@@ -2,5 +2,6 @@
 
 from meden.models.conv import ConvNet
 from meden.models.mlp import MLP
+from meden.models.transformer import CausalTransformer, Transformer
 
-__all__ = ["MLP", "ConvNet"]
+__all__ = ["MLP", "CausalTransformer", "ConvNet", "Transformer"]
