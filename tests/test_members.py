@@ -140,15 +140,15 @@ def test_what_does_not_fit_into_memory_is_cut_smaller(monkeypatch):
 
 
 def test_what_runs_out_of_memory_half_way_is_trained_anew(monkeypatch):
-    run = Population.run
+    run_until = Population.run_until
 
-    def limited(self):
+    def limited(self, epoch):
         if len(self.entrants) > 2:
             self._train_epoch()
             raise RuntimeError("CUDA out of memory")
-        run(self)
+        run_until(self, epoch)
 
-    monkeypatch.setattr(Population, "run", limited)
+    monkeypatch.setattr(Population, "run_until", limited)
     with pytest.warns(UserWarning, match="out of memory: at most 2 models"):
         runs = meden.fit_many(_double, MEMBERS, DATA)
     for run_, member in zip(runs, MEMBERS, strict=True):
@@ -161,7 +161,7 @@ def test_what_does_not_fit_alone_either_is_an_error(monkeypatch):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(Population, "trace", too_large)
-    monkeypatch.setattr("meden.members.fit", too_large)
+    monkeypatch.setattr("meden.members.work.prepare", too_large)
     with pytest.raises(RuntimeError, match="out of memory"):
         meden.fit_many(_double, MEMBERS, DATA)
 
@@ -264,3 +264,48 @@ def test_unknown_fields_are_named():
         meden.Recipe(dropuot=0.1)
     with pytest.raises(TypeError, match="sed"):
         Member(RECIPE, sed=3)
+
+
+def test_each_epoch_is_told_together_and_alone():
+    for chunk in (None, 1):
+        told = []
+        meden.fit_many(
+            _double, MEMBERS, DATA, chunk=chunk, on_epoch=lambda number, record: told.append((number, record.epoch))
+        )
+        assert sorted(told) == [(n, e + 1) for n, m in enumerate(MEMBERS) for e in range(m.recipe.epochs)]
+
+
+@pytest.mark.parametrize("chunk", [None, 3, 1])
+def test_a_race_drops_the_losers_and_leaves_the_others_as_they_are(chunk):
+    members = [Member(RECIPE.replace(lr=lr, epochs=6), fold) for lr in (1e-4, 1e-2, 1e-1) for fold in FOLDS]
+    asked = []
+
+    def judge(epoch, histories):
+        asked.append((epoch, {number: len(history) for number, history in histories.items()}))
+        return [0, 1] if epoch == 2 else [max(histories)]
+
+    raced = meden.fit_many(_double, members, DATA, chunk=chunk, rungs=(2, 4), judge=judge)
+    last = len(members) - 1
+    assert asked == [
+        (2, dict.fromkeys(range(len(members)), 2)),
+        (4, {number: 4 for number in range(2, len(members))}),
+    ]
+    assert [run.status for run in raced] == ["dropped"] * 2 + ["completed"] * (last - 2) + ["dropped"]
+    assert [len(run.history) for run in raced] == [2, 2] + [6] * (last - 2) + [4]
+    assert np.isnan(raced[0].held_out.losses).all() and "epoch 2" in raced[0].reason
+    for run, witness in zip(raced[2:-1], meden.fit_many(_double, members, DATA)[2:-1], strict=True):
+        assert_same_run(run, witness)
+
+
+def test_a_race_of_different_shapes_is_judged_together():
+    members = [Member(RECIPE.replace(epochs=4), FOLDS[0], model_args={"width": width}) for width in (4, 4, 6, 6)]
+    asked = []
+    meden.fit_many(MLP, members, DATA, rungs=(2,), judge=lambda _, histories: asked.append(list(histories)) or ())
+    assert asked == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("rungs", [(0,), (3, 3), (2,)])
+def test_rungs_rise_and_come_with_a_judge(rungs):
+    judge = None if rungs == (2,) else (lambda *_: ())
+    with pytest.raises(meden.InputError, match="rungs"):
+        meden.fit_many(_double, MEMBERS, DATA, rungs=rungs, judge=judge)

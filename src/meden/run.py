@@ -19,7 +19,7 @@ from meden.history import History
 from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.recipe import Recipe
 
-Status = Literal["completed", "stopped_early", "diverged"]
+Status = Literal["completed", "stopped_early", "diverged", "dropped"]
 
 
 def diverged(epoch: int, step: int) -> tuple[Status, str]:
@@ -35,6 +35,11 @@ def stopped_early(patience: int, best_epoch: int) -> tuple[Status, str]:
 def completed(epochs: int) -> tuple[Status, str]:
     """Return the ending of a run that went all the way."""
     return "completed", f"all {epochs} epochs"
+
+
+def dropped(epoch: int) -> tuple[Status, str]:
+    """Return the ending of a run that lost a race."""
+    return "dropped", f"dropped from the race after epoch {epoch}"
 
 
 @dataclass(frozen=True)

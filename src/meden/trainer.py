@@ -37,7 +37,7 @@ from meden.objective import Pair, Task, as_pair, check_fits, evaluate, row_loss,
 from meden.optim import bind, record, regularize
 from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
 from meden.recipe import Recipe, make_optimizer, prepare_noise
-from meden.run import Run, Status, completed, diverged, stopped_early
+from meden.run import Run, Status, completed, diverged, dropped, stopped_early
 
 
 @dataclass
@@ -92,6 +92,25 @@ def fit(
         >>> len(run.history), run.status
         (3, 'completed')
     """
+    return prepare(model, train, valid, recipe, seed=seed, task=task, checkpoint=checkpoint, on_epoch=on_epoch).run()
+
+
+def prepare(
+    model: nn.Module,
+    train: Any,
+    valid: Any = None,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    task: Task | None = None,
+    checkpoint: Path | str | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Training:
+    """Return the training that :func:`fit` would run, before its first epoch; the arguments are those of ``fit``.
+
+    Raises:
+        InputError: if data, model and recipe do not fit together.
+    """
     recipe = recipe or Recipe()
     check_count("seed", seed, low=0)
     pairs = {"train": train} | ({} if valid is None else {"valid": valid})
@@ -101,16 +120,25 @@ def fit(
     check_recipe(model, recipe, has_valid=valid is not None)
     prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
-    return _Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task).run(path, on_epoch)
+    return Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task, path, on_epoch)
 
 
-class _Training:
-    """The pieces of one run and its loop."""
+class Training:
+    """The pieces of one run and its loop, which may pause after any epoch."""
 
     def __init__(
-        self, model: nn.Module, train: Pair, valid: Pair | None, recipe: Recipe, seed: int, task: Task
+        self,
+        model: nn.Module,
+        train: Pair,
+        valid: Pair | None,
+        recipe: Recipe,
+        seed: int,
+        task: Task,
+        checkpoint: Path | None,
+        on_epoch: Callable[[Record], None] | None,
     ) -> None:
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
+        self.checkpoint, self.on_epoch = checkpoint, on_epoch
         bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
         self.bound = bound
         self.in_loss = tuple(b for b in bound if b.coupling == "loss")
@@ -126,22 +154,39 @@ class _Training:
         self.state = _State()
         self.best: dict[str, Tensor] = {}
 
-    def run(self, checkpoint: Path | None, on_epoch: Callable[[Record], None] | None) -> Run:
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
+
+    def run(self) -> Run:
+        """Train to the end."""
+        run = self.run_until(self.recipe.epochs)
+        assert run is not None
+        return run
+
+    def run_until(self, epoch: float) -> Run | None:
+        """Train until so many epochs are done; returns the run if it has ended by then."""
         status, reason = self._verdict()
         started = time.perf_counter() - self.state.seconds
-        while status is None:
+        while status is None and self.state.epoch < epoch:
             self._train_epoch()
             self.state.seconds = time.perf_counter() - started
             record = self._record()
             self._judge(record)
             status, reason = self._verdict()
-            if checkpoint is not None:
-                self._save(checkpoint)
-            if on_epoch is not None:
-                on_epoch(record)
-        return self._finish(status, reason)
+            if self.checkpoint is not None:
+                self._save(self.checkpoint)
+            if self.on_epoch is not None:
+                self.on_epoch(record)
+        return None if status is None else self._finish(status, reason)
+
+    def drop(self) -> Run:
+        """End here, as the loser of a race."""
+        return self._finish(*dropped(self.state.epoch))
+
+    @property
+    def history(self) -> History:
+        """The record so far."""
+        return self.state.history
 
     def _train_epoch(self) -> None:
         x, y = self.train

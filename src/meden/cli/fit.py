@@ -72,7 +72,7 @@ def fit(
     say(describe(dataset))
     with progress("epochs", chosen.last_epoch) as (bar, job):
 
-        def show(record: Record) -> None:
+        def show(_: int, record: Record) -> None:
             assert record.valid is not None
             bar.update(job, completed=record.epoch, note=f"held-out loss {record.valid['loss']:.4g}")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from meden.objective import Task, row_loss
 from meden.population.feed import Entrant
-from meden.population.trainer import Outcome, Population
+from meden.population.trainer import Population
 from meden.recipe import make_optimizer
 
 COPIES = 10
@@ -65,7 +65,7 @@ def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task,
         return largest if numbers < TRIAL_NUMBERS else 1
     seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
     for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
-        trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore)
+        trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore, on_epoch=_ignore)
         trial.trace()
         seconds[chunk] = _seconds(trial.try_step) / chunk
         if seconds[chunk] > min(seconds.values()):
@@ -102,5 +102,5 @@ def _batch_rows(entrant: Entrant) -> int:
     return len(entrant.fit) if size == "full" else min(size, len(entrant.fit))
 
 
-def _ignore(_entrant: Entrant, _outcome: Outcome) -> None:
+def _ignore(*_told: object) -> None:
     """Nobody waits for the outcome of a trial."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from meden.population.program import Program
 from meden.population.stacking import stack, unstack
 from meden.population.step import Evaluation, Inputs, Step
 from meden.population.updates import UPDATES, flush
-from meden.run import Status, completed, diverged, stopped_early
+from meden.run import Status, completed, diverged, dropped, stopped_early
 
 SHRINKING_PAYS = 3.0
 """A stack is made smaller when that should save this many times the seconds of tracing it anew."""
@@ -62,6 +62,7 @@ class Population:
         task: what ``y`` is.
         pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
         on_outcome: called with a member and its outcome as it ends.
+        on_epoch: called with a member's place and its newest record.
         programs: of another population of the same structure; None makes its own.
     """
 
@@ -74,9 +75,11 @@ class Population:
         *,
         pads: bool,
         on_outcome: Callable[[Entrant, Outcome], None],
+        on_epoch: Callable[[int, Record], None],
         programs: Programs | None = None,
     ) -> None:
-        self.entrants, self.task, self.pads, self.on_outcome = list(entrants), task, pads, on_outcome
+        self.entrants, self.task, self.pads = list(entrants), task, pads
+        self.on_outcome, self.on_epoch = on_outcome, on_epoch
         first = entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
         self.numbers = Numbers.of([entrant.recipe for entrant in entrants])
@@ -92,6 +95,7 @@ class Population:
         self.live = np.ones(len(entrants), dtype=bool)
         """Which members of the stack are still training."""
         self.epoch = self.step = 0
+        self.seconds = 0.0
         self.histories = [History() for _ in entrants]
         self.best_at = [(0, 0) for _ in entrants]
         self.stops, self.plateaus = stopping.start((len(entrants),)), plateau_start((len(entrants),))
@@ -124,12 +128,24 @@ class Population:
     def _first_batch(self) -> tuple[Tensor, Tensor]:
         return next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
 
-    def run(self) -> None:
-        """Train until every member has ended."""
-        started = time.perf_counter()
-        while self.live.any():
+    def run_until(self, epoch: float) -> None:
+        """Train until so many epochs are done, or every member has ended."""
+        started = time.perf_counter() - self.seconds
+        while self.live.any() and self.epoch < epoch:
             self._train_epoch()
-            self._end_epoch(time.perf_counter() - started)
+            self.seconds = time.perf_counter() - started
+            self._end_epoch()
+
+    def drop(self, places: Collection[int]) -> None:
+        """End the training of some members, by their places among those the population was made of."""
+        for row in np.flatnonzero(self.live).tolist():
+            if self.ids[row] in places:
+                self._finish(row, *dropped(self.epoch))
+        self._shrink_if_it_pays()
+
+    def live_histories(self) -> dict[int, History]:
+        """Return the records of the members that are still training, by place."""
+        return {self.ids[row]: self.histories[row] for row in np.flatnonzero(self.live).tolist()}
 
     def _train_epoch(self) -> None:
         for batch in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
@@ -178,19 +194,19 @@ class Population:
         """Return the fitting rows whose loss is recorded, for each member."""
         return [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
 
-    def _end_epoch(self, seconds: float) -> None:
+    def _end_epoch(self) -> None:
         """Record, judge, keep best states, and take out the members that ended."""
-        records = self._records(seconds)
+        records = self._records()
         self._judge(records)
         for row in np.flatnonzero(self.live).tolist():
             self.histories[row] = self.histories[row].add(records[row])
+            self.on_epoch(self.ids[row], records[row])
             status, reason = self._verdict(row)
             if status is not None:
                 self._finish(row, status, reason)
-        if self._pays_to_shrink(seconds):
-            self._keep(np.flatnonzero(self.live).tolist())
+        self._shrink_if_it_pays()
 
-    def _records(self, seconds: float) -> list[Record]:
+    def _records(self) -> list[Record]:
         stops = [entrant.stop for entrant in self.entrants]
         train = self._evaluate(self._watched())
         valid = self._evaluate(stops) if len(stops[0]) else [None] * len(stops)
@@ -207,7 +223,7 @@ class Population:
                 lr=float(self._rate[row]),
                 num_zeros=zeros[row],
                 weight_norm=norms[row],
-                seconds=round(seconds, 4),
+                seconds=round(self.seconds, 4),
             )
             for row in range(len(self.entrants))
         ]
@@ -257,12 +273,12 @@ class Population:
         outcome = Outcome(self.ids[row], self.histories[row], status, reason, epoch, step)
         self.on_outcome(self.entrants[row], outcome)
 
-    def _pays_to_shrink(self, seconds: float) -> bool:
-        """Say whether a smaller stack, which must be traced anew, is likely to save time."""
-        if not self.live.any() or self.live.all():
-            return False
-        ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * seconds / self.epoch
-        return bool(ahead * (1 - self.live.mean()) > SHRINKING_PAYS * self.trace_seconds)
+    def _shrink_if_it_pays(self) -> None:
+        """Take out the members that ended, where the smaller stack, traced anew, is likely to save time."""
+        if self.live.any() and not self.live.all():
+            ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * self.seconds / self.epoch
+            if ahead * (1 - self.live.mean()) > SHRINKING_PAYS * self.trace_seconds:
+                self._keep(np.flatnonzero(self.live).tolist())
 
     def _keep(self, rows: list[int]) -> None:
         """Take all other members out of the stack."""

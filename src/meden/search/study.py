@@ -151,7 +151,8 @@ class Study:
         """
         recipe, model_args = self.final(which)
         member = Member(recipe, seed=self.seed if seed is None else seed, model_args=model_args)
-        return fit_many(self.make_model, [member], self.dataset, on_epoch=on_epoch)[0]
+        told = None if on_epoch is None else lambda _, record: on_epoch(record)
+        return fit_many(self.make_model, [member], self.dataset, on_epoch=told)[0]
 
     def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import threading
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,39 +18,22 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_count, check_number
-from meden.data import Dataset, Fold, as_dataset, num_batches
-from meden.data.targets import NumberCodec
-from meden.history import Record
-from meden.member import Member, ModelMaker, Share, build_model, check_member, model_arguments, shares
-from meden.objective import (
-    EVAL_ROWS,
-    Task,
-    check_fits,
-    evaluating,
-    on_device,
-    row_loss,
-    row_score,
-    rows_are_independent,
-)
+from meden.data import Dataset, as_dataset, num_batches
+from meden.history import History, Record
+from meden.member import Member, ModelMaker, build_model, check_member, model_arguments, shares
+from meden.members.pieces import Alone, OnEpoch, Piece, Stack, run_all, workers
+from meden.members.rows import Rows, score
+from meden.objective import Task, check_fits, on_device, rows_are_independent
 from meden.optim import bind
-from meden.population import (
-    Entrant,
-    Outcome,
-    Population,
-    fastest_chunk,
-    free_bytes,
-    member_bytes,
-    recipe_key,
-    structure,
-)
+from meden.population import Entrant, fastest_chunk, free_bytes, member_bytes, recipe_key, structure
 from meden.recipe import prepare_noise
-from meden.run import HeldOut, Run
-from meden.trainer import check_recipe, fit
+from meden.run import Run
+from meden.trainer import Training, check_recipe, prepare
 
 OnRun = Callable[[int, Run], None]
-OnEpoch = Callable[[Record], None]
-Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
-Work = Callable[[], None]
+Judge = Callable[[int, Mapping[int, History]], Collection[int]]
+"""Told an epoch and the records so far by the members' numbers, returns the numbers to drop."""
+RowNumbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 LARGEST_CHUNK = 256
 """Members of one stack: with more it is no faster, and needs more memory."""
 SMALLEST_SHARE = 4
@@ -68,6 +51,8 @@ def fit_many(
     *,
     chunk: int | None = None,
     memory: float | None = None,
+    rungs: Sequence[int] = (),
+    judge: Judge | None = None,
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[Run]:
@@ -81,11 +66,15 @@ def fit_many(
         chunk: most members of one stack; None decides by their number, memory and measured speed. 1 trains them one
             by one. The results do not depend on it, up to rounding.
         memory: bytes that may be used; None is half of what is free.
+        rungs: epochs, rising, after which all members wait for each other and ``judge`` says which to drop. All are
+            held in memory at once then.
+        judge: called with such an epoch and the histories so far by the members' numbers, those of members that have
+            ended included; returns the numbers to drop. The others end as they would have without it.
         on_run: called with the member's number and its run as each ends.
-        on_epoch: called with each epoch's record of members that are trained one by one.
+        on_epoch: called with the member's number and each epoch's record.
 
     Returns:
-        One run for each member, in order. Diverged members are runs like any other.
+        One run for each member, in order. Diverged and dropped members are runs like any other.
 
     Raises:
         InputError: before any compute, if there are no members or data do not fit.
@@ -104,7 +93,11 @@ def fit_many(
         check_count("chunk", chunk)
     if memory is not None:
         check_number("memory", memory, low=0.0, low_open=True)
-    work = _Work(make_model, members, as_dataset(data), chunk, memory, on_run, on_epoch)
+    for earlier, rung in zip((0, *rungs), rungs, strict=False):
+        check_count("rungs", rung, low=earlier + 1)
+    if bool(rungs) != (judge is not None):
+        raise InputError(f"rungs and judge must be given together, got rungs {list(rungs)!r} and judge {judge!r}")
+    work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, on_run, on_epoch)
     work.run()
     return [work.runs[number] for number in range(len(members))]
 
@@ -118,6 +111,8 @@ class _Work:
     dataset: Dataset
     chunk: int | None
     memory: float | None
+    rungs: Sequence[int]
+    judge: Judge | None
     on_run: OnRun | None
     on_epoch: OnEpoch | None
     runs: dict[int, Run] = dataclasses.field(default_factory=dict)
@@ -129,16 +124,14 @@ class _Work:
         for member in self.members:
             check_member(self.make_model, self.dataset, member)
         self.shares = shares(self.dataset, [member.fold for member in self.members])
-        self.rows = _Rows(self.shares)
+        self.rows = Rows(self.shares)
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
-        for numbers in groups.values() if len(groups) > 1 else ():
-            self._entrant(self.members[numbers[0]])  # what does not fit together is told before any training
-        for numbers in groups.values():
-            wave = (self.chunk or LARGEST_CHUNK) * torch.get_num_threads()
-            for start in range(0, len(numbers), wave):
-                self._train(numbers[start : start + wave])
+        firsts = [self._entrant(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are told at once
+        self.device = next(firsts[0].model.parameters()).device
+        for wave in [list(groups.values())] if self.rungs else self._waves(groups.values()):
+            self._train(wave)
 
     def _key(self, member: Member) -> Hashable:
         """Return what members must share to be tried as one stack, told without making their models."""
@@ -147,7 +140,41 @@ class _Work:
         steps = num_batches(len(fit_rows), member.recipe.batch_size)
         return arguments, recipe_key(member.recipe), steps, len(stop) > 0
 
-    def _train(self, numbers: Sequence[int]) -> None:
+    def _waves(self, groups: Collection[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+        """Yield the members that are held in memory at once."""
+        size = (self.chunk or LARGEST_CHUNK) * workers(self.device)
+        for numbers in groups:
+            for start in range(0, len(numbers), size):
+                yield [numbers[start : start + size]]
+
+    def _train(self, groups: Sequence[Sequence[int]]) -> None:
+        try:
+            pieces = [piece for numbers in groups for piece in self._pieces(numbers)]
+            for rung in self.rungs:
+                run_all(pieces, self.device, rung)
+                self._judge(rung, pieces)
+            run_all(pieces, self.device)
+        except Exception as error:
+            pieces = []
+            left = [[number for number in numbers if number not in self.runs] for numbers in groups]
+            largest = max(map(len, left))
+            if not _is_out_of_memory(error) or largest <= 1 or self.chunk == 1:
+                raise
+            self.chunk = max(1, min(self.chunk or largest, largest) // 2)
+            self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
+            self._train([numbers for numbers in left if numbers])
+
+    def _judge(self, epoch: int, pieces: Sequence[Piece]) -> None:
+        assert self.judge is not None
+        histories = {number: run.history for number, run in self.runs.items() if run.status != "dropped"}
+        for piece in pieces:
+            histories |= piece.histories()
+        losers = set(self.judge(epoch, dict(sorted(histories.items()))))
+        for piece in pieces:
+            piece.drop(losers)
+
+    def _pieces(self, numbers: Sequence[int]) -> list[Piece]:
+        """Return the pieces of work of one group; members of one structure are stacked if they can be."""
         entrants = {number: self._entrant(self.members[number]) for number in numbers}
         first = next(iter(entrants.values()))
         x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
@@ -156,47 +183,30 @@ class _Work:
         for number, entrant in entrants.items():
             key = structure(entrant.model), None if pads else len(entrant.fit)
             groups.setdefault(key, {})[number] = entrant
-        for alike in groups.values():
-            self._train_alike(alike, x, y, pads)
+        return [piece for alike in groups.values() for piece in self._pieces_of(alike, x, y, pads)]
 
-    def _train_alike(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool) -> None:
-        """Train members of one structure: in stacks if they can be stacked, and if that is faster."""
-        try:
-            share_out(self._stacks(entrants, x, y, pads), x.device)
-        except Exception as error:
-            left = [number for number in entrants if number not in self.runs]
-            if any(words in str(error).lower() for words in OUT_OF_MEMORY) and len(left) > 1 and self.chunk != 1:
-                self.chunk = max(1, min(self.chunk or len(left), len(left)) // 2)
-                self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
-                self._train(left)
-            else:
-                raise
-
-    def _stacks(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool) -> Sequence[Work]:
-        """Return the pieces of work, each of which a thread may do."""
+    def _pieces_of(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool) -> Sequence[Piece]:
+        """Return stacks of members of one structure if they can be stacked and if that is faster, else each alone."""
+        alone = [Alone(number, functools.partial(self._training, number), self._done) for number in entrants]
         data = x, y, self.dataset.task
-        alone = [functools.partial(self._train_alone, number) for number in entrants]
         records = any(entrant.recipe.activity for entrant in entrants.values())  # by hooks, of one model
         chunk = 1 if records else self._chunk(entrants, *data)
         if chunk == 1:
             return alone
         try:
             chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
-            populations: list[Population] = []
-            for numbers in _cut(list(entrants), chunk):
-                shared = populations[0].programs if populations else None
-                ended = functools.partial(self._ended, numbers)
-                own = [entrants[number] for number in numbers]
-                populations.append(Population(own, *data, pads=pads, on_outcome=ended, programs=shared))
-                populations[-1].trace()
+            stacks: list[Stack] = []
+            for part in _cut(entrants, chunk) if chunk > 1 else ():
+                shared = stacks[0].population.programs if stacks else None
+                stack = Stack(part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._tell_epoch)
+                stacks.append(stack)
         except Exception as error:
-            if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+            if _is_out_of_memory(error):
                 raise
-            self._tell(
-                "models are trained one by one, since they cannot be stacked: " + str(error).strip().split("\n")[0]
-            )
+            reason = str(error).strip().split("\n")[0]
+            self._tell(f"models are trained one by one, since they cannot be stacked: {reason}")
             return alone
-        return [population.run for population in populations] if chunk > 1 else alone
+        return stacks or alone
 
     def _chunk(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, task: Task) -> int:
         """Return the largest number of members to stack, by their number, the cores and the memory."""
@@ -228,38 +238,38 @@ class _Work:
         first = self.rows.first[member.fold]
         return Entrant(model, member.recipe, bound, member.run_seed, first + fit_rows, first + stop)
 
-    def _rows_of(self, member: Member) -> tuple[Rows, Rows]:
+    def _rows_of(self, member: Member) -> tuple[RowNumbers, RowNumbers]:
         """Return the fitting rows and the rows of the stop split."""
         if member.fold is None:
             return np.arange(self.dataset.num_rows), np.empty(0, dtype=np.int64)
         return member.fold.fit, member.fold.stop
 
-    def _train_alone(self, number: int) -> None:
+    def _training(self, number: int) -> Training:
+        """Return the training of a member by itself."""
         member = self.members[number]
         share = self.shares[member.fold]
         fit_rows, stop = self._rows_of(member)
         with self.lock:  # the global random state is borrowed to make the model
             model = build_model(self.make_model, share, self.dataset, member)
-        run = fit(
+        return prepare(
             model,
             (share.x[fit_rows], share.y[fit_rows]),
             (share.x[stop], share.y[stop]) if len(stop) else None,
             member.recipe,
             seed=member.run_seed,
             task=self.dataset.task,
-            on_epoch=self.on_epoch,
+            on_epoch=functools.partial(self._tell_epoch, number),
         )
-        self._done(number, run)
 
-    def _ended(self, numbers: Sequence[int], entrant: Entrant, outcome: Outcome) -> None:
-        number, fields = numbers[outcome.number], outcome._asdict()
-        del fields["number"]
-        self._done(number, Run(model=entrant.model, recipe=entrant.recipe, seed=entrant.seed, **fields))
+    def _tell_epoch(self, number: int, record: Record) -> None:
+        if self.on_epoch is not None:
+            with self.lock:
+                self.on_epoch(number, record)
 
     def _done(self, number: int, run: Run) -> None:
         member = self.members[number]
         share = self.shares[member.fold]
-        held_out = None if member.fold is None else _score(run, share, member.fold.score, self.dataset)
+        held_out = None if member.fold is None else score(run, share, member.fold.score, self.dataset)
         made_with = model_arguments(self.make_model, share, self.dataset, member)
         with self.lock:
             self.runs[number] = dataclasses.replace(run, held_out=held_out, encoder=share.encoder, model_args=made_with)
@@ -267,51 +277,11 @@ class _Work:
                 self.on_run(number, self.runs[number])
 
 
-def workers(device: torch.device) -> int:
-    """Return how many threads train: on the CPU as many as torch would use for one operation."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
+def _is_out_of_memory(error: Exception) -> bool:
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
-def share_out(work: Sequence[Work], device: torch.device) -> None:
-    """Do pieces of work in threads of one core each.
-
-    Small operations gain little from two cores, and lose much where other processes want one of them.
-    """
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(workers(device), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for done in [pool.submit(piece) for piece in work]:
-                done.result()
-    finally:
-        torch.set_num_threads(before)
-
-
-def _cut(numbers: Sequence[int], chunk: int) -> list[Sequence[int]]:
+def _cut(entrants: Mapping[int, Entrant], chunk: int) -> Iterator[dict[int, Entrant]]:
     """Cut into as few chunks as hold at most ``chunk`` each, as equal as can be, so that they share a trace."""
-    return [list(part) for part in np.array_split(np.asarray(numbers), -(-len(numbers) // chunk))]
-
-
-class _Rows:
-    """All encodings of the data behind each other, and where those of each fold begin."""
-
-    def __init__(self, encoded: Mapping[Fold | None, Share]) -> None:
-        distinct = list({id(share): share for share in encoded.values()}.values())
-        self.x: Tensor = torch.cat([share.x for share in distinct]) if len(distinct) > 1 else distinct[0].x
-        self.y: Tensor = torch.cat([share.y for share in distinct]) if len(distinct) > 1 else distinct[0].y
-        places = {id(share): number * len(share.x) for number, share in enumerate(distinct)}
-        self.first = {fold: places[id(share)] for fold, share in encoded.items()}
-
-
-def _score(run: Run, share: Share, rows: np.ndarray, dataset: Dataset) -> HeldOut:
-    """Return the losses and scores of the scored rows; regression scores are in the user's units."""
-    if run.status == "diverged":
-        nothing = np.full(len(rows), np.nan, dtype=np.float32)
-        return HeldOut(nothing, nothing)
-    losses, scores = [], []
-    with torch.no_grad(), evaluating(run.model):
-        for part in torch.split(torch.as_tensor(rows), EVAL_ROWS):
-            outputs, y = run.model(on_device(share.x[part], run.model)), on_device(share.y[part], run.model)
-            losses.append(row_loss(dataset.task, outputs, y))
-            scores.append(row_score(dataset.task, outputs, y))
-    scale = share.encoder.target.std**2 if isinstance(share.encoder.target, NumberCodec) else 1.0
-    return HeldOut(torch.cat(losses).float().cpu().numpy(), (torch.cat(scores) * scale).float().cpu().numpy())
+    for part in np.array_split(np.asarray(list(entrants)), -(-len(entrants) // chunk)):
+        yield {number: entrants[number] for number in part.tolist()}
