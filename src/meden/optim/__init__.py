@@ -1,25 +1,37 @@
-"""Where penalties meet updates: regularizers, couplings, the optimizer's metric, schedules."""
+"""Where penalties meet updates: regularizers, couplings, the optimizer's metric, schedules, averages, sharpness."""
 
 from meden.optim.activity import Activity, Recording, record
+from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, refresh_batch_norm
 from meden.optim.metric import adam_length, is_adaptive, one_length, step_length
 from meden.optim.regularize import Handle, joined, regularize
 from meden.optim.regularizer import Bound, Regularizer, StrengthSchedule, bind
 from meden.optim.schedules import Schedule
+from meden.optim.sharpness import SAM, Sharpness, ascend, displacements, restore
 
 __all__ = [
+    "SAM",
     "Activity",
+    "Averager",
+    "Averaging",
     "Bound",
     "Handle",
     "Recording",
     "Regularizer",
     "Schedule",
+    "Sharpness",
     "StrengthSchedule",
     "adam_length",
+    "ascend",
     "bind",
+    "blend",
+    "displacements",
+    "has_batch_norm",
     "is_adaptive",
     "joined",
     "one_length",
     "record",
+    "refresh_batch_norm",
     "regularize",
+    "restore",
     "step_length",
 ]
