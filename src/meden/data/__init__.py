@@ -9,6 +9,8 @@ from meden.data.dataset import as_dataset as as_dataset
 from meden.data.encoders import Encoder as Encoder
 from meden.data.files import BUNDLED as BUNDLED
 from meden.data.files import read_table as read_table
+from meden.data.images import ChannelScaler as ChannelScaler
+from meden.data.images import read_images as read_images
 from meden.data.splits import Fold as Fold
 from meden.data.splits import holdout as holdout
 from meden.data.splits import make_folds as make_folds
