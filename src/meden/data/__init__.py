@@ -1,5 +1,8 @@
 """Readers, encoders and folds: from what the user has to tensors, no held-out row seen."""
 
+from meden.data.audio import LogMel as LogMel
+from meden.data.audio import Recordings as Recordings
+from meden.data.audio import read_wavs as read_wavs
 from meden.data.batches import batches as batches
 from meden.data.batches import epoch_permutation as epoch_permutation
 from meden.data.batches import num_batches as num_batches
