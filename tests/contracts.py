@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from meden import EarlyStopping, Recipe, Regularizer, Schedule, StrengthSchedule
+from meden.augment import FeatureMask, Jitter, LabelSmoothing, Mixup, SwapNoise
+from meden.optim import Averaging
 from meden.penalties import (
     L1,
     L2,
@@ -336,5 +338,25 @@ POPULATIONS = [
         {"optimizer": "rmsprop", "alpha": 0.9, "dropout": Each((0.1, 0.0, 0.3))},
         lambda s: [Regularizer(Nuclear(s), on="5.weight"), Regularizer(L2(s), coupling="decoupled", schedule=RAMP)],
         batch_norm=True,
+    ),
+    PopulationCase(
+        "adamw, mixtures of rows, smooth labels, moving average, dropout",
+        {
+            "augment": Each([(Mixup(a), SwapNoise(a / 4), LabelSmoothing(a / 5)) for a in (0.0, 0.2, 1.0)]),
+            "averaging": Each([Averaging(decay=decay) for decay in (0.5, 0.9, 0.99)]),
+            "dropout": Each((0.0, 0.1, 0.3)),
+        },
+        lambda s: [Regularizer(L2(s))],
+    ),
+    PopulationCase(
+        "sgd, noise in the table, averages of either kind, early stopping",
+        {
+            "optimizer": "sgd",
+            "augment": Each([(Jitter(a), FeatureMask(a / 2), LabelSmoothing(a)) for a in (0.05, 0.2, 0.5)]),
+            "averaging": Each((Averaging(kind="swa", start=0.5), Averaging(), Averaging(kind="swa", start=0.2))),
+            "early_stopping": Each((None, EarlyStopping(patience=3), None)),
+            "epochs": Each((10, 12, 11)),
+        },
+        lambda s: [Regularizer(L1(s))],
     ),
 ]

@@ -13,6 +13,7 @@ FLOORS: list[set[str]] = [
     {"penalties", "noise", "data", "models", "history", "stopping"},
     {"augment"},
     {"optim", "diagnosis", "strengths"},
+    {"parts"},
     {"objective", "recipe", "checkpoint", "distributed"},
     {"run", "member", "audit"},
     {"trainer", "population", "report"},

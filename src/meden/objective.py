@@ -38,7 +38,8 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
         task: what ``y`` is.
         outputs: (B, C) logits, (B, 1) or (B,) the logit of class 1 of two, (B, T, C) logits of T tokens; for
             regression any shape with as many numbers a row as ``y``.
-        y: (B,) or (B, T) class numbers; for regression (B,) or (B, C).
+        y: (B,) or (B, T) class numbers, or probabilities (B, C), (B, T, C), of class 1 of two (B,); for regression
+            (B,) or (B, C).
 
     Returns:
         (B,), a mean over tokens and a sum over regression outputs.
@@ -51,17 +52,48 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
     if task == "regression":
         return (outputs.reshape(num_rows, -1) - y.reshape(num_rows, -1)).square().sum(1) / 2
     if _one_logit(outputs, y):
-        return F.binary_cross_entropy_with_logits(outputs.reshape(num_rows), y.to(outputs.dtype), reduction="none")
+        soft = y.reshape(num_rows).to(outputs.dtype)
+        return F.binary_cross_entropy_with_logits(outputs.reshape(num_rows), soft, reduction="none")
     return _cross_entropy(outputs, y).reshape(num_rows, -1).mean(1)
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return -log softmax(logits)[y], shape of ``y``.
+    """Return -log softmax(logits)[y], or its mean over the classes where y (..., C) are their probabilities.
 
     Torch's own is several times slower under vmap, where its softmax meets a short last axis.
     """
     shifted = logits - logits.detach().amax(-1, keepdim=True)
-    return shifted.exp().sum(-1).log() - shifted.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+    chosen = (shifted * y).sum(-1) if y.is_floating_point() else shifted.gather(-1, y.unsqueeze(-1)).squeeze(-1)
+    return shifted.exp().sum(-1).log() - chosen
+
+
+def num_logits(model: nn.Module, x: Tensor) -> int:
+    """Return the size of the last axis of a model's outputs (B, ..., C), 1 for outputs (B,)."""
+    with torch.no_grad(), evaluating(model):
+        outputs: Tensor = model(x[:2])
+    return outputs.shape[-1] if outputs.ndim > 1 else 1
+
+
+def soft_targets(task: Task, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """Return class numbers as probabilities, which augmentations mix; regression targets as they are.
+
+    Args:
+        task: what ``y`` is.
+        y: (...) class numbers.
+        num_classes: logits of the model, C; 1 stands for the logit of class 1 of two.
+        dtype: of the probabilities.
+
+    Returns:
+        (..., C), or (...) for one logit.
+
+    Example:
+        >>> soft_targets("classification", torch.tensor([2, 0]), 3, torch.float32)
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
+    """
+    if task == "regression" or num_classes == 1:
+        return y.to(dtype)
+    return (y.unsqueeze(-1) == torch.arange(num_classes, device=y.device)).to(dtype)
 
 
 def row_score(task: Task, outputs: Tensor, y: Tensor) -> Tensor:

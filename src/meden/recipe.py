@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,23 +10,25 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 import yaml
 from pydantic import Field, field_validator, model_validator
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
-from meden import penalties
+from meden import parts
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
+from meden.augment import Augmentation
 from meden.noise import derive, own_dropouts, seed_noise, set_dropout
-from meden.optim import Activity, Regularizer, Schedule, StrengthSchedule
-from meden.penalties import L1, L2, ElasticNet, Penalty
+from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
+from meden.penalties import L1, L2, ElasticNet
 from meden.stopping import EarlyStopping
 from meden.strengths import TOOLS, Strength, Value, convert
 
 if TYPE_CHECKING:
     Regularizers = tuple[Regularizer, ...]
     Activities = tuple[Activity, ...]
-else:
-    Regularizers = Activities = tuple[Any, ...]  # the validator below checks them; pydantic cannot build a Penalty
+    Augmentations = tuple[Augmentation, ...]
+else:  # the validators below check them; pydantic cannot build a Penalty
+    Regularizers = Activities = Augmentations = tuple[Any, ...]
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 
 
@@ -35,7 +36,7 @@ class Recipe(Settings):
     """How to train: optimizer, learning rate, batches, epochs, and every regulariser.
 
     Example:
-        >>> recipe = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, regularizers=[Regularizer(penalties.L1(1e-4))])
+        >>> recipe = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, regularizers=[Regularizer(L1(1e-4))])
         >>> Recipe.from_dict(recipe.to_dict()) == recipe
         True
     """
@@ -72,6 +73,12 @@ class Recipe(Settings):
     """Penalties with their places and couplings."""
     activity: Activities = ()
     """Penalties on what layers put out, with the layers; they join the loss."""
+    augment: Augmentations = ()
+    """Augmentations of the fitting rows, in their order; no other rows ever meet them."""
+    averaging: Averaging | None = None
+    """Evaluate and keep an average of the weights; ``"ema"`` or ``"swa"`` is short for its default settings."""
+    sharpness: Sharpness | None = None
+    """Take the gradient where the loss nearby is highest (SAM), which doubles the work of a step."""
     early_stopping: EarlyStopping | None = None
     """When to stop before ``epochs``; the run then ends on its best state. None trains to the end."""
 
@@ -89,26 +96,25 @@ class Recipe(Settings):
             raise InputError(f"Recipe betas must be two numbers in [0, 1), got {value!r}")
         return value
 
-    @field_validator("schedule", mode="before")
+    @field_validator("schedule", "averaging", mode="before")
     @classmethod
-    def _schedule(cls, value: Any) -> Any:
+    def _kind(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
 
     @field_validator("regularizers", mode="before")
     @classmethod
-    def _regularizers(cls, value: Any) -> tuple[Regularizer, ...]:
-        if isinstance(value, (str, Mapping, Regularizer)) or not isinstance(value, Iterable):
-            raise InputError(f"Recipe regularizers must be a list of meden.Regularizer, got {value!r}")
-        return tuple(regularizer_from_dict(item) if isinstance(item, Mapping) else _checked(item) for item in value)
+    def _regularizers(cls, value: Any) -> tuple[Any, ...]:
+        return parts.listed("regularizers", value, Regularizer, parts.regularizer_from_dict)
 
     @field_validator("activity", mode="before")
     @classmethod
-    def _activity(cls, value: Any) -> tuple[Activity, ...]:
-        items = tuple(value) if isinstance(value, (list, tuple)) else (None,)
-        items = tuple(activity_from_dict(item) if isinstance(item, Mapping) else item for item in items)
-        if not all(isinstance(item, Activity) for item in items):
-            raise InputError(f"Recipe activity must be a list of meden.Activity, got {value!r}")
-        return items
+    def _activity(cls, value: Any) -> tuple[Any, ...]:
+        return parts.listed("activity", value, Activity, parts.activity_from_dict)
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment(cls, value: Any) -> tuple[Any, ...]:
+        return parts.listed("augment", value, Augmentation, parts.augmentation_from_dict)
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -145,7 +151,7 @@ class Recipe(Settings):
             InputError: if the tool is not known.
 
         Example:
-            >>> recipe = Recipe(regularizers=[Regularizer(penalties.L2(0.01), coupling="proximal")])
+            >>> recipe = Recipe(regularizers=[Regularizer(L2(0.01), coupling="proximal")])
             >>> recipe.strengths_in("sklearn.Ridge", n=100)
             {'L2(weights)': 1.0}
         """
@@ -168,12 +174,13 @@ class Recipe(Settings):
         Raises:
             InputError: if a regularizer holds what a file cannot: a tensor, a layer type, a function.
         """
-        fields = self.model_dump(mode="json", exclude_defaults=True, exclude={"regularizers", "activity"})
-        penalties_of = {
-            "regularizers": [regularizer_to_dict(item) for item in self.regularizers],
-            "activity": [activity_to_dict(item) for item in self.activity],
+        lists = {
+            "regularizers": [parts.regularizer_to_dict(item) for item in self.regularizers],
+            "activity": [parts.activity_to_dict(item) for item in self.activity],
+            "augment": [parts.augmentation_to_dict(item) for item in self.augment],
         }
-        return fields | {name: items for name, items in penalties_of.items() if items}
+        fields = self.model_dump(mode="json", exclude_defaults=True, exclude=set(lists))
+        return fields | {name: items for name, items in lists.items() if items}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
@@ -241,65 +248,3 @@ def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
     seed_noise(model, derive(seed, "noise"))
-
-
-def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
-    """Return a regularizer as plain values: the penalty's name and settings, where and how.
-
-    Raises:
-        InputError: if it holds what a file cannot: a tensor, a layer type, a function.
-    """
-    fields: dict[str, Any] = {"penalty": type(regularizer.penalty).__name__, **regularizer.penalty.settings()}
-    fields |= {"on": regularizer.on, "coupling": regularizer.coupling}
-    if regularizer.schedule is not None:
-        fields["schedule"] = regularizer.schedule.model_dump(exclude_defaults=True)
-    for name, value in fields.items():
-        if isinstance(value, (Tensor, type)) or callable(value):
-            raise InputError(f"{regularizer.label} {name} must be a plain value to be written to a file, got {value!r}")
-    return fields
-
-
-def regularizer_from_dict(fields: Mapping[str, Any]) -> Regularizer:
-    """Rebuild a regularizer from :func:`regularizer_to_dict`."""
-    settings = dict(fields)
-    names = [n for n in penalties.__all__ if isinstance(c := getattr(penalties, n), type) and issubclass(c, Penalty)]
-    name = settings.pop("penalty", None)
-    check_choice("penalty", name, [n for n in names if n != "Penalty"])
-    outer: dict[str, Any] = {key: settings.pop(key) for key in ("on", "coupling") if key in settings}
-    if schedule := settings.pop("schedule", None):
-        outer["schedule"] = StrengthSchedule(**schedule)
-    try:
-        penalty = getattr(penalties, name)(**settings)
-    except TypeError as error:
-        raise InputError(f"penalty {name} cannot be made from {settings!r}: {error}") from None
-    return Regularizer(penalty, **outer)
-
-
-def activity_to_dict(activity: Activity) -> dict[str, Any]:
-    """Return an activity penalty as plain values.
-
-    Raises:
-        InputError: if it names its layers by their type, which a file cannot hold.
-    """
-    if not isinstance(activity.on, str):
-        raise InputError(
-            f"{activity.label} on must be a glob of layer names to be written to a file, got {activity.on!r}"
-        )
-    return {"penalty": type(activity.penalty).__name__, **dataclasses.asdict(activity.penalty), "on": activity.on}  # type: ignore[call-overload]
-
-
-def activity_from_dict(fields: Mapping[str, Any]) -> Activity:
-    """Rebuild an activity penalty from :func:`activity_to_dict`."""
-    settings = dict(fields)
-    name, on = settings.pop("penalty", None), settings.pop("on", None)
-    check_choice("activity penalty", name, ("ActivityL1", "ActivityL2", "KLSparsity"))
-    try:
-        return Activity(getattr(penalties, name)(**settings), on)
-    except TypeError as error:
-        raise InputError(f"activity {name} cannot be made from {settings!r}: {error}") from None
-
-
-def _checked(item: Any) -> Regularizer:
-    if not isinstance(item, Regularizer):
-        raise InputError(f"Recipe regularizers must be a list of meden.Regularizer, got {item!r}")
-    return item

@@ -5,11 +5,13 @@ The loop, as it runs::
     for each epoch                      a seeded permutation of the rows, without replacement
         for each batch
             rate     <- schedule
+            augment
             forward  -> data loss + loss-coupled penalties
-            backward
+            backward    (twice where sharpness counts)
             clip
             step        gradient and decoupled penalties, the update, proximal penalties
-        evaluate        fitting and held-out rows in evaluation mode
+            average
+        evaluate        fitting and held-out rows in evaluation mode, of the averaged weights if there are any
         record
         stop?           keep the best state
         checkpoint
@@ -18,7 +20,8 @@ The loop, as it runs::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +34,22 @@ from torch.nn.utils import clip_grad_norm_
 from meden import checkpoint as files
 from meden import stopping
 from meden._checks import InputError, check_count
-from meden.data import batches, num_batches, watched_rows
+from meden.augment import augmented
+from meden.data import batches, epoch_permutation, num_batches, watched_rows
 from meden.history import History, Record
-from meden.objective import Pair, Task, as_pair, check_fits, evaluate, row_loss, task_of
-from meden.optim import bind, record, regularize
+from meden.noise import stream
+from meden.objective import (
+    Pair,
+    Task,
+    as_pair,
+    check_fits,
+    evaluate,
+    num_logits,
+    row_loss,
+    soft_targets,
+    task_of,
+)
+from meden.optim import SAM, Averager, bind, has_batch_norm, record, refresh_batch_norm, regularize
 from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
 from meden.recipe import Recipe, make_optimizer, prepare_noise
 from meden.run import Run, Status, completed, diverged, dropped, stopped_early
@@ -118,6 +133,7 @@ def prepare(
     task = task or task_of(pairs["train"][1])
     check_fits(model, task, pairs)
     check_recipe(model, recipe, has_valid=valid is not None)
+    check_augmentations(recipe, pairs["train"][0], task)
     prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
     return Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task, path, on_epoch)
@@ -151,6 +167,12 @@ class Training:
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
         watched = torch.from_numpy(watched_rows(len(train[1]), recipe.eval_rows, seed)).to(train[1].device)
         self.watched = (train[0][watched], train[1][watched]) if recipe.eval_rows else train
+        self.augment_key = stream(seed, "augment").to(train[1].device)
+        self.num_logits = num_logits(model, train[0])
+        self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
+        self.averager = None
+        if recipe.averaging is not None:
+            self.averager = Averager(model, recipe.averaging, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
         self.state = _State()
         self.best: dict[str, Tensor] = {}
 
@@ -170,8 +192,9 @@ class Training:
         while status is None and self.state.epoch < epoch:
             self._train_epoch()
             self.state.seconds = time.perf_counter() - started
-            record = self._record()
-            self._judge(record)
+            with self._evaluated():
+                record = self._record()
+                self._judge(record)
             status, reason = self._verdict()
             if self.checkpoint is not None:
                 self._save(self.checkpoint)
@@ -194,15 +217,45 @@ class Training:
         for rows in batches(len(y), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch):
             self._set_rate(self._rate())
             chosen = torch.from_numpy(rows).to(y.device)
-            loss = row_loss(self.task, self.model(x[chosen]), y[chosen]).mean()
-            loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
-            self.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            self._backward(*self._augmented(x[chosen], y[chosen]))
             if self.recipe.clip_norm is not None:
                 clip_grad_norm_(self.params, self.recipe.clip_norm)
             self.optimizer.step()
             self.state.step += 1
+            if self.averager is not None:
+                self.averager.update()
         self.state.epoch += 1
+
+    def _augmented(self, x: Tensor, y: Tensor) -> Pair:
+        if any(augmentation.softens for augmentation in self.recipe.augment):
+            y = soft_targets(self.task, y, self.num_logits, self.params[0].dtype)
+        return augmented(self.recipe.augment, x, y, self.augment_key, torch.tensor(self.state.step, device=x.device))
+
+    def _backward(self, x: Tensor, y: Tensor) -> None:
+        """Leave the gradient of the objective in the parameters."""
+
+        def objective() -> Tensor:
+            loss = row_loss(self.task, self.model(x), y).mean()
+            loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            return loss
+
+        objective() if self.sam is None else self.sam.backward(objective)
+
+    @contextmanager
+    def _evaluated(self) -> Iterator[None]:
+        """Put the weights that count into the model for a while: the averaged ones, if there are any."""
+        if self.averager is None:
+            yield
+            return
+        x = self.watched[0]
+        with self.averager.applied():
+            if has_batch_norm(self.model):
+                size = len(x) if self.recipe.batch_size == "full" else max(2, self.recipe.batch_size)
+                shuffled = torch.from_numpy(epoch_permutation(len(x), self.seed, 0)).to(x.device)
+                refresh_batch_norm(self.model, x[shuffled], batch_size=size)
+            yield
 
     def _rate(self) -> float:
         return float(self.recipe.lr * self.factors[self.state.step] * self.state.plateau.factor)
@@ -236,13 +289,15 @@ class Training:
         schedule, rule = self.recipe.schedule, self.recipe.early_stopping
         if schedule.kind == "plateau":
             self.state.plateau = plateau_update(self.state.plateau, score, decay=schedule.decay, every=schedule.every)
+        better = self.averager is not None  # an average must be kept: the model goes on with other weights
         if rule is not None:
             self.state.stop, verdict = stopping.update(
                 self.state.stop, score, patience=rule.patience, min_delta=rule.min_delta
             )
-            if verdict.improved:
-                self.best = files.copy_tensors(files.model_tensors(self.model))
-                self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
+            better = bool(verdict.improved)
+        if better:
+            self.best = files.copy_tensors(files.model_tensors(self.model))
+            self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
 
     def _verdict(self) -> tuple[Status | None, str]:
         """Say how the run ended, or None if it goes on."""
@@ -294,6 +349,8 @@ class Training:
         }
         tensors = files.prefixed("model.", files.model_tensors(self.model))
         tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
+        if self.averager is not None:
+            tensors |= files.prefixed("average.", self.averager.state_dict()["average"])
         files.save(path, tensors | files.prefixed("best.", self.best), values)
 
     def _resume(self, path: Path) -> None:
@@ -305,6 +362,9 @@ class Training:
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
         self.best = files.under("best.", tensors)
+        if self.averager is not None:
+            average = files.under("average.", tensors)
+            self.averager.load_state_dict({"num_updates": values["step"], "average": average})
         self.handle.load_state_dict({"num_steps": values["step"]})
         plain = {name: values[name] for name in ("epoch", "step", "seconds", "best_epoch", "best_step")}
         self.state = _State(
@@ -331,3 +391,13 @@ def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:
         raise InputError("valid must be given when the recipe has early_stopping, got None")
     if not has_valid and recipe.schedule.kind == "plateau":
         raise InputError("valid must be given when the recipe's schedule is 'plateau', got None")
+
+
+def check_augmentations(recipe: Recipe, x: Tensor, task: Task) -> None:
+    """Check that rows like ``x`` can be augmented as a recipe says.
+
+    Raises:
+        InputError: naming what they must be, and what they are.
+    """
+    for augmentation in recipe.augment:
+        augmentation.check(x, task)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import meden
+from meden.augment import Affine, CutMix, Cutout, Flip, LabelSmoothing, Mixup, PadCrop
 from meden.penalties import L1, L2
 from tests.contracts import Each, PopulationCase
 from tests.population.witness import blobs, curve
@@ -189,6 +190,12 @@ def own_dropout():
 
 ARCHITECTURES = [
     Architecture("convolutional, batch and group norm", convolutional, images),
+    Architecture(
+        "convolutional, augmented images",
+        convolutional,
+        images,
+        {"augment": Each([(Flip(a), PadCrop(1), Affine(), Cutout(2), CutMix(a)) for a in (0.1, 0.5, 1.0)])},
+    ),
     Architecture("embedding, layer norm", bag, tokens),
     Architecture("attention", Attention, tokens),
     # the keys' bias has a gradient of rounding alone, which Adam would blow up
@@ -212,4 +219,11 @@ ARCHITECTURES = [
         {"optimizer": "sgd", "momentum": 0.9, "dropout": Each((0.0, 0.1, 0.2))},
     ),
     Architecture("one logit", lambda: nn.Linear(5, 1), two_classes, {"optimizer": "sgd"}, torch.float32),
+    Architecture(
+        "one logit, mixtures of classes",
+        lambda: nn.Linear(5, 1),
+        two_classes,
+        {"augment": Each([(Mixup(a), LabelSmoothing(a / 2)) for a in (0.1, 0.4, 0.8)]), "averaging": "ema"},
+        torch.float32,
+    ),
 ]

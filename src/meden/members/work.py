@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import threading
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
@@ -24,11 +23,11 @@ from meden.member import Member, ModelMaker, build_model, check_member, model_ar
 from meden.members.pieces import Alone, OnEpoch, Piece, Stack, run_all, workers
 from meden.members.rows import Rows, score
 from meden.objective import Task, check_fits, on_device, rows_are_independent
-from meden.optim import bind
+from meden.optim import bind, has_batch_norm
 from meden.population import Entrant, fastest_chunk, free_bytes, member_bytes, recipe_key, structure
 from meden.recipe import prepare_noise
 from meden.run import Run
-from meden.trainer import Training, check_recipe, prepare
+from meden.trainer import Training, check_augmentations, check_recipe, prepare
 
 OnRun = Callable[[int, Run], None]
 Judge = Callable[[int, Mapping[int, History]], Collection[int]]
@@ -178,7 +177,8 @@ class _Work:
         entrants = {number: self._entrant(self.members[number]) for number in numbers}
         first = next(iter(entrants.values()))
         x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
-        pads = rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
+        mixes = any(augmentation.mixes_rows for augmentation in first.recipe.augment)
+        pads = not mixes and rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
         groups: dict[Hashable, dict[int, Entrant]] = {}
         for number, entrant in entrants.items():
             key = structure(entrant.model), None if pads else len(entrant.fit)
@@ -189,8 +189,12 @@ class _Work:
         """Return stacks of members of one structure if they can be stacked and if that is faster, else each alone."""
         alone = [Alone(number, functools.partial(self._training, number), self._done) for number in entrants]
         data = x, y, self.dataset.task
-        records = any(entrant.recipe.activity for entrant in entrants.values())  # by hooks, of one model
-        chunk = 1 if records else self._chunk(entrants, *data)
+        if len(entrants) == 1 or self.chunk == 1:
+            return alone
+        if reason := _why_alone(next(iter(entrants.values()))):
+            self._tell(f"models are trained one by one, since {reason}")
+            return alone
+        chunk = self._chunk(entrants, *data)
         if chunk == 1:
             return alone
         try:
@@ -233,6 +237,7 @@ class _Work:
         }
         check_fits(model, self.dataset.task, pairs)
         check_recipe(model, member.recipe, has_valid=len(stop) > 0)
+        check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
         prepare_noise(model, member.recipe, member.run_seed)
         bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
         first = self.rows.first[member.fold]
@@ -275,6 +280,18 @@ class _Work:
             self.runs[number] = dataclasses.replace(run, held_out=held_out, encoder=share.encoder, model_args=made_with)
             if self.on_run is not None:
                 self.on_run(number, self.runs[number])
+
+
+def _why_alone(entrant: Entrant) -> str | None:
+    """Return what about a recipe needs a model of its own."""
+    recipe = entrant.recipe
+    if recipe.activity:
+        return "activity penalties read the outputs of one model's layers"
+    if recipe.sharpness is not None:
+        return "sharpness-aware steps pass twice through one model"
+    if recipe.averaging is not None and has_batch_norm(entrant.model):
+        return "batch norm must be measured anew for averaged weights"
+    return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

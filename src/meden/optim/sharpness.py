@@ -126,6 +126,12 @@ class SAM:
         Returns:
             The loss at the unmoved weights.
         """
+        loss = self.backward(closure)
+        self.optimizer.step()
+        return loss
+
+    def backward(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Leave the gradient of the step in the parameters' ``grad``, for those who clip it before the update."""
         params = [param for group in self.optimizer.param_groups for param in group["params"]]
         before = [buffer.clone() for buffer in self._buffers]
         loss = self._pass(closure)
@@ -137,7 +143,6 @@ class SAM:
         finally:
             restore(self._buffers, after)
             restore(params, originals)
-        self.optimizer.step()
         return loss
 
     def _pass(self, closure: Callable[[], Tensor]) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden.data import batches
-from meden.optim import Bound
+from meden.optim import Bound, blend
 from meden.optim.schedules import factors
 from meden.recipe import Recipe
 
@@ -78,6 +78,15 @@ def rates(recipes: Sequence[Recipe], steps_per_epoch: int) -> NDArray[np.float64
     last = max(recipe.epochs for recipe in recipes) * steps_per_epoch
     tables = [r.lr * factors(r.schedule, epochs=r.epochs, steps_per_epoch=steps_per_epoch) for r in recipes]
     return np.stack([np.pad(table, (0, last - len(table)), mode="edge") for table in tables])
+
+
+def blends(recipes: Sequence[Recipe], steps_per_epoch: int) -> NDArray[np.float64]:
+    """Return how far the averages move at each step, (K, T); zeros (K, 1) where nothing is averaged."""
+    if recipes[0].averaging is None:
+        return np.zeros((len(recipes), 1))
+    last = max(recipe.epochs for recipe in recipes) * steps_per_epoch
+    tables = [blend(r.averaging, epochs=r.epochs, steps_per_epoch=steps_per_epoch) for r in recipes if r.averaging]
+    return np.stack([np.pad(table, (0, last - len(table))) for table in tables])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""A penalty taken apart into its numbers and the rest, so that K members' numbers become tensors.
+"""A penalty or an augmentation taken apart into its numbers and the rest, so that K members' numbers become tensors.
 
 Legend: ``K`` members.
 """
@@ -7,43 +7,46 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from meden.augment import Augmentation
 from meden.penalties import Number, Penalty
 
-
-def numbers(penalty: Penalty) -> list[Number]:
-    """Return the settings of a penalty, and of those inside it, that may differ from member to member."""
-    return [value for _, value in _walk(penalty) if not isinstance(value, _Fixed)]
-
-
-def fixed(penalty: Penalty) -> Hashable:
-    """Return all of a penalty but its numbers: its kinds and what cannot be a tensor (``dim``, ``block``)."""
-    return tuple(
-        (place, value.value if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(penalty)
-    )
+Part = Penalty | Augmentation
+"""A frozen dataclass whose fields of the type Number may be tensors."""
+AnyPart = TypeVar("AnyPart", Penalty, Augmentation)
 
 
-def rebuild(penalty: Penalty, values: Iterator[Number]) -> Penalty:
-    """Return the penalty with its numbers replaced, in the order of :func:`numbers`."""
+def numbers(part: Part) -> list[Number]:
+    """Return the settings of a part, and of those inside it, that may differ from member to member."""
+    return [value for _, value in _walk(part) if not isinstance(value, _Fixed)]
+
+
+def fixed(part: Part) -> Hashable:
+    """Return all of a part but its numbers: its kinds and what cannot be a tensor (``dim``, ``block``)."""
+    return tuple((place, value.value if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
+
+
+def rebuild(part: AnyPart, values: Iterator[Number]) -> AnyPart:
+    """Return the part with its numbers replaced, in the order of :func:`numbers`."""
     changed: dict[str, Any] = {}
-    for field in dataclasses.fields(penalty):  # type: ignore[arg-type]
-        value = getattr(penalty, field.name)
+    for field in dataclasses.fields(part):  # type: ignore[arg-type]
+        value = getattr(part, field.name)
         if isinstance(value, Penalty):
             changed[field.name] = rebuild(value, values)
         elif _is_parts(value):
-            changed[field.name] = tuple(rebuild(part, values) for part in value)
+            changed[field.name] = tuple(rebuild(inner, values) for inner in value)
         elif _is_number(field, value):
             changed[field.name] = next(values)
-    return penalty.replace(changed)
+    return dataclasses.replace(part, **changed)  # type: ignore[type-var]
 
 
-def stacked(penalties: Sequence[Penalty], like: Tensor) -> list[Tensor]:
-    """Return the numbers of K equally built penalties, each (K,) or (K, *shape)."""
-    columns = zip(*(numbers(penalty) for penalty in penalties), strict=True)
+def stacked(parts: Sequence[Part], like: Tensor) -> list[Tensor]:
+    """Return the numbers of K equally built parts, each (K,) or (K, *shape)."""
+    columns = zip(*(numbers(part) for part in parts), strict=True)
     return [
         torch.stack([torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in column]) for column in columns
     ]
@@ -54,15 +57,15 @@ class _Fixed:
     value: Any
 
 
-def _walk(penalty: Penalty, place: str = "") -> Iterator[tuple[str, Any]]:
-    yield place, _Fixed(type(penalty))
-    for field in dataclasses.fields(penalty):  # type: ignore[arg-type]
-        value, here = getattr(penalty, field.name), f"{place}.{field.name}"
+def _walk(part: Part, place: str = "") -> Iterator[tuple[str, Any]]:
+    yield place, _Fixed(type(part))
+    for field in dataclasses.fields(part):  # type: ignore[arg-type]
+        value, here = getattr(part, field.name), f"{place}.{field.name}"
         if isinstance(value, Penalty):
             yield from _walk(value, here)
         elif _is_parts(value):
-            for number, part in enumerate(value):
-                yield from _walk(part, f"{here}.{number}")
+            for number, inner in enumerate(value):
+                yield from _walk(inner, f"{here}.{number}")
         else:
             yield here, value if _is_number(field, value) else _Fixed(value)
 

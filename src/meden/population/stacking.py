@@ -89,8 +89,10 @@ def structure(model: nn.Module) -> Hashable:
 def recipe_key(recipe: Recipe) -> Hashable:
     """Return what two recipes must share to be trained in one stack: all that is not a number per member."""
     penalties = [(leaves.fixed(r.penalty), _selector_key(r.on), r.coupling, r.schedule) for r in recipe.regularizers]
+    augmentations = [leaves.fixed(augmentation) for augmentation in recipe.augment]
     settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps, recipe.batch_size
-    return settings, tuple(penalties), recipe.dropout is None, recipe.clip_norm is None
+    absent = recipe.dropout is None, recipe.clip_norm is None, recipe.averaging is None, recipe.sharpness is None
+    return settings, tuple(penalties), tuple(augmentations), absent
 
 
 def _selector_key(on: Selector) -> Hashable:

@@ -15,10 +15,14 @@ from torch.func import functional_call, grad, vmap
 
 from meden.objective import Task, row_loss, row_score
 from meden.population import penalising
+from meden.population.augmenting import Augmenting
 from meden.population.layers import plain_layers
 from meden.population.penalising import Piece, Values
 from meden.population.stacking import Layout
 from meden.population.updates import State, Update
+
+AVERAGE = "average"
+"""Where the state holds the averaged weights, (K, P), if the recipes average."""
 
 
 class Inputs(NamedTuple):
@@ -40,6 +44,14 @@ class Inputs(NamedTuple):
     """The penalties' numbers, by piece."""
     factors: list[list[Tensor]]
     """The factors of the strengths' schedules, by piece and slot."""
+    augment: list[list[Tensor]]
+    """The augmentations' numbers, (K,) each."""
+    keys: Tensor
+    """(K,): the random streams of the augmentations."""
+    step: Tensor
+    """0-d: optimizer steps done."""
+    blend: Tensor
+    """(K, 1): how far the averages move to the weights."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,7 @@ class Step:
     skeleton: nn.Module
     task: Task
     layout: Layout
+    augmenting: Augmenting
     update: Update
     pieces: Sequence[Piece]
     clips: bool
@@ -58,7 +71,8 @@ class Step:
     ) -> tuple[Tensor, ...]:
         """Take the step; ``g`` (K, P) receives the gradient, and is returned."""
         self.skeleton.train()
-        per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, inputs.x, inputs.y, inputs.weights)
+        x, y = self.augmenting(inputs.x, inputs.y, inputs.augment, inputs.keys, inputs.step)
+        per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, x, y, inputs.weights)
         torch.cat(self.layout.join(per_member), dim=1, out=g)
         for piece, own, factor in self._acting("loss", inputs):
             value = grad(lambda w, p=piece, o=own, f=factor: p.map(penalising.value, o, f, w).sum())
@@ -74,6 +88,8 @@ class Step:
             length = self.update.length(state, inputs.lr, inputs.momentum)
             for piece, own, factor in proximal:
                 flat[:, piece.columns].copy_(piece.map(penalising.shrink, own, factor, flat, length))
+        if AVERAGE in state:
+            state[AVERAGE].lerp_(flat, inputs.blend)
         return (g,)
 
     def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:

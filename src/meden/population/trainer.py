@@ -6,24 +6,27 @@ Legend: ``K`` members of the stack, ``P`` trained numbers of one.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from meden import stopping
 from meden.data import num_batches, watched_rows
 from meden.history import History, Record
-from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, on_device
+from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, num_logits, on_device
 from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.population import penalising
-from meden.population.feed import Entrant, Numbers, Rows, epoch_batches, padded, rates
+from meden.population.augmenting import Augmenting, values_and_keys
+from meden.population.feed import Entrant, Numbers, Rows, blends, epoch_batches, padded, rates
 from meden.population.program import Program
-from meden.population.stacking import stack, unstack
-from meden.population.step import Evaluation, Inputs, Step
+from meden.population.stacking import Stack, stack, unstack
+from meden.population.step import AVERAGE, Evaluation, Inputs, Step
 from meden.population.updates import UPDATES, flush
 from meden.run import Status, completed, diverged, dropped, stopped_early
 
@@ -87,6 +90,8 @@ class Population:
         self.best = self.stack.copy()
         self.update = UPDATES[first.recipe.optimizer](first.recipe)
         self.state = self.update.start(self.stack.flat)
+        if first.recipe.averaging is not None:
+            self.state[AVERAGE] = self.stack.flat.clone()
         self.g = torch.empty_like(self.stack.flat)
         self.pieces = penalising.pieces(first.bound, self.stack)
         self.values = [penalising.slot_values([e.bound for e in entrants], p, self.stack) for p in self.pieces]
@@ -106,7 +111,10 @@ class Population:
     def _make_programs(self) -> Programs:
         layout, clips = self.stack.layout(), bool(np.isfinite(self.numbers.clip).any())
         skeleton = copy.deepcopy(self.entrants[0].model)  # the member's own is its run's as soon as it has ended
-        step = Step(skeleton, self.task, layout, self.update, self.pieces, clips)
+        first = self.entrants[0]
+        logits = num_logits(first.model, self.x[first.fit[:2]])
+        augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
+        step = Step(skeleton, self.task, layout, augmenting, self.update, self.pieces, clips)
         return Programs(Program(step), Program(Evaluation(skeleton, self.task, layout)))
 
     def trace(self) -> None:
@@ -159,27 +167,49 @@ class Population:
         """Lay out the tensors that stay as they are from step to step."""
         flat = self.stack.flat
         self._tensors = flat, self.stack.rest, self.state, self.g
-        self._rates = rates([entrant.recipe for entrant in self.entrants], self.steps_per_epoch)
+        recipes = [entrant.recipe for entrant in self.entrants]
+        self._rates, self._blends = rates(recipes, self.steps_per_epoch), blends(recipes, self.steps_per_epoch)
+        self._augment, self._keys = values_and_keys(self.entrants, flat)
         self._momentum, self._clip = (
             torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
         )
 
     def _inputs(self, rows: Tensor, weights: Tensor) -> Inputs:
         flat = self.stack.flat
-        self._rate = self._rates[:, min(self.step, self._rates.shape[1] - 1)] * self.plateaus.factor
-        lr = torch.from_numpy(self._rate[:, None]).to(flat)
+        self._rate = self._column(self._rates) * self.plateaus.factor
         factors = [
             [torch.tensor(slot.factor(self.step), dtype=flat.dtype, device=flat.device) for slot in piece.slots]
             for piece in self.pieces
         ]
-        data = self.x[rows], self.y[rows], weights
-        return Inputs(*data, lr, self._momentum, self._clip, self.values, factors)
+        return Inputs(
+            x=self.x[rows],
+            y=self.y[rows],
+            weights=weights,
+            lr=torch.from_numpy(self._rate[:, None]).to(flat),
+            momentum=self._momentum,
+            clip=self._clip,
+            values=self.values,
+            factors=factors,
+            augment=self._augment,
+            keys=self._keys,
+            step=torch.tensor(self.step, device=flat.device),
+            blend=torch.from_numpy(self._column(self._blends)[:, None]).to(flat),
+        )
+
+    def _column(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the numbers of this step, (K,), of a table (K, T); the last ones from then on."""
+        return table[:, min(self.step, table.shape[1] - 1)]
+
+    def _shown(self) -> Stack:
+        """Return the stack with the weights that count: the averages, if there are any."""
+        return dataclasses.replace(self.stack, flat=self.state.get(AVERAGE, self.stack.flat))
 
     @torch.no_grad()
     def _evaluate(self, rows: Sequence[Rows]) -> list[dict[str, float]]:
         """Return each member's scores on its own rows, in evaluation mode."""
         filled, weights = padded(rows)
-        parts = [self.programs.score(self.stack.flat, self.stack.rest, *data) for data in self._cut(filled)]
+        shown = self._shown()
+        parts = [self.programs.score(shown.flat, shown.rest, *data) for data in self._cut(filled)]
         kept = weights.to(self.y.device) > 0
         columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
         means = torch.stack(columns) / kept.sum(1)
@@ -211,8 +241,9 @@ class Population:
         train = self._evaluate(self._watched())
         valid = self._evaluate(stops) if len(stops[0]) else [None] * len(stops)
         penalties = self._penalty_values()
-        zeros = (self.stack.flat == 0).sum(1).tolist()
-        norms = self.stack.flat.double().norm(dim=1).tolist()
+        flat = self._shown().flat
+        zeros = (flat == 0).sum(1).tolist()
+        norms = flat.double().norm(dim=1).tolist()
         return [
             Record(
                 epoch=self.epoch,
@@ -231,7 +262,7 @@ class Population:
     def _penalty_values(self) -> dict[str, list[float]]:
         """Return every penalty's value by label, (K,) each."""
         told: dict[str, list[float]] = {}
-        tensors = self.stack.rest | self.stack.params  # penalties may be on frozen tensors
+        tensors = self.stack.rest | self._shown().params  # penalties may be on frozen tensors
         for number, first in enumerate(self.entrants[0].bound):
             total = torch.zeros_like(self.stack.flat[:, 0])
             for name in first.params:
@@ -251,7 +282,7 @@ class Population:
         better = self.live & (verdict.improved | ~np.isfinite(numbers.patience))
         for row in np.flatnonzero(better).tolist():
             self.best_at[row] = self.epoch, self.step
-        self.best.copy_rows(self.stack, torch.from_numpy(np.flatnonzero(better)).to(self.y.device))
+        self.best.copy_rows(self._shown(), torch.from_numpy(np.flatnonzero(better)).to(self.y.device))
 
     def _verdict(self, row: int) -> tuple[Status | None, str]:
         """Say how a member ended, or None if it goes on."""
@@ -267,7 +298,7 @@ class Population:
         """Write the best state into the member's model, and report."""
         self.live[row] = False
         model = self.entrants[row].model
-        unstack(model, self.best if self.best_at[row][0] else self.stack, row)
+        unstack(model, self.best if self.best_at[row][0] else self._shown(), row)
         model.eval()
         epoch, step = self.best_at[row] if self.best_at[row][0] else (self.epoch, self.step)
         outcome = Outcome(self.ids[row], self.histories[row], status, reason, epoch, step)

@@ -1,0 +1,156 @@
+"""Maps of the plane: images turned, resized, moved and bent, by bilinear interpolation.
+
+Images are (B, H, W) or (B, C, H, W), the height counted downwards. What comes in from outside repeats the edge.
+
+Legend: ``B`` rows of a batch, ``C`` channels, ``H`` height, ``W`` width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import grid_sample
+
+from meden._checks import check_count, check_number
+from meden.augment.base import Augmentation, Number, check_images
+from meden.noise import Draws
+
+
+def affine(x: Tensor, draws: Draws, *, degrees: Number, translate: Number, scale: Number) -> Tensor:
+    """Turn, resize and move each image about its centre, by bilinear interpolation.
+
+    The angle is uniform in [-degrees, degrees], the move along each axis uniform in [-translate, translate] of its
+    length, the factor (1 + scale)^u with u uniform in [-1, 1].
+
+    Args:
+        x: (B, H, W) or (B, C, H, W)
+        draws: where all randomness comes from.
+        degrees: zero or more.
+        translate: in [0, 1], a share of height and width.
+        scale: zero or more; 0.1 is between 1 / 1.1 and 1.1 times the size.
+
+    Example:
+        >>> from meden.noise import stream
+        >>> draws = Draws(stream(0), torch.tensor(0))
+        >>> affine(torch.ones(2, 1, 8, 8), draws, degrees=10.0, translate=0.1, scale=0.1).shape
+        torch.Size([2, 1, 8, 8])
+
+    Reference:
+        P. Simard, D. Steinkraus, J. Platt, Best practices for convolutional neural networks, 2003.
+    """
+    num, (height, width) = x.shape[0], x.shape[-2:]
+    turn, zoom, down, right = (2 * draws.uniform(num, 4) - 1).unbind(1)
+    angle, factor = turn * degrees * (math.pi / 180), (1 + scale) ** -zoom
+    cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
+    # where in the old image a pixel of the new one is read, in half widths and half heights from the centre
+    across = torch.stack([cosine, sine * (height / width), 2 * translate * right], dim=1)
+    along = torch.stack([-sine * (width / height), cosine, 2 * translate * down], dim=1)
+    u, v = _centres(width, x.device), _centres(height, x.device)
+    places = torch.stack(
+        [u.expand(height, width), v[:, None].expand(height, width), torch.ones_like(u * v[:, None])], -1
+    )
+    return resampled(x, places @ torch.stack([across, along], dim=2)[:, None])
+
+
+def elastic(x: Tensor, draws: Draws, *, std: Number, smooth: int) -> Tensor:
+    """Move each pixel by a smooth random field, by bilinear interpolation.
+
+    Both parts of the field have standard deviation ``std`` at every pixel; they are normal noise on a coarse grid,
+    spread by a Gaussian of standard deviation ``smooth``.
+
+    Args:
+        x: (B, H, W) or (B, C, H, W)
+        draws: where all randomness comes from.
+        std: zero or more pixels.
+        smooth: pixels over which the moves are alike.
+
+    Example:
+        >>> from meden.noise import stream
+        >>> elastic(torch.ones(2, 1, 8, 8), Draws(stream(0), torch.tensor(0)), std=1.0, smooth=4).shape
+        torch.Size([2, 1, 8, 8])
+
+    Reference:
+        P. Simard, D. Steinkraus, J. Platt, Best practices for convolutional neural networks, 2003.
+    """
+    num, (height, width) = x.shape[0], x.shape[-2:]
+    down, right = _spreading(height, smooth, x.device), _spreading(width, smooth, x.device)
+    moves = std * (down @ draws.normal(num, 2, down.shape[1], right.shape[1]) @ right.T)
+    across, along = moves[:, 0] * (2 / width), moves[:, 1] * (2 / height)
+    grid = torch.stack([across + _centres(width, x.device), along + _centres(height, x.device)[:, None]], dim=-1)
+    return resampled(x, grid)
+
+
+@dataclass(frozen=True)
+class Affine(Augmentation):
+    """Images turned, resized and moved, see :func:`affine`."""
+
+    degrees: Number = 10.0
+    """The largest angle, zero or more."""
+    translate: Number = 0.1
+    """The largest move along each axis, a share of its length, in [0, 1]."""
+    scale: Number = 0.1
+    """The largest growth, zero or more; 0.1 is between 1 / 1.1 and 1.1 times the size."""
+
+    def __post_init__(self) -> None:
+        check_number("Affine degrees", self.degrees, low=0.0)
+        check_number("Affine translate", self.translate, low=0.0, high=1.0)
+        check_number("Affine scale", self.scale, low=0.0)
+
+    def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        return affine(x, draws, degrees=self.degrees, translate=self.translate, scale=self.scale), y
+
+    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
+        """Check that x are images."""
+        _check_images("Affine", x)
+
+
+@dataclass(frozen=True)
+class Elastic(Augmentation):
+    """Images bent by a smooth random field, see :func:`elastic`."""
+
+    std: Number = 1.0
+    """Standard deviation of the moves in pixels, zero or more."""
+    smooth: int = 4
+    """Pixels over which the moves are alike."""
+
+    def __post_init__(self) -> None:
+        check_number("Elastic std", self.std, low=0.0)
+        check_count("Elastic smooth", self.smooth)
+
+    def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        return elastic(x, draws, std=self.std, smooth=self.smooth), y
+
+    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
+        """Check that x are images."""
+        _check_images("Elastic", x)
+
+
+def resampled(x: Tensor, grid: Tensor) -> Tensor:
+    """Return images read at other places, by bilinear interpolation; beyond the border they repeat the edge.
+
+    Args:
+        x: (B, H, W) or (B, C, H, W)
+        grid: (B, H, W, 2), where each new pixel is read: across, then down, -1 and 1 the edges of the image.
+    """
+    precision = torch.promote_types(x.dtype, torch.float32)
+    images = (x if x.ndim == 4 else x[:, None]).to(precision)
+    read = grid_sample(images, grid.to(precision), padding_mode="border", align_corners=False)
+    return read.reshape(x.shape).to(x.dtype)
+
+
+def _centres(size: int, device: torch.device) -> Tensor:
+    """Return where the centres of pixels lie, (size,), -1 and 1 being the edges."""
+    return (2 * torch.arange(size, device=device) + 1) / size - 1
+
+
+def _spreading(size: int, smooth: int, device: torch.device) -> Tensor:
+    """Return the matrix (size, points) that spreads noise on a coarse grid; its rows have length 1."""
+    points = torch.arange(-2, size // smooth + 3, device=device) * smooth
+    distance = torch.arange(size, device=device)[:, None] - points
+    weights = torch.exp(-(distance / smooth).square() / 2)
+    return weights / weights.norm(dim=1, keepdim=True)
+
+
