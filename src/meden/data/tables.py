@@ -30,6 +30,8 @@ class Table:
 
     kinds: Mapping[str, Kind]
     values: Mapping[str, Values]
+    robust: bool = False
+    """Whether numbers are scaled by their quartiles and clipped smoothly, not standardised."""
 
     @property
     def num_rows(self) -> int:
@@ -43,11 +45,13 @@ class Table:
 
     def take(self, rows: Values) -> Table:
         """Return some rows, in the order given."""
-        return Table(self.kinds, {name: values[rows] for name, values in self.values.items()})
+        return dataclasses.replace(self, values={name: values[rows] for name, values in self.values.items()})
 
     def fit(self) -> TableEncoder:
         """Return the encoder of what these rows, and no others, show."""
-        columns = tuple((kind, fit_column(name, kind, self.values[name])) for name, kind in self.kinds.items())
+        columns = tuple(
+            (kind, fit_column(name, kind, self.values[name], robust=self.robust)) for name, kind in self.kinds.items()
+        )
         width = sum(len(column.input_names) for _, column in columns)
         if width == 0:
             raise InputError(f"the table must have a column whose values recur, got only {_listed(self.feature_names)}")
@@ -55,6 +59,7 @@ class Table:
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""
+        digest.update(b"robust" if self.robust else b"")
         for name, kind in self.kinds.items():
             values = self.values[name]
             content = json.dumps(values.tolist()).encode() if kind == "text" else _bytes(values)
@@ -63,7 +68,11 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class TableEncoder:
-    """Fitted columns with their kinds, side by side, and zeros up to ``num_inputs``."""
+    """Fitted columns with their kinds, side by side, and zeros up to ``num_inputs``.
+
+    The first inputs are the scaled numbers and days, one of each such column; indicators, levels and the phases of
+    dates follow.
+    """
 
     columns: tuple[tuple[Kind, Column], ...]
     num_inputs: int
@@ -71,7 +80,7 @@ class TableEncoder:
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the D inputs."""
-        names = [name for _, column in self.columns for name in column.input_names]
+        names = _numbers_first(self.columns, [column.input_names for _, column in self.columns])
         return (*names, *(f"padding {i}" for i in range(self.num_inputs - len(names))))
 
     def widened(self, num_inputs: int) -> TableEncoder:
@@ -82,13 +91,12 @@ class TableEncoder:
 
     def encode(self, table: Table) -> Tensor:
         """Return the inputs, float32 (n, D)."""
-        inputs = torch.zeros(table.num_rows, self.num_inputs)
-        start = 0
-        for name, (_, column) in zip(table.feature_names, self.columns, strict=True):
-            block = column.encode(table.values[name])
-            inputs[:, start : start + block.shape[1]] = torch.as_tensor(block, dtype=torch.float32)
-            start += block.shape[1]
-        return inputs
+        columns = zip(table.feature_names, self.columns, strict=True)
+        blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
+        inputs = torch.zeros(self.num_inputs, table.num_rows)
+        for number, cells in enumerate(_numbers_first(self.columns, blocks)):
+            inputs[number] = torch.from_numpy(cells)
+        return inputs.T.contiguous()
 
     def read(self, frame: pd.DataFrame) -> Table:
         """Return the fitted columns of a new raw table; other columns are ignored.
@@ -119,6 +127,18 @@ class TableEncoder:
         """Return the encoder that :meth:`to_dict` described."""
         split = [(c["kind"], {k: v for k, v in c.items() if k != "kind"}) for c in fields["columns"]]
         return cls(tuple((kind, column_from_dict(kind, rest)) for kind, rest in split), fields["num_inputs"])
+
+
+def is_numeric(kind: Kind) -> bool:
+    """Say whether columns of a kind have a scaled number among their inputs."""
+    return kind in ("number", "date")
+
+
+def _numbers_first(columns: Sequence[tuple[Kind, Column]], parts: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return the parts of all columns, one per input: first the leading one of each numeric column, then the rest."""
+    numeric = [is_numeric(kind) for kind, _ in columns]
+    first = [part[0] for part, leads in zip(parts, numeric, strict=True) if leads]
+    return first + [cell for part, leads in zip(parts, numeric, strict=True) for cell in part[int(leads) :]]
 
 
 def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
