@@ -1,13 +1,19 @@
-"""The durable record of a study: one line per (configuration, fold, seed), appended and flushed to the disk."""
+"""The durable record of a study: one line per (configuration, fold, seed), appended and flushed to the disk.
+
+One process at a time writes a file. The lock is the kernel's, which takes it back from a process that was killed.
+"""
 
 from __future__ import annotations
 
 import base64
 import dataclasses
+import fcntl
 import json
 import os
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,41 +61,67 @@ class Row:
 
 
 class Ledger:
-    """Rows by key; on disk if it has a path.
+    """Rows by key; on disk if it has a path. Close it, or use it in a ``with`` statement, to let others write there.
 
     Args:
-        path: a file, made with the first row if it is not there; None keeps the rows in memory only.
+        path: a file, made if it is not there; None keeps the rows in memory only.
         identity: what the study is (data, splits, space, seed): a file of another study is refused.
 
     Raises:
-        InputError: if the file belongs to another study, naming what differs.
+        InputError: if the file belongs to another study, naming what differs; if it cannot be written, or if another
+            process is writing it.
     """
 
     def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
         self.path, self.identity = path, dict(identity)
         self.rows: dict[Key, Row] = {}
-        self._num_bytes: int | None = 0
-        """Length of the whole lines in the file, until the first append: a kill may have torn a last one."""
-        if path is not None and path.exists():
-            self._load(path)
+        self._num_bytes = 0
+        """Length of the whole lines in the file: a kill, or a full disk, may have torn one after them."""
+        self._file = None if path is None else _opened(path)
+        if path is not None:
+            try:
+                self._load(path)
+            except BaseException:
+                self.close()
+                raise
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def append(self, row: Row) -> None:
-        """Add a row; it is on the disk when this returns."""
-        self.rows[row.key] = row
-        if self.path is not None:
-            fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-            self._write(self.path, json.dumps(fields | {"losses": _pack(row.losses), "scores": _pack(row.scores)}))
+        """Add a row; it is on the disk when this returns.
 
-    def _write(self, path: Path, line: str) -> None:
-        header = json.dumps({"identity": self.identity}) + "\n" if self._num_bytes == 0 else ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            if self._num_bytes is not None:
-                file.truncate(self._num_bytes)
-                self._num_bytes = None
-            file.write((header + line + "\n").encode())
-            file.flush()
+        Raises:
+            OSError: if it cannot be written; the rows before it are safe.
+        """
+        if self._file is not None:
+            fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+            line = json.dumps(fields | {"losses": _pack(row.losses), "scores": _pack(row.scores)})
+            header = json.dumps({"identity": self.identity}) + "\n" if self._num_bytes == 0 else ""
+            self._write(self._file, (header + line + "\n").encode())
+        self.rows[row.key] = row
+
+    def close(self) -> None:
+        """Let other processes write the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self, file: FileIO, lines: bytes) -> None:
+        try:
+            file.truncate(self._num_bytes)
+            left = memoryview(lines)
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
+        except OSError as error:
+            told = f"{error.strerror}: what is done so far is safe; make room, and go on with the same folder"
+            raise OSError(error.errno, told, str(self.path)) from error
+        self._num_bytes += len(lines)
 
     def _load(self, path: Path) -> None:
         content = path.read_bytes()
@@ -101,6 +133,35 @@ class Ledger:
         for number, fields in enumerate(lines[1:], start=2):
             row = _row(fields, number, path)
             self.rows[row.key] = row
+
+
+def _opened(path: Path) -> FileIO:
+    """Open a file to append to, and lock it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = FileIO(path, "a+")
+    except OSError as error:
+        raise InputError(
+            f"study_dir must be a folder that can be written to, got {str(path.parent)!r}: {error.strerror}"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flush_name(path)
+    except OSError as error:
+        file.close()
+        in_use = "another search is writing there; wait until it ends, or choose another folder"
+        told = in_use if isinstance(error, BlockingIOError) else error.strerror
+        raise InputError(f"study_dir must be free to be written to, got {str(path.parent)!r}: {told}") from error
+    return file
+
+
+def _flush_name(path: Path) -> None:
+    """Make sure that a new file is found in its folder after the power has failed."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:

@@ -120,9 +120,10 @@ def tune(
             "recipe": recipe.to_dict(),
         } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
-    if on_start is not None:
-        on_start()
-    search = _Search(make_model, dataset, divided, space, recipe, seeds, seed, proposals, ledger, on_progress)
+    with ledger:
+        if on_start is not None:
+            on_start()
+        trials = _Search(make_model, dataset, divided, space, recipe, seeds, seed, proposals, ledger, on_progress).run()
     return Study(
         make_model=make_model,
         dataset=dataset,
@@ -130,7 +131,7 @@ def tune(
         recipe=recipe,
         folds=divided,
         seed=seed,
-        trials=search.run(),
+        trials=trials,
     )
 
 
