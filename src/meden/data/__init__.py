@@ -19,3 +19,5 @@ from meden.data.splits import holdout as holdout
 from meden.data.splits import make_folds as make_folds
 from meden.data.splits import splits_hash as splits_hash
 from meden.data.targets import Predictions as Predictions
+from meden.data.text import Vocabulary as Vocabulary
+from meden.data.text import split_text as split_text
