@@ -23,11 +23,11 @@ class Spy(Augmentation):
     def __init__(self):
         self.seen = []
 
-    def __call__(self, x, y, draws):
+    def __call__(self, x, y, draws):  # noqa: ARG002
         self.seen.append((x.clone(), y.clone()))
         return x + 100, y
 
-    def check(self, x, task):
+    def check(self, x, task):  # noqa: ARG002
         self.seen.append((x.clone(), None))
 
 

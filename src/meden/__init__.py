@@ -1,13 +1,25 @@
 """meden: how much to regularise, and how to know."""
 
-from meden import models, penalties
+from meden import augment, models, noise, penalties
 from meden._checks import InputError
 from meden.audit import Audit, audit
 from meden.data import Dataset, as_dataset
 from meden.history import History, Record
 from meden.member import Member
 from meden.members import fit_many
-from meden.optim import Activity, Handle, Regularizer, Schedule, StrengthSchedule, record, regularize
+from meden.optim import (
+    SAM,
+    Activity,
+    Averager,
+    Averaging,
+    Handle,
+    Regularizer,
+    Schedule,
+    Sharpness,
+    StrengthSchedule,
+    record,
+    regularize,
+)
 from meden.recipe import Recipe
 from meden.run import Run, load_run
 from meden.search import Choice, Comparison, IntUniform, LogUniform, Study, Uniform, compare, tune
@@ -16,8 +28,11 @@ from meden.strengths import Strength, convert
 from meden.trainer import fit
 
 __all__ = [
+    "SAM",
     "Activity",
     "Audit",
+    "Averager",
+    "Averaging",
     "Choice",
     "Comparison",
     "Dataset",
@@ -33,18 +48,21 @@ __all__ = [
     "Regularizer",
     "Run",
     "Schedule",
+    "Sharpness",
     "Strength",
     "StrengthSchedule",
     "Study",
     "Uniform",
     "as_dataset",
     "audit",
+    "augment",
     "compare",
     "convert",
     "fit",
     "fit_many",
     "load_run",
     "models",
+    "noise",
     "penalties",
     "record",
     "regularize",

@@ -52,7 +52,8 @@ def test_members_with_activity_penalties_equal_runs_alone():
     members = [
         meden.Member(meden.Recipe(epochs=2, activity=[meden.Activity(ActivityL2(s), on=nn.ReLU)])) for s in (0.1, 1.0)
     ]
-    together = meden.fit_many(meden.models.MLP, members, "iris")
+    with pytest.warns(UserWarning, match="one by one, since activity"):
+        together = meden.fit_many(meden.models.MLP, members, "iris")
     for run, member in zip(together, members, strict=True):
         (alone,) = meden.fit_many(meden.models.MLP, [member], "iris")
         assert run.history.column("train.loss") == alone.history.column("train.loss")
