@@ -7,7 +7,7 @@ PUBLIC = {
     "IntUniform", "LogUniform", "Member", "Recipe", "Record", "Regularizer", "Run", "SAM", "Schedule", "Sharpness", "Strength",
     "StrengthSchedule",
     "Study", "Uniform", "as_dataset", "audit", "augment", "compare", "convert", "fit", "fit_many", "load_run", "models", "noise",
-    "penalties", "record", "regularize", "tune",
+    "noise", "penalties", "record", "regularize", "tune",
 }  # fmt: skip
 
 
@@ -22,5 +22,5 @@ def test_every_public_name_is_there_and_says_what_it_is() -> None:
 
 
 def test_functions_of_the_design_are_functions() -> None:
-    for name in ("audit", "augment", "compare", "convert", "fit", "fit_many", "regularize", "tune"):
+    for name in ("audit", "compare", "convert", "fit", "fit_many", "regularize", "tune"):
         assert callable(getattr(meden, name)), name
