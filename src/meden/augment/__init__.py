@@ -1,22 +1,10 @@
 """Augmentations: random changes of fitting rows that leave what they mean, (x, y, draws) -> (x, y)."""
 
 from meden.augment.base import Augmentation, augmented
-from meden.augment.images import (
-    Affine,
-    Color,
-    Cutout,
-    Elastic,
-    Flip,
-    PadCrop,
-    affine,
-    color,
-    cutout,
-    elastic,
-    flip,
-    pad_crop,
-)
+from meden.augment.images import Color, Cutout, Flip, PadCrop, color, cutout, flip, pad_crop
 from meden.augment.mixing import CutMix, LabelSmoothing, Mixup, cutmix, label_smoothing, mixup, symmetric_beta
 from meden.augment.tables import FeatureMask, Jitter, SwapNoise, feature_mask, jitter, swap_noise
+from meden.augment.warps import Affine, Elastic, affine, elastic
 
 __all__ = [
     "Affine",

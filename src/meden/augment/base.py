@@ -138,3 +138,13 @@ def check_shape(name: str, x: Tensor, allowed: dict[int, str]) -> None:
     """
     if x.ndim not in allowed:
         raise InputError(f"x must have shape {' or '.join(allowed.values())} for {name}, got {tuple(x.shape)}")
+
+
+def check_images(name: str, x: Tensor) -> None:
+    """Check that ``x`` are images of finite floating numbers.
+
+    Raises:
+        InputError: naming the shapes that are allowed, or how many numbers are missing.
+    """
+    check_shape(name, x, {3: "(n, H, W)", 4: "(n, C, H, W)"})
+    check_finite(name, x)

@@ -1,6 +1,6 @@
-"""Augmentations of images: a hole, a mirror, a shift, maps of the plane, colours.
+"""Augmentations of images: a hole, a mirror, a move by whole pixels, colours.
 
-Images are (B, H, W) or (B, C, H, W), the height counted downwards. What comes in from outside repeats the edge.
+Images are (B, H, W) or (B, C, H, W). What comes in from outside repeats the edge.
 
 Legend: ``B`` rows of a batch, ``C`` channels, ``H`` height, ``W`` width.
 """
@@ -13,10 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from meden._checks import InputError, check_count, check_number
-from meden.augment.base import Augmentation, Number, check_finite, check_shape, per_row, shifted
+from meden.augment.base import Augmentation, Number, check_finite, check_images, check_shape, per_row, shifted
 from meden.noise import Draws
 
 
@@ -82,8 +81,8 @@ def pad_crop(x: Tensor, draws: Draws, *, padding: int) -> Tensor:
 def color(x: Tensor, draws: Draws, *, brightness: Number, contrast: Number, saturation: Number, hue: Number) -> Tensor:
     """Change brightness, contrast, saturation and hue of each image, in this order.
 
-    The first three are multiplied by factors that are uniform in [1 - strength, 1 + strength], the hue is turned by
-    an angle that is uniform in [-hue, hue] of a full circle.
+    The first three are multiplied by factors that are uniform in [1 - strength, 1 + strength]. The hue is turned by
+    an angle that is uniform in [-hue, hue] of a full circle, in the plane of the two differences of colour (YUV).
 
     Args:
         x: (B, 3, H, W), red, green and blue in [0, 1].
@@ -96,13 +95,16 @@ def color(x: Tensor, draws: Draws, *, brightness: Number, contrast: Number, satu
     Raises:
         InputError: if kornia is not installed.
     """
-    enhance = _kornia()
-    factors = 2 * draws.uniform(x.shape[0], 4) - 1
-    brighter, starker, richer, turned = (part.to(x.dtype) for part in factors.unbind(1))
+    enhance, spaces = _kornia()
+    factors = 2 * draws.uniform(4, x.shape[0]) - 1
+    brighter, starker, richer, turned = (part.to(x.dtype) for part in factors)
     x = enhance.adjust_brightness_accumulative(x, 1 + brightness * brighter)
     x = enhance.adjust_contrast_with_mean_subtraction(x, 1 + contrast * starker)
     x = enhance.adjust_saturation_with_gray_subtraction(x, 1 + saturation * richer)
-    return enhance.adjust_hue(x, 2 * math.pi * hue * turned)
+    luma, u, v = spaces.rgb_to_yuv(x).unbind(1)
+    parts = torch.stack([luma, *_turned(u, v, 2 * math.pi * hue * turned)], dim=1)
+    changed: Tensor = spaces.yuv_to_rgb(parts).clamp(0, 1)
+    return changed
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,8 @@ class Cutout(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return cutout(x, draws, size=self.size, p=self.p), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x are images, and not smaller than the hole."""
-        _check_images("Cutout", x)
+    def check(self, x: Tensor, task: str) -> None:
+        check_images("Cutout", x)
         if self.size > min(x.shape[-2:]):
             raise InputError(f"Cutout size must be at most the side of an image {tuple(x.shape[-2:])}, got {self.size}")
 
@@ -141,9 +142,8 @@ class Flip(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return flip(x, draws, p=self.p), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x are images."""
-        _check_images("Flip", x)
+    def check(self, x: Tensor, task: str) -> None:
+        check_images("Flip", x)
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,8 @@ class PadCrop(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return pad_crop(x, draws, padding=self.padding), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x are images, and larger than the move."""
-        _check_images("PadCrop", x)
+    def check(self, x: Tensor, task: str) -> None:
+        check_images("PadCrop", x)
         if self.padding >= min(x.shape[-2:]):
             raise InputError(
                 f"PadCrop padding must be less than the side of an image {tuple(x.shape[-2:])}, got {self.padding}"
@@ -197,8 +196,7 @@ class Color(Augmentation):
         )
         return changed, y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x are colour images with values in [0, 1], and that kornia is there."""
+    def check(self, x: Tensor, task: str) -> None:
         _kornia()
         check_shape("Color", x, {4: "(n, 3, H, W)"})
         check_finite("Color", x)
@@ -216,14 +214,15 @@ def _band(draws: Draws, num: int, size: int, width: int) -> Tensor:
     return (place >= 0) & (place < width)
 
 
-def _check_images(name: str, x: Tensor) -> None:
-    check_shape(name, x, {3: "(n, H, W)", 4: "(n, C, H, W)"})
-    check_finite(name, x)
+def _turned(u: Tensor, v: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    cosine, sine = per_row(angle.cos(), u), per_row(angle.sin(), u)
+    return cosine * u - sine * v, sine * u + cosine * v
 
 
-def _kornia() -> Any:
+def _kornia() -> tuple[Any, Any]:
     try:
+        from kornia import color as spaces
         from kornia import enhance
     except ImportError:
         raise InputError("Color needs kornia, which is not installed; pip install 'meden[image]'") from None
-    return enhance
+    return enhance, spaces

@@ -93,8 +93,7 @@ class SwapNoise(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return swap_noise(x, draws, p=self.p), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x is a table of finite numbers."""
+    def check(self, x: Tensor, task: str) -> None:
         _check_table("SwapNoise", x)
 
 
@@ -111,8 +110,7 @@ class Jitter(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return jitter(x, draws, std=self.std), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x is a table of finite numbers."""
+    def check(self, x: Tensor, task: str) -> None:
         _check_table("Jitter", x)
 
 
@@ -129,8 +127,7 @@ class FeatureMask(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return feature_mask(x, draws, p=self.p), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x is a table of finite numbers."""
+    def check(self, x: Tensor, task: str) -> None:
         _check_table("FeatureMask", x)
 
 

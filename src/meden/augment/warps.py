@@ -41,24 +41,21 @@ def affine(x: Tensor, draws: Draws, *, degrees: Number, translate: Number, scale
     Reference:
         P. Simard, D. Steinkraus, J. Platt, Best practices for convolutional neural networks, 2003.
     """
-    num, (height, width) = x.shape[0], x.shape[-2:]
-    turn, zoom, down, right = (2 * draws.uniform(num, 4) - 1).unbind(1)
+    turn, zoom, down, right = (2 * draws.uniform(4, x.shape[0]) - 1).unbind()
     angle, factor = turn * degrees * (math.pi / 180), (1 + scale) ** -zoom
     cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
+    height, width = x.shape[-2:]
     # where in the old image a pixel of the new one is read, in half widths and half heights from the centre
-    across = torch.stack([cosine, sine * (height / width), 2 * translate * right], dim=1)
-    along = torch.stack([-sine * (width / height), cosine, 2 * translate * down], dim=1)
-    u, v = _centres(width, x.device), _centres(height, x.device)
-    places = torch.stack(
-        [u.expand(height, width), v[:, None].expand(height, width), torch.ones_like(u * v[:, None])], -1
-    )
-    return resampled(x, places @ torch.stack([across, along], dim=2)[:, None])
+    by_width = torch.stack([cosine, -sine * (width / height)], dim=1)[..., None] * _centres(width, x.device)
+    by_height = torch.stack([sine * (height / width), cosine], dim=1)[..., None] * _centres(height, x.device)
+    move = 2 * translate * torch.stack([right, down], dim=1)
+    return resampled(x, (by_height + move[..., None])[..., None] + by_width[..., None, :])
 
 
 def elastic(x: Tensor, draws: Draws, *, std: Number, smooth: int) -> Tensor:
     """Move each pixel by a smooth random field, by bilinear interpolation.
 
-    Both parts of the field have standard deviation ``std`` at every pixel; they are normal noise on a coarse grid,
+    Both parts of the field have standard deviation ``std`` at every pixel; they are uniform noise on a coarse grid,
     spread by a Gaussian of standard deviation ``smooth``.
 
     Args:
@@ -75,12 +72,12 @@ def elastic(x: Tensor, draws: Draws, *, std: Number, smooth: int) -> Tensor:
     Reference:
         P. Simard, D. Steinkraus, J. Platt, Best practices for convolutional neural networks, 2003.
     """
-    num, (height, width) = x.shape[0], x.shape[-2:]
+    height, width = x.shape[-2:]
     down, right = _spreading(height, smooth, x.device), _spreading(width, smooth, x.device)
-    moves = std * (down @ draws.normal(num, 2, down.shape[1], right.shape[1]) @ right.T)
-    across, along = moves[:, 0] * (2 / width), moves[:, 1] * (2 / height)
-    grid = torch.stack([across + _centres(width, x.device), along + _centres(height, x.device)[:, None]], dim=-1)
-    return resampled(x, grid)
+    noise = (draws.uniform(x.shape[0], 2, down.shape[1], right.shape[1]) - 0.5) * (std * math.sqrt(12))
+    half = torch.tensor([width / 2, height / 2], device=x.device)[:, None, None]
+    at = torch.stack(torch.meshgrid(_centres(width, x.device), _centres(height, x.device), indexing="xy"))
+    return resampled(x, at + (down @ noise @ right.T) / half)
 
 
 @dataclass(frozen=True)
@@ -102,9 +99,8 @@ class Affine(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return affine(x, draws, degrees=self.degrees, translate=self.translate, scale=self.scale), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x are images."""
-        _check_images("Affine", x)
+    def check(self, x: Tensor, task: str) -> None:
+        check_images("Affine", x)
 
 
 @dataclass(frozen=True)
@@ -123,22 +119,22 @@ class Elastic(Augmentation):
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         return elastic(x, draws, std=self.std, smooth=self.smooth), y
 
-    def check(self, x: Tensor, task: str) -> None:  # noqa: ARG002
-        """Check that x are images."""
-        _check_images("Elastic", x)
+    def check(self, x: Tensor, task: str) -> None:
+        check_images("Elastic", x)
 
 
-def resampled(x: Tensor, grid: Tensor) -> Tensor:
+def resampled(x: Tensor, places: Tensor) -> Tensor:
     """Return images read at other places, by bilinear interpolation; beyond the border they repeat the edge.
 
     Args:
         x: (B, H, W) or (B, C, H, W)
-        grid: (B, H, W, 2), where each new pixel is read: across, then down, -1 and 1 the edges of the image.
+        places: (B, 2, H, W), where each new pixel is read: across and down, -1 and 1 being the edges of the image.
     """
     precision = torch.promote_types(x.dtype, torch.float32)
     images = (x if x.ndim == 4 else x[:, None]).to(precision)
-    read = grid_sample(images, grid.to(precision), padding_mode="border", align_corners=False)
-    return read.reshape(x.shape).to(x.dtype)
+    grid = places.movedim(1, -1).to(precision)
+    read: Tensor = grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return read.to(x.dtype).reshape(x.shape)
 
 
 def _centres(size: int, device: torch.device) -> Tensor:
@@ -151,6 +147,4 @@ def _spreading(size: int, smooth: int, device: torch.device) -> Tensor:
     points = torch.arange(-2, size // smooth + 3, device=device) * smooth
     distance = torch.arange(size, device=device)[:, None] - points
     weights = torch.exp(-(distance / smooth).square() / 2)
-    return weights / weights.norm(dim=1, keepdim=True)
-
-
+    return weights / weights.square().sum(1, keepdim=True).sqrt()
