@@ -11,17 +11,25 @@ from torch import Tensor
 from meden.augment import (
     Affine,
     Augmentation,
+    BackgroundNoise,
     Color,
     CutMix,
     Cutout,
     Elastic,
     FeatureMask,
     Flip,
+    FrequencyMask,
     Jitter,
     LabelSmoothing,
     Mixup,
     PadCrop,
+    SpanMask,
+    Speed,
     SwapNoise,
+    TimeMask,
+    TimeShift,
+    TokenDrop,
+    TokenSwap,
 )
 
 B, C = 12, 3
@@ -41,6 +49,24 @@ def plane() -> Tensor:
 
 def picture() -> Tensor:
     return torch.rand(B, 3, 10, 8, generator=generator())
+
+
+def spectrogram() -> Tensor:
+    return torch.randn(B, 1, 8, 30, generator=generator())
+
+
+def bands() -> Tensor:
+    return torch.randn(B, 8, 30, generator=generator())
+
+
+def waveform() -> Tensor:
+    return torch.randn(B, 50, generator=generator())
+
+
+def tokens() -> Tensor:
+    """Rows of 4 to 15 tokens, padded to 15."""
+    numbers = torch.randint(2, 1000, (B, 15), generator=generator())
+    return numbers * (torch.arange(15) < torch.arange(4, 4 + B)[:, None])
 
 
 def soft_targets() -> Tensor:
@@ -100,6 +126,19 @@ CASES = [
     Case("Affine, all", lambda t: Affine(20.0, t, 0.2), picture, off=None, tolerance=1e-5),
     Case("Elastic", lambda s: Elastic(s, smooth=3), picture, rounding=1e-5, tolerance=1e-5),
     Case("Elastic, planes", Elastic, plane, (0.5, 3.0), rounding=1e-5, tolerance=1e-5),
+    Case("TimeMask", TimeMask, spectrogram, too_much=1.1),
+    Case("TimeMask, bands", lambda s: TimeMask(s, num_masks=1), bands, too_much=1.1),
+    Case("FrequencyMask", FrequencyMask, spectrogram, too_much=1.1),
+    Case("FrequencyMask, bands", lambda s: FrequencyMask(s, num_masks=3), bands, too_much=1.1),
+    Case("TimeShift", TimeShift, waveform, too_much=1.1),
+    Case("TimeShift, spectrograms", TimeShift, spectrogram, too_much=1.1),
+    Case("Speed", Speed, waveform, tolerance=1e-4),
+    Case("Speed, spectrograms", Speed, spectrogram, tolerance=1e-4),
+    Case("BackgroundNoise", BackgroundNoise, waveform),
+    Case("BackgroundNoise, spectrograms", BackgroundNoise, spectrogram),
+    Case("TokenDrop", TokenDrop, tokens, too_much=1.1),
+    Case("SpanMask", SpanMask, tokens, too_much=1.1),
+    Case("TokenSwap", TokenSwap, tokens, too_much=1.1),
     Case("Color, brightness", lambda s: Color(s, 0.0, 0.0), picture, rounding=1e-5, tolerance=1e-5),
     Case("Color, contrast", lambda s: Color(0.0, s, 0.0), picture, rounding=1e-5, tolerance=1e-5),
     Case("Color, saturation", lambda s: Color(0.0, 0.0, s), picture, rounding=1e-5, tolerance=1e-5),
