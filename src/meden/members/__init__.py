@@ -1,5 +1,5 @@
 """Train members: one list in, one run each out. Those of equal structure are trained together."""
 
-from meden.members.work import fit_many
+from meden.members.work import Judge, fit_many, fit_stacks, plan_stacks
 
-__all__ = ["fit_many"]
+__all__ = ["Judge", "fit_many", "fit_stacks", "plan_stacks"]

@@ -24,7 +24,16 @@ from meden.members.pieces import Alone, OnEpoch, Piece, Stack, run_all, workers
 from meden.members.rows import Rows, score
 from meden.objective import Task, check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
-from meden.population import Entrant, fastest_chunk, free_bytes, member_bytes, recipe_key, structure
+from meden.population import (
+    Entrant,
+    Programs,
+    fastest_chunk,
+    free_bytes,
+    member_bytes,
+    recipe_key,
+    steady_chunk,
+    structure,
+)
 from meden.recipe import prepare_noise
 from meden.run import Run
 from meden.trainer import Training, check_augmentations, check_recipe, prepare
@@ -39,6 +48,8 @@ SMALLEST_SHARE = 4
 """Members for which another thread is worth its own trace."""
 MEMORY_SHARE = 0.5
 """Share of the free memory that is used unless a budget is given."""
+STACKS_A_THREAD = 4
+"""Planned stacks that are made before the first is trained, for each thread."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 """What torch's allocators say."""
 
@@ -101,6 +112,34 @@ def fit_many(
     return [work.runs[number] for number in range(len(members))]
 
 
+def plan_stacks(make_model: ModelMaker, members: Sequence[Member], data: Any) -> list[list[int]]:
+    """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else.
+
+    Neither the number of cores, nor free memory, nor measured speed has a say, so that the same members, trained by
+    :func:`fit_stacks`, give the same bits whoever trains which stack, and in what order.
+    """
+    return _Work(make_model, members, as_dataset(data)).plan()
+
+
+def fit_stacks(
+    make_model: ModelMaker,
+    members: Sequence[Member],
+    data: Any,
+    stacks: Sequence[Sequence[int]],
+    *,
+    rungs: Sequence[int] = (),
+    judge: Judge | None = None,
+    on_run: OnRun | None = None,
+) -> dict[int, Run]:
+    """Train some stacks of a plan; returns the runs by the members' numbers.
+
+    All members are given, since tables are encoded to one width for the folds of all of them.
+    """
+    work = _Work(make_model, members, as_dataset(data), rungs=rungs, judge=judge, on_run=on_run, stacks=stacks)
+    work.run()
+    return work.runs
+
+
 @dataclasses.dataclass
 class _Work:
     """What is to be trained, and what came of it."""
@@ -108,18 +147,34 @@ class _Work:
     make_model: ModelMaker
     members: Sequence[Member]
     dataset: Dataset
-    chunk: int | None
-    memory: float | None
-    rungs: Sequence[int]
-    judge: Judge | None
-    on_run: OnRun | None
-    on_epoch: OnEpoch | None
+    chunk: int | None = None
+    memory: float | None = None
+    rungs: Sequence[int] = ()
+    judge: Judge | None = None
+    on_run: OnRun | None = None
+    on_epoch: OnEpoch | None = None
+    stacks: Sequence[Sequence[int]] | None = None
+    """What is trained, and with whom; None is all members, as is fastest."""
     runs: dict[int, Run] = dataclasses.field(default_factory=dict)
+    programs: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
+    """What was traced, by what stacks must share to use it."""
     told: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
     def run(self) -> None:
         """Train every member, in stacks of equal structure."""
+        groups = self._grouped()
+        for wave in [self.stacks or groups] if self.rungs else self._waves(groups):
+            self._train(wave)
+
+    def plan(self) -> list[list[int]]:
+        """Divide the members into stacks."""
+        groups = self._grouped()
+        sizes = [self._steady_chunk(self._entrant(self.members[numbers[0]])) for numbers in groups]
+        return [part for numbers, size in zip(groups, sizes, strict=True) for part in _halve(numbers, size)]
+
+    def _grouped(self) -> list[list[int]]:
+        """Check and encode; return the members' numbers by what they must share to be stacked."""
         for member in self.members:
             check_member(self.make_model, self.dataset, member)
         self.shares = shares(self.dataset, [member.fold for member in self.members])
@@ -129,8 +184,11 @@ class _Work:
             groups.setdefault(self._key(member), []).append(number)
         firsts = [self._entrant(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are told at once
         self.device = next(firsts[0].model.parameters()).device
-        for wave in [list(groups.values())] if self.rungs else self._waves(groups.values()):
-            self._train(wave)
+        return list(groups.values())
+
+    def _steady_chunk(self, first: Entrant) -> int:
+        x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
+        return 1 if _why_alone(first) else steady_chunk(first, x, y, self.dataset.task)
 
     def _key(self, member: Member) -> Hashable:
         """Return what members must share to be tried as one stack, told without making their models."""
@@ -139,8 +197,12 @@ class _Work:
         steps = num_batches(len(fit_rows), member.recipe.batch_size)
         return arguments, recipe_key(member.recipe), steps, len(stop) > 0
 
-    def _waves(self, groups: Collection[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    def _waves(self, groups: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
         """Yield the members that are held in memory at once."""
+        if self.stacks is not None:
+            num = STACKS_A_THREAD * workers(self.device)
+            yield from (self.stacks[start : start + num] for start in range(0, len(self.stacks), num))
+            return
         size = (self.chunk or LARGEST_CHUNK) * workers(self.device)
         for numbers in groups:
             for start in range(0, len(numbers), size):
@@ -183,9 +245,12 @@ class _Work:
         for number, entrant in entrants.items():
             key = structure(entrant.model), None if pads else len(entrant.fit)
             groups.setdefault(key, {})[number] = entrant
-        return [piece for alike in groups.values() for piece in self._pieces_of(alike, x, y, pads)]
+        shared = self._key(self.members[numbers[0]])
+        return [p for key, alike in groups.items() for p in self._pieces_of((shared, key), alike, x, y, pads)]
 
-    def _pieces_of(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool) -> Sequence[Piece]:
+    def _pieces_of(
+        self, key: Hashable, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool
+    ) -> Sequence[Piece]:
         """Return stacks of members of one structure if they can be stacked and if that is faster, else each alone."""
         alone = [Alone(number, functools.partial(self._training, number), self._done) for number in entrants]
         data = x, y, self.dataset.task
@@ -198,11 +263,13 @@ class _Work:
         if chunk == 1:
             return alone
         try:
-            chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
+            if self.stacks is None:
+                chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
             stacks: list[Stack] = []
             for part in _cut(entrants, chunk) if chunk > 1 else ():
-                shared = stacks[0].population.programs if stacks else None
+                shared = self.programs.get(key)
                 stack = Stack(part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._tell_epoch)
+                self.programs[key] = stack.population.programs
                 stacks.append(stack)
         except Exception as error:
             if _is_out_of_memory(error):
@@ -214,6 +281,8 @@ class _Work:
 
     def _chunk(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, task: Task) -> int:
         """Return the largest number of members to stack, by their number, the cores and the memory."""
+        if self.stacks is not None:
+            return min(len(entrants), self.chunk or len(entrants))
         first = next(iter(entrants.values()))
         budget = MEMORY_SHARE * free_bytes(x.device) if self.memory is None else self.memory
         fitting = budget / workers(x.device) // member_bytes(first, x, y, task)
@@ -296,6 +365,14 @@ def _why_alone(entrant: Entrant) -> str | None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def _halve(numbers: Sequence[int], most: int) -> list[list[int]]:
+    """Cut into 1, 2, 4, ... parts of at most so many: as many workers as that then have equal shares."""
+    num = 1
+    while num * most < len(numbers):
+        num *= 2
+    return [part.tolist() for part in np.array_split(np.asarray(numbers), num) if len(part)]
 
 
 def _cut(entrants: Mapping[int, Entrant], chunk: int) -> Iterator[dict[int, Entrant]]:

@@ -24,6 +24,10 @@ TRIAL_NUMBERS = 100_000
 """Members of fewer trained numbers are stacked without a trial: per operation they cost more than their arithmetic."""
 LARGEST_NUMBERS = 1_000_000
 """Members of more trained numbers are trained one by one, without a trial: one alone keeps a core busy."""
+STEADY_CHUNKS = {"cpu": (32, 16), "cuda": (256, 64)}
+"""Members of a stack of small models, and of larger ones, where speed is not measured: on the CPU more of them are no
+faster, and fewer leave more stacks to share among workers."""
+STEADY_BYTES = {"cpu": 2**30, "cuda": 2**33}
 TRIAL_CHUNKS = (16, 4)
 TRIAL_STEPS = 4
 
@@ -49,6 +53,16 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def steady_chunk(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
+    """Return how many such members to stack, by their size and the kind of device, whatever the machine is doing."""
+    numbers = sum(p.numel() for p in entrant.model.parameters())
+    if numbers > LARGEST_NUMBERS:
+        return 1
+    small, larger = STEADY_CHUNKS.get(x.device.type, STEADY_CHUNKS["cuda"])
+    fitting = STEADY_BYTES.get(x.device.type, STEADY_BYTES["cuda"]) // member_bytes(entrant, x, y, task)
+    return max(1, min(small if numbers < TRIAL_NUMBERS else larger, fitting))
 
 
 def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task, *, pads: bool, largest: int) -> int:

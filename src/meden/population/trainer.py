@@ -30,8 +30,13 @@ from meden.population.step import AVERAGE, Evaluation, Inputs, Step
 from meden.population.updates import UPDATES, flush
 from meden.run import Status, completed, diverged, dropped, stopped_early
 
-SHRINKING_PAYS = 3.0
-"""A stack is made smaller when that should save this many times the seconds of tracing it anew."""
+SHRINKING_PAYS = 5e10
+"""A stack is made smaller when that saves so many multiplications, which take longer than tracing it anew. Seconds are
+not measured: a stack of another size may round in another way, and results must not depend on what else is running."""
+FASTER_THAN_A_CORE = 100
+"""Times that an accelerator multiplies faster."""
+PASSES = 50
+"""Reads and writes of each trained number in an update, in multiplications."""
 FLUSH_EVERY = 50
 """Steps between two clearings of numbers that would decay into denormals."""
 
@@ -123,11 +128,9 @@ class Population:
         Raises:
             Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
         """
-        started = time.perf_counter()
         self.programs.take_step.trace(*self._tensors, self._inputs(*self._first_batch()))
         with torch.no_grad():
             self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(padded(self._watched())[0])))
-        self.trace_seconds = time.perf_counter() - started
 
     def try_step(self) -> None:
         """Take the first step, to see how long it takes."""
@@ -305,10 +308,14 @@ class Population:
         self.on_outcome(self.entrants[row], outcome)
 
     def _shrink_if_it_pays(self) -> None:
-        """Take out the members that ended, where the smaller stack, traced anew, is likely to save time."""
-        if self.live.any() and not self.live.all():
-            ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * self.seconds / self.epoch
-            if ahead * (1 - self.live.mean()) > SHRINKING_PAYS * self.trace_seconds:
+        """Take out the members that ended, once they are a quarter, if the smaller stack saves enough work."""
+        num_ended = int((~self.live).sum())
+        if self.live.any() and 4 * num_ended >= len(self.live):
+            first = self.entrants[0]
+            width = len(first.fit) / self.steps_per_epoch
+            ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * self.steps_per_epoch
+            saved = num_ended * ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
+            if saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE):
                 self._keep(np.flatnonzero(self.live).tolist())
 
     def _keep(self, rows: list[int]) -> None:
