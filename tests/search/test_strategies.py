@@ -1,13 +1,23 @@
 """Proposals: a function of seed and scores, so that a search can be replayed; grids of the size that fits."""
 
 import math
+import statistics
 
+import numpy as np
 import pytest
+from scipy.stats import qmc
 
 from meden import Choice, IntUniform, LogUniform, Uniform
+from meden.search.space import Maybe
 from meden.search.strategies import STRATEGIES, Proposals
 
-SPACE = {"l2": LogUniform(1e-4, 1.0), "dropout": Uniform(0, 0.5), "depth": IntUniform(1, 3), "kind": Choice("a", "b")}
+SPACE = {
+    "l2": LogUniform(1e-4, 1.0),
+    "l1": Maybe(LogUniform(1e-4, 1.0)),
+    "dropout": Uniform(0, 0.5),
+    "depth": IntUniform(1, 3),
+    "kind": Choice("a", "b"),
+}
 
 
 def replay(strategy, *, seed=0, scores=lambda p: p["dropout"], budget=20):
@@ -61,3 +71,47 @@ def test_a_grid_is_as_full_as_the_budget_allows(space, budget, size):
 def test_a_grid_holds_the_ends():
     points = Proposals({"l2": LogUniform(1e-4, 1.0)}, "grid", budget=5, seed=0).ask()
     assert [p["l2"] for p in points] == pytest.approx([1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_may_be_off_is_off_about_half_the_time(strategy):
+    off = [params["l1"] is None for params in Proposals(SPACE, strategy, budget=48, seed=0).ask()]
+    assert 0.25 < statistics.fmean(off) < 0.75
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_is_off_gets_no_strength_and_optuna_knows_what_was_tried(strategy):
+    proposals = Proposals(SPACE, strategy, budget=16, seed=0)
+    asked = proposals.ask()
+    proposals.tell([0.0] * len(asked))
+    for params, trial in zip(asked, proposals._study.trials, strict=True):
+        known = {name: value for name, value in params.items() if value is not None}
+        assert trial.params == known | {"l1 is on": params["l1"] is not None}
+
+
+def test_tpe_learns_to_switch_off_and_how_strong_what_is_on_should_be():
+    def score(params):
+        return 1.0 if params["l1"] is None else abs(math.log10(params["l1"]) + 3)
+
+    late = replay("tpe", budget=64, scores=score)[40:]
+    on = [params["l1"] for params in late if params["l1"] is not None]
+    assert len(on) > 0.6 * len(late) and statistics.median(abs(math.log10(value) + 3) for value in on) < 0.6
+    late = replay("tpe", budget=64, scores=lambda p: 1.0 if p["l1"] else 0.0)[40:]
+    assert statistics.fmean(params["l1"] is None for params in late) > 0.7
+
+
+def test_sobol_fills_the_space_more_evenly_than_chance():
+    space = {"a": Uniform(0, 1), "b": Uniform(0, 1), "c": Maybe(Uniform(0, 1))}
+
+    def spread(strategy, seed):
+        points = Proposals(space, strategy, budget=32, seed=seed).ask()
+        return qmc.discrepancy(np.array([[p["a"], p["b"]] for p in points])), [p["c"] is None for p in points]
+
+    for seed in range(3):
+        assert spread("sobol", seed)[0] < 0.5 * spread("random", seed)[0]
+        assert sum(spread("sobol", seed)[1]) == 16
+
+
+def test_fewer_may_be_asked_for():
+    proposals = Proposals(SPACE, "tpe", budget=20, seed=0)
+    assert [len(proposals.ask(most)) for most in (3, None, 0, 1)] == [3, 16, 0, 1]

@@ -1,23 +1,28 @@
 """How much: spaces, strategies, the ledger, selection, tune and compare."""
 
+from meden.search.cocktail import cocktail
 from meden.search.compare import Alternative, Comparison, Difference, compare
+from meden.search.running import Progress
 from meden.search.selection import Score
-from meden.search.space import Choice, IntUniform, LogUniform, Uniform
+from meden.search.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.search.study import Study, Trial
-from meden.search.tune import Progress, tune
+from meden.search.tune import tune
 
 __all__ = [
     "Alternative",
     "Choice",
     "Comparison",
     "Difference",
+    "FromData",
     "IntUniform",
     "LogUniform",
+    "Maybe",
     "Progress",
     "Score",
     "Study",
     "Trial",
     "Uniform",
+    "cocktail",
     "compare",
     "tune",
 ]

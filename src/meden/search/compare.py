@@ -21,9 +21,10 @@ from meden.objective import SCORE_NAMES
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.search.door import check_models, check_stopping
+from meden.search.running import Progress
 from meden.search.selection import standard_error
 from meden.search.space import check_names, configure
-from meden.search.tune import Progress, check_recipe
+from meden.search.tune import check_recipe
 
 Array = NDArray[np.float64]
 CONFIDENCE = 0.95

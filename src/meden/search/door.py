@@ -22,6 +22,7 @@ from meden.objective import check_fits, on_device
 from meden.optim import bind
 from meden.recipe import Recipe, prepare_noise
 from meden.search.space import Dimension, Space, configure
+from meden.trainer import check_augmentations
 
 MOST_POINTS = 2000
 """Points of a space that are tried: all combinations of edges, or so many of them drawn at random."""
@@ -74,6 +75,7 @@ def check_models(
         digest.update(repr([type(module).__name__ for module in model.modules()]).encode())
         digest.update(repr([(name, tuple(param.shape)) for name, param in model.named_parameters()]).encode())
         _check_fits(model, share, dataset)
+        check_augmentations(recipe, share.x, dataset.task)
         prepare_noise(model, recipe, 0)
         bind(model, recipe.regularizers, adaptive=recipe.adaptive)
     return digest.hexdigest()

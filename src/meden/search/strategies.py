@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
 import optuna
-from optuna.samplers import BaseSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from scipy.stats.qmc import Sobol
 
 from meden._checks import check_choice
-from meden.search.space import Space
+from meden.search.space import Maybe, Space, switch
 
 StrategyName = Literal["tpe", "gp", "sobol", "random", "grid"]
 STRATEGIES = ("tpe", "gp", "sobol", "random", "grid")
@@ -25,7 +27,8 @@ class Proposals:
     """A strategy at work: ask for configurations, tell their scores.
 
     The same seed and the same scores give the same proposals, so that a search which was cut off is replayed from its
-    ledger instead of being stored.
+    ledger instead of being stored. A dimension that is switched off is asked for no value: ``tpe`` learns about
+    strengths from the configurations that had one; ``gp`` draws them at random.
 
     Args:
         space: what is searched.
@@ -37,34 +40,56 @@ class Proposals:
     def __init__(self, space: Space, strategy: StrategyName, *, budget: int, seed: int) -> None:
         check_choice("strategy", strategy, STRATEGIES)
         self.space = space
-        self._grid = list(_grid(space, budget)) if strategy == "grid" else []
-        self.budget = len(self._grid) if strategy == "grid" else budget
+        self._points = _points(space, strategy, budget, seed)
+        self.budget = len(self._points) or budget
         self.batch = BATCH if strategy in ("tpe", "gp") else self.budget
         with _quiet():
             self._study = optuna.create_study(sampler=_sampler(strategy, seed), direction="minimize")
         self._asked: list[optuna.Trial] = []
 
-    def ask(self) -> list[dict[str, Any]]:
-        """Return the next batch of configurations; empty when the budget is spent."""
-        num = min(self.batch, self.budget - len(self._asked))
-        distributions = {name: dimension.distribution() for name, dimension in self.space.items()}
+    def ask(self, most: int | None = None) -> list[dict[str, Any]]:
+        """Return the next batch of configurations; empty when the budget is spent.
+
+        Args:
+            most: of the batch; None is as many as the strategy likes.
+        """
+        num = min(self.batch if most is None else min(most, self.batch), self.budget - len(self._asked))
         with _quiet():
-            if self._grid:
-                return [self._fixed(params) for params in self._grid[len(self._asked) :][:num]]
-            trials = [self._study.ask(distributions) for _ in range(num)]
-        self._asked += trials
-        return [dict(trial.params) for trial in trials]
+            return [self._next() for _ in range(num)]
 
     def tell(self, scores: Sequence[float]) -> None:
-        """Tell the scores of the last batch, in order; lower is better, a diverged one is infinite."""
+        """Tell the scores of the last batch, in order; lower is better; infinite if diverged or dropped."""
         with _quiet():
             for trial, score in zip(self._asked[-len(scores) :], scores, strict=True):
                 self._study.tell(trial, score if math.isfinite(score) else math.inf)
 
-    def _fixed(self, params: dict[str, Any]) -> dict[str, Any]:
-        self._study.enqueue_trial(params)
-        self._asked.append(self._study.ask({name: d.distribution() for name, d in self.space.items()}))
-        return params
+    def _next(self) -> dict[str, Any]:
+        fixed = self._points[len(self._asked)] if self._points else {}
+        if fixed:
+            self._study.enqueue_trial(_as_asked(self.space, fixed))
+        trial = self._study.ask()
+        self._asked.append(trial)
+        return {name: dimension.suggest(trial, name) for name, dimension in self.space.items()} | fixed
+
+
+def _points(space: Space, strategy: StrategyName, budget: int, seed: int) -> list[dict[str, Any]]:
+    """Return the points of a strategy that fixes them beforehand."""
+    if strategy == "grid":
+        return list(_grid(space, budget))
+    return _sobol(space, budget, seed) if strategy == "sobol" else []
+
+
+def _sobol(space: Space, num: int, seed: int) -> list[dict[str, Any]]:
+    """Return the first points of a scrambled Sobol sequence; those of a larger number begin with them."""
+    places = Sobol(len(space), rng=np.random.default_rng(seed)).random_base2(math.ceil(math.log2(num)))[:num]
+    return [{name: space[name].at(float(place)) for name, place in zip(space, row, strict=True)} for row in places]
+
+
+def _as_asked(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a point as the answers to what Optuna is asked."""
+    switches = {switch(name): params[name] is not None for name in space if isinstance(space[name], Maybe)}
+    off = [name for name in space if isinstance(space[name], Maybe) and params[name] is None]
+    return switches | {name: value for name, value in params.items() if name not in off}
 
 
 def _grid(space: Space, budget: int) -> Iterator[dict[str, Any]]:
@@ -83,9 +108,7 @@ def _sampler(strategy: StrategyName, seed: int) -> BaseSampler:
     seed %= 2**32
     if strategy == "tpe":
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-    if strategy == "gp":
-        return GPSampler(seed=seed)
-    return QMCSampler(seed=seed, scramble=True) if strategy == "sobol" else RandomSampler(seed=seed)
+    return GPSampler(seed=seed) if strategy == "gp" else RandomSampler(seed=seed)
 
 
 @contextmanager

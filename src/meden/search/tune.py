@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from meden._checks import InputError, check_count
-from meden.data import Dataset, Fold, as_dataset, make_folds, splits_hash
-from meden.member import Member, ModelMaker
-from meden.members import fit_many
+from meden.data import as_dataset, make_folds, splits_hash
+from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
-from meden.run import Run
+from meden.search import racing as races
+from meden.search.budget import Budget
+from meden.search.cocktail import cocktail
 from meden.search.door import check_reachable
-from meden.search.ledger import Key, Ledger, Row
-from meden.search.space import Space, check_space, configure
+from meden.search.ledger import Ledger
+from meden.search.ranges import resolve
+from meden.search.running import Progress, Search
+from meden.search.space import AskedSpace, check_space, longest
 from meden.search.strategies import Proposals, StrategyName
-from meden.search.study import Study, Trial, make_trial
+from meden.search.study import Study
 from meden.stopping import EarlyStopping
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
@@ -31,24 +29,16 @@ DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 LEDGER = "ledger.jsonl"
 
 
-class Progress(NamedTuple):
-    """How far a search is."""
-
-    done: int
-    """Trainings done."""
-    total: int
-    """Trainings in all."""
-    best_loss: float
-    """Lowest mean held-out loss of a finished configuration; infinite before the first."""
-
-
 def tune(
     make_model: ModelMaker,
     data: Any,
-    space: Space,
+    space: AskedSpace | None = None,
     *,
     folds: int = 5,
     budget: int = 64,
+    epochs_budget: int | None = None,
+    time_limit: float | None = None,
+    racing: bool = False,
     seeds: int = 1,
     strategy: StrategyName = "tpe",
     recipe: Recipe | None = None,
@@ -71,10 +61,17 @@ def tune(
         make_model: returns a fresh model; called with those names of the space that are its arguments, and with
             ``num_inputs`` and ``num_outputs`` if it takes them.
         data: ``(X, y)``, a DataFrame or file with ``target``, a bundled name, or a :class:`meden.data.Dataset`.
-        space: names to dimensions; a name is a field of :class:`meden.Recipe`, ``l1`` or ``l2`` (strength of a penalty
-            on the weights), or an argument of ``make_model``.
+        space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
+            penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
+            ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.search.cocktail`.
         folds: number of folds, 2 or more.
-        budget: configurations to try, 1 or more.
+        budget: configurations to try, 1 or more; with one of the next two, at most as many.
+        epochs_budget: epochs of all trainings together, at most; None is no limit.
+        time_limit: seconds; None is no limit. What is tried then depends on the speed of the machine: of all limits
+            this is the only one whose result nobody else can reproduce. (Going on after a kill still repeats what was
+            done before it.)
+        racing: give up configurations that lose, early: see :mod:`meden.search.racing`. They count as tried, with the
+            status ``dropped``, and cannot be chosen.
         seeds: trainings per configuration and fold, with different starting weights, batches and noise.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
@@ -92,7 +89,8 @@ def tune(
         The study: ``best``, ``one_se``, ``score``, ``table()``, ``refit()``, ``report(path)``.
 
     Raises:
-        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds another study.
+        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds another study. After
+            ``time_limit``, if not one configuration could be trained: it says how much time one needs.
 
     Example:
         >>> import meden
@@ -105,29 +103,38 @@ def tune(
     recipe = check_recipe(recipe)
     for name, value in (("budget", budget), ("seeds", seeds)):
         check_count(name, value)
-    check_space(space, make_model)
-    proposals = Proposals(space, strategy, budget=budget, seed=derive(seed, "search"))
     dataset = as_dataset(data, target=target, task=task, groups=groups)
+    space = cocktail(dataset.task, make_model) if space is None else space
+    check_space(space, make_model)
     divided = make_folds(dataset, folds, seed=seed, order=order, stop_fraction=stop_fraction)
-    models = check_reachable(space, recipe, make_model, dataset, divided)
+    if racing and not all(len(fold.stop) for fold in divided):
+        raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
+    found = resolve(space, dataset, divided)
+    proposals = Proposals(found, strategy, budget=budget, seed=derive(seed, "search"))
+    models = check_reachable(found, recipe, make_model, dataset, divided)
+    epochs = longest(found, recipe)
+    limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
     ledger = Ledger(None, {})
     if study_dir is not None:
-        identity = {
+        identity: dict[str, Any] = {
             "data": dataset.content_hash(),
             "splits": splits_hash(divided),
             "models": models,
-            "space": {name: repr(dimension) for name, dimension in space.items()},
+            "space": {name: repr(dimension) for name, dimension in found.items()},
             "recipe": recipe.to_dict(),
         } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
+        identity |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
     with ledger:
         if on_start is not None:
             on_start()
-        trials = _Search(make_model, dataset, divided, space, recipe, seeds, seed, proposals, ledger, on_progress).run()
+        rungs = races.rungs(epochs) if racing else None
+        setting = make_model, dataset, divided, found, recipe, seeds, seed
+        trials = Search(*setting, proposals, limits, rungs, ledger, on_progress).run()
     return Study(
         make_model=make_model,
         dataset=dataset,
-        space=space,
+        space=found,
         recipe=recipe,
         folds=divided,
         seed=seed,
@@ -144,87 +151,3 @@ def check_recipe(recipe: Recipe | None) -> Recipe:
     if not isinstance(recipe, Recipe | None):
         raise InputError(f"recipe must be a meden.Recipe or None, got {recipe!r:.80}")
     return recipe or DEFAULT_RECIPE
-
-
-@dataclasses.dataclass
-class _Search:
-    """A search at work."""
-
-    make_model: ModelMaker
-    dataset: Dataset
-    folds: Sequence[Fold]
-    space: Space
-    recipe: Recipe
-    seeds: int
-    seed: int
-    proposals: Proposals
-    ledger: Ledger
-    on_progress: Callable[[Progress], None] | None
-    trials: list[Trial] = dataclasses.field(default_factory=list)
-    done: int = 0
-    best_loss: float = math.inf
-    told_at: float = dataclasses.field(default_factory=time.perf_counter)
-
-    def run(self) -> list[Trial]:
-        """Ask, train what the ledger does not hold, tell; until the budget is spent."""
-        while batch := self.proposals.ask():
-            first = len(self.trials)
-            self._train(dict(enumerate(batch, start=first)))
-            for number, params in enumerate(batch, start=first):
-                self.trials.append(make_trial(number, params, self._rows(number), self.space))
-            self.proposals.tell([trial.loss for trial in self.trials[first:]])
-        return self.trials
-
-    def _train(self, batch: Mapping[int, Mapping[str, Any]]) -> None:
-        keys = [Key(c, f, s) for c in batch for f in range(len(self.folds)) for s in range(self.seeds)]
-        missing = [key for key in keys if key not in self.ledger.rows]
-        self.done += len(keys) - len(missing)
-        for number in batch:
-            self._note(number)
-        if not missing:
-            return
-        members = [self._member(key, batch[key.configuration]) for key in missing]
-
-        def record(number: int, run: Run) -> None:
-            key, now = missing[number], time.perf_counter()
-            self.ledger.append(_row(key, batch[key.configuration], run, now - self.told_at))
-            self.done, self.told_at = self.done + 1, now
-            self._note(key.configuration)
-            if self.on_progress is not None:
-                total = self.proposals.budget * len(self.folds) * self.seeds
-                self.on_progress(Progress(self.done, total, self.best_loss))
-
-        fit_many(self.make_model, members, self.dataset, on_run=record)
-
-    def _note(self, configuration: int) -> None:
-        """Take a configuration's mean loss into account once all its trainings are done."""
-        rows = self._rows(configuration)
-        if len(rows) == len(self.folds) * self.seeds:
-            loss = float(np.mean([row.losses.mean() for row in rows]))
-            self.best_loss = min(self.best_loss, loss if math.isfinite(loss) else math.inf)
-
-    def _rows(self, configuration: int) -> list[Row]:
-        keys = (Key(configuration, f, s) for f in range(len(self.folds)) for s in range(self.seeds))
-        return [self.ledger.rows[key] for key in keys if key in self.ledger.rows]
-
-    def _member(self, key: Key, params: Mapping[str, Any]) -> Member:
-        recipe, model_args = configure(self.recipe, params)
-        return Member(recipe, self.folds[key.fold], derive(self.seed, "seed", key.seed), model_args)
-
-
-def _row(key: Key, params: Mapping[str, Any], run: Run, seconds: float) -> Row:
-    assert run.held_out is not None
-    return Row(
-        **key._asdict(),
-        params=dict(params),
-        status=run.status,
-        reason=run.reason,
-        best_epoch=run.best_epoch,
-        best_step=run.best_step,
-        num_epochs=len(run.history),
-        seconds=round(seconds, 4),
-        train_loss=run.history.column("train.loss"),
-        stop_loss=run.history.column("valid.loss") if run.history[-1].valid else [],
-        losses=run.held_out.losses,
-        scores=run.held_out.scores,
-    )

@@ -1,0 +1,116 @@
+"""Races: configurations that lose are given up early, at rungs of epochs and of folds.
+
+A race decides by the losses of the stop splits and never by those of the scored rows. Losses are compared in pairs, on
+the same folds and seeds, so that what a fold adds to all of them cancels out. A configuration that learns slowly may
+lose to one that is soon at its end: hence the late first rung, and the many that stay at each.
+
+Legend: ``M`` configurations, ``F`` trainings of each: folds times seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+SHARE = 2 / 3
+"""Share of the configurations that stays at a rung whatever the differences."""
+LEAST = 8
+"""So many stay at any rung, so that there is something left to choose from."""
+FIRST_RUNG = 16
+"""The first rung is at the epochs divided by this."""
+FEWEST_EPOCHS = 4
+"""Epochs before which nothing is decided."""
+FEWEST_FOLDS = 3
+"""Folds before which nothing is decided: of fewer no standard error can be trusted."""
+
+THE_END = sys.maxsize
+"""The epoch when all is trained."""
+
+
+def survivors(losses: Array, *, share: float = SHARE, least: int = LEAST) -> list[int]:
+    """Return the rows that stay in a race: a share of the best, and all within one standard error of the leader.
+
+    The leader has the lowest mean among the rows that ran everywhere. The standard error is that of the mean of a
+    row's differences from the leader, in the columns where both ran.
+
+    Args:
+        losses: (M, F), lower is better; NaN where a row did not run, infinite where it diverged.
+        share: of the rows, rounded up, that stay in any case, in [0, 1].
+        least: rows that stay in any case.
+
+    Example:
+        >>> survivors(np.array([[1.0, 2.0, 3.0], [1.5, 1.8, 3.1], [2.0, 3.1, 4.0]]), share=0, least=1)
+        [0, 1]
+
+    Reference:
+        K. Jamieson and A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, 2016
+        (successive halving); O. Maron and A. Moore, Hoeffding races, 1993 (never dropping what may be the best).
+    """
+    sound = np.flatnonzero(~np.isinf(losses).any(axis=1) & ~np.isnan(losses).all(axis=1))
+    if not len(sound):
+        return []
+    means, errors = _mean_and_error(losses[sound] - losses[_leader(losses, sound)])
+    ranks = np.argsort(np.argsort(means, kind="stable"))
+    stays = (ranks < max(least, math.ceil(share * len(losses)))) | (means <= errors)
+    return [int(row) for row in sound[stays]]
+
+
+def _leader(losses: Array, sound: NDArray[np.int64]) -> int:
+    num_run = (~np.isnan(losses[sound])).sum(axis=1)
+    everywhere = sound[num_run == num_run.max()]
+    return int(everywhere[np.argmin(np.nanmean(losses[everywhere], axis=1))])
+
+
+def _mean_and_error(differences: Array) -> tuple[Array, Array]:
+    """Return the mean of each row and its standard error, infinite where there are fewer than two numbers."""
+    ran = ~np.isnan(differences)
+    num = ran.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        means = np.where(ran, differences, 0.0).sum(axis=1) / num
+        squares = np.where(ran, differences - means[:, None], 0.0) ** 2
+        errors = np.sqrt(squares.sum(axis=1) / (num - 1) / num)
+    return np.where(num > 0, means, math.inf), np.where(num > 1, errors, math.inf)
+
+
+def rungs(epochs: int) -> list[int]:
+    """Return the epochs after which a race is judged: each twice the one before, the last at most half of them all.
+
+    Example:
+        >>> rungs(100), rungs(30), rungs(6)
+        ([6, 12, 24, 48], [4, 8], [])
+    """
+    first = max(FEWEST_EPOCHS, epochs // FIRST_RUNG)
+    return [first << power for power in range(epochs.bit_length()) if first << power <= epochs / 2]
+
+
+def rounds(num_folds: int) -> list[range]:
+    """Return the folds of each round: half of them (three at least) for all, then the others for those that are left.
+
+    Example:
+        >>> rounds(5), rounds(10), rounds(3)
+        ([range(0, 3), range(3, 5)], [range(0, 5), range(5, 10)], [range(0, 3)])
+    """
+    half = max(FEWEST_FOLDS, math.ceil(num_folds / 2))
+    return [range(half), range(half, num_folds)] if half < num_folds else [range(num_folds)]
+
+
+def loss_at(curve: Sequence[float], epoch: int, *, keeps_best: bool) -> float:
+    """Return the stop split's loss that a training stood at after an epoch.
+
+    Args:
+        curve: loss after each epoch; it may have ended before.
+        epoch: as many are looked at.
+        keeps_best: whether the training goes back to its best state in the end.
+
+    Returns:
+        The loss; infinite if the training had diverged by then.
+    """
+    seen = np.asarray(curve[:epoch], dtype=np.float64)
+    if not np.isfinite(seen).all():
+        return math.inf
+    return float(seen.min() if keeps_best else seen[-1])
