@@ -99,11 +99,48 @@ class Run:
         (folder / "run.json").write_text(json.dumps(summary, indent=1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """Runs whose predictions are averaged: the probabilities of classes, or the numbers.
+
+    Each run has its own encoder, which has seen its own fitting rows.
+    """
+
+    runs: tuple[Run, ...]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of all runs."""
+        return self.runs[0].recipe
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """The first run's, which tells the columns; None where the caller brought tensors."""
+        return self.runs[0].encoder
+
+    def predict(self, rows: Any) -> Predictions:
+        """Predict new rows, as :meth:`Run.predict` does."""
+        each = [run.predict(rows) for run in self.runs]
+        probabilities = np.mean([one.probabilities for one in each], axis=0)
+        if not each[0].classes:
+            return Predictions(np.mean([one.values for one in each], axis=0), (), probabilities)
+        labels = np.asarray(each[0].classes, dtype=each[0].values.dtype)
+        return Predictions(labels[probabilities.argmax(axis=1)], each[0].classes, probabilities)
+
+    def save(self, folder: Path | str) -> None:
+        """Write each run into a folder of its own, ``fold_0`` and so on, then ``recipe.yaml`` and ``run.json``."""
+        folder = Path(folder)
+        for number, run in enumerate(self.runs):
+            run.save(folder / f"fold_{number}")
+        self.recipe.save(folder / "recipe.yaml")
+        (folder / "run.json").write_text(json.dumps({"num_runs": len(self.runs)}))
+
+
 _SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args")
 
 
-def load_run(folder: Path | str, make_model: Any) -> Run:
-    """Read what :meth:`Run.save` wrote.
+def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
+    """Read what :meth:`Run.save` or :meth:`Ensemble.save` wrote.
 
     Args:
         folder: of the run.
@@ -117,6 +154,9 @@ def load_run(folder: Path | str, make_model: Any) -> Run:
         summary = json.loads((folder / "run.json").read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"folder {str(folder)!r} must hold a saved run: {error}") from None
+    if "num_runs" in summary:
+        parts = [load_run(folder / f"fold_{number}", make_model) for number in range(summary["num_runs"])]
+        return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
     encoder = summary.pop("encoder")
     model = make_model(**summary["model_args"] or {})
     tensors, _ = checkpoint.load(folder / "model.safetensors")

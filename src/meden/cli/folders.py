@@ -9,7 +9,7 @@ from typing import Any
 
 from meden._checks import InputError
 from meden.models import MLP
-from meden.run import Run, load_run
+from meden.run import Ensemble, Run, load_run
 
 SETTINGS = "study.json"
 RUN = "run.json"
@@ -68,8 +68,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def trained(folder: Path) -> Run:
-    """Return the run of a folder that ``meden tune`` or ``meden fit`` wrote.
+def trained(folder: Path) -> Run | Ensemble:
+    """Return the run, or the ensemble of runs, of a folder that ``meden tune`` or ``meden fit`` wrote.
 
     Raises:
         InputError: if it holds none, or one of another model.

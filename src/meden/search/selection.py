@@ -1,6 +1,6 @@
 """Choosing among configurations, and what the choice is worth.
 
-Legend: ``M`` configurations, ``F`` folds times seeds, ``n`` rows.
+Legend: ``M`` configurations, ``F`` folds, ``n`` scored rows, ``D`` draws of the bootstrap.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
 BLOCK_SIZE = 2**22
 """Numbers of a bootstrap block: it bounds the memory, and changes no result."""
 
@@ -21,7 +22,7 @@ class Score:
     """An estimate with its interval."""
 
     estimate: float
-    """Held-out loss of the chosen configuration, corrected for having chosen it."""
+    """What the chosen configuration is worth on new rows, corrected for having chosen it."""
     low: float
     high: float
     """Ends of the interval."""
@@ -29,6 +30,8 @@ class Score:
     """Coverage the interval aims at."""
     naive: float
     """The chosen configuration's mean over the folds, uncorrected: too good when many were tried."""
+    metric: str = "loss"
+    """What all these numbers are."""
 
 
 def standard_error(values: Array) -> float:
@@ -37,46 +40,55 @@ def standard_error(values: Array) -> float:
 
 
 def best(scores: Array) -> int:
-    """Return the row of the lowest mean; a row with NaN (it diverged) ranks last.
+    """Return the row of the lowest mean; a row with NaN (it diverged) is never chosen.
 
     Args:
-        scores: (M, F), lower is better.
+        scores: (M, F), lower is better; one row at least is finite.
     """
-    means = scores.mean(axis=1)
-    return int(np.argmin(np.where(np.isfinite(means), means, np.inf)))
+    return _chosen(scores, None)
 
 
 def one_standard_error(scores: Array, simplicity: Sequence[float]) -> int:
     """Return the simplest row whose paired difference from the best is within one standard error.
 
     Args:
-        scores: (M, F), lower is better; columns are the same folds and seeds for every row.
-        simplicity: (M,), larger is simpler.
+        scores: (M, F), lower is better; columns are the same folds for every row. One row at least is finite.
+        simplicity: (M,), larger is simpler; of equally simple ones the better is taken.
 
     Reference:
         L. Breiman, J. Friedman, R. Olshen and C. Stone, Classification and regression trees, 1984 (the rule);
         here with the standard error of paired differences, which shared folds make smaller.
     """
-    leader = best(scores)
-    close = [row for row in range(len(scores)) if _within_one_error(scores[row] - scores[leader])]
-    return max(close, key=lambda row: (simplicity[row], -scores[row].mean()), default=leader)
-
-
-def _within_one_error(differences: Array) -> bool:
-    return bool(np.isfinite(differences).all() and differences.mean() <= standard_error(differences))
+    return _chosen(scores, np.asarray(simplicity, dtype=np.float64))
 
 
 def corrected_score(
-    losses: Array, *, naive: float, num_draws: int = 1000, confidence: float = 0.9, seed: int = 0
+    losses: Array,
+    *,
+    naive: float,
+    values: Array | None = None,
+    folds: Whole | None = None,
+    simplicity: Sequence[float] | None = None,
+    units: Whole | None = None,
+    metric: str = "loss",
+    num_draws: int = 1000,
+    confidence: float = 0.9,
+    seed: int = 0,
 ) -> Score:
     """Return what the winner is worth once its having been chosen is accounted for.
 
-    Rows are drawn with replacement; each draw chooses its own winner on the rows drawn and scores it on the rows left
-    out, so that no row both chooses and scores.
+    Rows are drawn with replacement; each draw chooses its own winner on the rows drawn, by the rule that chose on all
+    rows, and scores it on the rows left out, so that no row both chooses and scores.
 
     Args:
-        losses: (M, n), the out-of-fold loss of each configuration on each row; NaN rows (diverged) never win.
+        losses: (M, n), what each configuration is chosen by, out of fold, lower is better; NaN rows (diverged) never
+            win.
         naive: the uncorrected mean, passed through.
+        values: (M, n), what the winner is worth on each row; None is ``losses``.
+        folds: (n,), fold of each row, whose means are compared; None is a single one.
+        simplicity: (M,), for the rule of one standard error; None chooses the best.
+        units: (n,), groups of rows that are drawn together; None draws single rows.
+        metric: name of ``values``.
         num_draws: bootstrap draws.
         confidence: coverage of the interval, in (0, 1).
         seed: of the draws.
@@ -85,28 +97,79 @@ def corrected_score(
         I. Tsamardinos, E. Greasidou and G. Borboudakis, Bootstrapping the out-of-sample predictions for efficient and
         accurate cross-validation, 2018.
     """
-    losses = losses[np.isfinite(losses).all(axis=1)]
-    random = np.random.default_rng(seed)
-    blocks = _counts(losses.shape[1], num_draws, random)
-    estimates = np.concatenate([_left_out_means(counts, losses) for counts in blocks])
+    finite = np.isfinite(losses).all(axis=1)
+    chosen_by, worth = losses[finite], (losses if values is None else values)[finite]
+    simple = None if simplicity is None else np.asarray(simplicity, dtype=np.float64)[finite]
+    num_rows = losses.shape[1]
+    folds = np.zeros(num_rows, dtype=np.int64) if folds is None else folds
+    units = np.arange(num_rows) if units is None else np.unique(units, return_inverse=True)[1]
+    found = []
+    for counts in _counts(units, num_draws, np.random.default_rng(seed)):
+        winners = _winners(*_fold_means(counts, chosen_by, folds), simple)
+        found.append(_left_out_means(counts, worth, winners))
+    estimates = np.concatenate(found)
     estimates = estimates[np.isfinite(estimates)]  # a draw of very few rows may leave none out
     low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Score(float(estimates.mean()), float(low), float(high), confidence, naive)
+    return Score(float(estimates.mean()), float(low), float(high), confidence, naive, metric)
 
 
-def _counts(num_rows: int, num_draws: int, random: np.random.Generator) -> Iterator[Array]:
-    """Yield how often each row was drawn, (draws, n), in blocks that fit into memory."""
-    per_block = max(1, BLOCK_SIZE // num_rows)
+def _chosen(scores: Array, simplicity: Array | None) -> int:
+    usable = np.flatnonzero(np.isfinite(scores).all(axis=1))
+    simple = None if simplicity is None else simplicity[usable]
+    drawn = np.ones((1, scores.shape[1]), dtype=bool)
+    return int(usable[_winners(scores[None, usable], drawn, simple)[0]])
+
+
+def _winners(means: Array, drawn: NDArray[np.bool_], simplicity: Array | None) -> Whole:
+    """Return the row that each draw chooses, (D,).
+
+    Args:
+        means: (D, M, F), means of folds.
+        drawn: (D, F), whether a fold has a mean.
+        simplicity: (M,) for the simplest within one standard error of the best, None for the best.
+    """
+    leaders: Whole = _average(means, drawn).argmin(axis=1)
+    if simplicity is None:
+        return leaders
+    differences = means - np.take_along_axis(means, leaders[:, None, None], axis=1)
+    mean, num = _average(differences, drawn), drawn.sum(axis=1)[:, None]
+    squares = (np.where(drawn[:, None], differences - mean[..., None], 0.0) ** 2).sum(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.where(num > 1, np.sqrt(squares / (num - 1) / num), np.inf)
+    rank = np.where(mean <= errors, simplicity, -np.inf)
+    simplest = rank == rank.max(axis=1, keepdims=True)
+    chosen: Whole = np.where(simplest, mean, np.inf).argmin(axis=1)
+    return chosen
+
+
+def _average(means: Array, drawn: NDArray[np.bool_]) -> Array:
+    """Return the mean over the folds that have one, (D, M)."""
+    averages: Array = np.where(drawn[:, None], means, 0.0).sum(axis=2) / drawn.sum(axis=1)[:, None]
+    return averages
+
+
+def _counts(units: Whole, num_draws: int, random: np.random.Generator) -> Iterator[Array]:
+    """Yield how often each row was drawn, (D, n), in blocks that fit into memory."""
+    num_units = int(units.max()) + 1
+    per_block = max(1, BLOCK_SIZE // len(units))
     for start in range(0, num_draws, per_block):
-        drawn = (random.integers(num_rows, size=num_rows) for _ in range(start, min(start + per_block, num_draws)))
-        yield np.stack([np.bincount(rows, minlength=num_rows) for rows in drawn]).astype(np.float64)
+        drawn = (random.integers(num_units, size=num_units) for _ in range(start, min(start + per_block, num_draws)))
+        counts = np.stack([np.bincount(units_drawn, minlength=num_units) for units_drawn in drawn])
+        yield counts[:, units].astype(np.float64)
 
 
-def _left_out_means(counts: Array, losses: Array) -> Array:
-    """Return, for each draw, the mean loss of its winner over the rows it left out, (draws,); NaN if there are none."""
-    winners = np.argmin(counts @ losses.T, axis=1)
+def _fold_means(counts: Array, losses: Array, folds: Whole) -> tuple[Array, NDArray[np.bool_]]:
+    """Return the mean loss of each draw, configuration and fold, (D, M, F), and whether any row was drawn, (D, F)."""
+    parts = [folds == fold for fold in np.unique(folds)]
+    sizes = np.stack([counts[:, part].sum(axis=1) for part in parts], axis=1)
+    totals = np.stack([counts[:, part] @ losses[:, part].T for part in parts], axis=2)
+    return totals / np.maximum(sizes, 1)[:, None], sizes > 0
+
+
+def _left_out_means(counts: Array, values: Array, winners: Whole) -> Array:
+    """Return, for each draw, the mean of its winner over the rows it left out, (D,); NaN if there are none."""
     left_out = counts == 0
-    totals = np.where(left_out, losses[winners], 0.0).sum(axis=1)
+    totals = np.where(left_out, values[winners], 0.0).sum(axis=1)
     num_left = left_out.sum(axis=1)
     with np.errstate(invalid="ignore"):
         means: Array = totals / num_left

@@ -1,4 +1,7 @@
-"""The outcome of a search: every configuration with its scores, the two choices, and what the choice is worth."""
+"""The outcome of a search: every configuration with its scores, the two choices, and what the choice is worth.
+
+Legend: ``M`` configurations, ``F`` folds, ``n`` scored rows of all folds.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -19,15 +22,22 @@ from meden.data import Dataset, Fold
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.members import fit_many
-from meden.objective import SCORE_NAMES
+from meden.noise import derive
 from meden.recipe import Recipe
 from meden.report import Section
-from meden.run import Run
+from meden.run import Ensemble, Run
 from meden.search import selection
 from meden.search.ledger import Row
+from meden.search.metrics import HIGHER_IS_BETTER, MetricName, check_metric, of_rows
 from meden.search.space import Space, configure, simplicity
 
+Array = NDArray[np.float64]
 Which = Literal["one_se", "best"]
+OnEpoch = Callable[[Record], None]
+
+
+LOST = ("diverged", "dropped")
+"""Endings of a run that leave no result."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +77,8 @@ class Trial:
 
     @property
     def status(self) -> str:
-        """``"ok"``, or why it cannot be chosen."""
-        return next((f"diverged: {row.reason}" for row in self.rows if row.status == "diverged"), "ok")
+        """``"ok"``, or why it cannot be chosen: it diverged somewhere, or was dropped from a race."""
+        return next((f"{lost}: {row.reason}" for lost in LOST for row in self.rows if row.status == lost), "ok")
 
     @property
     def median_epoch(self) -> int:
@@ -88,11 +98,13 @@ class Study:
     folds: Sequence[Fold]
     seed: int
     trials: Sequence[Trial]
+    chosen_by: MetricName = "loss"
+    """The metric that decides which configuration is best."""
 
     @property
     def status(self) -> str:
         """``"ok"``, or ``"diverged"`` if every configuration did: there is nothing to choose then."""
-        return "ok" if np.isfinite(self._losses).all(axis=1).any() else "diverged"
+        return "ok" if np.isfinite(self._by_fold).all(axis=1).any() else "diverged"
 
     @property
     def seconds(self) -> float:
@@ -101,13 +113,13 @@ class Study:
 
     @functools.cached_property
     def best(self) -> Trial:
-        """The configuration with the lowest mean held-out loss.
+        """The configuration with the best mean over the folds: the lowest held-out loss, unless chosen otherwise.
 
         Raises:
             InputError: if every configuration diverged.
         """
         self._check_usable()
-        return self.trials[selection.best(self._losses)]
+        return self.trials[selection.best(self._by_fold)]
 
     @functools.cached_property
     def one_se(self) -> Trial:
@@ -117,7 +129,7 @@ class Study:
             InputError: if every configuration diverged.
         """
         self._check_usable()
-        return self.trials[selection.one_standard_error(self._losses, [t.simplicity for t in self.trials])]
+        return self.trials[selection.one_standard_error(self._by_fold, [t.simplicity for t in self.trials])]
 
     @functools.cached_property
     def score(self) -> selection.Score:
@@ -126,43 +138,116 @@ class Study:
         Raises:
             InputError: if every configuration diverged.
         """
-        return selection.corrected_score(self._row_losses, naive=self.best.loss, seed=self.seed)
+        return self.score_of("loss")
+
+    def score_of(self, metric: MetricName | None = None, which: Which = "best") -> selection.Score:
+        """Return what a choice is worth in a metric, corrected for having been chosen, with a 90 % interval.
+
+        Args:
+            metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of
+                numbers; None is the one that decided, or accuracy or mse where that was the loss.
+            which: ``"best"`` or ``"one_se"``: the same rule chooses in each draw of the bootstrap.
+
+        Raises:
+            InputError: if every configuration diverged, or the metric does not fit the task.
+        """
+        metric = metric or (self.metric if self.chosen_by == "loss" else self.chosen_by)
+        trial, values, groups = self._which(which), self.values(metric), self.dataset.groups
+        place = next(place for place, other in enumerate(self.trials) if other is trial)
+        return selection.corrected_score(
+            self._sign * self.values(self.chosen_by),
+            naive=float(self._fold_means(values[[place]]).mean()),
+            values=values,
+            folds=self._fold_numbers,
+            simplicity=None if which == "best" else [t.simplicity for t in self.trials],
+            units=None if groups is None else groups[self._scored],
+            metric=metric,
+            seed=self.seed,
+        )
+
+    def values(self, metric: MetricName) -> Array:
+        """Return what each scored row adds to a metric, (M, n), out of fold and averaged over seeds.
+
+        Rows are in the order of the folds. Configurations that diverged, or were dropped, have NaN.
+
+        Raises:
+            InputError: if the metric does not fit the task.
+        """
+        check_metric(metric, self.dataset)
+        losses, scores = (np.stack([_by_row(trial, name) for trial in self.trials]) for name in ("losses", "scores"))
+        return of_rows(metric, losses, scores, self.dataset.labels[self._scored])
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> MetricName:
         """Name of :attr:`Trial.score`."""
-        return SCORE_NAMES[self.dataset.task]
+        return "accuracy" if self.dataset.task == "classification" else "mse"
 
     def recipe_of(self, trial: Trial) -> tuple[Recipe, dict[str, Any]]:
         """Return a configuration's recipe and the arguments of its model."""
         return configure(self.recipe, trial.params)
 
+    @overload
     def refit(
-        self, which: Which = "one_se", *, seed: int | None = None, on_epoch: Callable[[Record], None] | None = None
-    ) -> Run:
-        """Train the chosen configuration on all rows, for as many epochs as its folds kept in the median.
+        self,
+        which: Which = "one_se",
+        *,
+        policy: Literal["all"] = "all",
+        seed: int | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> Run: ...
 
-        Epochs are what carries over: the same number of passes over more rows is proportionally more steps.
+    @overload
+    def refit(
+        self,
+        which: Which = "one_se",
+        *,
+        policy: Literal["folds"],
+        seed: int | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> Ensemble: ...
+
+    def refit(
+        self,
+        which: Which = "one_se",
+        *,
+        policy: Literal["all", "folds"] = "all",
+        seed: int | None = None,
+        on_epoch: OnEpoch | None = None,
+    ) -> Run | Ensemble:
+        """Train the chosen configuration once more, for use.
 
         Args:
             which: ``"one_se"`` or ``"best"``.
+            policy: ``"all"`` trains one model on all rows, for as many epochs as its folds kept in the median. (Epochs
+                are what carries over: the same number of passes over more rows is proportionally more steps.)
+                ``"folds"`` trains the models of all folds again, as in the search, and averages their predictions.
             seed: of weights, batches and noise; None is the study's.
             on_epoch: called with each epoch's record.
+
+        Returns:
+            What predicts new rows and can be saved: a run, or an ensemble of runs.
         """
-        recipe, model_args = self.final(which)
-        member = Member(recipe, seed=self.seed if seed is None else seed, model_args=model_args)
+        check_choice("policy", policy, ("all", "folds"))
         told = None if on_epoch is None else lambda _, record: on_epoch(record)
-        return fit_many(self.make_model, [member], self.dataset, on_epoch=told)[0]
+        base = self.seed if seed is None else seed
+        if policy == "all":
+            recipe, model_args = self.final(which)
+            members = [Member(recipe, seed=base, model_args=model_args)]
+        else:
+            recipe, model_args = self.recipe_of(self._which(which))
+            members = [Member(recipe, fold, derive(base, "seed", 0), model_args) for fold in self.folds]
+        runs = fit_many(self.make_model, members, self.dataset, on_epoch=told)
+        return runs[0] if policy == "all" else Ensemble(runs=tuple(runs))
 
     def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
-        check_choice("which", which, ("one_se", "best"))
-        trial: Trial = getattr(self, which)
+        trial = self._which(which)
         recipe, model_args = self.recipe_of(trial)
         return recipe.replace(early_stopping=None, stop_after=max(1, trial.median_epoch)), model_args
 
     def table(self) -> pd.DataFrame:
-        """Return one row per configuration, best first; diverged ones last with their reason."""
+        """Return one row per configuration, best first; diverged and dropped ones last with their reason."""
+        chosen_by = self._by_fold.mean(axis=1)
         rows = [
             {
                 "configuration": trial.number,
@@ -170,13 +255,14 @@ class Study:
                 "loss": trial.loss,
                 "loss_error": trial.loss_error,
                 self.metric: trial.score,
+                self.chosen_by: self._sign * chosen_by[place],
                 "epochs": trial.median_epoch,
                 "status": trial.status,
                 "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
             }
-            for trial in self.trials
+            for place, trial in enumerate(self.trials)
         ]
-        return pd.DataFrame(rows).sort_values("loss", na_position="last", ignore_index=True)
+        return pd.DataFrame([rows[place] for place in np.argsort(chosen_by, kind="stable")])
 
     def report(self, path: Path | str, *, extra: Sequence[Section] = ()) -> Path:
         """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.
@@ -198,14 +284,33 @@ class Study:
     def _choices(self) -> dict[str, Trial]:
         return {"best": self.best, "one_se": self.one_se} if self.status == "ok" else {}
 
-    @functools.cached_property
-    def _losses(self) -> NDArray[np.float64]:
-        return np.stack([trial.fold_losses for trial in self.trials])
+    def _which(self, which: Which) -> Trial:
+        check_choice("which", which, ("one_se", "best"))
+        trial: Trial = getattr(self, which)
+        return trial
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.chosen_by in HIGHER_IS_BETTER else 1
 
     @functools.cached_property
-    def _row_losses(self) -> NDArray[np.float64]:
-        """Out-of-fold losses of all configurations, (M, n scored rows), averaged over seeds."""
-        return np.stack([_by_row(trial.rows) for trial in self.trials])
+    def _by_fold(self) -> Array:
+        """What decides, (M, F), lower is better: means over rows and seeds."""
+        return self._fold_means(self._sign * self.values(self.chosen_by))
+
+    def _fold_means(self, values: Array) -> Array:
+        ends = np.cumsum([len(fold.score) for fold in self.folds])[:-1]
+        return np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+
+    @functools.cached_property
+    def _scored(self) -> NDArray[np.int64]:
+        """Positions of the scored rows, (n,)."""
+        return np.concatenate([fold.score for fold in self.folds])
+
+    @functools.cached_property
+    def _fold_numbers(self) -> NDArray[np.int64]:
+        """Fold of each scored row, (n,)."""
+        return np.repeat(np.arange(len(self.folds)), [len(fold.score) for fold in self.folds])
 
 
 def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], space: Space) -> Trial:
@@ -214,8 +319,9 @@ def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], spac
     return Trial(number, dict(params), ordered, simplicity(space, params))
 
 
-def _by_row(rows: Sequence[Row]) -> NDArray[np.float64]:
+def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
+    """Return the numbers of all scored rows, (n,), averaged over seeds; NaN wherever a seed has none."""
     folds: dict[int, list[NDArray[np.float32]]] = {}
-    for row in rows:
-        folds.setdefault(row.fold, []).append(row.losses)
+    for row in trial.rows:
+        folds.setdefault(row.fold, []).append(getattr(row, name))
     return np.concatenate([np.mean(per_seed, axis=0, dtype=np.float64) for per_seed in folds.values()])

@@ -1,0 +1,60 @@
+"""What a choice may be made by, and told in: numbers of held-out rows whose mean is the metric.
+
+Legend: ``M`` configurations, ``n`` scored rows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meden._checks import InputError, check_choice
+from meden.data import Dataset
+
+Array = NDArray[np.float64]
+MetricName = Literal["loss", "accuracy", "balanced_accuracy", "mse", "r2"]
+METRICS = ("loss", "accuracy", "balanced_accuracy", "mse", "r2")
+FIT = {"classification": ("loss", "accuracy", "balanced_accuracy"), "regression": ("loss", "mse", "r2")}
+HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "r2")
+
+
+def check_metric(metric: str, dataset: Dataset) -> None:
+    """Check that a metric is known and fits the task.
+
+    Raises:
+        InputError: if it does not; ``r2`` needs a single number as target.
+    """
+    check_choice("metric", metric, METRICS)
+    if metric not in FIT[dataset.task]:
+        allowed = ", ".join(FIT[dataset.task])
+        raise InputError(f"metric must be one of {allowed} for {dataset.task}, got {metric!r}")
+    if metric == "r2" and dataset.labels.ndim > 1 and dataset.labels.shape[1] > 1:
+        raise InputError(f"metric 'r2' must have a single number as target, got {dataset.labels.shape[1]}")
+
+
+def of_rows(metric: MetricName, losses: Array, scores: Array, labels: Array) -> Array:
+    """Return what each row adds to a metric, (M, n): the mean over all rows is the metric itself.
+
+    Args:
+        metric: which.
+        losses: (M, n), data losses.
+        scores: (M, n), whether rows are right, or their squared errors.
+        labels: (n,) classes or numbers. ``balanced_accuracy`` weighs each class alike, ``r2`` measures squared errors
+            in the variance of these labels.
+
+    Example:
+        >>> right, labels = np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([0, 0, 0, 1])
+        >>> of_rows("balanced_accuracy", 1 - right, right, labels).mean().item()
+        0.5
+    """
+    if metric == "loss":
+        return losses
+    if metric == "balanced_accuracy":
+        _, position, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        return scores * (len(labels) / len(sizes) / sizes)[position]
+    if metric == "r2":
+        variance = np.var(labels)
+        return 1 - scores / variance if variance > 0 else np.full_like(scores, np.nan)
+    return scores
