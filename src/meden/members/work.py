@@ -130,12 +130,14 @@ def fit_stacks(
     rungs: Sequence[int] = (),
     judge: Judge | None = None,
     on_run: OnRun | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> dict[int, Run]:
     """Train some stacks of a plan; returns the runs by the members' numbers.
 
     All members are given, since tables are encoded to one width for the folds of all of them.
     """
-    work = _Work(make_model, members, as_dataset(data), rungs=rungs, judge=judge, on_run=on_run, stacks=stacks)
+    told = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
+    work = _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **told)  # type: ignore[arg-type]
     work.run()
     return work.runs
 

@@ -1,0 +1,213 @@
+"""Where workers report: runs that ended, epochs done, rungs reached. It sits in the process that writes the ledger.
+
+Workers in other processes, or on other machines, reach it over a socket whose key only they are given.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Client, Connection, Listener
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from meden.history import History
+from meden.members import Judge
+from meden.run import HeldOut, Run, Status
+
+QUEUE = 128
+"""Workers that may knock at the same time."""
+
+
+class Result(NamedTuple):
+    """What is told of a run: all but its model, which stays where it was trained."""
+
+    status: Status
+    reason: str
+    best_epoch: int
+    best_step: int
+    history: History
+    held_out: HeldOut | None
+
+    @classmethod
+    def of(cls, run: Run) -> Result:
+        """Return what is told of a run."""
+        return cls(*(getattr(run, name) for name in cls._fields))
+
+
+OnEnd = Callable[[int, Result], None]
+OnEpochs = Callable[[int], None]
+
+
+class Stopped(Exception):
+    """The search has ended, and with it what a worker was doing."""
+
+
+class Desk:
+    """Takes what workers report, and has them wait for each other at rungs.
+
+    A worker that takes over from one that died reports again what is known; it is told again what was decided.
+
+    Args:
+        num_shares: workers that report.
+        judge: called as by :func:`meden.fit_many`, once all have reached a rung.
+        on_end: called with a member's number and what came of it, once for each.
+        on_epochs: called with a number of epochs that were done; None if nobody asks for them.
+    """
+
+    def __init__(self, num_shares: int, judge: Judge | None, on_end: OnEnd, on_epochs: OnEpochs | None) -> None:
+        self._num_shares, self._judge, self._on_end, self._on_epochs = num_shares, judge, on_end, on_epochs
+        self._ended: set[int] = set()
+        self._reports: dict[int, dict[int, Mapping[int, History]]] = {}
+        self._verdicts: dict[int, list[int]] = {}
+        self._turn = threading.Condition()
+        self._closed = False
+        self.error: BaseException | None = None
+        """What the search raised when it was told something."""
+
+    def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+        """Return the stacks that have members whose end was not reported."""
+        with self._turn:
+            return [stack for stack in stacks if not self._ended.issuperset(stack)]
+
+    def ended(self, number: int, result: Result) -> None:
+        """Report the end of a member's run."""
+        with self._turn:
+            if number not in self._ended:
+                self._tell(self._on_end, number, result)
+                self._ended.add(number)
+
+    def epochs(self, num: int) -> None:
+        """Report that so many epochs were done."""
+        with self._turn:
+            if self._on_epochs is not None:
+                self._tell(self._on_epochs, num)
+
+    def judge(self, share: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
+        """Report the histories of a share at a rung; returns all who are to be dropped when all have reported."""
+        with self._turn:
+            reports = self._reports.setdefault(epoch, {})
+            reports[share] = histories
+            if len(reports) == self._num_shares and epoch not in self._verdicts:
+                told = {number: history for own in reports.values() for number, history in own.items()}
+                self._verdicts[epoch] = list(self._tell(self._decide, epoch, dict(sorted(told.items()))))
+                self._turn.notify_all()
+            self._turn.wait_for(lambda: epoch in self._verdicts or self._closed)
+            if epoch not in self._verdicts:
+                raise Stopped
+            return self._verdicts[epoch]
+
+    def close(self) -> None:
+        """Send away all who wait or come."""
+        with self._turn:
+            self._closed = True
+            self._turn.notify_all()
+
+    def _decide(self, epoch: int, histories: Mapping[int, History]) -> Collection[int]:
+        assert self._judge is not None
+        return self._judge(epoch, histories)
+
+    def _tell(self, listener: Callable[..., Any], *told: Any) -> Any:
+        if self._closed:
+            raise Stopped
+        try:
+            return listener(*told)
+        except BaseException as error:
+            self.error = error
+            self.close()
+            raise Stopped from error
+
+
+class Reception:
+    """A desk that others can reach, in a ``with`` statement.
+
+    Args:
+        desk: who answers.
+        host: name or number of this machine, for workers on others; None is for workers on this one.
+    """
+
+    def __init__(self, desk: Desk, host: str | None = None) -> None:
+        self._desk, self._key = desk, secrets.token_bytes(32)
+        address = None if host is None else (host, 0)
+        self._listener = Listener(address, backlog=QUEUE, authkey=self._key)
+        self._open = True
+
+    def __enter__(self) -> Reception:
+        threading.Thread(target=self._receive, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open = False
+        self._desk.close()
+        with suppress(OSError):
+            self.ticket.connect().close()  # wakes the thread that listens
+        self._listener.close()
+
+    @property
+    def ticket(self) -> Pass:
+        """What a worker needs to report here."""
+        return Pass(self._listener.address, self._key)
+
+    def _receive(self) -> None:
+        while self._open:
+            with suppress(Exception):  # a visitor without the key, or one who died at the door
+                visitor = self._listener.accept()
+                threading.Thread(target=self._serve, args=(visitor,), daemon=True).start()
+
+    def _serve(self, visitor: Connection) -> None:
+        desk = self._desk
+        with visitor, suppress(EOFError, OSError):  # it died, or has nothing more to say
+            while True:
+                name, told = visitor.recv()
+                answers: dict[str, Callable[..., Any]]
+                answers = {"left": desk.left, "ended": desk.ended, "epochs": desk.epochs, "judge": desk.judge}
+                try:
+                    visitor.send((True, answers[name](*told)))
+                except Stopped:
+                    visitor.send((False, None))
+
+
+class Pass(NamedTuple):
+    """Lets a worker report at a desk elsewhere."""
+
+    address: Any
+    key: bytes
+
+    def connect(self) -> Connection:
+        """Return a connection to the desk."""
+        return Client(self.address, authkey=self.key)
+
+
+class RemoteDesk:
+    """What a worker sees of a desk in another process; any of its threads may report."""
+
+    def __init__(self, ticket: Pass) -> None:
+        self._connection, self._turn = ticket.connect(), threading.Lock()
+
+    def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+        """See :meth:`Desk.left`."""
+        return self._ask("left", stacks)  # type: ignore[no-any-return]
+
+    def ended(self, number: int, result: Result) -> None:
+        """See :meth:`Desk.ended`."""
+        self._ask("ended", number, result)
+
+    def epochs(self, num: int) -> None:
+        """See :meth:`Desk.epochs`."""
+        self._ask("epochs", num)
+
+    def judge(self, share: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
+        """See :meth:`Desk.judge`."""
+        return self._ask("judge", share, epoch, histories)  # type: ignore[no-any-return]
+
+    def _ask(self, name: str, *told: Any) -> Any:
+        with self._turn:
+            self._connection.send((name, told))
+            goes_on, answer = self._connection.recv()
+        if not goes_on:
+            raise Stopped
+        return answer

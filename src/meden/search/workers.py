@@ -1,0 +1,194 @@
+"""Who trains what: stacks of a plan, trained in this process, in several, or on a Ray cluster.
+
+The plan decides who is trained with whom (:func:`meden.members.plan_stacks`), and workers only share it out: results
+do not depend on how many there are, nor on which of them trained what.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from meden._checks import InputError, check_choice, check_count
+from meden.data import Dataset
+from meden.history import Record
+from meden.member import Member, ModelMaker
+from meden.members import Judge, fit_stacks
+from meden.run import Run
+from meden.search.cluster import cluster_host, work_on_cluster
+from meden.search.desk import Desk, OnEnd, OnEpochs, Pass, Reception, RemoteDesk, Result
+
+BACKENDS = ("local", "ray")
+TELL_EVERY = 0.1
+"""Seconds between two reports of epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who trains.
+
+    Args:
+        jobs: processes, 1 or more; the cores are divided among them. 1 on ``"local"`` is this process, which trains
+            in as many threads as torch uses.
+        backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``).
+        address: of the cluster; None is the one that this process knows, or a new one on this machine.
+    """
+
+    jobs: int = 1
+    backend: Literal["local", "ray"] = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count("jobs", self.jobs)
+        check_choice("backend", self.backend, BACKENDS)
+        if self.address is not None and self.backend != "ray":
+            raise InputError(f"address is for backend 'ray', got {self.address!r} with backend {self.backend!r}")
+
+    def reach(self) -> str | None:
+        """Make sure that they can be reached; returns this machine's name among theirs, None if they are all here.
+
+        Raises:
+            InputError: if Ray is not installed, or there is no such cluster.
+        """
+        return cluster_host(self.address, self.jobs) if self.backend == "ray" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What one worker trains."""
+
+    number: int
+    make_model: ModelMaker
+    members: Sequence[Member]
+    dataset: Dataset
+    stacks: Sequence[Sequence[int]]
+    rungs: Sequence[int]
+    counts_epochs: bool
+    num_threads: int
+
+
+def train(
+    workers: Workers,
+    make_model: ModelMaker,
+    members: Sequence[Member],
+    dataset: Dataset,
+    stacks: Sequence[Sequence[int]],
+    *,
+    on_end: OnEnd,
+    on_epochs: OnEpochs | None = None,
+    rungs: Sequence[int] = (),
+    judge: Judge | None = None,
+) -> None:
+    """Train some stacks of a plan; what workers report is told in this process, one thing at a time.
+
+    Args:
+        workers: who trains.
+        make_model: see :func:`meden.fit_many`, as for ``rungs`` and ``judge``.
+        members: all of the plan.
+        dataset: the rows.
+        stacks: numbers of members that are trained together.
+        on_end: called with a member's number and what came of it.
+        on_epochs: called now and then with a number of epochs that were done.
+        rungs: epochs after which all wait for each other.
+        judge: says who is dropped there.
+
+    Raises:
+        RuntimeError: if a worker on this machine was killed.
+    """
+    parts = divide(stacks, workers.jobs)
+    threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
+    settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
+    settings |= {"num_threads": threads, "counts_epochs": on_epochs is not None}
+    shares = [Share(number=number, stacks=part, **settings) for number, part in enumerate(parts)]  # type: ignore[arg-type]
+    desk = Desk(len(shares), judge, on_end, on_epochs)
+    try:
+        _run(workers, shares, desk)
+    except Exception:
+        if desk.error is not None:
+            raise desk.error from None
+        raise
+
+
+def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]]]:
+    """Divide stacks into at most so many parts of about as many members each; neighbours share what was traced.
+
+    Example:
+        >>> divide([[0, 1], [2], [3], [4, 5]], 2)
+        [[[0, 1], [2]], [[3], [4, 5]]]
+    """
+    parts: list[list[Sequence[int]]] = [[] for _ in range(num)]
+    total, before = sum(map(len, stacks)), 0
+    for stack in stacks:
+        parts[math.floor((before + len(stack) / 2) * num / total)].append(stack)
+        before += len(stack)
+    return [part for part in parts if part]
+
+
+def work(share: Share, desk: Desk | RemoteDesk) -> None:
+    """Train a share, and report at the desk."""
+    counter = _EpochCounter(desk)
+
+    def ended(number: int, run: Run) -> None:
+        desk.ended(number, Result.of(run))
+
+    def judge(epoch: int, histories: object) -> list[int]:
+        return desk.judge(share.number, epoch, histories)  # type: ignore[arg-type]
+
+    fit_stacks(
+        share.make_model,
+        share.members,
+        share.dataset,
+        share.stacks if share.rungs else desk.left(share.stacks),
+        rungs=share.rungs,
+        judge=judge if share.rungs else None,
+        on_run=ended,
+        on_epoch=counter if share.counts_epochs else None,
+    )
+
+
+def work_elsewhere(share: Share, ticket: Pass) -> None:
+    """Train a share in a process of its own."""
+    torch.set_num_threads(share.num_threads)
+    work(share, RemoteDesk(ticket))
+
+
+def _run(workers: Workers, shares: Sequence[Share], desk: Desk) -> None:
+    if workers.backend == "ray":
+        with Reception(desk, workers.reach()) as reception:
+            work_on_cluster(work_elsewhere, shares, reception.ticket)
+    elif len(shares) == 1:
+        work(shares[0], desk)
+    else:
+        with Reception(desk) as reception:
+            _work_in_processes(shares, reception.ticket)
+
+
+def _work_in_processes(shares: Sequence[Share], ticket: Pass) -> None:
+    try:
+        with parallel_config(backend="loky", inner_max_num_threads=shares[0].num_threads):
+            Parallel(n_jobs=len(shares), mmap_mode="c")(delayed(work_elsewhere)(share, ticket) for share in shares)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker was killed, most often for want of memory: what is done so far is safe; go on with the same "
+            "folder, and with fewer jobs"
+        ) from error
+
+
+class _EpochCounter:
+    """Counts epochs, and reports them now and then."""
+
+    def __init__(self, desk: Desk | RemoteDesk) -> None:
+        self._desk, self._num, self._told_at = desk, 0, time.monotonic()
+
+    def __call__(self, _number: int, _record: Record) -> None:
+        self._num += 1
+        if time.monotonic() - self._told_at > TELL_EVERY:
+            num, self._num, self._told_at = self._num, 0, time.monotonic()
+            self._desk.epochs(num)
