@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+ERRORS = 2.0
+"""Whoever is so many standard errors behind the leader, or fewer, stays: the leader of many is flattered by luck."""
 SHARE = 2 / 3
 """Share of the configurations that stays at a rung whatever the differences."""
 LEAST = 8
@@ -32,19 +34,20 @@ THE_END = sys.maxsize
 """The epoch when all is trained."""
 
 
-def survivors(losses: Array, *, share: float = SHARE, least: int = LEAST) -> list[int]:
-    """Return the rows that stay in a race: a share of the best, and all within one standard error of the leader.
+def survivors(losses: Array, *, errors: float = ERRORS, share: float = SHARE, least: int = LEAST) -> list[int]:
+    """Return the rows that stay in a race: a share of the best, and all that may be as good as the leader.
 
     The leader has the lowest mean among the rows that ran everywhere. The standard error is that of the mean of a
     row's differences from the leader, in the columns where both ran.
 
     Args:
         losses: (M, F), lower is better; NaN where a row did not run, infinite where it diverged.
+        errors: standard errors behind the leader within which all stay.
         share: of the rows, rounded up, that stay in any case, in [0, 1].
         least: rows that stay in any case.
 
     Example:
-        >>> survivors(np.array([[1.0, 2.0, 3.0], [1.5, 1.8, 3.1], [2.0, 3.1, 4.0]]), share=0, least=1)
+        >>> survivors(np.array([[1.0, 2.0, 3.0], [1.5, 1.8, 3.1], [2.0, 3.1, 4.0]]), errors=1, share=0, least=1)
         [0, 1]
 
     Reference:
@@ -54,9 +57,9 @@ def survivors(losses: Array, *, share: float = SHARE, least: int = LEAST) -> lis
     sound = np.flatnonzero(~np.isinf(losses).any(axis=1) & ~np.isnan(losses).all(axis=1))
     if not len(sound):
         return []
-    means, errors = _mean_and_error(losses[sound] - losses[_leader(losses, sound)])
+    means, of_means = _mean_and_error(losses[sound] - losses[_leader(losses, sound)])
     ranks = np.argsort(np.argsort(means, kind="stable"))
-    stays = (ranks < max(least, math.ceil(share * len(losses)))) | (means <= errors)
+    stays = (ranks < max(least, math.ceil(share * len(losses)))) | (means <= errors * of_means)
     return [int(row) for row in sound[stays]]
 
 
