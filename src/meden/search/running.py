@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from meden.data import Dataset, Fold
-from meden.history import History, Record
+from meden.history import History
 from meden.member import Member, ModelMaker
-from meden.members import fit_many
+from meden.members import plan_stacks
 from meden.noise import derive
 from meden.recipe import Recipe
-from meden.run import Run
 from meden.search import racing
 from meden.search.budget import Budget, TimeIsUp
+from meden.search.desk import Result
 from meden.search.ledger import Key, Ledger, Row
 from meden.search.space import Space, configure
 from meden.search.strategies import Proposals
 from meden.search.study import Trial, make_trial
+from meden.search.workers import Workers, train
 
 Batch = Mapping[int, Mapping[str, Any]]
 """Configurations by number."""
@@ -57,6 +58,7 @@ class Search:
     rungs: Sequence[int] | None
     """Epochs after which a race is judged; None where there is no race."""
     ledger: Ledger
+    workers: Workers
     on_progress: Callable[[Progress], None] | None
     trials: list[Trial] = dataclasses.field(default_factory=list)
     done: int = 0
@@ -100,19 +102,20 @@ class Search:
 
         All that ever got so far compete, those of earlier batches too. A decision that the ledger holds stands.
         """
-        pool = [number for number in (*range(len(self.trials)), *batch) if self._dropped_at(number) >= epoch]
+        pool = [number for number in (*range(len(self.trials)), *batch) if self._dropped_at(number, folds) >= epoch]
         curves = [[self._curve(key, live or {}) for key in self._keys(n, range(folds.stop))] for n in pool]
         keeps_best = self.recipe.early_stopping is not None
         at = [[racing.loss_at(curve, epoch, keeps_best=keeps_best) for curve in own] for own in curves]
         stays = [pool[row] for row in racing.survivors(np.array(at))]
-        return {number for number in stays if self._dropped_at(number) > epoch}
+        return {number for number in stays if self._dropped_at(number, folds) > epoch}
 
     def _curve(self, key: Key, live: Curves) -> Sequence[float]:
         return live[key] if key in live else self.ledger.rows[key].stop_loss
 
-    def _dropped_at(self, configuration: int) -> float:
-        """Return the epoch after which a configuration was dropped from a race, as far as the ledger knows."""
-        return min((r.num_epochs for r in self._rows(configuration) if r.status == "dropped"), default=math.inf)
+    def _dropped_at(self, configuration: int, folds: range) -> float:
+        """Return the epoch after which a configuration was dropped in the folds up to these, as far as is known."""
+        rows = [row for row in self._rows(configuration) if row.fold < folds.stop]
+        return min((row.num_epochs for row in rows if row.status == "dropped"), default=math.inf)
 
     def _give_up(self, batch: Batch, folds: range) -> None:
         """Note for each training that will not be that it lost before."""
@@ -122,37 +125,45 @@ class Search:
                     self._append(never_trained(key, params, self.folds[key.fold]))
 
     def _train(self, batch: Batch, folds: range | None = None, rungs: Sequence[int] = ()) -> None:
+        """Train what the ledger lacks, and with it its company in the stacks, which decides how numbers are rounded."""
         keys = [key for number in batch for key in self._keys(number, folds)]
-        missing = [key for key in keys if key not in self.ledger.rows]
+        missing = {number for number, key in enumerate(keys) if key not in self.ledger.rows}
         self.done += len(keys) - len(missing)
         for number in batch:
             self._note(number)
         if not missing:
             return
+        members = [self._member(key, batch[key.configuration]) for key in keys]
+        plan = plan_stacks(self.make_model, members, self.dataset)
+        stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
 
         def judge(epoch: int, histories: Mapping[int, History]) -> list[int]:
             assert folds is not None
-            live = {missing[number]: stop_curve(history) for number, history in histories.items()}
+            live = {keys[number]: stop_curve(history) for number, history in histories.items()}
             staying = self._staying(batch, folds, epoch, live)
-            return [number for number, key in enumerate(missing) if key.configuration not in staying]
+            return [number for number, key in enumerate(keys) if key.configuration not in staying]
 
-        def record(number: int, run: Run) -> None:
-            key, now = missing[number], time.perf_counter()
-            seconds, self.told_at = now - self.told_at, now
-            self._append(make_row(key, batch[key.configuration], run, self.folds[key.fold], seconds))
+        def record(number: int, result: Result) -> None:
+            key = keys[number]
+            if key not in self.ledger.rows:
+                now = time.perf_counter()
+                seconds, self.told_at = now - self.told_at, now
+                self._append(make_row(key, batch[key.configuration], result, self.folds[key.fold], seconds))
 
-        fit_many(
+        train(
+            self.workers,
             self.make_model,
-            [self._member(key, batch[key.configuration]) for key in missing],
+            members,
             self.dataset,
+            stacks,
+            on_end=record,
+            on_epochs=None if self.budget.seconds is None else self._tick,
             rungs=rungs,
             judge=judge if rungs else None,
-            on_run=record,
-            on_epoch=None if self.budget.seconds is None else self._tick,
         )
 
-    def _tick(self, _number: int, _record: Record) -> None:
-        self.num_epochs += 1
+    def _tick(self, num_epochs: int) -> None:
+        self.num_epochs += num_epochs
         if time.perf_counter() > self.deadline:
             raise TimeIsUp
 
@@ -184,7 +195,7 @@ class Search:
         return Member(recipe, self.folds[key.fold], derive(self.seed, "seed", key.seed), model_args)
 
 
-def make_row(key: Key, params: Mapping[str, Any], run: Run, fold: Fold, seconds: float) -> Row:
+def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, seconds: float) -> Row:
     """Return what the ledger keeps of a run; one that lost a race has no losses."""
     nothing = np.full(len(fold.score), np.nan, dtype=np.float32)
     return Row(

@@ -16,11 +16,13 @@ from meden.search.budget import Budget
 from meden.search.cocktail import cocktail
 from meden.search.door import check_reachable
 from meden.search.ledger import Ledger
+from meden.search.metrics import MetricName, check_metric
 from meden.search.ranges import resolve
 from meden.search.running import Progress, Search
 from meden.search.space import AskedSpace, check_space, longest
 from meden.search.strategies import Proposals, StrategyName
 from meden.search.study import Study
+from meden.search.workers import Backend, Workers
 from meden.stopping import EarlyStopping
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
@@ -41,8 +43,12 @@ def tune(
     racing: bool = False,
     seeds: int = 1,
     strategy: StrategyName = "tpe",
+    metric: MetricName = "loss",
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
+    jobs: int = 1,
+    backend: Backend = "local",
+    address: str | None = None,
     target: str | None = None,
     task: str | None = None,
     groups: Any = None,
@@ -74,8 +80,14 @@ def tune(
             status ``dropped``, and cannot be chosen.
         seeds: trainings per configuration and fold, with different starting weights, batches and noise.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
+        metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
+            classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there. None keeps it in memory.
+        jobs: processes that train, among which the cores are divided; 1 is this one. Neither their number nor who
+            trains what changes the result.
+        backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core.
+        address: of the cluster; None is a new one on this machine, unless Ray knows another.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None tells by the target.
         groups: column or labels (n,) of rows that stay together.
@@ -103,7 +115,9 @@ def tune(
     recipe = check_recipe(recipe)
     for name, value in (("budget", budget), ("seeds", seeds)):
         check_count(name, value)
+    workers = Workers(jobs=jobs, backend=backend, address=address)
     dataset = as_dataset(data, target=target, task=task, groups=groups)
+    check_metric(metric, dataset)
     space = cocktail(dataset.task, make_model) if space is None else space
     check_space(space, make_model)
     divided = make_folds(dataset, folds, seed=seed, order=order, stop_fraction=stop_fraction)
@@ -114,6 +128,7 @@ def tune(
     models = check_reachable(found, recipe, make_model, dataset, divided)
     epochs = longest(found, recipe)
     limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
+    workers.reach()
     ledger = Ledger(None, {})
     if study_dir is not None:
         identity: dict[str, Any] = {
@@ -130,7 +145,7 @@ def tune(
             on_start()
         rungs = races.rungs(epochs) if racing else None
         setting = make_model, dataset, divided, found, recipe, seeds, seed
-        trials = Search(*setting, proposals, limits, rungs, ledger, on_progress).run()
+        trials = Search(*setting, proposals, limits, rungs, ledger, workers, on_progress).run()
     return Study(
         make_model=make_model,
         dataset=dataset,
@@ -139,6 +154,7 @@ def tune(
         folds=divided,
         seed=seed,
         trials=trials,
+        chosen_by=metric,
     )
 
 

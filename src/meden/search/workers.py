@@ -25,6 +25,7 @@ from meden.run import Run
 from meden.search.cluster import cluster_host, work_on_cluster
 from meden.search.desk import Desk, OnEnd, OnEpochs, Pass, Reception, RemoteDesk, Result
 
+Backend = Literal["local", "ray"]
 BACKENDS = ("local", "ray")
 TELL_EVERY = 0.1
 """Seconds between two reports of epochs."""
@@ -42,7 +43,7 @@ class Workers:
     """
 
     jobs: int = 1
-    backend: Literal["local", "ray"] = "local"
+    backend: Backend = "local"
     address: str | None = None
 
     def __post_init__(self) -> None:
