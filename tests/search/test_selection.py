@@ -51,6 +51,44 @@ def test_corrected_score_equals_a_plain_loop():
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(estimates, [0.05, 0.95])))
 
 
+@pytest.mark.parametrize("rule", ["best", "one_se"])
+def test_draws_choose_by_the_rule_that_chose_on_all_rows(rule):
+    """Fold by fold, by the public rules; told in another number than the one that decides."""
+    random = np.random.default_rng(2)
+    losses, values, folds = random.random((6, 12)), random.random((6, 12)), np.repeat([0, 1, 2], 4)
+    simplicity = [3.0, 1.0, 2.0, 3.0, 0.0, 5.0]
+    losses[0], losses[5] = losses[0] + 10, np.nan
+    found = corrected_score(
+        losses,
+        naive=0.0,
+        values=values,
+        folds=folds,
+        simplicity=simplicity if rule == "one_se" else None,
+        num_draws=200,
+        seed=3,
+    )
+    draws, estimates = np.random.default_rng(3), []
+    for _ in range(200):
+        drawn = draws.integers(12, size=12)
+        parts = [drawn[folds[drawn] == fold] for fold in range(3)]
+        means = np.stack([losses[:, part].mean(axis=1) for part in parts if len(part)], axis=1)
+        winner = best(means) if rule == "best" else one_standard_error(means, simplicity)
+        estimates.append(values[winner, np.setdiff1d(np.arange(12), drawn)].mean())
+    assert found.estimate == pytest.approx(np.mean(estimates))
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(estimates, [0.05, 0.95])))
+
+
+def test_groups_are_drawn_whole():
+    """Rows that repeat each other tell no more than one of them does."""
+    random = np.random.default_rng(0)
+    once = random.exponential(size=(20, 40))
+    repeated, groups = np.repeat(once, 5, axis=1), np.repeat(np.arange(40), 5)
+    plain, whole = corrected_score(repeated, naive=0.0), corrected_score(repeated, naive=0.0, units=groups)
+    alone = corrected_score(once, naive=0.0)
+    assert (whole.estimate, whole.low, whole.high) == pytest.approx((alone.estimate, alone.low, alone.high))
+    assert plain.high - plain.low < 0.7 * (whole.high - whole.low)
+
+
 def test_blocks_change_nothing(monkeypatch):
     losses = np.random.default_rng(1).random((5, 40))
     whole = corrected_score(losses, naive=0.0)

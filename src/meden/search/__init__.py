@@ -2,6 +2,7 @@
 
 from meden.search.cocktail import cocktail
 from meden.search.compare import Alternative, Comparison, Difference, compare
+from meden.search.nested import NestedScore, nested
 from meden.search.running import Progress
 from meden.search.selection import Score
 from meden.search.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
@@ -17,6 +18,7 @@ __all__ = [
     "IntUniform",
     "LogUniform",
     "Maybe",
+    "NestedScore",
     "Progress",
     "Score",
     "Study",
@@ -24,5 +26,6 @@ __all__ = [
     "Uniform",
     "cocktail",
     "compare",
+    "nested",
     "tune",
 ]

@@ -199,16 +199,17 @@ def compare(
     found = [
         _alternative(name, *settings[name], runs[i * each : (i + 1) * each], seeds) for i, name in enumerate(settings)
     ]
-    return Comparison(SCORE_NAMES[dataset.task], tuple(found), seeds, _overlap(divided))
+    return Comparison(SCORE_NAMES[dataset.task], tuple(found), seeds, overlap(divided))
 
 
-def paired_difference(differences: Array, overlap: float) -> Difference:
-    """Return mean, corrected standard error and 95 % interval of differences in the folds of a cross-validation.
+def paired_difference(differences: Array, overlap: float, confidence: float = CONFIDENCE) -> Difference:
+    """Return mean, corrected standard error and interval of differences in the folds of a cross-validation.
 
     Args:
         differences: (F,), two or more.
         overlap: scored rows for each row that trains. Folds share training rows, so that their differences are not
             independent; the variance of the mean is s^2 (1/F + overlap) and not s^2 / F.
+        confidence: coverage of the interval, in (0, 1).
 
     Example:
         >>> found = paired_difference(np.array([1.0, 2.0, 3.0]), overlap=0.5)
@@ -218,7 +219,7 @@ def paired_difference(differences: Array, overlap: float) -> Difference:
     num_folds = len(differences)
     mean = float(differences.mean())
     error = float(differences.std(ddof=1) * math.sqrt(1 / num_folds + overlap))
-    half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, num_folds - 1))
+    half = error * float(stats.t.ppf((1 + confidence) / 2, num_folds - 1))
     return Difference(mean, error, mean - half, mean + half)
 
 
@@ -268,7 +269,8 @@ def _numbers(run: Run) -> tuple[float, float, float]:
     return float(run.held_out.losses.mean()), float(run.held_out.scores.mean()), kept
 
 
-def _overlap(folds: Sequence[Fold]) -> float:
+def overlap(folds: Sequence[Fold]) -> float:
+    """Return the scored rows for each row that trains, on average over the folds."""
     return float(np.mean([len(fold.score) / (len(fold.fit) + len(fold.stop)) for fold in folds]))
 
 
