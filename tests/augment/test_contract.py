@@ -83,6 +83,14 @@ def test_only_what_says_so_mixes_rows(case: Case) -> None:
 
 
 @every
+def test_rows_draw_the_same_in_a_batch_that_is_filled_up(case: Case) -> None:
+    augmentation, x, y = case.make(case.strengths[1]), case.rows(), case.targets()
+    if not augmentation.mixes_rows:
+        filled = [torch.cat([part, part[:1], part[:1]]) for part in (x, y)]
+        same([part[: len(x)] for part in called(augmentation, *filled)], called(augmentation, x, y), 1e-6)
+
+
+@every
 def test_only_what_says_so_changes_classes(case: Case) -> None:
     augmentation = case.make(case.strengths[1])
     y = case.targets()

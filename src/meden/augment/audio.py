@@ -215,7 +215,7 @@ class BackgroundNoise(Augmentation):
 
 def _runs(draws: Draws, num: int, size: int, share: Number, num_masks: int) -> Tensor:
     """Say which of ``size`` places have their centre in one of the runs: (B, size)."""
-    length, start = draws.uniform(2, num, num_masks, 1).unbind()
+    length, start = draws.uniform(num, num_masks, 1, 2).unbind(-1)
     length = length * share
     start = start * (1 - length)
     centres = (torch.arange(size, device=length.device) + 0.5) / size
