@@ -96,8 +96,8 @@ def color(x: Tensor, draws: Draws, *, brightness: Number, contrast: Number, satu
         InputError: if kornia is not installed.
     """
     enhance, spaces = _kornia()
-    factors = 2 * draws.uniform(4, x.shape[0]) - 1
-    brighter, starker, richer, turned = (part.to(x.dtype) for part in factors)
+    factors = 2 * draws.uniform(x.shape[0], 4) - 1
+    brighter, starker, richer, turned = (part.to(x.dtype) for part in factors.unbind(1))
     x = enhance.adjust_brightness_accumulative(x, 1 + brightness * brighter)
     x = enhance.adjust_contrast_with_mean_subtraction(x, 1 + contrast * starker)
     x = enhance.adjust_saturation_with_gray_subtraction(x, 1 + saturation * richer)

@@ -41,7 +41,7 @@ def affine(x: Tensor, draws: Draws, *, degrees: Number, translate: Number, scale
     Reference:
         P. Simard, D. Steinkraus, J. Platt, Best practices for convolutional neural networks, 2003.
     """
-    turn, zoom, down, right = (2 * draws.uniform(4, x.shape[0]) - 1).unbind()
+    turn, zoom, down, right = (2 * draws.uniform(x.shape[0], 4) - 1).unbind(1)
     angle, factor = turn * degrees * (math.pi / 180), (1 + scale) ** -zoom
     cosine, sine = torch.cos(angle) * factor, torch.sin(angle) * factor
     height, width = x.shape[-2:]
