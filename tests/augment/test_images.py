@@ -35,7 +35,7 @@ class Fixed:
         self.values = torch.tensor(values, dtype=torch.float64)
 
     def uniform(self, *shape: int) -> torch.Tensor:
-        return self.values.reshape(-1, *(1 for _ in shape[1:])).expand(shape)
+        return self.values.expand(shape)
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (20, 36)])
@@ -144,7 +144,7 @@ def test_colours_change_as_they_should() -> None:
     pytest.importorskip("kornia")
     x = torch.rand(5, 3, 6, 7)
     none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
-    factors = 2 * draws().uniform(4, 5) - 1
+    factors = (2 * draws().uniform(5, 4) - 1).unbind(1)
     brighter = color(x, draws(), **none | {"brightness": 0.3})
     torch.testing.assert_close(brighter, (x * (1 + 0.3 * factors[0])[:, None, None, None]).clamp(0, 1))
     gray = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
