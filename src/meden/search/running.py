@@ -20,6 +20,7 @@ from meden.search import racing
 from meden.search.budget import Budget, TimeIsUp
 from meden.search.desk import Result
 from meden.search.ledger import Key, Ledger, Row
+from meden.search.mirror import Mirror
 from meden.search.space import Space, configure
 from meden.search.strategies import Proposals
 from meden.search.study import Trial, make_trial
@@ -58,6 +59,7 @@ class Search:
     rungs: Sequence[int] | None
     """Epochs after which a race is judged; None where there is no race."""
     ledger: Ledger
+    mirror: Mirror | None
     workers: Workers
     on_progress: Callable[[Progress], None] | None
     trials: list[Trial] = dataclasses.field(default_factory=list)
@@ -82,6 +84,8 @@ class Search:
                 if not numbered and not self.trials:
                     raise self.budget.too_short(time.perf_counter() - self.deadline, self.num_epochs) from None
             self.trials += [make_trial(n, params, self._rows(n), self.space) for n, params in numbered.items()]
+            if self.mirror is not None:
+                self.mirror.follow(self.trials, self.proposals)
             if len(numbered) < len(batch):
                 break
             self.proposals.tell([self.trials[number].loss for number in numbered])

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 from scipy.stats.qmc import Sobol
 
 from meden._checks import check_choice
@@ -43,7 +44,7 @@ class Proposals:
         self._points = _points(space, strategy, budget, seed)
         self.budget = len(self._points) or budget
         self.batch = BATCH if strategy in ("tpe", "gp") else self.budget
-        with _quiet():
+        with quiet():
             self._study = optuna.create_study(sampler=_sampler(strategy, seed), direction="minimize")
         self._asked: list[optuna.Trial] = []
 
@@ -54,14 +55,18 @@ class Proposals:
             most: of the batch; None is as many as the strategy likes.
         """
         num = min(self.batch if most is None else min(most, self.batch), self.budget - len(self._asked))
-        with _quiet():
+        with quiet():
             return [self._next() for _ in range(num)]
 
     def tell(self, scores: Sequence[float]) -> None:
         """Tell the scores of the last batch, in order; lower is better; infinite if diverged or dropped."""
-        with _quiet():
+        with quiet():
             for trial, score in zip(self._asked[-len(scores) :], scores, strict=True):
                 self._study.tell(trial, score if math.isfinite(score) else math.inf)
+
+    def asked(self, number: int) -> FrozenTrial:
+        """Return a configuration as Optuna knows it, with what its values were drawn from."""
+        return self._study.get_trials(deepcopy=False)[number]
 
     def _next(self) -> dict[str, Any]:
         fixed = self._points[len(self._asked)] if self._points else {}
@@ -112,7 +117,7 @@ def _sampler(strategy: StrategyName, seed: int) -> BaseSampler:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Optuna's log lines and notes on experimental samplers out of the user's terminal."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from meden.search.cocktail import cocktail
 from meden.search.door import check_reachable
 from meden.search.ledger import Ledger
 from meden.search.metrics import MetricName, check_metric
+from meden.search.mirror import Mirror
 from meden.search.ranges import resolve
 from meden.search.running import Progress, Search
 from meden.search.space import AskedSpace, check_space, longest
@@ -46,6 +48,7 @@ def tune(
     metric: MetricName = "loss",
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
+    storage: str | None = None,
     jobs: int = 1,
     backend: Backend = "local",
     address: str | None = None,
@@ -84,6 +87,8 @@ def tune(
             classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there. None keeps it in memory.
+        storage: address of a database to copy the configurations to, for Optuna's dashboard and its other tools, such
+            as ``"postgresql://..."``; None is the file ``study.db`` in ``study_dir``.
         jobs: processes that train, among which the cores are divided; 1 is this one. Neither their number nor who
             trains what changes the result.
         backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core.
@@ -129,7 +134,7 @@ def tune(
     epochs = longest(found, recipe)
     limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
     workers.reach()
-    ledger = Ledger(None, {})
+    ledger, mirror = Ledger(None, {}), None
     if study_dir is not None:
         identity: dict[str, Any] = {
             "data": dataset.content_hash(),
@@ -139,13 +144,16 @@ def tune(
             "recipe": recipe.to_dict(),
         } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
         identity |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
+        mirror = Mirror(Path(study_dir), identity, storage)
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
-    with ledger:
+    elif storage is not None:
+        raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
+    with ledger, closing(mirror) if mirror else nullcontext():
         if on_start is not None:
             on_start()
         rungs = races.rungs(epochs) if racing else None
         setting = make_model, dataset, divided, found, recipe, seeds, seed
-        trials = Search(*setting, proposals, limits, rungs, ledger, workers, on_progress).run()
+        trials = Search(*setting, proposals, limits, rungs, ledger, mirror, workers, on_progress).run()
     return Study(
         make_model=make_model,
         dataset=dataset,
