@@ -207,3 +207,25 @@ def test_what_diverges_is_dropped_and_says_so():
     wild = next(trial for trial in made.trials if trial.params["lr"] == 1e30)
     assert wild.status.startswith("diverged") and len(wild.rows) == 4
     assert made.best.params["lr"] < 1
+
+
+def test_what_a_race_has_seen_does_not_score_the_choice(whole):
+    stop = set(np.concatenate([fold.stop for fold in whole.folds]).tolist())
+    scored = np.concatenate([fold.score for fold in whole.folds]).tolist()
+    unseen = np.array([row not in stop for row in scored])
+    assert 0.3 < unseen.mean() < 0.8
+    losses = np.stack([np.concatenate([row.losses for row in t.rows]) for t in whole.trials if t.status == "ok"])
+    draws, estimates = np.random.default_rng(whole.seed), []
+    folds = np.repeat(np.arange(4), [len(fold.score) for fold in whole.folds])
+    for _ in range(1000):
+        drawn = draws.integers(len(scored), size=len(scored))
+        means = [losses[:, drawn[folds[drawn] == fold]].mean(axis=1) for fold in range(4)]
+        left_out = np.isin(np.arange(len(scored)), drawn, invert=True) & unseen
+        estimates.append(losses[np.argmin(np.mean(means, axis=0)), left_out].mean())
+    assert whole.score.estimate == pytest.approx(np.mean(estimates), rel=1e-5)
+    assert whole.score.low == pytest.approx(np.quantile(estimates, 0.05), rel=1e-4)
+
+
+def test_without_a_race_all_rows_score():
+    made = tune(MLP, "iris", {"lr": Choice(1e-2, 3e-2)}, folds=2, budget=2, strategy="grid", recipe=RECIPE)
+    assert not made._seen_by_race.any()

@@ -84,7 +84,8 @@ def corrected_score(
         losses: (M, n), what each configuration is chosen by, out of fold, lower is better; NaN rows (diverged) never
             win.
         naive: the uncorrected mean, passed through.
-        values: (M, n), what the winner is worth on each row; None is ``losses``.
+        values: (M, n), what the winner is worth on each row; None is ``losses``. NaN are rows that must not score,
+            since something that came before the choice has seen them.
         folds: (n,), fold of each row, whose means are compared; None is a single one.
         simplicity: (M,), for the rule of one standard error; None chooses the best.
         units: (n,), groups of rows that are drawn together; None draws single rows.
@@ -168,8 +169,9 @@ def _fold_means(counts: Array, losses: Array, folds: Whole) -> tuple[Array, NDAr
 
 def _left_out_means(counts: Array, values: Array, winners: Whole) -> Array:
     """Return, for each draw, the mean of its winner over the rows it left out, (D,); NaN if there are none."""
-    left_out = counts == 0
-    totals = np.where(left_out, values[winners], 0.0).sum(axis=1)
+    worth = values[winners]
+    left_out = (counts == 0) & ~np.isnan(worth)
+    totals = np.where(left_out, worth, 0.0).sum(axis=1)
     num_left = left_out.sum(axis=1)
     with np.errstate(invalid="ignore"):
         means: Array = totals / num_left

@@ -143,6 +143,9 @@ class Study:
     def score_of(self, metric: MetricName | None = None, which: Which = "best") -> selection.Score:
         """Return what a choice is worth in a metric, corrected for having been chosen, with a 90 % interval.
 
+        A race has chosen too, by the rows of the stop splits. Those rows are scored in other folds, and would flatter
+        whoever was left; after a race they therefore do not enter the estimate, and the interval is wider for it.
+
         Args:
             metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of
                 numbers; None is the one that decided, or accuracy or mse where that was the loss.
@@ -157,7 +160,7 @@ class Study:
         return selection.corrected_score(
             self._sign * self.values(self.chosen_by),
             naive=float(self._fold_means(values[[place]]).mean()),
-            values=values,
+            values=np.where(self._seen_by_race, np.nan, values),
             folds=self._fold_numbers,
             simplicity=None if which == "best" else [t.simplicity for t in self.trials],
             units=None if groups is None else groups[self._scored],
@@ -301,6 +304,13 @@ class Study:
     def _fold_means(self, values: Array) -> Array:
         ends = np.cumsum([len(fold.score) for fold in self.folds])[:-1]
         return np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+
+    @functools.cached_property
+    def _seen_by_race(self) -> NDArray[np.bool_]:
+        """Whether each scored row is in a stop split that a race looked at, (n,); of none if that is all of them."""
+        raced = any(row.status == "dropped" for trial in self.trials for row in trial.rows)
+        seen = np.isin(self._scored, np.concatenate([fold.stop for fold in self.folds]))
+        return seen & ~seen.all() & raced
 
     @functools.cached_property
     def _scored(self) -> NDArray[np.int64]:
