@@ -22,7 +22,18 @@ from meden.optim import (
 )
 from meden.recipe import Recipe
 from meden.run import Run, load_run
-from meden.search import Choice, Comparison, IntUniform, LogUniform, Study, Uniform, compare, tune
+from meden.search import (
+    Choice,
+    Comparison,
+    FromData,
+    IntUniform,
+    LogUniform,
+    Maybe,
+    Study,
+    Uniform,
+    compare,
+    tune,
+)
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
 from meden.trainer import fit
@@ -37,11 +48,13 @@ __all__ = [
     "Comparison",
     "Dataset",
     "EarlyStopping",
+    "FromData",
     "Handle",
     "History",
     "InputError",
     "IntUniform",
     "LogUniform",
+    "Maybe",
     "Member",
     "Recipe",
     "Record",
