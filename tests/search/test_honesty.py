@@ -211,3 +211,22 @@ def test_the_best_of_noise_is_corrected():
     assert np.mean(naive) > 0.55 > np.mean(estimates), (naive, estimates)
     assert abs(np.mean(estimates) - 0.5) < 0.06
     assert sum(covered) >= 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"folds": N + 1}, f"folds must be at most {N} for {N} rows, got {N + 1}"),
+        ({"groups": np.arange(N) % 2}, r"folds must be at most the number of groups \(2\), got 3"),
+        ({"groups": "text", "folds": 2}, "stop_fraction must leave rows .* got 0.15 of 30 rows in 1 groups"),
+        ({"space": {}}, "space must name at least one thing to search"),
+        ({"metric": "auc"}, "metric must be one of loss, accuracy"),
+        ({"metric": "r2"}, "metric must be one of loss, accuracy, balanced_accuracy for classification"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_before_any_training(changes, told):
+    frame = table()
+    frame["text"] = np.where(np.arange(N) % 3 == 0, "a", np.where(np.arange(N) % 3 == 1, "b", "c"))
+    options = {"space": {"lr": Choice(0.01, 0.1)}, "folds": 3, "target": "y", "recipe": RECIPE} | changes
+    with pytest.raises(meden.InputError, match=told):
+        meden.tune(MLP, frame, on_start=lambda: pytest.fail("started"), **options)
