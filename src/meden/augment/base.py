@@ -82,14 +82,14 @@ def augmented(
 
 
 def per_row(values: Tensor, x: Tensor) -> Tensor:
-    """Return (B,) values so that they broadcast against ``x`` (B, ...), in its precision if that is a floating one.
+    """Return (B,) values so that they broadcast against ``x`` (B, ...), floating ones in its precision.
 
     Example:
         >>> per_row(torch.tensor([1.0, 2.0]), torch.zeros(2, 3, 4)).shape
         torch.Size([2, 1, 1])
     """
     column = values.reshape(-1, *(1 for _ in x.shape[1:]))
-    return column.to(x.dtype) if x.is_floating_point() else column
+    return column.to(x.dtype) if column.is_floating_point() and x.is_floating_point() else column
 
 
 def shifted(x: Tensor, shift: Tensor, dim: int) -> Tensor:

@@ -58,7 +58,7 @@ def flip(x: Tensor, draws: Draws, *, p: Number) -> Tensor:
         >>> flip(torch.tensor([[[1.0, 2.0]]]), Draws(stream(0), torch.tensor(0)), p=1.0)
         tensor([[[2., 1.]]])
     """
-    return torch.where(per_row(draws.uniform(x.shape[0]) < p, x).bool(), x.flip(-1), x)
+    return torch.where(per_row(draws.uniform(x.shape[0]) < p, x), x.flip(-1), x)
 
 
 def pad_crop(x: Tensor, draws: Draws, *, padding: int) -> Tensor:
