@@ -23,7 +23,8 @@ class Transformer(nn.Module):
     """Classify rows of tokens: embeddings and positions, blocks of attention, the mean over tokens, a linear layer.
 
     Padding is attended to by nobody and left out of the mean, so that a row's outputs do not depend on how far it is
-    filled up. With ``depth=0`` it is a linear model of the mean embedding.
+    filled up. The mean is normalised, not each token, so that a token may weigh more than another. With ``depth=0``
+    it is a linear model of the normalised mean embedding.
 
     Args:
         num_inputs: tokens of the longest row, T.
@@ -69,8 +70,8 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x = block(x, present[:, None, None, :])
         weight = present.unsqueeze(-1).to(x.dtype)
-        mean = (self.norm(x) * weight).sum(1) / weight.sum(1).clamp(min=1)  # a row without tokens gives zeros
-        out: Tensor = self.out(self.dropout(mean))
+        mean = (x * weight).sum(1) / weight.sum(1).clamp(min=1)  # a row without tokens gives zeros
+        out: Tensor = self.out(self.dropout(self.norm(mean)))
         return out
 
 
