@@ -149,6 +149,13 @@ def test_those_that_lost_say_when_and_have_no_score(whole):
     assert whole.table()["status"].tolist()[-len(lost) :] == sorted_last(whole, lost)
 
 
+def test_a_report_tells_how_many_lost(whole, tmp_path):
+    page = whole.report(tmp_path / "report.html").read_text(encoding="utf-8")
+    lost = sum(trial.status != "ok" for trial in whole.trials)
+    trained = sum(row.num_epochs > 0 for row in rows(whole))
+    assert f"{trained} trainings; none diverged, {lost} lost a race and were given up early" in page
+
+
 def sorted_last(study, lost):
     by_number = {trial.number: trial.status for trial in lost}
     return [by_number[number] for number in study.table()["configuration"].tolist()[-len(lost) :]]

@@ -146,8 +146,8 @@ def finish(settings: Mapping[str, Any], out: Path) -> Study:
 
 def summary(study: Study) -> dict[str, Any]:
     """Return what a study found, as plain values."""
-    diverged = sum(trial.status != "ok" for trial in study.trials)
-    counts = {"status": study.status, "configurations": len(study.trials), "diverged": diverged}
+    lost = {why: sum(trial.status.startswith(why) for trial in study.trials) for why in ("diverged", "dropped")}
+    counts = {"status": study.status, "configurations": len(study.trials), **lost}
     if study.status != "ok":
         return counts
     return counts | {

@@ -63,7 +63,7 @@ def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, con
     return chart(
         dimension.name,
         [trace for trace in traces if len(trace.x)],
-        x=axis_title(dimension.name) | scale,
+        x=axis_title(dimension.name + " (far left: off)" * _may_be_off(dimension)) | scale,
         y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
         shapes=_band(points),
     )
@@ -92,9 +92,21 @@ def _placed(dimension: Dimension) -> tuple[list[float], dict[str, Any]]:
         places = [float(options.index(value)) for value in dimension.values]
         ticks = {"tickvals": list(range(len(options))), "ticktext": [label(option, limit=14) for option in options]}
         return places, ticks | {"range": [-0.5, len(options) - 0.5]}
-    places = [float(value) for value in dimension.values]
+    off = _place_of_off(dimension)
+    places = [off if value is None else float(value) for value in dimension.values]
     far = dimension.scale == "log" and max(places) >= 100 * min(places)
     return places, {"type": dimension.scale} | ({"dtick": 1} if far else {})
+
+
+def _may_be_off(dimension: Dimension) -> bool:
+    return dimension.scale != "category" and None in dimension.values
+
+
+def _place_of_off(dimension: Dimension) -> float:
+    """Return where a dimension that is switched off is drawn: to the left of all others, apart from them."""
+    known = [float(value) for value in dimension.values if value is not None] or [1.0]
+    low, high = min(known), max(known)
+    return low**1.15 / high**0.15 / 1.2 if dimension.scale == "log" else low - 0.15 * (high - low or 1.0)
 
 
 def _trace(

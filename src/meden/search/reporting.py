@@ -16,7 +16,7 @@ from meden.report import scores as panels
 from meden.report.numbers import number, percent, plural
 from meden.report.recipes import recipe_text, versions
 from meden.search.selection import standard_error
-from meden.search.space import Choice, Dimension, LogUniform
+from meden.search.space import Choice, Dimension, LogUniform, Maybe
 from meden.search.study import Study, Trial
 
 UNITS = {"classification": "nats", "regression": "half squared error"}
@@ -52,12 +52,19 @@ def _usable(study: Study) -> list[Trial]:
     return [trial for trial in study.trials if math.isfinite(trial.loss)]
 
 
+def _finished(study: Study) -> list[Trial]:
+    """Return all that were not given up in a race."""
+    return [trial for trial in study.trials if not trial.status.startswith("dropped")]
+
+
 def _told(params: Mapping[str, Any]) -> str:
     """Return ``l2 = 0.01, dropout = 0.3``."""
     return ", ".join(f"{name} = {_value(value)}" for name, value in params.items())
 
 
 def _value(value: Any) -> str:
+    if value is None:
+        return "off"
     return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
@@ -119,13 +126,15 @@ def _paragraphs(study: Study) -> tuple[str, ...]:
 
 def _counts(study: Study) -> str:
     num_seeds = len({row.seed for trial in study.trials for row in trial.rows})
-    num_rows = sum(len(trial.rows) for trial in study.trials)
+    num_rows = sum(row.num_epochs > 0 for trial in study.trials for row in trial.rows)
     scaled = study.dataset.task == "regression" and isinstance(study.dataset.inputs, tables.Table)
     standardised = "s of the standardised target" if scaled else ""
-    tried, diverged = len(study.trials), len(study.trials) - len(_usable(study))
+    tried, dropped = len(study.trials), len(study.trials) - len(_finished(study))
+    diverged = tried - dropped - len(_usable(study))
+    lost = f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
     return (
         f"{plural(tried, 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
-        f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged. "
+        f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
         f"After ± stands one standard error over the folds. "
         f"Losses are without penalties, in {UNITS[study.dataset.task]}{standardised}."
     )
@@ -144,7 +153,7 @@ def _mark(study: Study, trial: Trial) -> Mark:
 
 def _scores(study: Study) -> Section:
     unit = UNITS[study.dataset.task]
-    points = [_point(study, trial) for trial in study.trials]
+    points = [_point(study, trial) for trial in _finished(study)]
     alone = len(study.space) == 1
     charts = [panels.score_chart(d, points, unit=unit, connected=alone) for d in _dimensions(study)]
     text = (
@@ -161,12 +170,14 @@ def _point(study: Study, trial: Trial) -> panels.Point:
 
 def _dimensions(study: Study) -> list[panels.Dimension]:
     return [
-        panels.Dimension(name, _scale(dimension), tuple(trial.params[name] for trial in study.trials))
+        panels.Dimension(name, _scale(dimension), tuple(trial.params[name] for trial in _finished(study)))
         for name, dimension in study.space.items()
     ]
 
 
 def _scale(dimension: Dimension) -> panels.Scale:
+    if isinstance(dimension, Maybe):
+        return _scale(dimension.inner)
     if isinstance(dimension, Choice):
         return "category"
     return "log" if isinstance(dimension, LogUniform) else "linear"
