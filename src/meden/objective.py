@@ -39,16 +39,20 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
         outputs: (B, C) logits, (B, 1) or (B,) the logit of class 1 of two, (B, T, C) logits of T tokens; for
             regression any shape with as many numbers a row as ``y``.
         y: (B,) or (B, T) class numbers, or probabilities (B, C), (B, T, C), of class 1 of two (B,); for regression
-            (B,) or (B, C).
+            (B,) or (B, C). Rows may bring weights along: probabilities that add up to the weight, or pairs
+            (number, weight) of regression, (B, C, 2).
 
     Returns:
-        (B,), a mean over tokens and a sum over regression outputs.
+        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one.
 
     Example:
         >>> row_loss("regression", torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 3.0]))
         tensor([0.5000, 0.0000])
     """
     num_rows = y.shape[0]
+    if task == "regression" and _paired(outputs, y):
+        numbers, weights = y.unbind(-1)
+        return ((outputs.reshape(num_rows, -1) - numbers).square() * weights).sum(1) / 2
     if task == "regression":
         return (outputs.reshape(num_rows, -1) - y.reshape(num_rows, -1)).square().sum(1) / 2
     if _one_logit(outputs, y):
@@ -58,13 +62,15 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Return -log softmax(logits)[y], or its mean over the classes where y (..., C) are their probabilities.
+    """Return -log softmax(logits)[y], or the sum over the classes where y (..., C) are their probabilities or weights.
 
     Torch's own is several times slower under vmap, where its softmax meets a short last axis.
     """
     shifted = logits - logits.detach().amax(-1, keepdim=True)
-    chosen = (shifted * y).sum(-1) if y.is_floating_point() else shifted.gather(-1, y.unsqueeze(-1)).squeeze(-1)
-    return shifted.exp().sum(-1).log() - chosen
+    total = shifted.exp().sum(-1).log()
+    if y.is_floating_point():
+        return total * y.sum(-1) - (shifted * y).sum(-1)
+    return total - shifted.gather(-1, y.unsqueeze(-1)).squeeze(-1)
 
 
 def num_logits(model: nn.Module, x: Tensor) -> int:
@@ -75,7 +81,7 @@ def num_logits(model: nn.Module, x: Tensor) -> int:
 
 
 def soft_targets(task: Task, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-    """Return class numbers as probabilities, which augmentations mix; regression targets as they are.
+    """Return class numbers as probabilities, which augmentations mix; others, and regression targets, as they are.
 
     Args:
         task: what ``y`` is.
@@ -91,18 +97,22 @@ def soft_targets(task: Task, y: Tensor, num_classes: int, dtype: torch.dtype) ->
         tensor([[0., 0., 1.],
                 [1., 0., 0.]])
     """
-    if task == "regression" or num_classes == 1:
+    if task == "regression" or num_classes == 1 or y.is_floating_point():
         return y.to(dtype)
     return (y.unsqueeze(-1) == torch.arange(num_classes, device=y.device)).to(dtype)
 
 
 def row_score(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
-    """Return for each row whether it is right (share of its tokens), or the squared error of regression: (B,)."""
+    """Return for each row whether it is right (share of its tokens), or the squared error of regression: (B,).
+
+    Both are times the row's weight, if it brings one along (:func:`row_loss`).
+    """
     num_rows = y.shape[0]
     if task == "regression":
         return 2 * row_loss(task, outputs, y)
     predicted = (outputs.reshape(num_rows) > 0).long() if _one_logit(outputs, y) else outputs.argmax(-1)
-    return (predicted == y).float().reshape(num_rows, -1).mean(1)
+    right = y.gather(-1, predicted.unsqueeze(-1)) if y.ndim > predicted.ndim else (predicted == y).float()
+    return right.reshape(num_rows, -1).mean(1)
 
 
 SCORE_NAMES: dict[Task, str] = {"classification": "accuracy", "regression": "mse"}
@@ -140,14 +150,21 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
         if not isinstance(outputs, Tensor) or not _shapes_fit(task, outputs, y[:2]):
             raise InputError(f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}")
         classes = 2 if _one_logit(outputs, y[:2]) else outputs.shape[-1]
-        if task == "classification" and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        numbered = task == "classification" and not y.is_floating_point()
+        if numbered and not 0 <= int(y.min()) <= int(y.max()) < classes:
             raise InputError(f"{name} y must be classes 0 to {classes - 1}, got {int(y.min())} to {int(y.max())}")
 
 
 def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
     if task == "regression":
-        return outputs.shape[:1] == y.shape[:1] and outputs.numel() == y.numel()
-    return _one_logit(outputs, y) or outputs.shape[:-1] == y.shape
+        return outputs.shape[:1] == y.shape[:1] and (outputs.numel() == y.numel() or _paired(outputs, y))
+    shares = y.is_floating_point() and outputs.shape == y.shape
+    return shares or _one_logit(outputs, y) or outputs.shape[:-1] == y.shape
+
+
+def _paired(outputs: Tensor, y: Tensor) -> bool:
+    """Say whether regression targets are pairs (number, weight), (B, C, 2)."""
+    return y.ndim == 3 and y.shape[-1] == 2 and y.numel() == 2 * outputs.numel()
 
 
 def rows_are_independent(model: nn.Module, x: Tensor) -> bool:

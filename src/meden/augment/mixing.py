@@ -91,7 +91,7 @@ def cutmix(x: Tensor, y: Tensor, draws: Draws, *, alpha: Number) -> tuple[Tensor
 
 
 def label_smoothing(y: Tensor, *, epsilon: Number) -> Tensor:
-    """Return (1 - epsilon) y + epsilon / C.
+    """Return (1 - epsilon) y + epsilon / C times the sum of y, which is 1 unless rows have weights.
 
     Args:
         y: (B, ..., C) probabilities, or (B,) probabilities of class 1 of two.
@@ -104,8 +104,9 @@ def label_smoothing(y: Tensor, *, epsilon: Number) -> Tensor:
     Reference:
         C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna, Rethinking the Inception architecture, 2016.
     """
-    num_classes = y.shape[-1] if y.ndim > 1 else 2
-    return y * (1 - epsilon) + epsilon / num_classes
+    if y.ndim == 1:
+        return y * (1 - epsilon) + epsilon / 2
+    return y * (1 - epsilon) + epsilon * y.mean(-1, keepdim=True)
 
 
 @dataclass(frozen=True)

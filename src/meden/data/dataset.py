@@ -30,11 +30,13 @@ class Dataset:
         inputs: the features: a table to be encoded, or arrays used as they are.
         y: the target.
         groups: int64 (n,), rows of one group are never split between folds; or None.
+        weights: float64 (n,), what each row counts in losses and scores; or None, for 1 each. Encoders do not heed it.
     """
 
     inputs: Table | Arrays
     y: Target
     groups: Values | None = None
+    weights: Values | None = None
 
     @property
     def num_rows(self) -> int:
@@ -75,7 +77,8 @@ class Dataset:
         """Return the data set of some rows (positions); the classes stay those of the whole target."""
         rows = np.asarray(rows, dtype=np.int64)
         y = dataclasses.replace(self.y, labels=self.labels[rows])
-        return Dataset(self.inputs.take(rows), y, None if self.groups is None else self.groups[rows])
+        groups, weights = (None if part is None else part[rows] for part in (self.groups, self.weights))
+        return Dataset(self.inputs.take(rows), y, groups, weights)
 
     def fit_encoder(self, rows: Values | Any) -> Encoder:
         """Return the encoder fitted on ``rows`` (positions) and on no others."""
@@ -89,7 +92,8 @@ class Dataset:
         """Return the SHA-256, in hexadecimal, of features, target, task and groups."""
         digest = hashlib.sha256(json.dumps([self.target, self.task, self.classes, self.labels.shape]).encode())
         digest.update(np.ascontiguousarray(self.labels).data)
-        digest.update(b"" if self.groups is None else np.ascontiguousarray(self.groups).data)
+        for part in (self.groups, self.weights):
+            digest.update(b"" if part is None else np.ascontiguousarray(part).data)
         self.inputs.update(digest)
         return digest.hexdigest()
 

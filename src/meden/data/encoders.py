@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from meden._checks import InputError
@@ -68,8 +69,12 @@ class Encoder:
         return self.inputs.encode(dataset.inputs.take(rows))  # type: ignore[arg-type]
 
     def targets(self, dataset: Dataset, rows: Values | Any) -> Tensor:
-        """Return training targets of some rows: int64 (len(rows),), or float32 of the target's own shape."""
-        return self.target.encode(dataset.labels[rows])
+        """Return training targets of some rows: int64 (len(rows),), or float32 of the target's own shape.
+
+        Where rows have weights, targets bring them along as :func:`meden.objective.row_loss` takes them.
+        """
+        y = self.target.encode(dataset.labels[rows])
+        return y if dataset.weights is None else self.target.weigh(y, torch.as_tensor(dataset.weights[rows]).float())
 
     def transform_frame(self, frame: pd.DataFrame) -> Tensor:
         """Return inputs of new raw rows, float32 (n, D); columns that the fit did not know are ignored.

@@ -129,7 +129,8 @@ def _rules(dataset: Dataset, groups: Any, order: Any) -> _Rules:
     time = None if order is None else _ranks(dataset, order)
     if groups is not None and time is not None:
         raise InputError("groups and order must not be given together: rows are split by one of them")
-    strata = dataset.labels if dataset.task == "classification" else None
+    one_label = dataset.task == "classification" and dataset.labels.ndim == 1
+    strata = dataset.labels if one_label else None
     return _Rules(dataset.num_rows, strata, groups, time)
 
 

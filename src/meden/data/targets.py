@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from meden._checks import InputError, check_choice
 from meden.data.columns import Values, canonical, kind_of
@@ -81,6 +82,10 @@ class ClassCodec:
         """Return the positions as they are."""
         return torch.as_tensor(labels, dtype=torch.int64)
 
+    def weigh(self, y: Tensor, weights: Tensor) -> Tensor:
+        """Return positions (n, ...) as zeros and the row's weight (n,) at the position, float32 (n, ..., C)."""
+        return one_hot(y, len(self.classes)) * weights.view(-1, *[1] * y.ndim)
+
     def decode(self, outputs: Tensor) -> Predictions:
         """Return the most probable labels and all probabilities."""
         if outputs.ndim != 2 or outputs.shape[1] != len(self.classes):
@@ -107,6 +112,10 @@ class NumberCodec:
         """Standardise."""
         return torch.as_tensor((labels - self.mean) / self.std, dtype=torch.float32)
 
+    def weigh(self, y: Tensor, weights: Tensor) -> Tensor:
+        """Return pairs (number, the row's weight), float32 (n, M, 2), of numbers (n,) or (n, M) and weights (n,)."""
+        return paired(y, weights)
+
     def decode(self, outputs: Tensor) -> Predictions:
         """Return to the user's units; a single output column is told as (n,)."""
         values = outputs.detach().cpu().double().numpy() * self.std + self.mean
@@ -114,7 +123,42 @@ class NumberCodec:
         return Predictions(told, (), np.empty((len(told), 0)))
 
 
-TargetCodec = ClassCodec | NumberCodec
+@dataclasses.dataclass(frozen=True)
+class NumbersCodec:
+    """(label - mean) / std of each of M numbers, float32 (n, M); outputs are in the same standardised units.
+
+    Losses and scores stay in those units: the numbers may be of different kinds, and are added up there.
+
+    Example:
+        >>> codec = NumbersCodec(mean=(10.0, 0.0), std=(2.0, 1.0))
+        >>> codec.decode(codec.encode(np.array([[12.0, 3.0]]))).values.tolist()
+        [[12.0, 3.0]]
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def encode(self, labels: Values) -> Tensor:
+        """Standardise each column."""
+        return torch.as_tensor((labels - np.array(self.mean)) / np.array(self.std), dtype=torch.float32)
+
+    def weigh(self, y: Tensor, weights: Tensor) -> Tensor:
+        """Return pairs (number, the row's weight), float32 (n, M, 2), of numbers (n, M) and weights (n,)."""
+        return paired(y, weights)
+
+    def decode(self, outputs: Tensor) -> Predictions:
+        """Return to the user's units, (n, M)."""
+        values = outputs.detach().cpu().double().numpy() * np.array(self.std) + np.array(self.mean)
+        return Predictions(values, (), np.empty((len(values), 0)))
+
+
+def paired(y: Tensor, weights: Tensor) -> Tensor:
+    """Return numbers (n,) or (n, M) with weights (n,) beside each, (n, M, 2)."""
+    numbers = y.reshape(len(y), -1)
+    return torch.stack([numbers, weights[:, None].expand_as(numbers)], dim=-1)
+
+
+TargetCodec = ClassCodec | NumberCodec | NumbersCodec
 
 
 def fit_target(target: Target, labels: Values, *, standardise: bool) -> TargetCodec:
@@ -123,13 +167,24 @@ def fit_target(target: Target, labels: Values, *, standardise: bool) -> TargetCo
         return ClassCodec(target.classes)
     if not standardise:
         return NumberCodec(mean=0.0, std=1.0)
+    if labels.ndim > 1:
+        each = [_number_codec(column) for column in labels.T]
+        return NumbersCodec(tuple(codec.mean for codec in each), tuple(codec.std for codec in each))
+    return _number_codec(labels)
+
+
+def _number_codec(labels: Values) -> NumberCodec:
     mean, scale = standardisation(labels)
     return NumberCodec(mean, 1.0 / scale if scale > 0 else 1.0)
 
 
 def target_from_dict(fields: Mapping[str, Any]) -> TargetCodec:
     """Return the codec whose ``dataclasses.asdict`` gave ``fields``."""
-    return ClassCodec(tuple(fields["classes"])) if "classes" in fields else NumberCodec(fields["mean"], fields["std"])
+    if "classes" in fields:
+        return ClassCodec(tuple(fields["classes"]))
+    if isinstance(fields["mean"], float | int):
+        return NumberCodec(fields["mean"], fields["std"])
+    return NumbersCodec(tuple(fields["mean"]), tuple(fields["std"]))
 
 
 def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -> Target:
