@@ -2,6 +2,7 @@
 
 from meden.models.conv import ConvNet
 from meden.models.mlp import MLP
+from meden.models.tabular import TabularNet
 from meden.models.transformer import CausalTransformer, Transformer
 
-__all__ = ["MLP", "CausalTransformer", "ConvNet", "Transformer"]
+__all__ = ["MLP", "CausalTransformer", "ConvNet", "TabularNet", "Transformer"]

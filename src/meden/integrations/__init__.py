@@ -1,0 +1,1 @@
+"""meden inside other people's programs; nothing here is imported by the rest."""

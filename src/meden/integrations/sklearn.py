@@ -1,0 +1,386 @@
+"""scikit-learn estimators: a network for a table, with the amount of regularisation found by cross-validation.
+
+Legend: ``n`` rows, ``C`` classes, ``T`` answers of a row, ``M`` numbers to predict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from meden._checks import InputError, check_choice, check_count, check_number
+from meden.data import Dataset
+from meden.data.dataset import group_codes
+from meden.data.targets import Target
+from meden.integrations.tables import Options, answers, final_models, find, predicted, read_rows
+from meden.recipe import Recipe
+from meden.search import Study
+from meden.search.space import Space
+
+Array = NDArray[Any]
+REFITS = ("folds", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Rows as they came."""
+
+    frame: pd.DataFrame
+    answers: Array
+    """(n,), (n, T) or (n, M)"""
+    groups: Any
+    weights: Array | None
+    """(n,), or None for 1 each"""
+
+    @property
+    def counting(self) -> Array:
+        """Which rows have a weight above 0, (n,)."""
+        return np.ones(len(self.frame), dtype=bool) if self.weights is None else self.weights > 0
+
+    def take(self, kept: Array) -> Given:
+        """Return some rows, told by a mask (n,)."""
+        groups, weights = (None if part is None else np.asarray(part)[kept] for part in (self.groups, self.weights))
+        return Given(self.frame[kept], self.answers[kept], groups, weights)
+
+    def dataset(self, target: Target) -> Dataset:
+        """Return the data set; weights are 1 in the mean."""
+        weights = None if self.weights is None else self.weights / self.weights.mean()
+        return Dataset(read_rows(self.frame), target, group_codes(self.groups, len(self.frame)), weights)
+
+
+class _TableEstimator(BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor share: reading X, the search, the final models."""
+
+    budget: int
+    time_limit: float | None
+    cv: int
+    space: Space | None
+    recipe: Recipe | None
+    refit: str
+    random_state: Any
+
+    def _search(self, given: Given, target: Target, folds: int) -> Self:
+        """Search, train the final models, and set the attributes of a fitted estimator."""
+        dataset = given.dataset(target)
+        folds = min(folds, dataset.num_rows)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        options = Options(
+            budget=self.budget,
+            time_limit=self.time_limit,
+            folds=folds,
+            space=self.space,
+            recipe=self.recipe,
+            seed=seed,
+        )
+        self.study_ = find(dataset, options)
+        self.best_recipe_, self.best_params_ = self.study_.recipe_of(self.study_.best)[0], self.study_.best.params
+        self.best_index_ = self.study_.best.number
+        self.cv_results_ = cv_results(self.study_)
+        self.score_interval_ = score_interval(self.study_)
+        self.runs_ = final_models(self.study_, self.refit)
+        return self
+
+    def _check_settings(self) -> None:
+        """Check the parameters, at the time of fitting, as scikit-learn wants it."""
+        check_count("budget", self.budget)
+        check_count("cv", self.cv, low=2)
+        check_choice("refit", self.refit, REFITS)
+        if self.time_limit is not None:
+            check_number("time_limit", self.time_limit, low=0.0, low_open=True)
+        if not isinstance(self.recipe, Recipe | None):
+            raise InputError(f"recipe must be a meden.Recipe or None, got {self.recipe!r:.80}")
+        if not isinstance(self.space, Mapping | None):
+            raise InputError(f"space must be a mapping of names to dimensions or None, got {self.space!r:.80}")
+
+    def _frame(self, X: Any, *, fitting: bool) -> pd.DataFrame:
+        """Return X as a table with names of columns; NaN is a missing value."""
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=fitting, skip_check_array=True)
+            if len(X) < 1 + fitting:
+                raise InputError(f"X must have at least {1 + fitting} rows, got {len(X)} sample(s)")
+            return X.reset_index(drop=True)
+        least = {"ensure_min_samples": 2} if fitting else {}
+        cells = validate_data(self, X, reset=fitting, dtype=None, ensure_all_finite="allow-nan", **least)
+        return pd.DataFrame(cells, columns=[f"x{i}" for i in range(cells.shape[1])]).infer_objects()
+
+    def _answers(self, X: Any) -> Array:
+        check_is_fitted(self)
+        return predicted(self.runs_, self._frame(X, fitting=False))
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
+    """A classifier for tables: networks whose regularisation is chosen by cross-validation.
+
+    X may be a DataFrame with numbers, strings, categories, booleans, dates and missing values, or an array (n, D) in
+    which NaN is a missing value: encoders are fitted inside the folds. y holds classes (n,), or the labels of several
+    answers (n, T), such as zeros and ones for T tags.
+
+    Args:
+        budget: configurations to try, 1 or more; with the default space the first is the usual one.
+        time_limit: seconds for the whole fit, nearly; fewer configurations are tried, or shorter trained, to keep it.
+            None is no limit. What is found then depends on the speed of the machine.
+        cv: number of folds, 2 or more; fewer where the rarest class has fewer rows.
+        space: what is searched, as in :func:`meden.tune`; None is the default space.
+        recipe: what all configurations share; None is the default one for tables.
+        refit: what predicts: ``"folds"``, the mean of one model a fold, or ``"all"``, one model trained on all rows.
+        class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
+            multiply those of rows.
+        random_state: a seed, a ``RandomState`` or None.
+
+    Attributes:
+        classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
+        best_recipe_: the recipe of the best configuration.
+        best_params_: its point of the space.
+        best_index_: its place in ``cv_results_``.
+        cv_results_: every configuration, as of scikit-learn's searches; ``mean_test_score`` is minus the held-out
+            cross-entropy in nats, by which is chosen, and ``mean_test_accuracy`` the accuracy.
+        score_interval_: 90 % interval of the accuracy of the chosen one (one model, trained without a fold), corrected
+            for its having been chosen.
+        study_: the :class:`meden.search.Study`, with the training rows.
+        runs_: the models that predict.
+        n_features_in_: columns of X.
+        feature_names_in_: their names, where they have names.
+
+    Example:
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True, as_frame=True)
+        >>> model = MLPClassifierCV(budget=1, cv=2, recipe=Recipe(epochs=3), random_state=0).fit(X, y)
+        >>> model.predict_proba(X).shape
+        (150, 3)
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: int = 16,
+        time_limit: float | None = None,
+        cv: int = 5,
+        space: Space | None = None,
+        recipe: Recipe | None = None,
+        refit: str = "folds",
+        class_weight: Mapping[Any, float] | str | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.budget = budget
+        self.time_limit = time_limit
+        self.cv = cv
+        self.space = space
+        self.recipe = recipe
+        self.refit = refit
+        self.class_weight = class_weight
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Search, and train what predicts.
+
+        Args:
+            X: (n, D) table or array.
+            y: (n,) classes, or (n, T) labels.
+            sample_weight: (n,) zero or more: what each row counts in training, stopping and choosing, relative to the
+                others; encoders do not heed it. Rows of weight 0 are left out.
+            groups: (n,) labels of rows that stay together in a fold; None if rows are independent.
+
+        Raises:
+            ValueError: in one line, before any compute, if something does not fit.
+        """
+        self._check_settings()
+        frame, labels = self._frame(X, fitting=True), self._labels(y)
+        check_consistent_length(frame, labels, groups)
+        of_classes = None if self.class_weight is None else compute_sample_weight(self.class_weight, labels)
+        given = Given(frame, labels, groups, row_weights(len(frame), sample_weight, of_classes))
+        self._several = labels.ndim == 2
+        return self._fit_several(given) if self._several else self._fit_one(given)
+
+    def _fit_one(self, given: Given) -> Self:
+        self.classes_: Any
+        self.classes_, codes = np.unique(given.answers, return_inverse=True)
+        sizes = np.bincount(codes[given.counting], minlength=len(self.classes_))
+        self._known = np.flatnonzero(sizes > 1)
+        if len(self._known) < 2:
+            told = ", ".join(f"{size} of {name!r}" for name, size in zip(self.classes_.tolist(), sizes, strict=True))
+            raise InputError(f"y must hold two classes or more, of two rows or more each, got {told:.200}")
+        if lone := self.classes_[sizes == 1].tolist():
+            warnings.warn(f"classes with one row cannot be trained and held out; left out: {lone!r}", stacklevel=3)
+        given = given.take(given.counting & np.isin(codes, self._known))
+        target = answers(np.searchsorted(self.classes_[self._known], given.answers), num_classes=len(self._known))
+        return self._search(given, target, max(2, min(self.cv, int(sizes[self._known].min()))))
+
+    def _fit_several(self, given: Given) -> Self:
+        self.classes_ = [np.unique(column) for column in given.answers.T]
+        given = given.take(given.counting)
+        columns = zip(self.classes_, given.answers.T, strict=True)
+        codes = np.stack([np.searchsorted(classes, column) for classes, column in columns], axis=1)
+        return self._search(given, answers(codes, num_classes=max(2, *map(len, self.classes_))), self.cv)
+
+    def _labels(self, y: Any) -> Array:
+        """Return y as an array (n,) or (n, T) of labels."""
+        if y is None:
+            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        cells = check_array(y, dtype=None, ensure_2d=False, input_name="y")
+        check_classification_targets(cells)
+        several = type_of_target(cells).startswith("multi") and cells.ndim == 2 and cells.shape[1] > 1
+        return np.asarray(cells if several else column_or_1d(cells, warn=True))
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return probabilities (n, C); for several answers a list of T arrays, with the classes of each."""
+        probabilities = self._answers(X)
+        if not self._several:
+            told = np.zeros((len(probabilities), len(self.classes_)))
+            told[:, self._known] = probabilities
+            return told
+        each = [probabilities[:, i, : len(classes)] for i, classes in enumerate(self.classes_)]
+        return [part / part.sum(axis=1, keepdims=True) for part in each]
+
+    def predict(self, X: Any) -> Array:
+        """Return the most probable labels, (n,) or (n, T)."""
+        probabilities = self.predict_proba(X)
+        if not self._several:
+            return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+        columns = [c[p.argmax(axis=1)] for c, p in zip(self.classes_, probabilities, strict=True)]
+        return np.stack(columns, axis=1)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
+    """A regressor for tables: networks whose regularisation is chosen by cross-validation.
+
+    y holds numbers (n,), or several numbers a row (n, M), which are standardised one by one. In all else it is like
+    :class:`MLPClassifierCV`; ``mean_test_score`` is minus half the held-out squared error in units of the target's
+    standard deviation, and ``mean_test_mse`` the squared error in the target's own units.
+
+    Args:
+        budget: configurations to try, 1 or more; with the default space the first is the usual one.
+        time_limit: seconds for the whole fit, nearly; None is no limit.
+        cv: number of folds, 2 or more.
+        space: what is searched, as in :func:`meden.tune`; None is the default space.
+        recipe: what all configurations share; None is the default one for tables.
+        refit: what predicts: ``"folds"``, the mean of one model a fold, or ``"all"``, one model trained on all rows.
+        random_state: a seed, a ``RandomState`` or None.
+
+    Example:
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = MLPRegressorCV(budget=1, cv=2, recipe=Recipe(epochs=3), random_state=0).fit(X, y)
+        >>> model.predict(X).shape
+        (442,)
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: int = 16,
+        time_limit: float | None = None,
+        cv: int = 5,
+        space: Space | None = None,
+        recipe: Recipe | None = None,
+        refit: str = "folds",
+        random_state: Any = None,
+    ) -> None:
+        self.budget = budget
+        self.time_limit = time_limit
+        self.cv = cv
+        self.space = space
+        self.recipe = recipe
+        self.refit = refit
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
+        """Search, and train what predicts.
+
+        Args:
+            X: (n, D) table or array.
+            y: (n,) or (n, M) numbers.
+            sample_weight: (n,) zero or more: what each row counts in training, stopping and choosing, relative to the
+                others; encoders do not heed it. Rows of weight 0 are left out.
+            groups: (n,) labels of rows that stay together in a fold; None if rows are independent.
+
+        Raises:
+            ValueError: in one line, before any compute, if something does not fit.
+        """
+        self._check_settings()
+        frame = self._frame(X, fitting=True)
+        if y is None:
+            raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        numbers = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
+        if numbers.ndim == 2 and numbers.shape[1] == 1:
+            numbers = column_or_1d(numbers, warn=True)
+        check_consistent_length(frame, numbers, groups)
+        given = Given(frame, numbers, groups, row_weights(len(frame), sample_weight))
+        given = given.take(given.counting)
+        return self._search(given, answers(given.answers, num_classes=None), self.cv)
+
+    def predict(self, X: Any) -> Array:
+        """Return numbers, (n,) or (n, M)."""
+        return self._answers(X)
+
+
+def cv_results(study: Study) -> dict[str, Any]:
+    """Return the configurations of a study as scikit-learn's searches tell them.
+
+    ``split<i>_test_score`` is minus the mean held-out loss of a fold (and seed), and ``mean_test_<metric>`` the mean
+    accuracy or squared error; a configuration that diverged has NaN and ranks last.
+    """
+    scores = -np.stack([trial.fold_losses for trial in study.trials])
+    means = scores.mean(axis=1)
+    told: dict[str, Any] = {"params": [trial.params for trial in study.trials]}
+    for name in study.space:
+        told[f"param_{name}"] = np.ma.array([trial.params[name] for trial in study.trials], dtype=object)
+    told |= {f"split{i}_test_score": column for i, column in enumerate(scores.T)}
+    told |= {"mean_test_score": means, "std_test_score": scores.std(axis=1)}
+    told["rank_test_score"] = rankdata(np.where(np.isfinite(means), -means, np.inf), method="min").astype(np.int32)
+    return told | {f"mean_test_{study.metric}": np.array([trial.score for trial in study.trials])}
+
+
+def row_weights(num_rows: int, sample_weight: Any, of_classes: Array | None = None) -> Array | None:
+    """Return the product of weights (n,), or None if there are none.
+
+    Raises:
+        InputError: if they are no (n,) numbers of at least 0, or are all 0.
+    """
+    given = [of_classes] if of_classes is not None else []
+    if sample_weight is not None:
+        given.append(check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"))
+    if not given:
+        return None
+    for weights in given:
+        if weights.shape != (num_rows,) or weights.min() < 0:
+            raise InputError(f"sample_weight must be {num_rows} numbers of at least 0, got shape {weights.shape}")
+    product = np.prod(given, axis=0)
+    if not product.any():
+        raise InputError("sample_weight must be above zero in some rows, got zero weights only")
+    return np.asarray(product)
+
+
+def score_interval(study: Study) -> tuple[float, float]:
+    """Return the interval of the choice's accuracy or R2; of minus its loss where R2 is not defined, or is weighted."""
+    labels = study.dataset.labels
+    if study.dataset.task == "classification":
+        score = study.score_of("accuracy")
+    elif labels.ndim == 1 and np.ptp(labels) > 0 and study.dataset.weights is None:
+        score = study.score_of("r2")
+    else:
+        score = study.score
+        return -score.high, -score.low
+    return score.low, score.high

@@ -1,0 +1,151 @@
+"""The default network for tables.
+
+Every setting that other libraries give to the optimizer per tensor is a constant in the forward pass here: under Adam,
+a tensor multiplied by c in the forward pass moves as if its learning rate were multiplied by c. One learning rate then
+serves all tensors, and models of one structure can be trained as one stack.
+
+Legend: ``B`` rows, ``D`` inputs, ``N`` of them scaled numbers, ``H`` units, ``C`` outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from meden._checks import InputError, check_count, check_number
+
+SLOW, FAST = 0.1, 6.0
+"""Factors of the learning rate: of biases, embeddings and slopes; and of the scales of the inputs."""
+NUM_WAVES = 16
+"""Cosines of a number."""
+NUM_FEATURES = 3
+"""Inputs that are mixed of the cosines of a number, besides the number itself."""
+
+
+class TabularNet(nn.Module):
+    """A perceptron with embedded numbers, learned scales of its inputs, and activations of learned strength.
+
+    Each number x joins ``NUM_FEATURES`` mixtures of cosines of x, so that a narrow network can bend its answer along x;
+    each input is scaled by a learned factor, a soft selection of features; hidden layers are linear in the neural
+    tangent parametrisation with a parametric activation and dropout; the last layer starts at zero. Levels of text
+    columns are zeros and ones, and the first layer's weights their embedding.
+
+    Args:
+        num_inputs: inputs of a row, D.
+        num_outputs: classes or regression outputs, C.
+        num_numbers: leading inputs that are scaled numbers, N: those are embedded. Encoders put them first.
+        num_targets: labels of a row if it has several of C classes each; None for one answer a row.
+        width: units of each hidden layer, H.
+        depth: hidden layers.
+        dropout: drop probability after each activation, in [0, 1).
+        frequency: standard deviation of the cosines' frequencies at first, in cycles per unit of a scaled number: the
+            larger, the more the answer can bend.
+
+    Shapes: (B, D) -> (B, C), or (B, num_targets, C).
+
+    Example:
+        >>> TabularNet(10, 3, num_numbers=4, width=16)(torch.zeros(5, 10)).shape
+        torch.Size([5, 3])
+
+    Reference:
+        D. Holzmüller, L. Grinsztajn and I. Steinwart, Better by default: strong pre-tuned MLPs and boosted trees on
+        tabular data, 2024; Y. Gorishniy, I. Rubachev and A. Babenko, On embeddings for numerical features in tabular
+        deep learning, 2022.
+    """
+
+    def __init__(
+        self,
+        num_inputs: int,
+        num_outputs: int,
+        *,
+        num_numbers: int = 0,
+        num_targets: int | None = None,
+        width: int = 128,
+        depth: int = 3,
+        dropout: float = 0.15,
+        frequency: float = 0.3,
+    ) -> None:
+        super().__init__()
+        for name, value in (("num_inputs", num_inputs), ("num_outputs", num_outputs), ("width", width)):
+            check_count(name, value)
+        for name, value in (("num_numbers", num_numbers), ("depth", depth)):
+            check_count(name, value, low=0)
+        if num_numbers > num_inputs:
+            raise InputError(f"num_numbers must be at most num_inputs ({num_inputs}), got {num_numbers}")
+        check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
+        check_number("frequency", frequency, low=0.0, low_open=True)
+        self.num_numbers, self.num_targets = num_numbers, num_targets
+        self.numbers = PeriodicEmbedding(num_numbers, frequency)
+        sizes = [num_inputs + NUM_FEATURES * num_numbers] + [width] * depth
+        layers: list[nn.Module] = [InputScale(sizes[0])]
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [TangentLinear(fan_in, fan_out), ParametricActivation(fan_out), nn.Dropout(dropout)]
+        last = TangentLinear(sizes[-1], num_outputs * (num_targets or 1))
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits or predictions."""
+        outputs: Tensor = self.layers(torch.cat([x, self.numbers(x[:, : self.num_numbers])], 1))
+        return outputs if self.num_targets is None else outputs.view(len(x), self.num_targets, -1)
+
+
+class PeriodicEmbedding(nn.Module):
+    """Mixtures of cosines of each number: (B, N) -> (B, N * NUM_FEATURES)."""
+
+    def __init__(self, num_numbers: int, frequency: float) -> None:
+        super().__init__()
+        shape, bound = (num_numbers, NUM_WAVES), 1 / math.sqrt(NUM_WAVES)
+        self.embedding_frequency = nn.Parameter(2 * math.pi * frequency / SLOW * torch.randn(shape))
+        self.embedding_phase = nn.Parameter(math.pi / SLOW * (2 * torch.rand(shape) - 1))
+        self.embedding_mix = nn.Parameter(bound / SLOW * (2 * torch.rand(*shape, NUM_FEATURES) - 1))
+        self.embedding_bias = nn.Parameter(bound / SLOW * (2 * torch.rand(num_numbers, NUM_FEATURES) - 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mixtures of one number behind those of the other."""
+        waves = torch.cos(SLOW * (x.unsqueeze(-1) * self.embedding_frequency + self.embedding_phase))
+        mixed = torch.einsum("bnw,nwf->bnf", waves, self.embedding_mix) + self.embedding_bias
+        return SLOW * mixed.flatten(1)
+
+
+class InputScale(nn.Module):
+    """A learned factor of each input, 1 at first."""
+
+    def __init__(self, num_inputs: int) -> None:
+        super().__init__()
+        self.move = nn.Parameter(torch.zeros(num_inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale."""
+        return x * (1 + FAST * self.move)
+
+
+class TangentLinear(nn.Module):
+    """x W' / sqrt(fan_in) + b, with standard normal W and b."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__()
+        self.scale = 1 / math.sqrt(fan_in)
+        self.weight = nn.Parameter(torch.randn(fan_out, fan_in))
+        self.bias = nn.Parameter(torch.randn(fan_out) / SLOW)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer."""
+        return F.linear(x, self.weight * self.scale, SLOW * self.bias)
+
+
+class ParametricActivation(nn.Module):
+    """x + a (selu(x) - x) with a learned strength a for each unit, 1 at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.move = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Bend."""
+        return x + (1 + SLOW * self.move) * (F.selu(x) - x)
