@@ -26,7 +26,7 @@ from meden.data import Fold, read_images
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NUM_HELD_OUT = 5000
-EPOCHS = {"mlp": 40, "conv": 15}
+EPOCHS = {"mlp": 40, "conv": 8}
 PLAIN = {"optimizer": "adamw", "batch_size": 128, "lr": 1e-3, "eval_rows": 5000}
 REGULARISED = {
     "mlp": {
@@ -64,7 +64,7 @@ def recipes(net: str, epochs: int) -> dict[str, meden.Recipe]:
 def make_model(net: str) -> nn.Module:
     if net == "mlp":
         return meden.models.MLP(784, 10, width=128, depth=1)
-    return meden.models.ConvNet(10, width=16)
+    return meden.models.ConvNet(10, width=8)
 
 
 def train(net: str, ways: dict[str, meden.Recipe], seeds: int, data: object, fold: Fold) -> list[meden.Run]:
