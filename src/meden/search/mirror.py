@@ -75,8 +75,10 @@ class Mirror:
         return self._storage
 
     def _write(self, trials: Sequence[Trial], proposals: Proposals) -> None:
-        study = optuna.create_study(storage=self._connect(), study_name=self.name, load_if_exists=True)
-        for trial in trials[len(study.get_trials(deepcopy=False)) :]:
+        storage = self._connect()
+        study = optuna.create_study(storage=storage, study_name=self.name, load_if_exists=True)
+        num_there = storage.get_n_trials(storage.get_study_id_from_name(self.name))
+        for trial in trials[num_there:]:
             asked = proposals.asked(trial.number)
             told = {"configuration": trial.number, "status": trial.status}
             if math.isfinite(trial.loss):
