@@ -47,7 +47,9 @@ def check_new_file(name: str, path: Path, *, force: bool) -> None:
 def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
     """Write what a study is, from which it can go on."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
+    new = folder / f"{SETTINGS}.new"
+    new.write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
+    new.replace(folder / SETTINGS)  # at once: a kill must not leave half of it
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

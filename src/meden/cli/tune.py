@@ -39,6 +39,14 @@ from meden.search import Study, Trial
 from meden.search.reporting import train_loss
 from meden.search.strategies import STRATEGIES
 
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
+BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
+Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", help="Address of a database to copy the trials to, for Optuna; else `study.db`."),
+]
+
 
 def tune(
     data: Data,
@@ -63,6 +71,10 @@ def tune(
     drop: Drop = None,
     task: Task = None,
     seed: Seed = 0,
+    jobs: Jobs = 1,
+    backend: BackendName = "local",
+    address: Address = None,
+    storage: Storage = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find how much to regularise a network on a table.
@@ -77,6 +89,8 @@ def tune(
         meden tune breast_cancer --search l1=1e-5:1e-2:log --budget 16 --out runs/cancer
 
         meden tune visits.parquet --target readmitted --groups patient --drop id
+
+        meden tune large.parquet --target price --backend ray --address auto --jobs 32
     """  # noqa: D412 - typer prints the paragraphs as they stand
     check_new_folder("--out", out)
     settings = {
@@ -94,23 +108,36 @@ def tune(
         "seeds": seeds,
         "seed": seed,
     }
-    _show(finish(settings, out), out, as_json)
+    where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
+    _show(finish(settings, out, where), out, as_json)
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(help="Folder of a study that was cut off.")], as_json: JsonFlag = False
+    folder: Annotated[Path, typer.Argument(help="Folder of a study that was cut off.")],
+    jobs: Jobs = 1,
+    backend: BackendName = "local",
+    address: Address = None,
+    storage: Storage = None,
+    as_json: JsonFlag = False,
 ) -> None:
     """Go on with a study that was cut off; the result equals that of an uninterrupted one.
 
     Example:
 
-        meden resume runs/study
+        meden resume runs/study --jobs 2
     """  # noqa: D412
-    _show(finish(read_settings(folder), folder), folder, as_json)
+    where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
+    _show(finish(read_settings(folder), folder, where), folder, as_json)
 
 
-def search_of(settings: Mapping[str, Any], out: Path) -> Study:
-    """Run the search that ``settings`` describe, or what of it the ledger does not hold yet."""
+def search_of(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | None = None) -> Study:
+    """Run the search that ``settings`` describe, or what of it the ledger does not hold yet.
+
+    Args:
+        settings: what decides the result, and is kept in the folder.
+        out: the folder.
+        where: arguments of the search that do not change its result.
+    """
     fields = _read(settings, out)
     dataset = _dataset(settings)
     total = settings["budget"] * settings["folds"] * settings["seeds"]
@@ -126,13 +153,13 @@ def search_of(settings: Mapping[str, Any], out: Path) -> Study:
             note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
             bar.update(job, completed=done.done, total=done.total, note=note)
 
-        return search.tune(MLP, dataset, **fields, study_dir=out, on_start=start, on_progress=show)
+        return search.tune(MLP, dataset, **fields, **(where or {}), study_dir=out, on_start=start, on_progress=show)
 
 
-def finish(settings: Mapping[str, Any], out: Path) -> Study:
+def finish(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | None = None) -> Study:
     """Search, train the choice on all rows, write model and report."""
     try:
-        study = search_of(settings, out)
+        study = search_of(settings, out, where)
         if study.status == "ok" and not (out / RUN).exists():
             study.refit().save(out)
     except KeyboardInterrupt:
