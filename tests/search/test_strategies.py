@@ -101,15 +101,27 @@ def test_tpe_learns_to_switch_off_and_how_strong_what_is_on_should_be():
 
 
 def test_sobol_fills_the_space_more_evenly_than_chance():
-    space = {"a": Uniform(0, 1), "b": Uniform(0, 1), "c": Maybe(Uniform(0, 1))}
+    space = {"lr": Uniform(0, 1), "dropout": Uniform(0, 1), "l1": Maybe(Uniform(0, 1))}
 
     def spread(strategy, seed):
         points = Proposals(space, strategy, budget=32, seed=seed).ask()
-        return qmc.discrepancy(np.array([[p["a"], p["b"]] for p in points])), [p["c"] is None for p in points]
+        return qmc.discrepancy(np.array([[p["lr"], p["dropout"]] for p in points])), [p["l1"] is None for p in points]
 
     for seed in range(3):
         assert spread("sobol", seed)[0] < 0.5 * spread("random", seed)[0]
         assert sum(spread("sobol", seed)[1]) == 16
+
+
+@pytest.mark.parametrize("strategy", ["tpe", "gp", "sobol", "random"])
+def test_where_shapes_are_many_four_configurations_share_one(strategy):
+    space = {"lr": LogUniform(1e-3, 1), "width": IntUniform(1, 1000), "depth": Choice(1, 2), "l1": SPACE["l1"]}
+    points = Proposals(space, strategy, budget=14, seed=0).ask()
+    shapes = [(params["width"], params["depth"]) for params in points]
+    assert [shape == shapes[place - place % 4] for place, shape in enumerate(shapes)] == [True] * 14
+    assert len(set(shapes)) == 4 and len({params["lr"] for params in points}) == 14
+    few = Proposals(space | {"width": Choice(1, 2)}, strategy, budget=14, seed=0).ask()
+    shapes = [(params["width"], params["depth"]) for params in few]
+    assert any(shape != shapes[place - place % 4] for place, shape in enumerate(shapes))
 
 
 def test_fewer_may_be_asked_for():

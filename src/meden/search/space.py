@@ -38,6 +38,8 @@ UNEVEN = 0.6180339887
 """A place between two ends where no whole number is."""
 SIMPLER_WHEN_LARGER = (*SHORT_NAMES, "dropout")
 SIMPLER_WHEN_SMALLER = ("width", "depth", "epochs")
+NUMBERS = ("lr", "momentum", "epochs", "stop_after", "clip_norm", "dropout", "schedule", "early_stopping", "eval_rows")
+"""Fields of a recipe in which members of one stack may differ; None is another matter."""
 GIVEN = ("num_inputs", "num_outputs")
 """Arguments of ``make_model`` that come from the data."""
 
@@ -300,6 +302,17 @@ def simplicity(space: Space, params: Mapping[str, Any]) -> float:
     larger = sum(space[name].position(params[name]) for name in SIMPLER_WHEN_LARGER if name in space)
     smaller = sum(space[name].position(params[name]) for name in SIMPLER_WHEN_SMALLER if name in space)
     return float(larger - smaller)
+
+
+def shaping(space: Space) -> list[str]:
+    """Return the names whose values decide which configurations can be trained in one stack.
+
+    Example:
+        >>> shaping({"width": Choice(8, 16), "lr": Uniform(0, 1), "l1": Choice(0.1), "clip_norm": Choice(None)})
+        ['width', 'clip_norm']
+    """
+    alike = [name for name in space if name in NUMBERS and None not in space[name].edges()]
+    return [name for name in space if name not in (*SHORT_NAMES, *alike)]
 
 
 def longest(space: Space, recipe: Recipe) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -16,12 +16,14 @@ from optuna.trial import FrozenTrial
 from scipy.stats.qmc import Sobol
 
 from meden._checks import check_choice
-from meden.search.space import Maybe, Space, switch
+from meden.search.space import Maybe, Space, shaping, switch
 
 StrategyName = Literal["tpe", "gp", "sobol", "random", "grid"]
 STRATEGIES = ("tpe", "gp", "sobol", "random", "grid")
 BATCH = 16
 """Configurations that a strategy which learns proposes at once."""
+ALIKE = 4
+"""So many configurations, one after the other, are of one shape where there are many: they are trained in one stack."""
 
 
 class Proposals:
@@ -29,7 +31,9 @@ class Proposals:
 
     The same seed and the same scores give the same proposals, so that a search which was cut off is replayed from its
     ledger instead of being stored. A dimension that is switched off is asked for no value: ``tpe`` learns about
-    strengths from the configurations that had one; ``gp`` draws them at random.
+    strengths from the configurations that had one; ``gp`` draws them at random. Where a space holds more than four
+    shapes (widths, depths, optimizers, ...), every fourth configuration draws one and the next three share it, except
+    in a grid.
 
     Args:
         space: what is searched.
@@ -42,6 +46,9 @@ class Proposals:
         check_choice("strategy", strategy, STRATEGIES)
         self.space = space
         self._points = _points(space, strategy, budget, seed)
+        many = strategy != "grid" and _grid_size(space, ALIKE + 1, shaping(space)) > ALIKE
+        self._shared = shaping(space) if many else []
+        self._shape: dict[str, Any] = {}
         self.budget = len(self._points) or budget
         self.batch = BATCH if strategy in ("tpe", "gp") else self.budget
         with quiet():
@@ -69,12 +76,15 @@ class Proposals:
         return self._study.get_trials(deepcopy=False)[number]
 
     def _next(self) -> dict[str, Any]:
-        fixed = self._points[len(self._asked)] if self._points else {}
+        number = len(self._asked)
+        fixed = (self._points[number] if self._points else {}) | (self._shape if number % ALIKE else {})
         if fixed:
             self._study.enqueue_trial(_as_asked(self.space, fixed))
         trial = self._study.ask()
         self._asked.append(trial)
-        return {name: dimension.suggest(trial, name) for name, dimension in self.space.items()} | fixed
+        params = {name: dimension.suggest(trial, name) for name, dimension in self.space.items()} | fixed
+        self._shape = {name: params[name] for name in self._shared}
+        return params
 
 
 def _points(space: Space, strategy: StrategyName, budget: int, seed: int) -> list[dict[str, Any]]:
@@ -91,22 +101,23 @@ def _sobol(space: Space, num: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _as_asked(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a point as the answers to what Optuna is asked."""
-    switches = {switch(name): params[name] is not None for name in space if isinstance(space[name], Maybe)}
-    off = [name for name in space if isinstance(space[name], Maybe) and params[name] is None]
+    """Return a point, or some of it, as the answers to what Optuna is asked."""
+    maybe = [name for name in params if isinstance(space[name], Maybe)]
+    switches = {switch(name): params[name] is not None for name in maybe}
+    off = [name for name in maybe if params[name] is None]
     return switches | {name: value for name, value in params.items() if name not in off}
 
 
 def _grid(space: Space, budget: int) -> Iterator[dict[str, Any]]:
     """Yield a full grid of at most ``budget`` points, with equally many values in each dimension where they exist."""
-    num = max(size for size in range(1, budget + 1) if _grid_size(space, size) <= budget or size == 1)
+    num = max(size for size in range(1, budget + 1) if _grid_size(space, size, space) <= budget or size == 1)
     values = [dimension.grid(num) for dimension in space.values()]
     for point in itertools.islice(itertools.product(*values), budget):
         yield dict(zip(space, point, strict=True))
 
 
-def _grid_size(space: Space, num: int) -> int:
-    return math.prod(len(dimension.grid(num)) for dimension in space.values())
+def _grid_size(space: Space, num: int, names: Iterable[str]) -> int:
+    return math.prod(len(space[name].grid(num)) for name in names)
 
 
 def _sampler(strategy: StrategyName, seed: int) -> BaseSampler:
