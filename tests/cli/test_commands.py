@@ -65,6 +65,7 @@ def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.D
         "recipe.yaml",
         "report.html",
         "run.json",
+        "study.db",
         "study.json",
     ]
     assert sorted(os.listdir("study")) == names

@@ -42,9 +42,9 @@ def killed_after(num):
 
 
 def same(study, other):
-    pd.testing.assert_frame_equal(study.table(), other.table(), rtol=1e-5)
+    pd.testing.assert_frame_equal(study.table(), other.table(), check_exact=True)
     for ours, theirs in zip(study.trials, other.trials, strict=True):
-        np.testing.assert_allclose(ours.fold_losses, theirs.fold_losses, rtol=1e-5)
+        np.testing.assert_array_equal(ours.fold_losses, theirs.fold_losses)
 
 
 @pytest.mark.parametrize("strategy", ["random", "tpe", "grid"])
