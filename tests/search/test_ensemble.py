@@ -13,6 +13,15 @@ from meden.run import Ensemble, load_run
 RECIPE = Recipe(epochs=4, lr=0.01, early_stopping=meden.EarlyStopping(patience=2))
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_by_one():
+    """Trainings of three steps are done before a stack of them is traced; the results are the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("meden.members.work.LARGEST_CHUNK", 1)
+        patch.setattr("meden.population.sizing.LARGEST_NUMBERS", 0)
+        yield
+
+
 def frame(load):
     table = load(as_frame=True).frame
     table["text"] = np.random.default_rng(0).choice(list("abcdefgh"), size=len(table))

@@ -23,6 +23,13 @@ STOPPING = meden.EarlyStopping(patience=2)
 RECIPE = Recipe(epochs=8, lr=0.03, batch_size=16, dropout=0.2, early_stopping=STOPPING)
 
 
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Trainings of a few steps are done before a stack of them is traced; the results are the same."""
+    monkeypatch.setattr("meden.members.work.LARGEST_CHUNK", 1)
+    monkeypatch.setattr("meden.population.sizing.LARGEST_NUMBERS", 0)
+
+
 def table(task="classification"):
     random = np.random.default_rng(0)
     columns = {
@@ -73,6 +80,7 @@ def test_scored_rows_touch_no_weight_and_no_epoch(task, chunk):
         assert not np.array_equal(run.held_out.losses, other.held_out.losses)
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_fitting_rows_and_stop_rows_do_touch_them():
     """The comparison above sees what there is to see."""
     frame = table()
@@ -104,6 +112,7 @@ def test_encoders_know_nothing_that_only_scored_rows_have():
     assert (inputs["marker=0"] == 0).all() and (inputs["marker=1"] == 0).all()
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_columns_that_identify_held_out_rows_tell_nothing():
     """A marker of the fold, and an identifier of the row: to each fold's model its scored rows' own are unknown."""
     frame = table()
@@ -120,6 +129,7 @@ def test_columns_that_identify_held_out_rows_tell_nothing():
         assert not any(name.startswith("identifier") for name in run.encoder.input_names)
 
 
+@pytest.mark.usefixtures("one_by_one")
 @pytest.mark.parametrize("racing", [False, True])
 def test_in_a_search_only_the_losses_of_the_scored_rows_change(racing):
     """Of a random search: where others learn from scores, what a fold scored decides what is tried next."""
@@ -139,6 +149,7 @@ def test_in_a_search_only_the_losses_of_the_scored_rows_change(racing):
     assert any(trial.rows[0].status != "dropped" for trial in studies[0].trials)
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_in_a_nested_search_outer_rows_do_not_even_choose():
     frame = table("regression")
     space, recipe = {"lr": Choice(1e-4, 0.03)}, RECIPE.replace(epochs=3, batch_size="full")
@@ -181,6 +192,7 @@ def test_no_fold_needs_more_inputs_than_all_rows_do(seed):
     assert shares(data, folds)[folds[0]].x.shape[1] == data.fit_encoder(range(num_rows)).num_inputs
 
 
+@pytest.mark.usefixtures("one_by_one")
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
 def test_an_exploding_configuration_ranks_last_with_its_reason(metric):
     recipe = Recipe(optimizer="sgd", epochs=3)
@@ -198,19 +210,19 @@ def test_the_best_of_noise_is_corrected():
     The full-size version is benchmarks/noise_coverage.py.
     """
     naive, estimates, covered = [], [], []
-    for seed in range(4):
+    for seed in range(2):
         random = np.random.default_rng(seed)
         x, y = random.normal(size=(60, 8)).astype(np.float32), random.integers(2, size=60)
         space = {"lr": LogUniform(1e-3, 0.3), "l2": LogUniform(1e-3, 1.0)}
         recipe = Recipe(epochs=3, batch_size="full")
-        options = {"folds": 3, "budget": 40, "strategy": "random", "recipe": recipe, "metric": "accuracy"}
+        options = {"folds": 3, "budget": 30, "strategy": "random", "recipe": recipe, "metric": "accuracy"}
         score = meden.tune(MLP, (x, y), space, seed=seed, **options).score_of()
         naive.append(score.naive)
         estimates.append(score.estimate)
         covered.append(score.low <= 0.5 <= score.high)
     assert np.mean(naive) > 0.55 > np.mean(estimates), (naive, estimates)
     assert abs(np.mean(estimates) - 0.5) < 0.06
-    assert sum(covered) >= 3
+    assert all(covered)
 
 
 @pytest.mark.parametrize(

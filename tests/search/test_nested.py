@@ -18,6 +18,15 @@ SPACE = {"lr": Choice(1e-3, 0.1)}
 OPTIONS = {"folds": 2, "budget": 2, "strategy": "grid", "recipe": Recipe(epochs=3, batch_size="full")}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_by_one():
+    """Trainings of three steps are done before a stack of them is traced; the results are the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("meden.members.work.LARGEST_CHUNK", 1)
+        patch.setattr("meden.population.sizing.LARGEST_NUMBERS", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def flowers():
     frame = load_iris(as_frame=True).frame
