@@ -6,6 +6,7 @@ Workers in other processes, or on other machines, reach it over a socket whose k
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -143,8 +144,10 @@ class Reception:
     ) -> None:
         self._open = False
         self._desk.close()
-        with suppress(OSError):
-            self.ticket.connect().close()  # wakes the thread that listens
+        address = self._listener.address
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        with suppress(OSError), socket.socket(family) as knock:
+            knock.connect(address)  # wakes the thread that listens; it may be gone, so that no answer is waited for
         self._listener.close()
 
     @property
