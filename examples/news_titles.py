@@ -15,7 +15,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,13 +23,13 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from torch import Tensor, nn
+from torch import Tensor
 
 import meden
 from meden.augment import LabelSmoothing, TokenDrop
 from meden.data import Fold, Vocabulary, read_table
+from meden.data.text import Unit
 from meden.models import Transformer
-from meden.noise import EmbeddingNoise, attach
 from meden.penalties import L2
 
 EXAMPLES = """examples:
@@ -37,8 +37,23 @@ EXAMPLES = """examples:
   python examples/news_titles.py --data ../shared/data --task sst2 --seeds 5
   python examples/news_titles.py --data ../shared/data --epochs 2 --seeds 1   # a quick look
 """
-FOLDERS = {"titles": "thucnews_titles", "sst2": "sst2"}
-NETWORKS: dict[str, dict[str, Any]] = {"titles": {"width": 64, "depth": 1}, "sst2": {"width": 64, "depth": 0}}
+
+
+class Settings(NamedTuple):
+    """What differs from task to task."""
+
+    folder: str
+    unit: Unit
+    depth: int
+    dropout: float
+    decay: float
+    token_drop: float
+
+
+SETTINGS = {
+    "titles": Settings("thucnews_titles", "chinese", depth=1, dropout=0.3, decay=0.1, token_drop=0.2),
+    "sst2": Settings("sst2", "word", depth=0, dropout=0.5, decay=1.0, token_drop=0.3),
+}
 
 
 class Texts(NamedTuple):
@@ -52,15 +67,14 @@ class Texts(NamedTuple):
 
 def load(task: str, data: Path) -> Texts:
     """Read train.csv, test.csv and, if it is there, dev.csv; the vocabulary is that of the rows that train."""
-    folder = data / FOLDERS[task]
+    folder = data / SETTINGS[task].folder
     parts = [read_table(folder / f"{name}.csv", as_text=["text"]) for name in ("train", "test")]
     if (folder / "dev.csv").exists():
         parts.insert(1, read_table(folder / "dev.csv", as_text=["text"]))
     else:
         order = np.random.default_rng(0).permutation(len(parts[0]))
         parts[:1] = parts[0].iloc[order[len(order) // 10 :]], parts[0].iloc[order[: len(order) // 10]]
-    unit = "chinese" if task == "titles" else "word"
-    vocabulary = Vocabulary.fit(parts[0]["text"], unit=unit, length=40, min_count=2)
+    vocabulary = Vocabulary.fit(parts[0]["text"], unit=SETTINGS[task].unit, length=40, min_count=2)
     rows = pd.concat(parts)
     y = torch.from_numpy(pd.factorize(rows["label"], sort=True)[0])
     ends = np.cumsum([len(part) for part in parts])
@@ -68,30 +82,21 @@ def load(task: str, data: Path) -> Texts:
     return Texts(vocabulary.encode(rows["text"]), y, fold, vocabulary.num_tokens)
 
 
-def network(num_inputs: int, num_outputs: int, noise: float = 0.0, **sizes: Any) -> nn.Module:
-    """Return the transformer, with noise on its embedded tokens while it trains."""
-    model = Transformer(num_inputs, num_outputs, **sizes)
-    attach(model.embed.tokens, EmbeddingNoise(noise))
-    return model
-
-
 def members(task: str, texts: Texts, epochs: int, seeds: int) -> list[meden.Member]:
     """Return the trainings: all seeds of the plain way, then all of the regularised one."""
     plain = meden.Recipe(lr=2e-3, epochs=epochs, batch_size=64, eval_rows=1000)
+    settings = SETTINGS[task]
     regularised = plain.replace(
         schedule="cosine",
-        dropout=0.3 if task == "titles" else 0.5,
-        regularizers=[meden.Regularizer(L2(0.1))],
-        augment=[TokenDrop(0.2 if task == "titles" else 0.3), LabelSmoothing(0.1)],
+        dropout=settings.dropout,
+        regularizers=[meden.Regularizer(L2(settings.decay))],
+        augment=[TokenDrop(settings.token_drop), LabelSmoothing(0.1)],
         averaging="ema",
         early_stopping=meden.EarlyStopping(patience=5),
     )
-    sizes = NETWORKS[task] | {"num_tokens": texts.num_tokens}
-    ways = (plain, sizes), (regularised, sizes | {"noise": 5.0})
-    return [
-        meden.Member(way, texts.fold, seed, made_with)
-        for (way, made_with), seed in itertools.product(ways, range(seeds))
-    ]
+    network = {"num_tokens": texts.num_tokens, "width": 64, "depth": settings.depth}
+    ways = itertools.product((plain, regularised), range(seeds))
+    return [meden.Member(recipe, texts.fold, seed, network) for recipe, seed in ways]
 
 
 def train(texts: Texts, trainings: Sequence[meden.Member]) -> np.ndarray:
@@ -99,7 +104,7 @@ def train(texts: Texts, trainings: Sequence[meden.Member]) -> np.ndarray:
     columns = TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         job = bar.add_task("", total=sum(member.recipe.epochs for member in trainings))
-        runs = meden.fit_many(network, trainings, (texts.x, texts.y), chunk=1, on_epoch=lambda *_: bar.advance(job))
+        runs = meden.fit_many(Transformer, trainings, (texts.x, texts.y), chunk=1, on_epoch=lambda *_: bar.advance(job))
     return np.reshape([run.held_out.scores.mean() for run in runs], (2, -1))
 
 
@@ -127,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> np.ndarray:
         description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder that holds thucnews_titles/ and sst2/")
-    parser.add_argument("--task", choices=list(FOLDERS), default="titles", help="which texts (titles)")
+    parser.add_argument("--task", choices=list(SETTINGS), default="titles", help="which texts (titles)")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each way (3)")
     parser.add_argument("--epochs", type=int, default=10, help="passes over the rows that train, at most (10)")
     options = parser.parse_args(arguments)

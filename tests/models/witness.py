@@ -15,7 +15,7 @@ def assert_fits(model, x, y, **fields):
 
 def assert_stacks(make_model, data):
     """Check three members of a population against the same members alone."""
-    recipes = [meden.Recipe(optimizer="sgd", lr=lr, momentum=0.9, epochs=4, batch_size=8) for lr in (0.01, 0.1)]
+    recipes = [meden.Recipe(optimizer="sgd", lr=lr, momentum=0.9, epochs=2, batch_size=16) for lr in (0.01, 0.1)]
     members = crossed(recipes, data)
     for run, member in zip(meden.fit_many(make_model, members, data), members, strict=True):
         assert_same_run(run, alone(make_model, member, data))
