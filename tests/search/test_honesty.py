@@ -210,18 +210,18 @@ def test_the_best_of_noise_is_corrected():
     The full-size version is benchmarks/noise_coverage.py.
     """
     naive, estimates, covered = [], [], []
-    for seed in range(2):
+    for seed in range(3):
         random = np.random.default_rng(seed)
         x, y = random.normal(size=(60, 8)).astype(np.float32), random.integers(2, size=60)
         space = {"lr": LogUniform(1e-3, 0.3), "l2": LogUniform(1e-3, 1.0)}
-        recipe = Recipe(epochs=3, batch_size="full")
-        options = {"folds": 3, "budget": 30, "strategy": "random", "recipe": recipe, "metric": "accuracy"}
+        recipe = Recipe(epochs=5, batch_size="full")
+        options = {"folds": 2, "budget": 60, "strategy": "random", "recipe": recipe, "metric": "accuracy"}
         score = meden.tune(MLP, (x, y), space, seed=seed, **options).score_of()
         naive.append(score.naive)
         estimates.append(score.estimate)
         covered.append(score.low <= 0.5 <= score.high)
-    assert np.mean(naive) > 0.55 > np.mean(estimates), (naive, estimates)
-    assert abs(np.mean(estimates) - 0.5) < 0.06
+    assert np.mean(naive) > 0.55 and min(naive) > 0.5
+    assert abs(np.mean(estimates) - 0.5) < 0.04
     assert all(covered)
 
 
