@@ -1,8 +1,9 @@
 """Handwritten digits: a small network as it comes, stopped early, and regularised by random maps of the plane.
 
 The 784-128-10 network (or a small convolutional one) is trained on MNIST in three ways, from the same starting
-weights with the same rows in the same order. 5,000 of the 60,000 training rows are held out to stop early; the test
-rows decide nothing and are scored once.
+weights with the same rows in the same order: plain; stopped early, at a constant rate; and as the plain one, but each
+image turned, resized and moved a little whenever it is seen. 5,000 of the 60,000 training rows are held out to stop
+early; the test rows decide nothing and are scored once.
 
 Run: python examples/digit_images.py --data DIR     where DIR/mnist/mnist.npz holds x_train, y_train, x_test, y_test
 """
@@ -27,19 +28,8 @@ from meden.data import Fold, read_images
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 NUM_HELD_OUT = 5000
 EPOCHS = {"mlp": 40, "conv": 8}
-PLAIN = {"optimizer": "adamw", "batch_size": 128, "lr": 1e-3, "eval_rows": 5000}
-REGULARISED = {
-    "mlp": {
-        "lr": 3e-3,
-        "schedule": "cosine",
-        "augment": [Affine(degrees=10.0, translate=0.07, scale=0.1)],
-    },
-    "conv": {
-        "lr": 3e-3,
-        "schedule": "cosine",
-        "augment": [Affine(degrees=10.0, translate=0.07, scale=0.1)],
-    },
-}
+USUAL = {"optimizer": "adamw", "batch_size": 128, "eval_rows": 5000}
+FALLING = {"lr": 3e-3, "schedule": "cosine"}
 
 
 def load(folder: Path, num_rows: int | None) -> tuple[tuple[np.ndarray, np.ndarray], Fold]:
@@ -53,11 +43,12 @@ def load(folder: Path, num_rows: int | None) -> tuple[tuple[np.ndarray, np.ndarr
     return (x, y), Fold(fit=rows[num_stop:], stop=rows[:num_stop], score=np.arange(num_train, len(y)))
 
 
-def recipes(net: str, epochs: int) -> dict[str, meden.Recipe]:
+def recipes(epochs: int) -> dict[str, meden.Recipe]:
+    maps = Affine(degrees=10.0, translate=0.07, scale=0.1)
     return {
-        "plain": meden.Recipe(epochs=epochs, **PLAIN),
-        "stopped early": meden.Recipe(epochs=epochs, early_stopping=meden.EarlyStopping(patience=5), **PLAIN),
-        "regularised": meden.Recipe(epochs=epochs, **PLAIN | REGULARISED[net]),
+        "plain": meden.Recipe(epochs=epochs, **USUAL, **FALLING),
+        "stopped early": meden.Recipe(epochs=epochs, **USUAL, early_stopping=meden.EarlyStopping(patience=5)),
+        "regularised": meden.Recipe(epochs=epochs, **USUAL, **FALLING, augment=[maps]),
     }
 
 
@@ -111,8 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, help=f"passes over the training rows ({EPOCHS})")
     parser.add_argument("--rows", type=int, help="use so many training rows only")
     options = parser.parse_args(arguments)
+    if not (options.data / "mnist" / "mnist.npz").is_file():
+        parser.error(f"--data must name a folder with mnist/mnist.npz, got {options.data}")
     data, fold = load(options.data, options.rows)
-    ways = recipes(options.net, options.epochs or EPOCHS[options.net])
+    ways = recipes(options.epochs or EPOCHS[options.net])
     runs = train(options.net, ways, options.seeds, data, fold)
     show(options.net, ways, runs, options.seeds)
 
