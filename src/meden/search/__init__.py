@@ -3,6 +3,7 @@
 from meden.search.cocktail import cocktail
 from meden.search.compare import Alternative, Comparison, Difference, compare
 from meden.search.nested import NestedScore, nested
+from meden.search.path import Step, strength_path
 from meden.search.running import Progress
 from meden.search.selection import Score
 from meden.search.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
@@ -21,11 +22,13 @@ __all__ = [
     "NestedScore",
     "Progress",
     "Score",
+    "Step",
     "Study",
     "Trial",
     "Uniform",
     "cocktail",
     "compare",
     "nested",
+    "strength_path",
     "tune",
 ]
