@@ -15,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import meden
+from meden.data import Dataset
+from meden.integrations import tables
 from meden.integrations.sklearn import MLPClassifierCV, MLPRegressorCV
 
 SMALL_SPACE = {"width": meden.Choice(16), "depth": meden.Choice(1)}
@@ -178,6 +180,15 @@ def test_a_class_with_one_row_is_never_predicted():
         model = MLPClassifierCV(**SETTINGS).fit(X[:101], y[:101])
     assert model.classes_.tolist() == [0, 1, 2] and (model.predict_proba(X)[:, 2] == 0).all()
     assert model.score(X[:100], y[:100]) > 0.95
+
+
+@pytest.mark.parametrize(("limit", "epochs"), [(None, 128), (1e4, 256), (40.0, 66)])
+def test_a_time_limit_is_spent_on_epochs_first(limit, epochs, monkeypatch):
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    monkeypatch.setattr(tables, "_step_seconds", lambda *_: 0.03)  # one step an epoch, five folds: 0.15 s
+    options = tables.Options(budget=1, time_limit=limit, folds=5, space=None, recipe=None, seed=0)
+    data = Dataset(tables.read_rows(X), tables.answers(y.to_numpy(), num_classes=3))
+    assert tables._num_epochs(tables.network(data), data, options) == epochs
 
 
 X, Y = load_iris(return_X_y=True)

@@ -135,8 +135,8 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
 
     Args:
         budget: configurations to try, 1 or more; with the default space the first is the usual one.
-        time_limit: seconds for the whole fit, nearly; fewer configurations are tried, or shorter trained, to keep it.
-            None is no limit. What is found then depends on the speed of the machine.
+        time_limit: seconds for the whole fit, nearly: it is spent on longer training first, then on configurations.
+            What is found then depends on the speed of the machine. None is no limit.
         cv: number of folds, 2 or more; fewer where the rarest class has fewer rows.
         space: what is searched, as in :func:`meden.tune`; None is the default space.
         recipe: what all configurations share; None is the default one for tables.
@@ -170,7 +170,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        budget: int = 16,
+        budget: int = 8,
         time_limit: float | None = None,
         cv: int = 5,
         space: Space | None = None,
@@ -290,7 +290,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        budget: int = 16,
+        budget: int = 8,
         time_limit: float | None = None,
         cv: int = 5,
         space: Space | None = None,

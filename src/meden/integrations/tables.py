@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from meden import search
 from meden._checks import InputError
+from meden.augment import LabelSmoothing
 from meden.data import Dataset, Fold, num_batches
 from meden.data.tables import Table, is_numeric, named_columns, read_columns
 from meden.data.targets import ClassCodec, Target
@@ -40,14 +42,19 @@ RECIPE = Recipe(
     optimizer="adam",
     lr=0.04,
     betas=(0.9, 0.95),
-    epochs=128,
     batch_size=256,
     schedule=Schedule(kind="cosine"),
     eval_rows=256,
     regularizers=(Regularizer(L2(0.02), coupling="decoupled"),),
-    early_stopping=EarlyStopping(patience=128),
 )
-"""What every network of a table starts from: trained to the end of its schedule, and kept at its best epoch."""
+"""What the networks of all tables share; labels are smoothed too where there are classes."""
+SMOOTHING = 0.1
+"""Share of a label that all classes get alike."""
+EPOCHS, MOST_EPOCHS = 128, 256
+"""Length of the schedule, and what it grows to where a time limit leaves room. Networks are trained to its end, and
+kept at their best epoch."""
+MOST_EMBEDDED = 100
+"""Tables with more numbers are wide enough without embeddings, which would take most of the time."""
 SPACE: dict[str, Dimension] = {
     "lr": LogUniform(0.015, 0.12),
     "dropout": Uniform(0.0, 0.5),
@@ -59,13 +66,13 @@ USUAL = {"lr": 0.04, "dropout": 0.15, "frequency": 0.3}
 
 FIRST_SHARE = 0.25
 """Share of a time limit that the first configuration may take."""
-SAFE = 0.85
+SAFE = 0.8
 """Share of the time left that is planned to be spent."""
-FINAL_COST = 1.25
+FINAL_COST = 1.5
 """Time of the final models, in configurations."""
 FEWEST_EPOCHS = 8
 """A schedule shorter than this is no training."""
-TRIAL_STEPS = 3
+TRIAL_STEPS = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,6 +115,7 @@ def network(dataset: Dataset) -> ModelMaker:
     """Return what makes the default network of a table."""
     assert isinstance(dataset.inputs, Table)
     num_numbers = sum(is_numeric(kind) for kind in dataset.inputs.kinds.values())
+    num_numbers = num_numbers if num_numbers <= MOST_EMBEDDED else 0
     several = dataset.task == "classification" and dataset.labels.ndim == 2
     num_targets = dataset.labels.shape[1] if several else None
     return functools.partial(TabularNet, num_numbers=num_numbers, num_targets=num_targets)
@@ -121,7 +129,7 @@ def find(dataset: Dataset, options: Options) -> Study:
     """
     started = time.perf_counter()
     make_model = network(dataset)
-    recipe = options.recipe or _in_time(make_model, dataset, options)
+    recipe = options.recipe or _recipe(dataset, _num_epochs(make_model, dataset, options))
     tune = functools.partial(
         search.tune, make_model, dataset, folds=options.folds, recipe=recipe, seed=options.seed, strategy="sobol"
     )
@@ -178,12 +186,21 @@ def predicted(runs: Sequence[Run], frame: pd.DataFrame) -> Array:
     return np.asarray(total / len(runs))
 
 
-def _in_time(make_model: ModelMaker, dataset: Dataset, options: Options) -> Recipe:
-    """Return the default recipe, with fewer epochs where one configuration would take too much of the time limit."""
+def _recipe(dataset: Dataset, epochs: int) -> Recipe:
+    augment = (LabelSmoothing(SMOOTHING),) if dataset.task == "classification" else ()
+    return RECIPE.replace(epochs=epochs, early_stopping=EarlyStopping(patience=epochs), augment=augment)
+
+
+def _num_epochs(make_model: ModelMaker, dataset: Dataset, options: Options) -> int:
+    """Return the length of the schedule: what one configuration may take of a time limit."""
     if options.time_limit is None:
-        return RECIPE
+        return EPOCHS
     num_steps = num_batches(int(dataset.num_rows * (1 - 1 / options.folds)), RECIPE.batch_size)
-    epoch = _step_seconds(make_model, dataset) * num_steps * options.folds / torch.get_num_threads()
+    threads = torch.get_num_threads()
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:  # as stacks are trained
+        step = pool.submit(_step_seconds, make_model, dataset).result()
+    torch.set_num_threads(threads)
+    epoch = step * num_steps * options.folds / threads
     affordable = int(FIRST_SHARE * options.time_limit / epoch)
     if affordable < FEWEST_EPOCHS:
         needed = FEWEST_EPOCHS * epoch / FIRST_SHARE
@@ -191,8 +208,7 @@ def _in_time(make_model: ModelMaker, dataset: Dataset, options: Options) -> Reci
             f"time_limit must be at least about {needed:.2g} s for {dataset.num_rows} rows and {options.folds} folds, "
             f"got {options.time_limit:g} s"
         )
-    epochs = min(RECIPE.epochs, affordable)
-    return RECIPE.replace(epochs=epochs, early_stopping=EarlyStopping(patience=epochs))
+    return min(MOST_EPOCHS, affordable)
 
 
 def _step_seconds(make_model: ModelMaker, dataset: Dataset) -> float:
