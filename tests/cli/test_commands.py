@@ -80,6 +80,20 @@ def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.D
     pd.testing.assert_frame_equal(found, study.refit().predict(rows).frame(), check_exact=True)
 
 
+def test_a_race_on_what_may_be_off_and_the_models_of_the_folds(meden: Command, mixed: pd.DataFrame) -> None:
+    searched = ("--search", "l2=off:1e-3:1:log", "--search", "l1=data", "--search", "swap_noise=off:0.05:0.2")
+    rest = ("--folds", "3", "--budget", "4", "--strategy", "sobol", "--recipe", "quick.yaml", "--metric", "r2")
+    told = meden(
+        "tune", "mixed.csv", "-t", "price", "-o", "study", "--json", "--racing", "--refit", "folds", *searched, *rest
+    )
+    assert told.status == 0, told.err
+    found = json.loads(told.out)
+    assert {"l2", "l1", "swap_noise"} == set(found["best"]["params"]) and found["chosen_by"] == "r2"
+    assert found["metric_score"]["metric"] == "r2" and found["metric_score"]["low"] < found["metric_score"]["high"]
+    again = meden("predict", "study", "mixed.csv", "--json")
+    assert again.status == 0 and json.loads(again.out)["rows"] == len(mixed)
+
+
 def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
     assert meden("fit", "mixed.csv", "--target", "price", "--out", "run", "--recipe", "quick.yaml").status == 0
     mixed.drop(columns="colour").to_csv("lacking.csv", index=False)

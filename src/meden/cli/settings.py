@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import yaml
 from meden._checks import InputError
 from meden.models import MLP
 from meden.recipe import Recipe
-from meden.search import Choice, IntUniform, LogUniform, Uniform
-from meden.search.space import Dimension, Space, check_names
+from meden.search import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
+from meden.search.space import AskedSpace, Dimension, check_names
 from meden.stopping import EarlyStopping
 
 TABLE_SPACE: dict[str, Dimension] = {
@@ -31,8 +31,10 @@ def table_recipe(path: Path | None) -> Recipe:
     return TABLE_RECIPE if path is None else Recipe.load(path)
 
 
-def parse_space(texts: Iterable[str]) -> Space:
-    """Return the space that ``--search`` options describe; none is the default space of tables.
+def parse_space(texts: Sequence[str]) -> AskedSpace | None:
+    """Return the space that ``--search`` options describe.
+
+    No option is the default space of tables; the word ``cocktail`` alone is None, the default of :func:`meden.tune`.
 
     Raises:
         InputError: naming the option that cannot be read.
@@ -40,7 +42,11 @@ def parse_space(texts: Iterable[str]) -> Space:
     Example:
         >>> parse_space(["l2=1e-5:1:log", "width=64,128"])
         {'l2': LogUniform(low=1e-05, high=1.0), 'width': Choice(64, 128)}
+        >>> parse_space(["mixup=off:0.1:1", "l1=data"])
+        {'mixup': Maybe(dimension=Uniform(low=0.1, high=1.0)), 'l1': FromData(decades=4.0)}
     """
+    if list(texts) == ["cocktail"]:
+        return None
     return dict(_dimension(text) for text in texts) or TABLE_SPACE
 
 
@@ -109,22 +115,33 @@ def parse_value(text: str) -> Any:
         return text.strip()
 
 
-def _dimension(text: str) -> tuple[str, Dimension]:
+def _dimension(text: str) -> tuple[str, Dimension | FromData]:
     name, equals, values = text.partition("=")
     try:
-        if not equals or not name.strip() or not values.strip():
+        if not equals or not name.strip():
             raise ValueError
-        if ":" not in values:
-            return name.strip(), Choice(*(parse_value(value) for value in values.split(",")))
-        low, high, *kind = values.split(":")
-        if kind == ["int"]:
-            return name.strip(), IntUniform(int(low), int(high))
-        if kind not in ([], ["log"]):
-            raise ValueError
-        return name.strip(), (LogUniform if kind else Uniform)(float(low), float(high))
+        maybe, range_of = values.startswith("off:"), values.removeprefix("off:")
+        dimension = _range(range_of)
+        return name.strip(), Maybe(dimension) if maybe else dimension  # type: ignore[arg-type]
     except InputError as error:
         raise InputError(f"--search {text!r}: {error}") from None
     except ValueError:
         raise InputError(
-            f"--search must look like l2=1e-5:1:log, dropout=0:0.6, depth=1:4:int or width=64,128, got {text!r}"
+            "--search must look like l2=1e-5:1:log, dropout=0:0.6, depth=1:4:int, width=64,128, mixup=off:0.1:1 or "
+            f"l1=data, or be cocktail alone, got {text!r}"
         ) from None
+
+
+def _range(text: str) -> Dimension | FromData:
+    if not text.strip():
+        raise ValueError
+    if text == "data":
+        return FromData()
+    if ":" not in text:
+        return Choice(*(parse_value(value) for value in text.split(",")))
+    low, high, *kind = text.split(":")
+    if kind == ["int"]:
+        return IntUniform(int(low), int(high))
+    if kind not in ([], ["log"]):
+        raise ValueError
+    return (LogUniform if kind else Uniform)(float(low), float(high))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 from rich.table import Table
 
 from meden import search
-from meden._checks import InputError
+from meden._checks import InputError, check_choice
 from meden.cli.console import (
     Data,
     Drop,
@@ -36,9 +37,23 @@ from meden.models import MLP
 from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
 from meden.search import Study, Trial
+from meden.search.metrics import METRICS
 from meden.search.reporting import train_loss
 from meden.search.strategies import STRATEGIES
 
+SEARCHED = (
+    "folds",
+    "budget",
+    "epochs_budget",
+    "time_limit",
+    "racing",
+    "strategy",
+    "metric",
+    "seeds",
+    "seed",
+    "order",
+)
+"""Settings of a study that are arguments of :func:`meden.tune` under their own names."""
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
 BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
@@ -57,15 +72,29 @@ def tune(
         typer.Option(
             "--search",
             "-s",
-            help="What to search, may be repeated: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`. "
+            help="What to search, may be repeated: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`; "
+            "`mixup=off:0.1:1` may be off, `l1=data` has ends that the data decide, `cocktail` is a mixture of many. "
             "Unless given: l2, l1, dropout and lr.",
         ),
     ] = None,
     recipe: RecipeFile = None,
     folds: Folds = 5,
     budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = 24,
+    epochs_budget: Annotated[
+        int | None, typer.Option("--epochs-budget", help="Epochs of all trainings together, at most.")
+    ] = None,
+    time_limit: Annotated[
+        float | None, typer.Option("--time-limit", help="Seconds; the result then depends on the machine's speed.")
+    ] = None,
+    racing: Annotated[
+        bool, typer.Option("--racing", help="Give up early what loses: about a third of the work.")
+    ] = False,
     strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = "tpe",
+    metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings per configuration and fold.")] = 1,
+    refit: Annotated[
+        str, typer.Option("--refit", help="`all`: one model on all rows. `folds`: the folds' models, averaged.")
+    ] = "all",
     groups: Groups = None,
     order: Order = None,
     drop: Drop = None,
@@ -90,9 +119,12 @@ def tune(
 
         meden tune visits.parquet --target readmitted --groups patient --drop id
 
+        meden tune data.csv --target price --search cocktail --budget 64 --racing --metric r2 --refit folds
+
         meden tune large.parquet --target price --backend ray --address auto --jobs 32
     """  # noqa: D412 - typer prints the paragraphs as they stand
     check_new_folder("--out", out)
+    check_choice("--refit", refit, ("all", "folds"))
     settings = {
         "data": str(Path(data).resolve()) if Path(data).exists() else data,
         "target": target,
@@ -104,8 +136,13 @@ def tune(
         "recipe": table_recipe(recipe).to_dict(),
         "folds": folds,
         "budget": budget,
+        "epochs_budget": epochs_budget,
+        "time_limit": time_limit,
+        "racing": racing,
         "strategy": strategy,
+        "metric": metric,
         "seeds": seeds,
+        "refit": refit,
         "seed": seed,
     }
     where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
@@ -161,7 +198,7 @@ def finish(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | No
     try:
         study = search_of(settings, out, where)
         if study.status == "ok" and not (out / RUN).exists():
-            study.refit().save(out)
+            study.refit(policy=settings["refit"]).save(out)
     except KeyboardInterrupt:
         if (out / "study.json").exists():
             say(f"interrupted; go on with: meden resume {out}")
@@ -180,7 +217,9 @@ def summary(study: Study) -> dict[str, Any]:
     return counts | {
         "one_se": _told(study, study.one_se),
         "best": _told(study, study.best),
+        "chosen_by": study.chosen_by,
         "score": {"loss": study.score.estimate, "low": study.score.low, "high": study.score.high},
+        "metric_score": dataclasses.asdict(study.score_of()),
         "naive_loss": study.score.naive,
         "seconds": study.seconds,
     }
@@ -193,7 +232,7 @@ def _read(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
         InputError: if the file of a study lacks one.
     """
     try:
-        fields = {name: settings[name] for name in ("folds", "budget", "strategy", "seeds", "seed", "order")}
+        fields = {name: settings[name] for name in SEARCHED}
         space, recipe = parse_space(settings["search"]), Recipe.from_dict(settings["recipe"])
     except KeyError as error:
         raise InputError(f"'{out}/study.json' must be what `meden tune` wrote, but lacks {error}") from None
@@ -225,13 +264,14 @@ def _show_choices(study: Study, out: Path) -> None:
     for line in zip(*(_column(study, trial) for trial in (study.one_se, study.best)), strict=True):
         table.add_row(line[0][0], *(cell for _, cell in line))
     stdout.print(table)
-    stdout.print("chosen: the simplest within one standard error of the best; best: the lowest held-out loss")
-    score = study.score
-    stdout.print(
-        f"Expect a loss of {number(score.estimate)} on new rows (90 % interval {number(score.low)} to "
-        f"{number(score.high)}): that of the best, {number(score.naive)}, corrected for having been chosen among "
-        f"{plural(len(study.trials), 'configuration')}."
-    )
+    by = study.chosen_by.replace("_", " ")
+    stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
+    for score in (study.score, study.score_of()):
+        stdout.print(
+            f"Expect on new rows: {score.metric.replace('_', ' ')} {number(score.estimate)} (90 % interval "
+            f"{number(score.low)} to {number(score.high)}), that of the best, {number(score.naive)}, corrected for "
+            f"having been chosen among {plural(len(study.trials), 'configuration')}."
+        )
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
 
 
