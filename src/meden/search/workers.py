@@ -6,7 +6,10 @@ do not depend on how many there are, nor on which of them trained what.
 
 from __future__ import annotations
 
+import functools
 import math
+import os
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,6 +76,8 @@ class Share:
     rungs: Sequence[int]
     counts_epochs: bool
     num_threads: int
+    parent: int | None = None
+    """Process without which the work is of no use; None if it may be on another machine."""
 
 
 def train(
@@ -107,6 +112,7 @@ def train(
     threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
     settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
     settings |= {"num_threads": threads, "counts_epochs": on_epochs is not None}
+    settings |= {"parent": os.getpid() if workers.backend == "local" else None}
     shares = [Share(number=number, stacks=part, **settings) for number, part in enumerate(parts)]  # type: ignore[arg-type]
     desk = Desk(len(shares), judge, on_end, on_epochs)
     try:
@@ -157,7 +163,21 @@ def work(share: Share, desk: Desk | RemoteDesk) -> None:
 def work_elsewhere(share: Share, ticket: Pass) -> None:
     """Train a share in a process of its own."""
     torch.set_num_threads(share.num_threads)
+    if share.parent is not None:
+        _end_with(share.parent)
     work(share, RemoteDesk(ticket))
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """Have this process end when its parent is killed: nobody would hear of what it trains."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _run(workers: Workers, shares: Sequence[Share], desk: Desk) -> None:
