@@ -118,7 +118,7 @@ def test_class_weights_turn_the_balance():
     rng = np.random.default_rng(0)
     y = (rng.random(300) < 0.2).astype(int)
     X = pd.DataFrame({"x": rng.normal(0, 1, 300) + y})
-    settings = SETTINGS | {"recipe": RECIPE.replace(epochs=20)}
+    settings = SETTINGS | {"recipe": RECIPE.replace(epochs=8)}
     plain = MLPClassifierCV(**settings).fit(X, y).predict(X)
     balanced = MLPClassifierCV(**settings, class_weight="balanced").fit(X, y).predict(X)
     assert balanced[y == 1].mean() > plain[y == 1].mean() + 0.2
