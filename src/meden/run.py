@@ -39,7 +39,7 @@ def completed(epochs: int) -> tuple[Status, str]:
 
 def dropped(epoch: int) -> tuple[Status, str]:
     """Return the ending of a run that lost a race."""
-    return "dropped", f"dropped from the race after epoch {epoch}"
+    return "dropped", f"lost a race after epoch {epoch}"
 
 
 @dataclass(frozen=True)

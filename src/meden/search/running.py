@@ -225,7 +225,7 @@ def never_trained(key: Key, params: Mapping[str, Any], fold: Fold) -> Row:
         **key._asdict(),
         params=dict(params),
         status="dropped",
-        reason=f"dropped from the race before fold {key.fold}",
+        reason=f"lost a race before fold {key.fold}",
         best_epoch=0,
         best_step=0,
         num_epochs=0,
