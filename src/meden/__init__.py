@@ -8,7 +8,6 @@ from meden.history import History, Record
 from meden.member import Member
 from meden.members import fit_many
 from meden.optim import (
-    SAM,
     Activity,
     Averager,
     Averaging,
@@ -39,7 +38,6 @@ from meden.strengths import Strength, convert
 from meden.trainer import fit
 
 __all__ = [
-    "SAM",
     "Activity",
     "Audit",
     "Averager",

@@ -89,7 +89,7 @@ def test_a_race_on_what_may_be_off_and_the_models_of_the_folds(meden: Command, m
     assert told.status == 0, told.err
     found = json.loads(told.out)
     assert {"l2", "l1", "swap_noise"} == set(found["best"]["params"]) and found["chosen_by"] == "r2"
-    assert found["metric_score"]["metric"] == "r2" and found["metric_score"]["low"] < found["metric_score"]["high"]
+    assert [score["metric"] for score in found["scores"]] == ["loss", "r2"]
     again = meden("predict", "study", "mixed.csv", "--json")
     assert again.status == 0 and json.loads(again.out)["rows"] == len(mixed)
 
@@ -113,7 +113,7 @@ def test_a_study_is_not_overwritten_and_reported_again(meden: Command, mixed: pd
     tune = ("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK)
     summary = json.loads(meden(*tune, "--json").out)
     assert summary["status"] == "ok" and summary["configurations"] == 2 and summary["folder"] == "study"
-    assert summary["score"]["low"] <= summary["score"]["loss"] <= summary["score"]["high"]
+    assert all(score["low"] <= score["estimate"] <= score["high"] for score in summary["scores"])
     before = {path: path.read_bytes() for path in Path("study").iterdir()}
     ended = meden(*tune)
     assert ended.status == 2 and "holds a finished study" in ended.err
@@ -122,7 +122,7 @@ def test_a_study_is_not_overwritten_and_reported_again(meden: Command, mixed: pd
     assert meden("report", "study", "-o", "again.html").status == 0
     assert "Score against strength" in Path("again.html").read_text()
     resumed = json.loads(meden("resume", "study", "--json").out)
-    assert resumed["one_se"] == summary["one_se"] and resumed["score"] == summary["score"]
+    assert resumed["one_se"] == summary["one_se"] and resumed["scores"] == summary["scores"]
 
 
 def test_interrupted_and_resumed(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ from meden.report.numbers import number, percent, plural
 from meden.search import Study, Trial
 from meden.search.metrics import METRICS
 from meden.search.reporting import train_loss
+from meden.search.selection import Score
 from meden.search.strategies import STRATEGIES
 
 SEARCHED = (
@@ -218,11 +219,14 @@ def summary(study: Study) -> dict[str, Any]:
         "one_se": _told(study, study.one_se),
         "best": _told(study, study.best),
         "chosen_by": study.chosen_by,
-        "score": {"loss": study.score.estimate, "low": study.score.low, "high": study.score.high},
-        "metric_score": dataclasses.asdict(study.score_of()),
-        "naive_loss": study.score.naive,
+        "scores": [dataclasses.asdict(score) for score in _scores(study)],
         "seconds": study.seconds,
     }
+
+
+def _scores(study: Study) -> list[Score]:
+    """Return what the model that is kept is worth: its loss, and the metric that people read."""
+    return [study.score_of("loss", "one_se"), study.score_of(None, "one_se")]
 
 
 def _read(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -266,11 +270,11 @@ def _show_choices(study: Study, out: Path) -> None:
     stdout.print(table)
     by = study.chosen_by.replace("_", " ")
     stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
-    for score in (study.score, study.score_of()):
+    for score in _scores(study):
         stdout.print(
             f"Expect on new rows: {score.metric.replace('_', ' ')} {number(score.estimate)} (90 % interval "
-            f"{number(score.low)} to {number(score.high)}), that of the best, {number(score.naive)}, corrected for "
-            f"having been chosen among {plural(len(study.trials), 'configuration')}."
+            f"{number(score.low)} to {number(score.high)}), the mean over the folds, {number(score.naive)}, corrected "
+            f"for having been chosen among {plural(len(study.trials), 'configuration')}."
         )
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
 

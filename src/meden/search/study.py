@@ -145,8 +145,8 @@ class Study:
 
         Each draw chooses among all configurations tried. Those that ``tpe`` or ``gp`` proposed after looking at scores
         are there because these very rows liked their neighbours, so that a part of the optimism stays (on pure noise
-        less than a third, within the interval); ``random``, ``sobol`` and ``grid`` leave none, nor does
-        :func:`meden.search.nested`.
+        less than a third, within the interval); ``random``, ``sobol`` and ``grid`` leave hardly any, and none is left
+        by :func:`meden.search.nested`.
 
         A race has chosen too, by the rows of the stop splits. Those rows are scored in other folds, and would flatter
         whoever was left; after a race they therefore do not enter the estimate, and the interval is wider for it.
