@@ -3,11 +3,11 @@
 import meden
 
 PUBLIC = {
-    "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "EarlyStopping", "FromData", "Handle", "History", "InputError",
-    "IntUniform", "LogUniform", "Maybe", "Member", "Recipe", "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength",
-    "StrengthSchedule",
-    "Study", "Uniform", "as_dataset", "audit", "augment", "compare", "convert", "fit", "fit_many", "load_run", "models", "noise",
-    "noise", "penalties", "record", "regularize", "tune",
+    "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "EarlyStopping",
+    "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
+    "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
+    "as_dataset", "audit", "augment", "compare", "convert", "fit", "fit_many", "load_run", "models", "noise",
+    "penalties", "record", "regularize", "tune",
 }  # fmt: skip
 
 

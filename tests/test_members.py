@@ -266,13 +266,13 @@ def test_unknown_fields_are_named():
         Member(RECIPE, sed=3)
 
 
-def test_each_epoch_is_told_together_and_alone():
-    for chunk in (None, 1):
-        told = []
-        meden.fit_many(
-            _double, MEMBERS, DATA, chunk=chunk, on_epoch=lambda number, record: told.append((number, record.epoch))
-        )
-        assert sorted(told) == [(n, e + 1) for n, m in enumerate(MEMBERS) for e in range(m.recipe.epochs)]
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_each_epoch_is_told_together_and_alone(chunk):
+    told = []
+    meden.fit_many(
+        _double, MEMBERS, DATA, chunk=chunk, on_epoch=lambda number, record: told.append((number, record.epoch))
+    )
+    assert sorted(told) == [(n, e + 1) for n, m in enumerate(MEMBERS) for e in range(m.recipe.epochs)]
 
 
 @pytest.mark.parametrize("chunk", [None, 3, 1])
