@@ -18,7 +18,7 @@ demo: $(DONE)
 	$(BIN)/meden demo --out runs/demo
 
 test: $(DONE)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(DONE)
 	$(BIN)/ruff check
