@@ -225,3 +225,9 @@ def test_bad_input_costs_one_line(change, message):
     with pytest.raises(meden.InputError, match=message) as caught:
         meden.fit(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
+def test_a_loss_that_exploded_is_no_result_even_if_it_is_finite(optimizer):
+    run = meden.fit(net(), rows(), recipe=meden.Recipe(optimizer=optimizer, lr=1e6, epochs=3))
+    assert run.status == "diverged" and ("not finite" in run.reason or "says nothing" in run.reason)

@@ -22,6 +22,8 @@ Task = Literal["classification", "regression"]
 Pair = tuple[Tensor, Tensor]
 """x (n, ...) and y (n, ...)."""
 
+BLANK_ROWS = 64
+"""Rows that tell the loss of a model that says nothing: enough for its order of magnitude."""
 EVAL_ROWS = 4096
 """Rows of one forward pass in evaluation, unless the batch is larger."""
 
@@ -73,11 +75,27 @@ def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return total - shifted.gather(-1, y.unsqueeze(-1)).squeeze(-1)
 
 
-def num_logits(model: nn.Module, x: Tensor) -> int:
-    """Return the size of the last axis of a model's outputs (B, ..., C), 1 for outputs (B,)."""
+def output_shape(model: nn.Module, x: Tensor) -> torch.Size:
+    """Return the shape of a model's outputs for one row: (C,), (T, C), or () for outputs (B,)."""
     with torch.no_grad(), evaluating(model):
         outputs: Tensor = model(x[:2])
-    return outputs.shape[-1] if outputs.ndim > 1 else 1
+    return outputs.shape[1:]
+
+
+def blank_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
+    """Return the mean loss of a model that says nothing: equal logits, or zeros; of some rows, spread over all.
+
+    Args:
+        task: what ``y`` is.
+        y: (n, ...) targets.
+        shape: of a row's outputs, see :func:`output_shape`.
+
+    Example:
+        >>> blank_loss("regression", torch.tensor([2.0, -2.0]), torch.Size([1]))
+        2.0
+    """
+    rows = y[:: max(1, len(y) // BLANK_ROWS)]
+    return float(row_loss(task, torch.zeros(len(rows), *shape, device=y.device), rows).mean())
 
 
 def soft_targets(task: Task, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from meden import stopping
 from meden.data import num_batches, watched_rows
 from meden.history import History, Record
-from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, num_logits, on_device
+from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, blank_loss, on_device, output_shape
 from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.population import penalising
 from meden.population.augmenting import Augmenting, values_and_keys
@@ -28,7 +28,7 @@ from meden.population.program import Program
 from meden.population.stacking import Stack, stack, unstack
 from meden.population.step import AVERAGE, Evaluation, Inputs, Step
 from meden.population.updates import UPDATES, flush
-from meden.run import Status, completed, diverged, dropped, stopped_early
+from meden.run import Status, completed, diverged, dropped, sound, stopped_early
 
 SHRINKING_PAYS = 5e10
 """A stack is made smaller when that saves so many multiplications, which take longer than tracing it anew. Seconds are
@@ -90,6 +90,7 @@ class Population:
         self.on_outcome, self.on_epoch = on_outcome, on_epoch
         first = entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
+        self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
         self.numbers = Numbers.of([entrant.recipe for entrant in entrants])
         self.stack = stack([entrant.model for entrant in entrants], first.bound)
         self.best = self.stack.copy()
@@ -117,7 +118,7 @@ class Population:
         layout, clips = self.stack.layout(), bool(np.isfinite(self.numbers.clip).any())
         skeleton = copy.deepcopy(self.entrants[0].model)  # the member's own is its run's as soon as it has ended
         first = self.entrants[0]
-        logits = num_logits(first.model, self.x[first.fit[:2]])
+        logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
         step = Step(skeleton, self.task, layout, augmenting, self.update, self.pieces, clips)
         return Programs(Program(step), Program(Evaluation(skeleton, self.task, layout)))
@@ -304,6 +305,8 @@ class Population:
         unstack(model, self.best if self.best_at[row][0] else self._shown(), row)
         model.eval()
         epoch, step = self.best_at[row] if self.best_at[row][0] else (self.epoch, self.step)
+        entrant, kept = self.entrants[row], self.histories[row][epoch - 1].train["loss"]
+        status, reason = sound(status, reason, kept, blank_loss(self.task, self.y[entrant.fit], self.output_shape))
         outcome = Outcome(self.ids[row], self.histories[row], status, reason, epoch, step)
         self.on_outcome(self.entrants[row], outcome)
 

@@ -33,7 +33,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from meden import checkpoint as files
 from meden import stopping
-from meden._checks import InputError, check_count
+from meden._checks import InputError
 from meden.augment import augmented
 from meden.data import batches, epoch_permutation, num_batches, watched_rows
 from meden.history import History, Record
@@ -41,18 +41,16 @@ from meden.noise import stream
 from meden.objective import (
     Pair,
     Task,
-    as_pair,
-    check_fits,
+    blank_loss,
     evaluate,
-    num_logits,
+    output_shape,
     row_loss,
     soft_targets,
-    task_of,
 )
 from meden.optim import SAM, Averager, bind, has_batch_norm, record, refresh_batch_norm, regularize
 from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
-from meden.recipe import Recipe, make_optimizer, prepare_noise
-from meden.run import Run, Status, completed, diverged, dropped, stopped_early
+from meden.recipe import Recipe, make_optimizer
+from meden.run import Run, Status, completed, diverged, dropped, sound, stopped_early
 
 
 @dataclass
@@ -67,76 +65,6 @@ class _State:
     history: History = field(default_factory=History)
     stop: stopping.StopState = field(default_factory=stopping.start)
     plateau: PlateauState = field(default_factory=plateau_start)
-
-
-def fit(
-    model: nn.Module,
-    train: Any,
-    valid: Any = None,
-    recipe: Recipe | None = None,
-    *,
-    seed: int = 0,
-    task: Task | None = None,
-    checkpoint: Path | str | None = None,
-    on_epoch: Callable[[Record], None] | None = None,
-) -> Run:
-    """Train a model by a recipe; the model is trained in place.
-
-    Args:
-        model: takes a batch of ``x``, returns logits or predictions; its present weights are the start.
-        train: ``(x, y)``, the fitting rows: arrays or tensors of equal length. Whole-number ``y`` are classes.
-        valid: ``(x, y)``, held-out rows, which decide when to stop if the recipe stops early.
-        recipe: how to train; None is ``Recipe()``.
-        seed: of the batch order and of all noise, zero or more.
-        task: ``"classification"`` or ``"regression"``; None tells by the type of ``y``.
-        checkpoint: a file that is written after each epoch; if it is there, training goes on from it, and the result
-            equals that of an uninterrupted run.
-        on_epoch: called with each epoch's record, for progress bars.
-
-    Returns:
-        The run: model at its best state, history, and how it ended. A run that diverged is returned, not raised.
-
-    Raises:
-        InputError: before any compute, if data, model and recipe do not fit together.
-
-    Example:
-        >>> import torch, meden
-        >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
-        >>> recipe = meden.Recipe(optimizer="sgd", lr=0.1, epochs=3)
-        >>> run = meden.fit(torch.nn.Linear(3, 2), train=(x, (x[:, 0] > 0).long()), recipe=recipe)
-        >>> len(run.history), run.status
-        (3, 'completed')
-    """
-    return prepare(model, train, valid, recipe, seed=seed, task=task, checkpoint=checkpoint, on_epoch=on_epoch).run()
-
-
-def prepare(
-    model: nn.Module,
-    train: Any,
-    valid: Any = None,
-    recipe: Recipe | None = None,
-    *,
-    seed: int = 0,
-    task: Task | None = None,
-    checkpoint: Path | str | None = None,
-    on_epoch: Callable[[Record], None] | None = None,
-) -> Training:
-    """Return the training that :func:`fit` would run, before its first epoch; the arguments are those of ``fit``.
-
-    Raises:
-        InputError: if data, model and recipe do not fit together.
-    """
-    recipe = recipe or Recipe()
-    check_count("seed", seed, low=0)
-    pairs = {"train": train} | ({} if valid is None else {"valid": valid})
-    pairs = {name: as_pair(name, pair, model) for name, pair in pairs.items()}
-    task = task or task_of(pairs["train"][1])
-    check_fits(model, task, pairs)
-    check_recipe(model, recipe, has_valid=valid is not None)
-    check_augmentations(recipe, pairs["train"][0], task)
-    prepare_noise(model, recipe, seed)
-    path = None if checkpoint is None else Path(checkpoint)
-    return Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task, path, on_epoch)
 
 
 class Training:
@@ -168,7 +96,8 @@ class Training:
         watched = torch.from_numpy(watched_rows(len(train[1]), recipe.eval_rows, seed)).to(train[1].device)
         self.watched = (train[0][watched], train[1][watched]) if recipe.eval_rows else train
         self.augment_key = stream(seed, "augment").to(train[1].device)
-        self.num_logits = num_logits(model, train[0])
+        shape = output_shape(model, train[0])
+        self.num_logits, self.blank = (shape[-1] if shape else 1), blank_loss(task, train[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
         if recipe.averaging is not None:
@@ -315,6 +244,8 @@ class Training:
             files.restore_tensors(self.model, self.best)
         else:
             self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
+        kept = self.state.history[self.state.best_epoch - 1].train["loss"]
+        status, reason = sound(status, reason, kept, self.blank)
         self.handle.remove()
         self.recording.remove()
         self.model.eval()
@@ -377,27 +308,3 @@ class Training:
 
 def _stop_state(parts: list[float]) -> stopping.StopState:
     return stopping.StopState(np.asarray(parts[0]), np.asarray(int(parts[1])))
-
-
-def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:
-    """Check that a recipe can train a model.
-
-    Raises:
-        InputError: if nothing is trainable, or held-out rows are needed and there are none.
-    """
-    if not any(p.requires_grad for p in model.parameters()):
-        raise InputError("model must have a parameter to train, got none that requires a gradient")
-    if not has_valid and recipe.early_stopping is not None:
-        raise InputError("valid must be given when the recipe has early_stopping, got None")
-    if not has_valid and recipe.schedule.kind == "plateau":
-        raise InputError("valid must be given when the recipe's schedule is 'plateau', got None")
-
-
-def check_augmentations(recipe: Recipe, x: Tensor, task: Task) -> None:
-    """Check that rows like ``x`` can be augmented as a recipe says.
-
-    Raises:
-        InputError: naming what they must be, and what they are.
-    """
-    for augmentation in recipe.augment:
-        augmentation.check(x, task)
