@@ -83,7 +83,7 @@ def show(name: str, losses: np.ndarray, scores: np.ndarray, console: Console) ->
 def main() -> None:
     works = {"vehicle": vehicle, "adult": adult, "mnist": mnist}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("works", nargs="*", default=list(works), choices=[*works, []], help=" ".join(works))
+    parser.add_argument("works", nargs="*", choices=[*works, []], help="default: all")
     parser.add_argument("--witness", type=float, default=20.0, help="seconds for the members trained one by one")
     options = parser.parse_args()
     console = Console(width=100)
