@@ -27,7 +27,7 @@ RECIPE = Recipe(epochs=8, lr=0.03, batch_size=16, dropout=0.2, early_stopping=ST
 def one_by_one(monkeypatch):
     """Trainings of a few steps are done before a stack of them is traced; the results are the same."""
     monkeypatch.setattr("meden.members.work.LARGEST_CHUNK", 1)
-    monkeypatch.setattr("meden.population.sizing.LARGEST_NUMBERS", 0)
+    monkeypatch.setattr("meden.population.sizing.LARGEST_WORK", 0)
 
 
 def table(task="classification"):

@@ -110,7 +110,7 @@ RECIPE = Recipe(epochs=16, batch_size=32, early_stopping=meden.EarlyStopping(pat
 def one_by_one(monkeypatch):
     """Trainings of a few steps are done before a stack of them is traced; the results are the same."""
     monkeypatch.setattr("meden.members.work.LARGEST_CHUNK", 1)
-    monkeypatch.setattr("meden.population.sizing.LARGEST_NUMBERS", 0)
+    monkeypatch.setattr("meden.population.sizing.LARGEST_WORK", 0)
 
 
 def search(**changes):

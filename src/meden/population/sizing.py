@@ -12,18 +12,19 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from meden.objective import Task, row_loss
+from meden.objective import Task, evaluating, row_loss
 from meden.population.feed import Entrant
 from meden.population.trainer import Population
 from meden.recipe import make_optimizer
 
 COPIES = 10
 """Tensors of the size of the parameters that a stack keeps: weights, best, gradient, optimizer state, temporaries."""
-TRIAL_NUMBERS = 100_000
-"""Members of fewer trained numbers are stacked without a trial: per operation they cost more than their arithmetic."""
-LARGEST_NUMBERS = 1_000_000
-"""Members of more trained numbers are trained one by one, without a trial: one alone keeps a core busy."""
+TRIAL_WORK = 100_000
+"""Members of fewer products a row are stacked without a trial: per operation they cost more than their arithmetic."""
+LARGEST_WORK = 1_000_000
+"""Members of more are trained one by one, without a trial: one alone keeps a core busy."""
 STEADY_CHUNKS = {"cpu": (32, 16), "cuda": (256, 64)}
 """Members of a stack of small models, and of larger ones, where speed is not measured: on the CPU more of them are no
 faster, and fewer leave more stacks to share among workers."""
@@ -48,6 +49,18 @@ def member_bytes(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
     return COPIES * own + 2 * sum(saved)
 
 
+def row_work(entrant: Entrant, x: Tensor) -> int:
+    """Return the products of a forward pass of one row, and the number of weights if that is more.
+
+    They are the same for linear layers; a convolution uses each weight at every place.
+    """
+    rows = x[torch.from_numpy(entrant.fit[:2])]
+    with torch.no_grad(), evaluating(entrant.model), FlopCounterMode(display=False) as counter:
+        entrant.model(rows)
+    products = int(counter.get_total_flops()) // (2 * len(rows))
+    return max(products, sum(p.numel() for p in entrant.model.parameters()))
+
+
 def free_bytes(device: torch.device) -> int:
     """Return the memory that is free on a device, in bytes."""
     if device.type == "cuda":
@@ -57,12 +70,12 @@ def free_bytes(device: torch.device) -> int:
 
 def steady_chunk(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
     """Return how many such members to stack, by their size and the kind of device, whatever the machine is doing."""
-    numbers = sum(p.numel() for p in entrant.model.parameters())
-    if numbers > LARGEST_NUMBERS:
+    work = row_work(entrant, x)
+    if work > LARGEST_WORK:
         return 1
     small, larger = STEADY_CHUNKS.get(x.device.type, STEADY_CHUNKS["cuda"])
     fitting = STEADY_BYTES.get(x.device.type, STEADY_BYTES["cuda"]) // member_bytes(entrant, x, y, task)
-    return max(1, min(small if numbers < TRIAL_NUMBERS else larger, fitting))
+    return max(1, min(small if work < TRIAL_WORK else larger, fitting))
 
 
 def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task, *, pads: bool, largest: int) -> int:
@@ -74,9 +87,9 @@ def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task,
     Raises:
         Exception: what keeps the models from being stacked.
     """
-    numbers = sum(p.numel() for p in entrants[0].model.parameters())
-    if numbers < TRIAL_NUMBERS or numbers > LARGEST_NUMBERS:
-        return largest if numbers < TRIAL_NUMBERS else 1
+    work = row_work(entrants[0], x)
+    if work < TRIAL_WORK or work > LARGEST_WORK:
+        return largest if work < TRIAL_WORK else 1
     seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
     for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
         trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore, on_epoch=_ignore)
