@@ -1,4 +1,4 @@
-"""Layers for which vmap has no rule, in operations for which it has one: recurrent layers and attention.
+"""Layers for which vmap has no rule, in operations for which it has one: recurrent layers, attention, embeddings.
 
 Legend: ``T`` steps of a sequence, ``B`` rows, ``D`` inputs, ``H`` units.
 """
@@ -32,14 +32,34 @@ def plain_layers() -> Iterator[None]:
         >>> torch.allclose(plain, layer(x)[0])
         True
     """
-    with sdpa_kernel(SDPBackend.MATH), _Loops():
+    with sdpa_kernel(SDPBackend.MATH), _Plain():
         yield
 
 
-class _Loops(TorchFunctionMode):
+class _Plain(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.embedding:
+            return embedding(*args, **kwargs or {})
         is_sequence = len(args) > 3 and isinstance(args[3], bool)  # and not packed
         return recurrent(_CELLS[func], *args) if func in _CELLS and is_sequence else func(*args, **kwargs or {})
+
+
+def embedding(
+    numbers: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Return what torch's function does; the row of ``padding_idx`` gets no gradient, which vmap's rule forgets."""
+    if scale_grad_by_freq or sparse:
+        raise ValueError("embeddings with scaled or sparse gradients cannot be stacked")
+    rows = F.embedding(numbers, weight, None, max_norm, norm_type)
+    if padding_idx is None:
+        return rows
+    return torch.where((numbers == padding_idx % len(weight))[..., None], rows.detach(), rows)
 
 
 def recurrent(

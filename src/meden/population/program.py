@@ -8,18 +8,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
-aten = torch.ops.aten
-_SAME_SHAPE = {aten.view.default, aten.expand.default, aten._unsafe_view.default, aten.reshape.default}
+from meden.population.recording import Recorder
 
 
 class Program:
     """Replays the tensor operations that a function did when it first met arguments of these shapes.
 
-    The graph that make_fx records is run by TorchScript's interpreter, which costs less per operation than Python and
+    The recorded graph is run by TorchScript's interpreter, which costs less per operation than Python and
     lets other threads work meanwhile.
 
     Args:
@@ -28,7 +26,7 @@ class Program:
     """
 
     _tracing = threading.Lock()
-    """Tracing patches torch for the whole process, so that one thread at a time does it."""
+    """Stacks share functions, whose models are borrowed while they are traced: one thread at a time."""
 
     def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
         self.function = function
@@ -64,40 +62,20 @@ def _leaves(nest: Any) -> list[Tensor]:
 
 
 def trace(function: Callable[..., tuple[Tensor, ...]], arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
-    """Return the tensor operations of a function as one script of the flat arguments, which are left as they were."""
+    """Return the tensor operations of a function as one script of the flat arguments, which are left as they were.
+
+    Raises:
+        RuntimeError: if the function asks for a number that depends on the arguments, which a replay could not.
+    """
     leaves, nest = pytree.tree_flatten(arguments)
-
-    def flat(*parts: Tensor) -> tuple[Tensor, ...]:
-        return function(*pytree.tree_unflatten(parts, nest))
-
-    graph: fx.GraphModule = make_fx(flat)(*(leaf.clone() for leaf in leaves))
-    _drop_idle_views(graph)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
+    parts = [leaf.clone() for leaf in leaves]
+    recorder = Recorder(parts)
+    with recorder:
+        outputs = function(*pytree.tree_unflatten(parts, nest))
+    graph = recorder.module(outputs)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it notes what it takes for a constant: the positions of the noise
             return torch.jit.trace(graph, tuple(leaf.clone() for leaf in leaves), check_trace=False)  # type: ignore[no-any-return, no-untyped-call]
     except RuntimeError:  # it does not know every operation, such as the backward pass of batch norm
-        # forward itself, past Module.__call__, which is patched while another thread traces
         return graph.forward
-
-
-def _drop_idle_views(module: fx.GraphModule) -> None:
-    """Take out views that change no shape, and pairs of transposes that undo each other: vmap leaves many."""
-    for node in list(module.graph.nodes):
-        if node.op != "call_function":
-            continue
-        source = node.args[0] if node.args else None
-        if not isinstance(source, fx.Node):
-            continue
-        if node.target in _SAME_SHAPE and _layout(node) == _layout(source) is not None:
-            node.replace_all_uses_with(source)
-        elif node.target is aten.transpose.int and source.target is aten.transpose.int:
-            if set(node.args[1:]) == set(source.args[1:]):
-                node.replace_all_uses_with(source.args[0])
-
-
-def _layout(node: fx.Node) -> Any:
-    value = node.meta.get("val")
-    return (value.shape, value.stride()) if isinstance(value, torch.Tensor) else None

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from meden.objective import Task, evaluating, row_loss
 from meden.population.feed import Entrant
+from meden.population.recording import Products
 from meden.population.trainer import Population
 from meden.recipe import make_optimizer
 
@@ -55,10 +55,11 @@ def row_work(entrant: Entrant, x: Tensor) -> int:
     They are the same for linear layers; a convolution uses each weight at every place.
     """
     rows = x[torch.from_numpy(entrant.fit[:2])]
-    with torch.no_grad(), evaluating(entrant.model), FlopCounterMode(display=False) as counter:
+    products = Products()
+    with torch.no_grad(), evaluating(entrant.model), products:
         entrant.model(rows)
-    products = int(counter.get_total_flops()) // (2 * len(rows))
-    return max(products, sum(p.numel() for p in entrant.model.parameters()))
+    num_weights = sum(p.numel() for p in entrant.model.parameters())
+    return max(products.count // len(rows), num_weights)
 
 
 def free_bytes(device: torch.device) -> int:

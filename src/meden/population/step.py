@@ -5,13 +5,15 @@ Legend: ``K`` members, ``P`` trained numbers of one, ``B`` rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
 
 from meden.objective import Task, row_loss, row_score
 from meden.population import penalising
@@ -72,11 +74,12 @@ class Step:
         """Take the step; ``g`` (K, P) receives the gradient, and is returned."""
         self.skeleton.train()
         x, y = self.augmenting(inputs.x, inputs.y, inputs.augment, inputs.keys, inputs.step)
-        per_member = vmap(grad(self._loss))(self.layout.views(flat), rest, x, y, inputs.weights)
+        losses = vmap(self._loss)
+        per_member = gradient(lambda w: losses(w, rest, x, y, inputs.weights), self.layout.views(flat))
         torch.cat(self.layout.join(per_member), dim=1, out=g)
         for piece, own, factor in self._acting("loss", inputs):
-            value = grad(lambda w, p=piece, o=own, f=factor: p.map(penalising.value, o, f, w).sum())
-            g.add_(value(flat))
+            value = functools.partial(piece.map, penalising.value, own, factor)
+            g.add_(gradient(value, flat))
         if self.clips:
             g.mul_((inputs.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
         for piece, own, factor in self._acting("gradient", inputs):
@@ -117,6 +120,19 @@ class Evaluation:
     def _rows(self, params: Any, rest: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         outputs = _outputs(self.skeleton, params, rest, x)
         return row_loss(self.task, outputs, y), row_score(self.task, outputs, y)
+
+
+def gradient(values: Callable[[Any], Tensor], at: Any) -> Any:
+    """Return the gradient of the sum of some values by the nest of tensors they are a function of.
+
+    It is autograd's, outside of vmap: its backward pass is recorded in fewer operations than that of ``torch.func``.
+    """
+    leaves, nest = pytree.tree_flatten(at)
+    points = [leaf.detach().requires_grad_() for leaf in leaves]
+    with torch.enable_grad():
+        total = values(pytree.tree_unflatten(points, nest)).sum()
+    found = torch.autograd.grad(total, points, allow_unused=True, materialize_grads=True)
+    return pytree.tree_unflatten(found, nest)
 
 
 def _outputs(skeleton: nn.Module, params: Any, rest: Any, x: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, blank_loss, on_device,
 from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.population import penalising
 from meden.population.augmenting import Augmenting, values_and_keys
-from meden.population.feed import Entrant, Numbers, Rows, blends, epoch_batches, padded, rates
+from meden.population.feed import Entrant, Numbers, Rows, blends, epoch_batches, padded, rates, taken
 from meden.population.program import Program
 from meden.population.stacking import Stack, stack, unstack
 from meden.population.step import AVERAGE, Evaluation, Inputs, Step
-from meden.population.updates import UPDATES, flush
+from meden.population.updates import UPDATES
 from meden.run import Status, completed, diverged, dropped, sound, stopped_early
 
 SHRINKING_PAYS = 5e10
@@ -37,8 +37,6 @@ FASTER_THAN_A_CORE = 100
 """Times that an accelerator multiplies faster."""
 PASSES = 50
 """Reads and writes of each trained number in an update, in multiplications."""
-FLUSH_EVERY = 50
-"""Steps between two clearings of numbers that would decay into denormals."""
 
 
 class Outcome(NamedTuple):
@@ -163,8 +161,6 @@ class Population:
         for batch in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
             self.programs.take_step(*self._tensors, self._inputs(*batch))
             self.step += 1
-            if self.step % FLUSH_EVERY == 0:
-                flush(self.stack.flat, self.state)
         self.epoch += 1
 
     def _lay_out(self) -> None:
@@ -186,8 +182,8 @@ class Population:
             for piece in self.pieces
         ]
         return Inputs(
-            x=self.x[rows],
-            y=self.y[rows],
+            x=taken(self.x, rows),
+            y=taken(self.y, rows),
             weights=weights,
             lr=torch.from_numpy(self._rate[:, None]).to(flat),
             momentum=self._momentum,
@@ -222,7 +218,7 @@ class Population:
     def _cut(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield x and y of rows (K, n), as many at a time as are evaluated at once."""
         for chosen in torch.split(rows.to(self.y.device), max(1, 8 * EVAL_ROWS // len(rows)), dim=1):
-            yield self.x[chosen], self.y[chosen]
+            yield taken(self.x, chosen), taken(self.y, chosen)
 
     def _watched(self) -> list[Rows]:
         """Return the fitting rows whose loss is recorded, for each member."""

@@ -59,11 +59,11 @@ class RMSprop(Update):
 
     def start(self, w: Tensor) -> State:
         """Return zeros."""
-        return {"second": torch.full_like(w, tiny(w)), "buffer": torch.zeros_like(w)}
+        return {"second": torch.zeros_like(w), "buffer": torch.zeros_like(w)}
 
     def apply(self, w: Tensor, g: Tensor, state: State, lr: Tensor, momentum: Tensor) -> None:
         """Take one step."""
-        second = state["second"].mul_(self.recipe.alpha).addcmul_(g, g, value=1 - self.recipe.alpha)
+        second = state["second"].mul_(self.recipe.alpha).addcmul_(g, g, value=1 - self.recipe.alpha).clamp_(min=tiny(w))
         buffer = state["buffer"].mul_(momentum).add_(g / (second.sqrt() + self.recipe.eps))
         w.sub_(lr * buffer)
 
@@ -73,50 +73,64 @@ class RMSprop(Update):
 
 
 class Adam(Update):
-    """Moments of the gradient, corrected for their start from zero."""
+    """Moments of the gradient, corrected for their start from zero.
+
+    torch's fused kernel passes over the numbers once, but has one rate for all of them. At rate 1 and with a decay of
+    1, which empties it first, it writes the step into ``"move"``; each member's rate is applied to that.
+    """
 
     def start(self, w: Tensor) -> State:
-        """Return zeros, room for the root of the second moment, and the number of steps done."""
-        state = {"first": torch.zeros_like(w), "second": torch.full_like(w, tiny(w)), "root": torch.empty_like(w)}
+        """Return zeros, room for the step, and the number of steps done."""
+        state = {"first": torch.zeros_like(w), "second": torch.zeros_like(w), "move": torch.zeros_like(w)}
         return state | {"steps": torch.zeros((), device=w.device)}
 
     def apply(self, w: Tensor, g: Tensor, state: State, lr: Tensor, momentum: Tensor) -> None:  # noqa: ARG002
         """Take one step."""
-        beta1, beta2 = self.recipe.betas
         state["steps"].add_(1)
-        first = state["first"].lerp_(g, 1 - beta1)
-        state["second"].mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        root = torch.sqrt(state["second"], out=state["root"])
-        root.mul_(_correction(beta2, state).rsqrt().to(root.dtype)).add_(self.recipe.eps)
-        rate = lr / _correction(beta1, state).to(lr.dtype)
-        # g is not needed any more: a new tensor of its size would cost more than the product
-        w.addcdiv_(torch.mul(first, rate, out=g), root, value=-1)
+        moments = state["first"], state["second"], state["steps"]
+        torch.ops.meden.adam_(state["move"], g, *moments, *self.recipe.betas, self.recipe.eps)
+        w.addcmul_(state["move"], lr)
 
     def length(self, state: State, lr: Tensor, momentum: Tensor) -> Tensor:  # noqa: ARG002
         """Return lr / (sqrt(v / (1 - beta2^t)) + eps)."""
-        return lr / state["root"]
+        # single precision would lose half the correction's digits in the first steps
+        correction = 1 - self.recipe.betas[1] ** state["steps"].double()
+        root = state["second"].clamp(min=tiny(lr)).sqrt()
+        return lr / (root * correction.rsqrt().to(lr.dtype) + self.recipe.eps)
 
 
-def flush(w: Tensor, state: State) -> None:
-    """Clear what is about to decay into denormals."""
-    for name, tensor in {"w": w, **state}.items():
-        if name == "second":
-            tensor.clamp_(min=tiny(w))
-        elif tensor.ndim:
-            torch.nn.functional.hardshrink(tensor, tiny(w), out=tensor)
+def _adam(  # an operation of its own, since TorchScript drops one that writes into the members of a list
+    move: Tensor, g: Tensor, first: Tensor, second: Tensor, steps: Tensor, beta1: float, beta2: float, eps: float
+) -> None:
+    """Write the step of Adam at rate 1 into ``move``, and update both moments."""
+    torch._fused_adamw_(
+        [move],
+        [g],
+        [first],
+        [second],
+        [],
+        [steps],
+        lr=1.0,
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=1.0,
+        eps=eps,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
+_OPERATIONS = torch.library.Library("meden", "DEF")  # type: ignore[no-untyped-call]
+_OPERATIONS.define(  # type: ignore[no-untyped-call]
+    "adam_(Tensor(a!) move, Tensor g, Tensor(b!) first, Tensor(c!) second, Tensor steps, "
+    "float beta1, float beta2, float eps) -> ()"
+)
+_OPERATIONS.impl("adam_", _adam, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
 
 
 def tiny(w: Tensor) -> float:
-    """Return where numbers are on their way to the denormals, which are slow: 1e-30 in single precision.
-
-    Second moments are not let below it at all: a root is slow at 0 too, and this is nothing beside eps.
-    """
+    """Return what is nothing beside eps, 1e-30 in single precision: the vector library is slow at roots of 0."""
     return 1e8 * torch.finfo(w.dtype).tiny
-
-
-def _correction(beta: float, state: State) -> Tensor:
-    """Return 1 - beta^t, in double precision: single loses half its digits in the first steps."""
-    return 1 - beta ** state["steps"].double()
 
 
 UPDATES: dict[str, type[Update]] = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": Adam}
