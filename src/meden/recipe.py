@@ -239,7 +239,9 @@ def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
         common |= {"alpha": recipe.alpha, "eps": recipe.eps, "momentum": recipe.momentum}
         return torch.optim.RMSprop(params, **common)
     make: Callable[..., Optimizer] = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, **common)
+    params = list(params)
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in params)  # one pass, not ten
+    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, fused=fused, **common)
 
 
 def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:

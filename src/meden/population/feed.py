@@ -1,10 +1,11 @@
 """What each step of an epoch is fed: rows and weights of the batches, and the numbers of each member.
 
-Legend: ``K`` members, ``S`` steps of an epoch, ``B`` rows of a batch, ``T`` steps in all.
+Legend: ``K`` members, ``S`` steps that are laid out at once, ``B`` rows of a batch, ``T`` steps in all.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from meden.optim.schedules import factors
 from meden.recipe import Recipe
 
 Rows = NDArray[np.int64]
+LAID_OUT = 2**20
+"""Rows of batches that are laid out at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Entrant:
 def epoch_batches(
     entrants: Sequence[Entrant], epoch: int, like: Tensor, *, pads: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (rows, weights) of each step, (K, B) each, on the device of ``like`` and weights of its type.
+    """Yield (rows, weights) of the next steps, (S, K, B) each, on the device of ``like`` and weights of its type.
 
     Short batches are filled up with weight 0; if ``pads``, all have one width, so that one trace serves them.
     """
@@ -47,16 +50,19 @@ def epoch_batches(
     place = {seed: number for number, seed in enumerate(distinct)}
     who = torch.tensor([place[e.seed] for e in entrants])
     steps = list(zip(*cut, strict=True))
-    runs = [steps] if pads else [[own] for own in steps]  # steps that are laid out together, at one width
-    for run in runs:
-        rows, weights = padded([batch for own in run for batch in own])
-        shape = len(run), len(distinct), -1
-        for lines, kept in zip(rows.view(shape)[:, who], weights.view(shape)[:, who], strict=True):
-            yield lines.to(like.device), kept.to(like)
+    at_once = max(1, LAID_OUT // sum(len(own) for own in steps[0]))
+    for _, alike in itertools.groupby(steps, key=lambda step: () if pads else tuple(map(len, step))):
+        run = list(alike)
+        width = max(len(batch) for own in run for batch in own)
+        for start in range(0, len(run), at_once):
+            part = run[start : start + at_once]
+            shape = len(part), len(distinct), -1
+            rows, weights = (t.view(shape)[:, who] for t in padded([batch for own in part for batch in own], width))
+            yield rows.to(like.device), weights.to(like)
 
 
-def padded(rows: Sequence[Rows]) -> tuple[Tensor, Tensor]:
-    """Return rows of unequal number as (K, n), filled up with their first one at weight 0.
+def padded(rows: Sequence[Rows], width: int = 0) -> tuple[Tensor, Tensor]:
+    """Return rows of unequal number as (K, n), filled up with their first one at weight 0, to ``width`` at least.
 
     No other row will do: a weight of 0 does not silence a loss that is infinite.
 
@@ -66,7 +72,7 @@ def padded(rows: Sequence[Rows]) -> tuple[Tensor, Tensor]:
         ([[5, 6], [7, 7]], [[1.0, 1.0], [1.0, 0.0]])
     """
     sizes = np.array([len(own) for own in rows])
-    filled = np.zeros((len(rows), sizes.max()), dtype=np.int64)
+    filled = np.zeros((len(rows), max(width, sizes.max())), dtype=np.int64)
     for line, own in zip(filled, rows, strict=True):
         line[: len(own)], line[len(own) :] = own, own[0]
     weights = np.arange(filled.shape[1]) < sizes[:, None]

@@ -1,11 +1,11 @@
-"""A function traced once for the shapes it meets, then replayed: no transform is paid for again."""
+"""A function recorded once for the shapes it meets, then replayed: no transform is paid for again."""
 
 from __future__ import annotations
 
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,68 +14,83 @@ from torch.utils import _pytree as pytree
 from meden.population.recording import Recorder
 
 
+class Replay(NamedTuple):
+    """A recorded function of a flat list of tensors."""
+
+    once: Callable[[list[Tensor]], tuple[Tensor, ...]]
+    each: Callable[[list[Tensor], list[Tensor]], None]
+    """Calls it for each row of the last tensors, after the first ones, with no Python in between."""
+
+
 class Program:
     """Replays the tensor operations that a function did when it first met arguments of these shapes.
 
-    The recorded graph is run by TorchScript's interpreter, which costs less per operation than Python and
-    lets other threads work meanwhile.
+    The recorded graph is run by TorchScript's interpreter, which costs less per operation than Python and lets other
+    threads work meanwhile.
 
     Args:
-        function: of any nest of tensors to a tuple of tensors; it may write into its arguments. What is no tensor must
-            not change between calls.
+        function: of nests of tensors to a tuple of tensors. What is no tensor must not change between calls.
+        writes: how many of its arguments, the first ones, it writes into.
     """
 
     _tracing = threading.Lock()
     """Stacks share functions, whose models are borrowed while they are traced: one thread at a time."""
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]]) -> None:
-        self.function = function
-        self._traces: dict[Any, Callable[..., tuple[Tensor, ...]]] = {}
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], *, writes: int = 0) -> None:
+        self.function, self.writes = function, writes
+        self._replays: dict[Any, Replay] = {}
 
     def __call__(self, *arguments: Any) -> tuple[Tensor, ...]:
         """Call the function."""
-        leaves = _leaves(arguments)
-        return self._trace(leaves, arguments)(*leaves)
+        return self._replay(arguments).once(pytree.tree_leaves(arguments))
 
     def trace(self, *arguments: Any) -> None:
         """Trace for these shapes; nothing is written to."""
-        self._trace(_leaves(arguments), arguments)
+        self._replay(arguments)
 
-    def _trace(self, leaves: Sequence[Tensor], arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
-        """Return the trace for these shapes, a function of the leaves."""
-        shapes = tuple([leaf.shape for leaf in leaves])
-        if shapes not in self._traces:
+    def repeat(self, *arguments: Any, over: Any) -> None:
+        """Call the function once for each row of ``over``, its last argument: a nest of tensors of as many rows."""
+        first = pytree.tree_map(lambda tensor: tensor[0], over)
+        self._replay((*arguments, first)).each(pytree.tree_leaves(arguments), pytree.tree_leaves(over))
+
+    def _replay(self, arguments: Sequence[Any]) -> Replay:
+        shapes = tuple([leaf.shape for leaf in pytree.tree_leaves(arguments)])
+        if shapes not in self._replays:
             with self._tracing:
-                self._traces[shapes] = trace(self.function, arguments)
-        return self._traces[shapes]
+                self._replays[shapes] = trace(self.function, arguments, self.writes)
+        return self._replays[shapes]
 
 
-def _leaves(nest: Any) -> list[Tensor]:
-    """Return the tensors of a nest in the order of torch's own function, which takes a tenth of a small step."""
-    found: list[Tensor] = []
-    for part in nest.values() if isinstance(nest, dict) else nest:
-        if isinstance(part, Tensor):
-            found.append(part)
-        else:
-            found += _leaves(part)
-    return found
-
-
-def trace(function: Callable[..., tuple[Tensor, ...]], arguments: Any) -> Callable[..., tuple[Tensor, ...]]:
+def trace(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any], writes: int) -> Replay:
     """Return the tensor operations of a function as one script of the flat arguments, which are left as they were.
 
     Raises:
         RuntimeError: if the function asks for a number that depends on the arguments, which a replay could not.
     """
-    leaves, nest = pytree.tree_flatten(arguments)
-    parts = [leaf.clone() for leaf in leaves]
-    recorder = Recorder(parts)
+
+    def copied() -> Any:
+        """Return the arguments, with tensors of their own where they are written into."""
+        return pytree.tree_map(torch.clone, arguments[:writes]) + tuple(arguments[writes:])
+
+    parts = copied()
+    recorder = Recorder(pytree.tree_leaves(parts))
     with recorder:
-        outputs = function(*pytree.tree_unflatten(parts, nest))
+        outputs = function(*parts)
     graph = recorder.module(outputs)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it notes what it takes for a constant: the positions of the noise
-            return torch.jit.trace(graph, tuple(leaf.clone() for leaf in leaves), check_trace=False)  # type: ignore[no-any-return, no-untyped-call]
-    except RuntimeError:  # it does not know every operation, such as the backward pass of batch norm
-        return graph.forward
+
+    def replay(leaves: list[Tensor]) -> tuple[Tensor, ...]:
+        return graph.forward(*leaves)  # type: ignore[no-any-return]
+
+    def each(fixed: list[torch.Tensor], rows: list[torch.Tensor]) -> None:
+        for row in range(rows[0].size(0)):
+            once(fixed + [tensor[row] for tensor in rows])
+
+    with warnings.catch_warnings():
+        # it is to be replaced by torch's compiler, and notes what it takes for a constant: the positions of the noise
+        warnings.simplefilter("ignore")
+        try:
+            once = torch.jit.trace(replay, (pytree.tree_leaves(copied()),), check_trace=False)  # type: ignore[no-untyped-call]
+        except RuntimeError:  # it does not know every operation, such as the backward pass of batch norm
+            once = replay
+            return Replay(once, each)
+        return Replay(once, torch.jit.script(each))

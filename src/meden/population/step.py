@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from meden.objective import Task, row_loss, row_score
 from meden.population import penalising
 from meden.population.augmenting import Augmenting
+from meden.population.feed import taken
 from meden.population.layers import plain_layers
 from meden.population.penalising import Piece, Values
 from meden.population.stacking import Layout
@@ -27,29 +28,36 @@ AVERAGE = "average"
 """Where the state holds the averaged weights, (K, P), if the recipes average."""
 
 
-class Inputs(NamedTuple):
-    """What a step is given besides the stack."""
+class Settings(NamedTuple):
+    """What stays the same from step to step."""
 
     x: Tensor
-    """(K, B, ...)"""
+    """(n, ...): all rows."""
     y: Tensor
-    """(K, B, ...)"""
-    weights: Tensor
-    """(K, B): 0 for rows that only fill up."""
-    lr: Tensor
-    """(K, 1)"""
+    """(n, ...)"""
     momentum: Tensor
     """(K, 1)"""
     clip: Tensor
     """(K, 1)"""
     values: list[Values]
     """The penalties' numbers, by piece."""
-    factors: list[list[Tensor]]
-    """The factors of the strengths' schedules, by piece and slot."""
     augment: list[list[Tensor]]
     """The augmentations' numbers, (K,) each."""
     keys: Tensor
     """(K,): the random streams of the augmentations."""
+
+
+class Batch(NamedTuple):
+    """What a step is given; those of several steps are laid out along another first axis."""
+
+    rows: Tensor
+    """(K, B)"""
+    weights: Tensor
+    """(K, B): 0 for rows that only fill up."""
+    lr: Tensor
+    """(K, 1)"""
+    factors: list[list[Tensor]]
+    """The factors of the strengths' schedules, by piece and slot, 0-d."""
     step: Tensor
     """0-d: optimizer steps done."""
     blend: Tensor
@@ -69,39 +77,43 @@ class Step:
     clips: bool
 
     def __call__(
-        self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, inputs: Inputs
+        self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, settings: Settings, batch: Batch
     ) -> tuple[Tensor, ...]:
         """Take the step; ``g`` (K, P) receives the gradient, and is returned."""
         self.skeleton.train()
-        x, y = self.augmenting(inputs.x, inputs.y, inputs.augment, inputs.keys, inputs.step)
+        x, y = taken(settings.x, batch.rows), taken(settings.y, batch.rows)
+        x, y = self.augmenting(x, y, settings.augment, settings.keys, batch.step)
+        acting = functools.partial(self._acting, values=settings.values, factors=batch.factors)
         losses = vmap(self._loss)
-        per_member = gradient(lambda w: losses(w, rest, x, y, inputs.weights), self.layout.views(flat))
+        per_member = gradient(lambda w: losses(w, rest, x, y, batch.weights), self.layout.views(flat))
         torch.cat(self.layout.join(per_member), dim=1, out=g)
-        for piece, own, factor in self._acting("loss", inputs):
+        for piece, own, factor in acting("loss"):
             value = functools.partial(piece.map, penalising.value, own, factor)
             g.add_(gradient(value, flat))
         if self.clips:
-            g.mul_((inputs.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
-        for piece, own, factor in self._acting("gradient", inputs):
+            g.mul_((settings.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
+        for piece, own, factor in acting("gradient"):
             g[:, piece.columns].add_(piece.map(penalising.gradient, own, factor, flat))
-        for piece, own, factor in self._acting("decoupled", inputs):
-            flat[:, piece.columns].sub_(piece.map(penalising.decay, own, factor, flat, inputs.lr))
-        self.update.apply(flat, g, state, inputs.lr, inputs.momentum)
-        if proximal := self._acting("proximal", inputs):
-            length = self.update.length(state, inputs.lr, inputs.momentum)
+        for piece, own, factor in acting("decoupled"):
+            flat[:, piece.columns].sub_(piece.map(penalising.decay, own, factor, flat, batch.lr))
+        self.update.apply(flat, g, state, batch.lr, settings.momentum)
+        if proximal := acting("proximal"):
+            length = self.update.length(state, batch.lr, settings.momentum)
             for piece, own, factor in proximal:
                 flat[:, piece.columns].copy_(piece.map(penalising.shrink, own, factor, flat, length))
         if AVERAGE in state:
-            state[AVERAGE].lerp_(flat, inputs.blend)
+            state[AVERAGE].lerp_(flat, batch.blend)
         return (g,)
 
     def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x), y)
         return (losses * weights).sum() / weights.sum()
 
-    def _acting(self, coupling: str, inputs: Inputs) -> list[tuple[Piece, Values, list[Tensor]]]:
-        acting = zip(self.pieces, inputs.values, inputs.factors, strict=True)
-        return [(piece, own, factor) for piece, own, factor in acting if piece.coupling == coupling]
+    def _acting(
+        self, coupling: str, values: Sequence[Values], factors: Sequence[list[Tensor]]
+    ) -> list[tuple[Piece, Values, list[Tensor]]]:
+        parts = zip(self.pieces, values, factors, strict=True)
+        return [(piece, own, factor) for piece, own, factor in parts if piece.coupling == coupling]
 
 
 @dataclass(frozen=True)

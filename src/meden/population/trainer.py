@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from meden import stopping
 from meden.data import num_batches, watched_rows
@@ -26,11 +27,11 @@ from meden.population.augmenting import Augmenting, values_and_keys
 from meden.population.feed import Entrant, Numbers, Rows, blends, epoch_batches, padded, rates, taken
 from meden.population.program import Program
 from meden.population.stacking import Stack, stack, unstack
-from meden.population.step import AVERAGE, Evaluation, Inputs, Step
+from meden.population.step import AVERAGE, Batch, Evaluation, Settings, Step
 from meden.population.updates import UPDATES
 from meden.run import Status, completed, diverged, dropped, sound, stopped_early
 
-SHRINKING_PAYS = 5e10
+SHRINKING_PAYS = 1e10
 """A stack is made smaller when that saves so many multiplications, which take longer than tracing it anew. Seconds are
 not measured: a stack of another size may round in another way, and results must not depend on what else is running."""
 FASTER_THAN_A_CORE = 100
@@ -54,7 +55,7 @@ class Outcome(NamedTuple):
 class Programs(NamedTuple):
     """The traced parts of the loop; stacks of one structure share them."""
 
-    take_step: Program
+    take_steps: Program
     score: Program
 
 
@@ -119,7 +120,7 @@ class Population:
         logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
         step = Step(skeleton, self.task, layout, augmenting, self.update, self.pieces, clips)
-        return Programs(Program(step), Program(Evaluation(skeleton, self.task, layout)))
+        return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)))
 
     def trace(self) -> None:
         """Trace the first step without taking it, and the first evaluation.
@@ -127,16 +128,19 @@ class Population:
         Raises:
             Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
         """
-        self.programs.take_step.trace(*self._tensors, self._inputs(*self._first_batch()))
+        first = pytree.tree_map(lambda tensor: tensor[0], self._first_batch())
+        self.programs.take_steps.trace(*self._tensors, self._settings, first)
         with torch.no_grad():
             self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(padded(self._watched())[0])))
 
     def try_step(self) -> None:
         """Take the first step, to see how long it takes."""
-        self.programs.take_step(*self._tensors, self._inputs(*self._first_batch()))
+        self.programs.take_steps.repeat(*self._tensors, self._settings, over=self._first_batch())
 
-    def _first_batch(self) -> tuple[Tensor, Tensor]:
-        return next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
+    def _first_batch(self) -> Batch:
+        """Return the numbers of one step, with their axis of steps."""
+        rows, weights = next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
+        return self._batches(rows[:1], weights[:1])
 
     def run_until(self, epoch: float) -> None:
         """Train until so many epochs are done, or every member has ended."""
@@ -158,9 +162,9 @@ class Population:
         return {self.ids[row]: self.histories[row] for row in np.flatnonzero(self.live).tolist()}
 
     def _train_epoch(self) -> None:
-        for batch in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
-            self.programs.take_step(*self._tensors, self._inputs(*batch))
-            self.step += 1
+        for rows, weights in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
+            self.programs.take_steps.repeat(*self._tensors, self._settings, over=self._batches(rows, weights))
+            self.step += len(rows)
         self.epoch += 1
 
     def _lay_out(self) -> None:
@@ -169,36 +173,28 @@ class Population:
         self._tensors = flat, self.stack.rest, self.state, self.g
         recipes = [entrant.recipe for entrant in self.entrants]
         self._rates, self._blends = rates(recipes, self.steps_per_epoch), blends(recipes, self.steps_per_epoch)
-        self._augment, self._keys = values_and_keys(self.entrants, flat)
-        self._momentum, self._clip = (
+        augment, keys = values_and_keys(self.entrants, flat)
+        momentum, clip = (
             torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
         )
+        self._settings = Settings(self.x, self.y, momentum, clip, self.values, augment, keys)
 
-    def _inputs(self, rows: Tensor, weights: Tensor) -> Inputs:
-        flat = self.stack.flat
-        self._rate = self._column(self._rates) * self.plateaus.factor
-        factors = [
-            [torch.tensor(slot.factor(self.step), dtype=flat.dtype, device=flat.device) for slot in piece.slots]
-            for piece in self.pieces
-        ]
-        return Inputs(
-            x=taken(self.x, rows),
-            y=taken(self.y, rows),
+    def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
+        """Return what the next steps are given, from their rows and weights (S, K, B)."""
+        flat, steps = self.stack.flat, np.arange(self.step, self.step + len(rows))
+        rates = _columns(self._rates, steps) * self.plateaus.factor
+        self._rate = rates[-1]
+        return Batch(
+            rows=rows,
             weights=weights,
-            lr=torch.from_numpy(self._rate[:, None]).to(flat),
-            momentum=self._momentum,
-            clip=self._clip,
-            values=self.values,
-            factors=factors,
-            augment=self._augment,
-            keys=self._keys,
-            step=torch.tensor(self.step, device=flat.device),
-            blend=torch.from_numpy(self._column(self._blends)[:, None]).to(flat),
+            lr=torch.from_numpy(rates[:, :, None]).to(flat),
+            factors=[
+                [torch.tensor([slot.factor(step) for step in steps.tolist()]).to(flat) for slot in piece.slots]
+                for piece in self.pieces
+            ],
+            step=torch.from_numpy(steps).to(flat.device),
+            blend=torch.from_numpy(_columns(self._blends, steps)[:, :, None]).to(flat),
         )
-
-    def _column(self, table: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the numbers of this step, (K,), of a table (K, T); the last ones from then on."""
-        return table[:, min(self.step, table.shape[1] - 1)]
 
     def _shown(self) -> Stack:
         """Return the stack with the weights that count: the averages, if there are any."""
@@ -334,3 +330,8 @@ class Population:
         )
         self.plateaus = PlateauState(stall, self.plateaus.factor[rows])
         self._lay_out()
+
+
+def _columns(table: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the numbers of some steps, (S, K), of a table (K, T); the last ones from its end on."""
+    return table[:, np.minimum(steps, table.shape[1] - 1)].T
