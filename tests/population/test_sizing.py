@@ -7,7 +7,7 @@ from torch import nn
 
 from meden.models import MLP
 from meden.population.feed import Entrant
-from meden.population.sizing import row_work
+from meden.population.sizing import row_work, steady_chunk
 from meden.recipe import Recipe
 
 
@@ -27,3 +27,18 @@ def test_work_counts_each_use_of_a_weight(model, shape, work):
     entrant = Entrant(model, Recipe(), (), 0, np.arange(4), np.arange(0))
     assert row_work(entrant, torch.zeros(4, *shape)) == work
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "chunk"),
+    [
+        (nn.Sequential(nn.Conv1d(1, 64, 5), nn.Flatten(), nn.Linear(64 * 60, 2)), (1, 64), 32),
+        (nn.Sequential(nn.Conv1d(1, 64, 33), nn.Conv1d(64, 64, 2), nn.Flatten(), nn.Linear(64 * 31, 2)), (1, 64), 1),
+        (MLP(64, 2, width=320), (64,), 16),
+        (MLP(64, 2, width=1024), (64,), 1),
+    ],
+)
+def test_larger_convolutions_and_large_models_are_not_stacked(model, shape, chunk):
+    entrant = Entrant(model, Recipe(), (), 0, np.arange(4), np.arange(0))
+    data = torch.zeros(4, *shape), torch.zeros(4, dtype=torch.long)
+    assert steady_chunk(entrant, *data, "classification") == chunk

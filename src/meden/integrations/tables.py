@@ -67,7 +67,7 @@ USUAL = {"lr": 0.04, "dropout": 0.15, "frequency": 0.3}
 FIRST_SHARE = 0.25
 """Share of a time limit that the first configuration may take."""
 SAFE = 0.8
-"""Share of the time left that is planned to be spent."""
+"""Share of the time left that another configuration may be expected to take."""
 FINAL_COST = 1.5
 """Time of the final models, in configurations."""
 FEWEST_EPOCHS = 8
@@ -137,12 +137,13 @@ def find(dataset: Dataset, options: Options) -> Study:
         return tune(space=options.space, budget=options.budget, time_limit=options.time_limit)
     first = tune(space={name: Choice(value) for name, value in USUAL.items()}, budget=1)
     took = time.perf_counter() - started
-    more = options.budget - 1
-    if options.time_limit is not None:
-        more = min(more, int(SAFE * (options.time_limit - (1 + FINAL_COST) * took) / took))
-    if more < 1:
+    left = None if options.time_limit is None else options.time_limit - (1 + FINAL_COST) * took
+    if options.budget == 1 or (left is not None and left < took / SAFE):
         return first
-    study = tune(space=SPACE, budget=more)
+    try:
+        study = tune(space=SPACE, budget=options.budget - 1, time_limit=left)
+    except InputError:  # one more took longer than the first
+        return first
     return dataclasses.replace(study, trials=_joined(first.trials, study.trials))
 
 

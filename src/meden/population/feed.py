@@ -74,7 +74,7 @@ def padded(rows: Sequence[Rows], width: int = 0) -> tuple[Tensor, Tensor]:
     sizes = np.array([len(own) for own in rows])
     filled = np.zeros((len(rows), max(width, sizes.max())), dtype=np.int64)
     for line, own in zip(filled, rows, strict=True):
-        line[: len(own)], line[len(own) :] = own, own[0]
+        line[: len(own)], line[len(own) :] = own, own[:1]
     weights = np.arange(filled.shape[1]) < sizes[:, None]
     return torch.from_numpy(filled), torch.from_numpy(weights.astype(np.float32))
 

@@ -25,6 +25,7 @@ TRIAL_WORK = 100_000
 """Members of fewer products a row are stacked without a trial: per operation they cost more than their arithmetic."""
 LARGEST_WORK = 1_000_000
 """Members of more are trained one by one, without a trial: one alone keeps a core busy."""
+CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 STEADY_CHUNKS = {"cpu": (32, 16), "cuda": (256, 64)}
 """Members of a stack of small models, and of larger ones, where speed is not measured: on the CPU more of them are no
 faster, and fewer leave more stacks to share among workers."""
@@ -72,7 +73,7 @@ def free_bytes(device: torch.device) -> int:
 def steady_chunk(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
     """Return how many such members to stack, by their size and the kind of device, whatever the machine is doing."""
     work = row_work(entrant, x)
-    if work > LARGEST_WORK:
+    if _are_better_alone(entrant.model, work, x.device):
         return 1
     small, larger = STEADY_CHUNKS.get(x.device.type, STEADY_CHUNKS["cuda"])
     fitting = STEADY_BYTES.get(x.device.type, STEADY_BYTES["cuda"]) // member_bytes(entrant, x, y, task)
@@ -82,15 +83,18 @@ def steady_chunk(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
 def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task, *, pads: bool, largest: int) -> int:
     """Return how many members to stack, at most ``largest``; 1 stands for one by one.
 
-    Small members are stacked as they are, and large ones never. For those between, a few steps are tried, on copies,
-    with stacks of several sizes and with a plain loop, and the least time per member and step wins.
+    Small members are stacked as they are, and large ones never; nor, on the CPU, larger ones with convolutions. For
+    those between, a few steps are tried, on copies, with stacks of several sizes and with a plain loop, and the least
+    time per member and step wins.
 
     Raises:
         Exception: what keeps the models from being stacked.
     """
     work = row_work(entrants[0], x)
-    if work < TRIAL_WORK or work > LARGEST_WORK:
-        return largest if work < TRIAL_WORK else 1
+    if work < TRIAL_WORK:
+        return largest
+    if _are_better_alone(entrants[0].model, work, x.device):
+        return 1
     seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
     for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
         trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore, on_epoch=_ignore)
@@ -99,6 +103,15 @@ def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task,
         if seconds[chunk] > min(seconds.values()):
             break
     return min(seconds, key=lambda chunk: seconds[chunk])
+
+
+def _are_better_alone(model: nn.Module, work: int, device: torch.device) -> bool:
+    """Say whether members of so many products a row are trained one by one.
+
+    Convolutions of a stack are those of groups, which the CPU does at half the speed of a plain one.
+    """
+    convolves = device.type == "cpu" and any(isinstance(m, CONVOLUTIONS) for m in model.modules())
+    return work > LARGEST_WORK or (convolves and work >= TRIAL_WORK)
 
 
 def _seconds(step: Callable[[], None]) -> float:

@@ -24,7 +24,7 @@ from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, blank_loss, on_device,
 from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.population import penalising
 from meden.population.augmenting import Augmenting, values_and_keys
-from meden.population.feed import Entrant, Numbers, Rows, blends, epoch_batches, padded, rates, taken
+from meden.population.feed import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
 from meden.population.program import Program
 from meden.population.stacking import Stack, stack, unstack
 from meden.population.step import AVERAGE, Batch, Evaluation, Settings, Step
@@ -131,7 +131,7 @@ class Population:
         first = pytree.tree_map(lambda tensor: tensor[0], self._first_batch())
         self.programs.take_steps.trace(*self._tensors, self._settings, first)
         with torch.no_grad():
-            self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(padded(self._watched())[0])))
+            self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(self._watched_rows[0])))
 
     def try_step(self) -> None:
         """Take the first step, to see how long it takes."""
@@ -177,6 +177,10 @@ class Population:
         momentum, clip = (
             torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
         )
+        self._watched_rows = padded(
+            [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
+        )
+        self._stop_rows = padded([entrant.stop for entrant in self.entrants])
         self._settings = Settings(self.x, self.y, momentum, clip, self.values, augment, keys)
 
     def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
@@ -201,11 +205,10 @@ class Population:
         return dataclasses.replace(self.stack, flat=self.state.get(AVERAGE, self.stack.flat))
 
     @torch.no_grad()
-    def _evaluate(self, rows: Sequence[Rows]) -> list[dict[str, float]]:
-        """Return each member's scores on its own rows, in evaluation mode."""
-        filled, weights = padded(rows)
+    def _evaluate(self, rows: Tensor, weights: Tensor) -> list[dict[str, float]]:
+        """Return each member's scores on rows of its own (K, n), in evaluation mode; those of weight 0 fill up."""
         shown = self._shown()
-        parts = [self.programs.score(shown.flat, shown.rest, *data) for data in self._cut(filled)]
+        parts = [self.programs.score(shown.flat, shown.rest, *data) for data in self._cut(rows)]
         kept = weights.to(self.y.device) > 0
         columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
         means = torch.stack(columns) / kept.sum(1)
@@ -215,10 +218,6 @@ class Population:
         """Yield x and y of rows (K, n), as many at a time as are evaluated at once."""
         for chosen in torch.split(rows.to(self.y.device), max(1, 8 * EVAL_ROWS // len(rows)), dim=1):
             yield taken(self.x, chosen), taken(self.y, chosen)
-
-    def _watched(self) -> list[Rows]:
-        """Return the fitting rows whose loss is recorded, for each member."""
-        return [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
 
     def _end_epoch(self) -> None:
         """Record, judge, keep best states, and take out the members that ended."""
@@ -233,9 +232,8 @@ class Population:
         self._shrink_if_it_pays()
 
     def _records(self) -> list[Record]:
-        stops = [entrant.stop for entrant in self.entrants]
-        train = self._evaluate(self._watched())
-        valid = self._evaluate(stops) if len(stops[0]) else [None] * len(stops)
+        train = self._evaluate(*self._watched_rows)
+        valid = self._evaluate(*self._stop_rows) if self._stop_rows[0].numel() else [None] * len(self.entrants)
         penalties = self._penalty_values()
         flat = self._shown().flat
         zeros = (flat == 0).sum(1).tolist()
