@@ -91,7 +91,7 @@ Predict = Callable[[pd.DataFrame, pd.Series, pd.DataFrame, Task], Any]
 
 def with_meden(X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, task: Task) -> Any:
     make = MLPRegressorCV if task.regression else MLPClassifierCV
-    return make(budget=64, time_limit=task.limit, random_state=task.seed).fit(X, y).predict(new)
+    return make(time_limit=task.limit, random_state=task.seed).fit(X, y).predict(new)
 
 
 def with_boosting(X: pd.DataFrame, y: pd.Series, new: pd.DataFrame, task: Task) -> Any:

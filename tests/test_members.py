@@ -1,5 +1,6 @@
 """A list of members in, a run each out: groups, what cannot be stacked, bad input, and what is left as it was."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -50,6 +51,31 @@ def test_control_flow_on_data_falls_back_and_says_so_once(where):
     assert "one by one" in str(told[0].message) and "data-dependent" in str(told[0].message)
     for run, member in zip(runs, MEMBERS, strict=True):
         assert_same_run(run, alone(lambda: Branching(where), member, DATA))
+
+
+class Idle(nn.Module):
+    """A layer that is not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.idle = nn.Linear(5, 3), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+@pytest.mark.parametrize("penalised", [False, True])
+def test_what_gets_no_gradient_is_left_alone(penalised):
+    """Penalties leave such a tensor alone in a model by itself, as torch's optimizers do."""
+    on = {} if penalised else {"on": "layer.weight"}
+    recipe = RECIPE.replace(regularizers=[meden.Regularizer(L2(0.1), coupling="decoupled", **on)])
+    members = [dataclasses.replace(member, recipe=recipe) for member in MEMBERS]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        runs = meden.fit_many(lambda: Idle().double(), members, DATA)
+    assert [("'idle.weight' gets no gradient" in str(one.message)) for one in told] == [True] * penalised
+    for run, member in zip(runs, members, strict=True):
+        assert_same_run(run, alone(lambda: Idle().double(), member, DATA))
 
 
 def test_other_shapes_form_other_groups():

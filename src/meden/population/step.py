@@ -6,7 +6,7 @@ Legend: ``K`` members, ``P`` trained numbers of one, ``B`` rows of a batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,8 +85,9 @@ class Step:
         x, y = self.augmenting(x, y, settings.augment, settings.keys, batch.step)
         acting = functools.partial(self._acting, values=settings.values, factors=batch.factors)
         losses = vmap(self._loss)
-        per_member = gradient(lambda w: losses(w, rest, x, y, batch.weights), self.layout.views(flat))
-        torch.cat(self.layout.join(per_member), dim=1, out=g)
+        views = self.layout.views(flat)
+        found = gradient(lambda w: losses(w, rest, x, y, batch.weights), views)
+        torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
         for piece, own, factor in acting("loss"):
             value = functools.partial(piece.map, penalising.value, own, factor)
             g.add_(gradient(value, flat))
@@ -108,6 +109,14 @@ class Step:
     def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x), y)
         return (losses * weights).sum() / weights.sum()
+
+    def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return gradients, zeros for what has none."""
+        for name, found_of in found.items():
+            start = self.layout.columns[name].start
+            if found_of is None and any(p.columns.start <= start < p.columns.stop for p in self.pieces):
+                raise ValueError(f"'{name}' gets no gradient, and penalties leave it alone then")
+        return {name: torch.zeros_like(views[name]) if part is None else part for name, part in found.items()}
 
     def _acting(
         self, coupling: str, values: Sequence[Values], factors: Sequence[list[Tensor]]
@@ -135,7 +144,7 @@ class Evaluation:
 
 
 def gradient(values: Callable[[Any], Tensor], at: Any) -> Any:
-    """Return the gradient of the sum of some values by the nest of tensors they are a function of.
+    """Return the gradient of the sum of some values by each of a nest of tensors, None for those that have no part.
 
     It is autograd's, outside of vmap: its backward pass is recorded in fewer operations than that of ``torch.func``.
     """
@@ -143,7 +152,7 @@ def gradient(values: Callable[[Any], Tensor], at: Any) -> Any:
     points = [leaf.detach().requires_grad_() for leaf in leaves]
     with torch.enable_grad():
         total = values(pytree.tree_unflatten(points, nest)).sum()
-    found = torch.autograd.grad(total, points, allow_unused=True, materialize_grads=True)
+    found = torch.autograd.grad(total, points, allow_unused=True)
     return pytree.tree_unflatten(found, nest)
 
 
