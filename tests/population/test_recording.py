@@ -60,7 +60,9 @@ def test_torchs_own_tracer_records_the_same():
 
 
 @pytest.mark.parametrize(
-    "decide", [lambda x: x.sum() > 0, lambda x: torch.equal(x, x + 1), lambda x: int(x.sum()) > 0], ids=str
+    "decide",
+    [lambda x: x.sum() > 0, lambda x: torch.equal(x, x + 1), lambda x: int(x.sum()) > 0],
+    ids=["a truth", "equality", "a number"],
 )
 def test_what_depends_on_data_is_refused(decide):
     with pytest.raises(RuntimeError, match="depend on data"):

@@ -21,18 +21,23 @@ def one_by_one():
         yield
 
 
-def test_means_over_rows_equal_scikit_learn():
-    random = np.random.default_rng(0)
+@pytest.mark.parametrize("weights", [None, np.random.default_rng(1).uniform(0, 3, 200)], ids=["alike", "weighted"])
+def test_means_over_rows_equal_scikit_learn(weights):
+    random, w = np.random.default_rng(0), 1.0 if weights is None else weights
+    mean = np.mean(w)
+
+    def told(metric, scores):
+        return of_rows(metric, w * scores[None], w * scores[None], y, weights).mean()
+
     y, predicted = random.choice(3, size=200, p=[0.7, 0.2, 0.1]), random.choice(3, size=200)
-    right = (y == predicted).astype(float)[None]
-    assert of_rows("accuracy", right, right, y).mean() == pytest.approx(sk.accuracy_score(y, predicted))
-    assert of_rows("balanced_accuracy", right, right, y).mean() == pytest.approx(
-        sk.balanced_accuracy_score(y, predicted)
-    )
-    y, predicted = random.normal(3, 2, size=(2, 200))
-    squares = ((y - predicted) ** 2)[None]
-    assert of_rows("mse", squares, squares, y).mean() == pytest.approx(sk.mean_squared_error(y, predicted))
-    assert of_rows("r2", squares, squares, y).mean() == pytest.approx(sk.r2_score(y, predicted))
+    right, args = (y == predicted).astype(float), (y, predicted)
+    assert told("accuracy", right) / mean == pytest.approx(sk.accuracy_score(*args, sample_weight=weights))
+    balanced = sk.balanced_accuracy_score(*args, sample_weight=weights)
+    assert told("balanced_accuracy", right) == pytest.approx(balanced)
+    y, predicted = args = random.normal(3, 2, size=(2, 200))
+    squares = (y - predicted) ** 2
+    assert told("mse", squares) / mean == pytest.approx(sk.mean_squared_error(*args, sample_weight=weights))
+    assert told("r2", squares) == pytest.approx(sk.r2_score(*args, sample_weight=weights))
 
 
 def search(data, metric="loss", **changes):

@@ -34,15 +34,16 @@ def check_metric(metric: str, dataset: Dataset) -> None:
         raise InputError(f"metric 'r2' must have a single number as target, got {dataset.labels.shape[1]}")
 
 
-def of_rows(metric: MetricName, losses: Array, scores: Array, labels: Array) -> Array:
+def of_rows(metric: MetricName, losses: Array, scores: Array, labels: Array, weights: Array | None = None) -> Array:
     """Return what each row adds to a metric, (M, n): the mean over all rows is the metric itself.
 
     Args:
         metric: which.
-        losses: (M, n), data losses.
-        scores: (M, n), whether rows are right, or their squared errors.
+        losses: (M, n), data losses, times the rows' weights.
+        scores: (M, n), whether rows are right, or their squared errors, times the rows' weights.
         labels: (n,) classes or numbers. ``balanced_accuracy`` weighs each class alike, ``r2`` measures squared errors
             in the variance of these labels.
+        weights: (n,); None for 1 each.
 
     Example:
         >>> right, labels = np.array([[1.0, 1.0, 1.0, 0.0]]), np.array([0, 0, 0, 1])
@@ -52,9 +53,11 @@ def of_rows(metric: MetricName, losses: Array, scores: Array, labels: Array) -> 
     if metric == "loss":
         return losses
     if metric == "balanced_accuracy":
-        _, position, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+        _, position = np.unique(labels, return_inverse=True)
+        sizes = np.bincount(position, weights)
         return scores * (len(labels) / len(sizes) / sizes)[position]
     if metric == "r2":
-        variance = np.var(labels)
+        squares = (labels - np.average(labels, weights=weights)) ** 2
+        variance = np.mean(squares if weights is None else weights * squares)
         return 1 - scores / variance if variance > 0 else np.full_like(scores, np.nan)
     return scores

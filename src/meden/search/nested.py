@@ -136,7 +136,8 @@ def _fold_means(
         np.concatenate([getattr(part, name) for part in parts])[None].astype(np.float64)
         for name in ("losses", "scores")
     )
-    labels = dataset.labels[np.concatenate([fold.score for fold in folds])]
-    values = of_rows(metric, losses, scores, labels)[0]
+    scored = np.concatenate([fold.score for fold in folds])
+    weights = None if dataset.weights is None else dataset.weights[scored]
+    values = of_rows(metric, losses, scores, dataset.labels[scored], weights)[0]
     ends = np.cumsum([len(fold.score) for fold in folds])[:-1]
     return np.array([part.mean() for part in np.split(values, ends)])

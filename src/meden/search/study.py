@@ -183,7 +183,8 @@ class Study:
         """
         check_metric(metric, self.dataset)
         losses, scores = (np.stack([_by_row(trial, name) for trial in self.trials]) for name in ("losses", "scores"))
-        return of_rows(metric, losses, scores, self.dataset.labels[self._scored])
+        weights = None if self.dataset.weights is None else self.dataset.weights[self._scored]
+        return of_rows(metric, losses, scores, self.dataset.labels[self._scored], weights)
 
     @property
     def metric(self) -> MetricName:
