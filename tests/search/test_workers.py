@@ -67,6 +67,11 @@ def test_a_plan_is_of_full_stacks_whatever_the_machine(monkeypatch):
     assert plan_stacks(small, everyone, "iris") == plan
 
 
+@pytest.mark.parametrize(("num", "sizes"), [(1, [3]), (2, [3, 3])])
+def test_a_few_members_are_shared_by_two_cores(num, sizes):
+    assert [len(stack) for stack in plan_stacks(small, members(num), "iris")] == sizes
+
+
 def trained(shares: int, *, backwards: bool = False) -> dict:
     """Train a plan in so many shares, one after the other, each through a socket of its own."""
     everyone = members(12)

@@ -173,6 +173,8 @@ class _Work:
         """Divide the members into stacks."""
         groups = self._grouped()
         sizes = [self._steady_chunk(self._entrant(self.members[numbers[0]])) for numbers in groups]
+        if len(groups) == 1 and len(groups[0]) >= SMALLEST_SHARE and self.device.type == "cpu":
+            sizes = [min(sizes[0], -(-len(groups[0]) // 2))]  # few processors have one core only
         return [part for numbers, size in zip(groups, sizes, strict=True) for part in _halve(numbers, size)]
 
     def _grouped(self) -> list[list[int]]:
