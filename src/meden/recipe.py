@@ -241,7 +241,7 @@ def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
     make: Callable[..., Optimizer] = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
     params = list(params)
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in params)  # one pass, not ten
-    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, fused=fused, **common)
+    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, fused=fused or None, **common)
 
 
 def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:

@@ -40,6 +40,12 @@ def test_means_over_rows_equal_scikit_learn(weights):
     assert told("r2", squares) == pytest.approx(sk.r2_score(*args, sample_weight=weights))
 
 
+def test_a_class_without_weight_does_not_count():
+    y, w, right = np.array([0, 0, 1, 1, 2]), np.array([1.0, 1, 1, 1, 0]), np.array([1.0, 0, 1, 1, 0])
+    told = of_rows("balanced_accuracy", (w * right)[None], (w * right)[None], y, w).mean()
+    assert told == pytest.approx(sk.balanced_accuracy_score(y[:4], right[:4] * y[:4] + (1 - right[:4]) * (1 - y[:4])))
+
+
 def search(data, metric="loss", **changes):
     space = {"lr": Choice(1e-4, 1e-2, 1e-1)}
     options = {"folds": 2, "budget": 3, "strategy": "grid", "recipe": RECIPE} | changes

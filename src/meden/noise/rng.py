@@ -1,7 +1,7 @@
 """Counter-based random numbers: pure functions of (key, step, position), in plain tensor code.
 
 There is no generator and no global state. The same arguments give the same bits on every device, alone, under
-``vmap`` (one key, step or p per member), traced by ``make_fx`` or compiled. A site (the name of a layer) is part of
+``vmap`` (one key, step or p per member), recorded or compiled. A site (the name of a layer) is part of
 the key, see :func:`stream`.
 
 The bits are y (y + c) mod 2^32 with y = hash(position) xor a: a quadratic whose two words a and c (odd, so that the
@@ -121,7 +121,7 @@ def _hashed_positions(shape: torch.Size, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _cached_positions(shape: tuple[int, ...], device: torch.device) -> Tensor:
-    # vmap, grad, make_fx and fake tensors belong to the calling thread: another one builds a plain tensor
+    # vmap, grad, tracers and fake tensors belong to the calling thread: another one builds a plain tensor
     with ThreadPoolExecutor(1) as outside:
         return outside.submit(_view_positions, shape, device).result()
 

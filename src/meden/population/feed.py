@@ -21,7 +21,7 @@ from meden.recipe import Recipe
 
 Rows = NDArray[np.int64]
 LAID_OUT = 2**20
-"""Rows of batches that are laid out at once."""
+"""Rows of batches that are laid out at once, those of all members together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ def epoch_batches(
     place = {seed: number for number, seed in enumerate(distinct)}
     who = torch.tensor([place[e.seed] for e in entrants])
     steps = list(zip(*cut, strict=True))
-    at_once = max(1, LAID_OUT // sum(len(own) for own in steps[0]))
+    at_once = max(1, LAID_OUT // (len(entrants) * len(steps[0][0])))
     for _, alike in itertools.groupby(steps, key=lambda step: () if pads else tuple(map(len, step))):
         run = list(alike)
         width = max(len(batch) for own in run for batch in own)

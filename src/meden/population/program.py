@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -55,17 +56,18 @@ class Program:
 
     def _replay(self, arguments: Sequence[Any]) -> Replay:
         shapes = tuple([leaf.shape for leaf in pytree.tree_leaves(arguments)])
-        if shapes not in self._replays:
-            with self._tracing:
-                self._replays[shapes] = trace(self.function, arguments, self.writes)
+        with self._tracing if shapes not in self._replays else contextlib.nullcontext():
+            if shapes not in self._replays:
+                self._replays[shapes] = record(self.function, arguments, self.writes)
         return self._replays[shapes]
 
 
-def trace(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any], writes: int) -> Replay:
-    """Return the tensor operations of a function as one script of the flat arguments, which are left as they were.
+def record(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any], writes: int) -> Replay:
+    """Return the tensor operations of a function of the flat arguments, which are left as they were.
 
     Raises:
-        RuntimeError: if the function asks for a number that depends on the arguments, which a replay could not.
+        RuntimeError: if the function asks for a number that depends on the arguments, or writes into other tensors,
+            which a replay could not.
     """
 
     def copied() -> Any:
@@ -76,21 +78,22 @@ def trace(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any],
     recorder = Recorder(pytree.tree_leaves(parts))
     with recorder:
         outputs = function(*parts)
-    graph = recorder.module(outputs)
+    graph, constants = recorder.module(outputs), recorder.constants
 
-    def replay(leaves: list[Tensor]) -> tuple[Tensor, ...]:
+    def run(leaves: list[Tensor]) -> tuple[Tensor, ...]:
         return graph.forward(*leaves)  # type: ignore[no-any-return]
 
-    def each(fixed: list[torch.Tensor], rows: list[torch.Tensor]) -> None:
+    def loop(fixed: list[torch.Tensor], rows: list[torch.Tensor], constants: list[torch.Tensor]) -> None:
         for row in range(rows[0].size(0)):
-            once(fixed + [tensor[row] for tensor in rows])
+            run(fixed + [tensor[row] for tensor in rows] + constants)
 
     with warnings.catch_warnings():
-        # it is to be replaced by torch's compiler, and notes what it takes for a constant: the positions of the noise
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # torch means to replace TorchScript by its compiler
         try:
-            once = torch.jit.trace(replay, (pytree.tree_leaves(copied()),), check_trace=False)  # type: ignore[no-untyped-call]
+            run = torch.jit.trace(run, ([*pytree.tree_leaves(copied()), *constants],), check_trace=False)  # type: ignore[no-untyped-call]
+            loop = torch.jit.script(loop)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError:  # it does not know every operation, such as the backward pass of batch norm
-            once = replay
-            return Replay(once, each)
-        return Replay(once, torch.jit.script(each))
+            pass
+    return Replay(lambda leaves: run(leaves + constants), lambda fixed, rows: loop(fixed, rows, constants))

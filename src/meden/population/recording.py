@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -52,17 +53,25 @@ class Recorder(Watcher):
 
     def __init__(self, leaves: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._graph, self._constants = fx.Graph(), nn.Module()
+        self._graph = fx.Graph()
         self._nodes = WeakTensorKeyDictionary()
-        for number, leaf in enumerate(leaves):
-            self._store(leaf, self._graph.placeholder(f"leaf_{number}"))
+        self._met: list[Tensor] = []
+        """What the constants are copies of, kept so that no other tensor takes their place in memory."""
+        self.constants: list[Tensor] = []
+        for leaf in leaves:
+            self._store(leaf, self._argument())
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Do an operation, and write it down."""
-        result = func(*args, **(kwargs or {}))
+        args, kwargs = tuple(args), kwargs or {}
+        if func is aten.lift_fresh.default:
+            func = aten.clone.default  # of a constant that the function makes anew at each call, and may write into
+        nodes = pytree.tree_map_only(Tensor, self._node, (args, kwargs))
+        self._check_writes(func, args, kwargs)
+        result = func(*args, **kwargs)
         if isinstance(result, Number) and pytree.tree_any(_is_tensor, (args, kwargs)):
             raise RuntimeError(f"{func} makes a number of a tensor, so that what follows would depend on data")
-        node = self._graph.call_function(func, *pytree.tree_map_only(Tensor, self._node, (args, kwargs or {})))
+        node = self._graph.call_function(func, *nodes)
         for number, part in enumerate(result if isinstance(result, tuple | list) else ()):
             if isinstance(part, Tensor):
                 self._store(part, self._graph.call_function(operator.getitem, (node, number)))
@@ -71,13 +80,23 @@ class Recorder(Watcher):
         return result
 
     def module(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
-        """Return what was recorded, as a function of the leaves; operations that come to nothing are left out."""
+        """Return what was recorded, as a function of the leaves and then the constants.
+
+        Operations that come to nothing are left out.
+        """
         self._graph.output(tuple(self._node(output) for output in outputs))
-        module = fx.GraphModule(self._constants, self._graph)
+        module = fx.GraphModule({}, self._graph)
         _drop_idle_views(module)
         module.graph.eliminate_dead_code()
         module.recompile()
         return module
+
+    def _argument(self) -> fx.Node:
+        """Return a new argument of the graph, after those that it has."""
+        num = sum(node.op == "placeholder" for node in self._graph.nodes)
+        last = next(itertools.islice(self._graph.nodes, num - 1, None)) if num else self._graph._root
+        with self._graph.inserting_after(last):
+            return self._graph.placeholder(f"argument_{num}")
 
     def _store(self, tensor: Tensor, node: fx.Node) -> None:
         node.meta["layout"] = tensor.shape, tensor.stride()
@@ -85,11 +104,20 @@ class Recorder(Watcher):
 
     def _node(self, tensor: Tensor) -> fx.Node:
         if tensor not in self._nodes:
-            name = f"constant_{len(self._nodes)}"
-            self._constants.register_buffer(name, tensor.detach().clone())
-            self._store(tensor, self._graph.get_attr(name))
+            self._met.append(tensor)
+            self.constants.append(tensor.detach().clone())
+            self._store(tensor, self._argument())
         node: fx.Node = self._nodes[tensor]
         return node
+
+    def _check_writes(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Raise if an operation writes into a constant: a replay would begin with what the last one left."""
+        kept = {tensor.untyped_storage().data_ptr() for tensor in self._met}
+        for place, spec in enumerate(func._schema.arguments):
+            written = args[place] if place < len(args) else kwargs.get(spec.name)
+            writes = spec.alias_info is not None and spec.alias_info.is_write
+            if writes and isinstance(written, Tensor) and written.untyped_storage().data_ptr() in kept:
+                raise RuntimeError(f"{func} writes into a tensor that is neither a parameter nor a buffer")
 
 
 def _is_tensor(part: object) -> bool:

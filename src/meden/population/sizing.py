@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from meden.objective import Task, evaluating, row_loss
 from meden.population.feed import Entrant
+from meden.population.layers import plain_layers
 from meden.population.recording import Products
 from meden.population.trainer import Population
 from meden.recipe import make_optimizer
@@ -57,7 +58,7 @@ def row_work(entrant: Entrant, x: Tensor) -> int:
     """
     rows = x[torch.from_numpy(entrant.fit[:2])]
     products = Products()
-    with torch.no_grad(), evaluating(entrant.model), products:
+    with torch.no_grad(), evaluating(entrant.model), plain_layers(), products:
         entrant.model(rows)
     num_weights = sum(p.numel() for p in entrant.model.parameters())
     return max(products.count // len(rows), num_weights)

@@ -1,4 +1,4 @@
-"""One training step, and one evaluation, of K members: pure functions of tensors, to be traced.
+"""One training step, and one evaluation, of K members: functions of tensors, to be recorded.
 
 Legend: ``K`` members, ``P`` trained numbers of one, ``B`` rows of a batch.
 """
@@ -84,9 +84,8 @@ class Step:
         x, y = taken(settings.x, batch.rows), taken(settings.y, batch.rows)
         x, y = self.augmenting(x, y, settings.augment, settings.keys, batch.step)
         acting = functools.partial(self._acting, values=settings.values, factors=batch.factors)
-        losses = vmap(self._loss)
         views = self.layout.views(flat)
-        found = gradient(lambda w: losses(w, rest, x, y, batch.weights), views)
+        found = self.gradients(views, rest, x, y, batch.weights)
         torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
         for piece, own, factor in acting("loss"):
             value = functools.partial(piece.map, penalising.value, own, factor)
@@ -106,6 +105,14 @@ class Step:
             state[AVERAGE].lerp_(flat, batch.blend)
         return (g,)
 
+    def gradients(
+        self, params: Mapping[str, Tensor], rest: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
+    ) -> dict[str, Tensor | None]:
+        """Return the gradients of the data losses, (K, *shape); None for what has no part in them."""
+        losses = vmap(self._loss)
+        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, rest, x, y, weights), params)
+        return found
+
     def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x), y)
         return (losses * weights).sum() / weights.sum()
@@ -115,7 +122,7 @@ class Step:
         for name, found_of in found.items():
             start = self.layout.columns[name].start
             if found_of is None and any(p.columns.start <= start < p.columns.stop for p in self.pieces):
-                raise ValueError(f"'{name}' gets no gradient, and penalties leave it alone then")
+                raise ValueError(f"'{name}' gets no gradient, and is left as it is in a model by itself")
         return {name: torch.zeros_like(views[name]) if part is None else part for name, part in found.items()}
 
     def _acting(

@@ -24,6 +24,7 @@ from meden.objective import EVAL_ROWS, SCORE_NAMES, Task, blank_loss, on_device,
 from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.population import penalising
 from meden.population.augmenting import Augmenting, values_and_keys
+from meden.population.checking import check_first_member
 from meden.population.feed import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
 from meden.population.program import Program
 from meden.population.stacking import Stack, stack, unstack
@@ -120,6 +121,9 @@ class Population:
         logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
         step = Step(skeleton, self.task, layout, augmenting, self.update, self.pieces, clips)
+        rows, weights = next(epoch_batches(self.entrants[:1], 0, self.stack.flat, pads=self.pads))
+        batch = rows[0, 0, weights[0, 0] > 0]
+        check_first_member(step, first, self.stack, taken(self.x, batch), taken(self.y, batch))
         return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)))
 
     def trace(self) -> None:
@@ -193,7 +197,7 @@ class Population:
             weights=weights,
             lr=torch.from_numpy(rates[:, :, None]).to(flat),
             factors=[
-                [torch.tensor([slot.factor(step) for step in steps.tolist()]).to(flat) for slot in piece.slots]
+                [flat.new_tensor([slot.factor(step) for step in steps.tolist()]) for slot in piece.slots]
                 for piece in self.pieces
             ],
             step=torch.from_numpy(steps).to(flat.device),

@@ -55,7 +55,8 @@ def of_rows(metric: MetricName, losses: Array, scores: Array, labels: Array, wei
     if metric == "balanced_accuracy":
         _, position = np.unique(labels, return_inverse=True)
         sizes = np.bincount(position, weights)
-        return scores * (len(labels) / len(sizes) / sizes)[position]
+        shares = np.divide(len(labels) / np.count_nonzero(sizes), sizes, out=np.zeros(len(sizes)), where=sizes > 0)
+        return scores * shares[position]
     if metric == "r2":
         squares = (labels - np.average(labels, weights=weights)) ** 2
         variance = np.mean(squares if weights is None else weights * squares)
