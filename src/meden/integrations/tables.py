@@ -33,6 +33,7 @@ from meden.penalties import L2
 from meden.recipe import Recipe, make_optimizer
 from meden.run import Run
 from meden.search import Choice, LogUniform, Study, Trial, Uniform
+from meden.search.budget import TimeTooShort
 from meden.search.space import Dimension, Space
 from meden.stopping import EarlyStopping
 
@@ -142,7 +143,7 @@ def find(dataset: Dataset, options: Options) -> Study:
         return first
     try:
         study = tune(space=SPACE, budget=options.budget - 1, time_limit=left)
-    except InputError:  # one more took longer than the first
+    except TimeTooShort:  # one more took longer than the first
         return first
     return dataclasses.replace(study, trials=_joined(first.trials, study.trials))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from numbers import Number
@@ -93,10 +92,9 @@ class Recorder(Watcher):
 
     def _argument(self) -> fx.Node:
         """Return a new argument of the graph, after those that it has."""
-        num = sum(node.op == "placeholder" for node in self._graph.nodes)
-        last = next(itertools.islice(self._graph.nodes, num - 1, None)) if num else self._graph._root
-        with self._graph.inserting_after(last):
-            return self._graph.placeholder(f"argument_{num}")
+        before = self._graph.find_nodes(op="placeholder")
+        with self._graph.inserting_after(before[-1] if before else None):
+            return self._graph.placeholder(f"argument_{len(before)}")
 
     def _store(self, tensor: Tensor, node: fx.Node) -> None:
         node.meta["layout"] = tensor.shape, tensor.stride()

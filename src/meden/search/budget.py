@@ -18,6 +18,10 @@ class TimeIsUp(Exception):
     """The time limit has passed in the middle of a batch."""
 
 
+class TimeTooShort(InputError):
+    """The time limit has passed before one configuration was done."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Budget:
     """Limits of a search besides the number of its configurations.
@@ -60,7 +64,7 @@ class Budget:
             limits.append(max(0, min(TIMED_BATCH, int(SAFE * left / max(each, 1e-3)))))
         return min(limits, default=None)
 
-    def too_short(self, overdue: float, epochs: int) -> InputError:
+    def too_short(self, overdue: float, epochs: int) -> TimeTooShort:
         """Return what to tell if no configuration was done in time.
 
         Args:
@@ -69,7 +73,7 @@ class Budget:
         """
         assert self.seconds is not None
         needed = (self.seconds + overdue) * self.longest / max(epochs, 1)
-        return InputError(
+        return TimeTooShort(
             f"time_limit must be at least about {needed:.2g} s, which one configuration may need "
             f"(up to {self.longest} epochs in all its folds), got {self.seconds:g} s"
         )
