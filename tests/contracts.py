@@ -272,8 +272,8 @@ POPULATIONS = [
         ],
     ),
     PopulationCase(
-        "adamw, decoupled L2, dropout",
-        {"dropout": Each((0.1, 0.2, 0.5))},
+        "adamw, decoupled L2, dropout of three shapes",
+        {"dropout": Each((0.1, 0.2, 0.5)), "dropout_shape": Each(("linear", "constant", "funnel"))},
         lambda s: [Regularizer(L2(s))],
         double=False,
     ),

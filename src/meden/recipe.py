@@ -69,6 +69,9 @@ class Recipe(Settings):
     """The gradient's Euclidean norm is cut to this; None is no clipping."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
     """Drop probability of the model's dropout layers, which are put in where it has none; None changes nothing."""
+    dropout_shape: Literal["constant", "linear", "funnel", "diamond"] = "constant"
+    """Over the depth: ``dropout`` in all layers, or little at first and ``dropout`` in the last, or the reverse, or
+    most in the middle."""
     regularizers: Regularizers = ()
     """Penalties with their places and couplings."""
     activity: Activities = ()
@@ -248,5 +251,5 @@ def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
     """Make all randomness inside a model a function of ``seed``, and set the recipe's dropout, in place."""
     own_dropouts(model)
     if recipe.dropout is not None:
-        set_dropout(model, recipe.dropout)
+        set_dropout(model, recipe.dropout, shape=recipe.dropout_shape)
     seed_noise(model, derive(seed, "noise"))

@@ -209,6 +209,29 @@ def test_set_dropout_inserts_on_hidden_activations_only() -> None:
         set_dropout(model, 1.0)
 
 
+def test_set_dropout_over_the_depth_goes_by_the_order_of_the_layers() -> None:
+    three = [nn.Linear(2, 2), nn.Dropout(0.9), nn.Linear(2, 2), Dropout(0.9), nn.Linear(2, 2), nn.Dropout(0.9)]
+    for shape, expected in {
+        "constant": [0.6, 0.6, 0.6],
+        "linear": [0.2, 0.4, 0.6],
+        "funnel": [0.6, 0.4, 0.2],
+        "diamond": [0.3, 0.6, 0.3],
+    }.items():
+        for layers in (three, [nn.Linear(2, 2) for _ in range(4)]):  # with dropout, and without
+            model = copy.deepcopy(nn.Sequential(*layers))
+            set_dropout(model, 0.6, shape=shape)
+            levels = [layer.level.item() for layer in noise_layers(model).values()]
+            assert levels == pytest.approx(expected), (shape, len(layers))
+    encoder = torch_encoder()  # attributes and layers, block by block
+    set_dropout(encoder, 0.4, shape="linear")
+    attention = [block.self_attn.dropout for block in encoder.layers]
+    assert (
+        attention[0] == 0.05 and attention[1] == 0.25 and encoder.layers[1].dropout2.level.item() == pytest.approx(0.4)
+    )
+    with pytest.raises(InputError, match="dropout_shape must be one of constant, linear, funnel, diamond, got 'cone'"):
+        set_dropout(model, 0.1, shape="cone")
+
+
 def test_layers_that_are_never_called_receive_no_noise() -> None:
     names = insert(torch_encoder(), nn.Linear, Dropout(0.1), dry_run=True).names
     assert names == ["layers.0.linear1", "layers.0.linear2", "layers.1.linear1", "layers.1.linear2"]

@@ -1,5 +1,9 @@
 """The database beside the ledger: what Optuna's own tools read there, and that it may be lost or refused."""
 
+import os
+import sys
+from contextlib import contextmanager
+
 import optuna
 import pytest
 
@@ -12,13 +16,22 @@ SPACE = {"l2": LogUniform(1e-3, 1.0), "lr": Choice(0.01, 1e25)}
 OPTIONS = {"folds": 2, "budget": 4, "strategy": "grid", "recipe": Recipe(epochs=2, optimizer="sgd", batch_size=64)}
 
 
-def trials(url):
+SERVER = os.environ.get("MEDEN_TEST_DATABASE")
+"""Address of an empty database on a server, such as postgresql+psycopg://user@host/name."""
+
+
+@contextmanager
+def opened(url):
     storage = optuna.storages.RDBStorage(url)
-    (name,) = optuna.get_all_study_names(storage)
-    found = optuna.load_study(study_name=name, storage=storage).trials
+    yield storage
     storage.remove_session()
     storage.engine.dispose()
-    return name, found
+
+
+def trials(url):
+    with opened(url) as storage:
+        (name,) = optuna.get_all_study_names(storage)
+        return name, optuna.load_study(study_name=name, storage=storage).trials
 
 
 def test_optuna_reads_what_was_tried_and_what_came_of_it(tmp_path):
@@ -49,10 +62,29 @@ def test_a_database_elsewhere_holds_studies_side_by_side(tmp_path):
     for seed in (0, 1):
         tune(MLP, "iris", SPACE, study_dir=tmp_path / "same", storage=url, seed=seed, **OPTIONS | {"budget": 1})
         (tmp_path / "same" / "ledger.jsonl").unlink()
-    storage = optuna.storages.RDBStorage(url)
-    assert len(optuna.get_all_study_names(storage)) == 2 and not (tmp_path / "same" / "study.db").exists()
-    storage.remove_session()
-    storage.engine.dispose()
+    with opened(url) as storage:
+        assert len(optuna.get_all_study_names(storage)) == 2 and not (tmp_path / "same" / "study.db").exists()
+
+
+@pytest.mark.skipif(SERVER is None, reason="MEDEN_TEST_DATABASE is not set")
+def test_a_server_holds_what_the_ledger_holds_before_and_after_going_on(tmp_path):
+    study = tune(MLP, "iris", SPACE, study_dir=tmp_path, storage=SERVER, **OPTIONS)
+    whole, ledger = trials(SERVER), (tmp_path / "ledger.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "ledger.jsonl").write_text("".join(ledger[:4]))  # cut off after a configuration or two
+    again = tune(MLP, "iris", SPACE, study_dir=tmp_path, storage=SERVER, **OPTIONS)
+    name, found = trials(SERVER)
+    with opened(SERVER) as storage:
+        optuna.delete_study(study_name=name, storage=storage)
+    assert [t.loss for t in again.trials] == pytest.approx([t.loss for t in study.trials], nan_ok=True)
+    assert name == whole[0] and len(found) == 4
+    assert [t.value for t in found] == [t.loss if t.status == "ok" else None for t in study.trials]
+
+
+def test_a_missing_driver_is_named(tmp_path, monkeypatch):
+    for driver in ("psycopg", "psycopg2"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    with pytest.raises(InputError, match=r"pip install 'meden\[postgres\]'"):
+        tune(MLP, "iris", SPACE, study_dir=tmp_path, storage="postgresql+psycopg://a@localhost/b", **OPTIONS)
 
 
 def test_a_damaged_database_costs_nothing_but_itself(tmp_path):

@@ -60,7 +60,10 @@ BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: 
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", help="Address of a database to copy the trials to, for Optuna; else `study.db`."),
+    typer.Option(
+        "--storage",
+        help="Database for Optuna's tools, such as `postgresql+psycopg://user@host/name`; else `study.db`.",
+    ),
 ]
 
 

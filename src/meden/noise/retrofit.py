@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from torch import nn
 
-from meden._checks import InputError, check_number
+from meden._checks import InputError, check_choice, check_number
 from meden.noise.base import Noise
 from meden.noise.dropout import Dropout, SpatialDropout
 from meden.noise.places import device_of
+from meden.noise.schedules import DEPTH_SHAPES
 from meden.noise.surgery import Edit, Surgery, Undo, insertions, operate, retunings
 
 _REPLACED: dict[type[nn.Module], type[Noise]] = {
@@ -37,7 +38,9 @@ def own_dropouts(model: nn.Module) -> Surgery:
     return operate(model, list(_replacements(model, None)))
 
 
-def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: Any = None) -> Surgery:
+def set_dropout(
+    model: nn.Module, p: float, *, shape: str = "constant", dry_run: bool = False, example: Any = None
+) -> Surgery:
     """Set the dropout probability of a model, in place; a model without dropout receives it.
 
     ``nn.Dropout``, ``Dropout1d``, ``2d`` and ``3d`` are replaced by ours, and probabilities that are attributes of
@@ -47,7 +50,10 @@ def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: A
 
     Args:
         model: any module.
-        p: probability to drop, in [0, 1).
+        p: probability to drop, in [0, 1); the largest where it changes over the depth.
+        shape: over the places in the order of the model's layers: ``"constant"``, ``"linear"`` (little at the first,
+            p at the last), ``"funnel"`` (the reverse) or ``"diamond"`` (p in the middle), see
+            :mod:`meden.noise.schedules`.
         dry_run: only plan.
         example: an input on which the output in evaluation is proven to be unchanged.
 
@@ -55,7 +61,7 @@ def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: A
         the changes; print it for a table, call its ``undo`` for the way back.
 
     Raises:
-        InputError: if p is outside [0, 1), or the model has no place for it (a single layer).
+        InputError: if p is outside [0, 1), the shape unknown, or the model has no place for it (a single layer).
 
     Example:
         >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
@@ -63,32 +69,55 @@ def set_dropout(model: nn.Module, p: float, *, dry_run: bool = False, example: A
         (['2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
     check_number("dropout", p, low=0.0, high=1.0, high_open=True)
-    edits = [*_replacements(model, p), *_retunings(model, p), *_settings(model, p)]
-    edits = edits or insertions(_hidden_linears(model), Dropout(p), "input")
+    check_choice("dropout_shape", shape, DEPTH_SHAPES)
+    rates = _rates(shape, p, list(_places(model)))
+    edits = [*_replacements(model, rates), *_retunings(model, rates), *_settings(model, rates)]
+    if not edits:
+        hidden = _hidden_linears(model)
+        for name, rate in _rates(shape, p, list(hidden)).items():
+            edits += insertions({name: hidden[name]}, Dropout(rate), "input")
     if not edits:
         raise InputError(f"dropout needs a model with a dropout or a hidden layer, got {type(model).__name__}")
     return operate(model, edits, dry_run=dry_run, example=example)
 
 
-def _replacements(model: nn.Module, p: float | None) -> Iterator[Edit]:
+def _rates(shape: str, p: float, names: Sequence[str]) -> dict[str, float]:
+    """Return the probability of each place, first place first."""
+    return dict(zip(names, DEPTH_SHAPES[shape](p, len(names)), strict=True)) if names else {}
+
+
+def _places(model: nn.Module) -> Iterator[str]:
+    """Return the names of dropout layers, and of attributes that are probabilities, in the order of the modules."""
+    for name, module in model.named_modules(remove_duplicate=False):
+        if (type(module) in _REPLACED and name) or isinstance(module, (Dropout, SpatialDropout)):
+            yield name
+        yield from (full for full, _, _ in _probabilities(name, module))
+
+
+def _replacements(model: nn.Module, rates: Mapping[str, float] | None) -> Iterator[Edit]:
     for name, layer in model.named_modules(remove_duplicate=False):
         if type(layer) in _REPLACED and name:
-            ours = _REPLACED[type(layer)](layer.p if p is None else p)
+            ours = _REPLACED[type(layer)](layer.p if rates is None else rates[name])
             yield Edit(name, type(layer).__name__, f"p={layer.p:g}", str(ours), partial(_replace, model, name, ours))
 
 
-def _retunings(model: nn.Module, p: float) -> list[Edit]:
+def _retunings(model: nn.Module, rates: Mapping[str, float]) -> list[Edit]:
     layers = {n: m for n, m in model.named_modules() if isinstance(m, (Dropout, SpatialDropout))}
-    return retunings(layers, [p] * len(layers))
+    return retunings(layers, [rates[name] for name in layers])
 
 
-def _settings(model: nn.Module, p: float) -> Iterator[Edit]:
+def _settings(model: nn.Module, rates: Mapping[str, float]) -> Iterator[Edit]:
     for name, module in model.named_modules():
-        for attribute, value in vars(module).items():
-            if _is_probability(module, attribute, value):
-                full = f"{name}.{attribute}" if name else attribute
-                change = partial(_set_attribute, module, attribute, float(p))
-                yield Edit(full, type(module).__name__, f"{value:g}", f"{p:g}", change)
+        for full, attribute, value in _probabilities(name, module):
+            change = partial(_set_attribute, module, attribute, float(rates[full]))
+            yield Edit(full, type(module).__name__, f"{value:g}", f"{rates[full]:g}", change)
+
+
+def _probabilities(name: str, module: nn.Module) -> Iterator[tuple[str, str, float]]:
+    """Return full name, name and value of a layer's attributes that are probabilities."""
+    for attribute, value in vars(module).items():
+        if _is_probability(module, attribute, value):
+            yield (f"{name}.{attribute}" if name else attribute), attribute, value
 
 
 def _is_probability(module: nn.Module, attribute: str, value: Any) -> bool:

@@ -7,6 +7,7 @@ fraction of the training that is done, ``t`` from 0 to 1: ``layer.set_level(p * 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 from meden._checks import check_count, check_number
 
@@ -59,6 +60,15 @@ def diamond_depth(p: float, num_layers: int) -> list[float]:
     """
     half = (num_layers + 1) // 2
     return [p * min(k, num_layers - k + 1) / half for k in _layers(num_layers)]
+
+
+DEPTH_SHAPES: Mapping[str, Callable[[float, int], list[float]]] = {
+    "constant": constant_depth,
+    "linear": linear_depth,
+    "funnel": funnel_depth,
+    "diamond": diamond_depth,
+}
+"""Those with one largest level p."""
 
 
 def early_phase(t: float, switch: float = 0.5) -> float:

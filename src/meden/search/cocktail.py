@@ -19,6 +19,7 @@ STRENGTHS: Mapping[str, Dimension] = {
     "l1": Maybe(LogUniform(1e-6, 1e-3)),
     "l2": Maybe(LogUniform(1e-5, 1e-1)),
     "dropout": Uniform(0.0, 0.5),
+    "dropout_shape": Choice("constant", "linear", "funnel"),
     "swap_noise": Maybe(Uniform(0.02, 0.2)),
     "mixup": Maybe(LogUniform(0.05, 1.0)),
     "label_smoothing": Maybe(Uniform(0.01, 0.15)),

@@ -30,7 +30,8 @@ class Mirror:
     Args:
         folder: of the study, and of the database unless it has an address of its own.
         identity: what the study is; studies of the same folder name share a database under names of their own.
-        storage: address of a database that Optuna can open, such as ``"postgresql://..."``.
+        storage: address of a database that Optuna can open, such as ``"postgresql+psycopg://..."`` (extra
+            ``postgres``).
 
     Raises:
         InputError: if there is no such database. (Without an address nothing is opened before the first trial.)
@@ -46,7 +47,8 @@ class Mirror:
             try:
                 self._connect()
             except Exception as error:
-                told = " ".join(str(error).split())
+                missing = isinstance(error, ImportError) and storage.startswith("postgresql")
+                told = "pip install 'meden[postgres]'" if missing else " ".join(str(error).split())
                 raise InputError(
                     f"storage must be the address of a database that Optuna can open: {told:.200}"
                 ) from error

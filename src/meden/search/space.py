@@ -38,7 +38,18 @@ UNEVEN = 0.6180339887
 """A place between two ends where no whole number is."""
 SIMPLER_WHEN_LARGER = (*SHORT_NAMES, "dropout")
 SIMPLER_WHEN_SMALLER = ("width", "depth", "epochs")
-NUMBERS = ("lr", "momentum", "epochs", "stop_after", "clip_norm", "dropout", "schedule", "early_stopping", "eval_rows")
+NUMBERS = (
+    "lr",
+    "momentum",
+    "epochs",
+    "stop_after",
+    "clip_norm",
+    "dropout",
+    "dropout_shape",
+    "schedule",
+    "early_stopping",
+    "eval_rows",
+)
 """Fields of a recipe in which members of one stack may differ; None is another matter."""
 GIVEN = ("num_inputs", "num_outputs")
 """Arguments of ``make_model`` that come from the data."""

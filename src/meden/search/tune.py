@@ -88,7 +88,8 @@ def tune(
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there. None keeps it in memory.
         storage: address of a database to copy the configurations to, for Optuna's dashboard and its other tools, such
-            as ``"postgresql://..."``; None is the file ``study.db`` in ``study_dir``.
+            as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the file ``study.db`` in
+            ``study_dir``.
         jobs: processes that train, among which the cores are divided; 1 is this one. Neither their number nor who
             trains what changes the result.
         backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core.
