@@ -3,11 +3,11 @@
 import meden
 
 PUBLIC = {
-    "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "EarlyStopping",
+    "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "compare", "convert", "fit", "fit_many", "load_run", "models", "noise",
-    "penalties", "record", "regularize", "tune",
+    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "fit", "fit_many", "load_run", "models",
+    "noise", "penalties", "record", "regularize", "tune",
 }  # fmt: skip
 
 
@@ -22,5 +22,5 @@ def test_every_public_name_is_there_and_says_what_it_is() -> None:
 
 
 def test_functions_of_the_design_are_functions() -> None:
-    for name in ("audit", "compare", "convert", "fit", "fit_many", "regularize", "tune"):
+    for name in ("audit", "compare", "convert", "diagnose", "fit", "fit_many", "regularize", "tune"):
         assert callable(getattr(meden, name)), name

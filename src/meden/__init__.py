@@ -4,6 +4,7 @@ from meden import augment, models, noise, penalties
 from meden._checks import InputError
 from meden.audit import Audit, audit
 from meden.data import Dataset, as_dataset
+from meden.diagnosis import Diagnosis, diagnose
 from meden.history import History, Record
 from meden.member import Member
 from meden.members import fit_many
@@ -45,6 +46,7 @@ __all__ = [
     "Choice",
     "Comparison",
     "Dataset",
+    "Diagnosis",
     "EarlyStopping",
     "FromData",
     "Handle",
@@ -69,6 +71,7 @@ __all__ = [
     "augment",
     "compare",
     "convert",
+    "diagnose",
     "fit",
     "fit_many",
     "load_run",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,11 +17,14 @@ from torch import Tensor, nn
 from meden import checkpoint
 from meden._checks import InputError
 from meden.data import Encoder, Predictions
+from meden.diagnosis import Evidence, of_history
 from meden.history import History
 from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.recipe import Recipe
 
 Status = Literal["completed", "stopped_early", "diverged", "dropped"]
+LOST: tuple[Status, ...] = ("diverged", "dropped")
+"""Endings of a run that leave no result."""
 
 
 def diverged(epoch: int, step: int) -> tuple[Status, str]:
@@ -69,6 +74,26 @@ class HeldOut:
     scores: NDArray[np.float32]
     """Whether each row is right, or its squared error."""
 
+    def to_dict(self) -> dict[str, list[float]]:
+        """Return plain values that JSON can hold."""
+        return {"losses": self.losses.tolist(), "scores": self.scores.tolist()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Sequence[float]]) -> HeldOut:
+        """Rebuild from :meth:`to_dict`."""
+        return cls(**{name: np.asarray(numbers, dtype=np.float32) for name, numbers in values.items()})
+
+    @property
+    def loss(self) -> float:
+        """Mean over the rows."""
+        return float(self.losses.mean(dtype=np.float64))
+
+    @property
+    def loss_error(self) -> float | None:
+        """Standard error of the mean over the rows; None for a single row."""
+        num = len(self.losses)
+        return float(self.losses.std(ddof=1, dtype=np.float64)) / math.sqrt(num) if num > 1 else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -105,6 +130,14 @@ class Run:
             outputs = [self.model(on_device(part, self.model)) for part in torch.split(x, EVAL_ROWS)]
         return self.encoder.decode(torch.cat(outputs))
 
+    def evidence(self) -> Evidence:
+        """Return what :func:`meden.diagnose` goes by."""
+        lost = self.reason if self.status in LOST else ""
+        curve = of_history(self.history, kept=self.best_epoch or None, lost=lost)
+        if self.held_out is not None and not lost:
+            curve = replace(curve, scored=self.held_out.loss, scored_error=self.held_out.loss_error)
+        return Evidence((curve,), model=self.model)
+
     def save(self, folder: Path | str) -> None:
         """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder."""
         folder = Path(folder)
@@ -113,6 +146,7 @@ class Run:
         self.history.save(folder / "history.json")
         summary: dict[str, Any] = {name: getattr(self, name) for name in _SUMMARY}
         summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
+        summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
         checkpoint.save(folder / "model.safetensors", self.model.state_dict(), {})
         (folder / "run.json").write_text(json.dumps(summary, indent=1))
 
@@ -145,6 +179,11 @@ class Ensemble:
         labels = np.asarray(each[0].classes, dtype=each[0].values.dtype)
         return Predictions(labels[probabilities.argmax(axis=1)], each[0].classes, probabilities)
 
+    def evidence(self) -> Evidence:
+        """Return what :func:`meden.diagnose` goes by."""
+        each = [run.evidence() for run in self.runs]
+        return Evidence(tuple(curve for one in each for curve in one.curves), model=self.runs[0].model)
+
     def save(self, folder: Path | str) -> None:
         """Write each run into a folder of its own, ``fold_0`` and so on, then ``recipe.yaml`` and ``run.json``."""
         folder = Path(folder)
@@ -175,7 +214,7 @@ def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
     if "num_runs" in summary:
         parts = [load_run(folder / f"fold_{number}", make_model) for number in range(summary["num_runs"])]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
-    encoder = summary.pop("encoder")
+    encoder, held_out = summary.pop("encoder"), summary.pop("held_out")
     model = make_model(**summary["model_args"] or {})
     tensors, _ = checkpoint.load(folder / "model.safetensors")
     model.load_state_dict(tensors)
@@ -184,5 +223,6 @@ def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
         recipe=Recipe.load(folder / "recipe.yaml"),
         history=History.load(folder / "history.json"),
         encoder=None if encoder is None else Encoder.from_dict(encoder),
+        held_out=None if held_out is None else HeldOut.from_dict(held_out),
         **summary,
     )

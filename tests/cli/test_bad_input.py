@@ -182,3 +182,10 @@ def test_bad_audits(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("sys.dont_write_bytecode", True)
     Path("setup_a.py").write_text(SETUP)
     assert told in refused(meden, folder, "audit", function)
+
+
+def test_nothing_to_diagnose(meden: Command, folder: Path) -> None:
+    assert "got 'nowhere'" in refused(meden, folder, "diagnose", "nowhere")
+    for content in ("no json", "[1, 2]", '[{"epoch": 1}]', "{}", "[]"):
+        Path("history.json").write_text(content)
+        assert "history.json" in refused(meden, folder, "diagnose", "history.json")

@@ -19,7 +19,7 @@ from meden.models import MLP
 from meden.run import load_run
 from tests.cli.conftest import Command
 
-COMMANDS = ("audit", "compare", "convert", "demo", "fit", "predict", "report", "resume", "tune")
+COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "fit", "predict", "report", "resume", "tune")
 QUICK = ("--search", "l2=1e-3:1:log", "--strategy", "random", "--folds", "2", "--budget", "2", "--recipe", "quick.yaml")
 
 
@@ -181,6 +181,20 @@ def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:
     assert run.recipe.dropout == 0.2 and run.recipe.regularizers[0].penalty.settings() == {"strength": 1e-3}
     assert run.model_args is not None and run.model_args["width"] == 7
     assert meden("report", "run", "-o", "again.html").status == 0
+
+
+def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFrame) -> None:
+    fitted = meden("fit", "mixed.csv", "--target", "price", "--out", "run", "--set", "epochs=20", "--set", "lr=1e-3")
+    told = meden("diagnose", "run")
+    assert told.status == 0 and "unfinished: the last of 20 epochs was the best" in told.out
+    assert told.out in fitted.out  # `meden fit` says it too
+    found = package.diagnose(load_run("run", MLP))
+    assert json.loads(meden("diagnose", "run", "--json").out) == json.loads(json.dumps(found.to_dict()))
+    assert "unfinished" in meden("diagnose", "run/history.json").out
+    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
+    assert json.loads(meden("diagnose", "study", "--json").out)["num_runs"] == 2
+    for folder in ("run", "study"):
+        assert "What stands out" in Path(folder, "report.html").read_text()
 
 
 def test_compare(meden: Command, mixed: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from meden._checks import InputError
-from meden.cli import audit, compare, convert, demo, fit, predict, report, tune
+from meden.cli import audit, compare, convert, demo, diagnose, fit, predict, report, tune
 from meden.cli.console import stderr
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -31,6 +31,7 @@ for command in (
     fit.fit,
     compare.compare,
     predict.predict,
+    diagnose.diagnose,
     report.report,
     audit.audit,
     convert.convert,

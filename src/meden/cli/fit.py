@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +26,7 @@ from meden.cli.console import (
 from meden.cli.folders import check_new_folder
 from meden.cli.settings import parse_settings, table_recipe
 from meden.data import Fold, as_dataset, holdout
+from meden.diagnosis import diagnose
 from meden.history import Record
 from meden.member import Member
 from meden.models import MLP
@@ -77,7 +77,6 @@ def fit(
             bar.update(job, completed=record.epoch, note=f"held-out loss {record.valid['loss']:.4g}")
 
         run = members.fit_many(MLP, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
-    run = dataclasses.replace(run, held_out=None)
     run.save(out)
     run_report(run, out / "report.html")
     _show(run, out, as_json)
@@ -86,14 +85,17 @@ def fit(
 def _show(run: Run, out: Path, as_json: bool) -> None:
     last = run.history[run.best_epoch - 1]
     scores: dict[str, Any] = {"train": dict(last.train), "held_out": dict(last.valid or {})}
+    found = diagnose(run)
     ending = {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)}
     if as_json:
-        print_json(ending | scores)
+        print_json(ending | scores | {"findings": found.to_dict()["findings"]})
     else:
         stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch}")
         for name, values in scores.items():
             told = (f"{key} {percent(v) if key == 'accuracy' else number(v)}" for key, v in values.items())
             stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(told))
+        for finding in found.findings:
+            stdout.print(f"{finding}", markup=False)
         stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
     if run.status == "diverged":
         raise typer.Exit(1)

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from meden.diagnosis import diagnose
 from meden.history import History, Record
 from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN
 from meden.report.curves import Curve, curves_chart, highest, line_chart
 from meden.report.document import Chart, Code, Key, Report, Section, Tile
+from meden.report.findings import findings_section
 from meden.report.numbers import number, percent, plural
 from meden.report.page import write
 from meden.report.recipes import recipe_text, versions
@@ -42,7 +44,7 @@ def run_report(run: Run, path: Path | str, *, title: str = "One run", extra: Seq
         lead=_lead(run, kept),
         tiles=() if kept is None else _tiles(kept),
         text=(f"How it ended: {run.reason}.",),
-        sections=(_curves(run), *extra, _recipe(run, run_folder(path))),
+        sections=(_curves(run), findings_section(diagnose(run)), *extra, _recipe(run, run_folder(path))),
     )
     return write(report, path)
 

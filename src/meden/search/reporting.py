@@ -9,8 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from meden.data import tables
+from meden.diagnosis import diagnose
 from meden.models import MLP
-from meden.report import Code, Column, Mark, Report, Section, Table, TableRow, Tile, run_folder, write
+from meden.report import (
+    Code,
+    Column,
+    Mark,
+    Report,
+    Section,
+    Table,
+    TableRow,
+    Tile,
+    findings_section,
+    run_folder,
+    write,
+)
 from meden.report import curves as learning
 from meden.report import scores as panels
 from meden.report.numbers import number, percent, plural
@@ -37,7 +50,8 @@ def study_report(study: Study, path: Path | str, *, title: str | None = None, ex
     if not _usable(study):
         lead = "Every configuration diverged, so there is none to choose."
         return write(Report(title=title, lead=lead, text=(_counts(study),), sections=(*extra, *last)), path)
-    sections = (*extra, _scores(study), _curves(study), last[0], _recipe(study, run_folder(path)), last[1])
+    found = findings_section(diagnose(study))
+    sections = (*extra, _scores(study), _curves(study), found, last[0], _recipe(study, run_folder(path)), last[1])
     report = Report(title=title, lead=_lead(study), tiles=_tiles(study), text=_paragraphs(study), sections=sections)
     return write(report, path)
 

@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
+from meden.diagnosis import Evidence
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.members import fit_many
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.report import Section
-from meden.run import Ensemble, Run
+from meden.run import LOST, Ensemble, Run
 from meden.search import selection
+from meden.search.evidence import constant_loss, curve_of, untrained
 from meden.search.ledger import Row
 from meden.search.metrics import HIGHER_IS_BETTER, MetricName, check_metric, of_rows
 from meden.search.space import Space, configure, simplicity
@@ -34,10 +36,6 @@ from meden.search.space import Space, configure, simplicity
 Array = NDArray[np.float64]
 Which = Literal["one_se", "best"]
 OnEpoch = Callable[[Record], None]
-
-
-LOST = ("diverged", "dropped")
-"""Endings of a run that leave no result."""
 
 
 @dataclass(frozen=True)
@@ -272,6 +270,13 @@ class Study:
             for place, trial in enumerate(self.trials)
         ]
         return pd.DataFrame([rows[place] for place in np.argsort(chosen_by, kind="stable")])
+
+    def evidence(self) -> Evidence:
+        """Return what :func:`meden.diagnose` goes by: the trainings of the choice, ``one_se``, in all folds."""
+        trial = self.one_se if self.status == "ok" else self.trials[0]
+        recipe, model_args = self.recipe_of(trial)
+        model = untrained(self.make_model, self.dataset, Member(recipe, seed=self.seed, model_args=model_args))
+        return Evidence(tuple(map(curve_of, trial.rows)), constant_loss(self.dataset), model)
 
     def report(self, path: Path | str, *, extra: Sequence[Section] = ()) -> Path:
         """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.

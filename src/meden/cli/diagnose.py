@@ -1,0 +1,55 @@
+"""``meden diagnose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meden import diagnosis
+from meden._checks import InputError
+from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.folders import SETTINGS, read_settings, trained
+from meden.cli.tune import search_of
+from meden.diagnosis import Evident
+from meden.history import History
+
+
+def diagnose(
+    path: Annotated[
+        Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`, or the `history.json` of any run.")
+    ],
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what stands out in a training, how sure that is, and what to do about it.
+
+    Of a study it looks at the chosen configuration in all folds, of a run at its own curves and held-out rows. It
+    knows overfitting and underfitting, trainings that diverge, jump, learn nothing, are unfinished or kept too late,
+    penalties that outweigh the data, held-out rows that are too easy, and dropout just before batch norm.
+
+    Examples:
+
+        meden diagnose runs/study
+
+        meden diagnose runs/fit/history.json --json
+    """  # noqa: D412
+    found = diagnosis.diagnose(_subject(path))
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        stdout.print(str(found), markup=False)
+
+
+def _subject(path: Path) -> History | Evident:
+    if path.is_file():
+        try:
+            history = History.load(path)
+        except (ValueError, TypeError, AttributeError) as error:
+            told = " ".join(str(error).split())
+            raise InputError(f"path must be a history.json of meden, got {str(path)!r}: {told:.160}") from None
+        if len(history) == 0:
+            raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
+        return history
+    run = trained(path)
+    return search_of(read_settings(path), path) if (path / SETTINGS).exists() else run

@@ -1,0 +1,138 @@
+"""What is known of one or more trainings of one recipe, whoever trained them.
+
+Legend: ``E`` epochs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from meden._checks import InputError
+from meden.history import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One training: losses without penalties, in evaluation mode.
+
+    Raises:
+        InputError: if there is no epoch, if the two curves differ in length, or if ``kept`` is none of their epochs.
+    """
+
+    train: Sequence[float]
+    """Mean loss of the fitting rows after each epoch, (E,)."""
+    held_out: Sequence[float] = ()
+    """Mean loss of held-out rows after each epoch, (E,), or none."""
+    kept: int | None = None
+    """Epoch of the state that was kept, from 1; None is the last."""
+    scored: float | None = None
+    """Mean loss, at that state, of the rows that score it; None where there are none."""
+    scored_error: float | None = None
+    """Standard error of ``scored`` over its rows."""
+    penalties: float = 0.0
+    """Sum of the penalties at that state, times their strengths."""
+    lost: str = ""
+    """Why it has no result; empty where it has one."""
+
+    def __post_init__(self) -> None:
+        num = len(self.train)
+        if not self.lost and num == 0:
+            raise InputError("train must hold the loss of one epoch or more, got none")
+        if len(self.held_out) not in (0, num):
+            raise InputError(f"held_out must hold as many epochs as train ({num}), got {len(self.held_out)}")
+        if self.kept is not None and not self.lost and not 1 <= self.kept <= num:
+            raise InputError(f"kept must be an epoch from 1 to {num}, got {self.kept}")
+
+    @property
+    def place(self) -> int:
+        """Index of the state that was kept."""
+        return (len(self.train) if self.kept is None else self.kept) - 1
+
+    @property
+    def train_loss(self) -> float:
+        """Of the state that was kept."""
+        return self.train[self.place]
+
+    @property
+    def held_out_loss(self) -> float:
+        """Of the state that was kept, on the rows that tell most; NaN where no rows were held out."""
+        if self.scored is not None:
+            return self.scored
+        return self.held_out[self.place] if self.held_out else math.nan
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its standard error; None if a single training does not tell."""
+
+    mean: float
+    error: float | None
+
+    def exceeds(self, bound: float) -> bool:
+        """Say whether the mean is above a bound, by two standard errors where they are known."""
+        return self.mean - 2 * (self.error or 0.0) > bound
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3g}" if self.error is None else f"{self.mean:.3g} ± {self.error:.1g}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Trainings of one recipe, such as those of the folds."""
+
+    curves: tuple[Curve, ...]
+    blank: float | None = None
+    """Loss of the best constant answer; None if it is not known."""
+    model: nn.Module | None = None
+
+    @property
+    def sound(self) -> tuple[Curve, ...]:
+        """Those with a result."""
+        return tuple(curve for curve in self.curves if not curve.lost)
+
+    def estimate(self, number: Callable[[Curve], float]) -> Estimate:
+        """Return the mean of a number over the trainings, with its error over them."""
+        numbers = [number(curve) for curve in self.sound]
+        error = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
+        return Estimate(statistics.fmean(numbers), error)
+
+    @property
+    def gap(self) -> Estimate:
+        """Held-out loss minus training loss: its error is over trainings, or over the held-out rows of a single one."""
+        gap = self.estimate(lambda curve: curve.held_out_loss - curve.train_loss)
+        return gap if gap.error is not None else Estimate(gap.mean, self.sound[0].scored_error)
+
+
+class Evident(Protocol):
+    """What can tell of its trainings: runs, ensembles, studies."""
+
+    def evidence(self) -> Evidence:
+        """Return what is known."""
+        ...
+
+
+def of_history(history: History, *, kept: int | None = None, lost: str = "") -> Curve:
+    """Return the curve of a history.
+
+    Args:
+        history: of one epoch or more.
+        kept: epoch of the state that was kept, from 1; None is the last.
+        lost: why the training has no result.
+    """
+    valid = history.column("valid.loss")
+    known = [record.penalties for record in history if record.epoch == kept] or [r.penalties for r in history][-1:]
+    if not lost and any(not record.is_finite() for record in history):
+        lost = "losses or weights are not finite"
+    return Curve(
+        train=history.column("train.loss"),
+        held_out=valid if all(map(math.isfinite, valid)) else (),
+        kept=kept,
+        penalties=math.fsum(known[0].values()) if known else 0.0,
+        lost=lost,
+    )

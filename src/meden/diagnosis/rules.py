@@ -1,0 +1,269 @@
+"""One rule for each thing that may stand out: from the evidence to a finding, or to None.
+
+Thresholds are shares of a loss, which has no natural unit; each is named here and is a matter of judgement, while
+what counts as more than chance is two standard errors wherever the evidence has them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from meden.diagnosis.evidence import Curve, Estimate, Evidence
+from meden.diagnosis.finding import Finding
+
+Rule = Callable[[Evidence], Finding | None]
+
+LEARNT = 0.02
+"""A loss that fell by a smaller share has learnt nothing."""
+APART = 0.1
+"""Training and held-out loss are apart when they differ by this share of the larger one."""
+FITTED = 0.1
+"""Below this share of the loss of a constant answer the training rows are fitted."""
+NOISY = 0.1
+"""A training loss that jumps by this share from epoch to epoch is unstable."""
+FALLING = 0.02
+"""A curve still falls if a quarter of its epochs more would take off this share."""
+LAST = 4
+"""Parts of a curve, of which the last one tells whether it still falls."""
+FEWEST = 8
+"""Epochs that a slope, or a jump, takes to be told from chance."""
+AT_ONCE = 2
+"""A best epoch up to this one came at once."""
+RULING = 3.0
+"""Penalties of so many times the data loss rule it."""
+
+
+def diverged(evidence: Evidence) -> Finding | None:
+    """Some training has no result."""
+    lost = [curve.lost for curve in evidence.curves if curve.lost]
+    if not lost:
+        return None
+    return Finding(
+        "diverged",
+        f"{len(lost)} of {len(evidence.curves)} trainings came to nothing ({lost[0]})",
+        "Lower lr, or set clip_norm in the recipe, and check that inputs and targets are standardised",
+        len(lost) / len(evidence.curves),
+    )
+
+
+def nothing_learnt(evidence: Evidence) -> Finding | None:
+    """The training loss is that of a constant answer, or of the first epoch."""
+    if evidence.blank is None and min(len(curve.train) for curve in evidence.sound) < FEWEST:
+        return None
+    fallen = evidence.estimate(lambda curve: 1 - min(curve.train) / _start(evidence, curve))
+    if fallen.mean >= LEARNT:
+        return None
+    against = "that of the first epoch" if evidence.blank is None else f"{evidence.blank:.3g} of a constant answer"
+    return Finding(
+        "nothing_learnt",
+        f"the training loss, {_train(evidence)}, is hardly below {against}",
+        "Try lr ten times larger and ten times smaller, less regularisation, and inputs that are standardised",
+        fallen.mean,
+        fallen.error,
+    )
+
+
+def unstable(evidence: Evidence) -> Finding | None:
+    """The training loss jumps from epoch to epoch."""
+    if min(len(curve.train) for curve in evidence.sound) < FEWEST:
+        return None
+    jumps = evidence.estimate(lambda curve: _jitter(_tail(curve.train, 2)))
+    if not jumps.exceeds(NOISY):
+        return None
+    return Finding(
+        "unstable",
+        f"from epoch to epoch the training loss jumps by {jumps.mean:.0%} of itself",
+        "Lower lr, let it decay (schedule='cosine'), set clip_norm, or use larger batches",
+        jumps.mean,
+        jumps.error,
+    )
+
+
+def overfit(evidence: Evidence) -> Finding | None:
+    """The held-out loss is above the training loss."""
+    gap, held_out = evidence.gap, _held_out(evidence).mean
+    if not gap.exceeds(0.0) or not gap.mean > APART * held_out:
+        return None
+    unsure = "" if gap.error is not None else " (one set of held-out rows, so that nothing tells how sure this is)"
+    return Finding(
+        "overfit",
+        f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{unsure}",
+        "More regularisation, augmentation or rows may pay, and how much of it `meden tune` finds; the gap by itself "
+        "does not tell, since the best amount leaves one",
+        gap.mean,
+        gap.error,
+    )
+
+
+def kept_too_late(evidence: Evidence) -> Finding | None:
+    """An earlier epoch was better than the one that was kept."""
+    stopped = [curve for curve in evidence.sound if curve.held_out]
+    if not stopped:
+        return None
+    lost = Evidence(tuple(stopped)).estimate(lambda c: c.held_out[c.place] - min(c.held_out))
+    level = statistics.fmean(min(curve.held_out) for curve in stopped)
+    noise = statistics.fmean(_jitter(curve.held_out) * statistics.fmean(curve.held_out) for curve in stopped)
+    if not lost.exceeds(max(APART * abs(level), 3 * noise)):
+        return None
+    best = round(statistics.median(int(np.argmin(curve.held_out)) + 1 for curve in stopped))
+    return Finding(
+        "kept_too_late",
+        f"the held-out loss was {level:.3g} after epoch {best}, and is {lost} higher in the state that was kept",
+        "Set early_stopping in the recipe, which keeps the best state, or regularise more",
+        lost.mean,
+        lost.error,
+    )
+
+
+def unfinished(evidence: Evidence) -> Finding | None:
+    """The loss that decides was still falling when the training ended."""
+    curves = [curve.held_out or curve.train for curve in evidence.sound]
+    if min(map(len, curves)) < FEWEST or any(c.place + 1 < len(c.train) for c in evidence.sound):
+        return None
+    fall = statistics.fmean(map(_still_to_fall, curves))
+    level = max(statistics.fmean(curve[-1] for curve in curves), FITTED * _mean_start(evidence))
+    surely = sum(_slope_in_errors(curve) < -3 for curve in curves)
+    if fall < FALLING * level or surely <= len(curves) / 2:
+        return None
+    return Finding(
+        "unfinished",
+        f"the last of {max(map(len, curves))} epochs was the best, and as it falls a quarter of them more would take "
+        f"off another {fall:.2g}",
+        "Train for more epochs, or with a larger lr",
+        fall,
+    )
+
+
+def underfit(evidence: Evidence) -> Finding | None:
+    """Both losses are alike, and high."""
+    gap, train = evidence.gap, _train(evidence)
+    if nothing_learnt(evidence) or unfinished(evidence) or not math.isfinite(gap.mean):
+        return None
+    if abs(gap.mean) > APART * train.mean / 2 or train.mean < FITTED * _mean_start(evidence):
+        return None
+    return Finding(
+        "underfit",
+        f"training and held-out loss are alike ({train.mean:.3g}, {gap} apart) and high: overfitting costs nothing",
+        "A larger network, less regularisation or better inputs may pay; if none does, what is left is noise",
+        gap.mean,
+        gap.error,
+    )
+
+
+def peaked_at_once(evidence: Evidence) -> Finding | None:
+    """The best epoch is one of the first, and what follows is worse."""
+    curves = [curve.held_out for curve in evidence.sound if len(curve.held_out) >= FEWEST]
+    best = [int(np.argmin(curve)) + 1 for curve in curves]
+    if not best or statistics.median(best) > AT_ONCE:
+        return None
+    if statistics.median(curve[-1] / max(min(curve), math.ulp(1.0)) - 1 for curve in curves) < APART:
+        return None
+    return Finding(
+        "peaked_at_once",
+        f"the held-out loss was lowest after epoch {round(statistics.median(best))}, too early for epochs to tell when "
+        "to stop",
+        "Lower lr, so that the best state is met more finely, or regularise more",
+        statistics.median(best),
+    )
+
+
+def held_out_easier(evidence: Evidence) -> Finding | None:
+    """The held-out loss is below the training loss."""
+    gap, train = evidence.gap, _train(evidence).mean
+    lead = Estimate(-gap.mean, gap.error)
+    if not lead.exceeds(0.0) or not lead.mean > APART * train:
+        return None
+    return Finding(
+        "held_out_easier",
+        f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode",
+        "Look for copies of training rows among the held-out ones, for groups that were split (groups=), and for "
+        "splits that are not at random",
+        gap.mean,
+        gap.error,
+    )
+
+
+def penalties_rule(evidence: Evidence) -> Finding | None:
+    """The penalties outweigh the data loss."""
+    times = evidence.estimate(lambda curve: curve.penalties / max(curve.train_loss, math.ulp(1.0)))
+    fitted = _train(evidence).mean < FITTED * _mean_start(evidence)
+    if fitted or not times.exceeds(RULING):
+        return None
+    return Finding(
+        "penalties_rule",
+        f"the penalties are {times.mean:.2g} times the data loss",
+        "Lower their strengths: `meden tune` searches them from none up to what zeroes every weight",
+        times.mean,
+        times.error,
+    )
+
+
+def _start(evidence: Evidence, curve: Curve) -> float:
+    """Return the loss to compare with: of a constant answer, or of the first epoch."""
+    return curve.train[0] if evidence.blank is None else evidence.blank
+
+
+def _mean_start(evidence: Evidence) -> float:
+    return statistics.fmean(_start(evidence, curve) for curve in evidence.sound)
+
+
+def _train(evidence: Evidence) -> Estimate:
+    return evidence.estimate(lambda curve: curve.train_loss)
+
+
+def _held_out(evidence: Evidence) -> Estimate:
+    return evidence.estimate(lambda curve: curve.held_out_loss)
+
+
+def _tail(curve: Sequence[float], parts: int) -> Sequence[float]:
+    return curve[-max(FEWEST // 2, len(curve) // parts) :]
+
+
+def _jitter(curve: Sequence[float]) -> float:
+    """Return the scatter of a curve about a smooth one, as a share of its mean: from its second differences.
+
+    A straight line has none; white noise of standard deviation s has second differences of s sqrt(6).
+    """
+    if len(curve) < FEWEST // 2:
+        return 0.0
+    scatter = float(np.median(np.abs(np.diff(curve, 2)))) / 0.6745 / math.sqrt(6)
+    return scatter / max(abs(statistics.fmean(curve)), math.ulp(1.0))
+
+
+def _line(curve: Sequence[float]) -> tuple[float, float]:
+    """Return slope and its standard error, by least squares, of the last part of a curve."""
+    y = np.asarray(_tail(curve, LAST))
+    x = np.arange(len(y)) - (len(y) - 1) / 2
+    slope = float(x @ y / (x @ x))
+    left = y - y.mean() - slope * x
+    return slope, math.sqrt(float(left @ left) / max(1, len(y) - 2) / float(x @ x))
+
+
+def _slope_in_errors(curve: Sequence[float]) -> float:
+    slope, error = _line(curve)
+    return slope / max(error, math.ulp(1.0))
+
+
+def _still_to_fall(curve: Sequence[float]) -> float:
+    """Return what as many epochs as the last part has would take off, if falls go on shrinking as they did."""
+    num = len(_tail(curve, LAST))
+    fall, before = (-_line(part)[0] * num for part in (curve, curve[:-num]))
+    return fall * min(1.0, fall / before) if before > 0 else fall
+
+
+RULES: tuple[Rule, ...] = (
+    nothing_learnt,
+    unstable,
+    overfit,
+    kept_too_late,
+    unfinished,
+    underfit,
+    peaked_at_once,
+    held_out_easier,
+    penalties_rule,
+)
+"""Those that need a training with a result; all but the first two look at held-out rows, where there are any."""

@@ -1,0 +1,14 @@
+"""What a diagnosis says, as a section of a report."""
+
+from __future__ import annotations
+
+from meden.diagnosis import Diagnosis
+from meden.report.document import Section
+from meden.report.numbers import plural
+
+
+def findings_section(diagnosis: Diagnosis) -> Section:
+    """Return the findings, a paragraph each."""
+    looked_at = f"By the curves of {plural(diagnosis.num_runs, 'training')}; after ± stands one standard error."
+    told = [f"{found.message[0].upper()}{found.message[1:]}. {found.advice}." for found in diagnosis.findings]
+    return Section(title="What stands out", text=(*(told or ["Nothing."]), looked_at))

@@ -1,0 +1,129 @@
+"""Diagnoses of real trainings: runs, members, ensembles and studies."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import sem
+from torch import nn
+
+import meden
+from meden import Choice, LogUniform, Recipe, Regularizer
+from meden.data import as_dataset, make_folds
+from meden.member import Member
+from meden.members import fit_many
+from meden.models import MLP
+from meden.penalties import L2
+from meden.run import Ensemble
+from meden.search.evidence import constant_loss
+
+RECIPE = Recipe(epochs=40, lr=0.01, batch_size=16)
+
+
+def rows(num, seed, noise):
+    """Return inputs and classes, which are right with probability 1 - noise."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((num, 10)).astype(np.float32)
+    y = (x[:, 0] > 0) ^ (rng.random(num) < noise)
+    return x, y.astype(np.int64)
+
+
+def codes(subject):
+    return {finding.code for finding in meden.diagnose(subject).findings}
+
+
+def fit(recipe, train, valid, width=64):
+    torch.manual_seed(0)
+    return meden.fit(MLP(10, 2, width=width), train, valid, recipe)
+
+
+def test_a_wide_network_on_random_labels_overfits():
+    train, valid = rows(60, 0, 0.5), rows(400, 1, 0.5)
+    found = codes(fit(RECIPE, train, valid))
+    assert {"overfit", "kept_too_late"} <= found and "underfit" not in found
+    stopped = RECIPE.replace(early_stopping=meden.EarlyStopping(patience=39))
+    assert "kept_too_late" not in codes(fit(stopped, train, valid))
+
+
+def test_a_network_under_too_strong_a_penalty_underfits():
+    strong = RECIPE.replace(regularizers=[Regularizer(L2(10.0), on="weights")])
+    found = codes(fit(strong, rows(400, 0, 0.0), rows(400, 1, 0.0)))
+    assert found & {"underfit", "nothing_learnt"} and "overfit" not in found
+
+
+def test_a_rate_too_high_diverges_and_one_too_low_is_not_finished():
+    train, valid = rows(200, 0, 0.1), rows(200, 1, 0.1)
+    assert "diverged" in codes(fit(RECIPE.replace(optimizer="sgd", lr=1e25), train, valid))
+    assert "unfinished" in codes(fit(RECIPE.replace(lr=1e-4), train, valid))
+
+
+def test_an_easy_table_fitted_well_has_hardly_anything_to_say():
+    recipe = RECIPE.replace(lr=3e-3, epochs=60, schedule="cosine")
+    assert codes(fit(recipe, rows(2000, 0, 0.0), rows(2000, 1, 0.0), width=8)) <= {"overfit"}
+
+
+def test_members_bring_the_error_of_their_scored_rows():
+    dataset = as_dataset("wine")
+    runs = fit_many(MLP, [Member(Recipe(epochs=5), fold) for fold in make_folds(dataset, 3, seed=0)], dataset)
+    for run in runs:
+        (curve,) = run.evidence().curves
+        assert curve.scored == pytest.approx(run.held_out.losses.mean())
+        assert curve.scored_error == pytest.approx(sem(run.held_out.losses))
+    gap = Ensemble(runs=tuple(runs)).evidence().gap
+    gaps = [run.held_out.losses.mean(dtype=np.float64) - run.history[run.best_epoch - 1].train["loss"] for run in runs]
+    assert (gap.mean, gap.error) == pytest.approx((np.mean(gaps), sem(gaps)))
+
+
+def test_a_study_is_judged_by_the_scored_rows_of_its_choice():
+    space = {"l2": LogUniform(1e-4, 1e-2)}
+    study = meden.tune(MLP, "wine", space, folds=3, budget=2, strategy="grid", recipe=Recipe(epochs=5))
+    evidence = study.evidence()
+    assert len(evidence.curves) == 3 and evidence.blank == constant_loss(study.dataset)
+    assert np.mean([curve.scored for curve in evidence.curves]) == pytest.approx(study.one_se.loss)
+    assert meden.diagnose(study).num_runs == 3
+
+
+def test_a_study_of_nothing_but_divergence_says_so():
+    recipe = Recipe(epochs=2, optimizer="sgd")
+    study = meden.tune(MLP, "wine", {"lr": Choice(1e25)}, folds=2, budget=1, strategy="grid", recipe=recipe)
+    found = meden.diagnose(study).findings
+    assert found[0].code == "diverged" and found[0].value == 1.0 and len(found) == 1
+
+
+def test_a_study_of_a_bad_layout_names_it():
+    def net(num_inputs, num_outputs, width):
+        layers = [nn.Linear(num_inputs, width), nn.Dropout(0.5), nn.BatchNorm1d(width), nn.Linear(width, num_outputs)]
+        return nn.Sequential(*layers)
+
+    study = meden.tune(net, "wine", {"width": Choice(8)}, folds=2, budget=1, strategy="grid", recipe=Recipe(epochs=2))
+    assert "dropout_before_norm" in codes(study)
+
+
+def test_runs_are_diagnosed_alike_after_saving(tmp_path):
+    dataset = as_dataset("wine")
+    (run,) = fit_many(MLP, [Member(Recipe(epochs=8), make_folds(dataset, 3, seed=0)[0])], dataset)
+    run.save(tmp_path)
+    again = meden.load_run(tmp_path, MLP)
+    assert meden.diagnose(again) == meden.diagnose(run)
+    assert np.array_equal(again.held_out.losses, run.held_out.losses)
+
+
+@pytest.mark.parametrize("name", ["wine", "diabetes"])
+def test_the_loss_of_a_constant_answer_is_that_of_the_best_bias(name):
+    dataset = as_dataset(name)
+    rows = np.arange(dataset.num_rows)
+    y = dataset.fit_encoder(rows).targets(dataset, rows)
+    bias = torch.zeros(dataset.num_outputs, requires_grad=True)
+    optimizer = torch.optim.LBFGS([bias], max_iter=100)
+
+    def loss():
+        optimizer.zero_grad()
+        answers = bias.expand(len(y), -1)
+        if name == "wine":
+            value = nn.functional.cross_entropy(answers, y)
+        else:
+            value = ((answers - y.reshape(answers.shape)) ** 2).mean() / 2
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    assert constant_loss(dataset) == pytest.approx(loss().item(), rel=1e-4)
