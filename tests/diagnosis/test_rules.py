@@ -57,6 +57,8 @@ def test_a_finding_is_found(code):
         (curve(0.01 + FALL, 0.0105 + FALL), None),  # fitted, and as good on new rows
         (curve(0.01 + FALL, 0.0105 + FALL), 1.1),
         (curve(0.2 + FALL), None),  # no rows held out: nothing to compare with
+        (curve(2 - EPOCHS / 40), None),  # that the training loss still falls is no reason to go on
+        (curve(1e-3 + FALL, 3e-3 + FALL), None),  # three times nothing
         (curve(0.2 + FALL, 0.215 + FALL, kept=40), None),
     ],
 )

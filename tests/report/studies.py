@@ -23,6 +23,11 @@ def table(task: str, target: str, num_rows: int = 60, labels: tuple[str, str] = 
     return pd.DataFrame({"x": x, EVIL: random.normal(size=num_rows), target: y})
 
 
+def any_network(num_inputs: int, num_outputs: int, **_: Any) -> meden.models.MLP:
+    """Return a network whatever its arguments are called."""
+    return meden.models.MLP(num_inputs, num_outputs)
+
+
 def study(
     num_trials: int = 12,
     *,
@@ -35,6 +40,7 @@ def study(
     reason: str = "loss or weights were not finite after epoch 2 (step 9)",
     num_folds: int = 3,
     epochs: int = 20,
+    make_model: Any = meden.models.MLP,
 ) -> Study:
     """A study whose held-out loss is lowest in the middle of its space and whose training loss grows with strength."""
     dataset = as_dataset(table(task, target, labels=labels), target=target, task=task)
@@ -63,7 +69,7 @@ def study(
         ]
         trials.append(make_trial(number, params, rows, space))
     return Study(
-        make_model=meden.models.MLP,
+        make_model=make_model,
         dataset=dataset,
         space=space,
         recipe=meden.Recipe(epochs=epochs),

@@ -8,7 +8,7 @@ import pytest
 from meden.search import Choice
 from meden.search.reporting import study_report
 from tests.report.browser import CHROMIUM, Browser
-from tests.report.studies import EVIL, SPACE, study
+from tests.report.studies import EVIL, SPACE, any_network, study
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
@@ -23,7 +23,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report with hostile text in every place a user can fill."""
     space = {EVIL: Choice(EVIL, "</script>", "$x$ %{y} <b>b</b>"), "l2": SPACE["l2"]}
-    made = study(9, space=space, target=EVIL, labels=(EVIL, "good"), diverged=(1,), reason=EVIL)
+    hostile = {"space": space, "target": EVIL, "labels": (EVIL, "good"), "reason": EVIL}
+    made = study(9, diverged=(1,), make_model=any_network, **hostile)
     return study_report(made, tmp_path_factory.mktemp("report") / "report.html", title=EVIL)
 
 

@@ -8,7 +8,7 @@ from meden.report import Column, Section, Table, TableRow
 from meden.report.numbers import number, percent
 from meden.search import Choice, LogUniform, Maybe, Uniform
 from meden.search.reporting import study_report, train_loss
-from tests.report.studies import EVIL, SPACE, study
+from tests.report.studies import EVIL, SPACE, any_network, study
 from tests.report.test_page import Tags
 
 
@@ -48,7 +48,8 @@ def test_table_is_best_first_and_diverged_last_with_its_reason(tmp_path: Path) -
     [study(1), study(1, task="regression", stop_split=False), study(3, diverged=(0, 1, 2)), study(2, diverged=(0,)),
      study(8, space={"l1": Maybe(LogUniform(1e-4, 1.0)), "jitter": Maybe(Uniform(0.1, 0.5))}),
      study(1, space={"l1": Maybe(LogUniform(1e-4, 1.0))}),
-     study(4, space={"activation": Choice("relu", "gelu", None), "depth": Choice(1, 2)}), study(5, epochs=1)],
+     study(4, space={"norm": Choice("batch", "layer", None), "depth": Choice(1, 2)}, make_model=any_network),
+     study(5, epochs=1)],
     ids=["one", "regression", "all diverged", "one left", "some off", "all off", "nothing numeric", "one epoch"],
 )  # fmt: skip
 def test_unusual_studies_have_reports(made: meden.Study, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from meden.diagnosis.finding import Finding
 Rule = Callable[[Evidence], Finding | None]
 
 LEARNT = 0.02
-"""A loss that fell by a smaller share has learnt nothing."""
+"""A loss that fell by a smaller share has learnt nothing, and a gap of a smaller share of the first loss is none."""
 APART = 0.1
 """Training and held-out loss are apart when they differ by this share of the larger one."""
 FITTED = 0.1
@@ -86,7 +86,7 @@ def unstable(evidence: Evidence) -> Finding | None:
 def overfit(evidence: Evidence) -> Finding | None:
     """The held-out loss is above the training loss."""
     gap, held_out = evidence.gap, _held_out(evidence).mean
-    if not gap.exceeds(0.0) or not gap.mean > APART * held_out:
+    if not gap.exceeds(0.0) or not gap.mean > max(APART * held_out, LEARNT * _mean_start(evidence)):
         return None
     unsure = "" if gap.error is not None else " (one set of held-out rows, so that nothing tells how sure this is)"
     return Finding(
@@ -120,9 +120,9 @@ def kept_too_late(evidence: Evidence) -> Finding | None:
 
 
 def unfinished(evidence: Evidence) -> Finding | None:
-    """The loss that decides was still falling when the training ended."""
-    curves = [curve.held_out or curve.train for curve in evidence.sound]
-    if min(map(len, curves)) < FEWEST or any(c.place + 1 < len(c.train) for c in evidence.sound):
+    """The held-out loss was still falling when the training ended."""
+    curves = [curve.held_out for curve in evidence.sound if curve.held_out]
+    if not curves or min(map(len, curves)) < FEWEST or any(c.place + 1 < len(c.train) for c in evidence.sound):
         return None
     fall = statistics.fmean(map(_still_to_fall, curves))
     level = max(statistics.fmean(curve[-1] for curve in curves), FITTED * _mean_start(evidence))
