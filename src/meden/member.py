@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, nearest
 from meden.data import Dataset, Encoder, Fold, splits_hash
+from meden.data.tables import Table
 from meden.noise import derive
 from meden.recipe import Recipe
 
@@ -77,6 +79,27 @@ def shares(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, 
         share = _encode(dataset, first)
         return dict.fromkeys(encoders, share)
     return {fold: _encode(dataset, encoder) for fold, encoder in encoders.items()}
+
+
+def constant_loss(dataset: Dataset) -> float:
+    """Return the loss of the best constant answer to all rows: the entropy of classes, half the variance of numbers.
+
+    Several answers of a row count as in the data loss: a mean over labels, a sum over numbers. Rows count by weight.
+
+    Example:
+        >>> from meden.data import as_dataset
+        >>> round(constant_loss(as_dataset("iris")), 3)  # log(3)
+        1.099
+    """
+    columns = dataset.labels.reshape(dataset.num_rows, -1).T
+    weights = np.ones(dataset.num_rows) if dataset.weights is None else dataset.weights
+    if dataset.task == "classification":
+        return float(weights.mean() * np.mean([entropy(np.bincount(column, weights)) for column in columns]))
+    if isinstance(dataset.inputs, Table):  # whose targets are standardised
+        spread = columns.std(axis=1, keepdims=True)
+        columns = columns / np.where(spread > 0, spread, 1.0)
+    means = np.average(columns, axis=1, weights=weights, keepdims=True)
+    return float((weights * (columns - means) ** 2).mean(axis=1).sum()) / 2
 
 
 def check_member(make_model: ModelMaker, dataset: Dataset, member: Member) -> None:

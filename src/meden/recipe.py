@@ -123,6 +123,8 @@ class Recipe(Settings):
     def _together(self) -> Self:
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise InputError("Recipe nesterov needs optimizer 'sgd' and a momentum above 0")
+        if self.dropout_shape != "constant" and self.dropout is None:
+            raise InputError(f"Recipe dropout_shape {self.dropout_shape!r} needs a dropout, got None")
         if self.momentum and self.optimizer in ("adam", "adamw"):
             raise InputError(
                 f"Recipe momentum is for sgd and rmsprop ({self.optimizer} has betas), got {self.momentum!r}"

@@ -116,6 +116,8 @@ class Run:
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
     model_args: dict[str, Any] | None = None
     """What the model was made with, where meden made it."""
+    constant_loss: float | None = None
+    """Loss of the best constant answer to the data set; None where the caller brought tensors."""
 
     def predict(self, rows: Any) -> Predictions:
         """Predict new rows: a DataFrame of raw columns, or an array or tensor of inputs (n, ...).
@@ -132,11 +134,11 @@ class Run:
 
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by."""
-        lost = self.reason if self.status in LOST else ""
+        lost = self.reason if self.status == "diverged" else ""
         curve = of_history(self.history, kept=self.best_epoch or None, lost=lost)
-        if self.held_out is not None and not lost:
+        if self.held_out is not None and self.status not in LOST:
             curve = replace(curve, scored=self.held_out.loss, scored_error=self.held_out.loss_error)
-        return Evidence((curve,), model=self.model)
+        return Evidence((curve,), self.constant_loss, self.model)
 
     def save(self, folder: Path | str) -> None:
         """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder."""
@@ -182,7 +184,8 @@ class Ensemble:
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by."""
         each = [run.evidence() for run in self.runs]
-        return Evidence(tuple(curve for one in each for curve in one.curves), model=self.runs[0].model)
+        curves = tuple(curve for one in each for curve in one.curves)
+        return Evidence(curves, self.runs[0].constant_loss, self.runs[0].model)
 
     def save(self, folder: Path | str) -> None:
         """Write each run into a folder of its own, ``fold_0`` and so on, then ``recipe.yaml`` and ``run.json``."""
@@ -193,7 +196,7 @@ class Ensemble:
         (folder / "run.json").write_text(json.dumps({"num_runs": len(self.runs)}))
 
 
-_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args")
+_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args", "constant_loss")
 
 
 def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:

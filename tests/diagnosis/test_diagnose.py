@@ -1,5 +1,7 @@
 """Diagnoses of real trainings: runs, members, ensembles and studies."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,11 @@ from torch import nn
 import meden
 from meden import Choice, LogUniform, Recipe, Regularizer
 from meden.data import as_dataset, make_folds
-from meden.member import Member
+from meden.member import Member, constant_loss
 from meden.members import fit_many
 from meden.models import MLP
 from meden.penalties import L2
 from meden.run import Ensemble
-from meden.search.evidence import constant_loss
 
 RECIPE = Recipe(epochs=40, lr=0.01, batch_size=16)
 
@@ -44,10 +45,22 @@ def test_a_wide_network_on_random_labels_overfits():
     assert "kept_too_late" not in codes(fit(stopped, train, valid))
 
 
-def test_a_network_under_too_strong_a_penalty_underfits():
+def test_a_network_under_too_strong_a_penalty_is_told_so():
     strong = RECIPE.replace(regularizers=[Regularizer(L2(10.0), on="weights")])
-    found = codes(fit(strong, rows(400, 0, 0.0), rows(400, 1, 0.0)))
-    assert found & {"underfit", "nothing_learnt"} and "overfit" not in found
+    x, y = rows(800, 0, 0.0)
+    fold = make_folds(as_dataset((x, y)), 2, seed=0)[0]
+    strong_run, free_run = fit_many(MLP, [Member(strong, fold), Member(RECIPE, fold)], (x, y))
+    assert "penalties_rule" in codes(strong_run) and "overfit" not in codes(strong_run)
+    assert "penalties_rule" not in codes(free_run)
+
+
+def test_a_line_underfits_what_is_not_one():
+    x, y = rows(800, 0, 0.0)
+    fold = make_folds(as_dataset((x, y)), 2, seed=0)[0]
+    curved = (x, ((x[:, 0] > 0) ^ (x[:, 1] > 0)).astype(np.int64))
+    line, wide = (Member(RECIPE, fold, model_args={"depth": depth}) for depth in (0, 2))
+    assert codes(fit_many(MLP, [line], curved)[0]) & {"underfit", "nothing_learnt"}
+    assert not codes(fit_many(MLP, [wide], curved)[0]) & {"underfit", "nothing_learnt"}
 
 
 def test_a_rate_too_high_diverges_and_one_too_low_is_not_finished():
@@ -98,6 +111,13 @@ def test_a_study_of_a_bad_layout_names_it():
     assert "dropout_before_norm" in codes(study)
 
 
+def test_who_lost_a_race_has_not_diverged():
+    dataset = as_dataset("wine")
+    members = [Member(Recipe(epochs=9, lr=lr), make_folds(dataset, 3, seed=0)[0]) for lr in (1e-2, 1e-3)]
+    runs = fit_many(MLP, members, dataset, rungs=[4], judge=lambda *_: [1])
+    assert runs[1].status == "dropped" and "diverged" not in codes(runs[1])
+
+
 def test_runs_are_diagnosed_alike_after_saving(tmp_path):
     dataset = as_dataset("wine")
     (run,) = fit_many(MLP, [Member(Recipe(epochs=8), make_folds(dataset, 3, seed=0)[0])], dataset)
@@ -127,3 +147,21 @@ def test_the_loss_of_a_constant_answer_is_that_of_the_best_bias(name):
 
     optimizer.step(loss)
     assert constant_loss(dataset) == pytest.approx(loss().item(), rel=1e-4)
+
+
+def test_a_constant_answer_is_measured_like_the_losses_of_weighted_rows():
+    rng = np.random.default_rng(0)
+    weights, y = rng.uniform(0.5, 3.0, 200), rng.integers(0, 3, 200)
+    shares = np.bincount(y, weights) / weights.sum()
+    by_hand = (weights * -np.log(shares[y])).mean()
+    dataset = as_dataset((rng.standard_normal((200, 2)).astype(np.float32), y))
+    assert constant_loss(dataclasses.replace(dataset, weights=weights)) == pytest.approx(by_hand)
+    assert constant_loss(dataclasses.replace(dataset, weights=10 * weights)) == pytest.approx(10 * by_hand)
+
+
+def test_an_infinite_penalty_is_a_constraint_and_rules_nothing():
+    record = meden.Record(
+        epoch=1, step=1, train={"loss": 1.0}, penalties={"UnitNorm": np.inf}, lr=0.1, num_zeros=0, weight_norm=1.0,
+        seconds=0.0,
+    )  # fmt: skip
+    assert codes(meden.History((record,))) == set()

@@ -9,7 +9,7 @@ from scipy.stats import linregress
 
 from meden._checks import InputError
 from meden.diagnosis import Curve, Evidence, diagnose, of_history
-from meden.diagnosis.rules import NOISY, _jitter, _line
+from meden.diagnosis.rules import NOISY, _line, _scatter, _still_to_fall
 from meden.history import History, Record
 
 EPOCHS = np.arange(1, 41)
@@ -32,6 +32,8 @@ def folds(apart, scatter, num=5, train=0.5):
     return [curve(np.full(40, train), scored=train + gap) for gap in gaps]
 
 
+BLANK = 2.0
+"""Loss of a constant answer."""
 SHOWN = {
     "overfit": curve(0.1 + FALL, 0.5 + FALL),
     "kept_too_late": curve(0.1 + FALL, 0.2 + FALL + 0.02 * np.maximum(EPOCHS - 20, 0)),
@@ -40,7 +42,7 @@ SHOWN = {
     "peaked_at_once": curve(FALL, 1 + EPOCHS / 10, kept=1),
     "held_out_easier": curve(1 + FALL, 0.5 + FALL),
     "unstable": curve(1 + FALL + 0.5 * (EPOCHS % 2), 1 + FALL),
-    "nothing_learnt": curve(np.full(40, 0.7)),
+    "nothing_learnt": curve(np.full(40, 1.99)),
     "penalties_rule": curve(1 + FALL, penalties=5.0),
     "diverged": curve([], lost="loss was not finite"),
 }
@@ -48,7 +50,9 @@ SHOWN = {
 
 @pytest.mark.parametrize("code", SHOWN)
 def test_a_finding_is_found(code):
-    assert code in codes(SHOWN[code])
+    assert code in codes(SHOWN[code], blank=BLANK)
+    needs_blank = code in ("underfit", "nothing_learnt")  # high and low are relative to something
+    assert (code in codes(SHOWN[code])) != needs_blank
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,12 @@ def test_a_finding_is_found(code):
         (curve(0.2 + FALL), None),  # no rows held out: nothing to compare with
         (curve(2 - EPOCHS / 40), None),  # that the training loss still falls is no reason to go on
         (curve(1e-3 + FALL, 3e-3 + FALL), None),  # three times nothing
+        (curve([0.02], [0.0203]), None),
+        (curve(np.full(40, 0.02), np.full(40, 0.0203)), 1.0986),  # all was learnt in the first epoch
+        (curve(np.zeros(40), np.zeros(40)), 0.0),
+        (curve(1e-4 * (1 + 0.3 * (-1.0) ** EPOCHS), 1e-4 * (1 + 0.3 * (-1.0) ** EPOCHS)), 2.3),  # scatter of nothing
+        (curve(2 - EPOCHS / 40, scored=1.02, scored_error=0.01), 2.3),  # alike, and both still falling
+        (curve(1 + FALL, scored=1.01, scored_error=0.3), 2.3),  # alike for all that one knows
         (curve(0.2 + FALL, 0.215 + FALL, kept=40), None),
     ],
 )
@@ -87,7 +97,8 @@ def test_a_single_training_has_the_error_of_its_rows_or_says_that_it_has_none():
 def test_the_state_that_was_kept_counts_and_not_the_end():
     after = np.maximum(EPOCHS - 20, 0)
     stopped = curve(1.2 - 0.02 * EPOCHS, 1.2 - 0.02 * (EPOCHS - after) + 0.05 * after, kept=20)
-    assert codes(stopped) == ["underfit"]  # alike and high where it was kept
+    assert codes(stopped) == []  # neither the gap nor the rise that came later
+    assert set(codes(curve(stopped.train, stopped.held_out))) == {"overfit", "kept_too_late"}
 
 
 def test_some_that_diverged_do_not_hide_the_others():
@@ -97,16 +108,32 @@ def test_some_that_diverged_do_not_hide_the_others():
     assert found.to_dict()["findings"][1]["code"] == "overfit"
 
 
-def test_a_constant_answer_is_what_learning_is_measured_by_where_it_is_known():
-    assert "nothing_learnt" in codes(curve(np.full(40, 1.08), np.full(40, 1.09)), blank=1.0986)
-    at_once = curve(np.full(40, 0.02), np.full(40, 0.0203))  # all was learnt in the first epoch
-    assert "nothing_learnt" in codes(at_once) and codes(at_once, blank=1.0986) == []
+def test_what_was_learnt_and_lost_again_is_told():
+    lost = curve([2.0, 0.5, *[2.3] * 10])
+    assert "nothing_learnt" in codes(lost, blank=2.3)
+    above = diagnose(Evidence((curve([9.0] * 10),), 0.7)).findings[0].message
+    assert "is above the 0.7 of a constant answer" in above
+
+
+def test_seeds_of_one_fold_count_as_one():
+    gaps = {0: 0.0, 1: 0.3, 2: 0.05}
+    once = [curve([0.5] * 10, scored=0.5 + gap, fold=fold) for fold, gap in gaps.items()]
+    assert Evidence(tuple(once * 5)).gap == Evidence(tuple(once)).gap
+    assert "overfit" not in codes(*once * 5)
 
 
 def test_scatter_of_white_noise_is_measured_and_a_smooth_fall_has_none():
     noise = default_rng(1).normal(0, 0.2, 4000)
-    assert _jitter(2 + noise) == pytest.approx(0.1, rel=0.05)
-    assert _jitter(list(3 - EPOCHS / 20)) < 1e-12 and _jitter(list(0.2 + FALL)) < NOISY / 10
+    assert _scatter(2 + noise) == pytest.approx(0.2, rel=0.05)
+    assert _scatter(list(3 - EPOCHS / 20)) < 1e-12 and _scatter(list(FALL)) < NOISY / 100
+
+
+@pytest.mark.parametrize("num", [8, 40])
+def test_a_line_goes_on_as_it_fell_and_a_decay_fades(num):
+    epochs = np.arange(1, num + 1)
+    assert _still_to_fall(list(3 - 0.1 * epochs)) == pytest.approx(0.1 * num / 4)
+    left = math.exp(-num / 6)
+    assert 0 < _still_to_fall(list(np.exp(-epochs / 6))) < 2 * left
 
 
 def test_slopes_agree_with_scipy():

@@ -163,6 +163,7 @@ def test_wrong_dimensions_are_refused(make, told):
         ({"epochs": LogUniform(10, 1000)}, "epochs"),
         ({"optimizer": Choice("adam", "adamm")}, "adamm"),
         ({"optimizer": Choice("sgd", "adam"), "momentum": Choice(0.0, 0.9)}, "momentum is for sgd"),
+        ({"dropout_shape": Choice("linear", "funnel")}, "dropout_shape 'linear' needs a dropout, got None"),
         ({"schedule": Choice("cosine", "plateau")}, "plateau"),
         ({"width": IntUniform(0, 8)}, "width must be a whole number of at least 1, got 0"),
         ({"activation": Choice("relu", "rleu")}, "did you mean 'relu'"),

@@ -10,7 +10,7 @@ import typer
 from meden import diagnosis
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
-from meden.cli.folders import SETTINGS, read_settings, trained
+from meden.cli.folders import REPORT, SETTINGS, read_settings, trained
 from meden.cli.tune import search_of
 from meden.diagnosis import Evident
 from meden.history import History
@@ -26,7 +26,7 @@ def diagnose(
 
     Of a study it looks at the chosen configuration in all folds, of a run at its own curves and held-out rows. It
     knows overfitting and underfitting, trainings that diverge, jump, learn nothing, are unfinished or kept too late,
-    penalties that outweigh the data, held-out rows that are too easy, and dropout just before batch norm.
+    held-out rows that are too easy, dropout just before batch norm, and of a run penalties that outweigh the data.
 
     Examples:
 
@@ -51,5 +51,6 @@ def _subject(path: Path) -> History | Evident:
         if len(history) == 0:
             raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
         return history
-    run = trained(path)
-    return search_of(read_settings(path), path) if (path / SETTINGS).exists() else run
+    if (path / SETTINGS).exists() and (path / REPORT).exists():  # which ends a study, also one that found nothing
+        return search_of(read_settings(path), path)
+    return trained(path)

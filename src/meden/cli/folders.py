@@ -14,6 +14,7 @@ from meden.run import Ensemble, Run, load_run
 SETTINGS = "study.json"
 RUN = "run.json"
 """Written last: a folder that has it holds a whole run."""
+REPORT = "report.html"
 
 
 def check_new_folder(name: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from torch import nn
 
 from meden._checks import InputError
@@ -39,6 +40,8 @@ class Curve:
     """Sum of the penalties at that state, times their strengths."""
     lost: str = ""
     """Why it has no result; empty where it has one."""
+    fold: int | None = None
+    """Trainings of one number share their held-out rows, and count as one; None shares with nobody."""
 
     def __post_init__(self) -> None:
         num = len(self.train)
@@ -97,14 +100,17 @@ class Evidence:
         return tuple(curve for curve in self.curves if not curve.lost)
 
     def estimate(self, number: Callable[[Curve], float]) -> Estimate:
-        """Return the mean of a number over the trainings, with its error over them."""
-        numbers = [number(curve) for curve in self.sound]
-        error = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else None
-        return Estimate(statistics.fmean(numbers), error)
+        """Return the mean of a number over the trainings, with its error over the folds."""
+        folds: dict[object, list[float]] = {}
+        for place, curve in enumerate(self.sound):
+            folds.setdefault((place,) if curve.fold is None else curve.fold, []).append(number(curve))
+        means = [statistics.fmean(numbers) for numbers in folds.values()]
+        error = float(np.std(means, ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else None
+        return Estimate(statistics.fmean(means), error)
 
     @property
     def gap(self) -> Estimate:
-        """Held-out loss minus training loss: its error is over trainings, or over the held-out rows of a single one."""
+        """Held-out loss minus training loss: its error is over folds, or over the held-out rows of a single one."""
         gap = self.estimate(lambda curve: curve.held_out_loss - curve.train_loss)
         return gap if gap.error is not None else Estimate(gap.mean, self.sound[0].scored_error)
 
@@ -127,12 +133,13 @@ def of_history(history: History, *, kept: int | None = None, lost: str = "") -> 
     """
     valid = history.column("valid.loss")
     known = [record.penalties for record in history if record.epoch == kept] or [r.penalties for r in history][-1:]
+    values = [value for value in (known[0].values() if known else ()) if math.isfinite(value)]  # constraints have inf
     if not lost and any(not record.is_finite() for record in history):
         lost = "losses or weights are not finite"
     return Curve(
         train=history.column("train.loss"),
         held_out=valid if all(map(math.isfinite, valid)) else (),
         kept=kept,
-        penalties=math.fsum(known[0].values()) if known else 0.0,
+        penalties=math.fsum(values),
         lost=lost,
     )

@@ -32,8 +32,8 @@ def dropout_before_norm(model: nn.Module) -> Finding | None:
     shown = ", ".join(f"{first} before {second}" for first, second in pairs[:4])
     return Finding(
         "dropout_before_norm",
-        f"dropout goes straight into batch norm ({shown}{' and more' if len(pairs) > 4 else ''}), which then learns a "
-        "spread that evaluation does not have",
+        f"dropout is followed by batch norm ({shown}{' and more' if len(pairs) > 4 else ''}) in the order in which the "
+        "layers are registered; used in that order, the norm learns a spread that evaluation does not have",
         "Put dropout behind the batch norm, or behind the last one of the network",
     )
 

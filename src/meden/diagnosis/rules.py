@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from meden.diagnosis.evidence import Curve, Estimate, Evidence
+from meden.diagnosis.evidence import Estimate, Evidence
 from meden.diagnosis.finding import Finding
 
 Rule = Callable[[Evidence], Finding | None]
 
 LEARNT = 0.02
-"""A loss that fell by a smaller share has learnt nothing, and a gap of a smaller share of the first loss is none."""
+"""Of the loss to begin with: who fell by less has learnt nothing, and smaller differences are none."""
 APART = 0.1
-"""Training and held-out loss are apart when they differ by this share of the larger one."""
+"""Losses are apart when they differ by this share of the larger one."""
 FITTED = 0.1
 """Below this share of the loss of a constant answer the training rows are fitted."""
 NOISY = 0.1
@@ -35,6 +35,7 @@ AT_ONCE = 2
 """A best epoch up to this one came at once."""
 RULING = 3.0
 """Penalties of so many times the data loss rule it."""
+UNSURE = " (one set of held-out rows, so that nothing tells how sure this is)"
 
 
 def diverged(evidence: Evidence) -> Finding | None:
@@ -51,19 +52,19 @@ def diverged(evidence: Evidence) -> Finding | None:
 
 
 def nothing_learnt(evidence: Evidence) -> Finding | None:
-    """The training loss is that of a constant answer, or of the first epoch."""
-    if evidence.blank is None and min(len(curve.train) for curve in evidence.sound) < FEWEST:
+    """The training loss is that of a constant answer, or above it."""
+    if not evidence.blank:
         return None
-    fallen = evidence.estimate(lambda curve: 1 - min(curve.train) / _start(evidence, curve))
-    if fallen.mean >= LEARNT:
+    share = evidence.estimate(lambda curve: curve.train_loss / (evidence.blank or math.nan))
+    if share.mean < 1 - LEARNT:
         return None
-    against = "that of the first epoch" if evidence.blank is None else f"{evidence.blank:.3g} of a constant answer"
+    how = "above" if share.mean > 1 + LEARNT else "hardly below"
     return Finding(
         "nothing_learnt",
-        f"the training loss, {_train(evidence)}, is hardly below {against}",
+        f"the training loss, {_train(evidence)}, is {how} the {evidence.blank:.3g} of a constant answer",
         "Try lr ten times larger and ten times smaller, less regularisation, and inputs that are standardised",
-        fallen.mean,
-        fallen.error,
+        share.mean,
+        share.error,
     )
 
 
@@ -71,12 +72,13 @@ def unstable(evidence: Evidence) -> Finding | None:
     """The training loss jumps from epoch to epoch."""
     if min(len(curve.train) for curve in evidence.sound) < FEWEST:
         return None
-    jumps = evidence.estimate(lambda curve: _jitter(_tail(curve.train, 2)))
-    if not jumps.exceeds(NOISY):
+    jumps = evidence.estimate(lambda curve: _scatter(_tail(curve.train, 2)))
+    level = evidence.estimate(lambda curve: statistics.fmean(_tail(curve.train, 2))).mean
+    if not jumps.exceeds(max(NOISY * level, _floor(evidence))):
         return None
     return Finding(
         "unstable",
-        f"from epoch to epoch the training loss jumps by {jumps.mean:.0%} of itself",
+        f"from epoch to epoch the training loss, {level:.3g} in the mean, jumps by {jumps}",
         "Lower lr, let it decay (schedule='cosine'), set clip_norm, or use larger batches",
         jumps.mean,
         jumps.error,
@@ -86,12 +88,11 @@ def unstable(evidence: Evidence) -> Finding | None:
 def overfit(evidence: Evidence) -> Finding | None:
     """The held-out loss is above the training loss."""
     gap, held_out = evidence.gap, _held_out(evidence).mean
-    if not gap.exceeds(0.0) or not gap.mean > max(APART * held_out, LEARNT * _mean_start(evidence)):
+    if not gap.exceeds(0.0) or not gap.mean > max(APART * held_out, _floor(evidence)):
         return None
-    unsure = "" if gap.error is not None else " (one set of held-out rows, so that nothing tells how sure this is)"
     return Finding(
         "overfit",
-        f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{unsure}",
+        f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{'' if gap.error is not None else UNSURE}",
         "More regularisation, augmentation or rows may pay, and how much of it `meden tune` finds; the gap by itself "
         "does not tell, since the best amount leaves one",
         gap.mean,
@@ -101,15 +102,15 @@ def overfit(evidence: Evidence) -> Finding | None:
 
 def kept_too_late(evidence: Evidence) -> Finding | None:
     """An earlier epoch was better than the one that was kept."""
-    stopped = [curve for curve in evidence.sound if curve.held_out]
+    stopped = tuple(curve for curve in evidence.sound if len(curve.held_out) >= FEWEST // 2)
     if not stopped:
         return None
-    lost = Evidence(tuple(stopped)).estimate(lambda c: c.held_out[c.place] - min(c.held_out))
+    lost = Evidence(stopped).estimate(lambda curve: curve.held_out[curve.place] - min(curve.held_out))
     level = statistics.fmean(min(curve.held_out) for curve in stopped)
-    noise = statistics.fmean(_jitter(curve.held_out) * statistics.fmean(curve.held_out) for curve in stopped)
-    if not lost.exceeds(max(APART * abs(level), 3 * noise)):
+    noise = statistics.fmean(_scatter(curve.held_out) for curve in stopped)
+    if not lost.exceeds(max(APART * level, 3 * noise, _floor(evidence))):
         return None
-    best = round(statistics.median(int(np.argmin(curve.held_out)) + 1 for curve in stopped))
+    best = round(statistics.median(_best_epoch(curve.held_out) for curve in stopped))
     return Finding(
         "kept_too_late",
         f"the held-out loss was {level:.3g} after epoch {best}, and is {lost} higher in the state that was kept",
@@ -125,29 +126,29 @@ def unfinished(evidence: Evidence) -> Finding | None:
     if not curves or min(map(len, curves)) < FEWEST or any(c.place + 1 < len(c.train) for c in evidence.sound):
         return None
     fall = statistics.fmean(map(_still_to_fall, curves))
-    level = max(statistics.fmean(curve[-1] for curve in curves), FITTED * _mean_start(evidence))
+    level = max(statistics.fmean(curve[-1] for curve in curves), FITTED * _start(evidence))
     surely = sum(_slope_in_errors(curve) < -3 for curve in curves)
     if fall < FALLING * level or surely <= len(curves) / 2:
         return None
     return Finding(
         "unfinished",
-        f"the last of {max(map(len, curves))} epochs was the best, and as it falls a quarter of them more would take "
-        f"off another {fall:.2g}",
-        "Train for more epochs, or with a larger lr",
+        f"after {max(map(len, curves))} epochs the held-out loss still falls: as it does, a quarter of them more would "
+        f"take off another {fall:.2g}",
+        "Train for more epochs (with a decaying schedule that is laid out over them), or with a larger lr",
         fall,
     )
 
 
 def underfit(evidence: Evidence) -> Finding | None:
     """Both losses are alike, and high."""
-    gap, train = evidence.gap, _train(evidence)
-    if nothing_learnt(evidence) or unfinished(evidence) or not math.isfinite(gap.mean):
+    gap, train = evidence.gap, _train(evidence).mean
+    if not evidence.blank or nothing_learnt(evidence) or train < FITTED * evidence.blank:
         return None
-    if abs(gap.mean) > APART * train.mean / 2 or train.mean < FITTED * _mean_start(evidence):
+    if not abs(gap.mean) + 2 * (gap.error or 0.0) < APART * train or _falls_in_training(evidence, train):
         return None
     return Finding(
         "underfit",
-        f"training and held-out loss are alike ({train.mean:.3g}, {gap} apart) and high: overfitting costs nothing",
+        f"training and held-out loss are alike ({train:.3g}, {gap} apart) and high: overfitting costs nothing",
         "A larger network, less regularisation or better inputs may pay; if none does, what is left is noise",
         gap.mean,
         gap.error,
@@ -157,17 +158,16 @@ def underfit(evidence: Evidence) -> Finding | None:
 def peaked_at_once(evidence: Evidence) -> Finding | None:
     """The best epoch is one of the first, and what follows is worse."""
     curves = [curve.held_out for curve in evidence.sound if len(curve.held_out) >= FEWEST]
-    best = [int(np.argmin(curve)) + 1 for curve in curves]
-    if not best or statistics.median(best) > AT_ONCE:
+    if not curves or (best := statistics.median(map(_best_epoch, curves))) > AT_ONCE:
         return None
-    if statistics.median(curve[-1] / max(min(curve), math.ulp(1.0)) - 1 for curve in curves) < APART:
+    rise = statistics.median(curve[-1] - min(curve) for curve in curves)
+    if rise <= max(APART * statistics.fmean(map(min, curves)), _floor(evidence)):
         return None
     return Finding(
         "peaked_at_once",
-        f"the held-out loss was lowest after epoch {round(statistics.median(best))}, too early for epochs to tell when "
-        "to stop",
+        f"the held-out loss was lowest after epoch {best:g}, too early for epochs to tell when to stop",
         "Lower lr, so that the best state is met more finely, or regularise more",
-        statistics.median(best),
+        best,
     )
 
 
@@ -175,13 +175,13 @@ def held_out_easier(evidence: Evidence) -> Finding | None:
     """The held-out loss is below the training loss."""
     gap, train = evidence.gap, _train(evidence).mean
     lead = Estimate(-gap.mean, gap.error)
-    if not lead.exceeds(0.0) or not lead.mean > APART * train:
+    if not lead.exceeds(0.0) or not lead.mean > max(APART * train, _floor(evidence)):
         return None
     return Finding(
         "held_out_easier",
-        f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode",
-        "Look for copies of training rows among the held-out ones, for groups that were split (groups=), and for "
-        "splits that are not at random",
+        f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode"
+        f"{'' if lead.error is not None else UNSURE}",
+        "Look at how the rows were split: not at random, or groups apart that are easier than others (groups=)",
         gap.mean,
         gap.error,
     )
@@ -190,8 +190,7 @@ def held_out_easier(evidence: Evidence) -> Finding | None:
 def penalties_rule(evidence: Evidence) -> Finding | None:
     """The penalties outweigh the data loss."""
     times = evidence.estimate(lambda curve: curve.penalties / max(curve.train_loss, math.ulp(1.0)))
-    fitted = _train(evidence).mean < FITTED * _mean_start(evidence)
-    if fitted or not times.exceeds(RULING):
+    if _train(evidence).mean < FITTED * _start(evidence) or not times.exceeds(RULING):
         return None
     return Finding(
         "penalties_rule",
@@ -202,13 +201,14 @@ def penalties_rule(evidence: Evidence) -> Finding | None:
     )
 
 
-def _start(evidence: Evidence, curve: Curve) -> float:
-    """Return the loss to compare with: of a constant answer, or of the first epoch."""
-    return curve.train[0] if evidence.blank is None else evidence.blank
+def _start(evidence: Evidence) -> float:
+    """Return the loss to compare with: of a constant answer, or where that is not known of the first epoch."""
+    return evidence.blank or statistics.fmean(curve.train[0] for curve in evidence.sound)
 
 
-def _mean_start(evidence: Evidence) -> float:
-    return statistics.fmean(_start(evidence, curve) for curve in evidence.sound)
+def _floor(evidence: Evidence) -> float:
+    """Return the difference of losses that is next to nothing."""
+    return LEARNT * _start(evidence)
 
 
 def _train(evidence: Evidence) -> Estimate:
@@ -219,19 +219,20 @@ def _held_out(evidence: Evidence) -> Estimate:
     return evidence.estimate(lambda curve: curve.held_out_loss)
 
 
+def _best_epoch(curve: Sequence[float]) -> int:
+    return int(np.argmin(curve)) + 1
+
+
 def _tail(curve: Sequence[float], parts: int) -> Sequence[float]:
     return curve[-max(FEWEST // 2, len(curve) // parts) :]
 
 
-def _jitter(curve: Sequence[float]) -> float:
-    """Return the scatter of a curve about a smooth one, as a share of its mean: from its second differences.
+def _scatter(curve: Sequence[float]) -> float:
+    """Return the standard deviation of a curve about a smooth one, from its second differences.
 
     A straight line has none; white noise of standard deviation s has second differences of s sqrt(6).
     """
-    if len(curve) < FEWEST // 2:
-        return 0.0
-    scatter = float(np.median(np.abs(np.diff(curve, 2)))) / 0.6745 / math.sqrt(6)
-    return scatter / max(abs(statistics.fmean(curve)), math.ulp(1.0))
+    return float(np.median(np.abs(np.diff(curve, 2)))) / 0.6745 / math.sqrt(6) if len(curve) > 2 else 0.0
 
 
 def _line(curve: Sequence[float]) -> tuple[float, float]:
@@ -249,10 +250,16 @@ def _slope_in_errors(curve: Sequence[float]) -> float:
 
 
 def _still_to_fall(curve: Sequence[float]) -> float:
-    """Return what as many epochs as the last part has would take off, if falls go on shrinking as they did."""
+    """Return what a quarter of the epochs more would take off, if falls go on shrinking as they did."""
     num = len(_tail(curve, LAST))
-    fall, before = (-_line(part)[0] * num for part in (curve, curve[:-num]))
+    fall, before = (-_line(part)[0] * len(curve) / LAST for part in (curve, curve[:-num]))
     return fall * min(1.0, fall / before) if before > 0 else fall
+
+
+def _falls_in_training(evidence: Evidence, level: float) -> bool:
+    """Say whether the training loss of the states that were kept was still falling."""
+    curves = [curve.train[: curve.place + 1] for curve in evidence.sound]
+    return min(map(len, curves)) < FEWEST or statistics.fmean(map(_still_to_fall, curves)) > FALLING * level
 
 
 RULES: tuple[Rule, ...] = (
@@ -266,4 +273,4 @@ RULES: tuple[Rule, ...] = (
     held_out_easier,
     penalties_rule,
 )
-"""Those that need a training with a result; all but the first two look at held-out rows, where there are any."""
+"""Those that need a training with a result."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, as_dataset, num_batches
 from meden.history import History, Record
-from meden.member import Member, ModelMaker, build_model, check_member, model_arguments, shares
+from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, model_arguments, shares
 from meden.members.pieces import Alone, OnEpoch, Piece, Stack, run_all, workers
 from meden.members.rows import Rows, score
 from meden.objective import Task, check_fits, on_device, rows_are_independent
@@ -183,6 +183,7 @@ class _Work:
             check_member(self.make_model, self.dataset, member)
         self.shares = shares(self.dataset, [member.fold for member in self.members])
         self.rows = Rows(self.shares)
+        self.constant_loss = constant_loss(self.dataset)
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
@@ -350,7 +351,13 @@ class _Work:
         held_out = None if member.fold is None else score(run, share, member.fold.score, self.dataset)
         made_with = model_arguments(self.make_model, share, self.dataset, member)
         with self.lock:
-            self.runs[number] = dataclasses.replace(run, held_out=held_out, encoder=share.encoder, model_args=made_with)
+            self.runs[number] = dataclasses.replace(
+                run,
+                held_out=held_out,
+                encoder=share.encoder,
+                model_args=made_with,
+                constant_loss=self.constant_loss,
+            )
             if self.on_run is not None:
                 self.on_run(number, self.runs[number])
 

@@ -21,14 +21,14 @@ from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
 from meden.diagnosis import Evidence
 from meden.history import Record
-from meden.member import Member, ModelMaker
+from meden.member import Member, ModelMaker, constant_loss
 from meden.members import fit_many
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.report import Section
 from meden.run import LOST, Ensemble, Run
 from meden.search import selection
-from meden.search.evidence import constant_loss, curve_of, untrained
+from meden.search.evidence import curve_of, untrained
 from meden.search.ledger import Row
 from meden.search.metrics import HIGHER_IS_BETTER, MetricName, check_metric, of_rows
 from meden.search.space import Space, configure, simplicity
@@ -273,10 +273,12 @@ class Study:
 
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by: the trainings of the choice, ``one_se``, in all folds."""
-        trial = self.one_se if self.status == "ok" else self.trials[0]
+        diverged = (trial for trial in self.trials if trial.status.startswith("diverged"))
+        trial = self.one_se if self.status == "ok" else next(diverged)
         recipe, model_args = self.recipe_of(trial)
         model = untrained(self.make_model, self.dataset, Member(recipe, seed=self.seed, model_args=model_args))
-        return Evidence(tuple(map(curve_of, trial.rows)), constant_loss(self.dataset), model)
+        curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
+        return Evidence(curves, constant_loss(self.dataset), model)
 
     def report(self, path: Path | str, *, extra: Sequence[Section] = ()) -> Path:
         """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.
