@@ -10,7 +10,7 @@ import typer
 from meden import diagnosis
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
-from meden.cli.folders import REPORT, SETTINGS, read_settings, trained
+from meden.cli.folders import REPORT, RUN, SETTINGS, read_settings, trained
 from meden.cli.tune import search_of
 from meden.diagnosis import Evident
 from meden.history import History
@@ -51,6 +51,7 @@ def _subject(path: Path) -> History | Evident:
         if len(history) == 0:
             raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
         return history
-    if (path / SETTINGS).exists() and (path / REPORT).exists():  # which ends a study, also one that found nothing
+    finished = (path / RUN).exists() or (path / REPORT).exists()  # a study that found nothing has a report only
+    if (path / SETTINGS).exists() and finished:
         return search_of(read_settings(path), path)
     return trained(path)

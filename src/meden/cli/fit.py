@@ -23,7 +23,7 @@ from meden.cli.console import (
     say,
     stdout,
 )
-from meden.cli.folders import check_new_folder
+from meden.cli.folders import REPORT, check_new_folder
 from meden.cli.settings import parse_settings, table_recipe
 from meden.data import Fold, as_dataset, holdout
 from meden.diagnosis import diagnose
@@ -78,7 +78,7 @@ def fit(
 
         run = members.fit_many(MLP, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
     run.save(out)
-    run_report(run, out / "report.html")
+    run_report(run, out / REPORT)
     _show(run, out, as_json)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
-from meden.cli.folders import SETTINGS, check_new_file, read_settings, trained
+from meden.cli.folders import REPORT, SETTINGS, check_new_file, read_settings, trained
 from meden.cli.tune import search_of
 from meden.report import run_report, units_section
 from meden.run import Ensemble
@@ -36,7 +36,7 @@ def report(
 
         meden report runs/study -o keras.html --units keras.L2
     """  # noqa: D412
-    path = out or folder / "report.html"
+    path = out or folder / REPORT
     run = trained(folder)
     check_new_file("--out", path, force=force)
     extra = [] if units is None else [units_section(run.recipe, units, n=n, loss=loss)]

@@ -30,7 +30,7 @@ from meden.cli.console import (
     say,
     stdout,
 )
-from meden.cli.folders import RUN, check_new_folder, read_settings, write_settings
+from meden.cli.folders import REPORT, RUN, check_new_folder, read_settings, write_settings
 from meden.cli.settings import parse_space, table_recipe
 from meden.data import Dataset, as_dataset
 from meden.models import MLP
@@ -208,7 +208,7 @@ def finish(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | No
             say(f"interrupted; go on with: meden resume {out}")
             raise typer.Exit(1) from None
         raise
-    study.report(out / "report.html")
+    study.report(out / REPORT)
     return study
 
 
