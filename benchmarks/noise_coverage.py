@@ -23,7 +23,7 @@ import torch
 
 import meden
 from meden.objective import evaluate
-from meden.search import Score, Study
+from meden.study import Score, Study
 
 NUM_ROWS, NUM_FRESH, NUM_INPUTS = 100, 5000, 10
 SPACE = {

@@ -25,7 +25,7 @@ import torch
 import meden
 from meden.data import Dataset, Fold, holdout
 from meden.models import MLP
-from meden.search import Study
+from meden.study import Study
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TABLES = ("digits", "vehicle", "credit_g", "phoneme")

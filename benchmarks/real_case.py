@@ -29,7 +29,7 @@ import meden
 from meden.data import make_folds
 from meden.models import MLP, ConvNet
 from meden.penalties import L2
-from meden.search.selection import best, one_standard_error, standard_error
+from meden.study.selection import best, one_standard_error, standard_error
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 STRENGTHS = np.logspace(-5, -0.5, 10)

@@ -7,7 +7,7 @@ PUBLIC = {
     "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
     "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "fit", "fit_many", "load_run", "models",
-    "noise", "penalties", "record", "regularize", "tune",
+    "noise", "penalties", "record_activity", "regularize", "tune",
 }  # fmt: skip
 
 

@@ -7,7 +7,6 @@ from meden.data import Dataset, as_dataset
 from meden.diagnosis import Diagnosis, diagnose
 from meden.history import History, Record
 from meden.member import Member
-from meden.members import fit_many
 from meden.optim import (
     Activity,
     Averager,
@@ -17,26 +16,18 @@ from meden.optim import (
     Schedule,
     Sharpness,
     StrengthSchedule,
-    record,
+    record_activity,
     regularize,
 )
 from meden.recipe import Recipe
 from meden.run import Run, load_run
-from meden.search import (
-    Choice,
-    Comparison,
-    FromData,
-    IntUniform,
-    LogUniform,
-    Maybe,
-    Study,
-    Uniform,
-    compare,
-    tune,
-)
+from meden.search import Comparison, compare, tune
+from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
-from meden.trainer import fit
+from meden.study import Study
+from meden.training.fit import fit
+from meden.training.fit_many import fit_many
 
 __all__ = [
     "Activity",
@@ -78,7 +69,7 @@ __all__ = [
     "models",
     "noise",
     "penalties",
-    "record",
+    "record_activity",
     "regularize",
     "tune",
 ]

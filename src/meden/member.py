@@ -53,7 +53,7 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class EncodedData:
     """The data of one fold, encoded by what its fitting rows showed.
 
     ``x`` (n, ...) and ``y`` (n, ...) hold all rows, so that members index into one tensor.
@@ -64,7 +64,7 @@ class Share:
     y: Tensor
 
 
-def shares(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, Share]:
+def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, EncodedData]:
     """Encode a data set once for each distinct fold; tables are widened to the width that all rows would need.
 
     No fold needs more, and a model is then of the same size whichever other folds are trained beside it.
@@ -128,7 +128,7 @@ def check_member(make_model: ModelMaker, dataset: Dataset, member: Member) -> No
             )
 
 
-def build_model(make_model: ModelMaker, share: Share, dataset: Dataset, member: Member) -> nn.Module:
+def build_model(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> nn.Module:
     """Make a member's model with its own starting weights; the global random state is left as it was.
 
     Raises:
@@ -143,13 +143,13 @@ def build_model(make_model: ModelMaker, share: Share, dataset: Dataset, member: 
     return model
 
 
-def model_arguments(make_model: ModelMaker, share: Share, dataset: Dataset, member: Member) -> dict[str, Any]:
+def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> dict[str, Any]:
     """Return what a member's model is made with: its own arguments, and those the data decide."""
     given = {"num_inputs": share.encoder.num_inputs, "num_outputs": dataset.num_outputs}
     wanted = inspect.signature(make_model).parameters
     return {name: value for name, value in given.items() if name in wanted} | dict(member.model_args)
 
 
-def _encode(dataset: Dataset, encoder: Encoder) -> Share:
+def _encode(dataset: Dataset, encoder: Encoder) -> EncodedData:
     rows = torch.arange(dataset.num_rows).numpy()
-    return Share(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))
+    return EncodedData(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))

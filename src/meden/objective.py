@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from meden._checks import InputError
+from meden.data.targets import Task
 from meden.noise import noise_layers
 
-Task = Literal["classification", "regression"]
 Pair = tuple[Tensor, Tensor]
 """x (n, ...) and y (n, ...)."""
 
-BLANK_ROWS = 64
+NULL_ROWS = 64
 """Rows that tell the loss of a model that says nothing: enough for its order of magnitude."""
 EVAL_ROWS = 4096
 """Rows of one forward pass in evaluation, unless the batch is larger."""
@@ -82,7 +82,7 @@ def output_shape(model: nn.Module, x: Tensor) -> torch.Size:
     return outputs.shape[1:]
 
 
-def blank_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
+def null_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
     """Return the mean loss of a model that says nothing: equal logits, or zeros; of some rows, spread over all.
 
     Args:
@@ -91,10 +91,10 @@ def blank_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
         shape: of a row's outputs, see :func:`output_shape`.
 
     Example:
-        >>> blank_loss("regression", torch.tensor([2.0, -2.0]), torch.Size([1]))
+        >>> null_loss("regression", torch.tensor([2.0, -2.0]), torch.Size([1]))
         2.0
     """
-    rows = y[:: max(1, len(y) // BLANK_ROWS)]
+    rows = y[:: max(1, len(y) // NULL_ROWS)]
     return float(row_loss(task, torch.zeros(len(rows), *shape, device=y.device), rows).mean())
 
 

@@ -51,17 +51,17 @@ EXPLODED = 1e3
 """A loss so many times that of a model that says nothing is no result, finite or not."""
 
 
-def sound(status: Status, reason: str, loss: float, blank: float) -> tuple[Status, str]:
+def sound(status: Status, reason: str, loss: float, null: float) -> tuple[Status, str]:
     """Return the ending of a run, which is ``diverged`` if the loss that it kept is beyond all reason.
 
     Args:
         status: how it ended so far.
         reason: why.
         loss: of the fitting rows, at the state that was kept.
-        blank: loss of a model that says nothing.
+        null: loss of a model that says nothing.
     """
-    if status in ("completed", "stopped_early") and loss > EXPLODED * max(blank, 1.0):
-        return "diverged", f"the loss ended at {loss:.3g}, where a model that says nothing has {blank:.3g}"
+    if status in ("completed", "stopped_early") and loss > EXPLODED * max(null, 1.0):
+        return "diverged", f"the loss ended at {loss:.3g}, where a model that says nothing has {null:.3g}"
     return status, reason
 
 

@@ -7,16 +7,7 @@ import pytest
 import torch
 
 from meden._checks import InputError
-from meden.augment import (
-    FrequencyMask,
-    Speed,
-    TimeMask,
-    background_noise,
-    frequency_mask,
-    speed,
-    time_mask,
-    time_shift,
-)
+from meden.augment import FrequencyMask, Speed, TimeMask, background_noise, frequency_mask, speed, time_mask, time_shift
 from meden.noise import Draws, stream
 
 N = 4000

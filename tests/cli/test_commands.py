@@ -126,7 +126,7 @@ def test_a_study_is_not_overwritten_and_reported_again(meden: Command, mixed: pd
 
 
 def test_interrupted_and_resumed(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    from meden.search.ledger import Ledger
+    from meden.study.ledger import Ledger
 
     append, rows = Ledger.append, []
 

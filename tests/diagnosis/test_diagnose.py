@@ -12,10 +12,10 @@ import meden
 from meden import Choice, LogUniform, Recipe, Regularizer
 from meden.data import as_dataset, make_folds
 from meden.member import Member, constant_loss
-from meden.members import fit_many
 from meden.models import MLP
 from meden.penalties import L2
 from meden.run import Ensemble
+from meden.training.fit_many import fit_many
 
 RECIPE = Recipe(epochs=40, lr=0.01, batch_size=16)
 

@@ -16,8 +16,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import meden
 from meden.data import Dataset
-from meden.integrations import tables
 from meden.integrations.sklearn import MLPClassifierCV, MLPRegressorCV
+from meden.tabular import search as tables
 
 SMALL_SPACE = {"width": meden.Choice(16), "depth": meden.Choice(1)}
 RECIPE = meden.Recipe(optimizer="adam", lr=0.1, betas=(0.9, 0.95), epochs=10, batch_size=32, schedule="cosine")
@@ -219,7 +219,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
     ],
 )
 def test_bad_input_costs_no_compute(estimator, data, message, monkeypatch):
-    monkeypatch.setattr("meden.integrations.tables.fit_many", None)
+    monkeypatch.setattr("meden.tabular.search.fit_many", None)
     with pytest.raises(ValueError, match=message):
         estimator.fit(*data)
 

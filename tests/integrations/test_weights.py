@@ -14,9 +14,9 @@ from meden.data import Dataset, make_folds
 from meden.data.tables import read_columns
 from meden.data.targets import ClassCodec, NumberCodec, NumbersCodec, read_target
 from meden.integrations.sklearn import MLPClassifierCV, MLPRegressorCV
-from meden.members import fit_many
 from meden.objective import row_loss, row_score
 from meden.penalties import L2
+from meden.training.fit_many import fit_many
 from tests.integrations.test_sklearn import RECIPE, SETTINGS
 
 WEIGHTS = torch.tensor([0.5, 2.0, 0.0, 3.0])

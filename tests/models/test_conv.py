@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from meden import InputError
 from meden.models import ConvNet
 from tests.models.witness import assert_fits, assert_stacks, random
-from tests.population.architectures import images
+from tests.training.many.architectures import images
 
 
 @pytest.mark.parametrize("sides", [(28, 28), (40, 63), (1, 1), (2, 9)])

@@ -6,7 +6,7 @@ import torch
 from meden import InputError
 from meden.models import MLP
 from tests.models.witness import assert_fits, assert_stacks, random
-from tests.population.witness import blobs
+from tests.training.many.witness import blobs
 
 
 def test_names_of_the_plain_layout_are_those_of_a_sequence():

@@ -11,9 +11,9 @@ from meden.data import as_dataset, make_folds
 from meden.data.fitted import NumberColumn, robust_scaling
 from meden.data.tables import TableEncoder, read_columns
 from meden.data.targets import NumbersCodec, target_from_dict
-from meden.members import fit_many
 from meden.models import TabularNet
 from meden.models.tabular import SLOW, PeriodicEmbedding, TangentLinear
+from meden.training.fit_many import fit_many
 
 
 def test_outputs_start_at_zero_and_have_the_shape_of_the_answers():

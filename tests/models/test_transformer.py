@@ -8,7 +8,7 @@ from meden import InputError
 from meden.models import CausalTransformer, Transformer
 from meden.models.transformer import Block
 from tests.models.witness import assert_fits, assert_stacks, random
-from tests.population.architectures import tokens
+from tests.training.many.architectures import tokens
 
 
 def some_tokens(*shape, num_tokens=11, seed=0):

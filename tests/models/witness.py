@@ -3,7 +3,7 @@
 import torch
 
 import meden
-from tests.population.witness import alone, assert_same_run, crossed
+from tests.training.many.witness import alone, assert_same_run, crossed
 
 
 def assert_fits(model, x, y, **fields):

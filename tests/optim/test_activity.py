@@ -22,7 +22,7 @@ def test_gradients_equal_those_of_a_penalty_written_by_hand():
     x, _ = rows()
     ours, theirs = net(), net()
     activities = [meden.Activity(ActivityL1(0.1), on=nn.ReLU), meden.Activity(KLSparsity(0.2, rho=0.1), on="3")]
-    recording = meden.record(ours, activities)
+    recording = meden.record_activity(ours, activities)
     (ours(x).sum() + recording.value()).backward()
     hidden = theirs[1](theirs[0](x))
     out = theirs[3](theirs[2](hidden))
@@ -64,7 +64,7 @@ def test_members_with_activity_penalties_equal_runs_alone():
     [
         (lambda: meden.Activity(L1(0.1), on="1"), "penalty must be ActivityL1"),
         (lambda: meden.Activity(ActivityL1(0.1), on=3), "on must be a glob"),
-        (lambda: meden.record(net(), [meden.Activity(ActivityL1(0.1), on="encoder.*")]), "at least one layer"),
+        (lambda: meden.record_activity(net(), [meden.Activity(ActivityL1(0.1), on="encoder.*")]), "at least one layer"),
         (lambda: meden.Recipe(activity=["1"]), "activity must be a list"),
         (lambda: meden.Recipe(activity=[{"penalty": "L1", "on": "1"}]), "activity penalty must be one of"),
     ],

@@ -7,9 +7,10 @@ import pandas as pd
 
 import meden
 from meden.data import as_dataset, make_folds
-from meden.search.ledger import Row
-from meden.search.space import LogUniform, Space, Uniform
-from meden.search.study import Study, make_trial
+from meden.space.dimensions import LogUniform, Uniform
+from meden.space.names import Space
+from meden.study.ledger import Row
+from meden.study.study import Study, make_trial
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 

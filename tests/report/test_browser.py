@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from meden.search import Choice
-from meden.search.reporting import study_report
+from meden.space import Choice
+from meden.study.page import study_report
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.studies import EVIL, SPACE, any_network, study
 

@@ -2,8 +2,8 @@ import math
 
 import numpy as np
 
-from meden.report.curves import Curve, curves_chart, highest, mean_curve
-from meden.report.scores import Dimension, Point, score_chart, score_keys
+from meden.report.curves import LearningCurve, curves_chart, highest, mean_curve
+from meden.report.scores import Axis, Point, score_chart, score_keys
 
 NAN = math.nan
 
@@ -21,7 +21,7 @@ def by_symbol(traces: list[dict], symbol: str) -> list[tuple[float, float]]:
 def test_every_configuration_is_somewhere() -> None:
     losses = [0.5, 0.4, 0.45, 0.41, 0.47, 900.0, NAN]
     strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-    made = score_chart(Dimension("l2", "log", strengths), points(losses), unit="nats", connected=True)
+    made = score_chart(Axis("l2", "log", strengths), points(losses), unit="nats", connected=True)
     assert by_symbol(made.data, "circle") == list(zip(strengths[:5], losses[:5], strict=True))
     top = made.layout["yaxis"]["range"][1]
     [(x_beyond, y_beyond)], [(x_bad, _)] = by_symbol(made.data, "triangle-up"), by_symbol(made.data, "x-thin")
@@ -36,7 +36,7 @@ def test_every_configuration_is_somewhere() -> None:
 
 
 def test_points_are_sorted_along_the_axis_with_their_own_text() -> None:
-    made = score_chart(Dimension("p", "linear", (0.3, 0.1)), points([1.0, 2.0]), unit="nats", connected=False)
+    made = score_chart(Axis("p", "linear", (0.3, 0.1)), points([1.0, 2.0]), unit="nats", connected=False)
     [held_out] = [t for t in made.data if t["marker"]["symbol"] == "circle"]
     assert held_out["x"] == [0.1, 0.3] and held_out["y"] == [2.0, 1.0]
     assert held_out["hovertext"][0].startswith("1<br>held-out loss 2")
@@ -44,14 +44,14 @@ def test_points_are_sorted_along_the_axis_with_their_own_text() -> None:
 
 def test_categories_with_the_same_beginning_stay_apart() -> None:
     names = ("a long name that ends in 1", "a long name that ends in 2")
-    made = score_chart(Dimension("c", "category", names), points([1.0, 2.0]), unit="nats", connected=False)
+    made = score_chart(Axis("c", "category", names), points([1.0, 2.0]), unit="nats", connected=False)
     assert [x for x, _ in by_symbol(made.data, "circle")] == [0, 1]
     assert len(made.layout["xaxis"]["ticktext"]) == 2
 
 
 def test_unknown_errors_draw_no_bar_and_no_band() -> None:
     one = [Point("a", 1.0, math.inf, 0.5, "both")]
-    made = score_chart(Dimension("l2", "log", (0.1,)), one, unit="nats", connected=True)
+    made = score_chart(Axis("l2", "log", (0.1,)), one, unit="nats", connected=True)
     assert not made.layout.get("shapes")
     [held_out] = [t for t in made.data if t["marker"]["symbol"] == "circle"]
     assert held_out["error_y"]["array"] == [0.0]
@@ -65,12 +65,16 @@ def test_mean_is_numpys_while_half_go_on() -> None:
 
 
 def test_kept_epoch_is_marked_and_missing_curves_do_not_matter() -> None:
-    curves = [Curve("a", [3.0, 2.0, 1.0], [3.0, 1.5, 2.0], 2), Curve("b", [], [], 0), Curve("c", [NAN, 2.0], [], 9)]
+    curves = [
+        LearningCurve("a", [3.0, 2.0, 1.0], [3.0, 1.5, 2.0], 2),
+        LearningCurve("b", [], [], 0),
+        LearningCurve("c", [NAN, 2.0], [], 9),
+    ]
     made = curves_chart("t", curves, y_title="loss", top=highest(curves))
     [kept] = [t for t in made.data if t["mode"] == "markers"]
     assert (kept["x"], kept["y"]) == ([2], [1.5])
 
 
 def test_an_explosion_does_not_flatten_the_rest() -> None:
-    assert highest([Curve("a", [1.0, 2.0, 1e9], [], 1)]) == 3.0
-    assert highest([Curve("a", [1.0, 2.0], [], 1)]) == 2.0
+    assert highest([LearningCurve("a", [1.0, 2.0, 1e9], [], 1)]) == 3.0
+    assert highest([LearningCurve("a", [1.0, 2.0], [], 1)]) == 2.0

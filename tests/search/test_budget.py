@@ -7,9 +7,10 @@ import pytest
 import meden
 from meden import InputError, LogUniform, Recipe
 from meden.models import MLP
-from meden.search import cocktail, tune
+from meden.search import tune
 from meden.search.budget import SAFE, TIMED_BATCH, Budget
-from meden.search.space import Maybe
+from meden.space import cocktail
+from meden.space.dimensions import Maybe
 from tests.report.studies import study as made_by_hand
 
 SPACE = {"l2": LogUniform(1e-3, 1.0)}

@@ -12,7 +12,7 @@ import torch
 import meden
 from meden import Choice, LogUniform, Recipe, Uniform
 from meden.data import as_dataset, make_folds
-from meden.member import shares
+from meden.member import encode_folds
 from meden.models import MLP
 from meden.noise import derive
 from meden.search import nested
@@ -26,8 +26,8 @@ RECIPE = Recipe(epochs=8, lr=0.03, batch_size=16, dropout=0.2, early_stopping=ST
 @pytest.fixture
 def one_by_one(monkeypatch):
     """Trainings of a few steps are done before a stack of them is traced; the results are the same."""
-    monkeypatch.setattr("meden.members.work.LARGEST_CHUNK", 1)
-    monkeypatch.setattr("meden.population.sizing.LARGEST_WORK", 0)
+    monkeypatch.setattr("meden.training.fit_many.LARGEST_CHUNK", 1)
+    monkeypatch.setattr("meden.training.many.chunks.LARGEST_WORK", 0)
 
 
 def table(task="classification"):
@@ -189,7 +189,7 @@ def test_no_fold_needs_more_inputs_than_all_rows_do(seed):
     frame = pd.DataFrame({"text": text, "day": days, "y": random.normal(size=num_rows)})
     data = as_dataset(frame, target="y")
     folds = make_folds(data, 4, seed=seed)
-    assert shares(data, folds)[folds[0]].x.shape[1] == data.fit_encoder(range(num_rows)).num_inputs
+    assert encode_folds(data, folds)[folds[0]].x.shape[1] == data.fit_encoder(range(num_rows)).num_inputs
 
 
 @pytest.mark.usefixtures("one_by_one")

@@ -22,8 +22,8 @@ OPTIONS = {"folds": 2, "budget": 2, "strategy": "grid", "recipe": Recipe(epochs=
 def one_by_one():
     """Trainings of three steps are done before a stack of them is traced; the results are the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("meden.members.work.LARGEST_CHUNK", 1)
-        patch.setattr("meden.population.sizing.LARGEST_WORK", 0)
+        patch.setattr("meden.training.fit_many.LARGEST_CHUNK", 1)
+        patch.setattr("meden.training.many.chunks.LARGEST_WORK", 0)
         yield
 
 

@@ -11,8 +11,9 @@ import pytest
 import meden
 from meden import Choice, InputError, LogUniform, Recipe, Uniform
 from meden.models import MLP
-from meden.search import racing, running, tune
+from meden.search import engine, racing
 from meden.search.racing import THE_END, loss_at, rounds, rungs, survivors
+from meden.search.tune import tune
 
 
 def plainly(losses, errors, share, least):
@@ -109,8 +110,8 @@ RECIPE = Recipe(epochs=16, batch_size=32, early_stopping=meden.EarlyStopping(pat
 @pytest.fixture
 def one_by_one(monkeypatch):
     """Trainings of a few steps are done before a stack of them is traced; the results are the same."""
-    monkeypatch.setattr("meden.members.work.LARGEST_CHUNK", 1)
-    monkeypatch.setattr("meden.population.sizing.LARGEST_WORK", 0)
+    monkeypatch.setattr("meden.training.fit_many.LARGEST_CHUNK", 1)
+    monkeypatch.setattr("meden.training.many.chunks.LARGEST_WORK", 0)
 
 
 def search(**changes):
@@ -170,13 +171,13 @@ def sorted_last(study, lost):
 
 def test_decisions_look_at_stop_splits_and_never_at_scored_rows(whole, monkeypatch):
     """Held-out losses that are all turned round change nothing about who is dropped."""
-    plain = running.make_row
+    plain = engine.make_row
 
     def turned(*arguments):
         row = plain(*arguments)
         return dataclasses.replace(row, losses=-row.losses, scores=1 - row.scores)
 
-    monkeypatch.setattr(running, "make_row", turned)
+    monkeypatch.setattr(engine, "make_row", turned)
     assert [t.status for t in search().trials] == [t.status for t in whole.trials]
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import qmc
 
 from meden import Choice, IntUniform, LogUniform, Uniform
-from meden.search.space import Maybe
 from meden.search.strategies import STRATEGIES, Proposals
+from meden.space.dimensions import Maybe
 
 SPACE = {
     "l2": LogUniform(1e-4, 1.0),

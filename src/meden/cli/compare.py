@@ -19,7 +19,7 @@ from meden.cli.console import (
     RecipeFile,
     Seed,
     Target,
-    Task,
+    TaskOption,
     describe,
     print_json,
     progress,
@@ -53,7 +53,7 @@ def compare(
     groups: Groups = None,
     order: Order = None,
     drop: Drop = None,
-    task: Task = None,
+    task: TaskOption = None,
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:

@@ -34,7 +34,7 @@ Data = Annotated[
     ),
 ]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict (a bundled name has its own).")]
-Task = Annotated[
+TaskOption = Annotated[
     str | None, typer.Option("--task", help="`classification` or `regression`; told from the target unless given.")
 ]
 Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out; may be repeated.")]

@@ -18,13 +18,14 @@ from meden.cli.console import JsonFlag, Seed, describe, print_json, progress, sa
 from meden.cli.folders import REPORT, check_new_folder
 from meden.data import Dataset, Fold, as_dataset, holdout
 from meden.member import Member
-from meden.members import fit_many
 from meden.models import MLP
 from meden.recipe import Recipe
 from meden.report.numbers import number
 from meden.run import Run
-from meden.search import LogUniform, Study
-from meden.search.space import Space
+from meden.space import LogUniform
+from meden.space.names import Space
+from meden.study import Study
+from meden.training.fit_many import fit_many
 
 TRAIN_ROWS = 100
 PLAIN = Recipe(lr=3e-3, epochs=60)
@@ -135,7 +136,7 @@ def _section(measured: Measured) -> reports.Section:
     pairs = np.stack([measured.plain, measured.chosen], axis=2)[:, 1:].reshape(len(measured.plain), -1)
     rows = [reports.TableRow((str(i), *map(number, split))) for i, split in enumerate(pairs, start=1)]
     means = [_told(column) for column in pairs.T]
-    table = reports.Table(tuple(columns), (*rows, reports.TableRow(("mean", *means), "both")))
+    table = reports.ReportTable(tuple(columns), (*rows, reports.TableRow(("mean", *means), "both")))
     told = [f"{name}: {difference}" for name, _, _, difference in _rows(measured)[1:]]
     text = (
         f"Each split trains on {TRAIN_ROWS} digits and is scored on the others. The plain network has the same "

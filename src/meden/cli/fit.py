@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from meden import members
 from meden.cli.console import (
     Data,
     Drop,
@@ -16,7 +15,7 @@ from meden.cli.console import (
     RecipeFile,
     Seed,
     Target,
-    Task,
+    TaskOption,
     describe,
     print_json,
     progress,
@@ -33,8 +32,9 @@ from meden.models import MLP
 from meden.report import run_report
 from meden.report.numbers import number, percent
 from meden.run import Run
-from meden.search.door import check_models
-from meden.search.space import configure
+from meden.search.checks import check_models
+from meden.space.names import configure
+from meden.training.fit_many import fit_many
 
 
 def fit(
@@ -51,7 +51,7 @@ def fit(
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the rows that scores and stops.")] = 0.2,
     groups: Groups = None,
     drop: Drop = None,
-    task: Task = None,
+    task: TaskOption = None,
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -76,7 +76,7 @@ def fit(
             assert record.valid is not None
             bar.update(job, completed=record.epoch, note=f"held-out loss {record.valid['loss']:.4g}")
 
-        run = members.fit_many(MLP, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
+        run = fit_many(MLP, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
     run.save(out)
     run_report(run, out / REPORT)
     _show(run, out, as_json)

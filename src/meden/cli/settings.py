@@ -11,8 +11,9 @@ import yaml
 from meden._checks import InputError
 from meden.models import MLP
 from meden.recipe import Recipe
-from meden.search import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
-from meden.search.space import AskedSpace, Dimension, check_names
+from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
+from meden.space.dimensions import Dimension
+from meden.space.names import AskedSpace, check_names
 from meden.stopping import EarlyStopping
 
 TABLE_SPACE: dict[str, Dimension] = {

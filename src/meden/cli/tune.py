@@ -23,7 +23,7 @@ from meden.cli.console import (
     RecipeFile,
     Seed,
     Target,
-    Task,
+    TaskOption,
     describe,
     print_json,
     progress,
@@ -36,11 +36,11 @@ from meden.data import Dataset, as_dataset
 from meden.models import MLP
 from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
-from meden.search import Study, Trial
-from meden.search.metrics import METRICS
-from meden.search.reporting import train_loss
-from meden.search.selection import Score
 from meden.search.strategies import STRATEGIES
+from meden.study import Study, Trial
+from meden.study.metrics import METRICS
+from meden.study.page import train_loss
+from meden.study.selection import Score
 
 SEARCHED = (
     "folds",
@@ -102,7 +102,7 @@ def tune(
     groups: Groups = None,
     order: Order = None,
     drop: Drop = None,
-    task: Task = None,
+    task: TaskOption = None,
     seed: Seed = 0,
     jobs: Jobs = 1,
     backend: BackendName = "local",

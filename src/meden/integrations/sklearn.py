@@ -24,10 +24,10 @@ from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset
 from meden.data.dataset import group_codes
 from meden.data.targets import Target
-from meden.integrations.tables import Options, answers, final_models, find, predicted, read_rows
 from meden.recipe import Recipe
-from meden.search import Study
-from meden.search.space import Space
+from meden.space.names import Space
+from meden.study import Study
+from meden.tabular.search import Options, answers, final_models, find, predicted, read_rows
 
 Array = NDArray[Any]
 REFITS = ("folds", "all")
@@ -154,7 +154,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
             cross-entropy in nats, by which is chosen, and ``mean_test_accuracy`` the accuracy.
         score_interval_: 90 % interval of the accuracy of the chosen one (one model, trained without a fold), corrected
             for its having been chosen.
-        study_: the :class:`meden.search.Study`, with the training rows.
+        study_: the :class:`meden.study.Study`, with the training rows.
         runs_: the models that predict.
         n_features_in_: columns of X.
         feature_names_in_: their names, where they have names.

@@ -1,6 +1,6 @@
 """Where penalties meet updates: regularizers, couplings, the optimizer's metric, schedules, averages, sharpness."""
 
-from meden.optim.activity import Activity, Recording, record
+from meden.optim.activity import Activity, Recording, record_activity
 from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, refresh_batch_norm
 from meden.optim.metric import adam_length, is_adaptive, one_length, step_length
 from meden.optim.regularize import Handle, joined, regularize
@@ -29,7 +29,7 @@ __all__ = [
     "is_adaptive",
     "joined",
     "one_length",
-    "record",
+    "record_activity",
     "refresh_batch_norm",
     "regularize",
     "restore",

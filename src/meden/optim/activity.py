@@ -94,7 +94,7 @@ class Recording:
                 outputs.clear()
 
 
-def record(model: nn.Module, activities: Sequence[Activity]) -> Recording:
+def record_activity(model: nn.Module, activities: Sequence[Activity]) -> Recording:
     """Record what layers put out while the model trains, one forward pass a step.
 
     Args:
@@ -107,7 +107,7 @@ def record(model: nn.Module, activities: Sequence[Activity]) -> Recording:
     Example:
         >>> from meden.penalties import ActivityL1
         >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
-        >>> recording = record(model, [Activity(ActivityL1(0.1), on=nn.ReLU)])
+        >>> recording = record_activity(model, [Activity(ActivityL1(0.1), on=nn.ReLU)])
         >>> loss = model(torch.ones(4, 2)).sum() + recording.value()
         >>> recording.remove()
     """

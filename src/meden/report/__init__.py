@@ -1,6 +1,6 @@
 """Reports: one HTML file that opens offline, from plain values; what they are the page escapes."""
 
-from meden.report.document import Chart, Code, Column, Key, Mark, Report, Section, Table, TableRow, Tile, Value
+from meden.report.document import Chart, Code, Column, Key, Mark, Report, ReportTable, Section, TableRow, Tile, Value
 from meden.report.findings import findings_section
 from meden.report.page import render, write
 from meden.report.runs import run_folder, run_report
@@ -13,8 +13,8 @@ __all__ = [
     "Key",
     "Mark",
     "Report",
+    "ReportTable",
     "Section",
-    "Table",
     "TableRow",
     "Tile",
     "Value",

@@ -21,7 +21,7 @@ KEYS = (
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """One run: its training and held-out loss per epoch, either of which may be empty."""
 
     name: str
@@ -31,7 +31,7 @@ class Curve:
     """Epoch whose state was kept, from 1."""
 
 
-def curves_chart(title: str, curves: Sequence[Curve], *, y_title: str, top: float) -> Chart:
+def curves_chart(title: str, curves: Sequence[LearningCurve], *, y_title: str, top: float) -> Chart:
     """Return the learning curves of the runs of one configuration.
 
     Args:
@@ -82,7 +82,7 @@ def line_chart(
     return Chart(made.title, made.data, made.layout | {"showlegend": len(lines) > 1, "legend": legend})
 
 
-def highest(curves: Sequence[Curve]) -> float:
+def highest(curves: Sequence[LearningCurve]) -> float:
     """Return the end of an axis that shows all curves, except where one explodes beyond three times its start."""
     values = [v for c in curves for v in (*c.train, *c.held_out) if math.isfinite(v)]
     starts = [v for c in curves for v in (*c.train[:1], *c.held_out[:1]) if math.isfinite(v)]
@@ -117,7 +117,7 @@ def _line(values: Sequence[float], name: str, colour: str, width: float, opacity
     )
 
 
-def _kept(curves: Sequence[Curve]) -> list[go.Scatter]:
+def _kept(curves: Sequence[LearningCurve]) -> list[go.Scatter]:
     """Return the kept epochs as points, on the held-out curve where there is one."""
     shown = [(curve, curve.held_out or curve.train) for curve in curves]
     at = [(c, values[c.kept_epoch - 1]) for c, values in shown if 1 <= c.kept_epoch <= len(values)]

@@ -40,7 +40,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table that can be sorted by its headers."""
 
     columns: tuple[Column, ...]
@@ -82,7 +82,7 @@ class Section:
     """Paragraphs."""
     keys: tuple[Key, ...] = ()
     charts: tuple[Chart, ...] = ()
-    table: Table | None = None
+    table: ReportTable | None = None
     codes: tuple[Code, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     """Names and what they are."""

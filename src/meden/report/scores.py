@@ -1,4 +1,4 @@
-"""Charts of score against strength: one per searched dimension, one point per configuration."""
+"""Charts of score against strength: one per searched axis, one point per configuration."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Dimension:
-    """One searched dimension and where each configuration lies in it."""
+class Axis:
+    """One searched axis and where each configuration lies in it."""
 
     name: str
     scale: Scale
     values: tuple[Any, ...]
 
 
-def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
-    """Return the chart of one dimension.
+def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
+    """Return the chart of one axis.
 
     Args:
-        dimension: its values are in the order of ``points``.
+        axis: its values are in the order of ``points``.
         points: all configurations.
         unit: of the loss.
         connected: draw lines from point to point, which is right only if nothing else varies.
     """
-    places, scale = _placed(dimension)
+    places, scale = _placed(axis)
     order = sorted(range(len(points)), key=lambda i: places[i])
     x, points = [places[i] for i in order], [points[i] for i in order]
     top = _top(points)
@@ -61,9 +61,9 @@ def score_chart(dimension: Dimension, points: Sequence[Point], *, unit: str, con
         *_choices(x, points),
     ]
     return chart(
-        dimension.name,
+        axis.name,
         [trace for trace in traces if len(trace.x)],
-        x=axis_title(dimension.name + " (far left: off)" * _may_be_off(dimension)) | scale,
+        x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
         y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
         shapes=_band(points),
     )
@@ -84,29 +84,29 @@ def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
     return keys + beyond + diverged
 
 
-def _placed(dimension: Dimension) -> tuple[list[float], dict[str, Any]]:
+def _placed(axis: Axis) -> tuple[list[float], dict[str, Any]]:
     """Return where each configuration lies on the axis, and the settings of the axis."""
-    if dimension.scale == "category":
-        options = list(dict.fromkeys(dimension.values))
+    if axis.scale == "category":
+        options = list(dict.fromkeys(axis.values))
         options = sorted(options) if all(isinstance(option, (int, float)) for option in options) else options
-        places = [float(options.index(value)) for value in dimension.values]
+        places = [float(options.index(value)) for value in axis.values]
         ticks = {"tickvals": list(range(len(options))), "ticktext": [label(option, limit=14) for option in options]}
         return places, ticks | {"range": [-0.5, len(options) - 0.5]}
-    off = _place_of_off(dimension)
-    places = [off if value is None else float(value) for value in dimension.values]
-    far = dimension.scale == "log" and max(places) >= 100 * min(places)
-    return places, {"type": dimension.scale} | ({"dtick": 1} if far else {})
+    off = _place_of_off(axis)
+    places = [off if value is None else float(value) for value in axis.values]
+    far = axis.scale == "log" and max(places) >= 100 * min(places)
+    return places, {"type": axis.scale} | ({"dtick": 1} if far else {})
 
 
-def _may_be_off(dimension: Dimension) -> bool:
-    return dimension.scale != "category" and None in dimension.values
+def _may_be_off(axis: Axis) -> bool:
+    return axis.scale != "category" and None in axis.values
 
 
-def _place_of_off(dimension: Dimension) -> float:
-    """Return where a dimension that is switched off is drawn: to the left of all others, apart from them."""
-    known = [float(value) for value in dimension.values if value is not None] or [1.0]
+def _place_of_off(axis: Axis) -> float:
+    """Return where a axis that is switched off is drawn: to the left of all others, apart from them."""
+    known = [float(value) for value in axis.values if value is not None] or [1.0]
     low, high = min(known), max(known)
-    return low**1.15 / high**0.15 / 1.2 if dimension.scale == "log" else low - 0.15 * (high - low or 1.0)
+    return low**1.15 / high**0.15 / 1.2 if axis.scale == "log" else low - 0.15 * (high - low or 1.0)
 
 
 def _trace(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meden.recipe import Recipe
-from meden.report.document import Column, Section, Table, TableRow
+from meden.report.document import Column, ReportTable, Section, TableRow
 
 
 def units_section(recipe: Recipe, tool: str, *, n: float | None = None, loss: str = "half_mse") -> Section:
@@ -22,5 +22,5 @@ def units_section(recipe: Recipe, tool: str, *, n: float | None = None, loss: st
     rows = tuple(
         TableRow((label, repr(value) if not isinstance(value, str) else value)) for label, value in told.items()
     )
-    table = Table((Column("regularizer", numeric=False), Column(tool, numeric=False)), rows)
+    table = ReportTable((Column("regularizer", numeric=False), Column(tool, numeric=False)), rows)
     return Section(title=f"Strengths in the units of {tool}", table=table)

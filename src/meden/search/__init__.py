@@ -1,32 +1,18 @@
-"""How much: spaces, strategies, the ledger, selection, tune and compare."""
+"""The search: asking, training, choosing; comparisons; nested searches; paths of strengths."""
 
-from meden.search.cocktail import cocktail
 from meden.search.compare import Alternative, Comparison, Difference, compare
+from meden.search.engine import Progress
 from meden.search.nested import NestedScore, nested
-from meden.search.path import Step, strength_path
-from meden.search.running import Progress
-from meden.search.selection import Score
-from meden.search.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
-from meden.search.study import Study, Trial
+from meden.search.path import PathPoint, strength_path
 from meden.search.tune import tune
 
 __all__ = [
     "Alternative",
-    "Choice",
     "Comparison",
     "Difference",
-    "FromData",
-    "IntUniform",
-    "LogUniform",
-    "Maybe",
     "NestedScore",
+    "PathPoint",
     "Progress",
-    "Score",
-    "Step",
-    "Study",
-    "Trial",
-    "Uniform",
-    "cocktail",
     "compare",
     "nested",
     "strength_path",

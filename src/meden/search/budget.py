@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from meden._checks import InputError, check_count, check_number
-from meden.search.ledger import Row
+from meden.study.ledger import Row
 
 TIMED_BATCH = 16
 """Most configurations of a batch when time is short: the larger it is, the later it is known what one takes."""

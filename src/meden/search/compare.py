@@ -15,16 +15,16 @@ from scipy import stats
 from meden._checks import InputError, check_count
 from meden.data import Fold, as_dataset, make_folds
 from meden.member import Member, ModelMaker
-from meden.members import fit_many
 from meden.noise import derive
 from meden.objective import SCORE_NAMES
 from meden.recipe import Recipe
 from meden.run import Run
-from meden.search.door import check_models, check_stopping
-from meden.search.running import Progress
-from meden.search.selection import standard_error
-from meden.search.space import check_names, configure
+from meden.search.checks import check_models, check_stopping
+from meden.search.engine import Progress
 from meden.search.tune import check_recipe
+from meden.space.names import check_names, configure
+from meden.study.selection import standard_error
+from meden.training.fit_many import fit_many
 
 Array = NDArray[np.float64]
 CONFIDENCE = 0.95

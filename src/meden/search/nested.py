@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from meden._checks import InputError
 from meden.data import Dataset, Fold, as_dataset, make_folds
 from meden.member import Member, ModelMaker
-from meden.members import fit_many
 from meden.noise import derive
 from meden.run import HeldOut
 from meden.search.compare import overlap, paired_difference
-from meden.search.metrics import MetricName, check_metric, of_rows
-from meden.search.space import AskedSpace
-from meden.search.study import Study, Which
 from meden.search.tune import tune
+from meden.space.names import AskedSpace
+from meden.study.metrics import MetricName, check_metric, of_rows
+from meden.study.study import Study, Which
+from meden.training.fit_many import fit_many
 
 Array = NDArray[np.float64]
 

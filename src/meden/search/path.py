@@ -11,17 +11,18 @@ from torch import Tensor
 
 from meden._checks import InputError, check_choice, check_count
 from meden.data import Dataset, Fold, as_dataset, holdout
-from meden.member import Member, ModelMaker, build_model, shares
+from meden.member import Member, ModelMaker, build_model, encode_folds
 from meden.objective import evaluate, on_device
 from meden.recipe import Recipe
 from meden.run import Run
-from meden.search.ranges import resolve
-from meden.search.space import PENALTIES, FromData, LogUniform, configure
-from meden.trainer import fit
+from meden.space.dimensions import FromData, LogUniform
+from meden.space.from_data import resolve
+from meden.space.names import PENALTIES, configure
+from meden.training.fit import fit
 
 
 @dataclass(frozen=True)
-class Step:
+class PathPoint:
     """One strength of a path."""
 
     strength: float
@@ -50,7 +51,7 @@ def strength_path(
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
-) -> list[Step]:
+) -> list[PathPoint]:
     """Train from the largest strength to the smallest, and keep the better of a warm and a cold start at each.
 
     A warm start saves epochs where the objective is convex, as for linear models. Deep networks may never leave the
@@ -60,7 +61,7 @@ def strength_path(
         make_model: as for :func:`meden.tune`.
         data: as for :func:`meden.tune`.
         name: ``"l1"`` or ``"l2"``.
-        num: strengths, from the largest that makes sense (see :func:`meden.search.ranges.resolve`) down.
+        num: strengths, from the largest that makes sense (see :func:`meden.space.from_data.resolve`) down.
         strengths: them, in any order, in place of ``num``.
         recipe: what all trainings share, without early stopping; None is ``Recipe()``.
         fraction: share of the rows that only score, in (0, 1).
@@ -92,10 +93,10 @@ def strength_path(
     fold = Fold(fit=rows, stop=rows[:0], score=kept_aside)
     chosen = _strengths(name, num, dataset, fold) if strengths is None else sorted(strengths, reverse=True)
     recipes = [configure(recipe, {name: float(strength)})[0] for strength in chosen]
-    share = shares(dataset, [fold])[fold]
+    share = encode_folds(dataset, [fold])[fold]
     cold = build_model(make_model, share, dataset, Member(recipe, fold, seed))
     train, aside = ((share.x[part], share.y[part]) for part in (rows, kept_aside))
-    steps: list[Step] = []
+    steps: list[PathPoint] = []
     for strength, own in zip(chosen, recipes, strict=True):
         starts = {"cold": cold} | ({"warm": steps[-1].run.model} if steps else {})
         runs = {
@@ -112,11 +113,11 @@ def _strengths(name: str, num: int, dataset: Dataset, fold: Fold) -> list[float]
     return dimension.grid(num)[::-1]
 
 
-def _step(strength: float, runs: dict[str, Run], aside: tuple[Tensor, Tensor], dataset: Dataset) -> Step:
+def _step(strength: float, runs: dict[str, Run], aside: tuple[Tensor, Tensor], dataset: Dataset) -> PathPoint:
     objectives = {how: _objective(run) for how, run in runs.items()}
     best = min(objectives, key=lambda how: objectives[how])
     x, y = (on_device(part, runs[best].model) for part in aside)
-    return Step(
+    return PathPoint(
         strength=strength,
         run=runs[best],
         started="warm" if best == "warm" else "cold",

@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial
 from scipy.stats.qmc import Sobol
 
 from meden._checks import check_choice
-from meden.search.space import Maybe, Space, shaping, switch
+from meden.space.dimensions import Maybe, switch
+from meden.space.names import Space, shaping
 
 StrategyName = Literal["tpe", "gp", "sobol", "random", "grid"]
 STRATEGIES = ("tpe", "gp", "sobol", "random", "grid")

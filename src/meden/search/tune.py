@@ -14,18 +14,18 @@ from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
 from meden.search.budget import Budget
-from meden.search.cocktail import cocktail
-from meden.search.door import check_reachable
-from meden.search.ledger import Ledger
-from meden.search.metrics import MetricName, check_metric
-from meden.search.mirror import Mirror
-from meden.search.ranges import resolve
-from meden.search.running import Progress, Search
-from meden.search.space import AskedSpace, check_space, longest
+from meden.search.checks import check_reachable
+from meden.search.engine import Progress, Search
+from meden.search.optuna_database import OptunaDatabase
 from meden.search.strategies import Proposals, StrategyName
-from meden.search.study import Study
-from meden.search.workers import Backend, Workers
+from meden.space.cocktail import cocktail
+from meden.space.from_data import resolve
+from meden.space.names import AskedSpace, check_space, longest
 from meden.stopping import EarlyStopping
+from meden.study.ledger import Ledger
+from meden.study.metrics import MetricName, check_metric
+from meden.study.study import Study
+from meden.workers.workers import Backend, Workers
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from unless told otherwise: long enough, and stopped by the stop split."""
@@ -72,7 +72,7 @@ def tune(
         data: ``(X, y)``, a DataFrame or file with ``target``, a bundled name, or a :class:`meden.data.Dataset`.
         space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
             penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
-            ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.search.cocktail`.
+            ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.space.cocktail`.
         folds: number of folds, 2 or more.
         budget: configurations to try, 1 or more; with one of the next two, at most as many.
         epochs_budget: epochs of all trainings together, at most; None is no limit.
@@ -135,7 +135,7 @@ def tune(
     epochs = longest(found, recipe)
     limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
     workers.reach()
-    ledger, mirror = Ledger(None, {}), None
+    ledger, database = Ledger(None, {}), None
     if study_dir is not None:
         identity: dict[str, Any] = {
             "data": dataset.content_hash(),
@@ -145,16 +145,16 @@ def tune(
             "recipe": recipe.to_dict(),
         } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
         identity |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
-        mirror = Mirror(Path(study_dir), identity, storage)
+        database = OptunaDatabase(Path(study_dir), identity, storage)
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
     elif storage is not None:
         raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
-    with ledger, closing(mirror) if mirror else nullcontext():
+    with ledger, closing(database) if database else nullcontext():
         if on_start is not None:
             on_start()
         rungs = races.rungs(epochs) if racing else None
         setting = make_model, dataset, divided, found, recipe, seeds, seed
-        trials = Search(*setting, proposals, limits, rungs, ledger, mirror, workers, on_progress).run()
+        trials = Search(*setting, proposals, limits, rungs, ledger, database, workers, on_progress).run()
     return Study(
         make_model=make_model,
         dataset=dataset,

@@ -1,0 +1,257 @@
+"""All that decides how a model is trained, apart from the model and the data; to YAML and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import torch
+import yaml
+from pydantic import Field, field_validator, model_validator
+from torch import nn
+from torch.optim import Optimizer
+
+from meden._checks import InputError, check_choice
+from meden._settings import Settings
+from meden.augment import Augmentation
+from meden.noise import derive, own_dropouts, seed_noise, set_dropout
+from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
+from meden.penalties import L1, L2, ElasticNet
+from meden.recipe import serialise
+from meden.stopping import EarlyStopping
+from meden.strengths import TOOLS, Strength, Value, convert
+
+if TYPE_CHECKING:
+    Regularizers = tuple[Regularizer, ...]
+    Activities = tuple[Activity, ...]
+    Augmentations = tuple[Augmentation, ...]
+else:  # the validators below check them; pydantic cannot build a Penalty
+    Regularizers = Activities = Augmentations = tuple[Any, ...]
+OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
+
+
+class Recipe(Settings):
+    """How to train: optimizer, learning rate, batches, epochs, and every regulariser.
+
+    Example:
+        >>> recipe = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, regularizers=[Regularizer(L1(1e-4))])
+        >>> Recipe.from_dict(recipe.to_dict()) == recipe
+        True
+    """
+
+    optimizer: OptimizerName = "adamw"
+    """Update rule. ``adam`` and ``adamw`` differ in nothing but name: decay is a regularizer's business here."""
+    lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
+    """Learning rate."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """Momentum of ``sgd`` and ``rmsprop``."""
+    nesterov: bool = False
+    """Nesterov's momentum (``sgd`` with a momentum)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the first and second moment of ``adam`` and ``adamw``, each in [0, 1)."""
+    alpha: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the second moment of ``rmsprop``."""
+    eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
+    """Added to the root of the second moment."""
+    epochs: int = Field(default=50, ge=1)
+    """Passes over the fitting rows, at most; the schedule is laid out over them."""
+    eval_rows: int | None = Field(default=None, ge=1)
+    """Fitting rows that are evaluated for each epoch's record: at most so many, a seeded sample; None is all."""
+    stop_after: int | None = Field(default=None, ge=1)
+    """End after so many epochs of the schedule; None goes on to ``epochs``. A refit stops where its folds did."""
+    batch_size: int | Literal["full"] = 32
+    """Rows of a step: a number, 1 (stochastic) or ``"full"``. The last batch of an epoch may be shorter."""
+    schedule: Schedule = Schedule()
+    """Learning rate over time; the name of a kind is short for its default settings."""
+    clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The gradient's Euclidean norm is cut to this; None is no clipping."""
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Drop probability of the model's dropout layers, which are put in where it has none; None changes nothing."""
+    dropout_shape: Literal["constant", "linear", "funnel", "diamond"] = "constant"
+    """Over the depth: ``dropout`` in all layers, or little at first and ``dropout`` in the last, or the reverse, or
+    most in the middle."""
+    regularizers: Regularizers = ()
+    """Penalties with their places and couplings."""
+    activity: Activities = ()
+    """Penalties on what layers put out, with the layers; they join the loss."""
+    augment: Augmentations = ()
+    """Augmentations of the fitting rows, in their order; no other rows ever meet them."""
+    averaging: Averaging | None = None
+    """Evaluate and keep an average of the weights; ``"ema"`` or ``"swa"`` is short for its default settings."""
+    sharpness: Sharpness | None = None
+    """Take the gradient where the loss nearby is highest (SAM), which doubles the work of a step."""
+    early_stopping: EarlyStopping | None = None
+    """When to stop before ``epochs``; the run then ends on its best state. None trains to the end."""
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _batch_size(cls, value: Any) -> Any:
+        if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise InputError(f"Recipe batch_size must be a whole number of at least 1 or 'full', got {value!r}")
+        return value
+
+    @field_validator("betas")
+    @classmethod
+    def _betas(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise InputError(f"Recipe betas must be two numbers in [0, 1), got {value!r}")
+        return value
+
+    @field_validator("schedule", "averaging", mode="before")
+    @classmethod
+    def _kind(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("regularizers", mode="before")
+    @classmethod
+    def _regularizers(cls, value: Any) -> tuple[Any, ...]:
+        return serialise.listed("regularizers", value, Regularizer, serialise.regularizer_from_dict)
+
+    @field_validator("activity", mode="before")
+    @classmethod
+    def _activity(cls, value: Any) -> tuple[Any, ...]:
+        return serialise.listed("activity", value, Activity, serialise.activity_from_dict)
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment(cls, value: Any) -> tuple[Any, ...]:
+        return serialise.listed("augment", value, Augmentation, serialise.augmentation_from_dict)
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise InputError("Recipe nesterov needs optimizer 'sgd' and a momentum above 0")
+        if self.dropout_shape != "constant" and self.dropout is None:
+            raise InputError(f"Recipe dropout_shape {self.dropout_shape!r} needs a dropout, got None")
+        if self.momentum and self.optimizer in ("adam", "adamw"):
+            raise InputError(
+                f"Recipe momentum is for sgd and rmsprop ({self.optimizer} has betas), got {self.momentum!r}"
+            )
+        return self
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the update rule divides the gradient coordinate by coordinate."""
+        return self.optimizer != "sgd"
+
+    @property
+    def last_epoch(self) -> int:
+        """The epoch after which training ends if nothing stops it before."""
+        return self.epochs if self.stop_after is None else min(self.epochs, self.stop_after)
+
+    def strengths_in(self, tool: str, *, n: float | None = None, loss: str = "half_mse") -> dict[str, Value | str]:
+        """Return the strengths of the regularizers in another tool's units, by label.
+
+        Args:
+            tool: one of :data:`meden.strengths.TOOLS`, such as ``"keras.L2"`` or ``"sklearn.Ridge"``.
+            n: rows trained on, for tools whose number depends on it.
+            loss: what the other tool's user minimises, as in :func:`meden.convert`.
+
+        Returns:
+            What the tool would be given, or a sentence where it has no such number.
+
+        Raises:
+            InputError: if the tool is not known.
+
+        Example:
+            >>> recipe = Recipe(regularizers=[Regularizer(L2(0.01), coupling="proximal")])
+            >>> recipe.strengths_in("sklearn.Ridge", n=100)
+            {'L2(weights)': 1.0}
+        """
+        check_choice("tool", tool, TOOLS)
+        size = None if self.batch_size == "full" else self.batch_size
+        told: dict[str, Value | str] = {}
+        for regularizer in self.regularizers:
+            try:
+                canonical = _canonical(regularizer)
+                told[regularizer.label] = convert(
+                    canonical, source="canonical", to=tool, n=n, batch_size=size, lr=self.lr, loss=loss
+                )
+            except InputError as error:
+                told[regularizer.label] = str(error)
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that YAML and JSON can hold; fields at their defaults are left out.
+
+        Raises:
+            InputError: if a regularizer holds what a file cannot: a tensor, a layer type, a function.
+        """
+        lists = {
+            "regularizers": [serialise.regularizer_to_dict(item) for item in self.regularizers],
+            "activity": [serialise.activity_to_dict(item) for item in self.activity],
+            "augment": [serialise.augmentation_to_dict(item) for item in self.augment],
+        }
+        fields = self.model_dump(mode="json", exclude_defaults=True, exclude=set(lists))
+        return fields | {name: items for name, items in lists.items() if items}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`, or from what a person wrote.
+
+        Raises:
+            InputError: for an unknown field (with the nearest name) or a value out of range.
+        """
+        if not isinstance(fields, Mapping):
+            raise InputError(f"a recipe must be a mapping of fields to values, got {fields!r}")
+        return cls(**{str(name): value for name, value in fields.items()})
+
+    def save(self, path: Path | str) -> None:
+        """Write YAML."""
+        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read YAML.
+
+        Raises:
+            InputError: if the file is missing, is no YAML, or holds a wrong field.
+        """
+        try:
+            fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+        return cls.from_dict(fields or {})
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads ``1e-3`` as a number, as everybody means it; YAML 1.1 wants ``1.0e-3``."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def _canonical(regularizer: Regularizer) -> Strength:
+    penalty = regularizer.penalty
+    if isinstance(penalty, L1):
+        return Strength(l1=float(penalty.strength))
+    if isinstance(penalty, L2):
+        return Strength(l2=float(penalty.strength))
+    if isinstance(penalty, ElasticNet):
+        l1, l2 = penalty.parts
+        return Strength(l1=float(l1.strength), l2=float(l2.strength))
+    raise InputError(f"{type(penalty).__name__} has no counterpart in other tools")
+
+
+def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
+    """Return the torch optimizer of a recipe, without any decay of its own."""
+    common: dict[str, Any] = {"lr": recipe.lr}
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(params, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+    if recipe.optimizer == "rmsprop":
+        common |= {"alpha": recipe.alpha, "eps": recipe.eps, "momentum": recipe.momentum}
+        return torch.optim.RMSprop(params, **common)
+    make: Callable[..., Optimizer] = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    params = list(params)
+    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in params)  # one pass, not ten
+    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, fused=fused or None, **common)
+
+
+def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
+    """Make all randomness inside a model a function of ``seed``, and set the recipe's dropout, in place."""
+    own_dropouts(model)
+    if recipe.dropout is not None:
+        set_dropout(model, recipe.dropout, shape=recipe.dropout_shape)
+    seed_noise(model, derive(seed, "noise"))

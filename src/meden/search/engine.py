@@ -1,0 +1,242 @@
+"""The engine of every search: ask, train what the ledger does not hold, tell."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from meden.data import Dataset, Fold
+from meden.history import History
+from meden.member import Member, ModelMaker
+from meden.noise import derive
+from meden.recipe import Recipe
+from meden.search import racing
+from meden.search.budget import Budget, TimeIsUp
+from meden.search.optuna_database import OptunaDatabase
+from meden.search.strategies import Proposals
+from meden.space.names import Space, configure
+from meden.study.ledger import Key, Ledger, Row
+from meden.study.study import Trial, make_trial
+from meden.training.fit_many import plan_stacks
+from meden.workers.coordinator import Result
+from meden.workers.workers import Workers, train
+
+Batch = Mapping[int, Mapping[str, Any]]
+"""Configurations by number."""
+Curves = Mapping[Key, Sequence[float]]
+"""The stop split's losses after each epoch, of trainings."""
+
+
+class Progress(NamedTuple):
+    """How far a search is."""
+
+    done: int
+    """Trainings done."""
+    total: int
+    """Trainings in all."""
+    best_loss: float
+    """Lowest mean held-out loss of a finished configuration; infinite before the first."""
+
+
+@dataclasses.dataclass
+class Search:
+    """A search at work."""
+
+    make_model: ModelMaker
+    dataset: Dataset
+    folds: Sequence[Fold]
+    space: Space
+    recipe: Recipe
+    seeds: int
+    seed: int
+    proposals: Proposals
+    budget: Budget
+    rungs: Sequence[int] | None
+    """Epochs after which a race is judged; None where there is no race."""
+    ledger: Ledger
+    database: OptunaDatabase | None
+    workers: Workers
+    on_progress: Callable[[Progress], None] | None
+    trials: list[Trial] = dataclasses.field(default_factory=list)
+    done: int = 0
+    best_loss: float = math.inf
+
+    def __post_init__(self) -> None:
+        before = self.ledger.rows.values()
+        self.num_epochs, spent = sum(row.num_epochs for row in before), math.fsum(row.seconds for row in before)
+        self.told_at = time.perf_counter()
+        self.deadline = self.told_at + (self.budget.seconds or math.inf) - spent
+
+    def run(self) -> list[Trial]:
+        """Ask, train what the ledger does not hold, tell; until the budget is spent."""
+        last: list[Row] = []
+        while batch := self.proposals.ask(self.budget.allows(self._rows(*range(len(self.trials))), last)):
+            numbered = dict(enumerate(batch, start=len(self.trials)))
+            try:
+                self._train(numbered) if self.rungs is None else self._race(numbered, self.rungs)
+            except TimeIsUp:
+                numbered = {n: params for n, params in numbered.items() if len(self._rows(n)) == len(self._keys(n))}
+                if not numbered and not self.trials:
+                    raise self.budget.too_short(time.perf_counter() - self.deadline, self.num_epochs) from None
+            self.trials += [make_trial(n, params, self._rows(n), self.space) for n, params in numbered.items()]
+            if self.database is not None:
+                self.database.follow(self.trials, self.proposals)
+            if len(numbered) < len(batch):
+                break
+            self.proposals.tell([self.trials[number].loss for number in numbered])
+            last = self._rows(*numbered)
+        return self.trials
+
+    def _race(self, batch: Batch, rungs: Sequence[int]) -> None:
+        """Train a batch on some of the folds, and only those that may still win on the others."""
+        first, *others = racing.rounds(len(self.folds))
+        self._train(batch, first, rungs)
+        for folds in others:
+            staying = self._staying(batch, first, racing.THE_END)
+            self._give_up({n: params for n, params in batch.items() if n not in staying}, folds)
+            self._train({n: params for n, params in batch.items() if n in staying}, folds, rungs)
+
+    def _staying(self, batch: Batch, folds: range, epoch: int, live: Curves | None = None) -> set[int]:
+        """Return the configurations that stay in the race after an epoch in all folds up to these.
+
+        All that ever got so far compete, those of earlier batches too. A decision that the ledger holds stands.
+        """
+        pool = [number for number in (*range(len(self.trials)), *batch) if self._dropped_at(number, folds) >= epoch]
+        curves = [[self._curve(key, live or {}) for key in self._keys(n, range(folds.stop))] for n in pool]
+        keeps_best = self.recipe.early_stopping is not None
+        at = [[racing.loss_at(curve, epoch, keeps_best=keeps_best) for curve in own] for own in curves]
+        stays = [pool[row] for row in racing.survivors(np.array(at))]
+        return {number for number in stays if self._dropped_at(number, folds) > epoch}
+
+    def _curve(self, key: Key, live: Curves) -> Sequence[float]:
+        return live[key] if key in live else self.ledger.rows[key].stop_loss
+
+    def _dropped_at(self, configuration: int, folds: range) -> float:
+        """Return the epoch after which a configuration was dropped in the folds up to these, as far as is known."""
+        rows = [row for row in self._rows(configuration) if row.fold < folds.stop]
+        return min((row.num_epochs for row in rows if row.status == "dropped"), default=math.inf)
+
+    def _give_up(self, batch: Batch, folds: range) -> None:
+        """Note for each training that will not be that it lost before."""
+        for number, params in batch.items():
+            for key in self._keys(number, folds):
+                if key not in self.ledger.rows:
+                    self._append(never_trained(key, params, self.folds[key.fold]))
+
+    def _train(self, batch: Batch, folds: range | None = None, rungs: Sequence[int] = ()) -> None:
+        """Train what the ledger lacks, and with it its company in the stacks, which decides how numbers are rounded."""
+        keys = [key for number in batch for key in self._keys(number, folds)]
+        missing = {number for number, key in enumerate(keys) if key not in self.ledger.rows}
+        self.done += len(keys) - len(missing)
+        for number in batch:
+            self._note(number)
+        if not missing:
+            return
+        members = [self._member(key, batch[key.configuration]) for key in keys]
+        plan = plan_stacks(self.make_model, members, self.dataset)
+        stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
+
+        def judge(epoch: int, histories: Mapping[int, History]) -> list[int]:
+            assert folds is not None
+            live = {keys[number]: stop_curve(history) for number, history in histories.items()}
+            staying = self._staying(batch, folds, epoch, live)
+            return [number for number, key in enumerate(keys) if key.configuration not in staying]
+
+        def record(number: int, result: Result) -> None:
+            key = keys[number]
+            if key not in self.ledger.rows:
+                now = time.perf_counter()
+                seconds, self.told_at = now - self.told_at, now
+                self._append(make_row(key, batch[key.configuration], result, self.folds[key.fold], seconds))
+
+        train(
+            self.workers,
+            self.make_model,
+            members,
+            self.dataset,
+            stacks,
+            on_end=record,
+            on_epochs=None if self.budget.seconds is None else self._tick,
+            rungs=rungs,
+            judge=judge if rungs else None,
+        )
+
+    def _tick(self, num_epochs: int) -> None:
+        self.num_epochs += num_epochs
+        if time.perf_counter() > self.deadline:
+            raise TimeIsUp
+
+    def _append(self, row: Row) -> None:
+        self.ledger.append(row)
+        self.done += 1
+        self._note(row.configuration)
+        if self.on_progress is not None:
+            total = self.proposals.budget * len(self._keys(0))
+            self.on_progress(Progress(self.done, total, self.best_loss))
+
+    def _note(self, configuration: int) -> None:
+        """Take a configuration's mean loss into account once all its trainings are done."""
+        rows = self._rows(configuration)
+        if len(rows) == len(self._keys(configuration)):
+            loss = float(np.mean([row.losses.mean() for row in rows]))
+            self.best_loss = min(self.best_loss, loss if math.isfinite(loss) else math.inf)
+
+    def _keys(self, configuration: int, folds: range | None = None) -> list[Key]:
+        every = range(len(self.folds)) if folds is None else folds
+        return [Key(configuration, fold, seed) for fold in every for seed in range(self.seeds)]
+
+    def _rows(self, *configurations: int) -> list[Row]:
+        keys = (key for number in configurations for key in self._keys(number))
+        return [self.ledger.rows[key] for key in keys if key in self.ledger.rows]
+
+    def _member(self, key: Key, params: Mapping[str, Any]) -> Member:
+        recipe, model_args = configure(self.recipe, params)
+        return Member(recipe, self.folds[key.fold], derive(self.seed, "seed", key.seed), model_args)
+
+
+def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, seconds: float) -> Row:
+    """Return what the ledger keeps of a run; one that lost a race has no losses."""
+    nothing = np.full(len(fold.score), np.nan, dtype=np.float32)
+    return Row(
+        **key._asdict(),
+        params=dict(params),
+        status=run.status,
+        reason=run.reason,
+        best_epoch=run.best_epoch,
+        best_step=run.best_step,
+        num_epochs=len(run.history),
+        seconds=round(seconds, 4),
+        train_loss=run.history.column("train.loss"),
+        stop_loss=stop_curve(run.history) if run.history[-1].valid else [],
+        losses=nothing if run.held_out is None else run.held_out.losses,
+        scores=nothing if run.held_out is None else run.held_out.scores,
+    )
+
+
+def never_trained(key: Key, params: Mapping[str, Any], fold: Fold) -> Row:
+    """Return the row of a training that was not begun, as its configuration had lost in the folds before."""
+    nothing = np.full(len(fold.score), np.nan, dtype=np.float32)
+    return Row(
+        **key._asdict(),
+        params=dict(params),
+        status="dropped",
+        reason=f"lost a race before fold {key.fold}",
+        best_epoch=0,
+        best_step=0,
+        num_epochs=0,
+        seconds=0.0,
+        train_loss=[],
+        stop_loss=[],
+        losses=nothing,
+        scores=nothing,
+    )
+
+
+def stop_curve(history: History) -> list[float]:
+    """Return the stop split's loss after each epoch; NaN for one whose weights or losses are not finite."""
+    return [record.valid["loss"] if record.valid and record.is_finite() else math.nan for record in history]

@@ -1,0 +1,292 @@
+"""A study as a report: what was chosen, what it is worth, and the evidence."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from meden.data import tables
+from meden.diagnosis import diagnose
+from meden.models import MLP
+from meden.report import (
+    Code,
+    Column,
+    Mark,
+    Report,
+    ReportTable,
+    Section,
+    TableRow,
+    Tile,
+    findings_section,
+    run_folder,
+    write,
+)
+from meden.report import curves as learning
+from meden.report import scores as panels
+from meden.report.numbers import number, percent, plural
+from meden.report.recipes import recipe_text, versions
+from meden.space.dimensions import Choice, Dimension, LogUniform, Maybe
+from meden.study.selection import standard_error
+from meden.study.study import Study, Trial
+
+UNITS = {"classification": "nats", "regression": "half squared error"}
+MARKED: dict[Mark, str] = {"both": "chosen, best", "one_se": "chosen", "best": "best"}
+
+
+def study_report(study: Study, path: Path | str, *, title: str | None = None, extra: Sequence[Section] = ()) -> Path:
+    """Write the report of a study and return where it is.
+
+    Args:
+        study: finished, with one configuration or more.
+        path: of the HTML file.
+        title: above the report; None names the target.
+        extra: more sections, shown after the headline.
+    """
+    title = title or f"How much to regularise: {study.dataset.target}"
+    last = (_table(study), _data(study))
+    if not _usable(study):
+        lead = "Every configuration diverged, so there is none to choose."
+        return write(Report(title=title, lead=lead, text=(_counts(study),), sections=(*extra, *last)), path)
+    found = findings_section(diagnose(study))
+    sections = (*extra, _scores(study), _curves(study), found, last[0], _recipe(study, run_folder(path)), last[1])
+    report = Report(title=title, lead=_lead(study), tiles=_tiles(study), text=_paragraphs(study), sections=sections)
+    return write(report, path)
+
+
+def train_loss(trial: Trial) -> float:
+    """Return the mean training loss, over folds and seeds, of the states that were kept; NaN if one is unknown."""
+    kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in trial.rows]
+    return statistics.fmean(kept)
+
+
+def _usable(study: Study) -> list[Trial]:
+    return [trial for trial in study.trials if math.isfinite(trial.loss)]
+
+
+def _finished(study: Study) -> list[Trial]:
+    """Return all that were not given up in a race."""
+    return [trial for trial in study.trials if not trial.status.startswith("dropped")]
+
+
+def _told(params: Mapping[str, Any]) -> str:
+    """Return ``l2 = 0.01, dropout = 0.3``."""
+    return ", ".join(f"{name} = {_value(value)}" for name, value in params.items())
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "off"
+    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+
+
+def _lead(study: Study) -> str:
+    chosen, best = study.one_se, study.best
+    tried = plural(len(study.trials), "configuration")
+    if len(study.trials) == 1:
+        return f"Only one configuration was tried: {_told(chosen.params)}."
+    if chosen is best:
+        return f"Use {_told(chosen.params)}: the best of {tried}, and none simpler does as well."
+    simplest = f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best"
+    return f"{simplest}, within one standard error."
+
+
+def _tiles(study: Study) -> tuple[Tile, ...]:
+    chosen, score, unit = study.one_se, study.score, UNITS[study.dataset.task]
+    gap = chosen.loss - train_loss(chosen)
+    interval = f"{score.confidence:.0%} interval {number(score.low)} to {number(score.high)}"
+    return (
+        _score_tile(study),
+        Tile("Held-out loss of the choice", number(chosen.loss), f"{_plus_minus(chosen.loss_error)}{unit}"),
+        Tile("Gap to its training loss", number(gap), f"training loss {number(train_loss(chosen))} {unit}"),
+        Tile("Best, corrected for choosing", number(score.estimate), f"{interval}; uncorrected {number(score.naive)}"),
+    )
+
+
+def _score_tile(study: Study) -> Tile:
+    """Return the accuracy, or the root of the mean squared error, which is in the units of the target."""
+    trial = study.one_se
+    error = standard_error(trial.fold_scores)
+    if study.metric == "accuracy":
+        note = f"± {percent(error)}, " if math.isfinite(error) else ""
+        return Tile("Held-out accuracy of the choice", percent(trial.score), f"{note}mean over {_folds(study)}")
+    note = f"mean squared error {number(trial.score)} {_plus_minus(error)}".rstrip()
+    return Tile(
+        "Held-out error of the choice", number(math.sqrt(trial.score)), f"root mean square, target units; {note}"
+    )
+
+
+def _plus_minus(error: float) -> str:
+    return f"± {number(error)} " if math.isfinite(error) else ""
+
+
+def _paragraphs(study: Study) -> tuple[str, ...]:
+    chosen, best, unit = study.one_se, study.best, UNITS[study.dataset.task]
+    told = f"The choice is configuration {chosen.number}"
+    if chosen is not best:
+        told += (
+            f"; the lowest mean held-out loss, {number(best.loss)} {_plus_minus(best.loss_error)}{unit}, has "
+            f"configuration {best.number} ({_told(best.params)}). Compared fold by fold, the difference between "
+            f"the two is within one standard error, and the choice is simpler"
+        )
+    flatters = (
+        f"The best of many looks better than it is. Its naive loss is {number(study.score.naive)}; accounting for "
+        f"having chosen it, expect {number(study.score.estimate)} on new rows."
+    )
+    return (f"{told}.", flatters, _counts(study)) if len(study.trials) > 1 else (_counts(study),)
+
+
+def _counts(study: Study) -> str:
+    num_seeds = len({row.seed for trial in study.trials for row in trial.rows})
+    num_rows = sum(row.num_epochs > 0 for trial in study.trials for row in trial.rows)
+    scaled = study.dataset.task == "regression" and isinstance(study.dataset.inputs, tables.Table)
+    standardised = "s of the standardised target" if scaled else ""
+    tried, dropped = len(study.trials), len(study.trials) - len(_finished(study))
+    diverged = tried - dropped - len(_usable(study))
+    lost = f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
+    return (
+        f"{plural(tried, 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
+        f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
+        f"After ± stands one standard error over the folds. "
+        f"Losses are without penalties, in {UNITS[study.dataset.task]}{standardised}."
+    )
+
+
+def _folds(study: Study) -> str:
+    return plural(len(study.folds), "fold")
+
+
+def _mark(study: Study, trial: Trial) -> Mark:
+    if not math.isfinite(trial.loss):
+        return "diverged"
+    marks: dict[tuple[bool, bool], Mark] = {(True, True): "both", (True, False): "one_se", (False, True): "best"}
+    return marks.get((trial is study.one_se, trial is study.best), "")
+
+
+def _scores(study: Study) -> Section:
+    unit = UNITS[study.dataset.task]
+    points = [_point(study, trial) for trial in _finished(study)]
+    alone = len(study.space) == 1
+    charts = [panels.score_chart(d, points, unit=unit, connected=alone) for d in _dimensions(study)]
+    text = (
+        "A held-out loss far above the training loss is overfitting: more regularisation may help. Both high is "
+        "underfitting: less may help. If the choice lies at the end of an axis, widen the range.",
+    )
+    return Section(title="Score against strength", text=text, keys=panels.score_keys(points), charts=tuple(charts))
+
+
+def _point(study: Study, trial: Trial) -> panels.Point:
+    name = f"configuration {trial.number}: {_told(trial.params)}"
+    return panels.Point(name, trial.loss, trial.loss_error, train_loss(trial), _mark(study, trial))
+
+
+def _dimensions(study: Study) -> list[panels.Axis]:
+    return [
+        panels.Axis(name, _scale(dimension), tuple(trial.params[name] for trial in _finished(study)))
+        for name, dimension in study.space.items()
+    ]
+
+
+def _scale(dimension: Dimension) -> panels.Scale:
+    if isinstance(dimension, Maybe):
+        return _scale(dimension.inner)
+    if isinstance(dimension, Choice):
+        return "category"
+    return "log" if isinstance(dimension, LogUniform) else "linear"
+
+
+def _curves(study: Study) -> Section:
+    loosest = min(_usable(study), key=lambda trial: trial.simplicity)
+    shown: dict[int, tuple[str, Trial]] = {}
+    for role, trial in (("Chosen", study.one_se), ("Best", study.best), ("Least regularised", loosest)):
+        earlier = f"{shown[trial.number][0]}, {role.lower()}" if trial.number in shown else role
+        shown[trial.number] = (earlier, trial)
+    curves = {role: _fold_curves(trial) for role, trial in shown.values()}
+    top = learning.highest([curve for several in curves.values() for curve in several])
+    titles = {role: f"{role}: {_told(trial.params)}" for role, trial in shown.values()}
+    y_title = f"loss ({UNITS[study.dataset.task]})"
+    charts = [
+        learning.curves_chart(titles[role], several, y_title=y_title, top=top) for role, several in curves.items()
+    ]
+    stopped = any(curve.held_out for several in curves.values() for curve in several)
+    text = (
+        "One thin line for each fold, their mean in bold for as long as at least half of the folds go on. The axes are "
+        "the same, so that the charts can be compared.",
+    )
+    keys = learning.KEYS if stopped else learning.KEYS[::2]
+    return Section(title="Learning curves", text=text, keys=keys, charts=tuple(charts))
+
+
+def _fold_curves(trial: Trial) -> list[learning.LearningCurve]:
+    return [
+        learning.LearningCurve(f"fold {row.fold}, seed {row.seed}", row.train_loss, row.stop_loss, row.best_epoch)
+        for row in trial.rows
+    ]
+
+
+def _table(study: Study) -> Section:
+    names = list(study.space)
+    columns = (
+        Column("no."),
+        Column("marked", numeric=False),
+        Column("held-out loss", measured=True),
+        Column("± SE", measured=True),
+        Column("accuracy %" if study.metric == "accuracy" else "mse", measured=True),
+        Column("training loss", measured=True),
+        *(Column(name, numeric=not isinstance(study.space[name], Choice)) for name in names),
+        Column("epochs kept"),
+        Column("status", numeric=False),
+    )
+    order = sorted(study.trials, key=lambda trial: trial.loss if math.isfinite(trial.loss) else math.inf)
+    rows = tuple(_table_row(study, trial, names) for trial in order)
+    text = ("Best first; click on a header to sort by it. Epochs kept is the median over the folds.",)
+    return Section(title="All configurations", text=text, table=ReportTable(columns, rows))
+
+
+def _table_row(study: Study, trial: Trial, names: Sequence[str]) -> TableRow:
+    mark = _mark(study, trial)
+    scale = 100 if study.metric == "accuracy" else 1
+    measured = (trial.loss, trial.loss_error, scale * trial.score, train_loss(trial))
+    params = [trial.params[name] for name in names]
+    values = (trial.number, MARKED.get(mark, ""), *measured, *params, trial.median_epoch, trial.status)
+    return TableRow(values, mark)
+
+
+def _recipe(study: Study, folder: str) -> Section:
+    recipe, model_args = study.recipe_of(study.one_se)
+    arguments = ", ".join(f"{name}={value!r}" for name, value in model_args.items())
+    epochs = plural(max(1, study.one_se.median_epoch), "epoch")
+    maker = "meden.models.MLP" if study.make_model is MLP else "make_model"
+    made_with = ", ".join(["num_inputs", "num_outputs"] * (study.make_model is MLP) + [arguments] * bool(arguments))
+    use = f"""import meden
+
+run = study.refit()                                # trains it on all rows, for {epochs}
+run.predict(rows)
+
+run = meden.load_run({folder!r}, {maker})  # or: the model that was refitted and saved
+recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a training of your own
+run = meden.fit({maker}({made_with}), train=(X, y), valid=(Xv, yv), recipe=recipe)"""
+    text = ("Everything that decides how the choice is trained, apart from model and data.",)
+    codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))
+    facts = {"Arguments of the model": arguments} if model_args else {}
+    return Section(title="The recipe of the choice", text=text, codes=codes, facts=facts)
+
+
+def _data(study: Study) -> Section:
+    dataset, first = study.dataset, study.folds[0]
+    labels = ", ".join(map(str, dataset.classes[:12])) + (", …" if len(dataset.classes) > 12 else "")
+    features = plural(len(dataset.feature_names), "feature")
+    parts = f"{len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score"
+    facts = {
+        "Target": f"{dataset.target} ({dataset.task})",
+        "Rows and features": f"{dataset.num_rows:,} rows, {features}",
+        **({"Classes": f"{len(dataset.classes)}: {labels}"} if dataset.classes else {}),
+        "Folds": f"{_folds(study)}; in the first {parts}",
+        "Hash of the data": dataset.content_hash()[:12],
+        "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in study.space.items()),
+        "Study seed": str(study.seed),
+        "Time of the search": f"{number(study.seconds)} s",
+    }
+    return Section(title="Data and software", facts=facts | versions())

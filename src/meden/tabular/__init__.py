@@ -1,0 +1,1 @@
+"""The network, the space and the time plan for tables."""

@@ -1,0 +1,1 @@
+"""Who trains: one model by a recipe, or many at once."""

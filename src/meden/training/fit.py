@@ -1,0 +1,111 @@
+"""Fit one model: all checks, then the loop of :class:`meden.training.one.Training`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from meden._checks import InputError, check_count
+from meden.data.targets import Task
+from meden.history import Record
+from meden.objective import as_pair, check_fits, task_of
+from meden.recipe import Recipe, prepare_noise
+from meden.run import Run
+from meden.training.one import Training
+
+
+def fit(
+    model: nn.Module,
+    train: Any,
+    valid: Any = None,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    task: Task | None = None,
+    checkpoint: Path | str | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Run:
+    """Train a model by a recipe; the model is trained in place.
+
+    Args:
+        model: takes a batch of ``x``, returns logits or predictions; its present weights are the start.
+        train: ``(x, y)``, the fitting rows: arrays or tensors of equal length. Whole-number ``y`` are classes.
+        valid: ``(x, y)``, held-out rows, which decide when to stop if the recipe stops early.
+        recipe: how to train; None is ``Recipe()``.
+        seed: of the batch order and of all noise, zero or more.
+        task: ``"classification"`` or ``"regression"``; None tells by the type of ``y``.
+        checkpoint: a file that is written after each epoch; if it is there, training goes on from it, and the result
+            equals that of an uninterrupted run.
+        on_epoch: called with each epoch's record, for progress bars.
+
+    Returns:
+        The run: model at its best state, history, and how it ended. A run that diverged is returned, not raised.
+
+    Raises:
+        InputError: before any compute, if data, model and recipe do not fit together.
+
+    Example:
+        >>> import torch, meden
+        >>> x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+        >>> recipe = meden.Recipe(optimizer="sgd", lr=0.1, epochs=3)
+        >>> run = meden.fit(torch.nn.Linear(3, 2), train=(x, (x[:, 0] > 0).long()), recipe=recipe)
+        >>> len(run.history), run.status
+        (3, 'completed')
+    """
+    return prepare(model, train, valid, recipe, seed=seed, task=task, checkpoint=checkpoint, on_epoch=on_epoch).run()
+
+
+def prepare(
+    model: nn.Module,
+    train: Any,
+    valid: Any = None,
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 0,
+    task: Task | None = None,
+    checkpoint: Path | str | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+) -> Training:
+    """Return the training that :func:`fit` would run, before its first epoch; the arguments are those of ``fit``.
+
+    Raises:
+        InputError: if data, model and recipe do not fit together.
+    """
+    recipe = recipe or Recipe()
+    check_count("seed", seed, low=0)
+    pairs = {"train": train} | ({} if valid is None else {"valid": valid})
+    pairs = {name: as_pair(name, pair, model) for name, pair in pairs.items()}
+    task = task or task_of(pairs["train"][1])
+    check_fits(model, task, pairs)
+    check_recipe(model, recipe, has_valid=valid is not None)
+    check_augmentations(recipe, pairs["train"][0], task)
+    prepare_noise(model, recipe, seed)
+    path = None if checkpoint is None else Path(checkpoint)
+    return Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task, path, on_epoch)
+
+
+def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:
+    """Check that a recipe can train a model.
+
+    Raises:
+        InputError: if nothing is trainable, or held-out rows are needed and there are none.
+    """
+    if not any(p.requires_grad for p in model.parameters()):
+        raise InputError("model must have a parameter to train, got none that requires a gradient")
+    if not has_valid and recipe.early_stopping is not None:
+        raise InputError("valid must be given when the recipe has early_stopping, got None")
+    if not has_valid and recipe.schedule.kind == "plateau":
+        raise InputError("valid must be given when the recipe's schedule is 'plateau', got None")
+
+
+def check_augmentations(recipe: Recipe, x: Tensor, task: Task) -> None:
+    """Check that rows like ``x`` can be augmented as a recipe says.
+
+    Raises:
+        InputError: naming what they must be, and what they are.
+    """
+    for augmentation in recipe.augment:
+        augmentation.check(x, task)

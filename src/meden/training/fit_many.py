@@ -1,0 +1,390 @@
+"""Train members: one list in, one run each out. Those of equal structure are trained together.
+
+What cannot be stacked is trained one by one, with the same result, and the reason is told once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import threading
+import warnings
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from meden._checks import InputError, check_count, check_number
+from meden.data import Dataset, as_dataset, num_batches
+from meden.data.targets import Task
+from meden.history import History, Record
+from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, encode_folds, model_arguments
+from meden.objective import check_fits, on_device, rows_are_independent
+from meden.optim import bind, has_batch_norm
+from meden.recipe import prepare_noise
+from meden.run import Run
+from meden.training.fit import check_augmentations, check_recipe, prepare
+from meden.training.many.batches import Entrant
+from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
+from meden.training.many.population import Programs
+from meden.training.many.stacking import recipe_key, structure
+from meden.training.one import Training
+from meden.training.scoring import Rows, score
+from meden.training.stacks import OnEpoch, SingleTrainer, StackTrainer, Trainer, run_all, workers
+
+OnRun = Callable[[int, Run], None]
+Judge = Callable[[int, Mapping[int, History]], Collection[int]]
+"""Told an epoch and the records so far by the members' numbers, returns the numbers to drop."""
+RowNumbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+LARGEST_CHUNK = 256
+"""Members of one stack: with more it is no faster, and needs more memory."""
+SMALLEST_SHARE = 4
+"""Members for which another thread is worth its own trace."""
+MEMORY_SHARE = 0.5
+"""EncodedData of the free memory that is used unless a budget is given."""
+STACKS_A_THREAD = 4
+"""Planned stacks that are made before the first is trained, for each thread."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
+"""What torch's allocators say."""
+
+
+def fit_many(
+    make_model: ModelMaker,
+    members: Sequence[Member],
+    data: Any,
+    *,
+    chunk: int | None = None,
+    memory: float | None = None,
+    rungs: Sequence[int] = (),
+    judge: Judge | None = None,
+    on_run: OnRun | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> list[Run]:
+    """Train one model for each member, many at once.
+
+    Args:
+        make_model: returns a fresh model; called with the member's ``model_args``, and with ``num_inputs`` and
+            ``num_outputs`` if it takes them.
+        members: recipe, fold and seed of each.
+        data: a :class:`meden.data.Dataset` or whatever :func:`meden.data.as_dataset` reads, such as ``(X, y)``.
+        chunk: most members of one stack; None decides by their number, memory and measured speed. 1 trains them one
+            by one. The results do not depend on it, up to rounding.
+        memory: bytes that may be used; None is half of what is free.
+        rungs: epochs, rising, after which all members wait for each other and ``judge`` says which to drop. All are
+            held in memory at once then.
+        judge: called with such an epoch and the histories so far by the members' numbers, those of members that have
+            ended included; returns the numbers to drop. The others end as they would have without it.
+        on_run: called with the member's number and its run as each ends.
+        on_epoch: called with the member's number and each epoch's record.
+
+    Returns:
+        One run for each member, in order. Diverged and dropped members are runs like any other.
+
+    Raises:
+        InputError: before any compute, if there are no members or data do not fit.
+
+    Example:
+        >>> import meden
+        >>> members = [meden.Member(meden.Recipe(lr=lr, epochs=2)) for lr in (1e-3, 1e-2, 1e-1)]
+        >>> [run.status for run in meden.fit_many(meden.models.MLP, members, "iris")]
+        ['completed', 'completed', 'completed']
+    """
+    if not callable(make_model):
+        raise InputError(f"make_model must be a function that returns a model, got {type(make_model).__name__}")
+    if not isinstance(members, Sequence) or not members or not all(isinstance(m, Member) for m in members):
+        raise InputError(f"members must be a list of at least one meden.Member, got {members!r:.80}")
+    if chunk is not None:
+        check_count("chunk", chunk)
+    if memory is not None:
+        check_number("memory", memory, low=0.0, low_open=True)
+    for earlier, rung in zip((0, *rungs), rungs, strict=False):
+        check_count("rungs", rung, low=earlier + 1)
+    if bool(rungs) != (judge is not None):
+        raise InputError(f"rungs and judge must be given together, got rungs {list(rungs)!r} and judge {judge!r}")
+    work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, on_run, on_epoch)
+    work.run()
+    return [work.runs[number] for number in range(len(members))]
+
+
+def plan_stacks(make_model: ModelMaker, members: Sequence[Member], data: Any) -> list[list[int]]:
+    """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else.
+
+    Neither the number of cores, nor free memory, nor measured speed has a say, so that the same members, trained by
+    :func:`fit_stacks`, give the same bits whoever trains which stack, and in what order.
+    """
+    return _Work(make_model, members, as_dataset(data)).plan()
+
+
+def fit_stacks(
+    make_model: ModelMaker,
+    members: Sequence[Member],
+    data: Any,
+    stacks: Sequence[Sequence[int]],
+    *,
+    rungs: Sequence[int] = (),
+    judge: Judge | None = None,
+    on_run: OnRun | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> dict[int, Run]:
+    """Train some stacks of a plan; returns the runs by the members' numbers.
+
+    All members are given, since tables are encoded to one width for the folds of all of them.
+    """
+    told = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
+    work = _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **told)  # type: ignore[arg-type]
+    work.run()
+    return work.runs
+
+
+@dataclasses.dataclass
+class _Work:
+    """What is to be trained, and what came of it."""
+
+    make_model: ModelMaker
+    members: Sequence[Member]
+    dataset: Dataset
+    chunk: int | None = None
+    memory: float | None = None
+    rungs: Sequence[int] = ()
+    judge: Judge | None = None
+    on_run: OnRun | None = None
+    on_epoch: OnEpoch | None = None
+    stacks: Sequence[Sequence[int]] | None = None
+    """What is trained, and with whom; None is all members, as is fastest."""
+    runs: dict[int, Run] = dataclasses.field(default_factory=dict)
+    programs: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
+    """What was traced, by what stacks must share to use it."""
+    told: set[str] = dataclasses.field(default_factory=set)
+    lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
+
+    def run(self) -> None:
+        """Train every member, in stacks of equal structure."""
+        groups = self._grouped()
+        for wave in [self.stacks or groups] if self.rungs else self._waves(groups):
+            self._train(wave)
+
+    def plan(self) -> list[list[int]]:
+        """Divide the members into stacks."""
+        groups = self._grouped()
+        sizes = [self._steady_chunk(self._entrant(self.members[numbers[0]])) for numbers in groups]
+        if len(groups) == 1 and len(groups[0]) >= SMALLEST_SHARE and self.device.type == "cpu":
+            sizes = [min(sizes[0], -(-len(groups[0]) // 2))]  # few processors have one core only
+        return [part for numbers, size in zip(groups, sizes, strict=True) for part in _halve(numbers, size)]
+
+    def _grouped(self) -> list[list[int]]:
+        """Check and encode; return the members' numbers by what they must share to be stacked."""
+        for member in self.members:
+            check_member(self.make_model, self.dataset, member)
+        self.shares = encode_folds(self.dataset, [member.fold for member in self.members])
+        self.rows = Rows(self.shares)
+        self.constant_loss = constant_loss(self.dataset)
+        groups: dict[Hashable, list[int]] = {}
+        for number, member in enumerate(self.members):
+            groups.setdefault(self._key(member), []).append(number)
+        firsts = [self._entrant(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are told at once
+        self.device = next(firsts[0].model.parameters()).device
+        return list(groups.values())
+
+    def _steady_chunk(self, first: Entrant) -> int:
+        x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
+        return 1 if _why_alone(first) else steady_chunk(first, x, y, self.dataset.task)
+
+    def _key(self, member: Member) -> Hashable:
+        """Return what members must share to be tried as one stack, told without making their models."""
+        fit_rows, stop = self._rows_of(member)
+        arguments = tuple(sorted((name, repr(value)) for name, value in member.model_args.items()))
+        steps = num_batches(len(fit_rows), member.recipe.batch_size)
+        return arguments, recipe_key(member.recipe), steps, len(stop) > 0
+
+    def _waves(self, groups: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+        """Yield the members that are held in memory at once."""
+        if self.stacks is not None:
+            num = STACKS_A_THREAD * workers(self.device)
+            yield from (self.stacks[start : start + num] for start in range(0, len(self.stacks), num))
+            return
+        size = (self.chunk or LARGEST_CHUNK) * workers(self.device)
+        for numbers in groups:
+            for start in range(0, len(numbers), size):
+                yield [numbers[start : start + size]]
+
+    def _train(self, groups: Sequence[Sequence[int]]) -> None:
+        try:
+            trainers = [trainer for numbers in groups for trainer in self._trainers(numbers)]
+            for rung in self.rungs:
+                run_all(trainers, self.device, rung)
+                self._judge(rung, trainers)
+            run_all(trainers, self.device)
+        except Exception as error:
+            trainers = []
+            left = [[number for number in numbers if number not in self.runs] for numbers in groups]
+            largest = max(map(len, left))
+            if not _is_out_of_memory(error) or largest <= 1 or self.chunk == 1:
+                raise
+            self.chunk = max(1, min(self.chunk or largest, largest) // 2)
+            self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
+            self._train([numbers for numbers in left if numbers])
+
+    def _judge(self, epoch: int, trainers: Sequence[Trainer]) -> None:
+        assert self.judge is not None
+        histories = {number: run.history for number, run in self.runs.items() if run.status != "dropped"}
+        for trainer in trainers:
+            histories |= trainer.histories()
+        losers = set(self.judge(epoch, dict(sorted(histories.items()))))
+        for trainer in trainers:
+            trainer.drop(losers)
+
+    def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
+        """Return the trainers of work of one group; members of one structure are stacked if they can be."""
+        entrants = {number: self._entrant(self.members[number]) for number in numbers}
+        first = next(iter(entrants.values()))
+        x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
+        mixes = any(augmentation.mixes_rows for augmentation in first.recipe.augment)
+        pads = not mixes and rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
+        groups: dict[Hashable, dict[int, Entrant]] = {}
+        for number, entrant in entrants.items():
+            key = structure(entrant.model), None if pads else len(entrant.fit)
+            groups.setdefault(key, {})[number] = entrant
+        shared = self._key(self.members[numbers[0]])
+        return [p for key, alike in groups.items() for p in self._trainers_of((shared, key), alike, x, y, pads)]
+
+    def _trainers_of(
+        self, key: Hashable, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool
+    ) -> Sequence[Trainer]:
+        """Return stacks of members of one structure if they can be stacked and if that is faster, else each alone."""
+        alone = [SingleTrainer(number, functools.partial(self._training, number), self._done) for number in entrants]
+        data = x, y, self.dataset.task
+        if len(entrants) == 1 or self.chunk == 1:
+            return alone
+        if reason := _why_alone(next(iter(entrants.values()))):
+            self._tell(f"models are trained one by one, since {reason}")
+            return alone
+        chunk = self._chunk(entrants, *data)
+        if chunk == 1:
+            return alone
+        try:
+            if self.stacks is None:
+                chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
+            stacks: list[StackTrainer] = []
+            for part in _cut(entrants, chunk) if chunk > 1 else ():
+                shared = self.programs.get(key)
+                stack = StackTrainer(
+                    part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._tell_epoch
+                )
+                self.programs[key] = stack.population.programs
+                stacks.append(stack)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                raise
+            reason = str(error).strip().split("\n")[0]
+            self._tell(f"models are trained one by one, since they cannot be stacked: {reason}")
+            return alone
+        return stacks or alone
+
+    def _chunk(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, task: Task) -> int:
+        """Return the largest number of members to stack, by their number, the cores and the memory."""
+        if self.stacks is not None:
+            return min(len(entrants), self.chunk or len(entrants))
+        first = next(iter(entrants.values()))
+        budget = MEMORY_SHARE * free_bytes(x.device) if self.memory is None else self.memory
+        fitting = budget / workers(x.device) // member_bytes(first, x, y, task)
+        share = max(-(-len(entrants) // workers(x.device)), SMALLEST_SHARE)
+        return int(max(1, min(fitting, share, len(entrants), self.chunk or LARGEST_CHUNK)))
+
+    def _tell(self, reason: str) -> None:
+        if reason not in self.told:
+            self.told.add(reason)
+            warnings.warn(reason, stacklevel=2)
+
+    def _entrant(self, member: Member) -> Entrant:
+        share = self.shares[member.fold]
+        model = build_model(self.make_model, share, self.dataset, member)
+        fit_rows, stop = self._rows_of(member)
+        parts = {"train": fit_rows, "valid": stop}
+        pairs = {
+            name: (on_device(share.x[rows], model), on_device(share.y[rows], model))
+            for name, rows in parts.items()
+            if len(rows)
+        }
+        check_fits(model, self.dataset.task, pairs)
+        check_recipe(model, member.recipe, has_valid=len(stop) > 0)
+        check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
+        prepare_noise(model, member.recipe, member.run_seed)
+        bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
+        first = self.rows.first[member.fold]
+        return Entrant(model, member.recipe, bound, member.run_seed, first + fit_rows, first + stop)
+
+    def _rows_of(self, member: Member) -> tuple[RowNumbers, RowNumbers]:
+        """Return the fitting rows and the rows of the stop split."""
+        if member.fold is None:
+            return np.arange(self.dataset.num_rows), np.empty(0, dtype=np.int64)
+        return member.fold.fit, member.fold.stop
+
+    def _training(self, number: int) -> Training:
+        """Return the training of a member by itself."""
+        member = self.members[number]
+        share = self.shares[member.fold]
+        fit_rows, stop = self._rows_of(member)
+        with self.lock:  # the global random state is borrowed to make the model
+            model = build_model(self.make_model, share, self.dataset, member)
+        return prepare(
+            model,
+            (share.x[fit_rows], share.y[fit_rows]),
+            (share.x[stop], share.y[stop]) if len(stop) else None,
+            member.recipe,
+            seed=member.run_seed,
+            task=self.dataset.task,
+            on_epoch=functools.partial(self._tell_epoch, number),
+        )
+
+    def _tell_epoch(self, number: int, record: Record) -> None:
+        if self.on_epoch is not None:
+            with self.lock:
+                self.on_epoch(number, record)
+
+    def _done(self, number: int, run: Run) -> None:
+        member = self.members[number]
+        share = self.shares[member.fold]
+        held_out = None if member.fold is None else score(run, share, member.fold.score, self.dataset)
+        made_with = model_arguments(self.make_model, share, self.dataset, member)
+        with self.lock:
+            self.runs[number] = dataclasses.replace(
+                run,
+                held_out=held_out,
+                encoder=share.encoder,
+                model_args=made_with,
+                constant_loss=self.constant_loss,
+            )
+            if self.on_run is not None:
+                self.on_run(number, self.runs[number])
+
+
+def _why_alone(entrant: Entrant) -> str | None:
+    """Return what about a recipe needs a model of its own."""
+    recipe = entrant.recipe
+    if recipe.activity:
+        return "activity penalties read the outputs of one model's layers"
+    if recipe.sharpness is not None:
+        return "sharpness-aware steps pass twice through one model"
+    if recipe.averaging is not None and has_batch_norm(entrant.model):
+        return "batch norm must be measured anew for averaged weights"
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def _halve(numbers: Sequence[int], most: int) -> list[list[int]]:
+    """Cut into 1, 2, 4, ... parts of at most so many: as many workers as that then have equal shares."""
+    num = 1
+    while num * most < len(numbers):
+        num *= 2
+    return [part.tolist() for part in np.array_split(np.asarray(numbers), num) if len(part)]
+
+
+def _cut(entrants: Mapping[int, Entrant], chunk: int) -> Iterator[dict[int, Entrant]]:
+    """Cut into as few chunks as hold at most ``chunk`` each, as equal as can be, so that they share a trace."""
+    for part in np.array_split(np.asarray(list(entrants)), -(-len(entrants) // chunk)):
+        yield {number: entrants[number] for number in part.tolist()}

@@ -1,0 +1,1 @@
+"""Many models trained as one: stacking, updates, the population."""

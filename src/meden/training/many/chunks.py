@@ -1,0 +1,149 @@
+"""How many members to stack: as many as memory allows, and as few as measured speed asks for.
+
+Legend: ``K`` members, ``P`` trained numbers of one member.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from meden.data.targets import Task
+from meden.objective import evaluating, row_loss
+from meden.recipe import make_optimizer
+from meden.training.many.batches import Entrant
+from meden.training.many.layers import plain_layers
+from meden.training.many.population import Population
+from meden.training.many.tracing import Products
+
+COPIES = 10
+"""Tensors of the size of the parameters that a stack keeps: weights, best, gradient, optimizer state, temporaries."""
+TRIAL_WORK = 100_000
+"""Members of fewer products a row are stacked without a trial: per operation they cost more than their arithmetic."""
+LARGEST_WORK = 1_000_000
+"""Members of more are trained one by one, without a trial: one alone keeps a core busy."""
+CONVOLUTIONS = nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
+STEADY_CHUNKS = {"cpu": (32, 16), "cuda": (256, 64)}
+"""Members of a stack of small models, and of larger ones, where speed is not measured: on the CPU more of them are no
+faster, and fewer leave more stacks to share among workers."""
+STEADY_BYTES = {"cpu": 2**30, "cuda": 2**33}
+TRIAL_CHUNKS = (16, 4)
+TRIAL_STEPS = 4
+
+
+def member_bytes(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
+    """Return the memory that one member of a stack needs, in bytes: parameters, state, and one batch's activations."""
+    saved: list[int] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    model = copy.deepcopy(entrant.model).train()
+    rows = torch.from_numpy(entrant.fit[: _batch_rows(entrant)])
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        row_loss(task, model(x[rows]), y[rows]).mean()
+    own = sum(p.numel() * p.element_size() for p in model.parameters())
+    return COPIES * own + 2 * sum(saved)
+
+
+def row_work(entrant: Entrant, x: Tensor) -> int:
+    """Return the products of a forward pass of one row, and the number of weights if that is more.
+
+    They are the same for linear layers; a convolution uses each weight at every place.
+    """
+    rows = x[torch.from_numpy(entrant.fit[:2])]
+    products = Products()
+    with torch.no_grad(), evaluating(entrant.model), plain_layers(), products:
+        entrant.model(rows)
+    num_weights = sum(p.numel() for p in entrant.model.parameters())
+    return max(products.count // len(rows), num_weights)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on a device, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def steady_chunk(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
+    """Return how many such members to stack, by their size and the kind of device, whatever the machine is doing."""
+    work = row_work(entrant, x)
+    if _are_better_alone(entrant.model, work, x.device):
+        return 1
+    small, larger = STEADY_CHUNKS.get(x.device.type, STEADY_CHUNKS["cuda"])
+    fitting = STEADY_BYTES.get(x.device.type, STEADY_BYTES["cuda"]) // member_bytes(entrant, x, y, task)
+    return max(1, min(small if work < TRIAL_WORK else larger, fitting))
+
+
+def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task, *, pads: bool, largest: int) -> int:
+    """Return how many members to stack, at most ``largest``; 1 stands for one by one.
+
+    Small members are stacked as they are, and large ones never; nor, on the CPU, larger ones with convolutions. For
+    those between, a few steps are tried, on copies, with stacks of several sizes and with a plain loop, and the least
+    time per member and step wins.
+
+    Raises:
+        Exception: what keeps the models from being stacked.
+    """
+    work = row_work(entrants[0], x)
+    if work < TRIAL_WORK:
+        return largest
+    if _are_better_alone(entrants[0].model, work, x.device):
+        return 1
+    seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
+    for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
+        trial = Population(entrants[:chunk], x, y, task, pads=pads, on_outcome=_ignore, on_epoch=_ignore)
+        trial.trace()
+        seconds[chunk] = _seconds(trial.try_step) / chunk
+        if seconds[chunk] > min(seconds.values()):
+            break
+    return min(seconds, key=lambda chunk: seconds[chunk])
+
+
+def _are_better_alone(model: nn.Module, work: int, device: torch.device) -> bool:
+    """Say whether members of so many products a row are trained one by one.
+
+    Convolutions of a stack are those of groups, which the CPU does at half the speed of a plain one.
+    """
+    convolves = device.type == "cpu" and any(isinstance(m, CONVOLUTIONS) for m in model.modules())
+    return work > LARGEST_WORK or (convolves and work >= TRIAL_WORK)
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    """Return the least time of a few steps."""
+    step()
+    times = []
+    for _ in range(TRIAL_STEPS):
+        started = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+def _plain_step(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> Callable[[], None]:
+    model: nn.Module = copy.deepcopy(entrant.model).train()
+    optimizer = make_optimizer(entrant.recipe, [p for p in model.parameters() if p.requires_grad])
+    rows = torch.from_numpy(entrant.fit[: _batch_rows(entrant)])
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.autograd.backward(row_loss(task, model(x[rows]), y[rows]).mean())
+        optimizer.step()
+
+    return step
+
+
+def _batch_rows(entrant: Entrant) -> int:
+    size = entrant.recipe.batch_size
+    return len(entrant.fit) if size == "full" else min(size, len(entrant.fit))
+
+
+def _ignore(*_told: object) -> None:
+    """Nobody waits for the outcome of a trial."""

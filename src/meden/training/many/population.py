@@ -1,0 +1,340 @@
+"""Train a stack of members together: the loop of :mod:`meden.training.one`, for K models at once.
+
+Legend: ``K`` members of the stack, ``P`` trained numbers of one.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from meden import stopping
+from meden.data import num_batches, watched_rows
+from meden.data.targets import Task
+from meden.history import History, Record
+from meden.objective import EVAL_ROWS, SCORE_NAMES, null_loss, on_device, output_shape
+from meden.optim.schedules import PlateauState, plateau_start, plateau_update
+from meden.run import Status, completed, diverged, dropped, sound, stopped_early
+from meden.training.many import penalties as stacked_penalties
+from meden.training.many.augment import Augmenting, values_and_keys
+from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
+from meden.training.many.first_member import check_first_member
+from meden.training.many.replay import Program
+from meden.training.many.stacking import Stack, stack, unstack
+from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step
+from meden.training.many.updates import UPDATES
+
+SHRINKING_PAYS = 1e10
+"""A stack is made smaller when that saves so many multiplications, which take longer than tracing it anew. Seconds are
+not measured: a stack of another size may round in another way, and results must not depend on what else is running."""
+FASTER_THAN_A_CORE = 100
+"""Times that an accelerator multiplies faster."""
+PASSES = 50
+"""Reads and writes of each trained number in an update, in multiplications."""
+
+
+class Outcome(NamedTuple):
+    """How a member's training ended; its model is at its best state."""
+
+    number: int
+    """The member's place among those the population was made of."""
+    history: History
+    status: Status
+    reason: str
+    best_epoch: int
+    best_step: int
+
+
+class Programs(NamedTuple):
+    """The traced parts of the loop; stacks of one structure share them."""
+
+    take_steps: Program
+    score: Program
+
+
+class Population:
+    """A stack of members of equal structure, in training.
+
+    Args:
+        entrants: the members, K.
+        x: (n, ...) inputs of all members.
+        y: (n, ...) targets.
+        task: what ``y`` is.
+        pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
+        on_outcome: called with a member and its outcome as it ends.
+        on_epoch: called with a member's place and its newest record.
+        programs: of another population of the same structure; None makes its own.
+    """
+
+    def __init__(
+        self,
+        entrants: Sequence[Entrant],
+        x: Tensor,
+        y: Tensor,
+        task: Task,
+        *,
+        pads: bool,
+        on_outcome: Callable[[Entrant, Outcome], None],
+        on_epoch: Callable[[int, Record], None],
+        programs: Programs | None = None,
+    ) -> None:
+        self.entrants, self.task, self.pads = list(entrants), task, pads
+        self.on_outcome, self.on_epoch = on_outcome, on_epoch
+        first = entrants[0]
+        self.x, self.y = on_device(x, first.model), on_device(y, first.model)
+        self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
+        self.numbers = Numbers.of([entrant.recipe for entrant in entrants])
+        self.stack = stack([entrant.model for entrant in entrants], first.bound)
+        self.best = self.stack.copy()
+        self.update = UPDATES[first.recipe.optimizer](first.recipe)
+        self.state = self.update.start(self.stack.flat)
+        if first.recipe.averaging is not None:
+            self.state[AVERAGE] = self.stack.flat.clone()
+        self.g = torch.empty_like(self.stack.flat)
+        self.segments = stacked_penalties.segments(first.bound, self.stack)
+        self.values = [stacked_penalties.slot_values([e.bound for e in entrants], p, self.stack) for p in self.segments]
+        self.ids = list(range(len(entrants)))
+        """The number of each member of the stack, among those it was made of."""
+        self.live = np.ones(len(entrants), dtype=bool)
+        """Which members of the stack are still training."""
+        self.epoch = self.step = 0
+        self.seconds = 0.0
+        self.histories = [History() for _ in entrants]
+        self.best_at = [(0, 0) for _ in entrants]
+        self.stops, self.plateaus = stopping.start((len(entrants),)), plateau_start((len(entrants),))
+        self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size)
+        self.programs = programs or self._make_programs()
+        self._lay_out()
+
+    def _make_programs(self) -> Programs:
+        layout, clips = self.stack.layout(), bool(np.isfinite(self.numbers.clip).any())
+        skeleton = copy.deepcopy(self.entrants[0].model)  # the member's own is its run's as soon as it has ended
+        first = self.entrants[0]
+        logits = self.output_shape[-1] if self.output_shape else 1
+        augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
+        step = Step(skeleton, self.task, layout, augmenting, self.update, self.segments, clips)
+        rows, weights = next(epoch_batches(self.entrants[:1], 0, self.stack.flat, pads=self.pads))
+        batch = rows[0, 0, weights[0, 0] > 0]
+        check_first_member(step, first, self.stack, taken(self.x, batch), taken(self.y, batch))
+        return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)))
+
+    def trace(self) -> None:
+        """Trace the first step without taking it, and the first evaluation.
+
+        Raises:
+            Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
+        """
+        first = pytree.tree_map(lambda tensor: tensor[0], self._first_batch())
+        self.programs.take_steps.trace(*self._tensors, self._constants, first)
+        with torch.no_grad():
+            self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(self._watched_rows[0])))
+
+    def try_step(self) -> None:
+        """Take the first step, to see how long it takes."""
+        self.programs.take_steps.repeat(*self._tensors, self._constants, over=self._first_batch())
+
+    def _first_batch(self) -> Batch:
+        """Return the numbers of one step, with their axis of steps."""
+        rows, weights = next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
+        return self._batches(rows[:1], weights[:1])
+
+    def run_until(self, epoch: float) -> None:
+        """Train until so many epochs are done, or every member has ended."""
+        started = time.perf_counter() - self.seconds
+        while self.live.any() and self.epoch < epoch:
+            self._train_epoch()
+            self.seconds = time.perf_counter() - started
+            self._end_epoch()
+
+    def drop(self, places: Collection[int]) -> None:
+        """End the training of some members, by their places among those the population was made of."""
+        for row in np.flatnonzero(self.live).tolist():
+            if self.ids[row] in places:
+                self._finish(row, *dropped(self.epoch))
+        self._shrink_if_it_pays()
+
+    def live_histories(self) -> dict[int, History]:
+        """Return the records of the members that are still training, by place."""
+        return {self.ids[row]: self.histories[row] for row in np.flatnonzero(self.live).tolist()}
+
+    def _train_epoch(self) -> None:
+        for rows, weights in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
+            self.programs.take_steps.repeat(*self._tensors, self._constants, over=self._batches(rows, weights))
+            self.step += len(rows)
+        self.epoch += 1
+
+    def _lay_out(self) -> None:
+        """Lay out the tensors that stay as they are from step to step."""
+        flat = self.stack.flat
+        self._tensors = flat, self.stack.rest, self.state, self.g
+        recipes = [entrant.recipe for entrant in self.entrants]
+        self._rates, self._blends = rates(recipes, self.steps_per_epoch), blends(recipes, self.steps_per_epoch)
+        augment, keys = values_and_keys(self.entrants, flat)
+        momentum, clip = (
+            torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
+        )
+        self._watched_rows = padded(
+            [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
+        )
+        self._stop_rows = padded([entrant.stop for entrant in self.entrants])
+        self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys)
+
+    def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
+        """Return what the next steps are given, from their rows and weights (S, K, B)."""
+        flat, steps = self.stack.flat, np.arange(self.step, self.step + len(rows))
+        rates = _columns(self._rates, steps) * self.plateaus.factor
+        self._rate = rates[-1]
+        return Batch(
+            rows=rows,
+            weights=weights,
+            lr=torch.from_numpy(rates[:, :, None]).to(flat),
+            factors=[
+                [flat.new_tensor([slot.factor(step) for step in steps.tolist()]) for slot in segment.slots]
+                for segment in self.segments
+            ],
+            step=torch.from_numpy(steps).to(flat.device),
+            blend=torch.from_numpy(_columns(self._blends, steps)[:, :, None]).to(flat),
+        )
+
+    def _shown(self) -> Stack:
+        """Return the stack with the weights that count: the averages, if there are any."""
+        return dataclasses.replace(self.stack, flat=self.state.get(AVERAGE, self.stack.flat))
+
+    @torch.no_grad()
+    def _evaluate(self, rows: Tensor, weights: Tensor) -> list[dict[str, float]]:
+        """Return each member's scores on rows of its own (K, n), in evaluation mode; those of weight 0 fill up."""
+        shown = self._shown()
+        parts = [self.programs.score(shown.flat, shown.rest, *data) for data in self._cut(rows)]
+        kept = weights.to(self.y.device) > 0
+        columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
+        means = torch.stack(columns) / kept.sum(1)
+        return [{"loss": loss, SCORE_NAMES[self.task]: score} for loss, score in means.T.tolist()]
+
+    def _cut(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield x and y of rows (K, n), as many at a time as are evaluated at once."""
+        for chosen in torch.split(rows.to(self.y.device), max(1, 8 * EVAL_ROWS // len(rows)), dim=1):
+            yield taken(self.x, chosen), taken(self.y, chosen)
+
+    def _end_epoch(self) -> None:
+        """Record, judge, keep best states, and take out the members that ended."""
+        records = self._records()
+        self._judge(records)
+        for row in np.flatnonzero(self.live).tolist():
+            self.histories[row] = self.histories[row].add(records[row])
+            self.on_epoch(self.ids[row], records[row])
+            status, reason = self._verdict(row)
+            if status is not None:
+                self._finish(row, status, reason)
+        self._shrink_if_it_pays()
+
+    def _records(self) -> list[Record]:
+        train = self._evaluate(*self._watched_rows)
+        valid = self._evaluate(*self._stop_rows) if self._stop_rows[0].numel() else [None] * len(self.entrants)
+        penalties = self._penalty_values()
+        flat = self._shown().flat
+        zeros = (flat == 0).sum(1).tolist()
+        norms = flat.double().norm(dim=1).tolist()
+        return [
+            Record(
+                epoch=self.epoch,
+                step=self.step,
+                train=train[row],
+                valid=valid[row],
+                penalties={label: values[row] for label, values in penalties.items()},
+                lr=float(self._rate[row]),
+                num_zeros=zeros[row],
+                weight_norm=norms[row],
+                seconds=round(self.seconds, 4),
+            )
+            for row in range(len(self.entrants))
+        ]
+
+    def _penalty_values(self) -> dict[str, list[float]]:
+        """Return every penalty's value by label, (K,) each."""
+        told: dict[str, list[float]] = {}
+        tensors = self.stack.rest | self._shown().params  # penalties may be on frozen tensors
+        for number, first in enumerate(self.entrants[0].bound):
+            total = torch.zeros_like(self.stack.flat[:, 0])
+            for name in first.params:
+                own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
+                total += stacked_penalties.values_of(own, tensors[name])
+            told[first.label] = total.tolist()
+        return told
+
+    def _judge(self, records: Sequence[Record]) -> None:
+        """Update the stopping and plateau states, and keep the state of those that are at their best."""
+        scores = np.array([record.valid["loss"] if record.valid else np.nan for record in records])
+        numbers = self.numbers
+        self.plateaus = plateau_update(self.plateaus, scores, decay=numbers.decay, every=numbers.every)
+        self.stops, verdict = stopping.update(
+            self.stops, scores, patience=numbers.patience, min_delta=numbers.min_delta
+        )
+        better = self.live & (verdict.improved | ~np.isfinite(numbers.patience))
+        for row in np.flatnonzero(better).tolist():
+            self.best_at[row] = self.epoch, self.step
+        self.best.copy_rows(self._shown(), torch.from_numpy(np.flatnonzero(better)).to(self.y.device))
+
+    def _verdict(self, row: int) -> tuple[Status | None, str]:
+        """Say how a member ended, or None if it goes on."""
+        if not self.histories[row][-1].is_finite():
+            return diverged(self.epoch, self.step)
+        if self.stops.waited[row] >= self.numbers.patience[row]:
+            return stopped_early(int(self.numbers.patience[row]), self.best_at[row][0])
+        if self.epoch >= self.numbers.last_epoch[row]:
+            return completed(self.epoch)
+        return None, ""
+
+    def _finish(self, row: int, status: Status, reason: str) -> None:
+        """Write the best state into the member's model, and report."""
+        self.live[row] = False
+        model = self.entrants[row].model
+        unstack(model, self.best if self.best_at[row][0] else self._shown(), row)
+        model.eval()
+        epoch, step = self.best_at[row] if self.best_at[row][0] else (self.epoch, self.step)
+        entrant, kept = self.entrants[row], self.histories[row][epoch - 1].train["loss"]
+        status, reason = sound(status, reason, kept, null_loss(self.task, self.y[entrant.fit], self.output_shape))
+        outcome = Outcome(self.ids[row], self.histories[row], status, reason, epoch, step)
+        self.on_outcome(self.entrants[row], outcome)
+
+    def _shrink_if_it_pays(self) -> None:
+        """Take out the members that ended, once they are a quarter, if the smaller stack saves enough work."""
+        num_ended = int((~self.live).sum())
+        if self.live.any() and 4 * num_ended >= len(self.live):
+            first = self.entrants[0]
+            width = len(first.fit) / self.steps_per_epoch
+            ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * self.steps_per_epoch
+            saved = num_ended * ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
+            if saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE):
+                self._keep(np.flatnonzero(self.live).tolist())
+
+    def _keep(self, rows: list[int]) -> None:
+        """Take all other members out of the stack."""
+        chosen = torch.tensor(rows, device=self.y.device)
+        self.stack.keep(chosen)
+        self.best.keep(chosen)
+        self.g = self.g[chosen]
+        self.state = {name: tensor[chosen] if tensor.ndim else tensor for name, tensor in self.state.items()}
+        self.values = [[[own[chosen] for own in slot] for slot in segment] for segment in self.values]
+        for name in ("entrants", "ids", "histories", "best_at"):
+            setattr(self, name, [getattr(self, name)[row] for row in rows])
+        self.numbers = Numbers.of([entrant.recipe for entrant in self.entrants])
+        self.live = self.live[rows]
+        self.stops, stall = (
+            stopping.StopState(s.best[rows], s.waited[rows]) for s in (self.stops, self.plateaus.stall)
+        )
+        self.plateaus = PlateauState(stall, self.plateaus.factor[rows])
+        self._lay_out()
+
+
+def _columns(table: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the numbers of some steps, (S, K), of a table (K, T); the last ones from its end on."""
+    return table[:, np.minimum(steps, table.shape[1] - 1)].T

@@ -1,0 +1,169 @@
+"""One training step, and one evaluation, of K members: functions of tensors, to be recorded.
+
+Legend: ``K`` members, ``P`` trained numbers of one, ``B`` rows of a batch.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
+
+from meden.data.targets import Task
+from meden.objective import row_loss, row_score
+from meden.training.many import penalties as stacked_penalties
+from meden.training.many.augment import Augmenting
+from meden.training.many.batches import taken
+from meden.training.many.layers import plain_layers
+from meden.training.many.penalties import Segment, Values
+from meden.training.many.stacking import Layout
+from meden.training.many.updates import State, Update
+
+AVERAGE = "average"
+"""Where the state holds the averaged weights, (K, P), if the recipes average."""
+
+
+class Constants(NamedTuple):
+    """What stays the same from step to step."""
+
+    x: Tensor
+    """(n, ...): all rows."""
+    y: Tensor
+    """(n, ...)"""
+    momentum: Tensor
+    """(K, 1)"""
+    clip: Tensor
+    """(K, 1)"""
+    values: list[Values]
+    """The penalties' numbers, by segment."""
+    augment: list[list[Tensor]]
+    """The augmentations' numbers, (K,) each."""
+    keys: Tensor
+    """(K,): the random streams of the augmentations."""
+
+
+class Batch(NamedTuple):
+    """What a step is given; those of several steps are laid out along another first axis."""
+
+    rows: Tensor
+    """(K, B)"""
+    weights: Tensor
+    """(K, B): 0 for rows that only fill up."""
+    lr: Tensor
+    """(K, 1)"""
+    factors: list[list[Tensor]]
+    """The factors of the strengths' schedules, by segment and slot, 0-d."""
+    step: Tensor
+    """0-d: optimizer steps done."""
+    blend: Tensor
+    """(K, 1): how far the averages move to the weights."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What all members of a stack have in common; calling it takes one step of each, in place."""
+
+    skeleton: nn.Module
+    task: Task
+    layout: Layout
+    augmenting: Augmenting
+    update: Update
+    segments: Sequence[Segment]
+    clips: bool
+
+    def __call__(
+        self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, constants: Constants, batch: Batch
+    ) -> tuple[Tensor, ...]:
+        """Take the step; ``g`` (K, P) receives the gradient, and is returned."""
+        self.skeleton.train()
+        x, y = taken(constants.x, batch.rows), taken(constants.y, batch.rows)
+        x, y = self.augmenting(x, y, constants.augment, constants.keys, batch.step)
+        acting = functools.partial(self._acting, values=constants.values, factors=batch.factors)
+        views = self.layout.views(flat)
+        found = self.gradients(views, rest, x, y, batch.weights)
+        torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
+        for segment, own, factor in acting("loss"):
+            value = functools.partial(segment.map, stacked_penalties.value, own, factor)
+            g.add_(gradient(value, flat))
+        if self.clips:
+            g.mul_((constants.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
+        for segment, own, factor in acting("gradient"):
+            g[:, segment.columns].add_(segment.map(stacked_penalties.gradient, own, factor, flat))
+        for segment, own, factor in acting("decoupled"):
+            flat[:, segment.columns].sub_(segment.map(stacked_penalties.decay, own, factor, flat, batch.lr))
+        self.update.apply(flat, g, state, batch.lr, constants.momentum)
+        if proximal := acting("proximal"):
+            length = self.update.length(state, batch.lr, constants.momentum)
+            for segment, own, factor in proximal:
+                flat[:, segment.columns].copy_(segment.map(stacked_penalties.shrink, own, factor, flat, length))
+        if AVERAGE in state:
+            state[AVERAGE].lerp_(flat, batch.blend)
+        return (g,)
+
+    def gradients(
+        self, params: Mapping[str, Tensor], rest: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
+    ) -> dict[str, Tensor | None]:
+        """Return the gradients of the data losses, (K, *shape); None for what has no part in them."""
+        losses = vmap(self._loss)
+        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, rest, x, y, weights), params)
+        return found
+
+    def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+        losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x), y)
+        return (losses * weights).sum() / weights.sum()
+
+    def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return gradients, zeros for what has none."""
+        for name, found_of in found.items():
+            start = self.layout.columns[name].start
+            if found_of is None and any(p.columns.start <= start < p.columns.stop for p in self.segments):
+                raise ValueError(f"'{name}' gets no gradient, and is left as it is in a model by itself")
+        return {name: torch.zeros_like(views[name]) if part is None else part for name, part in found.items()}
+
+    def _acting(
+        self, coupling: str, values: Sequence[Values], factors: Sequence[list[Tensor]]
+    ) -> list[tuple[Segment, Values, list[Tensor]]]:
+        parts = zip(self.segments, values, factors, strict=True)
+        return [(segment, own, factor) for segment, own, factor in parts if segment.coupling == coupling]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The loss and score of rows, for each member."""
+
+    skeleton: nn.Module
+    task: Task
+    layout: Layout
+
+    def __call__(self, flat: Tensor, rest: dict[str, Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return losses and scores, (K, B) each; ``x`` and ``y`` are (K, B, ...)."""
+        self.skeleton.eval()
+        return vmap(self._rows)(self.layout.views(flat), rest, x, y)
+
+    def _rows(self, params: Any, rest: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        outputs = _outputs(self.skeleton, params, rest, x)
+        return row_loss(self.task, outputs, y), row_score(self.task, outputs, y)
+
+
+def gradient(values: Callable[[Any], Tensor], at: Any) -> Any:
+    """Return the gradient of the sum of some values by each of a nest of tensors, None for those that have no part.
+
+    It is autograd's, outside of vmap: its backward pass is recorded in fewer operations than that of ``torch.func``.
+    """
+    leaves, nest = pytree.tree_flatten(at)
+    points = [leaf.detach().requires_grad_() for leaf in leaves]
+    with torch.enable_grad():
+        total = values(pytree.tree_unflatten(points, nest)).sum()
+    found = torch.autograd.grad(total, points, allow_unused=True)
+    return pytree.tree_unflatten(found, nest)
+
+
+def _outputs(skeleton: nn.Module, params: Any, rest: Any, x: Tensor) -> Tensor:
+    with plain_layers():
+        return functional_call(skeleton, (params, rest), (x,))  # type: ignore[no-any-return]

@@ -1,0 +1,146 @@
+"""Pieces of work: a stack of members, or one member alone. Each trains until an epoch, drops members, and goes on."""
+
+from __future__ import annotations
+
+import abc
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from meden.data.targets import Task
+from meden.history import History, Record
+from meden.run import Run
+from meden.training.many.batches import Entrant
+from meden.training.many.population import Outcome, Population, Programs
+from meden.training.one import Training
+
+OnDone = Callable[[int, Run], None]
+OnEpoch = Callable[[int, Record], None]
+"""Called with a member's number and its newest record."""
+
+
+class Trainer(abc.ABC):
+    """Some of the members, by number, and what trains them."""
+
+    @abc.abstractmethod
+    def run_until(self, epoch: float) -> None:
+        """Train until so many epochs are done; members that end are reported."""
+
+    @abc.abstractmethod
+    def drop(self, numbers: Collection[int]) -> None:
+        """End the training of some members, which are reported as dropped; others of the trainer go on."""
+
+    @abc.abstractmethod
+    def histories(self) -> Mapping[int, History]:
+        """Return the records of the members that are still training."""
+
+
+class StackTrainer(Trainer):
+    """Members of equal structure, trained together."""
+
+    def __init__(
+        self,
+        entrants: Mapping[int, Entrant],
+        x: Tensor,
+        y: Tensor,
+        task: Task,
+        *,
+        pads: bool,
+        on_done: OnDone,
+        on_epoch: OnEpoch,
+        programs: Programs | None,
+    ) -> None:
+        self._numbers, self._on_done, self._on_epoch = list(entrants), on_done, on_epoch
+        self.population = Population(
+            list(entrants.values()),
+            x,
+            y,
+            task,
+            pads=pads,
+            on_outcome=self._ended,
+            on_epoch=self._told,
+            programs=programs,
+        )
+        self.population.trace()
+
+    def run_until(self, epoch: float) -> None:
+        self.population.run_until(epoch)
+
+    def drop(self, numbers: Collection[int]) -> None:
+        self.population.drop([place for place, number in enumerate(self._numbers) if number in numbers])
+
+    def histories(self) -> Mapping[int, History]:
+        return {self._numbers[place]: history for place, history in self.population.live_histories().items()}
+
+    def _ended(self, entrant: Entrant, outcome: Outcome) -> None:
+        fields = outcome._asdict()
+        number = self._numbers[fields.pop("number")]
+        self._on_done(number, Run(model=entrant.model, recipe=entrant.recipe, seed=entrant.seed, **fields))
+
+    def _told(self, place: int, record: Record) -> None:
+        self._on_epoch(self._numbers[place], record)
+
+
+class SingleTrainer(Trainer):
+    """One member, trained by itself; its model is made when training begins.
+
+    Args:
+        number: of the member.
+        begin: makes the training.
+        on_done: called when it ends.
+    """
+
+    def __init__(self, number: int, begin: Callable[[], Training], on_done: OnDone) -> None:
+        self._number, self._begin, self._on_done = number, begin, on_done
+        self._training: Training | None = None
+        self._ended = False
+
+    def run_until(self, epoch: float) -> None:
+        if self._ended:
+            return
+        self._training = self._training or self._begin()
+        self._report(self._training.run_until(epoch))
+
+    def drop(self, numbers: Collection[int]) -> None:
+        if self._number in numbers and self._training is not None and not self._ended:
+            self._report(self._training.drop())
+
+    def histories(self) -> Mapping[int, History]:
+        return {} if self._ended or self._training is None else {self._number: self._training.history}
+
+    def _report(self, run: Run | None) -> None:
+        if run is not None:
+            self._ended, self._training = True, None
+            self._on_done(self._number, run)
+
+
+def workers(device: torch.device) -> int:
+    """Return how many threads train: on the CPU as many as torch would use for one operation."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def run_all(trainers: Sequence[Trainer], device: torch.device, until: float = math.inf) -> None:
+    """Train trainers until an epoch, in threads of one core each; after an error no other trainer is begun.
+
+    Small operations gain little from two cores, and lose much where other processes want one of them.
+    """
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers(device), initializer=_settle)
+    try:
+        for done in [pool.submit(trainer.run_until, until) for trainer in trainers]:
+            done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def _settle() -> None:
+    """Make a thread use one core, and take numbers below all precision for 0: they are a hundred times as slow.
+
+    Moments of weights whose inputs are mostly 0 decay into them.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)

@@ -1,0 +1,217 @@
+"""Who trains what: stacks of a plan, trained in this process, in several, or on a Ray cluster.
+
+The plan decides who is trained with whom (:func:`meden.training.fit_many.plan_stacks`), and workers only divide
+it among them: results do not depend on how many there are, nor on which of them trained what.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from meden._checks import InputError, check_choice, check_count
+from meden.data import Dataset
+from meden.history import Record
+from meden.member import Member, ModelMaker
+from meden.run import Run
+from meden.training.fit_many import Judge, fit_stacks
+from meden.workers.coordinator import Address, Coordinator, OnEnd, OnEpochs, RemoteCoordinator, Result, Server
+from meden.workers.ray import cluster_host, work_on_cluster
+
+Backend = Literal["local", "ray"]
+BACKENDS = ("local", "ray")
+TELL_EVERY = 0.1
+"""Seconds between two reports of epochs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """Who trains.
+
+    Args:
+        jobs: processes, 1 or more; the cores are divided among them. 1 on ``"local"`` is this process, which trains
+            in as many threads as torch uses.
+        backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``).
+        address: of the cluster; None is the one that this process knows, or a new one on this machine.
+    """
+
+    jobs: int = 1
+    backend: Backend = "local"
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count("jobs", self.jobs)
+        check_choice("backend", self.backend, BACKENDS)
+        if self.address is not None and self.backend != "ray":
+            raise InputError(f"address is for backend 'ray', got {self.address!r} with backend {self.backend!r}")
+
+    def reach(self) -> str | None:
+        """Make sure that they can be reached; returns this machine's name among theirs, None if they are all here.
+
+        Raises:
+            InputError: if Ray is not installed, or there is no such cluster.
+        """
+        return cluster_host(self.address, self.jobs) if self.backend == "ray" else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What one worker trains."""
+
+    number: int
+    make_model: ModelMaker
+    members: Sequence[Member]
+    dataset: Dataset
+    stacks: Sequence[Sequence[int]]
+    rungs: Sequence[int]
+    counts_epochs: bool
+    num_threads: int
+    parent: int | None = None
+    """Process without which the work is of no use; None if it may be on another machine."""
+
+
+def train(
+    workers: Workers,
+    make_model: ModelMaker,
+    members: Sequence[Member],
+    dataset: Dataset,
+    stacks: Sequence[Sequence[int]],
+    *,
+    on_end: OnEnd,
+    on_epochs: OnEpochs | None = None,
+    rungs: Sequence[int] = (),
+    judge: Judge | None = None,
+) -> None:
+    """Train some stacks of a plan; what workers report is told in this process, one thing at a time.
+
+    Args:
+        workers: who trains.
+        make_model: see :func:`meden.fit_many`, as for ``rungs`` and ``judge``.
+        members: all of the plan.
+        dataset: the rows.
+        stacks: numbers of members that are trained together.
+        on_end: called with a member's number and what came of it.
+        on_epochs: called now and then with a number of epochs that were done.
+        rungs: epochs after which all wait for each other.
+        judge: says who is dropped there.
+
+    Raises:
+        RuntimeError: if a worker on this machine was killed.
+    """
+    parts = divide(stacks, workers.jobs)
+    threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
+    settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
+    settings |= {"num_threads": threads, "counts_epochs": on_epochs is not None}
+    settings |= {"parent": os.getpid() if workers.backend == "local" else None}
+    assignments = [Assignment(number=number, stacks=part, **settings) for number, part in enumerate(parts)]  # type: ignore[arg-type]
+    coordinator = Coordinator(len(assignments), judge, on_end, on_epochs)
+    try:
+        _run(workers, assignments, coordinator)
+    except Exception:
+        if coordinator.error is not None:
+            raise coordinator.error from None
+        raise
+
+
+def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]]]:
+    """Divide stacks into at most so many parts of about as many members each; neighbours assignment what was traced.
+
+    Example:
+        >>> divide([[0, 1], [2], [3], [4, 5]], 2)
+        [[[0, 1], [2]], [[3], [4, 5]]]
+    """
+    parts: list[list[Sequence[int]]] = [[] for _ in range(num)]
+    total, before = sum(map(len, stacks)), 0
+    for stack in stacks:
+        parts[math.floor((before + len(stack) / 2) * num / total)].append(stack)
+        before += len(stack)
+    return [part for part in parts if part]
+
+
+def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -> None:
+    """Train a assignment, and report at the coordinator."""
+    counter = _EpochCounter(coordinator)
+
+    def ended(number: int, run: Run) -> None:
+        coordinator.ended(number, Result.of(run))
+
+    def judge(epoch: int, histories: object) -> list[int]:
+        return coordinator.judge(assignment.number, epoch, histories)  # type: ignore[arg-type]
+
+    fit_stacks(
+        assignment.make_model,
+        assignment.members,
+        assignment.dataset,
+        assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks),
+        rungs=assignment.rungs,
+        judge=judge if assignment.rungs else None,
+        on_run=ended,
+        on_epoch=counter if assignment.counts_epochs else None,
+    )
+
+
+def work_elsewhere(assignment: Assignment, address: Address) -> None:
+    """Train a assignment in a process of its own."""
+    torch.set_num_threads(assignment.num_threads)
+    if assignment.parent is not None:
+        _end_with(assignment.parent)
+    work(assignment, RemoteCoordinator(address))
+
+
+@functools.cache
+def _end_with(parent: int) -> None:
+    """Have this process end when its parent is killed: nobody would hear of what it trains."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _run(workers: Workers, assignments: Sequence[Assignment], coordinator: Coordinator) -> None:
+    if workers.backend == "ray":
+        with Server(coordinator, workers.reach()) as server:
+            work_on_cluster(work_elsewhere, assignments, server.address)
+    elif len(assignments) == 1:
+        work(assignments[0], coordinator)
+    else:
+        with Server(coordinator) as server:
+            _work_in_processes(assignments, server.address)
+
+
+def _work_in_processes(assignments: Sequence[Assignment], address: Address) -> None:
+    try:
+        with parallel_config(backend="loky", inner_max_num_threads=assignments[0].num_threads):
+            Parallel(n_jobs=len(assignments), mmap_mode="c")(
+                delayed(work_elsewhere)(assignment, address) for assignment in assignments
+            )
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker was killed, most often for want of memory: what is done so far is safe; go on with the same "
+            "folder, and with fewer jobs"
+        ) from error
+
+
+class _EpochCounter:
+    """Counts epochs, and reports them now and then."""
+
+    def __init__(self, coordinator: Coordinator | RemoteCoordinator) -> None:
+        self._coordinator, self._num, self._told_at = coordinator, 0, time.monotonic()
+
+    def __call__(self, _number: int, _record: Record) -> None:
+        self._num += 1
+        if time.monotonic() - self._told_at > TELL_EVERY:
+            num, self._num, self._told_at = self._num, 0, time.monotonic()
+            self._coordinator.epochs(num)

@@ -1,0 +1,229 @@
+"""Models of every kind of layer, small, with data that fit them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import meden
+from meden.augment import Affine, CutMix, Cutout, Flip, LabelSmoothing, Mixup, PadCrop
+from meden.penalties import L1, L2
+from tests.contracts import Each, PopulationCase
+from tests.training.many.witness import blobs, curve
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A model, the data it takes, and recipes for three members."""
+
+    name: str
+    make: Callable[[], nn.Module]
+    data: Callable[[], Any] = blobs
+    fields: dict[str, Any] | None = None
+    dtype: torch.dtype = torch.float64
+
+    def __str__(self) -> str:
+        return self.name
+
+    def recipes(self):
+        penalties = lambda s: [meden.Regularizer(L1(s)), meden.Regularizer(L2(s), on="all", coupling="gradient")]  # noqa: E731
+        fields = {"optimizer": "adam"} | (self.fields or {})
+        return PopulationCase(self.name, fields, penalties, strengths=(1e-5, 1e-4, 1e-3)).recipes()
+
+
+def images(n=60):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 3
+    x = rng.normal(size=(n, 1, 6, 6)).astype(np.float32)
+    x[np.arange(n), 0, 2 * y, :] += 2
+    return x, y
+
+
+def tokens(n=60, length=7, words=11):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, words, size=(n, length))
+    return x, (x == 3).sum(1).clip(0, 2)
+
+
+def series(n=60, length=7, channels=4):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n, length, channels)).astype(np.float32)
+    return x, x[:, :, 0].sum(1).argsort().argsort() % 3
+
+
+def columns(n=60):
+    x, y = curve(n)
+    return x, np.stack([y, y**2], 1)
+
+
+def two_classes():
+    x, y = blobs(classes=2)
+    return x, y
+
+
+class Residual(nn.Module):
+    """Two residual blocks with norms, of which the last layer starts at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.into = nn.Linear(5, 6)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 6), nn.Dropout(0.2), nn.Linear(6, 6))
+            for _ in range(2)
+        )
+        self.out = nn.Linear(6, 3)
+        nn.init.zeros_(self.out.weight)
+
+    def forward(self, x):
+        x = self.into(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.out(x)
+
+
+class Tied(nn.Module):
+    """One matrix used twice, and a layer called twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.mix, self.out = nn.Embedding(11, 6), nn.Linear(6, 6), nn.Linear(6, 11, bias=False)
+        self.out.weight = self.embed.weight
+
+    def forward(self, x):
+        x = torch.tanh(self.mix(torch.tanh(self.mix(self.embed(x)))))
+        return self.out(x.mean(1))[:, :3]
+
+
+class Attention(nn.Module):
+    """One block of a transformer, with attention written by hand around torch's function."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(11, 8)
+        self.place = nn.Parameter(torch.randn(7, 8) / 8)
+        self.qkv, self.norm, self.out = nn.Linear(8, 24), nn.LayerNorm(8), nn.Linear(8, 3)
+        self.register_buffer("scale", torch.tensor(0.5))
+
+    def forward(self, x):
+        h = self.embed(x) + self.place
+        q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in self.qkv(self.norm(h)).chunk(3, -1))
+        h = h + self.scale * F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.out(h.mean(1))
+
+
+class MultiHead(nn.Module):
+    """Torch's own attention layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Embedding(11, 8), nn.LayerNorm(8)
+        self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x):
+        h = self.embed(x)
+        h = h + self.attention(h, h, h, need_weights=False)[0]
+        return self.out(self.norm(h).mean(1))
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a linear one on its last state."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.cell, self.out = kind(4, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(self.cell(x)[0][:, -1])
+
+
+class Features(nn.Module):
+    """Random features kept in a plain attribute, which no state dictionary tells of."""
+
+    def __init__(self):
+        super().__init__()
+        self.directions = torch.randn(5, 8)
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.out(torch.cos(x @ self.directions.to(x)))
+
+
+def convolutional():
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 4, 3, padding=1, groups=2),
+        nn.GroupNorm(2, 4),
+        nn.SiLU(),
+        nn.Dropout2d(0.2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    )
+
+
+def frozen():
+    model = nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 3))
+    model[0].requires_grad_(False)
+    model[3].bias.requires_grad_(False)
+    return model
+
+
+def bag():
+    return nn.Sequential(nn.Embedding(11, 6, padding_idx=0), nn.LayerNorm(6), nn.Flatten(), nn.Linear(42, 3))
+
+
+def mixed():
+    """Layers whose penalised tensors have one number, one column, no dimension."""
+    return nn.Sequential(nn.Linear(5, 1), nn.PReLU(), nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 3))
+
+
+def own_dropout():
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 8), nn.Dropout(0.1), nn.Linear(8, 3))
+
+
+ARCHITECTURES = [
+    Architecture("convolutional, batch and group norm", convolutional, images),
+    Architecture(
+        "convolutional, augmented images",
+        convolutional,
+        images,
+        {"augment": Each([(Flip(a), PadCrop(1), Affine(), Cutout(2), CutMix(a)) for a in (0.1, 0.5, 1.0)])},
+    ),
+    Architecture("embedding, layer norm", bag, tokens),
+    Architecture("attention", Attention, tokens),
+    # the keys' bias has a gradient of rounding alone, which Adam would blow up
+    Architecture("multi-head attention", MultiHead, tokens, {"optimizer": "sgd", "momentum": 0.9}),
+    Architecture("LSTM", lambda: Recurrent(nn.LSTM), series),
+    Architecture("GRU", lambda: Recurrent(nn.GRU), series),
+    Architecture("dropout of its own", own_dropout, dtype=torch.float32),
+    Architecture("frozen parameters", frozen),
+    Architecture("tied weights", Tied, tokens),
+    Architecture("residual blocks, the last layer zero", Residual),
+    Architecture("random features", Features),
+    Architecture("tensors of one number", mixed),
+    Architecture("regression, (n,)", lambda: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 1)), curve),
+    Architecture(
+        "regression, two columns", lambda: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 2)), columns
+    ),
+    Architecture(
+        "regression, flat outputs",
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 1), nn.Flatten(0)),
+        lambda: (curve()[0], curve()[1][:, None]),
+        {"optimizer": "sgd", "momentum": 0.9, "dropout": Each((0.0, 0.1, 0.2))},
+    ),
+    Architecture("one logit", lambda: nn.Linear(5, 1), two_classes, {"optimizer": "sgd"}, torch.float32),
+    Architecture(
+        "one logit, mixtures of classes",
+        lambda: nn.Linear(5, 1),
+        two_classes,
+        {"augment": Each([(Mixup(a), LabelSmoothing(a / 2)) for a in (0.1, 0.4, 0.8)]), "averaging": "ema"},
+        torch.float32,
+    ),
+]
