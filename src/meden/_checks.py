@@ -29,7 +29,7 @@ def check_number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> None:
-    """Check that ``value`` is a finite number in the interval; tensors pass (they are checked by nobody's branch).
+    """Check that ``value`` is a finite number in the interval; tensors pass unchecked.
 
     Raises:
         InputError: if it is not a number, not finite or outside the interval.

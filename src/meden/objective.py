@@ -23,7 +23,7 @@ Pair = tuple[Tensor, Tensor]
 """x (n, ...) and y (n, ...)."""
 
 NULL_ROWS = 64
-"""Rows that tell the loss of a model that says nothing: enough for its order of magnitude."""
+"""Rows that the null model (equal logits, or zeros) is measured on: enough for its order of magnitude."""
 EVAL_ROWS = 4096
 """Rows of one forward pass in evaluation, unless the batch is larger."""
 

@@ -170,7 +170,7 @@ def test_a_search_that_only_diverges_fails_with_its_reason(meden: Command, mixed
     options = ("--search", "lr=1e20,1e25", "--strategy", "grid", "--folds", "2", "--recipe", "wild.yaml")
     ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", *options)
     assert ended.status == 1 and "every configuration diverged" in ended.err and Path("study/report.html").exists()
-    assert "diverged: 2 of 2 trainings came to nothing" in meden("diagnose", "study").out
+    assert "diverged: 2 of 2 runs came to nothing" in meden("diagnose", "study").out
 
 
 def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:

@@ -91,7 +91,7 @@ def test_a_single_training_has_the_error_of_its_rows_or_says_that_it_has_none():
     assert [f.error for f in told if f.code == "overfit"] == [0.1]
     assert "overfit" not in codes(curve(flat, [0.9] * 10, scored=0.9, scored_error=0.3))
     (alone,) = [f for f in diagnose(Evidence((curve(flat, [0.9] * 10),))).findings if f.code == "overfit"]
-    assert alone.error is None and "nothing tells how sure" in alone.message
+    assert alone.error is None and "how sure this is remains unknown" in alone.message
 
 
 def test_the_state_that_was_kept_counts_and_not_the_end():

@@ -45,7 +45,7 @@ class Augmentation(abc.ABC):
 
     @abc.abstractmethod
     def check(self, x: Tensor, task: str) -> None:
-        """Check at the door that rows like these can be changed so.
+        """Check that rows like these can be changed so, before any compute.
 
         Args:
             x: (n, ...), all fitting rows.

@@ -141,8 +141,10 @@ def _tell_broken(path: str | Path, broken: Mapping[str, str], num_read: int, on_
 def _tell_resampled(rates: Counter[int], wanted: int) -> None:
     others = {rate: count for rate, count in sorted(rates.items()) if rate != wanted}
     if others:
-        told = ", ".join(f"{count} from {rate} Hz" for rate, count in others.items())
-        warnings.warn(f"{sum(others.values())} of {rates.total()} files resampled to {wanted} Hz: {told}", stacklevel=3)
+        listed = ", ".join(f"{count} from {rate} Hz" for rate, count in others.items())
+        warnings.warn(
+            f"{sum(others.values())} of {rates.total()} files resampled to {wanted} Hz: {listed}", stacklevel=3
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -114,7 +114,7 @@ def as_dataset(
             X is a DataFrame (a table), or an array or tensor (n, ...), used as it is: float32, or int64 tokens if it
             holds whole numbers. A floating y is (n,) or (n, M).
         target: the target column of a table; needed for paths and DataFrames.
-        task: ``"classification"`` or ``"regression"``; None to tell from the target (:func:`read_target`).
+        task: ``"classification"`` or ``"regression"``; None to infer it from the target (:func:`read_target`).
         groups: a column (which is then no feature), or an array (n,) of labels; rows of one group stay together.
         drop: columns of a table to leave out.
 

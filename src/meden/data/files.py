@@ -96,7 +96,7 @@ def _read_text(path: Path, separator: str, as_text: set[str]) -> pd.DataFrame:
             raise InputError(
                 f"lines of {str(path)!r} must have {len(header)} fields, as its header, got more"
             ) from error
-    nameless = [name for name, told in zip(frame.columns, header, strict=True) if not told]
+    nameless = [name for name, given in zip(frame.columns, header, strict=True) if not given]
     if nameless:
         warnings.warn(f"{len(nameless)} column without a name in {str(path)!r} (row numbers?) left out", stacklevel=4)
     return frame.drop(columns=nameless)

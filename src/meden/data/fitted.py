@@ -28,7 +28,7 @@ PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}
 
 @dataclasses.dataclass(frozen=True)
 class NumberColumn:
-    """(value - center) * scale, missing values replaced by the median first, and told by an indicator.
+    """(value - center) * scale, missing values replaced by the median first, and marked by an indicator.
 
     A column that is constant (or wholly missing) in the fitting rows has scale 0: it contributes zeros. With a
     ``clip`` c, the scaled value z becomes z / sqrt(1 + (z / c)^2), which is smooth and stays within (-c, c).

@@ -1,4 +1,4 @@
-"""The target: classes or numbers, how the task is told from the values, and outputs turned back into answers.
+"""The target: classes or numbers, how the task is inferred from the values, and outputs turned back into answers.
 
 Legend: ``n`` rows, ``C`` classes, ``M`` outputs of a regression.
 """
@@ -62,8 +62,8 @@ class Predictions:
         """Return a table: ``prediction`` (``prediction_0``, ... for several outputs), then ``p_<label>`` per class."""
         columns = self.values.reshape(len(self.values), -1)
         names = ["prediction"] if columns.shape[1] == 1 else [f"prediction_{i}" for i in range(columns.shape[1])]
-        told = {name: columns[:, i] for i, name in enumerate(names)}
-        return pd.DataFrame(told | {f"p_{c}": self.probabilities[:, i] for i, c in enumerate(self.classes)})
+        named = {name: columns[:, i] for i, name in enumerate(names)}
+        return pd.DataFrame(named | {f"p_{c}": self.probabilities[:, i] for i, c in enumerate(self.classes)})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +71,8 @@ class ClassCodec:
     """Class positions, int64 (n,); outputs are logits.
 
     Example:
-        >>> told = ClassCodec(("bad", "good")).decode(torch.tensor([[0.0, 2.0], [1.0, 1.0]]))
-        >>> told.values.tolist(), told.probabilities.round(2).tolist()
+        >>> found = ClassCodec(("bad", "good")).decode(torch.tensor([[0.0, 2.0], [1.0, 1.0]]))
+        >>> found.values.tolist(), found.probabilities.round(2).tolist()
         (['good', 'bad'], [[0.12, 0.88], [0.5, 0.5]])
     """
 
@@ -117,10 +117,10 @@ class NumberCodec:
         return paired(y, weights)
 
     def decode(self, outputs: Tensor) -> Predictions:
-        """Return to the user's units; a single output column is told as (n,)."""
+        """Return to the user's units; a single output column is returned as (n,)."""
         values = outputs.detach().cpu().double().numpy() * self.std + self.mean
-        told = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
-        return Predictions(told, (), np.empty((len(told), 0)))
+        numbers = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        return Predictions(numbers, (), np.empty((len(numbers), 0)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What stands out in a training, how sure that is, and what to do: rules on histories and on layers."""
+"""What stands out in a run, how sure that is, and what to do: rules on histories and on layers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Curve", "Diagnosis", "Evidence", "Evident", "Finding", "diagnose", "
 
 
 def diagnose(subject: History | Evidence | Evident) -> Diagnosis:
-    """Say what stands out in a training, or in the trainings of a study's folds, and what to do about it.
+    """Say what stands out in a run, or in the runs of a study's folds, and what to do about it.
 
     Losses of training and held-out rows are compared in evaluation mode and without penalties. Numbers come with
     their standard errors: over the folds of a study (of its choice, ``one_se``), over the held-out rows of a run that
-    has them, over the runs of an ensemble; a history alone, or a run of :func:`meden.fit`, does not tell how far
+    has them, over the runs of an ensemble; a history alone, or a run of :func:`meden.fit`, does not show how far
     other held-out rows would differ, and the findings say so.
 
     Args:

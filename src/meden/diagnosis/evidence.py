@@ -1,4 +1,4 @@
-"""What is known of one or more trainings of one recipe, whoever trained them.
+"""What is known of one or more runs of one recipe, by whatever trainer.
 
 Legend: ``E`` epochs.
 """
@@ -41,7 +41,7 @@ class Curve:
     lost: str = ""
     """Why it has no result; empty where it has one."""
     fold: int | None = None
-    """Trainings of one number share their held-out rows, and count as one; None shares with nobody."""
+    """Runs of one number share their held-out rows, and count as one; None shares with no other."""
 
     def __post_init__(self) -> None:
         num = len(self.train)
@@ -64,7 +64,7 @@ class Curve:
 
     @property
     def held_out_loss(self) -> float:
-        """Of the state that was kept, on the rows that tell most; NaN where no rows were held out."""
+        """Of the state that was kept, on the most informative rows; NaN where no rows were held out."""
         if self.scored is not None:
             return self.scored
         return self.held_out[self.place] if self.held_out else math.nan
@@ -72,7 +72,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its standard error; None if a single training does not tell."""
+    """A mean and its standard error; None for a single run."""
 
     mean: float
     error: float | None
@@ -100,7 +100,7 @@ class Evidence:
         return tuple(curve for curve in self.curves if not curve.lost)
 
     def estimate(self, number: Callable[[Curve], float]) -> Estimate:
-        """Return the mean of a number over the trainings, with its error over the folds."""
+        """Return the mean of a number over the runs, with its error over the folds."""
         folds: dict[object, list[float]] = {}
         for place, curve in enumerate(self.sound):
             folds.setdefault((place,) if curve.fold is None else curve.fold, []).append(number(curve))
@@ -116,7 +116,7 @@ class Evidence:
 
 
 class Evident(Protocol):
-    """What can tell of its trainings: runs, ensembles, studies."""
+    """What has evidence: runs, ensembles, studies."""
 
     def evidence(self) -> Evidence:
         """Return what is known."""

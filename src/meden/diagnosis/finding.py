@@ -29,7 +29,7 @@ class Finding:
         message: what was seen, with numbers.
         advice: what to do about it.
         value: the number that it rests on, if it rests on one.
-        error: standard error of that number; None if the evidence does not tell.
+        error: standard error of that number; None where the evidence has none.
     """
 
     code: Code

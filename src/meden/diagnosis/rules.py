@@ -28,14 +28,14 @@ NOISY = 0.1
 FALLING = 0.02
 """A curve still falls if a quarter of its epochs more would take off this share."""
 LAST = 4
-"""Parts of a curve, of which the last one tells whether it still falls."""
+"""Parts of a curve, of which the last one shows whether it still falls."""
 FEWEST = 8
-"""Epochs that a slope, or a jump, takes to be told from chance."""
+"""Epochs that a slope, or a jump, takes to stand out from chance."""
 AT_ONCE = 2
 """A best epoch up to this one came at once."""
 RULING = 3.0
 """Penalties of so many times the data loss rule it."""
-UNSURE = " (one set of held-out rows, so that nothing tells how sure this is)"
+UNSURE = " (one set of held-out rows, so how sure this is remains unknown)"
 
 
 def diverged(evidence: Evidence) -> Finding | None:
@@ -45,7 +45,7 @@ def diverged(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         "diverged",
-        f"{len(lost)} of {len(evidence.curves)} trainings came to nothing ({lost[0]})",
+        f"{len(lost)} of {len(evidence.curves)} runs came to nothing ({lost[0]})",
         "Lower lr, or set clip_norm in the recipe, and check that inputs and targets are standardised",
         len(lost) / len(evidence.curves),
     )
@@ -94,7 +94,7 @@ def overfit(evidence: Evidence) -> Finding | None:
         "overfit",
         f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{'' if gap.error is not None else UNSURE}",
         "More regularisation, augmentation or rows may pay, and how much of it `meden tune` finds; the gap by itself "
-        "does not tell, since the best amount leaves one",
+        "says nothing, since the best amount leaves one",
         gap.mean,
         gap.error,
     )
@@ -165,7 +165,7 @@ def peaked_at_once(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         "peaked_at_once",
-        f"the held-out loss was lowest after epoch {best:g}, too early for epochs to tell when to stop",
+        f"the held-out loss was lowest after epoch {best:g}, too early for whole epochs to show when to stop",
         "Lower lr, so that the best state is met more finely, or regularise more",
         best,
     )

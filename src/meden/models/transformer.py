@@ -22,7 +22,7 @@ HIDDEN = 4
 class Transformer(nn.Module):
     """Classify rows of tokens: embeddings and positions, blocks of attention, the mean over tokens, a linear layer.
 
-    Padding is attended to by nobody and left out of the mean, so that a row's outputs do not depend on how far it is
+    No token attends to padding, and the mean leaves it out, so that a row's outputs do not depend on how far it is
     filled up. The mean is normalised, not each token, so that a token may weigh more than another. With ``depth=0``
     it is a linear model of the normalised mean embedding.
 

@@ -7,7 +7,7 @@ from meden.report.document import Column, ReportTable, Section, TableRow
 
 
 def units_section(recipe: Recipe, tool: str, *, n: float | None = None, loss: str = "half_mse") -> Section:
-    """Return the strengths of a recipe in another tool's units, as :meth:`meden.Recipe.strengths_in` tells them.
+    """Return the strengths of a recipe in another tool's units, as :meth:`meden.Recipe.strengths_in` returns them.
 
     Args:
         recipe: of the choice.
@@ -18,9 +18,9 @@ def units_section(recipe: Recipe, tool: str, *, n: float | None = None, loss: st
     Raises:
         InputError: if the tool is not known.
     """
-    told = recipe.strengths_in(tool, n=n, loss=loss)
+    found = recipe.strengths_in(tool, n=n, loss=loss)
     rows = tuple(
-        TableRow((label, repr(value) if not isinstance(value, str) else value)) for label, value in told.items()
+        TableRow((label, repr(value) if not isinstance(value, str) else value)) for label, value in found.items()
     )
     table = ReportTable((Column("regularizer", numeric=False), Column(tool, numeric=False)), rows)
     return Section(title=f"Strengths in the units of {tool}", table=table)
