@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ class UsageError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Compare, print, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old_checkout", metavar="OLD_CHECKOUT", type=Path, help="folder with src/meden and tests")
-    parser.add_argument("new_checkout", metavar="NEW_CHECKOUT", type=Path, help="another")
+    parser.add_argument("old_checkout", metavar="OLD_CHECKOUT", type=Path, help="folder of the code as it was")
+    parser.add_argument("new_checkout", metavar="NEW_CHECKOUT", type=Path, help="folder of the code as it is")
     parser.add_argument("--only", metavar="GLOB", default="*", help="cases whose printed name matches")
     asked = parser.parse_args(arguments)
     try:
@@ -55,37 +56,32 @@ def numbers_of(old: Path, new: Path, only: str) -> list[dict[str, Any]]:
     Raises:
         UsageError: if a folder is no checkout, a checkout cannot be imported, or no case is meant.
     """
-    for argument, checkout in {"OLD_CHECKOUT": old, "NEW_CHECKOUT": new}.items():
+    checkouts = {"OLD_CHECKOUT": old, "NEW_CHECKOUT": new}
+    for argument, checkout in checkouts.items():
         for file in ("src/meden/__init__.py", "tests/contracts.py"):
             if not (checkout / file).is_file():
                 raise UsageError(f"{argument} must be a checkout of meden, with {file}, got {str(checkout)!r}")
-    processes = {"OLD_CHECKOUT": start(old, only), "NEW_CHECKOUT": start(new, only)}
-    found = [finish(argument, process) for argument, process in processes.items()]
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(train, checkouts, checkouts.values(), [only, only]))
     if not found[0]:
         raise UsageError(f"--only must match a case such as 'fit: sgd', got {only!r}")
     return found
 
 
-def start(checkout: Path, only: str) -> subprocess.Popen[str]:
-    """Start `train_cases.py` with the meden of a checkout."""
+def train(argument: str, checkout: Path, only: str) -> dict[str, Any]:
+    """Return what `train_cases.py` prints with the meden of a checkout.
+
+    Raises:
+        UsageError: if it could not even begin; a case that fails is a result.
+    """
     path = os.pathsep.join(str(part.resolve()) for part in (checkout / "src", checkout))
-    return subprocess.Popen(
-        [sys.executable, str(TRAIN_CASES), only],
-        cwd=checkout,
-        env=os.environ | ONE_THREAD | {"PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(argument: str, process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Return what a process of :func:`start` printed."""
-    output, errors = process.communicate()
-    if process.returncode:
-        last = (errors.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": path}
+    command = [sys.executable, str(TRAIN_CASES), only]
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise UsageError(f"{argument} cannot be trained: {last}")
-    return json.loads(output)
+    return json.loads(done.stdout)
 
 
 def verdict(old: dict[str, list[Any]], new: dict[str, list[Any]]) -> str | None:

@@ -22,6 +22,7 @@ import torch
 from tests.contracts import POPULATIONS, PopulationCase
 
 import meden
+import meden.data
 
 Numbers = dict[str, list[Any]]
 """What a case gave, by quantity."""
@@ -100,8 +101,8 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 def maker_of(case: PopulationCase) -> ModelMaker:
     """Return the function that makes the networks of a line of the table."""
 
-    def make_model(num_inputs: int, num_outputs: int, width: int = 6) -> torch.nn.Module:
-        shape = {"width": width, "batch_norm": case.batch_norm, "activation": "tanh"}
+    def make_model(num_inputs: int, num_outputs: int) -> torch.nn.Module:
+        shape = {"width": 6, "batch_norm": case.batch_norm, "activation": "tanh"}
         model = meden.models.MLP(num_inputs, num_outputs, **shape)
         return model.to(torch.float64 if case.double else torch.float32)
 
@@ -136,11 +137,11 @@ def many(make_model: ModelMaker, members: list[meden.Member], data: Any) -> Numb
 
 
 def tune(make_model: ModelMaker, recipes: list[meden.Recipe]) -> Numbers:
-    """Search learning rate and width around the first recipe, and refit on all rows, which leaves none for a plateau."""
-    space, recipe = {"lr": meden.LogUniform(1e-3, 0.1), "width": meden.Choice(4, 6)}, recipes[0]
+    """Search the learning rate of the first recipe, and refit on all rows, which leaves none for a plateau."""
+    recipe = recipes[0]
     if recipe.schedule.kind == "plateau":
         recipe = recipe.replace(schedule=meden.Schedule())
-    return search(make_model, blobs(), space, folds=2, budget=3, recipe=recipe)
+    return search(make_model, blobs(), {"lr": meden.LogUniform(1e-3, 0.1)}, folds=2, budget=3, recipe=recipe)
 
 
 def search(make_model: ModelMaker, data: Any, space: Any, **settings: Any) -> Numbers:
