@@ -85,12 +85,7 @@ def train(argument: str, checkout: Path, only: str) -> dict[str, Any]:
 
 
 def verdict(old: dict[str, list[Any]], new: dict[str, list[Any]]) -> str | None:
-    """Return the first quantity and value in which two results of a case differ; None if there is none.
-
-    Example:
-        >>> verdict({"lr": [0.1, 0.2]}, {"lr": [0.1, 0.3]})
-        'lr, 0.2 / 0.3'
-    """
+    """Return the first quantity and value in which two results of a case differ; None if there is none."""
     if errors := old.get("error", []) + new.get("error", []):
         return f"not trained, {errors[0]}"
     for quantity in dict.fromkeys([*old, *new]):
