@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: install demo test check bench docs clean
+.PHONY: install demo test test-portable check bench docs clean
 
 install: $(DONE)
 
@@ -19,6 +19,11 @@ demo: $(DONE)
 
 test: $(DONE)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# The suite twice more, by the code that torch, oneDNN, MKL and OpenBLAS choose on processors without AVX-512, and without AVX.
+test-portable: $(DONE)
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 OPENBLAS_CORETYPE=Haswell $(MAKE) test
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 OPENBLAS_CORETYPE=Nehalem $(MAKE) test
 
 check: $(DONE)
 	$(BIN)/ruff check

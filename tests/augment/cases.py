@@ -93,7 +93,7 @@ class Case:
     rounding: float = 0.0
     """By how much it may miss the identity at ``off``."""
     tolerance: float = 0.0
-    """By how much a population may differ from its members alone."""
+    """By how much other rows or members beside it may change it: places are read at float32, 10 pixels of slope 1."""
 
     def __str__(self) -> str:
         return self.name

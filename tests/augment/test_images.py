@@ -54,6 +54,7 @@ def test_affine_is_that_of_scipy(shape: tuple[int, int], turn: float, zoom: floa
     wanted = ndimage.affine_transform(
         image[0].numpy(), matrix, centre - matrix @ centre + move, order=1, mode="nearest"
     )
+    # pixels' centres are float32: off by 6e-8 of 18 pixels along both axes, times 1.8 at most, at slopes below 0.22
     np.testing.assert_allclose(got.numpy(), wanted, atol=1e-6)
 
 

@@ -79,8 +79,8 @@ def test_members_bring_the_error_of_their_scored_rows():
     runs = fit_many(MLP, [Member(Recipe(epochs=5), fold) for fold in make_folds(dataset, 3, seed=0)], dataset)
     for run in runs:
         (curve,) = run.evidence().curves
-        assert curve.scored == pytest.approx(run.held_out.losses.mean())
-        assert curve.scored_error == pytest.approx(sem(run.held_out.losses))
+        assert curve.scored == pytest.approx(run.held_out.losses.mean(dtype=np.float64))
+        assert curve.scored_error == pytest.approx(sem(run.held_out.losses.astype(np.float64)))
     gap = Ensemble(runs=tuple(runs)).evidence().gap
     gaps = [run.held_out.losses.mean(dtype=np.float64) - run.history[run.best_epoch - 1].train["loss"] for run in runs]
     assert (gap.mean, gap.error) == pytest.approx((np.mean(gaps), sem(gaps)))

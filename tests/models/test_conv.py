@@ -18,12 +18,12 @@ def test_shapes(sides, num_channels):
 
 
 def test_equals_its_formula():
-    model = ConvNet(3, width=2, depth=2, batch_norm=False, dropout=0.5).eval()
-    (w1, b1, w2, b2, w3, b3), x = model.parameters(), random(5, 1, 7, 6)
+    model = ConvNet(3, width=2, depth=2, batch_norm=False, dropout=0.5).double().eval()
+    (w1, b1, w2, b2, w3, b3), x = model.parameters(), random(5, 1, 7, 6).double()
     for weight, bias in ((w1, b1), (w2, b2)):
         x = F.conv2d(F.pad(x, [1, 1, 1, 1]), weight, bias).clamp(min=0)
         x = F.max_pool2d(F.pad(x, [0, x.shape[3] % 2, 0, x.shape[2] % 2]), 2)  # zeros never win: all are positive
-    assert torch.allclose(model(random(5, 1, 7, 6)), x.mean((2, 3)) @ w3.T + b3, atol=1e-6)
+    assert torch.allclose(model(random(5, 1, 7, 6).double()), x.mean((2, 3)) @ w3.T + b3, rtol=0, atol=1e-12)
 
 
 def test_batch_norm_takes_the_place_of_the_bias():

@@ -70,7 +70,7 @@ def test_no_depth_is_a_linear_model_of_the_normalised_mean():
 
 
 def test_a_row_without_tokens_has_finite_outputs_and_gradients():
-    model, rows = loud(classifier(depth=2)), some_tokens(3, 7)
+    model, rows = loud(classifier(depth=2)).double(), some_tokens(3, 7)
     rows[1] = 0
     outputs = model(rows)
     assert torch.allclose(outputs[1], model.out(model.norm.bias))

@@ -209,12 +209,12 @@ def test_rows_that_fill_up_are_the_members_own():
     x[0] = 3e38
     folds = [Fold(np.arange(1, 40), np.arange(40, 50), np.arange(50, 60)), Fold(*np.split(np.arange(10, 60), [35, 40]))]
 
-    class Squares(nn.Linear):
+    class Exponential(nn.Linear):
         def forward(self, x):
-            return super().forward(x.square())
+            return super().forward(x.exp())
 
     def make(num_inputs, num_outputs):
-        return Squares(num_inputs, num_outputs)
+        return Exponential(num_inputs, num_outputs).double()
 
     members = [Member(meden.Recipe(epochs=2, batch_size=10), fold) for fold in folds]
     for run, member in zip(meden.fit_many(make, members, (x, y)), members, strict=True):

@@ -74,7 +74,7 @@ def assert_same_record(record, other, *, rtol):
 
 def close(ours, theirs, rtol, name):
     """Check the distance of two tensors relative to their size; infinite and absent numbers must be in one place."""
-    ours, theirs = (torch.as_tensor(part).detach().double().flatten().cpu() for part in (ours, theirs))
+    ours, theirs = (torch.as_tensor(part, dtype=torch.float64).detach().flatten().cpu() for part in (ours, theirs))
     finite = theirs.isfinite()
     assert torch.equal(ours.isfinite(), finite) and torch.equal(
         ours[~finite].nan_to_num(), theirs[~finite].nan_to_num()
