@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"augment"},
     {"optim", "diagnosis", "strengths"},
     {"objective", "recipe", "checkpoint"},
-    {"run", "member", "audit"},
+    {"run", "member", "audits"},
     {"training", "space", "report"},
     {"study", "workers"},
     {"search"},

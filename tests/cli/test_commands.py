@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,12 @@ def mixed(folder: Path) -> pd.DataFrame:
     frame.to_csv("mixed.csv", index=False)
     Path("quick.yaml").write_text("epochs: 3\nbatch_size: 64\nlr: 1e-2\n")
     return frame
+
+
+@pytest.mark.parametrize(("command", "module", "line"), [(name, *found) for name, found in app.COMMANDS.items()])
+def test_the_list_of_commands_repeats_their_first_lines(command: str, module: str, line: str) -> None:
+    function = getattr(import_module(f"meden.cli.{module}"), command)
+    assert function.__doc__.splitlines()[0] == line
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from meden._checks import InputError, check_choice, check_count
 from meden.data import Dataset
@@ -192,6 +190,9 @@ def _run(workers: Workers, assignments: Sequence[Assignment], coordinator: Coord
 
 
 def _work_in_processes(assignments: Sequence[Assignment], address: Address) -> None:
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
     try:
         with parallel_config(backend="loky", inner_max_num_threads=assignments[0].num_threads):
             Parallel(n_jobs=len(assignments), mmap_mode="c")(
