@@ -117,6 +117,7 @@ def shaping(space: Space) -> list[str]:
     """Return the names whose values decide which configurations can be trained in one stack.
 
     Example:
+        >>> from meden.space import Choice, Uniform
         >>> shaping({"width": Choice(8, 16), "lr": Uniform(0, 1), "l1": Choice(0.1), "clip_norm": Choice(None)})
         ['width', 'clip_norm']
     """
