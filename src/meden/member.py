@@ -153,4 +153,4 @@ def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset
 
 def _encode(dataset: Dataset, encoder: Encoder) -> EncodedData:
     rows = torch.arange(dataset.num_rows).numpy()
-    return EncodedData(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))
+    return EncodedData(encoder, dataset.features(encoder, rows), dataset.targets(encoder, rows))
