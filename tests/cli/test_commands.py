@@ -68,6 +68,7 @@ def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.D
     names = [
         "history.json",
         "ledger.jsonl",
+        "ledger.lock",
         "model.safetensors",
         "recipe.yaml",
         "report.html",
