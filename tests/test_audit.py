@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from meden import InputError
-from meden.audit import audit
+from meden.audits import audit
 from meden.optim import Regularizer, StrengthSchedule, regularize
 from meden.params import select
 from meden.penalties import L1, L2, ElasticNet, GroupLasso, MaxNorm, PullTo, Scaled, SparseGroupLasso, Sum

@@ -1,6 +1,8 @@
-"""Imports point down only: a room never imports its own level or one above."""
+"""Imports point down only: between rooms, by a table of floors, and between files, of which none form a circle."""
 
 import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,11 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 FLOORS: list[set[str]] = [
     {"_checks"},
     {"_settings", "params"},
-    {"penalties", "noise", "data", "models", "history", "stopping"},
+    {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
     {"augment"},
-    {"optim", "diagnosis", "strengths"},
-    {"objective", "recipe", "checkpoint"},
-    {"run", "member", "audit"},
+    {"optim", "diagnosis"},
+    {"objective", "recipe", "checkpoint", "audits"},
+    {"run", "member"},
     {"training", "space", "report"},
     {"study", "workers"},
     {"search"},
@@ -25,34 +27,67 @@ FLOORS: list[set[str]] = [
 LEVELS = {name: level for level, names in enumerate(FLOORS) for name in names}
 
 
-def room(path: Path) -> str:
-    return path.relative_to(SRC).parts[0].removesuffix(".py")
+def module_name(path: Path) -> str:
+    """Return ``meden.room.file``, or ``meden.room`` for its ``__init__``."""
+    parts = ("meden", *path.relative_to(SRC).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "meden" else [f"meden.{a.name}" for a in node.names]
-        elif isinstance(node, ast.Import):
-            names = [a.name for a in node.names]
-        rooms |= {n.split(".")[1] if "." in n else "__init__" for n in names if n.split(".")[0] == "meden"}
-    return rooms
+FILES = {module_name(path): path for path in sorted(SRC.rglob("*.py"))}
 
 
-FILES = sorted(SRC.rglob("*.py"))
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SRC)))
-def test_imports_point_down(path: Path) -> None:
-    here = room(path)
-    for other in imported_rooms(path) - {here}:
+def nodes(path: Path) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Yield each import, in functions too, and whether it is for type checkers only."""
+    tree = ast.parse(path.read_text())
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    for_types = {id(inner) for block in blocks for statement in block.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            yield node, id(node) in for_types
+
+
+def imported(path: Path, *, for_types: bool) -> set[str]:
+    """Return the files of meden that a file imports: what a name of a package stands for is the package's business."""
+    found = set()
+    for node, only_types in nodes(path):
+        if only_types and not for_types:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif node.module and not node.level:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & set(FILES)
+            others = len(submodules) < len(node.names)
+            found |= submodules | ({node.module} if others else set())
+    return found & set(FILES)
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_down(module: str) -> None:
+    here = room(module)
+    for other in {room(name) for name in imported(FILES[module], for_types=True)} - {here}:
         assert LEVELS[other] < LEVELS[here], f"{here} (level {LEVELS[here]}) imports {other} (level {LEVELS[other]})"
 
 
+@pytest.mark.parametrize("for_types", [False, True])
+def test_no_files_form_a_circle(for_types: bool) -> None:
+    graph = {module: imported(path, for_types=for_types) - {module} for module, path in FILES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+def test_all_imports_are_absolute() -> None:
+    for module, path in FILES.items():
+        assert not any(isinstance(node, ast.ImportFrom) and node.level for node, _ in nodes(path)), module
+
+
 def test_every_room_has_a_level() -> None:
-    assert {room(p) for p in FILES} <= set(LEVELS)
+    assert {room(module) for module in FILES} == set(LEVELS)
 
 
 def test_penalties_import_torch_only() -> None:

@@ -1,75 +1,69 @@
-"""meden: how much to regularise, and how to know."""
+"""meden: how much to regularise, and how to know.
 
-from meden import augment, models, noise, penalties
-from meden._checks import InputError
-from meden.audit import Audit, audit
-from meden.data import Dataset, as_dataset
-from meden.diagnosis import Diagnosis, diagnose
-from meden.history import History, Record
-from meden.member import Member
-from meden.optim import (
-    Activity,
-    Averager,
-    Averaging,
-    Handle,
-    Regularizer,
-    Schedule,
-    Sharpness,
-    StrengthSchedule,
-    record_activity,
-    regularize,
-)
-from meden.recipe import Recipe
-from meden.run import Run, load_run
-from meden.search import Comparison, compare, tune
-from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
-from meden.stopping import EarlyStopping
-from meden.strengths import Strength, convert
-from meden.study import Study
-from meden.training.fit import fit
-from meden.training.fit_many import fit_many
+Public names load when they are first used, so that importing one part costs no other; type checkers read
+``__init__.pyi``.
+"""
 
-__all__ = [
-    "Activity",
-    "Audit",
-    "Averager",
-    "Averaging",
-    "Choice",
-    "Comparison",
-    "Dataset",
-    "Diagnosis",
-    "EarlyStopping",
-    "FromData",
-    "Handle",
-    "History",
-    "InputError",
-    "IntUniform",
-    "LogUniform",
-    "Maybe",
-    "Member",
-    "Recipe",
-    "Record",
-    "Regularizer",
-    "Run",
-    "Schedule",
-    "Sharpness",
-    "Strength",
-    "StrengthSchedule",
-    "Study",
-    "Uniform",
-    "as_dataset",
-    "audit",
-    "augment",
-    "compare",
-    "convert",
-    "diagnose",
-    "fit",
-    "fit_many",
-    "load_run",
-    "models",
-    "noise",
-    "penalties",
-    "record_activity",
-    "regularize",
-    "tune",
-]
+from importlib import import_module
+from typing import Any
+
+_ROOMS = {
+    "Activity": "optim",
+    "Audit": "audits",
+    "Averager": "optim",
+    "Averaging": "optim",
+    "Choice": "space",
+    "Comparison": "search",
+    "Dataset": "data",
+    "Diagnosis": "diagnosis",
+    "EarlyStopping": "stopping",
+    "FromData": "space",
+    "Handle": "optim",
+    "History": "history",
+    "InputError": "_checks",
+    "IntUniform": "space",
+    "LogUniform": "space",
+    "Maybe": "space",
+    "Member": "member",
+    "Recipe": "recipe",
+    "Record": "history",
+    "Regularizer": "optim",
+    "Run": "run",
+    "Schedule": "optim",
+    "Sharpness": "optim",
+    "Strength": "strengths",
+    "StrengthSchedule": "optim",
+    "Study": "study",
+    "Uniform": "space",
+    "as_dataset": "data",
+    "audit": "audits",
+    "augment": "augment",
+    "compare": "search",
+    "convert": "strengths",
+    "diagnose": "diagnosis",
+    "fit": "training.fit",
+    "fit_many": "training.fit_many",
+    "load_run": "run",
+    "models": "models",
+    "noise": "noise",
+    "penalties": "penalties",
+    "record_activity": "optim",
+    "regularize": "optim",
+    "tune": "search",
+}
+"""Where each public name is defined; a room that is public stands under its own name."""
+
+__all__ = sorted(_ROOMS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'meden' has no attribute {name!r}")
+    room = import_module(f"meden.{_ROOMS[name]}")
+    value = room if name == _ROOMS[name] else getattr(room, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

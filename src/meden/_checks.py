@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+import sys
 from collections.abc import Iterable
 from typing import Any
-
-from torch import Tensor
 
 
 class InputError(ValueError):
@@ -34,7 +33,7 @@ def check_number(
     Raises:
         InputError: if it is not a number, not finite or outside the interval.
     """
-    if isinstance(value, Tensor):
+    if _is_tensor(value):
         return
     allowed = _interval(low, high, low_open, high_open)
     if isinstance(value, bool) or (not isinstance(value, (int, float)) and not hasattr(value, "__float__")):
@@ -62,6 +61,11 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         raise InputError(f"{name} must be one of {', '.join(choices)}, got {value!r}{nearest(value, choices)}")
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # nobody has a tensor where torch is not loaded
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _interval(low: float, high: float, low_open: bool, high_open: bool) -> str:

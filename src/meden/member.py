@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import entropy
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, nearest
@@ -94,6 +93,8 @@ def constant_loss(dataset: Dataset) -> float:
     columns = dataset.labels.reshape(dataset.num_rows, -1).T
     weights = np.ones(dataset.num_rows) if dataset.weights is None else dataset.weights
     if dataset.task == "classification":
+        from scipy.stats import entropy
+
         return float(weights.mean() * np.mean([entropy(np.bincount(column, weights)) for column in columns]))
     if isinstance(dataset.inputs, Table):  # whose targets are standardised
         spread = columns.std(axis=1, keepdims=True)
@@ -152,4 +153,4 @@ def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset
 
 def _encode(dataset: Dataset, encoder: Encoder) -> EncodedData:
     rows = torch.arange(dataset.num_rows).numpy()
-    return EncodedData(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))
+    return EncodedData(encoder, dataset.features(encoder, rows), dataset.targets(encoder, rows))

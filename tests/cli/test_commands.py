@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,12 @@ def mixed(folder: Path) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.parametrize(("command", "module", "line"), [(name, *found) for name, found in app.COMMANDS.items()])
+def test_the_list_of_commands_repeats_their_first_lines(command: str, module: str, line: str) -> None:
+    function = getattr(import_module(f"meden.cli.{module}"), command)
+    assert function.__doc__.splitlines()[0] == line
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_examples(meden: Command, command: str) -> None:
     ended = meden(command, "--help")
@@ -43,7 +50,7 @@ def test_help_has_examples(meden: Command, command: str) -> None:
 
 
 def test_all_commands_are_told() -> None:
-    assert sorted(command.callback.__name__ for command in app.app.registered_commands) == sorted(COMMANDS)  # type: ignore[union-attr]
+    assert sorted(app.COMMANDS) == sorted(COMMANDS)
 
 
 def test_version_and_help(meden: Command) -> None:
@@ -61,6 +68,7 @@ def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.D
     names = [
         "history.json",
         "ledger.jsonl",
+        "ledger.lock",
         "model.safetensors",
         "recipe.yaml",
         "report.html",

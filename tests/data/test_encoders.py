@@ -42,7 +42,7 @@ def table() -> pd.DataFrame:
 def encoded(data: Dataset, rows: Any = None) -> tuple[Encoder, torch.Tensor]:
     rows = np.arange(data.num_rows) if rows is None else rows
     encoder = data.fit_encoder(rows)
-    return encoder, encoder.features(data, rows)
+    return encoder, data.features(encoder, rows)
 
 
 def one_column(values: Any, rows: Any = None) -> tuple[Encoder, torch.Tensor]:
@@ -72,8 +72,8 @@ def test_numeric_target_is_standardised_and_returned() -> None:
     scaler = StandardScaler().fit(data.labels[rows, None])
     everything = np.arange(N)
     expected = scaler.transform(data.labels[:, None])[:, 0]
-    np.testing.assert_allclose(encoder.targets(data, everything).numpy(), expected, rtol=1e-5, atol=1e-6)
-    back = encoder.decode(encoder.targets(data, everything).double()[:, None]).values
+    np.testing.assert_allclose(data.targets(encoder, everything).numpy(), expected, rtol=1e-5, atol=1e-6)
+    back = encoder.decode(data.targets(encoder, everything).double()[:, None]).values
     np.testing.assert_allclose(back, data.labels, rtol=1e-6)
 
 
@@ -101,7 +101,7 @@ def test_held_out_rows_never_touch_the_encoder(seed: int) -> None:
     first, second = (as_dataset(frame, target="price") for frame in (clean, marked))
     encoder = first.fit_encoder(fit)
     assert encoder == second.fit_encoder(fit)
-    assert torch.equal(encoder.features(first, fit), encoder.features(second, fit))
+    assert torch.equal(first.features(encoder, fit), second.features(encoder, fit))
     assert encoder != second.fit_encoder(held_out)  # the scrambling can be seen by one that looks
 
 
@@ -110,11 +110,11 @@ def test_features_have_no_nan_whatever_the_fitting_rows() -> None:
     rng = np.random.default_rng(0)
     for size in (1, 2, 3, 10):
         encoder = data.fit_encoder(rng.choice(N, size, replace=False))
-        inputs = encoder.features(data, np.arange(N))
+        inputs = data.features(encoder, np.arange(N))
         assert inputs.shape == (N, encoder.num_inputs) == (N, len(encoder.input_names))
         assert inputs.dtype == torch.float32
         assert bool(torch.isfinite(inputs).all())
-        assert bool(torch.isfinite(encoder.targets(data, np.arange(N))).all())
+        assert bool(torch.isfinite(data.targets(encoder, np.arange(N))).all())
 
 
 @pytest.mark.parametrize("values", [[0.1] * 7 + [5.0], [None] * 7 + [5.0], [1e300] * 7 + [-1e300], [0] * 7 + [5]])
@@ -122,7 +122,7 @@ def test_columns_constant_or_missing_in_the_fit_contribute_zeros(values: list[An
     data = as_dataset(pd.DataFrame({"c": values, "d": range(8), "y": np.arange(8) / 3}), target="y")
     encoder = data.fit_encoder(range(7))
     column = encoder.input_names.index("c")
-    assert encoder.features(data, np.arange(8))[:, column].tolist() == [0.0] * 8
+    assert data.features(encoder, np.arange(8))[:, column].tolist() == [0.0] * 8
 
 
 def test_very_large_numbers_do_not_overflow() -> None:
@@ -176,8 +176,8 @@ def test_round_trip_is_exact() -> None:
     copy = Encoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
     assert copy == encoder
     rows = np.arange(N)
-    assert torch.equal(copy.features(data, rows), encoder.features(data, rows))
-    assert torch.equal(copy.targets(data, rows), encoder.targets(data, rows))
+    assert torch.equal(data.features(copy, rows), data.features(encoder, rows))
+    assert torch.equal(data.targets(copy, rows), data.targets(encoder, rows))
 
 
 @pytest.mark.parametrize("labels", [["a", "b"] * 4, [True, False] * 4, [1, 2] * 4, [0.5, 1.5] * 4])
@@ -200,7 +200,7 @@ def test_widened_encoders_add_zeros_behind() -> None:
     data = as_dataset(table(), target="price")
     encoder, inputs = encoded(data)
     wide = encoder.widened(encoder.num_inputs + 3)
-    padded = wide.features(data, np.arange(N))
+    padded = data.features(wide, np.arange(N))
     assert torch.equal(padded[:, :-3], inputs)
     assert padded[:, -3:].count_nonzero() == 0
     assert len(wide.input_names) == wide.num_inputs
@@ -339,7 +339,7 @@ def test_some_rows_of_a_dataset_keep_its_classes() -> None:
     assert part.labels.tolist() == [0, 1]
     assert part.groups is not None
     assert part.groups.tolist() == [1, 2]
-    assert torch.equal(part.fit_encoder([0]).features(part, [0, 1]), torch.eye(6)[[3, 4]])
+    assert torch.equal(part.features(part.fit_encoder([0]), [0, 1]), torch.eye(6)[[3, 4]])
 
 
 def test_whole_numbers_among_strings_read_alike_as_integers_and_floats() -> None:

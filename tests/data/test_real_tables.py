@@ -32,13 +32,13 @@ def path_of(name: str) -> Path:
 def check_folds(data: Dataset) -> None:
     for fold in make_folds(data, 5, seed=0)[:2]:
         encoder = data.fit_encoder(fold.fit)
-        inputs = encoder.features(data, fold.fit)
+        inputs = data.features(encoder, fold.fit)
         assert inputs.shape == (len(fold.fit), encoder.num_inputs)
         assert float(inputs.mean(dim=0).abs().max()) <= 1.0
-        scored = encoder.features(data, fold.score)
+        scored = data.features(encoder, fold.score)
         assert bool(torch.isfinite(scored).all())
         copy = Encoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
-        assert torch.equal(copy.features(data, fold.score), scored)
+        assert torch.equal(data.features(copy, fold.score), scored)
 
 
 @pytest.mark.parametrize(("name", "target", "num_rows", "num_classes"), TABLES, ids=[t[0] for t in TABLES])
@@ -67,4 +67,4 @@ def test_a_file_of_new_rows_equals_the_rows_of_the_table() -> None:
     frame = read_table(path, as_text=encoder.text_columns)
     with pytest.warns(UserWarning, match="never seen in fitting, or too rarely"):  # levels of a single house
         inputs = encoder.transform_frame(frame)
-    assert torch.equal(inputs, encoder.features(data, np.arange(data.num_rows)))
+    assert torch.equal(inputs, data.features(encoder, np.arange(data.num_rows)))

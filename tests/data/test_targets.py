@@ -67,8 +67,8 @@ def test_arrays_are_used_as_they_are() -> None:
     data = as_dataset((x, np.array([1.5, 2.0, 2.5, 3.0, 3.5, 4.0])))
     encoder = data.fit_encoder([0, 1])
     rows = np.array([5, 2])
-    assert torch.equal(encoder.features(data, rows), x[[5, 2]])
-    assert encoder.targets(data, rows).tolist() == [4.0, 2.5]
+    assert torch.equal(data.features(encoder, rows), x[[5, 2]])
+    assert data.targets(encoder, rows).tolist() == [4.0, 2.5]
     assert encoder.decode(torch.tensor([[4.0], [2.5]])).values.tolist() == [4.0, 2.5]
     assert as_dataset((x, torch.randn(6, 3))).num_outputs == 3
 
@@ -87,8 +87,8 @@ TYPES = [
 def test_array_types(given: Any, used: torch.dtype) -> None:
     x = np.array([[0, 1], [1, 1], [1, 0]]).astype(given)
     x.flags.writeable = False
-    tensor = (
-        as_dataset((x[::-1], ["a", "b", "a"])).fit_encoder([0]).features(as_dataset((x[::-1], [1.5, 2, 3])), [0, 2])
+    tensor = as_dataset((x[::-1], [1.5, 2, 3])).features(
+        as_dataset((x[::-1], ["a", "b", "a"])).fit_encoder([0]), [0, 2]
     )
     assert tensor.dtype == used
     assert tensor.tolist() == [[1, 0], [0, 1]]

@@ -131,7 +131,7 @@ def test_runs_are_diagnosed_alike_after_saving(tmp_path):
 def test_the_loss_of_a_constant_answer_is_that_of_the_best_bias(name):
     dataset = as_dataset(name)
     rows = np.arange(dataset.num_rows)
-    y = dataset.fit_encoder(rows).targets(dataset, rows)
+    y = dataset.targets(dataset.fit_encoder(rows), rows)
     bias = torch.zeros(dataset.num_outputs, requires_grad=True)
     optimizer = torch.optim.LBFGS([bias], max_iter=100)
 

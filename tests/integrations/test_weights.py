@@ -71,7 +71,7 @@ def test_a_linear_model_is_scikit_learns(task):
     recipe = meden.Recipe(optimizer="sgd", lr=0.3, momentum=0.9, epochs=400, batch_size="full", regularizers=penalty)
     make = lambda num_inputs, num_outputs: torch.nn.Linear(num_inputs, num_outputs)  # noqa: E731
     run = fit_many(make, [meden.Member(recipe)], data)[0]
-    x = run.encoder.features(data, np.arange(200)).double().numpy()
+    x = data.features(run.encoder, np.arange(200)).double().numpy()
     told = run.predict(frame)
     if task == "regression":
         assert np.allclose(told.values, Ridge(0.01 * 200).fit(x, y, weights).predict(x), rtol=1e-3)

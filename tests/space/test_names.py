@@ -78,7 +78,7 @@ def test_l1_from_data_is_where_the_last_weight_of_scikit_learn_goes():
 
     iris = as_dataset("iris")
     encoder = iris.fit_encoder(range(150))
-    x, labels = encoder.features(iris, range(150)).double(), iris.labels
+    x, labels = iris.features(encoder, range(150)).double(), iris.labels
     y = x @ torch.tensor([1.0, -2.0, 0.5, 0.0], dtype=x.dtype)
     edge = l1_max(x, y[:, None])
     norms = [abs(Lasso(alpha=edge * factor, tol=1e-12).fit(x, y).coef_).max() for factor in (0.99, 1.01)]

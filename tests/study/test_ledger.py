@@ -86,12 +86,14 @@ time.sleep(60)
 """
 
 
-def test_a_killed_process_leaves_no_lock_behind(tmp_path):
+def test_a_process_that_writes_is_named_and_leaves_no_lock_behind_when_it_is_killed(tmp_path):
     path = tmp_path / "ledger"
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(InputError, match="another search is writing there"):
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(InputError, match=rf"another search is writing there \(process {holder.pid} on .+\); wait"):
             Ledger(path, {})
+        assert sorted(tmp_path.iterdir()) == before
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     Ledger(path, {}).close()

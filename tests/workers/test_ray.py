@@ -58,7 +58,7 @@ def test_more_jobs_than_cores_are_refused(cluster):
         tune(MLP, "iris", SPACE, jobs=3, backend="ray", **OPTIONS)
 
 
-def test_a_missing_ray_is_told_with_what_to_install(monkeypatch):
+def test_a_missing_ray_is_reported_with_what_to_install(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -102,7 +102,7 @@ def test_any_division_in_any_order_gives_the_same_bits():
     assert trained(2, backwards=True) == whole
 
 
-def test_a_desk_tells_each_end_once_and_answers_a_successor_as_it_did_before():
+def test_a_coordinator_reports_each_end_once_and_answers_a_successor_as_it_did_before():
     ended, judged = [], []
 
     def judge(epoch, histories):
@@ -121,8 +121,8 @@ def test_a_desk_tells_each_end_once_and_answers_a_successor_as_it_did_before():
         waiting.join()
         successor = RemoteCoordinator(server.address)
         assert successor.judge(0, 4, {0: History(), 7: History()}) == [7]
-        for desk_of in (first, successor):
-            desk_of.ended(7, None)
+        for worker in (first, successor):
+            worker.ended(7, None)
         assert successor.left([[7], [0, 7], [3]]) == [[0, 7], [3]]
     assert answers == [[7]] and judged == [(4, [0, 3, 7])] and ended == [7]
     with pytest.raises((Stopped, EOFError, OSError)):
@@ -158,7 +158,7 @@ def test_neither_four_workers_nor_two_that_take_over_change_a_bit(tmp_path):
 
 
 @pytest.mark.distributed
-def test_a_worker_that_is_killed_is_told_in_one_line_and_nothing_is_lost(tmp_path):
+def test_a_worker_that_is_killed_is_reported_in_one_line_and_nothing_is_lost(tmp_path):
     parent = os.getpid()
 
     def make(num_inputs, num_outputs):
@@ -173,14 +173,14 @@ def test_a_worker_that_is_killed_is_told_in_one_line_and_nothing_is_lost(tmp_pat
 
 
 def test_a_second_search_in_the_same_folder_is_refused_while_the_first_runs(tmp_path):
-    told = []
+    refusals = []
 
     def again(_progress):
-        if not told:
+        if not refusals:
             with pytest.raises(InputError, match="another search is writing there") as refused:
                 tune(small, "iris", SPACE, study_dir=tmp_path, **options)
-            told.append(refused)
+            refusals.append(refused)
 
     options = OPTIONS | {"budget": 2, "folds": 2}
     study = tune(small, "iris", SPACE, study_dir=tmp_path, on_progress=again, **options)
-    assert told and len(study.trials) == 2
+    assert refusals and len(study.trials) == 2

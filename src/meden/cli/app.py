@@ -5,38 +5,68 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
 
 from meden._checks import InputError
-from meden.cli import audit, compare, convert, demo, diagnose, fit, predict, report, tune
 from meden.cli.console import stderr
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises: click's own, or typer's copy of it."""
 
+COMMANDS = {
+    "demo": ("demo", "Show the whole job on handwritten digits: a plain network against one that meden regularised."),
+    "tune": ("tune", "Find how much to regularise a network on a table."),
+    "resume": ("tune", "Go on with a study that was cut off; the result equals that of an uninterrupted one."),
+    "fit": (
+        "fit",
+        "Train one network on a table by a recipe, with a held-out part to see how well it does on new rows.",
+    ),
+    "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
+    "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
+    "diagnose": ("diagnose", "Say what stands out in a training, how sure that is, and what to do about it."),
+    "report": ("report", "Write the report of a finished study or run again, as one HTML file that opens offline."),
+    "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),
+    "convert": ("convert", "Say what a strength of one tool is called in another."),
+}
+"""Per command, the file that holds the function of its name, and the first line of that function's docstring."""
+
+
+class LazyGroup(TyperGroup):
+    """Commands of which only the one that runs is imported."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the command that the arguments name, and the rest of them."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, name and load(name), rest
+
+
+def load(name: str) -> TyperCommand:
+    """Return a command with its function and options."""
+    module = import_module(f"meden.cli.{COMMANDS[name][0]}")
+    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    single.command(name)(getattr(module, name))
+    command = typer.main.get_command(single)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
 app = typer.Typer(
     name="meden",
+    cls=LazyGroup,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-for command in (
-    demo.demo,
-    tune.tune,
-    tune.resume,
-    fit.fit,
-    compare.compare,
-    predict.predict,
-    diagnose.diagnose,
-    report.report,
-    audit.audit,
-    convert.convert,
-):
-    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:

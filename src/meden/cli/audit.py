@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from meden._checks import InputError, nearest
-from meden.audit import audit as inspect
+from meden.audits import audit as inspect
 from meden.cli.console import JsonFlag, print_json, stdout
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,8 +21,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from meden.data import Dataset
-from meden.report.numbers import plural
+if TYPE_CHECKING:
+    from meden.data import Dataset
 
 stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -72,6 +72,8 @@ def say(text: str) -> None:
 
 def describe(dataset: Dataset) -> str:
     """Return what was read and how it was understood, in one line."""
+    from meden.report.numbers import plural  # commands that read no data do without the rooms of data and report
+
     shape = f"{plural(dataset.num_rows, 'row')}, {plural(len(dataset.feature_names), 'feature')}"
     labels = ", ".join(map(str, dataset.classes[:6])) + (", ..." if len(dataset.classes) > 6 else "")
     classes = f", {len(dataset.classes)} classes: {labels}" if dataset.classes else ""

@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from scipy.signal import resample_poly
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -124,6 +123,8 @@ def _numbers(raw: bytes, size: int) -> Values:
 def _resampled(rate: int, samples: Values, wanted: int) -> Tensor:
     common = math.gcd(rate, wanted)
     if rate != wanted:
+        from scipy.signal import resample_poly
+
         samples = resample_poly(samples, wanted // common, rate // common)
     return torch.from_numpy(samples.astype(np.float32))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_choice, nearest
@@ -87,6 +88,18 @@ class Dataset:
             raise InputError("rows must hold at least one position, got none")
         standardise = isinstance(self.inputs, Table)
         return Encoder(self.inputs.take(rows).fit(), fit_target(self.y, self.labels[rows], standardise=standardise))
+
+    def features(self, encoder: Encoder, rows: Values | Any) -> Tensor:
+        """Return inputs of some rows, float32 (len(rows), D), or (len(rows), ...) as they are for arrays."""
+        return encoder.inputs.encode(self.inputs.take(rows))  # type: ignore[arg-type]
+
+    def targets(self, encoder: Encoder, rows: Values | Any) -> Tensor:
+        """Return training targets of some rows: int64 (len(rows),), or float32 of the target's own shape.
+
+        Where rows have weights, targets bring them along as :func:`meden.objective.row_loss` takes them.
+        """
+        y = encoder.target.encode(self.labels[rows])
+        return y if self.weights is None else encoder.target.weigh(y, torch.as_tensor(self.weights[rows]).float())
 
     def content_hash(self) -> str:
         """Return the SHA-256, in hexadecimal, of features, target, task and groups."""

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from meden._checks import InputError
 from meden.data.arrays import ArrayEncoder
-from meden.data.columns import Values
 from meden.data.tables import TableEncoder
 from meden.data.targets import Predictions, TargetCodec, target_from_dict
-
-if TYPE_CHECKING:
-    from meden.data.dataset import Dataset
 
 _INPUTS: dict[str, type[TableEncoder] | type[ArrayEncoder]] = {"table": TableEncoder, "arrays": ArrayEncoder}
 
@@ -35,7 +30,7 @@ class Encoder:
         >>> from meden.data import as_dataset
         >>> iris = as_dataset("iris")
         >>> encoder = iris.fit_encoder(range(100))
-        >>> encoder.features(iris, [0, 149]).shape, encoder.targets(iris, [0, 149])
+        >>> iris.features(encoder, [0, 149]).shape, iris.targets(encoder, [0, 149])
         (torch.Size([2, 4]), tensor([0, 2]))
         >>> Encoder.from_dict(encoder.to_dict()) == encoder
         True
@@ -63,18 +58,6 @@ class Encoder:
     def widened(self, num_inputs: int) -> Encoder:
         """Return the encoder with always-zero inputs behind its own, so that folds of one table have one width."""
         return dataclasses.replace(self, inputs=self.inputs.widened(num_inputs))
-
-    def features(self, dataset: Dataset, rows: Values | Any) -> Tensor:
-        """Return inputs of some rows, float32 (len(rows), D), or (len(rows), ...) as they are for arrays."""
-        return self.inputs.encode(dataset.inputs.take(rows))  # type: ignore[arg-type]
-
-    def targets(self, dataset: Dataset, rows: Values | Any) -> Tensor:
-        """Return training targets of some rows: int64 (len(rows),), or float32 of the target's own shape.
-
-        Where rows have weights, targets bring them along as :func:`meden.objective.row_loss` takes them.
-        """
-        y = self.target.encode(dataset.labels[rows])
-        return y if dataset.weights is None else self.target.weigh(y, torch.as_tensor(dataset.weights[rows]).float())
 
     def transform_frame(self, frame: pd.DataFrame) -> Tensor:
         """Return inputs of new raw rows, float32 (n, D); columns that the fit did not know are ignored.

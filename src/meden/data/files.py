@@ -7,10 +7,8 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from sklearn import datasets
 
 from meden._checks import InputError, nearest
 from meden.data.tables import named_columns
@@ -19,12 +17,12 @@ _TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 _BINARY: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".feather": pd.read_feather}
 SUFFIXES = (*_TEXT, *_BINARY)
 
-_BUNDLED: dict[str, tuple[Callable[..., Any], str]] = {
-    "breast_cancer": (datasets.load_breast_cancer, "diagnosis"),
-    "diabetes": (datasets.load_diabetes, "progression"),
-    "digits": (datasets.load_digits, "digit"),
-    "iris": (datasets.load_iris, "species"),
-    "wine": (datasets.load_wine, "cultivar"),
+_BUNDLED = {
+    "breast_cancer": "diagnosis",
+    "diabetes": "progression",
+    "digits": "digit",
+    "iris": "species",
+    "wine": "cultivar",
 }
 BUNDLED = tuple(_BUNDLED)
 """Names of the tables that need no file."""
@@ -38,8 +36,10 @@ def bundled_table(name: str) -> tuple[pd.DataFrame, str]:
         >>> target, sorted(frame[target].unique())
         ('species', ['setosa', 'versicolor', 'virginica'])
     """
-    load, target = _BUNDLED[name]
-    bunch = load(as_frame=True)
+    from sklearn import datasets
+
+    target = _BUNDLED[name]
+    bunch = getattr(datasets, f"load_{name}")(as_frame=True)
     frame = bunch.frame.rename(columns={"target": target})
     if name in ("breast_cancer", "iris", "wine"):
         frame[target] = [str(bunch.target_names[i]) for i in frame[target]]

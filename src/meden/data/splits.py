@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import model_selection as ms
 
 from meden._checks import InputError, check_count, check_number
 from meden.data.columns import Values
@@ -159,6 +158,8 @@ def _make(rules: _Rules, folds: int, seed: int, stop_fraction: float) -> list[Fo
 
 def _divide(rules: _Rules, folds: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
     """Yield (training rows, scored rows) of each fold."""
+    from sklearn import model_selection as ms
+
     rows = np.arange(rules.num_rows)
     if rules.time is not None:
         in_time = np.argsort(rules.time)
@@ -202,6 +203,8 @@ def _split_once(rules: _Rules, rows: Rows, fraction: float, seed: int, argument:
 
 
 def _split_rows(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    from sklearn import model_selection as ms
+
     count = max(1, round(fraction * len(rows)))
     if rules.strata is None:
         kept, given = next(ms.ShuffleSplit(1, test_size=count, random_state=seed).split(rows))
@@ -215,6 +218,8 @@ def _split_rows(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iterat
 
 
 def _split_groups(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    from sklearn import model_selection as ms
+
     assert rules.groups is not None
     splitter = ms.GroupShuffleSplit(_TRIES, test_size=fraction, random_state=seed)
     return ((rows[kept], rows[given]) for kept, given in splitter.split(rows, groups=rules.groups[rows]))

@@ -10,8 +10,6 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import plotly.graph_objects as go
-
 from meden.report.document import Chart
 
 HELD_OUT, TRAIN, CHOSEN, BEST, OTHER = "#2a86c7", "#d9772b", "#0a9a73", "#bf5b98", "#8a8f98"
@@ -37,6 +35,13 @@ def lines(*parts: str) -> str:
     return "<br>".join(parts)
 
 
+def scatter(**fields: Any) -> Any:
+    """Return a plotly trace of points or lines."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(**fields)
+
+
 def chart(
     title: str, traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Any] = ()
 ) -> Chart:
@@ -49,6 +54,8 @@ def chart(
         y: settings of the vertical axis.
         shapes: bands and lines.
     """
+    import plotly.graph_objects as go
+
     layout = go.Layout(
         template=go.layout.Template(),
         autosize=True,

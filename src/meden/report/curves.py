@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import plotly.graph_objects as go
-
-from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, epoch_axis, label
+from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, epoch_axis, label, scatter
 from meden.report.document import Chart, Key
 from meden.report.numbers import number
 
@@ -102,11 +100,11 @@ def mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(values) / len(values) for values in columns if 2 * len(values) >= len(curves)]
 
 
-def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> go.Scatter:
+def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> Any:
     finite = [v if math.isfinite(v) else None for v in values]
     hover = [f"{label(name)}, epoch {i}: {number(v)}" for i, v in enumerate(values, start=1)]
     short: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}} if len(values) == 1 else {"mode": "lines"}
-    return go.Scatter(
+    return scatter(
         x=list(range(1, len(values) + 1)),
         y=finite,
         hovertext=hover,
@@ -117,11 +115,11 @@ def _line(values: Sequence[float], name: str, colour: str, width: float, opacity
     )
 
 
-def _kept(curves: Sequence[LearningCurve]) -> list[go.Scatter]:
+def _kept(curves: Sequence[LearningCurve]) -> list[Any]:
     """Return the kept epochs as points, on the held-out curve where there is one."""
     shown = [(curve, curve.held_out or curve.train) for curve in curves]
     at = [(c, values[c.kept_epoch - 1]) for c, values in shown if 1 <= c.kept_epoch <= len(values)]
     hover = [f"{label(c.name)}: kept epoch {c.kept_epoch}, loss {number(loss)}" for c, loss in at]
     marker = {"color": HELD_OUT, "size": 8, "line": {"width": 1, "color": "white"}}
     xs, ys = [c.kept_epoch for c, _ in at], [loss for _, loss in at]
-    return [go.Scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")] if at else []
+    return [scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")] if at else []

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from meden._checks import InputError
 from meden.report.document import Report, Value
@@ -72,6 +71,8 @@ def _environment() -> Environment:
 @functools.cache
 def _plotly() -> str:
     """Return plotly's script as an HTML parser will read it back: the hash must agree."""
+    from plotly.offline import get_plotlyjs
+
     return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
 
 

@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import plotly.graph_objects as go
-
-from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines
+from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines, scatter
 from meden.report.document import Chart, Key, Mark
 from meden.report.numbers import number
 
@@ -111,8 +109,8 @@ def _place_of_off(axis: Axis) -> float:
 
 def _trace(
     x: Sequence[Any], points: Sequence[Point], y: Sequence[float], mode: str, *, color: str, **marker: Any
-) -> go.Scatter:
-    return go.Scatter(
+) -> Any:
+    return scatter(
         x=list(x),
         y=list(y),
         mode=mode,
@@ -123,14 +121,14 @@ def _trace(
     )
 
 
-def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> go.Scatter:
+def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> Any:
     shown = [p.loss if p.loss <= top else math.nan for p in points]
     trace = _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT)
     errors = [p.error if math.isfinite(p.error) else 0.0 for p in points]
     return trace.update(error_y={"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0})
 
 
-def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> go.Scatter:
+def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> Any:
     """Return the configurations whose loss is beyond the axis, or not a number, at its upper edge."""
     at = [i for i, p in enumerate(points) if (p.loss > top if beyond else not math.isfinite(p.loss))]
     symbol, color = ("triangle-up", HELD_OUT) if beyond else ("x-thin", OTHER)
@@ -140,7 +138,7 @@ def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -
     ).update(marker={"line": line})
 
 
-def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[go.Scatter]:
+def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[Any]:
     marks = (("best", "diamond-open", BEST, 19), ("one_se", "star", CHOSEN, 15))
     traces = []
     for mark, symbol, color, size in marks:

@@ -69,7 +69,7 @@ def check_models(
     encoder = dataset.fit_encoder(folds[0].fit)
     first = dataset.labels.reshape(dataset.num_rows, -1)[:, 0]
     rows = [int(first.argmin()), int(first.argmax())]  # of the first class and the last
-    share = EncodedData(encoder, encoder.features(dataset, rows), encoder.targets(dataset, rows))
+    share = EncodedData(encoder, dataset.features(encoder, rows), dataset.targets(encoder, rows))
     digest = hashlib.sha256()
     for recipe, model_args in settings:
         model = _made(make_model, share, dataset, Member(recipe, folds[0], 0, model_args))

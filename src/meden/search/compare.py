@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from meden._checks import InputError, check_count
 from meden.data import Fold, as_dataset, make_folds
@@ -216,6 +215,8 @@ def paired_difference(differences: Array, overlap: float, confidence: float = CO
         >>> round(found.mean, 3), round(found.error, 3)
         (2.0, 0.913)
     """
+    from scipy import stats
+
     num_folds = len(differences)
     mean = float(differences.mean())
     error = float(differences.std(ddof=1) * math.sqrt(1 / num_folds + overlap))

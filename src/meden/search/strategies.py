@@ -13,7 +13,6 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
-from scipy.stats.qmc import Sobol
 
 from meden._checks import check_choice
 from meden.space.dimensions import Maybe, switch
@@ -97,6 +96,8 @@ def _points(space: Space, strategy: StrategyName, budget: int, seed: int) -> lis
 
 def _sobol(space: Space, num: int, seed: int) -> list[dict[str, Any]]:
     """Return the first points of a scrambled Sobol sequence; those of a larger number begin with them."""
+    from scipy.stats.qmc import Sobol
+
     places = Sobol(len(space), rng=np.random.default_rng(seed)).random_base2(math.ceil(math.log2(num)))[:num]
     return [{name: space[name].at(float(place)) for name, place in zip(space, row, strict=True)} for row in places]
 

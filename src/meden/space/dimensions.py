@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, get_args
-
-from optuna import Trial
+from typing import TYPE_CHECKING, Any, get_args
 
 from meden._checks import InputError, check_count, check_number
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 UNEVEN = 0.6180339887
 """A place between two ends where no whole number is."""

@@ -65,7 +65,7 @@ def _range(name: str, dimension: FromData, dataset: Dataset, folds: Sequence[Fol
 def _encoded(name: str, dataset: Dataset, fold: Fold) -> tuple[Tensor, Tensor]:
     """Return the fitting rows of a fold as a linear model would take them: (n, D) and (n, C)."""
     encoder = dataset.fit_encoder(fold.fit)
-    x, y = encoder.features(dataset, fold.fit), encoder.target.encode(dataset.labels[fold.fit])
+    x, y = dataset.features(encoder, fold.fit), encoder.target.encode(dataset.labels[fold.fit])
     if not x.is_floating_point() or (dataset.task == "classification" and y.ndim > 1):
         raise InputError(f"{name} must have its ends given where inputs are tokens or targets are sequences")
     wide = one_hot(y.long(), len(dataset.classes)) if dataset.task == "classification" else y.reshape(len(y), -1)

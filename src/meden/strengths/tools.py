@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from torch import Tensor
-
 from meden._checks import InputError, check_choice, check_number
 from meden.strengths.quantities import (
     ElasticNetSetting,
@@ -164,7 +162,7 @@ def find_tool(argument: str, name: str, solver: str) -> Tool:
 def _number(value: Any, *, inverse: bool = False) -> float:
     if getattr(value, "ndim", 0):
         raise InputError(f"value must be one number, got {value!r}")
-    value = value.item() if isinstance(value, Tensor) else value
+    value = value.item() if hasattr(value, "item") else value
     if not inverse:
         check_number("value", value, low=0.0)
     elif value != float("inf"):

@@ -1,16 +1,16 @@
 """The durable record of a study: one line per (configuration, fold, seed), appended and flushed to the disk.
 
-One process at a time writes a file. The lock is the kernel's, which takes it back from a process that was killed.
+One process at a time writes a file.
 """
 
 from __future__ import annotations
 
 import base64
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import InputError
+from meden.study.lock import writing
 
 
 class Key(NamedTuple):
@@ -77,9 +78,11 @@ class Ledger:
         self.rows: dict[Key, Row] = {}
         self._num_bytes = 0
         """Length of the whole lines in the file: a kill, or a full disk, may have torn one after them."""
-        self._file = None if path is None else _opened(path)
+        self._file: FileIO | None = None
+        self._held = ExitStack()
         if path is not None:
             try:
+                self._file = _opened(path, self._held)
                 self._load(path)
             except BaseException:
                 self.close()
@@ -108,8 +111,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let other processes write the file."""
-        if self._file is not None:
-            self._file.close()
+        self._held.close()
 
     def _write(self, file: FileIO, lines: bytes) -> None:
         try:
@@ -135,28 +137,24 @@ class Ledger:
             self.rows[row.key] = row
 
 
-def _opened(path: Path) -> FileIO:
-    """Open a file to append to, and lock it."""
+def _opened(path: Path, held: ExitStack) -> FileIO:
+    """Lock a file, and open it to append to."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = FileIO(path, "a+")
+        held.enter_context(writing(path))
+        file = held.enter_context(FileIO(path, "a+"))
+        _flush_name(path)
     except OSError as error:
         raise InputError(
             f"study_dir must be a folder that can be written to, got {str(path.parent)!r}: {error.strerror}"
         ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _flush_name(path)
-    except OSError as error:
-        file.close()
-        in_use = "another search is writing there; wait until it ends, or choose another folder"
-        told = in_use if isinstance(error, BlockingIOError) else error.strerror
-        raise InputError(f"study_dir must be free to be written to, got {str(path.parent)!r}: {told}") from error
     return file
 
 
 def _flush_name(path: Path) -> None:
     """Make sure that a new file is found in its folder after the power has failed."""
+    if os.name != "posix":  # a folder cannot be opened there
+        return
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -219,7 +219,7 @@ def _step_seconds(make_model: ModelMaker, dataset: Dataset) -> float:
     """Return the time of a training step of the usual network, the least of a few."""
     rows = np.arange(min(dataset.num_rows, int(RECIPE.batch_size)))
     encoder = dataset.fit_encoder(rows)
-    x, y = encoder.features(dataset, rows), encoder.targets(dataset, rows)
+    x, y = dataset.features(encoder, rows), dataset.targets(encoder, rows)
     model = make_model(num_inputs=x.shape[1], num_outputs=dataset.num_outputs)
     optimizer = make_optimizer(RECIPE, model.parameters())
     seconds = []

@@ -20,10 +20,12 @@ from meden.training.fit_many import Judge
 
 QUEUE = 128
 """Connections that may wait to be accepted."""
+LOCAL = None if hasattr(socket, "AF_UNIX") else ("localhost", 0)
+"""Where a server for workers on this machine listens: at a Unix socket, or at a port where there are none."""
 
 
 class Result(NamedTuple):
-    """What is told of a run: all but its model, which stays where it was trained."""
+    """What is reported of a run: all but its model, which stays where it was trained."""
 
     status: Status
     reason: str
@@ -34,7 +36,7 @@ class Result(NamedTuple):
 
     @classmethod
     def of(cls, run: Run) -> Result:
-        """Return what is told of a run."""
+        """Return what is reported of a run."""
         return cls(*(getattr(run, name) for name in cls._fields))
 
 
@@ -49,7 +51,7 @@ class Stopped(Exception):
 class Coordinator:
     """Takes what workers report, and has them wait for each other at rungs.
 
-    A worker that takes over from one that died reports again what is known; it is told again what was decided.
+    A worker that takes over from one that died reports again what is known, and gets the same answers.
 
     Args:
         num_workers: workers that report.
@@ -66,7 +68,7 @@ class Coordinator:
         self._condition = threading.Condition()
         self._closed = False
         self.error: BaseException | None = None
-        """What the search raised when it was told something."""
+        """What the search raised when it was notified."""
 
     def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
         """Return the stacks that have members whose end was not reported."""
@@ -77,14 +79,14 @@ class Coordinator:
         """Report the end of a member's run."""
         with self._condition:
             if number not in self._ended:
-                self._tell(self._on_end, number, result)
+                self._notify(self._on_end, number, result)
                 self._ended.add(number)
 
     def epochs(self, num: int) -> None:
         """Report that so many epochs were done."""
         with self._condition:
             if self._on_epochs is not None:
-                self._tell(self._on_epochs, num)
+                self._notify(self._on_epochs, num)
 
     def judge(self, assignment: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
         """Report the histories of an assignment at a rung; returns all who are to be dropped when all have reported."""
@@ -92,8 +94,8 @@ class Coordinator:
             reports = self._reports.setdefault(epoch, {})
             reports[assignment] = histories
             if len(reports) == self._num_workers and epoch not in self._verdicts:
-                told = {number: history for own in reports.values() for number, history in own.items()}
-                self._verdicts[epoch] = list(self._tell(self._decide, epoch, dict(sorted(told.items()))))
+                everyone = {number: history for own in reports.values() for number, history in own.items()}
+                self._verdicts[epoch] = list(self._notify(self._decide, epoch, dict(sorted(everyone.items()))))
                 self._condition.notify_all()
             self._condition.wait_for(lambda: epoch in self._verdicts or self._closed)
             if epoch not in self._verdicts:
@@ -110,11 +112,11 @@ class Coordinator:
         assert self._judge is not None
         return self._judge(epoch, histories)
 
-    def _tell(self, listener: Callable[..., Any], *told: Any) -> Any:
+    def _notify(self, listener: Callable[..., Any], *report: Any) -> Any:
         if self._closed:
             raise Stopped
         try:
-            return listener(*told)
+            return listener(*report)
         except BaseException as error:
             self.error = error
             self.close()
@@ -131,8 +133,7 @@ class Server:
 
     def __init__(self, coordinator: Coordinator, host: str | None = None) -> None:
         self._coordinator, self._key = coordinator, secrets.token_bytes(32)
-        address = None if host is None else (host, 0)
-        self._listener = Listener(address, backlog=QUEUE, authkey=self._key)
+        self._listener = Listener(LOCAL if host is None else (host, 0), backlog=QUEUE, authkey=self._key)
         self._open = True
 
     def __enter__(self) -> Server:
@@ -162,19 +163,11 @@ class Server:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: Connection) -> None:
-        coordinator = self._coordinator
         with client, suppress(EOFError, OSError):  # it died, or has nothing more to say
             while True:
-                name, told = client.recv()
-                answers: dict[str, Callable[..., Any]]
-                answers = {
-                    "left": coordinator.left,
-                    "ended": coordinator.ended,
-                    "epochs": coordinator.epochs,
-                    "judge": coordinator.judge,
-                }
+                name, report = client.recv()
                 try:
-                    client.send((True, answers[name](*told)))
+                    client.send((True, getattr(self._coordinator, name)(*report)))
                 except Stopped:
                     client.send((False, None))
 
@@ -194,7 +187,7 @@ class RemoteCoordinator:
     """What a worker sees of a coordinator in another process; any of its threads may report."""
 
     def __init__(self, address: Address) -> None:
-        self._connection, self._condition = address.connect(), threading.Lock()
+        self._connection, self._lock = address.connect(), threading.Lock()
 
     def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
         """See :meth:`Coordinator.left`."""
@@ -212,9 +205,9 @@ class RemoteCoordinator:
         """See :meth:`Coordinator.judge`."""
         return self._ask("judge", assignment, epoch, histories)  # type: ignore[no-any-return]
 
-    def _ask(self, name: str, *told: Any) -> Any:
-        with self._condition:
-            self._connection.send((name, told))
+    def _ask(self, name: str, *report: Any) -> Any:
+        with self._lock:
+            self._connection.send((name, report))
             goes_on, answer = self._connection.recv()
         if not goes_on:
             raise Stopped

@@ -23,8 +23,8 @@ def cluster_host(address: str | None, jobs: int) -> str:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            told = " ".join(str(error).split())
-            raise InputError(f"address must be that of a Ray cluster, got {address!r}: {told:.200}") from error
+            reason = " ".join(str(error).split())
+            raise InputError(f"address must be that of a Ray cluster, got {address!r}: {reason:.200}") from error
     num_cores = int(ray.cluster_resources().get("CPU", 0))
     if jobs > num_cores:
         raise InputError(f"jobs must be at most {num_cores}, the cores of the cluster, got {jobs}")

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from meden._checks import InputError, check_choice, check_count
 from meden.data import Dataset
@@ -30,7 +28,7 @@ from meden.workers.ray import cluster_host, work_on_cluster
 
 Backend = Literal["local", "ray"]
 BACKENDS = ("local", "ray")
-TELL_EVERY = 0.1
+REPORT_EVERY = 0.1
 """Seconds between two reports of epochs."""
 
 
@@ -92,7 +90,7 @@ def train(
     rungs: Sequence[int] = (),
     judge: Judge | None = None,
 ) -> None:
-    """Train some stacks of a plan; what workers report is told in this process, one thing at a time.
+    """Train some stacks of a plan; what workers report is passed on in this process, one thing at a time.
 
     Args:
         workers: who trains.
@@ -124,7 +122,7 @@ def train(
 
 
 def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]]]:
-    """Divide stacks into at most so many parts of about as many members each; neighbours assignment what was traced.
+    """Divide stacks into at most so many parts of about as many members each; neighbours share what was traced.
 
     Example:
         >>> divide([[0, 1], [2], [3], [4, 5]], 2)
@@ -139,7 +137,7 @@ def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]
 
 
 def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -> None:
-    """Train a assignment, and report at the coordinator."""
+    """Train an assignment, and report at the coordinator."""
     counter = _EpochCounter(coordinator)
 
     def ended(number: int, run: Run) -> None:
@@ -161,7 +159,7 @@ def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -
 
 
 def work_elsewhere(assignment: Assignment, address: Address) -> None:
-    """Train a assignment in a process of its own."""
+    """Train an assignment in a process of its own."""
     torch.set_num_threads(assignment.num_threads)
     if assignment.parent is not None:
         _end_with(assignment.parent)
@@ -192,6 +190,9 @@ def _run(workers: Workers, assignments: Sequence[Assignment], coordinator: Coord
 
 
 def _work_in_processes(assignments: Sequence[Assignment], address: Address) -> None:
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
     try:
         with parallel_config(backend="loky", inner_max_num_threads=assignments[0].num_threads):
             Parallel(n_jobs=len(assignments), mmap_mode="c")(
@@ -208,10 +209,10 @@ class _EpochCounter:
     """Counts epochs, and reports them now and then."""
 
     def __init__(self, coordinator: Coordinator | RemoteCoordinator) -> None:
-        self._coordinator, self._num, self._told_at = coordinator, 0, time.monotonic()
+        self._coordinator, self._num, self._reported_at = coordinator, 0, time.monotonic()
 
     def __call__(self, _number: int, _record: Record) -> None:
         self._num += 1
-        if time.monotonic() - self._told_at > TELL_EVERY:
-            num, self._num, self._told_at = self._num, 0, time.monotonic()
+        if time.monotonic() - self._reported_at > REPORT_EVERY:
+            num, self._num, self._reported_at = self._num, 0, time.monotonic()
             self._coordinator.epochs(num)

@@ -69,6 +69,8 @@ def free_bytes(device: torch.device) -> int:
     """Return the memory that is free on a device, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", ()):  # neither macOS nor Windows says
+        return STEADY_BYTES["cpu"]
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from meden.audit.record import AuditWarning, Code, TensorAudit
+from meden.audits.record import AuditWarning, Code, TensorAudit
 
 LARGE = 0.01
 """A tensor is large if it holds this share of the weights that the optimizer has."""

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Adafactor, AdamW, Optimizer
 
 from meden._checks import InputError
-from meden.audit.record import Audit, Shrinkage, TensorAudit, total
-from meden.audit.rules import warnings_about
+from meden.audits.record import Audit, Shrinkage, TensorAudit, total
+from meden.audits.rules import warnings_about
 from meden.optim import Handle
 from meden.params import Site, role, tensors
 from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
@@ -33,7 +33,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
 
     Example:
         >>> import torch
-        >>> from meden.audit import audit
+        >>> from meden.audits import audit
         >>> model = torch.nn.Linear(3, 2)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)
         >>> print(audit(model, optimizer))

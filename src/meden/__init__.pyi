@@ -1,0 +1,75 @@
+"""meden: how much to regularise, and how to know."""
+
+from meden import augment, models, noise, penalties
+from meden._checks import InputError
+from meden.audits import Audit, audit
+from meden.data import Dataset, as_dataset
+from meden.diagnosis import Diagnosis, diagnose
+from meden.history import History, Record
+from meden.member import Member
+from meden.optim import (
+    Activity,
+    Averager,
+    Averaging,
+    Handle,
+    Regularizer,
+    Schedule,
+    Sharpness,
+    StrengthSchedule,
+    record_activity,
+    regularize,
+)
+from meden.recipe import Recipe
+from meden.run import Run, load_run
+from meden.search import Comparison, compare, tune
+from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
+from meden.stopping import EarlyStopping
+from meden.strengths import Strength, convert
+from meden.study import Study
+from meden.training.fit import fit
+from meden.training.fit_many import fit_many
+
+__all__ = [
+    "Activity",
+    "Audit",
+    "Averager",
+    "Averaging",
+    "Choice",
+    "Comparison",
+    "Dataset",
+    "Diagnosis",
+    "EarlyStopping",
+    "FromData",
+    "Handle",
+    "History",
+    "InputError",
+    "IntUniform",
+    "LogUniform",
+    "Maybe",
+    "Member",
+    "Recipe",
+    "Record",
+    "Regularizer",
+    "Run",
+    "Schedule",
+    "Sharpness",
+    "Strength",
+    "StrengthSchedule",
+    "Study",
+    "Uniform",
+    "as_dataset",
+    "audit",
+    "augment",
+    "compare",
+    "convert",
+    "diagnose",
+    "fit",
+    "fit_many",
+    "load_run",
+    "models",
+    "noise",
+    "penalties",
+    "record_activity",
+    "regularize",
+    "tune",
+]
