@@ -12,7 +12,7 @@ FLOORS: list[set[str]] = [
     {"_settings", "params"},
     {"penalties", "noise", "data", "models", "history", "stopping"},
     {"augment"},
-    {"optim", "diagnosis", "strengths"},
+    {"optim", "edits", "diagnosis", "strengths"},
     {"objective", "recipe", "checkpoint"},
     {"run", "member", "audit"},
     {"training", "space", "report"},

@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
 from meden.augment import Augmentation
-from meden.noise import derive, own_dropouts, seed_noise, set_dropout
+from meden.edits import own_dropouts, set_dropout
+from meden.noise import derive, seed_noise
 from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
 from meden.penalties import L1, L2, ElasticNet
 from meden.recipe import serialise
