@@ -57,7 +57,7 @@ class Regularizer:
     """A penalty on some of a model's tensors.
 
     Args:
-        penalty: one of :mod:`meden.penalties`.
+        penalty: one of :mod:`meden.penalties`, or one of your own.
         on: which tensors, see :data:`meden.params.Selector`.
         coupling: ``"loss"`` (its value joins the loss), ``"gradient"`` (its gradient joins the gradient, as the
             ``weight_decay`` of SGD and Adam), ``"decoupled"`` (w <- w - lr grad(w), as AdamW), ``"proximal"``
@@ -80,8 +80,11 @@ class Regularizer:
     schedule: StrengthSchedule | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.penalty, Penalty):
-            raise InputError(f"penalty must be one of meden.penalties, such as L2(1e-4), got {self.penalty!r}")
+        if not isinstance(self.penalty, Penalty) or not hasattr(self.penalty, "__dataclass_fields__"):
+            raise InputError(
+                "penalty must be one of meden.penalties, such as L2(1e-4), or a frozen dataclass that is a Penalty, "
+                f"got {self.penalty!r}"
+            )
         check_selector(self.on)
         check_choice("coupling", self.coupling, COUPLINGS)
         if not isinstance(self.schedule, StrengthSchedule | None):

@@ -1,15 +1,18 @@
 """Penalties taken apart into numbers and put together again, for every penalty there is."""
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch.func import vmap
 
-from meden.penalties import L1, MCP, GroupLasso, PullTo, Scaled, Sum
+from meden import Recipe, Regularizer
+from meden.penalties import L1, MCP, GroupLasso, Number, PullTo, Scaled, Sum
 from meden.training.many import stacked_settings
 from meden.training.many.penalties import times
-from tests.contracts import PENALTIES
+from meden.training.many.stacking import recipe_key
+from tests.contracts import PENALTIES, OneSided
 
 every = pytest.mark.parametrize("case", PENALTIES, ids=str)
 STRENGTHS = (0.3, 0.7, 1.5)
@@ -84,3 +87,35 @@ def test_targets_are_stacked_whole():
     penalties = [PullTo(L1(s)).bind(torch.full((2, 3), s)) for s in STRENGTHS]
     strengths, targets = stacked_settings.stacked(penalties, torch.zeros(1))
     assert strengths.tolist() == pytest.approx(STRENGTHS) and targets.shape == (3, 2, 3)
+
+
+@dataclass(frozen=True)
+class Settled(OneSided):
+    """A user's penalty with settings of every kind; their types are classes here, and names in the table of cases."""
+
+    slope: Number = 2.0
+    bound: float | None = None
+    dim: int = 1
+    flag: bool = False
+    sizes: tuple[float, ...] = (1.0,)
+    groups: list[int] | None = None
+
+
+def test_numbers_are_the_fields_of_type_float_or_number_and_all_else_is_structure():
+    penalty = Settled(0.5, slope=3, bound=0.1)
+    assert stacked_settings.numbers(penalty) == [0.5, 3, 0.1]
+    assert stacked_settings.numbers(OneSided(0.5)) == [0.5]
+    assert stacked_settings.fixed(penalty) == stacked_settings.fixed(Settled(0.7, slope=4.0, bound=0.2))
+    for other in (
+        {"bound": None},
+        {"bound": 0.1, "dim": 2},
+        {"bound": 0.1, "flag": True},
+        {"bound": 1, "sizes": (2.0,)},
+    ):
+        assert stacked_settings.fixed(Settled(0.5, **other)) != stacked_settings.fixed(penalty)
+
+
+def test_members_whose_structure_cannot_be_compared_are_not_stacked():
+    listed = Settled(0.5, groups=[1])
+    keys = [recipe_key(Recipe(regularizers=[Regularizer(p)])) for p in (listed, listed, Settled(0.5, groups=[1]))]
+    assert len({*keys}) == 2 and keys[0] == keys[1]

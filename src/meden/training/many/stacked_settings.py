@@ -6,6 +6,7 @@ Legend: ``K`` members.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -16,8 +17,9 @@ from meden.augment import Augmentation
 from meden.penalties import Number, Penalty
 
 Part = Penalty | Augmentation
-"""A frozen dataclass whose fields of the type Number may be tensors."""
+"""A frozen dataclass whose fields of the type float or Number may be tensors."""
 AnyPart = TypeVar("AnyPart", Penalty, Augmentation)
+_NUMERIC = re.compile(r"\b(Number|float)\b")
 
 
 def numbers(part: Part) -> list[Number]:
@@ -27,7 +29,7 @@ def numbers(part: Part) -> list[Number]:
 
 def fixed(part: Part) -> Hashable:
     """Return all of a part but its numbers: its kinds and what cannot be a tensor (``dim``, ``block``)."""
-    return tuple((place, value.value if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
+    return tuple((place, value.key if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
 
 
 def rebuild(part: AnyPart, values: Iterator[Number]) -> AnyPart:
@@ -56,6 +58,14 @@ def stacked(parts: Sequence[Part], like: Tensor) -> list[Tensor]:
 class _Fixed:
     value: Any
 
+    @property
+    def key(self) -> Hashable:
+        try:
+            hash(self.value)
+        except TypeError:  # equal lists or arrays are not known to be equal: their owners are not stacked
+            return id(self.value)
+        return self.value  # type: ignore[no-any-return]
+
 
 def _walk(part: Part, place: str = "") -> Iterator[tuple[str, Any]]:
     yield place, _Fixed(type(part))
@@ -75,7 +85,8 @@ def _is_parts(value: Any) -> bool:
 
 
 def _is_number(field: dataclasses.Field[Any], value: Any) -> bool:
-    return value is not None and "Number" in str(field.type)
+    """Say whether a field is of the type float or Number (a class or its name) and holds a number or a tensor."""
+    return hasattr(value, "__float__") and not isinstance(value, bool) and bool(_NUMERIC.search(str(field.type)))
 
 
 def _shape(value: Number) -> Hashable:
