@@ -10,7 +10,7 @@ from torch.func import vmap
 from meden import Recipe, Regularizer
 from meden.penalties import L1, MCP, GroupLasso, Number, PullTo, Scaled, Sum
 from meden.training.many import stacked_settings
-from meden.training.many.penalties import times
+from meden.training.many.penalties import times, values_of
 from meden.training.many.stacking import recipe_key
 from tests.contracts import PENALTIES, OneSided
 
@@ -119,3 +119,28 @@ def test_members_whose_structure_cannot_be_compared_are_not_stacked():
     listed = Settled(0.5, groups=[1])
     keys = [recipe_key(Recipe(regularizers=[Regularizer(p)])) for p in (listed, listed, Settled(0.5, groups=[1]))]
     assert len({*keys}) == 2 and keys[0] == keys[1]
+
+
+@dataclass(frozen=True)
+class Checked(OneSided):
+    """A user's penalty that reads its strength when it is made, as no tensor of many strengths can be read."""
+
+    keep: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.strength < 10:
+            raise ValueError(f"strength must be in [0, 10), got {self.strength}")
+        if self.keep:
+            object.__setattr__(self, "double", 2 * self.strength)
+
+
+def test_what_a_penalty_checks_when_it_is_made_is_not_asked_of_all_members_at_once():
+    penalties, w = [Checked(s) for s in STRENGTHS], torch.ones(3, 2)
+    assert values_of(penalties, w).tolist() == pytest.approx([2 * s for s in STRENGTHS])
+
+
+def test_what_is_derived_from_a_number_keeps_penalties_apart():
+    assert stacked_settings.fixed(Checked(1.0)) == stacked_settings.fixed(Checked(2.0))
+    one, two = Checked(1.0, keep=True), Checked(2.0, keep=True)
+    assert stacked_settings.fixed(one) != stacked_settings.fixed(two)
+    assert stacked_settings.fixed(one) == stacked_settings.fixed(Checked(1.0, keep=True))

@@ -5,6 +5,7 @@ Legend: ``K`` members.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Hashable, Iterator, Sequence
@@ -33,17 +34,22 @@ def fixed(part: Part) -> Hashable:
 
 
 def rebuild(part: AnyPart, values: Iterator[Number]) -> AnyPart:
-    """Return the part with its numbers replaced, in the order of :func:`numbers`."""
-    changed: dict[str, Any] = {}
+    """Return the part with its numbers replaced, in the order of :func:`numbers`.
+
+    It is not made anew: what a part checks when it is made was checked of each member's own numbers, and need not be
+    able to read a tensor of all of them.
+    """
+    made = copy.copy(part)
     for field in dataclasses.fields(part):  # type: ignore[arg-type]
         value = getattr(part, field.name)
         if isinstance(value, Penalty):
-            changed[field.name] = rebuild(value, values)
+            value = rebuild(value, values)
         elif _is_parts(value):
-            changed[field.name] = tuple(rebuild(inner, values) for inner in value)
+            value = tuple(rebuild(inner, values) for inner in value)
         elif _is_number(field, value):
-            changed[field.name] = next(values)
-    return dataclasses.replace(part, **changed)  # type: ignore[type-var]
+            value = next(values)
+        object.__setattr__(made, field.name, value)
+    return made
 
 
 def stacked(parts: Sequence[Part], like: Tensor) -> list[Tensor]:
@@ -78,6 +84,9 @@ def _walk(part: Part, place: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _walk(inner, f"{here}.{number}")
         else:
             yield here, value if _is_number(field, value) else _Fixed(value)
+    known = {field.name for field in dataclasses.fields(part)}  # type: ignore[arg-type]
+    derived = {name: value for name, value in getattr(part, "__dict__", {}).items() if name not in known}
+    yield from ((f"{place}.{name}", _Fixed(value)) for name, value in derived.items())
 
 
 def _is_parts(value: Any) -> bool:
