@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from meden import EarlyStopping, Recipe, Regularizer, Schedule, StrengthSchedule
 from meden.augment import FeatureMask, Jitter, LabelSmoothing, Mixup, SwapNoise
@@ -82,6 +84,24 @@ def singular(w: np.ndarray) -> np.ndarray:
 
 def ball(w: np.ndarray, s: float) -> np.ndarray:
     return w * np.minimum(1, s / np.maximum(rows(w), 1e-30))[:, None]
+
+
+@dataclass(frozen=True)
+class OneSided(Penalty):
+    """strength * sum max(w, 0), as a user would write it: a plain dataclass that knows nothing of populations."""
+
+    strength: float
+    separable = convex = has_prox = metric = True
+    smooth = is_constraint = False
+
+    def value(self, w: Tensor) -> Tensor:
+        return self.strength * w.relu().sum()
+
+    def grad(self, w: Tensor) -> Tensor:
+        return self.strength * (w > 0).to(w.dtype)
+
+    def prox(self, w: Tensor, step: float | Tensor) -> Tensor:
+        return torch.where(w > step * self.strength, w - step * self.strength, w.clamp(max=0)).to(w.dtype)
 
 
 PENALTIES = [
@@ -183,6 +203,7 @@ PENALTIES = [
         lambda s: Sum((Nuclear(s), L1(s))),
         lambda w, s: s * singular(w).sum() + s * np.abs(w).sum(),
     ),
+    PenaltyCase("a user's own", OneSided, lambda w, s: s * np.maximum(w, 0)),
     PenaltyCase("Scaled", lambda s: Scaled(ElasticNet(2.0), s), lambda w, s: s * (np.abs(w) + w**2 / 2)),
 ]
 
@@ -281,6 +302,15 @@ POPULATIONS = [
         "adam, MCP with a ramp",
         {"optimizer": "adam"},
         lambda s: [Regularizer(MCP(s, gamma=2 + s), schedule=RAMP)],
+    ),
+    PopulationCase(
+        "adam, a user's own penalty, by prox and in the loss, and in a sum",
+        {"optimizer": "adam", "dropout": Each((0.0, 0.1, 0.2))},
+        lambda s: [
+            Regularizer(OneSided(s), on="*.weight"),
+            Regularizer(OneSided(s / 2), on="biases", coupling="loss", schedule=RAMP),
+            Regularizer(Sum((OneSided(s), L2(s))), on="4.weight", coupling="gradient"),
+        ],
     ),
     PopulationCase(
         "adamw, decoupled SCAD, LogSum in the gradient, schedules",

@@ -11,8 +11,8 @@ PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "fit", "fit_many", "load_run", "models",
-    "noise", "penalties", "record_activity", "regularize", "tune",
+    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "fit", "fit_many", "load_run",
+    "models", "noise", "penalties", "record_activity", "regularize", "tune",
 }  # fmt: skip
 
 

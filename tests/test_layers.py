@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"_settings", "params"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
     {"augment"},
-    {"optim", "diagnosis"},
+    {"optim", "edits", "diagnosis"},
     {"objective", "recipe", "checkpoint", "audits"},
     {"run", "member"},
     {"training", "space", "report"},

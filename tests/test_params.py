@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from meden import InputError
-from meden.params import select
+from meden.params import select, select_modules
 
 
 class LlamaRMSNorm(nn.Module):
@@ -125,10 +125,10 @@ def test_compiled_models_keep_their_names() -> None:
     assert list(select(torch.compile(model()), "head.*")) == ["head.weight", "head.bias"]
 
 
-@pytest.mark.parametrize("on", [None, 3, [], int, ["head.*", 4], {"head.*"}])
+@pytest.mark.parametrize("on", [None, 3.5, True, [], int, ["head.*", None], {"head.*"}, nn.Linear(1, 1)])
 def test_wrong_selectors_are_refused(on) -> None:
     with pytest.raises(
-        InputError, match=r"on must be a role, a name glob, a layer type, a function or a list of these"
+        InputError, match=r"on must be a role, a name glob, a layer type, a position, a function or a list of these"
     ):
         select(model(), on)
 
@@ -142,3 +142,78 @@ def test_a_selector_that_finds_nothing_gets_a_hint(on, hint) -> None:
 def test_lazy_layers_must_have_their_shapes() -> None:
     with pytest.raises(InputError, match=r"run one batch through it first, 0.weight has none"):
         select(nn.Sequential(nn.LazyLinear(3)), "weights")
+
+
+# --- The same words for layers ---------------------------------------------------------------------------------------
+
+
+def layered() -> nn.Module:
+    return nn.ModuleDict(
+        {
+            "embed": nn.Embedding(9, 4),
+            "encoder": nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.ReLU(), nn.LSTM(4, 4)),
+            "head": nn.Linear(4, 2),
+        }
+    )
+
+
+SELECTORS = [
+    ("weights", ["encoder.0", "encoder.3", "head"]),
+    ("biases", ["encoder.0", "encoder.1", "encoder.3", "head"]),
+    ("all", ["embed", "encoder", "encoder.0", "encoder.1", "encoder.2", "encoder.3", "head"]),
+    ("encoder.*", ["encoder.0", "encoder.1", "encoder.2", "encoder.3"]),
+    (nn.Linear, ["encoder.0", "head"]),
+    (0, ["embed"]),
+    (2, ["encoder.1"]),
+    (-1, ["head"]),
+    (lambda name, layer: name.startswith("encoder.") and isinstance(layer, nn.ReLU), ["encoder.2"]),
+    (["head", nn.LSTM, 0], ["embed", "encoder.3", "head"]),
+]
+
+
+@pytest.mark.parametrize(("on", "expected"), SELECTORS, ids=str)
+def test_layers(on, expected) -> None:
+    assert list(select_modules(layered(), on)) == expected
+
+
+@pytest.mark.parametrize(
+    ("on", "layer"), [(0, "embed"), (1, "encoder.0"), (2, "encoder.1"), (3, "head"), (-2, "encoder.1")]
+)
+def test_a_position_means_the_same_layer_for_tensors(on, layer) -> None:
+    model = layered()
+    names = [f"{layer}.{name}" for name, _ in model.get_submodule(layer).named_parameters()]
+    assert list(select(model, on)) == names
+    assert list(select_modules(model, on)) == [layer]
+
+
+def test_shared_layers_count_once_and_answer_to_every_name() -> None:
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 1))
+    assert list(select_modules(model, "2")) == ["0"]
+    assert list(select_modules(model, 1)) == ["3"]
+
+
+def test_layers_of_a_kind_and_without_another() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2), nn.Tanh(), nn.ReLU())
+    assert list(select_modules(model, -1, kind=nn.ReLU)) == ["4"]
+    assert list(select_modules(model, "*", without=(nn.ReLU, nn.Tanh))) == ["0", "2"]
+    with pytest.raises(InputError, match=r"at least one relu layer of the model \(1, 4\), got 2"):
+        select_modules(model, 2, kind=nn.ReLU)
+
+
+@pytest.mark.parametrize("find", [select, select_modules])
+@pytest.mark.parametrize(
+    ("on", "end"), [(9, "got 9"), ("encoder.8*", "did you mean 'encoder"), (nn.Conv1d, "Conv1d'>")]
+)
+def test_what_finds_nothing_says_so_alike(find, on, end) -> None:
+    with pytest.raises(InputError, match=rf"on must select at least one (parameter|layer) of the model \(embed.*{end}"):
+        find(layered(), on)
+    with pytest.raises(InputError, match="on must be a role, a name glob"):
+        find(layered(), None)
+
+
+def test_lazy_layers_are_found_by_all_but_a_role() -> None:
+    lazy = nn.Sequential(nn.LazyLinear(3), nn.ReLU())
+    assert list(select_modules(lazy, [nn.ReLU, 0])) == ["0", "1"]
+    with pytest.raises(InputError, match="run one batch through it first"):
+        select_modules(lazy, "weights")

@@ -41,6 +41,7 @@ _ROOMS = {
     "compare": "search",
     "convert": "strengths",
     "diagnose": "diagnosis",
+    "edits": "edits",
     "fit": "training.fit",
     "fit_many": "training.fit_many",
     "load_run": "run",

@@ -1,6 +1,6 @@
 """meden: how much to regularise, and how to know."""
 
-from meden import augment, models, noise, penalties
+from meden import augment, edits, models, noise, penalties
 from meden._checks import InputError
 from meden.audits import Audit, audit
 from meden.data import Dataset, as_dataset
@@ -63,6 +63,7 @@ __all__ = [
     "compare",
     "convert",
     "diagnose",
+    "edits",
     "fit",
     "fit_many",
     "load_run",

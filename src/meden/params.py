@@ -1,11 +1,11 @@
-"""Which tensors: parameters chosen by role, name, layer type or predicate."""
+"""Which tensors and layers of a model are meant: chosen by role, name, layer type, position or predicate."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
@@ -13,8 +13,19 @@ from torch.nn.parameter import UninitializedParameter
 from meden._checks import InputError, nearest
 
 Role = Literal["weight", "bias", "norm", "embedding", "other"]
-Predicate = Callable[[str, nn.Module, nn.Parameter], bool]
-Selector = str | type[nn.Module] | Predicate | Sequence["Selector"]
+Selector = str | type[nn.Module] | int | Callable[..., bool] | Sequence["Selector"]
+"""What is meant, the same words for tensors and for layers:
+
+- a role: ``"weights"`` (what multiplies inputs: weights of linear, convolution, recurrent and attention layers, and
+  matrices of other layers; told by structure, see :func:`role`), ``"biases"`` or ``"all"``; the layers of a role are
+  those that hold such a tensor;
+- a name glob: of tensors such as ``"encoder.*.weight"``, of layers such as ``"encoder.*"``; what has several names
+  answers to each;
+- a layer type: its layers, their tensors;
+- a position: the number of a layer among those that hold a parameter ``weight``, from 0, or from -1 backwards;
+- a function of ``(name, layer, tensor)`` for tensors, of ``(name, layer)`` for layers, which says yes or no;
+- a sequence of these: their union.
+"""
 
 _WEIGHTED = (
     nn.Linear,
@@ -27,6 +38,7 @@ _WEIGHTED = (
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _EMBEDDING_NAME = re.compile(r"embed|token|(^|_)pos(ition|itional)?(_|$)")
+_NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 _COMPILED = "_orig_mod."
 
 
@@ -62,35 +74,71 @@ def select(model: nn.Module, on: Selector) -> dict[str, nn.Parameter]:
 
     Args:
         model: any module.
-        on: ``"weights"`` (what multiplies inputs: weights of linear, convolution, recurrent and attention layers, and
-            matrices of other layers; told by structure, see :func:`role`), ``"biases"``, ``"all"``, a name glob such
-            as ``"encoder.*.weight"``, a layer type, a function of ``(name, module, param)``, or a sequence of these
-            (their union).
+        on: which tensors, see :data:`Selector`.
 
     Returns:
         ``{name: parameter}`` in the model's order; a tied tensor counts once, under its first name.
 
     Raises:
-        InputError: if ``on`` is something else or selects nothing, or if a lazy layer has no shape yet.
+        InputError: if ``on`` is no selector or selects nothing, or if a lazy layer has no shape yet.
 
     Example:
         >>> from torch import nn
-        >>> list(select(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)), "weights"))
-        ['0.weight']
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
+        >>> list(select(model, "weights")), list(select(model, -1))
+        (['0.weight'], ['1.weight', '1.bias'])
     """
     check_selector(on)
     places = tensors(model)
-    chosen = {sites[0].name: sites[0].param for sites in places if _matches(on, sites)}
-    if not chosen:
-        names = [site.name for sites in places for site in sites]
-        hint = nearest(on, [*_ROLES, "all", *names]) if isinstance(on, str) else ""
-        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        raise InputError(f"on must select at least one parameter of the model ({shown}), got {on!r}{hint}")
+    meant = _matcher(on, model, _weighted(model))
+    chosen = {sites[0].name: sites[0].param for sites in places if any(meant(*site) for site in sites)}
+    _check_chosen(chosen, on, "parameter", [site.name for sites in places for site in sites])
+    return chosen
+
+
+def select_modules(
+    model: nn.Module,
+    on: Selector,
+    *,
+    kind: type[nn.Module] = nn.Module,
+    without: tuple[type[nn.Module], ...] = (),
+) -> dict[str, Any]:
+    """Choose layers of a model, which is not one of them.
+
+    The output projection of ``nn.MultiheadAttention`` is none: attention reads its weight past the layer.
+
+    Args:
+        model: any module.
+        on: which layers, see :data:`Selector`.
+        kind: only layers of this type; a position then is one among all of them.
+        without: no layers of these types.
+
+    Returns:
+        ``{name: layer}`` in the model's order; a shared layer counts once, under its first name.
+
+    Raises:
+        InputError: if ``on`` is no selector or selects nothing.
+
+    Example:
+        >>> from torch import nn
+        >>> model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> list(select_modules(model, "weights")), list(select_modules(model, -1))
+        (['0', '2'], ['2'])
+    """
+    check_selector(on)
+    places: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if name and isinstance(module, kind) and not isinstance(module, (_NEVER_CALLED, *without)):
+            places.setdefault(module, []).append(name.replace(_COMPILED, ""))
+    meant = _matcher(on, model, _weighted(model) if kind is nn.Module else list(places))
+    chosen = {names[0]: layer for layer, names in places.items() if any(meant(name, layer) for name in names)}
+    what = "layer" if kind is nn.Module else f"{kind.__name__.lower()} layer"
+    _check_chosen(chosen, on, what, [name for names in places.values() for name in names])
     return chosen
 
 
 def check_selector(on: object) -> None:
-    """Check that ``on`` has one of the forms that :func:`select` takes.
+    """Check that ``on`` has one of the forms of a :data:`Selector`.
 
     Raises:
         InputError: if it has not.
@@ -98,8 +146,62 @@ def check_selector(on: object) -> None:
     if isinstance(on, Sequence) and not isinstance(on, str) and on:
         for part in on:
             check_selector(part)
-    elif not (issubclass(on, nn.Module) if isinstance(on, type) else isinstance(on, str) or callable(on)):
-        raise InputError(f"on must be a role, a name glob, a layer type, a function or a list of these, got {on!r}")
+    elif not _is_single(on):
+        raise InputError(
+            f"on must be a role, a name glob, a layer type, a position, a function or a list of these, got {on!r}"
+        )
+
+
+def describe(on: Selector) -> str:
+    """Return a selector in a word, for labels."""
+    return str(on) if isinstance(on, (str, int)) else getattr(on, "__name__", "several")
+
+
+def _is_single(on: object) -> bool:
+    if isinstance(on, type):
+        return issubclass(on, nn.Module)
+    if isinstance(on, (bool, nn.Module)):
+        return False
+    return isinstance(on, (str, int)) or callable(on)
+
+
+def _matcher(on: Selector, model: nn.Module, counted: Sequence[nn.Module]) -> Callable[..., bool]:
+    """Return what says of a place, ``(name, layer, tensor)`` or ``(name, layer)``, whether it is meant.
+
+    A position is one among the layers that are ``counted``.
+    """
+    if on == "all":
+        return lambda *_: True
+    if isinstance(on, str) and on in _ROLES:
+        ids = {id(sites[0].param) for sites in tensors(model) if role(sites) == _ROLES[on]}
+        return lambda _, layer, *tensor: any(id(t) in ids for t in tensor or _own(layer).values())
+    if isinstance(on, str):
+        return lambda name, *_: fnmatchcase(name, on)
+    if isinstance(on, type):
+        return lambda _, layer, *__: isinstance(layer, on)
+    if isinstance(on, int):
+        chosen = counted[on] if -len(counted) <= on < len(counted) else None
+        return lambda _, layer, *__: layer is chosen
+    if callable(on):
+        return on
+    parts = [_matcher(part, model, counted) for part in on]
+    return lambda *place: any(part(*place) for part in parts)
+
+
+def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Sequence[str]) -> None:
+    if not chosen:
+        hint = nearest(on, [*_ROLES, "all", *names]) if isinstance(on, str) else ""
+        shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "it has none"
+        raise InputError(f"on must select at least one {what} of the model ({shown}), got {on!r}{hint}")
+
+
+def _weighted(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that a position counts."""
+    return [m for m in model.modules() if "weight" in _own(m) and not isinstance(m, _NEVER_CALLED)]
+
+
+def _own(module: nn.Module) -> dict[str, nn.Parameter]:
+    return dict(module.named_parameters(recurse=False))
 
 
 def _sites(model: nn.Module) -> Iterator[Site]:
@@ -122,18 +224,6 @@ def _role(site: Site) -> Role:
     if sum(size > 1 for size in site.param.shape) < 2:  # a scale, a token or a gate, also one of shape (C, 1, 1)
         return "other"
     return "embedding" if _EMBEDDING_NAME.search(site.leaf) else "weight"
-
-
-def _matches(on: Selector, sites: Sequence[Site]) -> bool:
-    if isinstance(on, str):
-        if on == "all":
-            return True
-        return role(sites) == _ROLES[on] if on in _ROLES else any(fnmatchcase(site.name, on) for site in sites)
-    if isinstance(on, type):
-        return any(isinstance(site.module, on) for site in sites)
-    if callable(on):
-        return any(on(*site) for site in sites)
-    return any(_matches(part, sites) for part in on)
 
 
 _ROLES: dict[str, Role] = {"weights": "weight", "biases": "bias"}

@@ -199,12 +199,20 @@ class Ensemble:
 _SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args", "constant_loss")
 
 
-def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
+def load_run(
+    folder: Path | str,
+    make_model: Any,
+    *,
+    penalties: Mapping[str, type[Any]] | None = None,
+    augmentations: Mapping[str, type[Any]] | None = None,
+) -> Run | Ensemble:
     """Read what :meth:`Run.save` or :meth:`Ensemble.save` wrote.
 
     Args:
         folder: of the run.
         make_model: called with the saved ``model_args``; returns the model whose weights are then loaded.
+        penalties: penalties of your own that the recipe holds, by name: ``{"Mine": Mine}``.
+        augmentations: the same for augmentations.
 
     Raises:
         InputError: if a file is missing or damaged.
@@ -215,7 +223,8 @@ def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
     except (OSError, json.JSONDecodeError) as error:
         raise InputError(f"folder {str(folder)!r} must hold a saved run: {error}") from None
     if "num_runs" in summary:
-        parts = [load_run(folder / f"fold_{number}", make_model) for number in range(summary["num_runs"])]
+        folders = [folder / f"fold_{number}" for number in range(summary["num_runs"])]
+        parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
     encoder, held_out = summary.pop("encoder"), summary.pop("held_out")
     model = make_model(**summary["model_args"] or {})
@@ -223,7 +232,7 @@ def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
     model.load_state_dict(tensors)
     return Run(
         model=model.eval(),
-        recipe=Recipe.load(folder / "recipe.yaml"),
+        recipe=Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations),
         history=History.load(folder / "history.json"),
         encoder=None if encoder is None else Encoder.from_dict(encoder),
         held_out=None if held_out is None else HeldOut.from_dict(held_out),

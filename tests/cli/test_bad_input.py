@@ -99,6 +99,7 @@ BAD_OPTIONS = {
     ("tune", "--recipe", "none.yaml"): "recipe 'none.yaml' cannot be read",
     ("tune", "--recipe", "wrong.yaml"): "did you mean 'dropout'",
     ("tune", "--bugdet", "3"): "No such option",
+    ("fit", "--recipe", "own.yaml"): "got 'Mine'; one of your own is named at loading: Recipe.load(path, penalties={",
     ("fit", "--set", "l2=-0.1"): "got -0.1",
     ("fit", "--set", "l1=nan"): "got nan",
     ("fit", "--set", "dropout=1"): "less than 1, got 1",
@@ -117,6 +118,7 @@ BAD_OPTIONS = {
 def test_bad_options(meden: Command, folder: Path, arguments: tuple[str, ...], told: str) -> None:
     table().to_csv("x.csv", index=False)
     Path("wrong.yaml").write_text("dropuot: 0.5\n")
+    Path("own.yaml").write_text("regularizers: [{penalty: Mine, strength: 0.1}]\n")
     command, *options = arguments
     assert told in refused(meden, folder, command, "x.csv", "--target", "price", *options)
 

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from meden.diagnosis.layout import dropout_before_norm
+from meden.edits import own_dropouts, set_dropout
 from meden.models import MLP
-from meden.noise import Dropout, attach, own_dropouts, set_dropout
+from meden.noise import Dropout, attach
 
 BAD = {
     "straight": [nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4)],

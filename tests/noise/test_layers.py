@@ -10,6 +10,7 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from meden._checks import InputError
+from meden.edits import set_dropout
 from meden.noise import (
     DropBlock,
     DropConnect,
@@ -26,7 +27,6 @@ from meden.noise import (
     mc_predict,
     noise_state,
     seed_noise,
-    set_dropout,
     stream,
 )
 from meden.noise.rng import keep_mask

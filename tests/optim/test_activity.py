@@ -63,7 +63,7 @@ def test_members_with_activity_penalties_equal_runs_alone():
     ("make", "message"),
     [
         (lambda: meden.Activity(L1(0.1), on="1"), "penalty must be ActivityL1"),
-        (lambda: meden.Activity(ActivityL1(0.1), on=3), "on must be a glob"),
+        (lambda: meden.Activity(ActivityL1(0.1), on=3.5), "on must be a role, a name glob"),
         (lambda: meden.record_activity(net(), [meden.Activity(ActivityL1(0.1), on="encoder.*")]), "at least one layer"),
         (lambda: meden.Recipe(activity=["1"]), "activity must be a list"),
         (lambda: meden.Recipe(activity=[{"penalty": "L1", "on": "1"}]), "activity penalty must be one of"),

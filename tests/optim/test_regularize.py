@@ -419,7 +419,7 @@ def test_impossible_attachments_are_refused(make, regularizers, message) -> None
         ({"penalty": "L1"}, "penalty must be one of meden.penalties, such as .* got 'L1'"),
         ({"penalty": L2}, "penalty must be one of"),
         ({"penalty": L1(0.1), "coupling": "proximl"}, "coupling must be one of .*'proximl'; did you mean 'proximal'"),
-        ({"penalty": L1(0.1), "on": 3}, "on must be a role, a name glob, .* got 3"),
+        ({"penalty": L1(0.1), "on": 3.5}, "on must be a role, a name glob, .* got 3.5"),
         ({"penalty": L1(0.1), "on": []}, "on must be a role"),
         ({"penalty": L1(0.1), "schedule": 0.5}, "schedule must be a StrengthSchedule or None, got 0.5"),
         ({"penalty": Orthogonality(0.1), "coupling": "proximal"}, "for Orthogonality, which has no prox, got proximal"),

@@ -22,9 +22,9 @@ Number = float | Tensor
 class Augmentation(abc.ABC):
     """A random change of a batch of fitting rows that leaves what they mean: shapes stay, all draws come from outside.
 
-    Final augmentations are frozen dataclasses. Fields of the type :data:`Number` are strengths: checked at
-    construction if they are Python numbers, tensors otherwise, and nothing branches on their values. All other fields
-    decide shapes and never vary within a population.
+    Final augmentations, also those of your own, are frozen dataclasses. Fields of the type float or :data:`Number` are
+    strengths: checked at construction if they are Python numbers, tensors otherwise, and nothing branches on their
+    values. All other fields decide shapes and never vary within a population.
     """
 
     mixes_rows: ClassVar[bool] = False

@@ -25,7 +25,7 @@ def mc_predict(model: nn.Module, *inputs: Any, num_samples: int = 30, seed: int 
     The model is left as it was: modes, steps and keys.
 
     Args:
-        model: a model that returns one tensor and has noise layers, see ``set_dropout``.
+        model: a model that returns one tensor and has noise layers, see :func:`meden.edits.set_dropout`.
         *inputs: what the model is called with.
         num_samples: number of noisy forward passes, at least 2.
         seed: the draws depend on this number alone.
@@ -45,7 +45,9 @@ def mc_predict(model: nn.Module, *inputs: Any, num_samples: int = 30, seed: int 
     check_count("num_samples", num_samples, low=2)
     layers = noise_layers(model)
     if not layers:
-        raise InputError(f"model must have noise layers, got {type(model).__name__} without any; see set_dropout")
+        raise InputError(
+            f"model must have noise layers, got {type(model).__name__} without any; see meden.edits.set_dropout"
+        )
     state, modes = noise_state(model), {module: module.training for module in model.modules()}
     fast_path = torch.backends.mha.get_fastpath_enabled()
     try:

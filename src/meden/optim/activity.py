@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from meden._checks import InputError, nearest
+from meden._checks import InputError
+from meden.params import Selector, check_selector, describe, select_modules
 from meden.penalties import ActivityPenalty
 
 
@@ -21,7 +21,7 @@ class Activity:
 
     Args:
         penalty: one of ``ActivityL1``, ``ActivityL2``, ``KLSparsity``.
-        on: a glob of layer names, such as ``"encoder.*"``, or a layer type.
+        on: which layers, see :data:`meden.params.Selector`.
 
     Example:
         >>> from meden.penalties import ActivityL1
@@ -30,34 +30,17 @@ class Activity:
     """
 
     penalty: ActivityPenalty
-    on: str | type[nn.Module]
+    on: Selector
 
     def __post_init__(self) -> None:
         if not isinstance(self.penalty, ActivityPenalty):
             raise InputError(f"penalty must be ActivityL1, ActivityL2 or KLSparsity, got {self.penalty!r}")
-        if not isinstance(self.on, str) and not (isinstance(self.on, type) and issubclass(self.on, nn.Module)):
-            raise InputError(f"on must be a glob of layer names or a layer type, got {self.on!r}")
+        check_selector(self.on)
 
     @property
     def label(self) -> str:
         """A short name for records and tables."""
-        return f"{type(self.penalty).__name__}({self.on if isinstance(self.on, str) else self.on.__name__})"
-
-    def layers(self, model: nn.Module) -> list[nn.Module]:
-        """Return the layers of a model that are meant.
-
-        Raises:
-            InputError: if there are none.
-        """
-        named = {name: layer for name, layer in model.named_modules() if name}
-        chosen = [layer for name, layer in named.items() if self._means(name, layer)]
-        if not chosen:
-            hint = nearest(self.on, named) if isinstance(self.on, str) else ""
-            raise InputError(f"on must select at least one layer of the model for {self.label}, got {self.on!r}{hint}")
-        return chosen
-
-    def _means(self, name: str, layer: nn.Module) -> bool:
-        return fnmatchcase(name, self.on) if isinstance(self.on, str) else isinstance(layer, self.on)
+        return f"{type(self.penalty).__name__}({describe(self.on)})"
 
 
 class Recording:
@@ -68,7 +51,9 @@ class Recording:
         self._outputs: list[list[Tensor]] = [[] for _ in self.activities]
         self._hooks: list[RemovableHandle] = [model.register_forward_pre_hook(self._begin)]
         for activity, outputs in zip(self.activities, self._outputs, strict=True):
-            self._hooks += [layer.register_forward_hook(_keeper(outputs)) for layer in activity.layers(model)]
+            self._hooks += [
+                layer.register_forward_hook(_keeper(outputs)) for layer in select_modules(model, activity.on).values()
+            ]
 
     def value(self) -> Tensor | float:
         """Return the sum of the penalties, differentiable: add it to the loss of the same forward pass."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
-from meden.params import Selector, check_selector, select
+from meden.params import Selector, check_selector, describe, select
 from meden.penalties import L2, Penalty, PullTo, Scaled, Sum
 from meden.penalties.sharding import whole
 
@@ -57,8 +57,8 @@ class Regularizer:
     """A penalty on some of a model's tensors.
 
     Args:
-        penalty: one of :mod:`meden.penalties`.
-        on: which tensors, as in :func:`meden.params.select`.
+        penalty: one of :mod:`meden.penalties`, or one of your own.
+        on: which tensors, see :data:`meden.params.Selector`.
         coupling: ``"loss"`` (its value joins the loss), ``"gradient"`` (its gradient joins the gradient, as the
             ``weight_decay`` of SGD and Adam), ``"decoupled"`` (w <- w - lr grad(w), as AdamW), ``"proximal"``
             (w <- prox(w, step) after the step: exact zeros), or ``"auto"``: proximal for non-smooth penalties and
@@ -80,8 +80,11 @@ class Regularizer:
     schedule: StrengthSchedule | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.penalty, Penalty):
-            raise InputError(f"penalty must be one of meden.penalties, such as L2(1e-4), got {self.penalty!r}")
+        if not isinstance(self.penalty, Penalty) or not hasattr(self.penalty, "__dataclass_fields__"):
+            raise InputError(
+                "penalty must be one of meden.penalties, such as L2(1e-4), or a frozen dataclass that is a Penalty, "
+                f"got {self.penalty!r}"
+            )
         check_selector(self.on)
         check_choice("coupling", self.coupling, COUPLINGS)
         if not isinstance(self.schedule, StrengthSchedule | None):
@@ -102,8 +105,7 @@ class Regularizer:
     @property
     def label(self) -> str:
         """A short name for records and tables."""
-        on = self.on if isinstance(self.on, str) else getattr(self.on, "__name__", "several")
-        return f"{type(self.penalty).__name__}({on})"
+        return f"{type(self.penalty).__name__}({describe(self.on)})"
 
     def resolve(self, *, adaptive: bool) -> Coupling:
         """Return the coupling, with ``auto`` decided."""

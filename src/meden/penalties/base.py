@@ -23,10 +23,11 @@ Number = float | Tensor
 class Penalty(abc.ABC):
     """A function R of one tensor, times its strength.
 
-    Final penalties are frozen dataclasses, so that their settings are fields: numbers, or tensors that broadcast
-    (that is how a population gives each member its own strength). Settings that are numbers are checked at
-    construction, and nothing branches on a tensor's value. Every final penalty declares the six flags below, as
-    class attributes (as properties where they depend on the parts it is made of).
+    Final penalties, also those of your own, are frozen dataclasses, so that their settings are fields. Fields of the
+    type float or :data:`Number` hold numbers, or tensors that broadcast (that is how a population gives each member
+    its own strength); all other fields, such as an axis, are alike in a population. Settings that are numbers are
+    checked at construction, tensors pass, and nothing branches on a tensor's value. Every final penalty declares the
+    six flags below, as class attributes (as properties where they depend on the parts it is made of).
     """
 
     @property

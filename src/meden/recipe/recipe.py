@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import torch
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import nn
 from torch.optim import Optimizer
 
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
 from meden.augment import Augmentation
-from meden.noise import derive, own_dropouts, seed_noise, set_dropout
+from meden.edits import own_dropouts, set_dropout
+from meden.noise import derive, seed_noise
 from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
 from meden.penalties import L1, L2, ElasticNet
 from meden.recipe import serialise
@@ -104,20 +105,10 @@ class Recipe(Settings):
     def _kind(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
 
-    @field_validator("regularizers", mode="before")
+    @field_validator(*serialise.LISTS, mode="before")
     @classmethod
-    def _regularizers(cls, value: Any) -> tuple[Any, ...]:
-        return serialise.listed("regularizers", value, Regularizer, serialise.regularizer_from_dict)
-
-    @field_validator("activity", mode="before")
-    @classmethod
-    def _activity(cls, value: Any) -> tuple[Any, ...]:
-        return serialise.listed("activity", value, Activity, serialise.activity_from_dict)
-
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _augment(cls, value: Any) -> tuple[Any, ...]:
-        return serialise.listed("augment", value, Augmentation, serialise.augmentation_from_dict)
+    def _lists(cls, value: Any, info: ValidationInfo) -> tuple[Any, ...]:
+        return serialise.listed(str(info.field_name), value, {})
 
     @model_validator(mode="after")
     def _together(self) -> Self:
@@ -188,32 +179,61 @@ class Recipe(Settings):
         return fields | {name: items for name, items in lists.items() if items}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(
+        cls,
+        fields: Mapping[str, Any],
+        *,
+        penalties: Mapping[str, type[Any]] | None = None,
+        augmentations: Mapping[str, type[Augmentation]] | None = None,
+    ) -> Self:
         """Rebuild from :meth:`to_dict`, or from what a person wrote.
 
+        Args:
+            fields: by name.
+            penalties: penalties of your own by the names of their classes in ``fields``: ``{"Mine": Mine}``.
+            augmentations: the same for augmentations.
+
         Raises:
-            InputError: for an unknown field (with the nearest name) or a value out of range.
+            InputError: for an unknown field or class (with the nearest name) or a value out of range.
         """
         if not isinstance(fields, Mapping):
             raise InputError(f"a recipe must be a mapping of fields to values, got {fields!r}")
-        return cls(**{str(name): value for name, value in fields.items()})
+        penalties, augmentations = penalties or {}, augmentations or {}
+        serialise.check_classes(penalties, serialise.PENALTY, serialise.ACTIVITY)
+        serialise.check_classes(augmentations, serialise.AUGMENTATION)
+        given = {str(name): value for name, value in fields.items()}
+        for name in serialise.LISTS:
+            if name in given:
+                given[name] = serialise.listed(name, given[name], augmentations if name == "augment" else penalties)
+        return cls(**given)
 
     def save(self, path: Path | str) -> None:
         """Write YAML."""
         Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
 
     @classmethod
-    def load(cls, path: Path | str) -> Self:
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        penalties: Mapping[str, type[Any]] | None = None,
+        augmentations: Mapping[str, type[Augmentation]] | None = None,
+    ) -> Self:
         """Read YAML.
 
+        Args:
+            path: of the file.
+            penalties: penalties of your own by the names of their classes in the file: ``{"Mine": Mine}``.
+            augmentations: the same for augmentations.
+
         Raises:
-            InputError: if the file is missing, is no YAML, or holds a wrong field.
+            InputError: if the file is missing, is no YAML, or holds a wrong field or an unknown class.
         """
         try:
             fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
-        return cls.from_dict(fields or {})
+        return cls.from_dict(fields or {}, penalties=penalties, augmentations=augmentations)
 
 
 class _Loader(yaml.SafeLoader):

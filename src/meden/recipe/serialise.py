@@ -1,21 +1,59 @@
-"""Parts of a recipe as plain values, which YAML and JSON can hold, and back."""
+"""Parts of a recipe as plain values, which YAML and JSON can hold, and back.
+
+A part is the name of its class, ``kind``, and its settings. Classes are meden's own, and those that a user names at
+loading.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor
+import numpy as np
 
 from meden import augment, penalties
-from meden._checks import InputError, check_choice
+from meden._checks import InputError, nearest
 from meden.augment import Augmentation
 from meden.optim import Activity, Regularizer, StrengthSchedule
-from meden.penalties import Penalty
+from meden.penalties import ActivityPenalty, Penalty
 
-ACTIVITIES = ("ActivityL1", "ActivityL2", "KLSparsity")
+Classes = Mapping[str, type]
+"""A user's own classes, by the names that they have in a file."""
+
+
+class Family(NamedTuple):
+    """Classes of one kind."""
+
+    what: str
+    base: type
+    room: ModuleType
+    argument: str
+    """That names a user's own at loading."""
+
+
+PENALTY = Family("penalty", Penalty, penalties, "penalties")
+ACTIVITY = Family("activity penalty", ActivityPenalty, penalties, "penalties")
+AUGMENTATION = Family("augment kind", Augmentation, augment, "augmentations")
+
+
+def check_classes(own: Classes, *families: Family) -> None:
+    """Check the classes that a user names at loading.
+
+    Raises:
+        InputError: if one is no final dataclass of these families, or has the name of one of meden's.
+    """
+    argument, room = families[0].argument, families[0].room
+    if not isinstance(own, Mapping):
+        raise InputError(f"{argument} must be a mapping of names to classes, got {own!r}")
+    for name, kind in own.items():
+        if not any(_is_final(kind, family) for family in families) or not dataclasses.is_dataclass(kind):
+            bases = " or ".join(family.base.__name__ for family in families)
+            raise InputError(f"{argument} must be dataclasses with all methods of {bases}, got {name!r}: {kind!r}")
+        if getattr(room, name, kind) is not kind:
+            raise InputError(f"{argument} must have names that meden has not taken, got {name!r}: {kind!r}")
 
 
 def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
@@ -24,43 +62,42 @@ def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
     Raises:
         InputError: if it holds what a file cannot: a tensor, a layer type, a function.
     """
-    fields: dict[str, Any] = {"penalty": type(regularizer.penalty).__name__, **regularizer.penalty.settings()}
-    fields |= {"on": regularizer.on, "coupling": regularizer.coupling}
+    label = regularizer.label
+    part = part_to_dict(regularizer.penalty, PENALTY, label)
+    outer = {"on": _plain(regularizer.on, f"{label} on"), "coupling": regularizer.coupling}
     if regularizer.schedule is not None:
-        fields["schedule"] = regularizer.schedule.model_dump(exclude_defaults=True)
-    return _plain(regularizer.label, fields)
+        outer["schedule"] = regularizer.schedule.model_dump(exclude_defaults=True)
+    if part.keys() & {"penalty", *_OUTER}:
+        return {"penalty": part, **outer}
+    return {"penalty": part.pop("kind"), **part, **outer}
 
 
-def regularizer_from_dict(fields: Mapping[str, Any]) -> Regularizer:
+def regularizer_from_dict(fields: Mapping[str, Any], own: Classes) -> Regularizer:
     """Rebuild a regularizer from :func:`regularizer_to_dict`."""
     settings = dict(fields)
-    name = settings.pop("penalty", None)
-    check_choice("penalty", name, _classes(penalties, Penalty))
-    outer: dict[str, Any] = {key: settings.pop(key) for key in ("on", "coupling") if key in settings}
-    if schedule := settings.pop("schedule", None):
+    outer = {key: settings.pop(key) for key in _OUTER if key in settings}
+    if isinstance(schedule := outer.get("schedule"), Mapping):
         outer["schedule"] = StrengthSchedule(**schedule)
-    return Regularizer(_made("penalty", penalties, name, settings), **outer)
+    penalty = settings.pop("penalty", None)
+    form = penalty if isinstance(penalty, Mapping) else {"kind": penalty}
+    return Regularizer(part_from_dict({**form, **settings}, PENALTY, own), **outer)
 
 
 def activity_to_dict(activity: Activity) -> dict[str, Any]:
     """Return an activity penalty as plain values.
 
     Raises:
-        InputError: if it names its layers by their type, which a file cannot hold.
+        InputError: if it names its layers by what a file cannot hold: a type, a function.
     """
-    if not isinstance(activity.on, str):
-        raise InputError(
-            f"{activity.label} on must be a glob of layer names to be written to a file, got {activity.on!r}"
-        )
-    return {"penalty": type(activity.penalty).__name__, **dataclasses.asdict(activity.penalty), "on": activity.on}  # type: ignore[call-overload]
+    part = part_to_dict(activity.penalty, ACTIVITY, activity.label)
+    return {"penalty": part.pop("kind"), **part, "on": _plain(activity.on, f"{activity.label} on")}
 
 
-def activity_from_dict(fields: Mapping[str, Any]) -> Activity:
+def activity_from_dict(fields: Mapping[str, Any], own: Classes) -> Activity:
     """Rebuild an activity penalty from :func:`activity_to_dict`."""
     settings = dict(fields)
-    name, on = settings.pop("penalty", None), settings.pop("on", None)
-    check_choice("activity penalty", name, ACTIVITIES)
-    return Activity(_made("activity", penalties, name, settings), on)
+    kind, on = settings.pop("penalty", None), settings.pop("on", None)
+    return Activity(part_from_dict({"kind": kind, **settings}, ACTIVITY, own), on)
 
 
 def augmentation_to_dict(augmentation: Augmentation) -> dict[str, Any]:
@@ -69,49 +106,95 @@ def augmentation_to_dict(augmentation: Augmentation) -> dict[str, Any]:
     Raises:
         InputError: if it holds a tensor.
     """
-    name = type(augmentation).__name__
-    settings = {field.name: getattr(augmentation, field.name) for field in dataclasses.fields(augmentation)}  # type: ignore[arg-type]
-    listed = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
-    return {"kind": name, **_plain(name, listed)}
+    return part_to_dict(augmentation, AUGMENTATION, type(augmentation).__name__)
 
 
-def augmentation_from_dict(fields: Mapping[str, Any]) -> Augmentation:
+def augmentation_from_dict(fields: Mapping[str, Any], own: Classes) -> Augmentation:
     """Rebuild an augmentation from :func:`augmentation_to_dict`."""
-    settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
-    name = settings.pop("kind", None)
-    check_choice("augment kind", name, _classes(augment, Augmentation))
-    made: Augmentation = _made("augment", augment, name, settings)
+    made: Augmentation = part_from_dict(fields, AUGMENTATION, own)
     return made
 
 
-def _classes(room: ModuleType, base: type) -> list[str]:
-    found = {name: getattr(room, name) for name in room.__all__}
-    return [n for n, c in found.items() if isinstance(c, type) and issubclass(c, base) and c is not base]
+def part_to_dict(part: Any, family: Family, label: str) -> dict[str, Any]:
+    """Return the name of a part's class and its settings, in which penalties may be nested.
+
+    Raises:
+        InputError: if it holds what a file cannot, or its class is a user's with the name of one of meden's.
+    """
+    kind = type(part)
+    if getattr(family.room, kind.__name__, kind) is not kind:
+        raise InputError(f"{label} needs a class with a name of its own to be written to a file, got {kind!r}")
+    settings = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return {"kind": kind.__name__} | {name: _plain(value, f"{label} {name}") for name, value in settings.items()}
 
 
-def _made(part: str, room: ModuleType, name: str, settings: Mapping[str, Any]) -> Any:
+def part_from_dict(fields: Mapping[str, Any], family: Family, own: Classes) -> Any:
+    """Rebuild a part from :func:`part_to_dict`.
+
+    Raises:
+        InputError: if there is no such class, or it has no such settings.
+    """
+    kind = _class(fields.get("kind"), family, own)
+    settings = {name: _rebuilt(value, own) for name, value in fields.items() if name != "kind"}
     try:
-        return getattr(room, name)(**settings)
+        return kind(**settings)
     except TypeError as error:
-        raise InputError(f"{part} {name} cannot be made from {settings!r}: {error}") from None
+        raise InputError(f"{family.what} {kind.__name__} cannot be made from {settings!r}: {error}") from None
 
 
-def _plain(label: str, fields: dict[str, Any]) -> dict[str, Any]:
-    for name, value in fields.items():
-        if isinstance(value, (Tensor, type)) or callable(value):
-            raise InputError(f"{label} {name} must be a plain value to be written to a file, got {value!r}")
-    return fields
-
-
-def listed(field: str, items: Any, wanted: type, rebuild: Any) -> tuple[Any, ...]:
+def listed(field: str, items: Any, own: Classes) -> tuple[Any, ...]:
     """Return a recipe's list of parts as a tuple; mappings among them are rebuilt.
 
     Raises:
         InputError: if it is no list, or holds something else.
     """
+    wanted, rebuild = LISTS[field]
     single = isinstance(items, (str, Mapping, wanted)) or not isinstance(items, Iterable)
-    parts = () if single else tuple(rebuild(item) if isinstance(item, Mapping) else item for item in items)
+    parts = () if single else tuple(rebuild(item, own) if isinstance(item, Mapping) else item for item in items)
     wrong = [items] if single else [part for part in parts if not isinstance(part, wanted)]
     for part in wrong:
         raise InputError(f"Recipe {field} must be a list of {wanted.__name__}, got {part!r}")
     return parts
+
+
+LISTS: dict[str, tuple[type, Callable[[Mapping[str, Any], Classes], Any]]] = {
+    "regularizers": (Regularizer, regularizer_from_dict),
+    "activity": (Activity, activity_from_dict),
+    "augment": (Augmentation, augmentation_from_dict),
+}
+"""The fields of a recipe that are lists of parts."""
+_OUTER = ("on", "coupling", "schedule")
+
+
+def _class(name: Any, family: Family, own: Classes) -> type:
+    found = {n: getattr(family.room, n) for n in family.room.__all__} | dict(own)
+    classes: dict[str, type] = {n: kind for n, kind in found.items() if _is_final(kind, family)}
+    if isinstance(name, str) and name in classes:
+        return classes[name]
+    refused = f"{family.what} must be one of {', '.join(classes)}, got {name!r}"
+    if not isinstance(name, str):
+        raise InputError(refused)
+    pass_it = f"one of your own is named at loading: Recipe.load(path, {family.argument}={{{name!r}: {name}}})"
+    raise InputError(f"{refused}{nearest(name, classes)}; {pass_it}")
+
+
+def _is_final(kind: Any, family: Family) -> bool:
+    return isinstance(kind, type) and issubclass(kind, family.base) and not inspect.isabstract(kind)
+
+
+def _plain(value: Any, label: str) -> Any:
+    if isinstance(value, Penalty):
+        return part_to_dict(value, PENALTY, label)
+    if isinstance(value, (list, tuple)):
+        return [_plain(part, label) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise InputError(f"{label} must be a plain value to be written to a file, got {value!r}")
+
+
+def _rebuilt(value: Any, own: Classes) -> Any:
+    if isinstance(value, Mapping) and "kind" in value:
+        return part_from_dict(value, PENALTY, own)
+    return tuple(_rebuilt(part, own) for part in value) if isinstance(value, list) else value

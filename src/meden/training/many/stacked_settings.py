@@ -5,7 +5,9 @@ Legend: ``K`` members.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -16,8 +18,9 @@ from meden.augment import Augmentation
 from meden.penalties import Number, Penalty
 
 Part = Penalty | Augmentation
-"""A frozen dataclass whose fields of the type Number may be tensors."""
+"""A frozen dataclass whose fields of the type float or Number may be tensors."""
 AnyPart = TypeVar("AnyPart", Penalty, Augmentation)
+_NUMERIC = re.compile(r"\b(Number|float)\b")
 
 
 def numbers(part: Part) -> list[Number]:
@@ -27,21 +30,26 @@ def numbers(part: Part) -> list[Number]:
 
 def fixed(part: Part) -> Hashable:
     """Return all of a part but its numbers: its kinds and what cannot be a tensor (``dim``, ``block``)."""
-    return tuple((place, value.value if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
+    return tuple((place, value.key if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
 
 
 def rebuild(part: AnyPart, values: Iterator[Number]) -> AnyPart:
-    """Return the part with its numbers replaced, in the order of :func:`numbers`."""
-    changed: dict[str, Any] = {}
+    """Return the part with its numbers replaced, in the order of :func:`numbers`.
+
+    It is not made anew: what a part checks when it is made was checked of each member's own numbers, and need not be
+    able to read a tensor of all of them.
+    """
+    made = copy.copy(part)
     for field in dataclasses.fields(part):  # type: ignore[arg-type]
         value = getattr(part, field.name)
         if isinstance(value, Penalty):
-            changed[field.name] = rebuild(value, values)
+            value = rebuild(value, values)
         elif _is_parts(value):
-            changed[field.name] = tuple(rebuild(inner, values) for inner in value)
+            value = tuple(rebuild(inner, values) for inner in value)
         elif _is_number(field, value):
-            changed[field.name] = next(values)
-    return dataclasses.replace(part, **changed)  # type: ignore[type-var]
+            value = next(values)
+        object.__setattr__(made, field.name, value)
+    return made
 
 
 def stacked(parts: Sequence[Part], like: Tensor) -> list[Tensor]:
@@ -56,6 +64,14 @@ def stacked(parts: Sequence[Part], like: Tensor) -> list[Tensor]:
 class _Fixed:
     value: Any
 
+    @property
+    def key(self) -> Hashable:
+        try:
+            hash(self.value)
+        except TypeError:  # equal lists or arrays are not known to be equal: their owners are not stacked
+            return id(self.value)
+        return self.value  # type: ignore[no-any-return]
+
 
 def _walk(part: Part, place: str = "") -> Iterator[tuple[str, Any]]:
     yield place, _Fixed(type(part))
@@ -68,6 +84,9 @@ def _walk(part: Part, place: str = "") -> Iterator[tuple[str, Any]]:
                 yield from _walk(inner, f"{here}.{number}")
         else:
             yield here, value if _is_number(field, value) else _Fixed(value)
+    known = {field.name for field in dataclasses.fields(part)}  # type: ignore[arg-type]
+    derived = {name: value for name, value in getattr(part, "__dict__", {}).items() if name not in known}
+    yield from ((f"{place}.{name}", _Fixed(value)) for name, value in derived.items())
 
 
 def _is_parts(value: Any) -> bool:
@@ -75,7 +94,8 @@ def _is_parts(value: Any) -> bool:
 
 
 def _is_number(field: dataclasses.Field[Any], value: Any) -> bool:
-    return value is not None and "Number" in str(field.type)
+    """Say whether a field is of the type float or Number (a class or its name) and holds a number or a tensor."""
+    return hasattr(value, "__float__") and not isinstance(value, bool) and bool(_NUMERIC.search(str(field.type)))
 
 
 def _shape(value: Number) -> Hashable:

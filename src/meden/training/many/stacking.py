@@ -98,7 +98,7 @@ def recipe_key(recipe: Recipe) -> Hashable:
 
 
 def _selector_key(on: Selector) -> Hashable:
-    return on if isinstance(on, (str, type)) or callable(on) else tuple(_selector_key(part) for part in on)
+    return on if isinstance(on, (str, int, type)) or callable(on) else tuple(_selector_key(part) for part in on)
 
 
 def stack(models: Sequence[nn.Module], bound: Sequence[Bound]) -> Stack:

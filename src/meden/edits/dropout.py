@@ -9,11 +9,11 @@ from typing import Any
 from torch import nn
 
 from meden._checks import InputError, check_choice, check_number
-from meden.noise.base import Noise
-from meden.noise.dropout import Dropout, SpatialDropout
+from meden.edits.edit import Edit, Edits, apply_edits, replace_module, set_attribute
+from meden.edits.noise import insertions, retunings
+from meden.noise import Dropout, Noise, SpatialDropout
 from meden.noise.places import device_of
 from meden.noise.schedules import DEPTH_SHAPES
-from meden.noise.surgery import Edit, Surgery, Undo, insertions, operate, retunings
 
 _REPLACED: dict[type[nn.Module], type[Noise]] = {
     nn.Dropout: Dropout,
@@ -24,7 +24,7 @@ _REPLACED: dict[type[nn.Module], type[Noise]] = {
 _WEIGHT_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def own_dropouts(model: nn.Module) -> Surgery:
+def own_dropouts(model: nn.Module) -> Edits:
     """Replace torch's dropout layers by ours, in place, each with the p it has: all their randomness is then seeded.
 
     Returns:
@@ -35,12 +35,12 @@ def own_dropouts(model: nn.Module) -> Surgery:
         >>> own_dropouts(model).names, model[1]
         (['1'], Dropout(p=0.3))
     """
-    return operate(model, list(_replacements(model, None)))
+    return apply_edits(model, list(_replacements(model, None)))
 
 
 def set_dropout(
     model: nn.Module, p: float, *, shape: str = "constant", dry_run: bool = False, example: Any = None
-) -> Surgery:
+) -> Edits:
     """Set the dropout probability of a model, in place; a model without dropout receives it.
 
     ``nn.Dropout``, ``Dropout1d``, ``2d`` and ``3d`` are replaced by ours, and probabilities that are attributes of
@@ -78,7 +78,7 @@ def set_dropout(
             edits += insertions({name: hidden[name]}, Dropout(rate), "input")
     if not edits:
         raise InputError(f"dropout needs a model with a dropout or a hidden layer, got {type(model).__name__}")
-    return operate(model, edits, dry_run=dry_run, example=example)
+    return apply_edits(model, edits, dry_run=dry_run, example=example)
 
 
 def _rates(shape: str, p: float, names: Sequence[str]) -> dict[str, float]:
@@ -97,8 +97,9 @@ def _places(model: nn.Module) -> Iterator[str]:
 def _replacements(model: nn.Module, rates: Mapping[str, float] | None) -> Iterator[Edit]:
     for name, layer in model.named_modules(remove_duplicate=False):
         if type(layer) in _REPLACED and name:
-            ours = _REPLACED[type(layer)](layer.p if rates is None else rates[name])
-            yield Edit(name, type(layer).__name__, f"p={layer.p:g}", str(ours), partial(_replace, model, name, ours))
+            ours = _REPLACED[type(layer)](layer.p if rates is None else rates[name]).to(device_of(model))
+            change = partial(replace_module, model, name, ours)
+            yield Edit(name, type(layer).__name__, f"p={layer.p:g}", str(ours), change)
 
 
 def _retunings(model: nn.Module, rates: Mapping[str, float]) -> list[Edit]:
@@ -109,7 +110,7 @@ def _retunings(model: nn.Module, rates: Mapping[str, float]) -> list[Edit]:
 def _settings(model: nn.Module, rates: Mapping[str, float]) -> Iterator[Edit]:
     for name, module in model.named_modules():
         for full, attribute, value in _probabilities(name, module):
-            change = partial(_set_attribute, module, attribute, float(rates[full]))
+            change = partial(set_attribute, module, attribute, float(rates[full]))
             yield Edit(full, type(module).__name__, f"{value:g}", f"{rates[full]:g}", change)
 
 
@@ -130,19 +131,3 @@ def _is_probability(module: nn.Module, attribute: str, value: Any) -> bool:
 def _hidden_linears(model: nn.Module) -> dict[str, nn.Module]:
     layers = {n: m for n, m in model.named_modules() if isinstance(m, _WEIGHT_LAYERS)}
     return {n: m for n, m in list(layers.items())[1:] if isinstance(m, nn.Linear)}
-
-
-def _replace(model: nn.Module, name: str, ours: Noise) -> Undo:
-    theirs = model.get_submodule(name)
-    model.set_submodule(name, ours.train(theirs.training).to(device_of(model)))
-    return partial(_put_back, model, name, theirs)
-
-
-def _put_back(model: nn.Module, name: str, theirs: nn.Module) -> None:
-    model.set_submodule(name, theirs.train(model.get_submodule(name).training))
-
-
-def _set_attribute(module: nn.Module, attribute: str, value: float) -> Undo:
-    before = getattr(module, attribute)
-    setattr(module, attribute, value)
-    return partial(setattr, module, attribute, before)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from meden._checks import InputError
+from meden.edits import Edits, insert, own_dropouts, remove, retune, set_dropout
 from meden.noise import (
     DropConnect,
     Dropout,
@@ -18,15 +19,9 @@ from meden.noise import (
     GaussianNoise,
     Noise,
     SpatialDropout,
-    Surgery,
-    insert,
     mc_predict,
     noise_layers,
-    own_dropouts,
-    remove,
-    retune,
     seed_noise,
-    set_dropout,
 )
 from meden.noise.schedules import linear_depth
 
@@ -78,7 +73,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
     "GPT-2": (tiny_gpt2, tokens),
     "BERT": (tiny_bert, tokens),
 }
-OPERATIONS: dict[str, Callable[[nn.Module, Any], Surgery]] = {
+OPERATIONS: dict[str, Callable[[nn.Module, Any], Edits]] = {
     "set_dropout": lambda model, x: set_dropout(model, 0.4, example=x),
     "dropout on inputs": lambda model, x: insert(model, -1, Dropout(0.4), example=x),
     "noise on weights": lambda model, x: insert(model, [0, -1], GaussianNoise(0.1), place="weight", example=x),
@@ -127,16 +122,16 @@ def test_insert_train_undo_is_bit_identical(name: str, operation: str) -> None:
     plain = copy.deepcopy(model)
     before, keys = structure(model), list(model.state_dict())
     torch.manual_seed(1)
-    surgery = OPERATIONS[operation](model, x)
+    edits = OPERATIONS[operation](model, x)
     seed_noise(model, 3)
-    assert surgery.names and noise_layers(model)
+    assert edits.names and noise_layers(model)
     assert list(model.state_dict()) == keys
     model.train()
     noisy = run(copy.deepcopy(model), x)
     assert not torch.equal(noisy, run(copy.deepcopy(plain), x))  # the noise acts
     train_two_steps(model, x)
     trained = evaluate(model, x)
-    surgery.undo()
+    edits.undo()
     assert structure(model) == before
     plain.load_state_dict(model.state_dict())
     assert torch.equal(evaluate(model, x), trained)
@@ -268,9 +263,9 @@ def test_own_dropouts_keep_their_p_and_their_kind() -> None:
 def test_a_dropout_used_twice_is_replaced_twice_and_put_back() -> None:
     shared = nn.Dropout(0.1)
     model = nn.Sequential(nn.Linear(2, 2), shared, nn.Linear(2, 2), shared)
-    surgery = set_dropout(model, 0.3)
+    edits = set_dropout(model, 0.3)
     assert isinstance(model[1], Dropout) and isinstance(model[3], Dropout)
-    surgery.undo()
+    edits.undo()
     assert model[1] is shared and model[3] is shared
 
 
@@ -279,11 +274,11 @@ def test_retune_and_remove() -> None:
     insert(model, nn.Linear, Dropout(0.1))
     names = list(noise_layers(model))
     assert names == ["0.input_noise", "1.input_noise", "2", "3.input_noise"]
-    surgery = retune(model, linear_depth(0.4, 4))
+    edits = retune(model, linear_depth(0.4, 4))
     levels = [round(layer.level.item(), 6) for layer in noise_layers(model).values()]
     assert levels == [0.1, 0.2, 0.3, 0.4]
     assert retune(model, 0.5, on=-1).names == ["3.input_noise"]
-    surgery.undo()
+    edits.undo()
     assert [round(layer.level.item(), 6) for layer in noise_layers(model).values()] == [0.1, 0.1, 0.2, 0.1]
     taken = remove(model, example=torch.ones(2, 3))
     assert list(noise_layers(model)) == ["2"] and model[2].level == 0
@@ -298,8 +293,8 @@ def test_retune_and_remove() -> None:
 
 def test_the_table_and_the_selectors() -> None:
     model = nn.Sequential(nn.Embedding(9, 4), nn.LayerNorm(4), nn.Linear(4, 2))
-    surgery = insert(model, nn.Embedding, EmbeddingNoise(5.0), dry_run=True)
-    assert str(surgery).splitlines() == [
+    edits = insert(model, nn.Embedding, EmbeddingNoise(5.0), dry_run=True)
+    assert str(edits).splitlines() == [
         "name  layer      before  after",
         "0     Embedding  -       EmbeddingNoise(alpha=5) on output",
     ]

@@ -1,0 +1,19 @@
+"""Changes of a finished model, each with a plan, a proof and an undo."""
+
+from meden.edits.dropout import own_dropouts, set_dropout
+from meden.edits.edit import Edit, Edits, Undo, apply_edits, replace_module, set_attribute
+from meden.edits.noise import insert, remove, retune
+
+__all__ = [
+    "Edit",
+    "Edits",
+    "Undo",
+    "apply_edits",
+    "insert",
+    "own_dropouts",
+    "remove",
+    "replace_module",
+    "retune",
+    "set_attribute",
+    "set_dropout",
+]
