@@ -9,7 +9,7 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
     {"_checks"},
-    {"_settings", "params"},
+    {"_files", "_settings", "params"},
     {"penalties", "noise", "data", "models", "history", "stopping"},
     {"augment"},
     {"optim", "diagnosis", "strengths"},
