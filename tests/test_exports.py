@@ -6,8 +6,8 @@ PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "fit", "fit_many", "load_run", "models",
-    "noise", "penalties", "record_activity", "regularize", "tune",
+    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "fit", "fit_many", "load_run", "load_study",
+    "models", "noise", "penalties", "record_activity", "regularize", "tune",
 }  # fmt: skip
 
 
@@ -22,5 +22,5 @@ def test_every_public_name_is_there_and_says_what_it_is() -> None:
 
 
 def test_functions_of_the_design_are_functions() -> None:
-    for name in ("audit", "compare", "convert", "diagnose", "fit", "fit_many", "regularize", "tune"):
+    for name in ("audit", "compare", "convert", "diagnose", "fit", "fit_many", "load_study", "regularize", "tune"):
         assert callable(getattr(meden, name)), name
