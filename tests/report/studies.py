@@ -9,8 +9,8 @@ import meden
 from meden.data import as_dataset, make_folds
 from meden.space.dimensions import LogUniform, Uniform
 from meden.space.names import Space
-from meden.study.ledger import Row
 from meden.study.data_summary import DataSummary
+from meden.study.ledger import Row
 from meden.study.model_reference import ModelReference
 from meden.study.results import make_trial
 from meden.study.study import Study
