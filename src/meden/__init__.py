@@ -45,6 +45,7 @@ _ROOMS = {
     "fit": "training.fit",
     "fit_many": "training.fit_many",
     "load_run": "run",
+    "load_study": "study",
     "models": "models",
     "noise": "noise",
     "penalties": "penalties",

@@ -25,7 +25,7 @@ from meden.search import Comparison, compare, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
-from meden.study import Study
+from meden.study import Study, load_study
 from meden.training.fit import fit
 from meden.training.fit_many import fit_many
 
@@ -67,6 +67,7 @@ __all__ = [
     "fit",
     "fit_many",
     "load_run",
+    "load_study",
     "models",
     "noise",
     "penalties",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from meden._checks import InputError
+from meden._files import FORMAT, check_format
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -21,7 +22,7 @@ def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     owned = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(owned, part, metadata={"values": json.dumps(values)})
+    save_file(owned, part, metadata={"values": json.dumps(values), "meden_format": FORMAT})
     os.replace(part, path)
 
 
@@ -29,11 +30,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`save` wrote.
 
     Raises:
-        InputError: if the file is missing or damaged.
+        InputError: if the file is missing or damaged, or of a newer major version.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
+            check_format(metadata.get("meden_format"), path)
             return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata.get("values", "{}"))
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"checkpoint {str(path)!r} cannot be read: {error}") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from meden._checks import InputError
+from meden._files import known_fields, read_json, write_json
 
 Scores = Mapping[str, float]
 """Scores by name; ``"loss"`` is the mean data loss without penalties, in evaluation mode."""
@@ -78,15 +80,24 @@ class History:
         return [dataclasses.asdict(record) for record in self.records]
 
     @classmethod
-    def from_list(cls, rows: list[dict[str, Any]]) -> History:
-        """Rebuild a history from :meth:`to_list`."""
-        return cls(tuple(Record(**row) for row in rows))
+    def from_list(cls, rows: Sequence[Mapping[str, Any]]) -> History:
+        """Rebuild a history from :meth:`to_list`; what a record has no field for is ignored."""
+        return cls(tuple(Record(**known_fields(Record, row)) for row in rows))
 
     def save(self, path: Path | str) -> None:
         """Write the records as JSON (not-a-number is kept as ``NaN``)."""
-        Path(path).write_text(json.dumps(self.to_list(), indent=1))
+        write_json(Path(path), {"records": self.to_list()})
 
     @classmethod
     def load(cls, path: Path | str) -> History:
-        """Read what :meth:`save` wrote."""
-        return cls.from_list(json.loads(Path(path).read_text()))
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: if the file is missing or damaged, or of a newer major version.
+        """
+        fields = read_json(Path(path))
+        try:
+            return cls.from_list(fields["records"])
+        except (KeyError, TypeError, AttributeError) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise InputError(f"{str(path)!r} must be a history that meden wrote, but is damaged: {told}") from None

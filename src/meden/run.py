@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from meden import checkpoint
 from meden._checks import InputError
+from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
@@ -150,7 +150,7 @@ class Run:
         summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
         summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
         checkpoint.save(folder / "model.safetensors", self.model.state_dict(), {})
-        (folder / "run.json").write_text(json.dumps(summary, indent=1))
+        write_json(folder / "run.json", summary)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +193,7 @@ class Ensemble:
         for number, run in enumerate(self.runs):
             run.save(folder / f"fold_{number}")
         self.recipe.save(folder / "recipe.yaml")
-        (folder / "run.json").write_text(json.dumps({"num_runs": len(self.runs)}))
+        write_json(folder / "run.json", {"num_runs": len(self.runs)})
 
 
 _SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args", "constant_loss")
@@ -215,19 +215,18 @@ def load_run(
         augmentations: the same for augmentations.
 
     Raises:
-        InputError: if a file is missing or damaged.
+        InputError: if a file is missing or damaged, or of a newer major version.
     """
     folder = Path(folder)
-    try:
-        summary = json.loads((folder / "run.json").read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise InputError(f"folder {str(folder)!r} must hold a saved run: {error}") from None
+    if not (folder / "run.json").is_file():
+        raise InputError(f"folder must hold a saved run (a run.json), got {str(folder)!r}")
+    summary = read_json(folder / "run.json")
     if "num_runs" in summary:
         folders = [folder / f"fold_{number}" for number in range(summary["num_runs"])]
         parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
-    encoder, held_out = summary.pop("encoder"), summary.pop("held_out")
-    model = make_model(**summary["model_args"] or {})
+    encoder, held_out = summary.get("encoder"), summary.get("held_out")
+    model = make_model(**summary.get("model_args") or {})
     tensors, _ = checkpoint.load(folder / "model.safetensors")
     model.load_state_dict(tensors)
     return Run(
@@ -236,5 +235,5 @@ def load_run(
         history=History.load(folder / "history.json"),
         encoder=None if encoder is None else Encoder.from_dict(encoder),
         held_out=None if held_out is None else HeldOut.from_dict(held_out),
-        **summary,
+        **{name: summary[name] for name in _SUMMARY if name in summary},
     )

@@ -133,7 +133,7 @@ def test_a_folder_that_holds_something(meden: Command, folder: Path) -> None:
     assert "new or empty folder" in refused(meden, folder, "demo", "--out", "full")
 
 
-@pytest.mark.parametrize("command", ["predict", "report", "resume"])
+@pytest.mark.parametrize("command", ["diagnose", "predict", "report", "resume"])
 def test_folders_that_hold_nothing_of_ours(meden: Command, folder: Path, command: str) -> None:
     table().to_csv("x.csv", index=False)
     rows = ["x.csv"] if command == "predict" else []
@@ -142,6 +142,22 @@ def test_folders_that_hold_nothing_of_ours(meden: Command, folder: Path, command
     for name in ("run.json", "study.json"):
         Path("broken", name).write_text("{")
     assert "broken" in refused(meden, folder, command, "broken", *rows)
+
+
+def test_files_of_a_newer_format(meden: Command, folder: Path) -> None:
+    table().to_csv("x.csv", index=False)
+    Path("quick.yaml").write_text("epochs: 1\n")
+    options = ("--recipe", "quick.yaml", "--budget", "1", "--folds", "2", "--search", "l2=0.1")
+    assert meden("tune", "x.csv", "-t", "price", "-o", "study", *options).status == 0
+    commands = {"report": ("-o", "new.html"), "diagnose": (), "resume": ()}
+    read = {"study.json": commands, "ledger.jsonl": commands, "run.json": {"predict": ("x.csv",)}}
+    for name, readers in read.items():
+        path, whole = Path("study", name), Path("study", name).read_text()
+        path.write_text(whole.replace('"format": "1.0"', '"format": "3.0"', 1))
+        for command, rest in readers.items():
+            told = refused(meden, folder, command, "study", *rest)
+            assert name in told and "(format 1.0), got format 3.0; update meden" in told
+        path.write_text(whole)
 
 
 BAD_CONVERSIONS = {

@@ -9,8 +9,11 @@ import meden
 from meden.data import as_dataset, make_folds
 from meden.space.dimensions import LogUniform, Uniform
 from meden.space.names import Space
+from meden.study.data_summary import DataSummary
 from meden.study.ledger import Row
-from meden.study.study import Study, make_trial
+from meden.study.model_reference import ModelReference
+from meden.study.results import make_trial
+from meden.study.study import Study
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -72,6 +75,8 @@ def study(
     return Study(
         make_model=make_model,
         dataset=dataset,
+        data=DataSummary.of(dataset),
+        model=ModelReference.of(make_model),
         space=space,
         recipe=meden.Recipe(epochs=epochs),
         folds=folds,

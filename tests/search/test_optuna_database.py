@@ -42,7 +42,7 @@ def test_optuna_reads_what_was_tried_and_what_came_of_it(tmp_path):
         assert trial.params == ours.params and set(trial.distributions) == set(SPACE)
         assert trial.state.name == ("COMPLETE" if ours.status == "ok" else "FAIL")
         assert trial.value == (ours.loss if ours.status == "ok" else None)
-        assert trial.user_attrs["status"] == ours.status
+        assert trial.user_attrs["status"] == ours.outcome
     assert {trial.state.name for trial in found} == {"COMPLETE", "FAIL"}
 
 

@@ -152,7 +152,7 @@ def test_those_that_lost_say_when_and_have_no_score(whole):
     lost = [trial for trial in whole.trials if trial.status != "ok"]
     assert {row.num_epochs for t in lost for row in t.rows if row.status == "dropped"} <= {0, 4, 8}
     for trial in lost:
-        assert trial.status.startswith("dropped: lost a race") and math.isnan(trial.loss)
+        assert trial.status == "dropped" and trial.reason.startswith("lost a race") and math.isnan(trial.loss)
         assert len(trial.rows) == 4
     assert whole.table()["status"].tolist()[-len(lost) :] == sorted_last(whole, lost)
 
@@ -165,7 +165,7 @@ def test_a_report_tells_how_many_lost(whole, tmp_path):
 
 
 def sorted_last(study, lost):
-    by_number = {trial.number: trial.status for trial in lost}
+    by_number = {trial.number: trial.outcome for trial in lost}
     return [by_number[number] for number in study.table()["configuration"].tolist()[-len(lost) :]]
 
 

@@ -10,10 +10,11 @@ import typer
 from meden import diagnosis
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
-from meden.cli.folders import REPORT, RUN, SETTINGS, read_settings, trained
-from meden.cli.tune import search_of
+from meden.cli.folders import say_unfinished, trained
 from meden.diagnosis import Evident
 from meden.history import History
+from meden.study import load_study
+from meden.study.folder import STUDY
 
 
 def diagnose(
@@ -24,7 +25,8 @@ def diagnose(
 ) -> None:
     """Say what stands out in a training, how sure that is, and what to do about it.
 
-    Of a study it looks at the chosen configuration in all folds, of a run at its own curves and held-out rows. It
+    It only reads the folder: nothing is trained, and the data are not needed. Of a study it looks at the chosen
+    configuration in all folds, of a run at its own curves and held-out rows. It
     knows overfitting and underfitting, trainings that diverge, jump, learn nothing, are unfinished or kept too late,
     held-out rows that are too easy, dropout just before batch norm, and of a run penalties that outweigh the data.
 
@@ -43,15 +45,12 @@ def diagnose(
 
 def _subject(path: Path) -> History | Evident:
     if path.is_file():
-        try:
-            history = History.load(path)
-        except (ValueError, TypeError, AttributeError) as error:
-            told = " ".join(str(error).split())
-            raise InputError(f"path must be a history.json of meden, got {str(path)!r}: {told:.160}") from None
+        history = History.load(path)
         if len(history) == 0:
             raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
         return history
-    finished = (path / RUN).exists() or (path / REPORT).exists()  # a study that found nothing has a report only
-    if (path / SETTINGS).exists() and finished:
-        return search_of(read_settings(path), path)
-    return trained(path)
+    if not (path / STUDY).exists():
+        return trained(path)
+    study = load_study(path)
+    say_unfinished(study, path)
+    return study

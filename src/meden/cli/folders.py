@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from meden._checks import InputError
+from meden.cli.console import say
 from meden.models import MLP
 from meden.run import Ensemble, Run, load_run
+from meden.study import Study
+from meden.study.folder import STUDY
 
-SETTINGS = "study.json"
 RUN = "run.json"
 """Written last: a folder that has it holds a whole run."""
 REPORT = "report.html"
@@ -23,7 +22,7 @@ def check_new_folder(name: str, folder: Path) -> None:
     Raises:
         InputError: if it holds anything, or is a file; it says how to go on with a study that was cut off.
     """
-    if (folder / SETTINGS).exists():
+    if (folder / STUDY).exists():
         here = "a finished study" if (folder / RUN).exists() else "a study that is not finished"
         go_on = "" if (folder / RUN).exists() else f"; go on with: meden resume {folder}"
         raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
@@ -45,30 +44,11 @@ def check_new_file(name: str, path: Path, *, force: bool) -> None:
         raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
 
 
-def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
-    """Write what a study is, from which it can go on."""
-    folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f"{SETTINGS}.new"
-    new.write_text(json.dumps(dict(settings), indent=1), encoding="utf-8")
-    new.replace(folder / SETTINGS)  # at once: a kill must not leave half of it
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read what :func:`write_settings` wrote.
-
-    Raises:
-        InputError: if the folder holds no study.
-    """
-    path = folder / SETTINGS
-    if not path.is_file():
-        raise InputError(f"folder must hold a study of `meden tune` (a {SETTINGS}), got {str(folder)!r}")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} must be what `meden tune` wrote, but is damaged: {error}") from None
-    if not isinstance(settings, dict):
-        raise InputError(f"{str(path)!r} must be what `meden tune` wrote, got {settings!r:.80}")
-    return settings
+def say_unfinished(study: Study, folder: Path) -> None:
+    """Say what is missing of a study that was cut off, on standard error."""
+    if study.num_missing:
+        own = study.model.name is not None
+        say(f"unfinished: {study.reason}" + (f"; go on with: meden resume {folder}" if own else ""))
 
 
 def trained(folder: Path) -> Run | Ensemble:
@@ -77,7 +57,7 @@ def trained(folder: Path) -> Run | Ensemble:
     Raises:
         InputError: if it holds none, or one of another model.
     """
-    if (folder / SETTINGS).exists() and not (folder / RUN).exists():
+    if (folder / STUDY).exists() and not (folder / RUN).exists():
         raise InputError(
             f"folder {str(folder)!r} holds a study that is not finished; go on with: meden resume {folder}"
         )

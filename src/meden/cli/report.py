@@ -9,10 +9,11 @@ import typer
 
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
-from meden.cli.folders import REPORT, SETTINGS, check_new_file, read_settings, trained
-from meden.cli.tune import search_of
-from meden.report import run_report, units_section
+from meden.cli.folders import REPORT, check_new_file, say_unfinished, trained
+from meden.report import Section, run_report, units_section
 from meden.run import Ensemble
+from meden.study import Study, load_study
+from meden.study.folder import STUDY
 
 
 def report(
@@ -28,7 +29,10 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the report of a finished study or run again, as one HTML file that opens offline.
+    """Write the report of a study or run, as one HTML file that opens offline.
+
+    It only reads the folder: nothing is trained, and the data are not needed. Of a study that was cut off it shows what
+    is there, and says what is missing.
 
     Examples:
 
@@ -37,15 +41,19 @@ def report(
         meden report runs/study -o keras.html --units keras.L2
     """  # noqa: D412
     path = out or folder / REPORT
-    run = trained(folder)
+    subject = load_study(folder) if (folder / STUDY).exists() else trained(folder)
     check_new_file("--out", path, force=force)
-    extra = [] if units is None else [units_section(run.recipe, units, n=n, loss=loss)]
-    if (folder / SETTINGS).exists():
-        search_of(read_settings(folder), folder).report(path, extra=extra)
-    elif isinstance(run, Ensemble):
-        raise InputError(f"folder must hold one run, got an ensemble of {len(run.runs)}; try {folder / 'fold_0'}")
+    if isinstance(subject, Ensemble):
+        raise InputError(f"folder must hold one run, got an ensemble of {len(subject.runs)}; try {folder / 'fold_0'}")
+    extra: list[Section] = []
+    if units is not None:
+        recipe = subject.final()[0] if isinstance(subject, Study) else subject.recipe
+        extra = [units_section(recipe, units, n=n, loss=loss)]
+    if isinstance(subject, Study):
+        subject.report(path, extra=extra)
+        say_unfinished(subject, folder)
     else:
-        run_report(run, path, extra=extra)
+        run_report(subject, path, extra=extra)
     if as_json:
         print_json({"file": str(path)})
     else:

@@ -30,31 +30,21 @@ from meden.cli.console import (
     say,
     stdout,
 )
-from meden.cli.folders import REPORT, RUN, check_new_folder, read_settings, write_settings
+from meden.cli.folders import REPORT, RUN, check_new_folder
 from meden.cli.settings import parse_space, table_recipe
 from meden.data import Dataset, as_dataset
+from meden.member import ModelMaker
 from meden.models import MLP
-from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
 from meden.search.strategies import STRATEGIES
 from meden.study import Study, Trial
+from meden.study.folder import STUDY, read_description
 from meden.study.metrics import METRICS
 from meden.study.page import train_loss
 from meden.study.selection import Score
 
-SEARCHED = (
-    "folds",
-    "budget",
-    "epochs_budget",
-    "time_limit",
-    "racing",
-    "strategy",
-    "metric",
-    "seeds",
-    "seed",
-    "order",
-)
-"""Settings of a study that are arguments of :func:`meden.tune` under their own names."""
+REFIT = "refit"
+"""Where the folder says which models are trained in the end."""
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
 BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
@@ -130,14 +120,8 @@ def tune(
     check_new_folder("--out", out)
     check_choice("--refit", refit, ("all", "folds"))
     settings = {
-        "data": str(Path(data).resolve()) if Path(data).exists() else data,
-        "target": target,
-        "task": task,
-        "groups": groups,
-        "order": order,
-        "drop": list(drop or ()),
-        "search": list(space or ()),
-        "recipe": table_recipe(recipe).to_dict(),
+        "space": parse_space(space or ()),
+        "recipe": table_recipe(recipe),
         "folds": folds,
         "budget": budget,
         "epochs_budget": epochs_budget,
@@ -146,11 +130,13 @@ def tune(
         "strategy": strategy,
         "metric": metric,
         "seeds": seeds,
-        "refit": refit,
+        "order": order,
         "seed": seed,
+        "notes": {REFIT: refit},
     }
     where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
-    _show(finish(settings, out, where), out, as_json)
+    dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
+    _show(finish(MLP, dataset, settings | where, out, refit), out, as_json)
 
 
 def resume(
@@ -167,44 +153,32 @@ def resume(
 
         meden resume runs/study --jobs 2
     """  # noqa: D412
+    described = read_description(folder)
+    make_model = described.model.find()
+    if make_model is None:
+        raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
+    settings = {**described.settings, "space": described.space, "recipe": described.recipe, "notes": described.notes}
     where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
-    _show(finish(read_settings(folder), folder, where), folder, as_json)
+    refit = described.notes.get(REFIT, "all")
+    _show(finish(make_model, described.data.read(), settings | where, folder, refit), folder, as_json)
 
 
-def search_of(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | None = None) -> Study:
-    """Run the search that ``settings`` describe, or what of it the ledger does not hold yet.
+def finish(make_model: ModelMaker, dataset: Dataset, settings: Mapping[str, Any], out: Path, refit: str) -> Study:
+    """Search, or do what of it the folder does not hold yet; train the choice; write model and report.
 
     Args:
-        settings: what decides the result, and is kept in the folder.
+        make_model: as for :func:`meden.tune`.
+        dataset: the rows.
+        settings: other arguments of :func:`meden.tune`.
         out: the folder.
-        where: arguments of the search that do not change its result.
+        refit: which models are trained in the end, a policy of :meth:`meden.study.Study.refit`.
     """
-    fields = _read(settings, out)
-    dataset = _dataset(settings)
-    total = settings["budget"] * settings["folds"] * settings["seeds"]
-
-    def start() -> None:
-        write_settings(settings, out)
-        say(describe(dataset))
-        say(f"{plural(settings['budget'], 'configuration')} x {plural(settings['folds'], 'fold')}, results in {out}")
-
-    with progress("trainings done", total) as (bar, job):
-
-        def show(done: search.Progress) -> None:
-            note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
-            bar.update(job, completed=done.done, total=done.total, note=note)
-
-        return search.tune(MLP, dataset, **fields, **(where or {}), study_dir=out, on_start=start, on_progress=show)
-
-
-def finish(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | None = None) -> Study:
-    """Search, train the choice on all rows, write model and report."""
     try:
-        study = search_of(settings, out, where)
+        study = _search(make_model, dataset, settings, out)
         if study.status == "ok" and not (out / RUN).exists():
-            study.refit(policy=settings["refit"]).save(out)
+            study.refit(policy=refit).save(out)  # type: ignore[call-overload]
     except KeyboardInterrupt:
-        if (out / "study.json").exists():
+        if (out / STUDY).exists():
             say(f"interrupted; go on with: meden resume {out}")
             raise typer.Exit(1) from None
         raise
@@ -212,9 +186,25 @@ def finish(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | No
     return study
 
 
+def _search(make_model: ModelMaker, dataset: Dataset, settings: Mapping[str, Any], out: Path) -> Study:
+    budget, folds = settings["budget"], settings["folds"]
+
+    def start() -> None:
+        say(describe(dataset))
+        say(f"{plural(budget, 'configuration')} x {plural(folds, 'fold')}, results in {out}")
+
+    with progress("trainings done", budget * folds * settings["seeds"]) as (bar, job):
+
+        def show(done: search.Progress) -> None:
+            note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
+            bar.update(job, completed=done.done, total=done.total, note=note)
+
+        return search.tune(make_model, dataset, **settings, study_dir=out, on_start=start, on_progress=show)
+
+
 def summary(study: Study) -> dict[str, Any]:
     """Return what a study found, as plain values."""
-    lost = {why: sum(trial.status.startswith(why) for trial in study.trials) for why in ("diverged", "dropped")}
+    lost = {why: sum(trial.status == why for trial in study.trials) for why in ("diverged", "dropped")}
     counts = {"status": study.status, "configurations": len(study.trials), **lost}
     if study.status != "ok":
         return counts
@@ -232,25 +222,6 @@ def _scores(study: Study) -> list[Score]:
     return [study.score_of("loss", "one_se"), study.score_of(None, "one_se")]
 
 
-def _read(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return the arguments of the search.
-
-    Raises:
-        InputError: if the file of a study lacks one.
-    """
-    try:
-        fields = {name: settings[name] for name in SEARCHED}
-        space, recipe = parse_space(settings["search"]), Recipe.from_dict(settings["recipe"])
-    except KeyError as error:
-        raise InputError(f"'{out}/study.json' must be what `meden tune` wrote, but lacks {error}") from None
-    return fields | {"space": space, "recipe": recipe}
-
-
-def _dataset(settings: Mapping[str, Any]) -> Dataset:
-    read = {name: settings[name] for name in ("target", "task", "groups", "drop")}
-    return as_dataset(settings["data"], **read)
-
-
 def _told(study: Study, trial: Trial) -> dict[str, Any]:
     losses = {"loss": trial.loss, "loss_error": trial.loss_error, study.metric: trial.score}
     return {"configuration": trial.number, "params": trial.params, **losses, "epochs": trial.median_epoch}
@@ -262,7 +233,7 @@ def _show(study: Study, out: Path, as_json: bool) -> None:
     elif study.status == "ok":
         _show_choices(study, out)
     if study.status != "ok":
-        say(f"failed: every configuration {study.trials[0].status}; lower lr, or set clip_norm; see {out}/report.html")
+        say(f"failed: {study.reason}; lower lr, or set clip_norm; see {out}/report.html")
         raise typer.Exit(1)
 
 
@@ -287,6 +258,6 @@ def _column(study: Study, trial: Trial) -> list[tuple[str, str]]:
     params = [(name, number(v) if isinstance(v, float) else str(v)) for name, v in trial.params.items()]
     score = ("held-out accuracy", percent(trial.score))
     if study.metric == "mse":
-        score = (f"held-out RMSE ({study.dataset.target})", number(math.sqrt(trial.score)))
+        score = (f"held-out RMSE ({study.data.target})", number(math.sqrt(trial.score)))
     loss = ("held-out loss", f"{number(trial.loss)} ± {trial.loss_error:.2g}")
     return [*params, loss, score, ("training loss", number(train_loss(trial))), ("epochs", str(trial.median_epoch))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,15 @@ class Dataset:
         y: the target.
         groups: int64 (n,), rows of one group are never split between folds; or None.
         weights: float64 (n,), what each row counts in losses and scores; or None, for 1 each. Encoders do not heed it.
+        origin: arguments of :func:`as_dataset` that read these rows, as plain values; ``data`` is None where they came
+            from memory. None where they cannot say it.
     """
 
     inputs: Table | Arrays
     y: Target
     groups: Values | None = None
     weights: Values | None = None
+    origin: Mapping[str, Any] | None = None
 
     @property
     def num_rows(self) -> int:
@@ -147,6 +150,7 @@ def as_dataset(
                 "target, task, groups and drop must not be given for a Dataset: it has been read with its own"
             )
         return data
+    origin = _origin(data, target, task, groups, drop)
     if isinstance(data, (tuple, list)) and len(data) == 2:
         return _from_pair(data[0], data[1], target or _name_of(data[1]), task, groups, drop)
     if isinstance(data, str) and data in BUNDLED:
@@ -159,7 +163,18 @@ def as_dataset(
     frame = named_columns(data)
     _check_column("target", target, frame)
     y = frame[str(target)]
-    return _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop)
+    made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop)
+    return dataclasses.replace(made, origin=origin)
+
+
+def _origin(data: Any, target: str | None, task: str | None, groups: Any, drop: Sequence[str]) -> dict[str, Any] | None:
+    """Return what reads a table again; None if the groups came as an array."""
+    if not isinstance(groups, str | None):
+        return None
+    place = str(data) if isinstance(data, (str, Path)) else None
+    if place is not None and place not in BUNDLED:
+        place = str(Path(place).resolve())
+    return {"data": place, "target": target, "task": task, "groups": groups, "drop": list(drop)}
 
 
 def _from_pair(x: Any, y: Any, name: str, task: str | None, groups: Any, drop: Sequence[str]) -> Dataset:

@@ -375,8 +375,8 @@ def row_weights(num_rows: int, sample_weight: Any, of_classes: Array | None = No
 
 def score_interval(study: Study) -> tuple[float, float]:
     """Return the interval of the choice's accuracy or R2; of minus its loss where R2 is not defined."""
-    labels = study.dataset.labels
-    if study.dataset.task == "classification":
+    labels = study.data.labels
+    if study.data.task == "classification":
         score = study.score_of("accuracy")
     elif labels.ndim == 1 and np.ptp(labels) > 0:
         score = study.score_of("r2")

@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from meden._checks import InputError, check_choice
+from meden._files import FIELD, check_format, versioned
 from meden._settings import Settings
 from meden.augment import Augmentation
 from meden.edits import own_dropouts, set_dropout
@@ -208,8 +209,8 @@ class Recipe(Settings):
         return cls(**given)
 
     def save(self, path: Path | str) -> None:
-        """Write YAML."""
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+        """Write YAML, with the version of its format."""
+        Path(path).write_text(yaml.safe_dump(versioned(self.to_dict()), sort_keys=False))
 
     @classmethod
     def load(
@@ -219,7 +220,7 @@ class Recipe(Settings):
         penalties: Mapping[str, type[Any]] | None = None,
         augmentations: Mapping[str, type[Augmentation]] | None = None,
     ) -> Self:
-        """Read YAML.
+        """Read YAML, of :meth:`save` or written by a person.
 
         Args:
             path: of the file.
@@ -227,12 +228,16 @@ class Recipe(Settings):
             augmentations: the same for augmentations.
 
         Raises:
-            InputError: if the file is missing, is no YAML, or holds a wrong field or an unknown class.
+            InputError: if the file is missing, is no YAML, is of a newer major version, or holds a wrong field or an
+                unknown class; only a file of a newer minor version may hold fields that this one does not know.
         """
         try:
             fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+        if isinstance(fields, Mapping) and FIELD in fields:
+            newer = check_format(fields[FIELD], path)
+            fields = {k: v for k, v in fields.items() if k in cls.model_fields or not (newer or k == FIELD)}
         return cls.from_dict(fields or {}, penalties=penalties, augmentations=augmentations)
 
 

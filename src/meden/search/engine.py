@@ -21,7 +21,7 @@ from meden.search.optuna_database import OptunaDatabase
 from meden.search.strategies import Proposals
 from meden.space.names import Space, configure
 from meden.study.ledger import Key, Ledger, Row
-from meden.study.study import Trial, make_trial
+from meden.study.results import Trial, make_trial
 from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Result
 from meden.workers.workers import Workers, train

@@ -18,7 +18,8 @@ from meden.search.compare import overlap, paired_difference
 from meden.search.tune import tune
 from meden.space.names import AskedSpace
 from meden.study.metrics import MetricName, check_metric, of_rows
-from meden.study.study import Study, Which
+from meden.study.results import Which
+from meden.study.study import Study
 from meden.training.fit_many import fit_many
 
 Array = NDArray[np.float64]

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 
 from meden._checks import InputError
 from meden.search.strategies import Proposals, quiet
-from meden.study.study import Trial
+from meden.study.results import Trial
 
 DATABASE = "study.db"
 
@@ -82,7 +82,7 @@ class OptunaDatabase:
         num_there = storage.get_n_trials(storage.get_study_id_from_name(self.name))
         for trial in trials[num_there:]:
             asked = proposals.asked(trial.number)
-            told = {"configuration": trial.number, "status": trial.status}
+            told = {"configuration": trial.number, "status": trial.outcome}
             if math.isfinite(trial.loss):
                 told |= {"loss_error": trial.loss_error, "score": trial.score, "epochs": trial.median_epoch}
             study.add_trial(
@@ -99,4 +99,4 @@ class OptunaDatabase:
 def _state(trial: Trial) -> TrialState:
     if math.isfinite(trial.loss):
         return TrialState.COMPLETE
-    return TrialState.PRUNED if trial.status.startswith("dropped") else TrialState.FAIL
+    return TrialState.PRUNED if trial.status == "dropped" else TrialState.FAIL

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ from meden.space.cocktail import cocktail
 from meden.space.from_data import resolve
 from meden.space.names import AskedSpace, check_space, longest
 from meden.stopping import EarlyStopping
-from meden.study.ledger import Ledger
+from meden.study.data_summary import DataSummary
+from meden.study.folder import Description, write_description
+from meden.study.ledger import LEDGER, Ledger
 from meden.study.metrics import MetricName, check_metric
+from meden.study.model_reference import ModelReference
+from meden.study.results import Results, gather
 from meden.study.study import Study
 from meden.workers.workers import Backend, Workers
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from unless told otherwise: long enough, and stopped by the stop split."""
-
-LEDGER = "ledger.jsonl"
 
 
 def tune(
@@ -58,6 +61,7 @@ def tune(
     order: Any = None,
     stop_fraction: float = 0.15,
     seed: int = 0,
+    notes: Mapping[str, Any] | None = None,
     on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Study:
@@ -86,7 +90,8 @@ def tune(
         metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
             classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
-        study_dir: folder of the ledger; a search that was cut off goes on from there. None keeps it in memory.
+        study_dir: folder of the ledger; a search that was cut off goes on from there, and :func:`meden.load_study`
+            opens it without training. None keeps it in memory.
         storage: address of a database to copy the configurations to, for Optuna's dashboard and its other tools, such
             as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the file ``study.db`` in
             ``study_dir``.
@@ -100,6 +105,7 @@ def tune(
         order: column or values (n,) that order the rows in time: each fold trains on the past.
         stop_fraction: share of a fold's training part in its stop split.
         seed: of splits, proposals, weights, batches and noise.
+        notes: plain values to keep in ``study_dir``, for whoever goes on with the study.
         on_start: called once all checks are passed, before the first training.
         on_progress: called after each training.
 
@@ -135,36 +141,56 @@ def tune(
     epochs = longest(found, recipe)
     limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
     workers.reach()
+    summary, model = DataSummary.of(dataset), ModelReference.of(make_model)
+    settings: dict[str, Any] = {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
+    settings |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
     ledger, database = Ledger(None, {}), None
     if study_dir is not None:
         identity: dict[str, Any] = {
-            "data": dataset.content_hash(),
+            "data": summary.hash,
             "splits": splits_hash(divided),
             "models": models,
             "space": {name: repr(dimension) for name, dimension in found.items()},
             "recipe": recipe.to_dict(),
-        } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
-        identity |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
+        } | settings
         database = OptunaDatabase(Path(study_dir), identity, storage)
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
     elif storage is not None:
         raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
+    settings |= {"folds": folds, "metric": metric, "stop_fraction": stop_fraction}
+    settings |= {"order": order if isinstance(order, str) else None}
+    described = Description(
+        data=summary,
+        folds=divided,
+        space=found,
+        recipe=recipe,
+        model=model,
+        settings=settings,
+        notes=notes or {},
+        num_fits=proposals.budget * len(divided) * seeds,
+    )
     with ledger, closing(database) if database else nullcontext():
+        if study_dir is not None:
+            write_description(described, Path(study_dir))
         if on_start is not None:
             on_start()
         rungs = races.rungs(epochs) if racing else None
         setting = make_model, dataset, divided, found, recipe, seeds, seed
         trials = Search(*setting, proposals, limits, rungs, ledger, database, workers, on_progress).run()
-    return Study(
-        make_model=make_model,
-        dataset=dataset,
+        if study_dir is not None and len(ledger.rows) != described.num_fits:
+            write_description(dataclasses.replace(described, num_fits=len(ledger.rows)), Path(study_dir))
+    results = Results(
+        data=summary,
+        folds=divided,
         space=found,
         recipe=recipe,
-        folds=divided,
         seed=seed,
+        model=model,
         trials=trials,
         chosen_by=metric,
+        incomplete=gather(ledger.rows.values(), found, len(divided) * seeds)[1],
     )
+    return Study.of(results, make_model, dataset)
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

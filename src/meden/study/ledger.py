@@ -20,7 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import InputError
+from meden._files import FIELD, check_format, known_fields, versioned
 from meden.study.lock import writing
+
+LEDGER = "ledger.jsonl"
+"""Name of the file in a study's folder."""
 
 
 class Key(NamedTuple):
@@ -61,6 +65,37 @@ class Row:
         return Key(self.configuration, self.fold, self.seed)
 
 
+class Content(NamedTuple):
+    """What a ledger's file holds."""
+
+    identity: dict[str, Any] | None
+    """What the study is; None before the first row."""
+    rows: dict[Key, Row]
+    num_bytes: int
+    """Length of the whole lines: a kill, or a full disk, may have torn one after them, which is not read."""
+
+
+def read_rows(path: Path) -> Content:
+    """Read a ledger, neither locking nor changing it; another process may be writing it.
+
+    Args:
+        path: of the file; one that is not there has no rows yet.
+
+    Raises:
+        InputError: if a line is damaged, if the file cannot be read, or if it is of a newer major version.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise InputError(f"{str(path)!r} must be a ledger that can be read: {error.strerror}") from None
+    whole = content[: content.rfind(b"\n") + 1]
+    header, *lines = whole.splitlines() or [b"{}"]
+    first = _parse(header, 1, path)
+    check_format(first.get(FIELD), path)
+    rows = [_row(_parse(line, number, path), number, path) for number, line in enumerate(lines, start=2)]
+    return Content(first.get("identity"), {row.key: row for row in rows}, len(whole))
+
+
 class Ledger:
     """Rows by key; on disk if it has a path. Close it, or use it in a ``with`` statement, to let others write there.
 
@@ -77,7 +112,7 @@ class Ledger:
         self.path, self.identity = path, dict(identity)
         self.rows: dict[Key, Row] = {}
         self._num_bytes = 0
-        """Length of the whole lines in the file: a kill, or a full disk, may have torn one after them."""
+        """Length of the whole lines in the file; what is torn after them is cut off by the next write."""
         self._file: FileIO | None = None
         self._held = ExitStack()
         if path is not None:
@@ -105,7 +140,7 @@ class Ledger:
         if self._file is not None:
             fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
             line = json.dumps(fields | {"losses": _pack(row.losses), "scores": _pack(row.scores)})
-            header = json.dumps({"identity": self.identity}) + "\n" if self._num_bytes == 0 else ""
+            header = json.dumps(versioned({"identity": self.identity})) + "\n" if self._num_bytes == 0 else ""
             self._write(self._file, (header + line + "\n").encode())
         self.rows[row.key] = row
 
@@ -126,15 +161,10 @@ class Ledger:
         self._num_bytes += len(lines)
 
     def _load(self, path: Path) -> None:
-        content = path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        self._num_bytes = len(whole)
-        lines = [_parse(line, number, path) for number, line in enumerate(whole.splitlines(), start=1)]
-        if lines:
-            _check_same(lines[0].get("identity"), self.identity, path)
-        for number, fields in enumerate(lines[1:], start=2):
-            row = _row(fields, number, path)
-            self.rows[row.key] = row
+        found = read_rows(path)
+        if found.num_bytes:
+            _check_same(found.identity, self.identity, path)
+        self.rows, self._num_bytes = found.rows, found.num_bytes
 
 
 def _opened(path: Path, held: ExitStack) -> FileIO:
@@ -174,7 +204,8 @@ def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
 
 def _row(fields: Mapping[str, Any], number: int, path: Path) -> Row:
     try:
-        return Row(**{**fields, "losses": _unpack(fields["losses"]), "scores": _unpack(fields["scores"])})
+        arrays = {"losses": _unpack(fields["losses"]), "scores": _unpack(fields["scores"])}
+        return Row(**known_fields(Row, fields) | arrays)
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{str(path)!r} must be a ledger that meden wrote, but line {number} is damaged") from None
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice
 from meden.data import Dataset
+from meden.study.data_summary import DataSummary
 
 Array = NDArray[np.float64]
 MetricName = Literal["loss", "accuracy", "balanced_accuracy", "mse", "r2"]
@@ -20,7 +21,7 @@ FIT = {"classification": ("loss", "accuracy", "balanced_accuracy"), "regression"
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "r2")
 
 
-def check_metric(metric: str, dataset: Dataset) -> None:
+def check_metric(metric: str, dataset: Dataset | DataSummary) -> None:
     """Check that a metric is known and fits the task.
 
     Raises:

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meden.data import tables
-from meden.diagnosis import diagnose
-from meden.models import MLP
+from meden.diagnosis import Diagnosis, diagnose
 from meden.report import (
     Code,
     Column,
@@ -29,30 +27,43 @@ from meden.report import scores as panels
 from meden.report.numbers import number, percent, plural
 from meden.report.recipes import recipe_text, versions
 from meden.space.dimensions import Choice, Dimension, LogUniform, Maybe
+from meden.study.data_summary import SHOWN
+from meden.study.evidence import evidence_of
+from meden.study.results import Results, Trial
 from meden.study.selection import standard_error
-from meden.study.study import Study, Trial
 
 UNITS = {"classification": "nats", "regression": "half squared error"}
 MARKED: dict[Mark, str] = {"both": "chosen, best", "one_se": "chosen", "best": "best"}
 
 
-def study_report(study: Study, path: Path | str, *, title: str | None = None, extra: Sequence[Section] = ()) -> Path:
+def study_report(
+    results: Results,
+    path: Path | str,
+    *,
+    found: Diagnosis | None = None,
+    title: str | None = None,
+    extra: Sequence[Section] = (),
+) -> Path:
     """Write the report of a study and return where it is.
 
     Args:
-        study: finished, with one configuration or more.
+        results: of a search that is finished or not.
         path: of the HTML file.
+        found: what stands out; None judges the curves of the choice.
         title: above the report; None names the target.
         extra: more sections, shown after the headline.
     """
-    title = title or f"How much to regularise: {study.dataset.target}"
-    last = (_table(study), _data(study))
-    if not _usable(study):
-        lead = "Every configuration diverged, so there is none to choose."
-        return write(Report(title=title, lead=lead, text=(_counts(study),), sections=(*extra, *last)), path)
-    found = findings_section(diagnose(study))
-    sections = (*extra, _scores(study), _curves(study), found, last[0], _recipe(study, run_folder(path)), last[1])
-    report = Report(title=title, lead=_lead(study), tiles=_tiles(study), text=_paragraphs(study), sections=sections)
+    title = title or f"How much to regularise: {results.data.target}"
+    last = (_table(results), _data(results))
+    if not results.usable:
+        lead = f"There is nothing to choose: {results.reason}."
+        return write(Report(title=title, lead=lead, text=(_counts(results),), sections=(*extra, *last)), path)
+    findings = findings_section(found or diagnose(evidence_of(results)))
+    shown = (_scores(results), _curves(results), findings, last[0], _recipe(results, run_folder(path)), last[1])
+    sections = (*extra, *shown)
+    report = Report(
+        title=title, lead=_lead(results), tiles=_tiles(results), text=_paragraphs(results), sections=sections
+    )
     return write(report, path)
 
 
@@ -62,13 +73,13 @@ def train_loss(trial: Trial) -> float:
     return statistics.fmean(kept)
 
 
-def _usable(study: Study) -> list[Trial]:
-    return [trial for trial in study.trials if math.isfinite(trial.loss)]
+def _usable(results: Results) -> list[Trial]:
+    return [trial for trial in results.trials if math.isfinite(trial.loss)]
 
 
-def _finished(study: Study) -> list[Trial]:
+def _finished(results: Results) -> list[Trial]:
     """Return all that were not given up in a race."""
-    return [trial for trial in study.trials if not trial.status.startswith("dropped")]
+    return [trial for trial in results.trials if trial.status != "dropped"]
 
 
 def _told(params: Mapping[str, Any]) -> str:
@@ -82,10 +93,10 @@ def _value(value: Any) -> str:
     return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
-def _lead(study: Study) -> str:
-    chosen, best = study.one_se, study.best
-    tried = plural(len(study.trials), "configuration")
-    if len(study.trials) == 1:
+def _lead(results: Results) -> str:
+    chosen, best = results.one_se, results.best
+    tried = plural(len(results.trials), "configuration")
+    if len(results.trials) == 1:
         return f"Only one configuration was tried: {_told(chosen.params)}."
     if chosen is best:
         return f"Use {_told(chosen.params)}: the best of {tried}, and none simpler does as well."
@@ -93,25 +104,25 @@ def _lead(study: Study) -> str:
     return f"{simplest}, within one standard error."
 
 
-def _tiles(study: Study) -> tuple[Tile, ...]:
-    chosen, score, unit = study.one_se, study.score, UNITS[study.dataset.task]
+def _tiles(results: Results) -> tuple[Tile, ...]:
+    chosen, score, unit = results.one_se, results.score, UNITS[results.data.task]
     gap = chosen.loss - train_loss(chosen)
     interval = f"{score.confidence:.0%} interval {number(score.low)} to {number(score.high)}"
     return (
-        _score_tile(study),
+        _score_tile(results),
         Tile("Held-out loss of the choice", number(chosen.loss), f"{_plus_minus(chosen.loss_error)}{unit}"),
         Tile("Gap to its training loss", number(gap), f"training loss {number(train_loss(chosen))} {unit}"),
         Tile("Best, corrected for choosing", number(score.estimate), f"{interval}; uncorrected {number(score.naive)}"),
     )
 
 
-def _score_tile(study: Study) -> Tile:
+def _score_tile(results: Results) -> Tile:
     """Return the accuracy, or the root of the mean squared error, which is in the units of the target."""
-    trial = study.one_se
+    trial = results.one_se
     error = standard_error(trial.fold_scores)
-    if study.metric == "accuracy":
+    if results.metric == "accuracy":
         note = f"± {percent(error)}, " if math.isfinite(error) else ""
-        return Tile("Held-out accuracy of the choice", percent(trial.score), f"{note}mean over {_folds(study)}")
+        return Tile("Held-out accuracy of the choice", percent(trial.score), f"{note}mean over {_folds(results)}")
     note = f"mean squared error {number(trial.score)} {_plus_minus(error)}".rstrip()
     return Tile(
         "Held-out error of the choice", number(math.sqrt(trial.score)), f"root mean square, target units; {note}"
@@ -122,8 +133,8 @@ def _plus_minus(error: float) -> str:
     return f"± {number(error)} " if math.isfinite(error) else ""
 
 
-def _paragraphs(study: Study) -> tuple[str, ...]:
-    chosen, best, unit = study.one_se, study.best, UNITS[study.dataset.task]
+def _paragraphs(results: Results) -> tuple[str, ...]:
+    chosen, best, unit = results.one_se, results.best, UNITS[results.data.task]
     told = f"The choice is configuration {chosen.number}"
     if chosen is not best:
         told += (
@@ -132,44 +143,45 @@ def _paragraphs(study: Study) -> tuple[str, ...]:
             f"the two is within one standard error, and the choice is simpler"
         )
     flatters = (
-        f"The best of many looks better than it is. Its naive loss is {number(study.score.naive)}; accounting for "
-        f"having chosen it, expect {number(study.score.estimate)} on new rows."
+        f"The best of many looks better than it is. Its naive loss is {number(results.score.naive)}; accounting for "
+        f"having chosen it, expect {number(results.score.estimate)} on new rows."
     )
-    return (f"{told}.", flatters, _counts(study)) if len(study.trials) > 1 else (_counts(study),)
+    told_all = (f"{told}.", flatters) if len(results.trials) > 1 else ()
+    unfinished = (f"The search is unfinished: {results.reason}.",) if results.num_missing else ()
+    return (*unfinished, *told_all, _counts(results))
 
 
-def _counts(study: Study) -> str:
-    num_seeds = len({row.seed for trial in study.trials for row in trial.rows})
-    num_rows = sum(row.num_epochs > 0 for trial in study.trials for row in trial.rows)
-    scaled = study.dataset.task == "regression" and isinstance(study.dataset.inputs, tables.Table)
-    standardised = "s of the standardised target" if scaled else ""
-    tried, dropped = len(study.trials), len(study.trials) - len(_finished(study))
-    diverged = tried - dropped - len(_usable(study))
+def _counts(results: Results) -> str:
+    num_seeds = len({row.seed for trial in results.trials for row in trial.rows})
+    num_rows = sum(row.num_epochs > 0 for trial in results.trials for row in trial.rows)
+    standardised = "s of the standardised target" if results.data.standardised else ""
+    tried, dropped = len(results.trials), len(results.trials) - len(_finished(results))
+    diverged = tried - dropped - len(_usable(results))
     lost = f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
     return (
-        f"{plural(tried, 'configuration')}, {_folds(study)}, {plural(num_seeds, 'seed')}: "
+        f"{plural(tried, 'configuration')}, {_folds(results)}, {plural(num_seeds, 'seed')}: "
         f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
         f"After ± stands one standard error over the folds. "
-        f"Losses are without penalties, in {UNITS[study.dataset.task]}{standardised}."
+        f"Losses are without penalties, in {UNITS[results.data.task]}{standardised}."
     )
 
 
-def _folds(study: Study) -> str:
-    return plural(len(study.folds), "fold")
+def _folds(results: Results) -> str:
+    return plural(len(results.folds), "fold")
 
 
-def _mark(study: Study, trial: Trial) -> Mark:
+def _mark(results: Results, trial: Trial) -> Mark:
     if not math.isfinite(trial.loss):
         return "diverged"
     marks: dict[tuple[bool, bool], Mark] = {(True, True): "both", (True, False): "one_se", (False, True): "best"}
-    return marks.get((trial is study.one_se, trial is study.best), "")
+    return marks.get((trial is results.one_se, trial is results.best), "")
 
 
-def _scores(study: Study) -> Section:
-    unit = UNITS[study.dataset.task]
-    points = [_point(study, trial) for trial in _finished(study)]
-    alone = len(study.space) == 1
-    charts = [panels.score_chart(d, points, unit=unit, connected=alone) for d in _dimensions(study)]
+def _scores(results: Results) -> Section:
+    unit = UNITS[results.data.task]
+    points = [_point(results, trial) for trial in _finished(results)]
+    alone = len(results.space) == 1
+    charts = [panels.score_chart(d, points, unit=unit, connected=alone) for d in _dimensions(results)]
     text = (
         "A held-out loss far above the training loss is overfitting: more regularisation may help. Both high is "
         "underfitting: less may help. If the choice lies at the end of an axis, widen the range.",
@@ -177,15 +189,15 @@ def _scores(study: Study) -> Section:
     return Section(title="Score against strength", text=text, keys=panels.score_keys(points), charts=tuple(charts))
 
 
-def _point(study: Study, trial: Trial) -> panels.Point:
+def _point(results: Results, trial: Trial) -> panels.Point:
     name = f"configuration {trial.number}: {_told(trial.params)}"
-    return panels.Point(name, trial.loss, trial.loss_error, train_loss(trial), _mark(study, trial))
+    return panels.Point(name, trial.loss, trial.loss_error, train_loss(trial), _mark(results, trial))
 
 
-def _dimensions(study: Study) -> list[panels.Axis]:
+def _dimensions(results: Results) -> list[panels.Axis]:
     return [
-        panels.Axis(name, _scale(dimension), tuple(trial.params[name] for trial in _finished(study)))
-        for name, dimension in study.space.items()
+        panels.Axis(name, _scale(dimension), tuple(trial.params[name] for trial in _finished(results)))
+        for name, dimension in results.space.items()
     ]
 
 
@@ -197,16 +209,16 @@ def _scale(dimension: Dimension) -> panels.Scale:
     return "log" if isinstance(dimension, LogUniform) else "linear"
 
 
-def _curves(study: Study) -> Section:
-    loosest = min(_usable(study), key=lambda trial: trial.simplicity)
+def _curves(results: Results) -> Section:
+    loosest = min(_usable(results), key=lambda trial: trial.simplicity)
     shown: dict[int, tuple[str, Trial]] = {}
-    for role, trial in (("Chosen", study.one_se), ("Best", study.best), ("Least regularised", loosest)):
+    for role, trial in (("Chosen", results.one_se), ("Best", results.best), ("Least regularised", loosest)):
         earlier = f"{shown[trial.number][0]}, {role.lower()}" if trial.number in shown else role
         shown[trial.number] = (earlier, trial)
     curves = {role: _fold_curves(trial) for role, trial in shown.values()}
     top = learning.highest([curve for several in curves.values() for curve in several])
     titles = {role: f"{role}: {_told(trial.params)}" for role, trial in shown.values()}
-    y_title = f"loss ({UNITS[study.dataset.task]})"
+    y_title = f"loss ({UNITS[results.data.task]})"
     charts = [
         learning.curves_chart(titles[role], several, y_title=y_title, top=top) for role, several in curves.items()
     ]
@@ -226,40 +238,42 @@ def _fold_curves(trial: Trial) -> list[learning.LearningCurve]:
     ]
 
 
-def _table(study: Study) -> Section:
-    names = list(study.space)
+def _table(results: Results) -> Section:
+    names = list(results.space)
     columns = (
         Column("no."),
         Column("marked", numeric=False),
         Column("held-out loss", measured=True),
         Column("± SE", measured=True),
-        Column("accuracy %" if study.metric == "accuracy" else "mse", measured=True),
+        Column("accuracy %" if results.metric == "accuracy" else "mse", measured=True),
         Column("training loss", measured=True),
-        *(Column(name, numeric=not isinstance(study.space[name], Choice)) for name in names),
+        *(Column(name, numeric=not isinstance(results.space[name], Choice)) for name in names),
         Column("epochs kept"),
         Column("status", numeric=False),
     )
-    order = sorted(study.trials, key=lambda trial: trial.loss if math.isfinite(trial.loss) else math.inf)
-    rows = tuple(_table_row(study, trial, names) for trial in order)
+    order = sorted(results.trials, key=lambda trial: trial.loss if math.isfinite(trial.loss) else math.inf)
+    rows = tuple(_table_row(results, trial, names) for trial in order)
     text = ("Best first; click on a header to sort by it. Epochs kept is the median over the folds.",)
     return Section(title="All configurations", text=text, table=ReportTable(columns, rows))
 
 
-def _table_row(study: Study, trial: Trial, names: Sequence[str]) -> TableRow:
-    mark = _mark(study, trial)
-    scale = 100 if study.metric == "accuracy" else 1
+def _table_row(results: Results, trial: Trial, names: Sequence[str]) -> TableRow:
+    mark = _mark(results, trial)
+    scale = 100 if results.metric == "accuracy" else 1
     measured = (trial.loss, trial.loss_error, scale * trial.score, train_loss(trial))
     params = [trial.params[name] for name in names]
-    values = (trial.number, MARKED.get(mark, ""), *measured, *params, trial.median_epoch, trial.status)
+    values = (trial.number, MARKED.get(mark, ""), *measured, *params, trial.median_epoch, trial.outcome)
     return TableRow(values, mark)
 
 
-def _recipe(study: Study, folder: str) -> Section:
-    recipe, model_args = study.recipe_of(study.one_se)
-    arguments = ", ".join(f"{name}={value!r}" for name, value in model_args.items())
-    epochs = plural(max(1, study.one_se.median_epoch), "epoch")
-    maker = "meden.models.MLP" if study.make_model is MLP else "make_model"
-    made_with = ", ".join(["num_inputs", "num_outputs"] * (study.make_model is MLP) + [arguments] * bool(arguments))
+def _recipe(results: Results, folder: str) -> Section:
+    recipe, model_args = results.recipe_of(results.one_se)
+    fixed = {**results.model.arguments, **model_args}
+    arguments = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
+    epochs = plural(max(1, results.one_se.median_epoch), "epoch")
+    own = results.model.name is not None and not results.model.arguments
+    maker = results.model.text if own else "make_model"
+    made_with = ", ".join(["num_inputs", "num_outputs"] * own + [arguments] * bool(arguments))
     use = f"""import meden
 
 run = study.refit()                                # trains it on all rows, for {epochs}
@@ -270,23 +284,23 @@ recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a t
 run = meden.fit({maker}({made_with}), train=(X, y), valid=(Xv, yv), recipe=recipe)"""
     text = ("Everything that decides how the choice is trained, apart from model and data.",)
     codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))
-    facts = {"Arguments of the model": arguments} if model_args else {}
+    facts = {"Arguments of the model": arguments} if fixed else {}
     return Section(title="The recipe of the choice", text=text, codes=codes, facts=facts)
 
 
-def _data(study: Study) -> Section:
-    dataset, first = study.dataset, study.folds[0]
-    labels = ", ".join(map(str, dataset.classes[:12])) + (", …" if len(dataset.classes) > 12 else "")
-    features = plural(len(dataset.feature_names), "feature")
+def _data(results: Results) -> Section:
+    data, first = results.data, results.folds[0]
+    labels = ", ".join(map(str, data.classes[:12])) + (", …" if len(data.classes) > 12 else "")
+    features = plural(data.num_features, "feature")
     parts = f"{len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score"
     facts = {
-        "Target": f"{dataset.target} ({dataset.task})",
-        "Rows and features": f"{dataset.num_rows:,} rows, {features}",
-        **({"Classes": f"{len(dataset.classes)}: {labels}"} if dataset.classes else {}),
-        "Folds": f"{_folds(study)}; in the first {parts}",
-        "Hash of the data": dataset.content_hash()[:12],
-        "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in study.space.items()),
-        "Study seed": str(study.seed),
-        "Time of the search": f"{number(study.seconds)} s",
+        "Target": f"{data.target} ({data.task})",
+        "Rows and features": f"{data.num_rows:,} rows, {features}",
+        **({"Classes": f"{len(data.classes)}: {labels}"} if data.classes else {}),
+        "Folds": f"{_folds(results)}; in the first {parts}",
+        "Hash of the data": data.hash[:SHOWN],
+        "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in results.space.items()),
+        "Study seed": str(results.seed),
+        "Time of the search": f"{number(results.seconds)} s",
     }
     return Section(title="Data and software", facts=facts | versions())

@@ -167,7 +167,8 @@ def final_models(study: Study, refit: str) -> list[Run]:
         recipe, model_args = study.recipe_of(study.best)
         folds = [_whole(fold) for fold in study.folds]
         members = [Member(recipe, fold, derive(study.seed, "final"), model_args) for fold in folds]
-        runs = fit_many(study.make_model, members, study.dataset)
+        make_model, dataset = study.trainable()
+        runs = fit_many(make_model, members, dataset)
     sound = [run for run in runs if run.status != "diverged"]
     if not sound:
         raise InputError(f"every final model {runs[0].status}: {runs[0].reason}; try lower learning rates")

@@ -1,0 +1,97 @@
+"""Files of plain values: written whole or not at all, with the version of their format.
+
+A version is ``major.minor``. Whoever reads a file of a newer minor version ignores what it does not know, and takes
+defaults for what is not there; a newer major version is refused. A file without a version was written by a person.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from meden._checks import InputError
+
+MAJOR, MINOR = 1, 0
+FORMAT = f"{MAJOR}.{MINOR}"
+"""Version of what this meden writes."""
+FIELD = "format"
+
+
+def versioned(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields with the version in front."""
+    return {FIELD: FORMAT, **fields}
+
+
+def check_format(version: Any, path: Path | str) -> bool:
+    """Check that a file's version can be read; returns whether it is newer, so that it may hold unknown fields.
+
+    Args:
+        version: what the file says; None is a file without a version.
+        path: of the file.
+
+    Raises:
+        InputError: if its major version is newer than this meden's, or if it is no version.
+
+    Example:
+        >>> check_format("1.0", "run.json"), check_format("1.99", "run.json"), check_format(None, "recipe.yaml")
+        (False, True, False)
+    """
+    if version is None:
+        return False
+    major, dot, minor = str(version).partition(".")
+    if not (dot and major.isdigit() and minor.isdigit()):
+        raise InputError(f"{str(path)!r} must have a format such as {FORMAT!r}, got {version!r}")
+    if int(major) > MAJOR:
+        raise InputError(
+            f"{str(path)!r} must be of format {MAJOR} or older to be read by this meden (format {FORMAT}), "
+            f"got format {version}; update meden"
+        )
+    return (int(major), int(minor)) > (MAJOR, MINOR)
+
+
+def known_fields(owner: type, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some fields that a dataclass has.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Point:
+        ...     x: float
+        >>> known_fields(Point, {"x": 1.0, "colour": "red"})
+        {'x': 1.0}
+    """
+    names = {field.name for field in dataclasses.fields(owner)}
+    return {name: value for name, value in fields.items() if name in names}
+
+
+def write_json(path: Path, fields: Mapping[str, Any]) -> None:
+    """Write fields and the version; a crash leaves the file that was there before."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(versioned(fields), indent=1, default=_plain), encoding="utf-8")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_json` wrote.
+
+    Raises:
+        InputError: if the file is missing or damaged, or of a newer major version.
+    """
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(path)!r} must be a file that meden wrote, but cannot be read: {error}") from None
+    if not isinstance(fields, dict):
+        raise InputError(f"{str(path)!r} must be a file that meden wrote, got {fields!r:.80}")
+    check_format(fields.get(FIELD), path)
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a number of numpy's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{value!r:.80} is no plain value")

@@ -1,0 +1,114 @@
+"""The folder of a study: ``study.json`` and ``study.safetensors`` say what is searched, the ledger what was found.
+
+Legend: ``F`` folds, ``n`` rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from meden._checks import InputError
+from meden._files import known_fields, read_json, write_json
+from meden.data import Fold
+from meden.recipe import Recipe
+from meden.space.names import Space
+from meden.space.serialise import space_from_dict, space_to_dict
+from meden.study.data_summary import DataSummary
+from meden.study.model_reference import ModelReference
+
+STUDY, ARRAYS = "study.json", "study.safetensors"
+ROWS = ("labels", "groups", "weights")
+"""What is known of each row, in the second file."""
+FOLDS = "folds"
+PARTS = ("fit", "stop", "score")
+"""A row's part in a fold is written as its place here, from 1; 0 is none."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Description:
+    """What a study is, apart from what it found."""
+
+    data: DataSummary
+    folds: Sequence[Fold]
+    space: Space
+    recipe: Recipe
+    model: ModelReference
+    settings: Mapping[str, Any]
+    """Those arguments of :func:`meden.tune` that decide the result and are plain values."""
+    notes: Mapping[str, Any]
+    """Plain values of whoever searched."""
+    num_fits: int
+    """Fits that are planned; once a limit has ended the search, those that are there."""
+
+
+def write_description(description: Description, folder: Path) -> None:
+    """Write what a study is, each file whole or not at all; what newer versions wrote there besides is kept."""
+    path, arrays = folder / STUDY, folder / ARRAYS
+    before = read_json(path) if path.exists() else {}
+    part = arrays.with_name(f"{ARRAYS}.part")
+    save_file(_arrays(description), part)
+    os.replace(part, arrays)
+    write_json(path, before | _to_dict(description))
+
+
+def read_description(folder: Path) -> Description:
+    """Read what :func:`write_description` wrote; nothing is written, and no data are needed.
+
+    Raises:
+        InputError: if the folder holds no study, one that is damaged, or one of a newer major version.
+    """
+    path = folder / STUDY
+    if not path.is_file():
+        raise InputError(f"folder must hold a study (a {STUDY}), got {str(folder)!r}")
+    written = read_json(path)
+    try:
+        rows: dict[str, Any] = load_file(folder / ARRAYS)
+        data = known_fields(DataSummary, written["data"]) | {"classes": tuple(written["data"]["classes"])}
+        return Description(
+            data=DataSummary(**data, **{name: rows[name] for name in ROWS if name in rows}),
+            folds=[_fold(parts) for parts in rows[FOLDS]],
+            space=space_from_dict(written["space"]),
+            recipe=Recipe.from_dict(written["recipe"]),
+            model=ModelReference(**known_fields(ModelReference, written["model"])),
+            settings=written["settings"],
+            notes=written.get("notes", {}),
+            num_fits=written["num_fits"],
+        )
+    except (KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{str(folder)!r} must be a study that meden wrote, but is damaged: {told:.160}") from None
+
+
+def _to_dict(description: Description) -> dict[str, Any]:
+    summary = {f.name: getattr(description.data, f.name) for f in fields(DataSummary) if f.name not in ROWS}
+    return {
+        "data": summary | {"classes": list(summary["classes"])},
+        "space": space_to_dict(description.space),
+        "recipe": description.recipe.to_dict(),
+        "model": asdict(description.model),
+        "settings": dict(description.settings),
+        "notes": dict(description.notes),
+        "num_fits": description.num_fits,
+    }
+
+
+def _arrays(description: Description) -> dict[str, NDArray[Any]]:
+    data, membership = description.data, np.zeros((len(description.folds), description.data.num_rows), np.uint8)
+    for parts, fold in zip(membership, description.folds, strict=True):
+        for number, name in enumerate(PARTS, start=1):
+            parts[getattr(fold, name)] = number
+    rows = {name: np.ascontiguousarray(getattr(data, name)) for name in ROWS if getattr(data, name) is not None}
+    return rows | {FOLDS: membership}
+
+
+def _fold(parts: NDArray[np.uint8]) -> Fold:
+    return Fold(**{name: np.flatnonzero(parts == number) for number, name in enumerate(PARTS, start=1)})

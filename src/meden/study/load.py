@@ -1,0 +1,63 @@
+"""Any study from its folder: finished or cut off, moved, its data gone. Nothing is trained and nothing is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from meden.member import ModelMaker
+from meden.study.folder import read_description
+from meden.study.ledger import LEDGER, read_rows
+from meden.study.results import Results, gather
+from meden.study.study import Study
+
+
+def load_study(folder: Path | str, data: Any = None, make_model: ModelMaker | None = None) -> Study:
+    """Open a study that :func:`meden.tune` (with ``study_dir``) or ``meden tune`` wrote.
+
+    Neither the data nor a writable folder is needed, and no code of the study is run: a model of meden's own is found
+    by its name, another one may be given. A study that was cut off shows what is there, with the status
+    ``"unfinished"`` and what is missing as its ``reason``.
+
+    Args:
+        folder: of the study.
+        data: its rows, as for :func:`meden.tune`, if it is to be trained again; None reads them when they are needed.
+        make_model: as for :func:`meden.tune`, if it is to be trained again; None is that of the study.
+
+    Raises:
+        InputError: if the folder holds no study, one that is damaged, or one of a newer major version; if the data
+            are not those of the study.
+
+    Example:
+        >>> import meden, tempfile
+        >>> space, recipe = {"l2": meden.LogUniform(1e-4, 1.0)}, meden.Recipe(epochs=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     options = {"folds": 2, "budget": 2, "strategy": "grid", "recipe": recipe, "study_dir": folder}
+        ...     made = meden.tune(meden.models.MLP, "iris", space, **options)
+        ...     found = load_study(folder)
+        >>> found.status, found.table().equals(made.table())
+        ('ok', True)
+    """
+    results = load_results(Path(folder))
+    dataset = None if data is None else results.data.read(data)
+    return Study.of(results, make_model or results.model.find(), dataset)
+
+
+def load_results(folder: Path) -> Results:
+    """Return what a study has found so far."""
+    described = read_description(folder)
+    rows = read_rows(folder / LEDGER).rows
+    per_configuration = len(described.folds) * described.settings["seeds"]
+    trials, incomplete = gather(rows.values(), described.space, per_configuration)
+    return Results(
+        data=described.data,
+        folds=described.folds,
+        space=described.space,
+        recipe=described.recipe,
+        seed=described.settings["seed"],
+        model=described.model,
+        trials=trials,
+        chosen_by=described.settings["metric"],
+        incomplete=incomplete,
+        num_missing=max(0, described.num_fits - len(rows)),
+    )

@@ -1,0 +1,54 @@
+"""Who makes the models of a study, as a file can say it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from meden.member import ModelMaker
+from meden.models.named import find_model, fixed_arguments, model_name
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelReference:
+    """The function that makes a study's models."""
+
+    text: str
+    """For people; nothing of that name is ever imported."""
+    name: str | None = None
+    """Name of one of meden's own models; None where it is somebody else's."""
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Its keyword arguments that are the same for all configurations."""
+
+    @classmethod
+    def of(cls, make_model: ModelMaker) -> ModelReference:
+        """Return the reference of a function, a class, or a ``functools.partial`` of one.
+
+        Example:
+            >>> from meden.models import MLP
+            >>> ModelReference.of(functools.partial(MLP, depth=1))
+            ModelReference(text='meden.models.MLP', name='MLP', arguments={'depth': 1})
+        """
+        name, arguments, inner = model_name(make_model), fixed_arguments(make_model), _inner(make_model)
+        if name is not None and all(isinstance(value, _PLAIN) for value in arguments.values()):
+            return cls(f"meden.models.{name}", name, arguments)
+        return cls(f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}")
+
+    def find(self) -> ModelMaker | None:
+        """Return the function; None where it is not one of meden's own."""
+        if self.name is None:
+            return None
+        found = find_model(self.name)
+        return functools.partial(found, **self.arguments) if self.arguments else found
+
+
+_PLAIN = (str, int, float, bool, type(None))
+"""Types of what a file can hold."""
+
+
+def _inner(make_model: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(make_model, functools.partial):
+        make_model = make_model.func
+    return make_model

@@ -1,0 +1,331 @@
+"""What a search found, as plain data: every configuration with its scores, the two choices, and what they are worth.
+
+Legend: ``M`` configurations, ``F`` folds, ``n`` scored rows of all folds.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from meden._checks import InputError, check_choice
+from meden.data import Fold
+from meden.recipe import Recipe
+from meden.space.names import Space, configure, simplicity
+from meden.study import selection
+from meden.study.data_summary import DataSummary
+from meden.study.ledger import Row
+from meden.study.metrics import HIGHER_IS_BETTER, MetricName, check_metric, of_rows
+from meden.study.model_reference import ModelReference
+
+Array = NDArray[np.float64]
+Which = Literal["one_se", "best"]
+TrialStatus = Literal["ok", "diverged", "dropped"]
+LOST: tuple[TrialStatus, ...] = ("diverged", "dropped")
+"""What a configuration is if one of its fits is that."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and its results on every fold and seed."""
+
+    number: int
+    params: dict[str, Any]
+    rows: tuple[Row, ...]
+    """Ordered by fold, then seed."""
+    simplicity: float
+
+    @functools.cached_property
+    def fold_losses(self) -> NDArray[np.float64]:
+        """Mean data loss on the scored rows of each fold and seed, (F,); NaN where it diverged."""
+        return np.array([row.losses.mean(dtype=np.float64) for row in self.rows])
+
+    @functools.cached_property
+    def fold_scores(self) -> NDArray[np.float64]:
+        """Mean accuracy, or mean squared error in the user's units, of each fold and seed, (F,)."""
+        return np.array([row.scores.mean(dtype=np.float64) for row in self.rows])
+
+    @property
+    def loss(self) -> float:
+        """Mean over folds and seeds."""
+        return float(self.fold_losses.mean())
+
+    @property
+    def loss_error(self) -> float:
+        """Standard error of :attr:`loss`."""
+        return selection.standard_error(self.fold_losses)
+
+    @property
+    def score(self) -> float:
+        """Mean accuracy, or mean squared error in the user's units."""
+        return float(self.fold_scores.mean())
+
+    @property
+    def status(self) -> TrialStatus:
+        """``"ok"``, or what keeps it from being chosen: it diverged somewhere, or was dropped from a race."""
+        return next((lost for lost in LOST if any(row.status == lost for row in self.rows)), "ok")
+
+    @property
+    def reason(self) -> str:
+        """Why it diverged or was dropped; empty where it is ok."""
+        return next((row.reason for row in self.rows if row.status == self.status), "")
+
+    @property
+    def outcome(self) -> str:
+        """Status and reason, to be read."""
+        return f"{self.status}: {self.reason}" if self.reason else self.status
+
+    @property
+    def median_epoch(self) -> int:
+        """Median over folds of the epoch that was kept."""
+        return round(statistics.median(row.best_epoch for row in self.rows))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Results:
+    """What a search found; neither the model nor the features are needed to read it."""
+
+    data: DataSummary
+    folds: Sequence[Fold]
+    space: Space
+    recipe: Recipe
+    """What every configuration starts from."""
+    seed: int
+    model: ModelReference
+    """Who makes the models."""
+    trials: Sequence[Trial]
+    """Configurations all of whose fits have ended."""
+    chosen_by: MetricName = "loss"
+    """The metric that decides which configuration is best."""
+    incomplete: Sequence[Row] = ()
+    """What has ended of the other configurations."""
+    num_missing: int = 0
+    """Fits that an unfinished search has still to do."""
+
+    @property
+    def status(self) -> Literal["ok", "diverged", "unfinished"]:
+        """``"ok"``; ``"diverged"`` if every configuration did; ``"unfinished"`` if the search was cut off."""
+        if self.num_missing:
+            return "unfinished"
+        return "ok" if self.usable else "diverged"
+
+    @property
+    def reason(self) -> str:
+        """What is missing of an unfinished search, or why every configuration diverged; empty where it is ok."""
+        if self.num_missing:
+            done, missing = len(self._rows), self.num_missing
+            counts = f"{done} of at most {done + missing} planned fits are done, {missing} are missing"
+            return f"{counts}; complete configurations: {len(self.trials)}"
+        return "" if self.usable else self._all_lost
+
+    @property
+    def usable(self) -> bool:
+        """Whether there is a configuration to choose."""
+        return bool(np.isfinite(self._by_fold).all(axis=1).any())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the search."""
+        return math.fsum(row.seconds for row in self._rows)
+
+    @functools.cached_property
+    def best(self) -> Trial:
+        """The configuration with the best mean over the folds: the lowest held-out loss, unless chosen otherwise.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        self._check_usable()
+        return self.trials[selection.best(self._by_fold)]
+
+    @functools.cached_property
+    def one_se(self) -> Trial:
+        """The simplest configuration within one paired standard error of the best.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        self._check_usable()
+        return self.trials[selection.one_standard_error(self._by_fold, [t.simplicity for t in self.trials])]
+
+    @functools.cached_property
+    def score(self) -> selection.Score:
+        """What the best is worth: its held-out loss, corrected for having been chosen, with a 90 % interval.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        return self.score_of("loss")
+
+    def score_of(self, metric: MetricName | None = None, which: Which = "best") -> selection.Score:
+        """Return what a choice is worth in a metric, corrected for having been chosen, with a 90 % interval.
+
+        Each draw chooses among all configurations tried. Those that ``tpe`` or ``gp`` proposed after looking at scores
+        are there because these very rows liked their neighbours, so that a part of the optimism stays (on pure noise
+        less than a third, within the interval); ``random``, ``sobol`` and ``grid`` leave hardly any, and none is left
+        by :func:`meden.search.nested`.
+
+        A race has chosen too, by the rows of the stop splits. Those rows are scored in other folds, and would flatter
+        whoever was left; after a race they therefore do not enter the estimate, and the interval is wider for it.
+
+        Args:
+            metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of
+                numbers; None is the one that decided, or accuracy or mse where that was the loss.
+            which: ``"best"`` or ``"one_se"``: the same rule chooses in each draw of the bootstrap.
+
+        Raises:
+            InputError: if there is no configuration to choose, or the metric does not fit the task.
+        """
+        metric = metric or (self.metric if self.chosen_by == "loss" else self.chosen_by)
+        trial, values, groups = self._which(which), self.values(metric), self.data.groups
+        place = next(place for place, other in enumerate(self.trials) if other is trial)
+        return selection.corrected_score(
+            self._sign * self.values(self.chosen_by),
+            naive=float(self._fold_means(values[[place]]).mean()),
+            values=np.where(self._seen_by_race, np.nan, values),
+            folds=self._fold_numbers,
+            simplicity=None if which == "best" else [t.simplicity for t in self.trials],
+            units=None if groups is None else groups[self._scored],
+            metric=metric,
+            seed=self.seed,
+        )
+
+    def values(self, metric: MetricName) -> Array:
+        """Return what each scored row adds to a metric, (M, n), out of fold and averaged over seeds.
+
+        Rows are in the order of the folds. Configurations that diverged, or were dropped, have NaN.
+
+        Raises:
+            InputError: if the metric does not fit the task.
+        """
+        check_metric(metric, self.data)
+        losses, scores = (np.stack([_by_row(trial, name) for trial in self.trials]) for name in ("losses", "scores"))
+        weights = None if self.data.weights is None else self.data.weights[self._scored]
+        return of_rows(metric, losses, scores, self.data.labels[self._scored], weights)
+
+    @property
+    def metric(self) -> MetricName:
+        """Name of :attr:`Trial.score`."""
+        return "accuracy" if self.data.task == "classification" else "mse"
+
+    def recipe_of(self, trial: Trial) -> tuple[Recipe, dict[str, Any]]:
+        """Return a configuration's recipe and the arguments of its model."""
+        return configure(self.recipe, trial.params)
+
+    def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
+        """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
+        trial = self._which(which)
+        recipe, model_args = self.recipe_of(trial)
+        return recipe.replace(early_stopping=None, stop_after=max(1, trial.median_epoch)), model_args
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per configuration, best first; diverged and dropped ones last with their reason."""
+        chosen_by = self._by_fold.mean(axis=1)
+        rows = [
+            {
+                "configuration": trial.number,
+                **trial.params,
+                "loss": trial.loss,
+                "loss_error": trial.loss_error,
+                self.metric: trial.score,
+                self.chosen_by: self._sign * chosen_by[place],
+                "epochs": trial.median_epoch,
+                "status": trial.outcome,
+                "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
+            }
+            for place, trial in enumerate(self.trials)
+        ]
+        return pd.DataFrame([rows[place] for place in np.argsort(chosen_by, kind="stable")])
+
+    def _check_usable(self) -> None:
+        if not self.usable and self.num_missing:
+            raise InputError(f"there is no configuration to choose yet: {self.reason}")
+        if not self.usable:
+            raise InputError(f"{self._all_lost}; try lower learning rates, or clip_norm in the recipe")
+
+    @property
+    def _all_lost(self) -> str:
+        worst = next((trial for trial in self.trials if trial.status == "diverged"), self.trials[0])
+        return f"every configuration {worst.outcome}"
+
+    @property
+    def _rows(self) -> list[Row]:
+        return [*(row for trial in self.trials for row in trial.rows), *self.incomplete]
+
+    def _choices(self) -> dict[str, Trial]:
+        return {"best": self.best, "one_se": self.one_se} if self.usable else {}
+
+    def _which(self, which: Which) -> Trial:
+        check_choice("which", which, ("one_se", "best"))
+        trial: Trial = getattr(self, which)
+        return trial
+
+    @property
+    def _sign(self) -> int:
+        return -1 if self.chosen_by in HIGHER_IS_BETTER else 1
+
+    @functools.cached_property
+    def _by_fold(self) -> Array:
+        """What decides, (M, F), lower is better: means over rows and seeds."""
+        if not self.trials:
+            return np.empty((0, len(self.folds)))
+        return self._fold_means(self._sign * self.values(self.chosen_by))
+
+    def _fold_means(self, values: Array) -> Array:
+        ends = np.cumsum([len(fold.score) for fold in self.folds])[:-1]
+        return np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+
+    @functools.cached_property
+    def _seen_by_race(self) -> NDArray[np.bool_]:
+        """Whether each scored row is in a stop split that a race looked at, (n,); of none if that is all of them."""
+        raced = any(row.status == "dropped" for trial in self.trials for row in trial.rows)
+        seen = np.isin(self._scored, np.concatenate([fold.stop for fold in self.folds]))
+        return seen & ~seen.all() & raced
+
+    @functools.cached_property
+    def _scored(self) -> NDArray[np.int64]:
+        """Positions of the scored rows, (n,)."""
+        return np.concatenate([fold.score for fold in self.folds])
+
+    @functools.cached_property
+    def _fold_numbers(self) -> NDArray[np.int64]:
+        """Fold of each scored row, (n,)."""
+        return np.repeat(np.arange(len(self.folds)), [len(fold.score) for fold in self.folds])
+
+
+def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], space: Space) -> Trial:
+    """Put the rows of one configuration together."""
+    ordered = tuple(sorted(rows, key=lambda row: row.key))
+    return Trial(number, dict(params), ordered, simplicity(space, params))
+
+
+def gather(rows: Collection[Row], space: Space, num_fits: int) -> tuple[list[Trial], list[Row]]:
+    """Return the configurations that are complete, and the rows of the others.
+
+    Args:
+        rows: of a ledger.
+        space: that was searched.
+        num_fits: fits of a configuration: one for each fold and seed.
+    """
+    configurations: dict[int, list[Row]] = {}
+    for row in rows:
+        configurations.setdefault(row.configuration, []).append(row)
+    complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
+    trials = [make_trial(number, own[0].params, own, space) for number, own in complete.items()]
+    return trials, [row for row in rows if row.configuration not in complete]
+
+
+def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
+    """Return the numbers of all scored rows, (n,), averaged over seeds; NaN wherever a seed has none."""
+    folds: dict[int, list[NDArray[np.float32]]] = {}
+    for row in trial.rows:
+        folds.setdefault(row.fold, []).append(getattr(row, name))
+    return np.concatenate([np.mean(per_seed, axis=0, dtype=np.float64) for per_seed in folds.values()])

@@ -1,0 +1,326 @@
+"""Any study opens from its folder: nothing is trained, nothing written, no data needed, no code of the study run."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import meden
+from meden import Choice, InputError, LogUniform, Maybe, Recipe
+from meden.data import as_dataset, splits_hash
+from meden.models import MLP
+from meden.study import Results, load_study
+from meden.study.folder import ARRAYS, STUDY, read_description
+from meden.study.ledger import LEDGER
+
+RECIPE = Recipe(epochs=3, early_stopping=meden.EarlyStopping(patience=2))
+SPACE = {"l2": Maybe(LogUniform(1e-4, 1.0)), "lr": LogUniform(1e-3, 1e-1), "width": Choice(4, 8)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_by_one():
+    """Fits of three steps are done before a stack of them is traced; the results are the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("meden.training.fit_many.LARGEST_CHUNK", 1)
+        patch.setattr("meden.training.many.chunks.LARGEST_WORK", 0)
+        yield
+
+
+def frame(num_rows: int = 60) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"size": random.normal(size=num_rows), "colour": random.choice(["red", "blue"], num_rows)})
+    table["id"] = np.arange(num_rows)
+    table["who"] = random.choice(list("abcdefghijklmnop"), num_rows)
+    table["price"] = table["size"] + random.normal(size=num_rows)
+    return table
+
+
+def search(folder: Path | None, data="iris", make_model=MLP, **changes) -> meden.Study:
+    options = {"folds": 3, "budget": 4, "strategy": "random", "recipe": RECIPE, "space": SPACE, "study_dir": folder}
+    return meden.tune(make_model, data, **(options | changes))
+
+
+@pytest.fixture(scope="module")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> tuple[meden.Study, Path]:
+    folder = tmp_path_factory.mktemp("flowers")
+    return search(folder), folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def copied(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to / "copy"))
+
+
+def without_rows(folder: Path, num_left: int) -> None:
+    lines = (folder / LEDGER).read_bytes().splitlines(keepends=True)
+    (folder / LEDGER).write_bytes(b"".join(lines[: 1 + num_left]))
+
+
+def same(found: Results, made: Results) -> None:
+    pd.testing.assert_frame_equal(found.table(), made.table(), check_exact=True)
+    assert (found.best.number, found.one_se.number, found.score) == (made.best.number, made.one_se.number, made.score)
+    assert (found.space, found.recipe, found.seed, found.seconds) == (made.space, made.recipe, made.seed, made.seconds)
+    assert splits_hash(found.folds) == splits_hash(made.folds)
+    for name in ("labels", "groups", "weights"):
+        np.testing.assert_array_equal(getattr(found.data, name), getattr(made.data, name))
+    for name in ("target", "task", "classes", "num_features", "num_inputs", "standardised", "constant_loss", "hash"):
+        assert getattr(found.data, name) == getattr(made.data, name)
+
+
+def test_it_is_the_study_that_was_made(flowers):
+    made, folder = flowers
+    found = load_study(folder)
+    same(found, made)
+    assert (found.status, found.reason, found.dataset, found.make_model) == ("ok", "", None, MLP)
+    for metric in ("accuracy", "balanced_accuracy"):
+        assert found.score_of(metric, "one_se") == made.score_of(metric, "one_se")
+    assert meden.diagnose(found) == meden.diagnose(made)
+
+
+def test_groups_weights_and_columns_that_were_left_out_come_back(tmp_path):
+    table = frame()
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    data = as_dataset(tmp_path / "rows.csv", target="price", groups="who", drop=["id"])
+    made = search(tmp_path / "mine", data, seeds=2, racing=True, metric="r2")
+    found = load_study(tmp_path / "mine")
+    same(found, made)
+    assert found.score_of() == made.score_of()
+    _, dataset = found.trainable()
+    assert dataset.content_hash() == data.content_hash() and dataset.feature_names == ("size", "colour")
+    (tmp_path / "rows.csv").unlink()
+    for given in (table, data):
+        assert found.trainable(given)[1].content_hash() == data.content_hash()
+
+
+def test_reading_trains_nothing_and_writes_nothing(flowers, tmp_path, monkeypatch):
+    folder = copied(flowers[1], tmp_path)
+    before = content(folder)
+    monkeypatch.setattr("meden.study.study.fit_many", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("meden.search.engine.train", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("meden.study.ledger.FileIO", lambda *_, **__: pytest.fail("opened to write"))
+    found = load_study(folder)
+    assert found.best and found.score and len(found.table()) == 4
+    meden.diagnose(found)
+    found.report(tmp_path / "report.html")
+    assert content(folder) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_read(flowers, tmp_path):
+    folder = copied(flowers[1], tmp_path)
+    folder.chmod(0o500)
+    assert load_study(folder).status == "ok"
+
+
+def test_a_ledger_that_another_process_writes_is_read(flowers, tmp_path):
+    from meden.study.ledger import Ledger, read_rows
+
+    folder = copied(flowers[1], tmp_path)
+    with Ledger(folder / LEDGER, read_rows(folder / LEDGER).identity):
+        assert load_study(folder).status == "ok"
+
+
+def test_refitted_it_is_the_same_model(flowers, tmp_path):
+    made, folder = flowers
+    table = meden.data.files.bundled_table("iris")[0]
+    expected = made.refit("best").predict(table).probabilities
+    moved = Path(shutil.move(copied(folder, tmp_path), tmp_path / "moved"))
+    found = load_study(moved)
+    np.testing.assert_array_equal(found.refit("best").predict(table).probabilities, expected)
+    given = load_study(moved, data="iris", make_model=MLP)
+    assert given.dataset is not None
+    np.testing.assert_array_equal(given.refit("best", policy="folds").predict(table).values.shape, (150,))
+
+
+def test_what_is_missing_to_train_again_is_told_in_one_line(tmp_path):
+    def mine(num_inputs: int, num_outputs: int, width: int) -> MLP:
+        return MLP(num_inputs, num_outputs, width=width)
+
+    frame().to_csv(tmp_path / "rows.csv", index=False)
+    made = search(tmp_path / "study", tmp_path / "rows.csv", mine, target="price")
+    shutil.move(tmp_path / "rows.csv", tmp_path / "elsewhere.csv")
+    found = load_study(tmp_path / "study")
+    assert found.make_model is None and "test_load" in found.model.text and ".mine" in found.model.text
+    same(found, made)
+    with pytest.raises(InputError, match=r"make_model must be given to train again: the study was made with .*mine"):
+        found.refit()
+    with pytest.raises(
+        InputError, match=r"data came from '.*rows\.csv', which is not there: put it back, or pass data"
+    ):
+        found.refit(make_model=mine)
+    run = found.refit(make_model=mine, data=tmp_path / "elsewhere.csv")
+    np.testing.assert_array_equal(run.predict(frame()).values, made.refit().predict(frame()).values)
+
+
+def test_other_data_are_refused_by_both_hashes(flowers, tmp_path):
+    made, folder = flowers
+    less = as_dataset("iris").take(range(149))
+    hashes = f"hash is {made.data.hash[:12]}, got others, whose hash is {less.content_hash()[:12]}"
+    for refused in (lambda: load_study(folder, data=less), lambda: load_study(folder).refit(data=less)):
+        with pytest.raises(InputError, match=hashes) as told:
+            refused()
+        assert "\n" not in str(told.value)
+
+
+def test_arrays_must_be_given_anew(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(2, 40))
+    made = search(tmp_path, (x[:, None], y))
+    found = load_study(tmp_path)
+    same(found, made)
+    with pytest.raises(InputError, match="data must be given to train again: the study does not say where they came"):
+        found.refit()
+    inputs = torch.as_tensor(x[:, None], dtype=torch.float32)
+    predicted = found.refit(data=(x[:, None], y)).predict(inputs)
+    np.testing.assert_array_equal(predicted.values, made.refit().predict(inputs).values)
+
+
+def test_arguments_that_a_model_was_fixed_to_are_kept(tmp_path):
+    made = search(tmp_path, make_model=functools.partial(MLP, depth=0), space={"l2": LogUniform(1e-4, 1.0)})
+    table = meden.data.files.bundled_table("iris")[0]
+    loaded = load_study(tmp_path).refit()
+    assert [tuple(p.shape) for p in loaded.model.parameters()] == [(3, 4), (3,)]
+    np.testing.assert_array_equal(loaded.predict(table).probabilities, made.refit().predict(table).probabilities)
+
+
+def test_nothing_that_a_study_names_is_imported(flowers, tmp_path, monkeypatch):
+    folder = copied(flowers[1], tmp_path)
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    written = json.loads((folder / STUDY).read_text())
+    written["model"] = {"text": "trap.model", "name": None, "arguments": {}}
+    (folder / STUDY).write_text(json.dumps(written))
+    assert load_study(folder).best and "trap" not in sys.modules
+
+
+@pytest.mark.parametrize("num_left", [0, 1, 7, 11])
+def test_an_interrupted_study_says_what_is_missing(flowers, tmp_path, num_left):
+    made, folder = flowers[0], copied(flowers[1], tmp_path)
+    without_rows(folder, num_left)
+    before, found = content(folder), load_study(folder)
+    counts = f"{num_left} of at most 12 planned fits are done, {12 - num_left} are missing"
+    assert found.status == "unfinished" and found.num_missing == 12 - num_left
+    assert found.reason == f"{counts}; complete configurations: {len(found.trials)}"
+    page = found.report(tmp_path / "report.html").read_text()
+    assert counts in page
+    if found.trials:
+        assert found.best.loss == min(trial.loss for trial in made.trials[: len(found.trials)])
+        assert "The search is unfinished" in page and "All configurations" in page
+    else:
+        with pytest.raises(InputError, match=f"there is no configuration to choose yet: {counts}"):
+            _ = found.best
+        with pytest.raises(InputError, match="there is no configuration to choose yet"):
+            meden.diagnose(found)
+    assert content(folder) == before
+
+
+def test_a_torn_row_is_not_read_and_not_cut(flowers, tmp_path):
+    folder = copied(flowers[1], tmp_path)
+    whole = (folder / LEDGER).read_bytes()
+    (folder / LEDGER).write_bytes(whole[:-10])
+    before, found = content(folder), load_study(folder)
+    assert (found.status, found.num_missing, len(found.incomplete)) == ("unfinished", 1, 2)
+    meden.diagnose(found)
+    assert content(folder) == before
+    search(folder)
+    again = load_study(folder)
+    assert again.status == "ok" and again.table().equals(flowers[0].table())
+
+
+def test_a_limit_ends_a_study(tmp_path):
+    made = search(tmp_path, epochs_budget=20)
+    assert len(made.trials) < 4 and made.status == "ok"
+    found = load_study(tmp_path)
+    assert found.status == "ok" and found.table().equals(made.table())
+
+
+KILLED = """
+import sys, meden
+space = {"l2": meden.LogUniform(1e-4, 1.0)}
+recipe = meden.Recipe(epochs=10, batch_size=8)
+print("begins", flush=True)
+meden.tune(meden.models.MLP, "iris", space, folds=3, budget=400, strategy="tpe", recipe=recipe, study_dir=sys.argv[1])
+"""
+
+
+@pytest.mark.distributed
+def test_a_killed_study_opens(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE) as killed:
+        while not (tmp_path / LEDGER).exists() or (tmp_path / LEDGER).read_bytes().count(b"\n") < 40:
+            assert killed.poll() is None
+            time.sleep(0.05)
+        assert load_study(tmp_path).best  # while it runs
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+    found = load_study(tmp_path)
+    assert found.status == "unfinished" and found.num_missing > 1000 and np.isfinite(found.best.loss)
+    assert str(found.num_missing) in found.reason
+
+
+def test_folders_that_hold_no_study_are_refused(flowers, tmp_path):
+    with pytest.raises(InputError, match=r"folder must hold a study \(a study\.json\), got '.*nowhere'"):
+        load_study(tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+    folder = copied(flowers[1], tmp_path)
+    for name, bad in ((ARRAYS, "no tensors"), (STUDY, "{}"), (STUDY, "[1]"), (STUDY, "{"), (STUDY, '{"data": 3}')):
+        kept = (folder / name).read_bytes()
+        (folder / name).write_text(bad)
+        with pytest.raises(InputError, match="meden wrote") as told:
+            load_study(folder)
+        assert "\n" not in str(told.value)
+        (folder / name).write_bytes(kept)
+    (folder / ARRAYS).unlink()
+    with pytest.raises(InputError, match="is damaged"):
+        load_study(folder)
+
+
+def test_what_a_newer_version_adds_is_ignored_and_kept(flowers, tmp_path):
+    folder = copied(flowers[1], tmp_path)
+    written = json.loads((folder / STUDY).read_text())
+    written |= {"format": "1.7", "importance": [1, 2], "data": written["data"] | {"colour": "red"}}
+    written["model"] |= {"colour": "red"}
+    (folder / STUDY).write_text(json.dumps(written))
+    header, *rows = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
+    rows = [{**row, "energy": 3.5} for row in rows]
+    (folder / LEDGER).write_text("\n".join(map(json.dumps, [header | {"format": "1.7", "host": "here"}, *rows])) + "\n")
+    same(load_study(folder), flowers[0])
+    without_rows(folder, 11)
+    search(folder)
+    again = json.loads((folder / STUDY).read_text())
+    assert (again["format"], again["importance"]) == ("1.7", [1, 2])
+    assert '"energy": 3.5' in (folder / LEDGER).read_text()
+
+
+@pytest.mark.parametrize("name", [STUDY, LEDGER])
+def test_a_newer_format_is_refused_in_one_line(flowers, tmp_path, name):
+    folder = copied(flowers[1], tmp_path)
+    text = (folder / name).read_text()
+    assert '"format": "1.0"' in text
+    (folder / name).write_text(text.replace('"format": "1.0"', '"format": "2.1"', 1))
+    before = content(folder)
+    with pytest.raises(InputError, match=r"format 1 or older .* \(format 1\.0\), got format 2\.1; update meden"):
+        load_study(folder)
+    with pytest.raises(InputError, match=r"got format 2\.1"):
+        search(folder)
+    assert content(folder) == before
+
+
+def test_notes_and_settings_are_kept(flowers, tmp_path):
+    search(tmp_path, notes={"refit": "folds"}, budget=1)
+    described = read_description(tmp_path)
+    assert described.notes == {"refit": "folds"} and described.settings["budget"] == 1
+    assert described.data.origin == {"data": "iris", "target": None, "task": None, "groups": None, "drop": []}

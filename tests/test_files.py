@@ -1,0 +1,108 @@
+"""Versions of files: newer minor ones are read, newer major ones refused, files of people have none."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+import meden
+from meden import History, InputError, Recipe, Record, checkpoint
+from meden._files import FORMAT, check_format, read_json, write_json
+from meden.data import as_dataset, make_folds
+from meden.models import MLP
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    dataset = as_dataset("iris")
+    member = meden.Member(Recipe(epochs=2, dropout=0.1), make_folds(dataset, 2, seed=0)[0])
+    (run,) = meden.fit_many(MLP, [member], dataset)
+    folder = tmp_path_factory.mktemp("run")
+    run.save(folder)
+    return run, folder
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    for path in saved[1].iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def change(path, **fields):
+    written = yaml.safe_load(path.read_text()) | fields
+    path.write_text(yaml.safe_dump(written) if path.suffix == ".yaml" else json.dumps(written))
+
+
+def test_every_file_of_a_run_says_its_format(saved):
+    for name in ("run.json", "history.json", "recipe.yaml"):
+        assert yaml.safe_load((saved[1] / name).read_text())["format"] == FORMAT
+
+
+def test_unknown_fields_of_a_newer_minor_version_are_ignored(saved, copy):
+    change(copy / "run.json", format="1.9", energy=3.5)
+    change(copy / "recipe.yaml", format="1.9", gravity=9.81)
+    records = [{**record, "energy": 3.5} for record in saved[0].history.to_list()]
+    change(copy / "history.json", format="1.9", records=records, unit="J")
+    found = meden.load_run(copy, MLP)
+    assert (found.recipe, found.history, found.reason) == (saved[0].recipe, saved[0].history, saved[0].reason)
+
+
+def test_fields_that_a_file_lacks_are_at_their_defaults(saved, copy):
+    fields = json.loads((copy / "run.json").read_text())
+    for name in ("format", "constant_loss", "held_out"):
+        del fields[name]
+    (copy / "run.json").write_text(json.dumps(fields))
+    found = meden.load_run(copy, MLP)
+    assert found.constant_loss is None and found.held_out is None and found.best_epoch == saved[0].best_epoch
+
+
+@pytest.mark.parametrize("name", ["run.json", "history.json", "recipe.yaml"])
+def test_a_newer_major_version_is_refused_by_both_versions(copy, name):
+    change(copy / name, format="2.3")
+    with pytest.raises(InputError, match=rf"{name}' must be of format 1 or older .* \(format 1\.0\), got format 2\.3"):
+        meden.load_run(copy, MLP)
+
+
+def test_tensors_of_a_newer_major_version_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "FORMAT", "2.0")
+    checkpoint.save(tmp_path / "model.safetensors", {"weight": torch.ones(2)}, {})
+    with pytest.raises(InputError, match=r"got format 2\.0; update meden"):
+        checkpoint.load(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize("version", ["", "one", "1", "1.x", 3])
+def test_what_is_no_version_is_refused(version):
+    with pytest.raises(InputError, match=r"must have a format such as '1\.0'"):
+        check_format(version, "run.json")
+
+
+def test_a_recipe_written_by_a_person_needs_no_version(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("dropout: 0.2\nlr: 1e-3\n")
+    assert Recipe.load(path) == Recipe(dropout=0.2, lr=1e-3)
+    for text in ("dropuot: 0.2\n", "format: '1.0'\ndropuot: 0.2\n", "format: 1.0\ndropuot: 0.2\n"):
+        path.write_text(text)
+        with pytest.raises(InputError, match="no field 'dropuot'; did you mean 'dropout'"):
+            Recipe.load(path)
+
+
+def test_a_crash_leaves_the_file_that_was_there(tmp_path):
+    path = tmp_path / "file.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(path, {"a": object()})
+    assert read_json(path) == {"format": FORMAT, "a": 1}
+
+
+def test_a_history_that_is_none_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "history.json"
+    record = Record(epoch=1, step=9, train={"loss": 0.5}, lr=0.1, num_zeros=0, weight_norm=1.0, seconds=0.2)
+    History((record,)).save(path)
+    assert History.load(path) == History((record,))
+    for bad in ("{}", "[]", "no json", '{"records": [{"epoch": 1}]}', '{"records": 3}'):
+        path.write_text(bad)
+        with pytest.raises(InputError, match=r"history\.json") as told:
+            History.load(path)
+        assert "\n" not in str(told.value)
