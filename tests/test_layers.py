@@ -14,6 +14,7 @@ FLOORS: list[set[str]] = [
     {"augment"},
     {"optim", "diagnosis", "strengths"},
     {"objective", "recipe", "checkpoint"},
+    {"progress"},
     {"run", "member", "audit"},
     {"training", "space", "report"},
     {"study", "workers"},

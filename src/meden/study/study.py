@@ -23,9 +23,10 @@ from meden.diagnosis import Evidence
 from meden.history import Record
 from meden.member import Member, ModelMaker, constant_loss
 from meden.noise import derive
+from meden.progress import LOST
 from meden.recipe import Recipe
 from meden.report import Section
-from meden.run import LOST, Ensemble, Run
+from meden.run import Ensemble, Run
 from meden.space.names import Space, configure, simplicity
 from meden.study import selection
 from meden.study.evidence import curve_of, untrained

@@ -11,7 +11,7 @@ from torch import Tensor
 from meden.data import Dataset, Fold
 from meden.data.targets import NumberCodec
 from meden.member import EncodedData
-from meden.objective import EVAL_ROWS, evaluating, on_device, row_loss, row_score
+from meden.objective import eval_parts, on_device, score_rows
 from meden.run import HeldOut, Run
 
 
@@ -34,11 +34,8 @@ def score(run: Run, share: EncodedData, rows: np.ndarray, dataset: Dataset) -> H
     if run.status in ("diverged", "dropped"):
         nothing = np.full(len(rows), np.nan, dtype=np.float32)
         return HeldOut(nothing, nothing)
-    losses, scores = [], []
-    with torch.no_grad(), evaluating(run.model):
-        for part in torch.split(torch.as_tensor(rows), EVAL_ROWS):
-            outputs, y = run.model(on_device(share.x[part], run.model)), on_device(share.y[part], run.model)
-            losses.append(row_loss(dataset.task, outputs, y))
-            scores.append(row_score(dataset.task, outputs, y))
+    parts = [torch.as_tensor(part) for part in eval_parts(rows)]
+    read = ((on_device(share.x[part], run.model), on_device(share.y[part], run.model)) for part in parts)
+    losses, scores = score_rows(run.model, read, dataset.task)
     scale = share.encoder.target.std**2 if isinstance(share.encoder.target, NumberCodec) else 1.0
-    return HeldOut(torch.cat(losses).float().cpu().numpy(), (torch.cat(scores) * scale).float().cpu().numpy())
+    return HeldOut(losses.float().cpu().numpy(), (scores * scale).float().cpu().numpy())

@@ -14,7 +14,7 @@ from meden.data.targets import Task
 from meden.history import History, Record
 from meden.run import Run
 from meden.training.many.batches import Entrant
-from meden.training.many.population import Outcome, Population, Programs
+from meden.training.many.population import Population, Programs
 from meden.training.one import Training
 
 OnDone = Callable[[int, Run], None]
@@ -53,15 +53,15 @@ class StackTrainer(Trainer):
         on_epoch: OnEpoch,
         programs: Programs | None,
     ) -> None:
-        self._numbers, self._on_done, self._on_epoch = list(entrants), on_done, on_epoch
+        self._numbers = list(entrants)
         self.population = Population(
             list(entrants.values()),
             x,
             y,
             task,
             pads=pads,
-            on_outcome=self._ended,
-            on_epoch=self._told,
+            on_run=lambda place, run: on_done(self._numbers[place], run),
+            on_epoch=lambda place, record: on_epoch(self._numbers[place], record),
             programs=programs,
         )
         self.population.trace()
@@ -74,14 +74,6 @@ class StackTrainer(Trainer):
 
     def histories(self) -> Mapping[int, History]:
         return {self._numbers[place]: history for place, history in self.population.live_histories().items()}
-
-    def _ended(self, entrant: Entrant, outcome: Outcome) -> None:
-        fields = outcome._asdict()
-        number = self._numbers[fields.pop("number")]
-        self._on_done(number, Run(model=entrant.model, recipe=entrant.recipe, seed=entrant.seed, **fields))
-
-    def _told(self, place: int, record: Record) -> None:
-        self._on_epoch(self._numbers[place], record)
 
 
 class SingleTrainer(Trainer):

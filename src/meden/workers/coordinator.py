@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from meden.history import History
-from meden.run import HeldOut, Run, Status
+from meden.progress import Status
+from meden.run import HeldOut, Run
 from meden.training.fit_many import Judge
 
 QUEUE = 128
