@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden._checks import InputError
-from meden.data import DatasetSource, Pair, Source, TensorSource, is_dataset
+from meden.data import Pair
 from meden.data.targets import Task
 from meden.noise import noise_layers
 
@@ -157,17 +157,6 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
     return on_device(x, model), on_device(y if y.is_floating_point() else y.long(), model)
 
 
-def as_source(name: str, rows: Any, model: nn.Module) -> Source:
-    """Return a pair (x, y) as a source of tensors on the model's device, a ``Dataset`` as a source of its items.
-
-    Raises:
-        InputError: if they are neither, nor a source of their own.
-    """
-    if isinstance(rows, Source):
-        return rows
-    return DatasetSource(rows) if is_dataset(rows) else TensorSource(*as_pair(name, rows, model))
-
-
 def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
     """Check that a model's outputs fit the targets, by one forward pass of two rows in evaluation mode.
 
@@ -272,14 +261,6 @@ def add_up(losses: Tensor, scores: Tensor) -> Totals:
     """Return the sums of what :func:`score_rows` gave, in double precision."""
     loss, score = (part.double().sum().item() for part in (losses, scores))
     return Totals(loss, score, len(losses))
-
-
-def first_rows(source: Source, model: nn.Module) -> Pair:
-    """Return x and y on the model's device: two rows, or all of those that are in memory anyway."""
-    if isinstance(source, TensorSource):
-        return source.x, source.y
-    x, y = next(source.read([range(min(2, len(source)))]))
-    return on_device(x, model), on_device(y, model)
 
 
 def evaluate(model: nn.Module, batches: Iterable[Pair], task: Task) -> dict[str, float]:

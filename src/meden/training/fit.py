@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from meden._checks import InputError, check_count
 from meden.data.targets import Task
 from meden.history import Record
-from meden.objective import as_source, check_fits, first_rows, task_of
+from meden.objective import check_fits, task_of
 from meden.recipe import Recipe, prepare_noise
 from meden.run import Run
 from meden.training.one import Training
+from meden.training.reading import as_source, first_rows
 
 
 def fit(

@@ -37,18 +37,16 @@ from meden import checkpoint as files
 from meden import progress
 from meden._checks import InputError
 from meden.augment import augmented
-from meden.data import Pair, Source, TensorSource, batches, epoch_permutation, num_batches, watched_rows
+from meden.data import Pair, Source, batches, epoch_permutation, num_batches, watched_rows
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.history import History, Record
 from meden.noise import derive, stream
 from meden.objective import (
-    check_classes,
     eval_parts,
     evaluate,
     null_loss,
     null_rows,
-    on_device,
     output_shape,
     row_loss,
     soft_targets,
@@ -57,6 +55,7 @@ from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm,
 from meden.optim.schedules import factors
 from meden.recipe import Recipe, make_optimizer
 from meden.run import Run, finished
+from meden.training.reading import classes_of, first_rows, read
 
 
 @dataclass
@@ -101,10 +100,10 @@ class Training:
         self.watched = (
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
         )
-        x, y = (on_device(part, model) for part in next(train.read([null_rows(len(train))])))
-        self.augment_key = stream(seed, "augment").to(y.device)
-        shape = output_shape(model, x)
-        self.num_logits, self.null = (shape[-1] if shape else 1), null_loss(task, y, shape)
+        self.augment_key = stream(seed, "augment").to(self.params[0].device)
+        shape = output_shape(model, first_rows(train, model)[0])
+        self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
+        self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
         if recipe.averaging is not None:
@@ -147,10 +146,8 @@ class Training:
 
     def _read(self, source: Source, parts: Sequence[Rows], *identifiers: int | str) -> Iterator[Pair]:
         """Yield rows on the model's device; what is random inside them is derived from the identifiers."""
-        for x, y in source.read(parts, derive(self.seed, "rows", *identifiers)):
-            if self.task == "classification" and not isinstance(source, TensorSource):  # tensors are checked as a whole
-                check_classes("valid" if source is self.valid else "train", y, max(2, self.num_logits))
-            yield on_device(x, self.model), on_device(y, self.model)
+        name, seed = "valid" if source is self.valid else "train", derive(self.seed, "rows", *identifiers)
+        return read(name, source, parts, seed, self.model, self.num_classes)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
         return evaluate(self.model, self._read(source, eval_parts(rows)), self.task)

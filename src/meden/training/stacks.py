@@ -20,6 +20,8 @@ from meden.training.one import Training
 OnDone = Callable[[int, Run], None]
 OnEpoch = Callable[[int, Record], None]
 """Called with a member's number and its newest record."""
+Judge = Callable[[int, Mapping[int, History]], Collection[int]]
+"""Told an epoch and the records so far by the members' numbers, returns the numbers to drop."""
 
 
 class Trainer(abc.ABC):
@@ -107,6 +109,16 @@ class SingleTrainer(Trainer):
         if run is not None:
             self._ended, self._training = True, None
             self._on_done(self._number, run)
+
+
+def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, Run], judge: Judge) -> None:
+    """Let a judge decide after an epoch who goes on; members that have ended run along."""
+    histories = {number: run.history for number, run in ended.items() if run.status != "dropped"}
+    for trainer in trainers:
+        histories |= trainer.histories()
+    losers = set(judge(epoch, dict(sorted(histories.items()))))
+    for trainer in trainers:
+        trainer.drop(losers)
 
 
 def workers(device: torch.device) -> int:
