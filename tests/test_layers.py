@@ -16,6 +16,7 @@ FLOORS: list[set[str]] = [
     {"augment"},
     {"optim", "edits", "diagnosis"},
     {"objective", "recipe", "checkpoint", "audits"},
+    {"progress"},
     {"run", "member"},
     {"training", "space", "report"},
     {"study", "workers"},

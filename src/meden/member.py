@@ -103,14 +103,14 @@ def constant_loss(dataset: Dataset) -> float:
     return float((weights * (columns - means) ** 2).mean(axis=1).sum()) / 2
 
 
-def check_member(make_model: ModelMaker, dataset: Dataset, member: Member) -> None:
+def check_member(make_model: ModelMaker, num_rows: int, member: Member) -> None:
     """Check what can be checked without making a model.
 
     Raises:
         InputError: if the fold has rows the data set has not, or none to fit; if rows of a stop split are needed and
             there are none; or if ``make_model`` has no such argument as the member gives it.
     """
-    fold, recipe, num_rows = member.fold, member.recipe, dataset.num_rows
+    fold, recipe = member.fold, member.recipe
     if fold is not None:
         parts = np.concatenate([fold.fit, fold.stop, fold.score])
         if len(fold.fit) == 0 or parts.min() < 0 or parts.max() >= num_rows:
@@ -130,7 +130,12 @@ def check_member(make_model: ModelMaker, dataset: Dataset, member: Member) -> No
 
 
 def build_model(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> nn.Module:
-    """Make a member's model with its own starting weights; the global random state is left as it was.
+    """Make a member's model with its own starting weights, see :func:`start_model`."""
+    return start_model(make_model, model_arguments(make_model, share, dataset, member), member)
+
+
+def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Member) -> nn.Module:
+    """Make a model with the member's own starting weights; the global random state is left as it was.
 
     Raises:
         InputError: if ``make_model`` returns no module.
@@ -138,7 +143,7 @@ def build_model(make_model: ModelMaker, share: EncodedData, dataset: Dataset, me
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(member.run_seed, "weights"))
-        model = make_model(**model_arguments(make_model, share, dataset, member))
+        model = make_model(**arguments)
     if not isinstance(model, nn.Module):
         raise InputError(f"make_model must return a torch.nn.Module, got {type(model).__name__}")
     return model
@@ -147,6 +152,11 @@ def build_model(make_model: ModelMaker, share: EncodedData, dataset: Dataset, me
 def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> dict[str, Any]:
     """Return what a member's model is made with: its own arguments, and those the data decide."""
     given = {"num_inputs": share.encoder.num_inputs, "num_outputs": dataset.num_outputs}
+    return known_arguments(make_model, given, member)
+
+
+def known_arguments(make_model: ModelMaker, given: Mapping[str, Any], member: Member) -> dict[str, Any]:
+    """Return a member's own arguments, and those given by the data that ``make_model`` takes."""
     wanted = inspect.signature(make_model).parameters
     return {name: value for name, value in given.items() if name in wanted} | dict(member.model_args)
 

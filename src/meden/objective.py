@@ -6,21 +6,20 @@ Legend: ``B`` rows of a batch, ``C`` classes or outputs.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden._checks import InputError
+from meden.data import Pair
 from meden.data.targets import Task
 from meden.noise import noise_layers
-
-Pair = tuple[Tensor, Tensor]
-"""x (n, ...) and y (n, ...)."""
 
 NULL_ROWS = 64
 """Rows that the null model (equal logits, or zeros) is measured on: enough for its order of magnitude."""
@@ -82,6 +81,11 @@ def output_shape(model: nn.Module, x: Tensor) -> torch.Size:
     return outputs.shape[1:]
 
 
+def null_rows(num_rows: int) -> NDArray[np.int64]:
+    """Return the rows that :func:`null_loss` goes by; of these alone it goes by all."""
+    return np.arange(0, num_rows, max(1, num_rows // NULL_ROWS))
+
+
 def null_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
     """Return the mean loss of a model that says nothing: equal logits, or zeros; of some rows, spread over all.
 
@@ -94,7 +98,7 @@ def null_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
         >>> null_loss("regression", torch.tensor([2.0, -2.0]), torch.Size([1]))
         2.0
     """
-    rows = y[:: max(1, len(y) // NULL_ROWS)]
+    rows = y[null_rows(len(y))]
     return float(row_loss(task, torch.zeros(len(rows), *shape, device=y.device), rows).mean())
 
 
@@ -143,14 +147,14 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
         InputError: if they are no pair, differ in length, are empty or hold NaN or infinities.
     """
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-        raise InputError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
+        raise InputError(f"{name} must be a pair (x, y), a Dataset or a source of rows, got {type(pair).__name__}")
     x, y = (part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in pair)
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(y) == 0:
         raise InputError(f"{name} must hold as many rows of x as of y, got {tuple(x.shape)} and {tuple(y.shape)}")
     for part, tensor in (("x", x), ("y", y)):
         if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
             raise InputError(f"{name} {part} must be finite, got {wrong} values that are NaN or infinite")
-    return on_device(x, model), on_device(y.long() if y.dtype == torch.bool else y, model)
+    return on_device(x, model), on_device(y if y.is_floating_point() else y.long(), model)
 
 
 def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
@@ -167,10 +171,18 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
         shape, wanted = (tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs)), tuple(y[:2].shape)
         if not isinstance(outputs, Tensor) or not _shapes_fit(task, outputs, y[:2]):
             raise InputError(f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}")
-        classes = 2 if _one_logit(outputs, y[:2]) else outputs.shape[-1]
-        numbered = task == "classification" and not y.is_floating_point()
-        if numbered and not 0 <= int(y.min()) <= int(y.max()) < classes:
-            raise InputError(f"{name} y must be classes 0 to {classes - 1}, got {int(y.min())} to {int(y.max())}")
+        if task == "classification":
+            check_classes(name, y, 2 if _one_logit(outputs, y[:2]) else outputs.shape[-1])
+
+
+def check_classes(name: str, y: Tensor, num_classes: int) -> None:
+    """Check that class numbers have a logit each; probabilities of classes pass.
+
+    Raises:
+        InputError: naming the range that came.
+    """
+    if not y.is_floating_point() and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
+        raise InputError(f"{name} y must be classes 0 to {num_classes - 1}, got {int(y.min())} to {int(y.max())}")
 
 
 def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
@@ -213,33 +225,68 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+class Totals(NamedTuple):
+    """Sums over rows: what is measured in parts, or on several machines, adds up.
+
+    A row that brings a weight along (:func:`row_loss`) has it in its loss and score, and counts as one row.
+    """
+
+    loss: float
+    score: float
+    weight: float
+    """Rows."""
+
+
+def means(task: Task, totals: Totals) -> dict[str, float]:
+    """Return the scores of a record: ``{"loss": ..., "accuracy": ...}``, or ``"mse"`` for regression.
+
+    Example:
+        >>> means("regression", Totals(loss=3.0, score=6.0, weight=2))
+        {'loss': 1.5, 'mse': 3.0}
+    """
+    return {"loss": totals.loss / totals.weight, SCORE_NAMES[task]: totals.score / totals.weight}
+
+
 @torch.no_grad()
-def evaluate(model: nn.Module, x: Tensor, y: Tensor, task: Task) -> dict[str, float]:
+def score_rows(model: nn.Module, batches: Iterable[Pair], task: Task) -> tuple[Tensor, Tensor]:
+    """Return the loss and the score of each row, (n,) each, in evaluation mode; the model's mode is put back."""
+    with evaluating(model):
+        outputs = ((model(x), y) for x, y in batches)
+        rows = [(row_loss(task, out, y), row_score(task, out, y)) for out, y in outputs]
+    losses, scores = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    return losses, scores
+
+
+def add_up(losses: Tensor, scores: Tensor) -> Totals:
+    """Return the sums of what :func:`score_rows` gave, in double precision."""
+    loss, score = (part.double().sum().item() for part in (losses, scores))
+    return Totals(loss, score, len(losses))
+
+
+def evaluate(model: nn.Module, batches: Iterable[Pair], task: Task) -> dict[str, float]:
     """Return the mean data loss and the score of a model in evaluation mode; its mode is put back.
 
     Args:
         model: any module of one tensor argument.
-        x: (n, ...) rows.
-        y: (n, ...) targets.
+        batches: (x, y) of some rows each, on the model's device.
         task: what ``y`` is.
 
     Returns:
         ``{"loss": ..., "accuracy": ...}``, or ``{"loss": ..., "mse": ...}`` for regression.
     """
-    losses, scores = [], []
-    with evaluating(model):
-        for rows_x, rows_y in zip(torch.split(x, EVAL_ROWS), torch.split(y, EVAL_ROWS), strict=True):
-            outputs = model(rows_x)
-            losses.append(row_loss(task, outputs, rows_y))
-            scores.append(row_score(task, outputs, rows_y))
-    loss, score = (torch.cat(parts).double().mean().item() for parts in (losses, scores))
-    return {"loss": loss, SCORE_NAMES[task]: score}
+    return means(task, add_up(*score_rows(model, batches, task)))
+
+
+def eval_parts(rows: Any) -> list[Any]:
+    """Cut rows (a range, an array, a tensor) into parts of what one forward pass takes in evaluation."""
+    return [rows[start : start + EVAL_ROWS] for start in range(0, len(rows), EVAL_ROWS)]
 
 
 def on_device(tensor: Tensor, model: nn.Module) -> Tensor:
     """Return a tensor on the model's device, a floating one in the model's precision."""
     like = next(model.parameters(), torch.empty(0))
-    return tensor.to(like.device, like.dtype) if tensor.is_floating_point() else tensor.to(like.device)
+    dtype = like.dtype if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(like.device, dtype, non_blocking=tensor.is_pinned())
 
 
 def _one_logit(outputs: Tensor, y: Tensor) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,49 +20,8 @@ from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
 from meden.objective import EVAL_ROWS, evaluating, on_device
+from meden.progress import LOST, Outcome, Status
 from meden.recipe import Recipe
-
-Status = Literal["completed", "stopped_early", "diverged", "dropped"]
-LOST: tuple[Status, ...] = ("diverged", "dropped")
-"""Endings of a run that leave no result."""
-
-
-def diverged(epoch: int, step: int) -> tuple[Status, str]:
-    """Return the ending of a run whose loss or weights left the finite numbers."""
-    return "diverged", f"loss or weights were not finite after epoch {epoch} (step {step})"
-
-
-def stopped_early(patience: int, best_epoch: int) -> tuple[Status, str]:
-    """Return the ending of a run whose held-out loss stopped falling."""
-    return "stopped_early", f"no better held-out loss for {patience} epochs after epoch {best_epoch}"
-
-
-def completed(epochs: int) -> tuple[Status, str]:
-    """Return the ending of a run that went all the way."""
-    return "completed", f"all {epochs} epochs"
-
-
-def dropped(epoch: int) -> tuple[Status, str]:
-    """Return the ending of a run that lost a race."""
-    return "dropped", f"lost a race after epoch {epoch}"
-
-
-EXPLODED = 1e3
-"""A loss so many times that of a model that says nothing is no result, finite or not."""
-
-
-def sound(status: Status, reason: str, loss: float, null: float) -> tuple[Status, str]:
-    """Return the ending of a run, which is ``diverged`` if the loss that it kept is beyond all reason.
-
-    Args:
-        status: how it ended so far.
-        reason: why.
-        loss: of the fitting rows, at the state that was kept.
-        null: loss of a model that says nothing.
-    """
-    if status in ("completed", "stopped_early") and loss > EXPLODED * max(null, 1.0):
-        return "diverged", f"the loss ended at {loss:.3g}, where a model that says nothing has {null:.3g}"
-    return status, reason
 
 
 @dataclass(frozen=True)
@@ -151,6 +110,11 @@ class Run:
         summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
         checkpoint.save(folder / "model.safetensors", self.model.state_dict(), {})
         write_json(folder / "run.json", summary)
+
+
+def finished(model: nn.Module, recipe: Recipe, seed: int, history: History, outcome: Outcome) -> Run:
+    """Return the run of a model that ended, in its best state."""
+    return Run(model=model.eval(), recipe=recipe, seed=seed, history=history, **outcome._asdict())
 
 
 @dataclass(frozen=True, kw_only=True)

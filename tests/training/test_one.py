@@ -123,7 +123,7 @@ def test_early_stopping_ends_on_the_best_state_buffers_too():
     assert run.best_step == run.history[run.best_epoch - 1].step
     from meden.objective import evaluate
 
-    assert evaluate(run.model, *valid, "classification")["loss"] == pytest.approx(min(losses), rel=1e-6)
+    assert evaluate(run.model, [valid], "classification")["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
 def test_train_and_held_out_losses_are_measured_in_evaluation_mode():

@@ -14,6 +14,12 @@ from meden.data.files import BUNDLED as BUNDLED
 from meden.data.files import read_table as read_table
 from meden.data.images import ChannelScaler as ChannelScaler
 from meden.data.images import read_images as read_images
+from meden.data.sources import DatasetSource as DatasetSource
+from meden.data.sources import Pair as Pair
+from meden.data.sources import Part as Part
+from meden.data.sources import Source as Source
+from meden.data.sources import TensorSource as TensorSource
+from meden.data.sources import is_dataset as is_dataset
 from meden.data.splits import Fold as Fold
 from meden.data.splits import holdout as holdout
 from meden.data.splits import make_folds as make_folds
@@ -21,3 +27,4 @@ from meden.data.splits import splits_hash as splits_hash
 from meden.data.targets import Predictions as Predictions
 from meden.data.text import Vocabulary as Vocabulary
 from meden.data.text import split_text as split_text
+from meden.data.tokens import TokenFile as TokenFile

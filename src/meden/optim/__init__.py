@@ -1,7 +1,7 @@
 """Where penalties meet updates: regularizers, couplings, the optimizer's metric, schedules, averages, sharpness."""
 
 from meden.optim.activity import Activity, Recording, record_activity
-from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, refresh_batch_norm
+from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, measure_batch_norm, refresh_batch_norm
 from meden.optim.metric import adam_length, is_adaptive, one_length, step_length
 from meden.optim.regularize import Handle, joined, regularize
 from meden.optim.regularizer import Bound, Regularizer, StrengthSchedule, bind
@@ -28,6 +28,7 @@ __all__ = [
     "has_batch_norm",
     "is_adaptive",
     "joined",
+    "measure_batch_norm",
     "one_length",
     "record_activity",
     "refresh_batch_norm",

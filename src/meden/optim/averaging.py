@@ -5,7 +5,7 @@ Legend: ``T`` optimizer steps in all, ``t`` one of them, from 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -167,14 +167,17 @@ def refresh_batch_norm(model: nn.Module, x: Tensor, *, batch_size: int) -> None:
         >>> model.running_mean.item(), model.running_var.item()
         (2.0, 2.0)
     """
-    layers = _batch_norms(model)
-    if not layers:
-        return
-    check_count("batch_size", batch_size, low=2)
-    if len(x) < 2:
-        raise InputError(f"x must have two rows at least to measure their variance, got {len(x)}")
-    with _measuring(model, layers):
-        for batch in torch.tensor_split(x, max(1, len(x) // batch_size)):
+    if has_batch_norm(model):
+        check_count("batch_size", batch_size, low=2)
+        measure_batch_norm(model, torch.tensor_split(x, max(1, len(x) // batch_size)))
+
+
+def measure_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Do what :func:`refresh_batch_norm` does with batches as they come, of two rows or more each."""
+    with _measuring(model, _batch_norms(model)):
+        for batch in batches:
+            if len(batch) < 2:
+                raise InputError(f"x must have two rows at least to measure their variance, got {len(batch)}")
             model(batch)
 
 

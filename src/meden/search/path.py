@@ -123,7 +123,7 @@ def _step(strength: float, runs: dict[str, Run], aside: tuple[Tensor, Tensor], d
         started="warm" if best == "warm" else "cold",
         objective=objectives[best],
         gap=max(objectives.values()) - objectives[best],
-        loss=evaluate(runs[best].model, x, y, dataset.task)["loss"],
+        loss=evaluate(runs[best].model, [(x, y)], dataset.task)["loss"],
         num_zeros=runs[best].history[-1].num_zeros,
     )
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from meden._checks import InputError, check_count
 from meden.data.targets import Task
 from meden.history import Record
-from meden.objective import as_pair, check_fits, task_of
+from meden.objective import check_fits, task_of
 from meden.recipe import Recipe, prepare_noise
 from meden.run import Run
 from meden.training.one import Training
+from meden.training.reading import as_source, first_rows
 
 
 def fit(
@@ -32,8 +33,11 @@ def fit(
 
     Args:
         model: takes a batch of ``x``, returns logits or predictions; its present weights are the start.
-        train: ``(x, y)``, the fitting rows: arrays or tensors of equal length. Whole-number ``y`` are classes.
-        valid: ``(x, y)``, held-out rows, which decide when to stop if the recipe stops early.
+        train: the fitting rows: ``(x, y)``, arrays or tensors of equal length; or a map-style
+            ``torch.utils.data.Dataset`` of items (x, y), which are read as they are needed; or a source of
+            :mod:`meden.data`, such as ``DatasetSource(dataset, num_workers=2)`` or ``TokenFile(path, context=256)``.
+            Whole-number ``y`` are classes. The same rows in the same order give the same run, wherever they come from.
+        valid: held-out rows in any of these forms, which decide when to stop if the recipe stops early.
         recipe: how to train; None is ``Recipe()``.
         seed: of the batch order and of all noise, zero or more.
         task: ``"classification"`` or ``"regression"``; None tells by the type of ``y``.
@@ -76,15 +80,16 @@ def prepare(
     """
     recipe = recipe or Recipe()
     check_count("seed", seed, low=0)
-    pairs = {"train": train} | ({} if valid is None else {"valid": valid})
-    pairs = {name: as_pair(name, pair, model) for name, pair in pairs.items()}
+    given = {"train": train} | ({} if valid is None else {"valid": valid})
+    sources = {name: as_source(name, rows, model) for name, rows in given.items()}
+    pairs = {name: first_rows(source, model) for name, source in sources.items()}
     task = task or task_of(pairs["train"][1])
     check_fits(model, task, pairs)
     check_recipe(model, recipe, has_valid=valid is not None)
     check_augmentations(recipe, pairs["train"][0], task)
     prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
-    return Training(model, pairs["train"], pairs.get("valid"), recipe, seed, task, path, on_epoch)
+    return Training(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch)
 
 
 def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:

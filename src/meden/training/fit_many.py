@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_count, check_number
-from meden.data import Dataset, as_dataset, num_batches
+from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_dataset, is_dataset, num_batches
 from meden.data.targets import Task
-from meden.history import History, Record
+from meden.history import Record
 from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, encode_folds, model_arguments
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
@@ -31,12 +31,11 @@ from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, 
 from meden.training.many.population import Programs
 from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
-from meden.training.scoring import Rows, score
-from meden.training.stacks import OnEpoch, SingleTrainer, StackTrainer, Trainer, run_all, workers
+from meden.training.one_by_one import OneByOne
+from meden.training.scoring import Rows, score, score_scale
+from meden.training.stacks import Judge, OnEpoch, SingleTrainer, StackTrainer, Trainer, drop_losers, run_all, workers
 
 OnRun = Callable[[int, Run], None]
-Judge = Callable[[int, Mapping[int, History]], Collection[int]]
-"""Told an epoch and the records so far by the members' numbers, returns the numbers to drop."""
 RowNumbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 LARGEST_CHUNK = 256
 """Members of one stack: with more it is no faster, and needs more memory."""
@@ -68,7 +67,10 @@ def fit_many(
         make_model: returns a fresh model; called with the member's ``model_args``, and with ``num_inputs`` and
             ``num_outputs`` if it takes them.
         members: recipe, fold and seed of each.
-        data: a :class:`meden.data.Dataset` or whatever :func:`meden.data.as_dataset` reads, such as ``(X, y)``.
+        data: a :class:`meden.data.Dataset` or whatever :func:`meden.data.as_dataset` reads, such as ``(X, y)``. Or a
+            map-style ``torch.utils.data.Dataset`` or another source of rows, as for :func:`meden.fit`, whose rows are
+            read as they are needed: members are then trained one after the other, none of their numbers of classes
+            is known (give ``num_outputs`` in ``model_args``), and only a member's own rows are read.
         chunk: most members of one stack; None decides by their number, memory and measured speed. 1 trains them one
             by one. The results do not depend on it, up to rounding.
         memory: bytes that may be used; None is half of what is free.
@@ -103,7 +105,13 @@ def fit_many(
         check_count("rungs", rung, low=earlier + 1)
     if bool(rungs) != (judge is not None):
         raise InputError(f"rungs and judge must be given together, got rungs {list(rungs)!r} and judge {judge!r}")
-    work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, on_run, on_epoch)
+    work: _Work | OneByOne
+    if isinstance(data, Source) or is_dataset(data):
+        warnings.warn("models are trained one by one, since the rows of a Dataset are read as needed", stacklevel=2)
+        source = data if isinstance(data, Source) else DatasetSource(data)
+        work = OneByOne(make_model, members, source, rungs, judge, on_run, on_epoch)
+    else:
+        work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, on_run, on_epoch)
     work.run()
     return [work.runs[number] for number in range(len(members))]
 
@@ -176,7 +184,7 @@ class _Work:
     def _grouped(self) -> list[list[int]]:
         """Check and encode; return the members' numbers by what they must share to be stacked."""
         for member in self.members:
-            check_member(self.make_model, self.dataset, member)
+            check_member(self.make_model, self.dataset.num_rows, member)
         self.shares = encode_folds(self.dataset, [member.fold for member in self.members])
         self.rows = Rows(self.shares)
         self.constant_loss = constant_loss(self.dataset)
@@ -214,7 +222,8 @@ class _Work:
             trainers = [trainer for numbers in groups for trainer in self._trainers(numbers)]
             for rung in self.rungs:
                 run_all(trainers, self.device, rung)
-                self._judge(rung, trainers)
+                assert self.judge is not None
+                drop_losers(rung, trainers, self.runs, self.judge)
             run_all(trainers, self.device)
         except Exception as error:
             trainers = []
@@ -225,15 +234,6 @@ class _Work:
             self.chunk = max(1, min(self.chunk or largest, largest) // 2)
             self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
             self._train([numbers for numbers in left if numbers])
-
-    def _judge(self, epoch: int, trainers: Sequence[Trainer]) -> None:
-        assert self.judge is not None
-        histories = {number: run.history for number, run in self.runs.items() if run.status != "dropped"}
-        for trainer in trainers:
-            histories |= trainer.histories()
-        losers = set(self.judge(epoch, dict(sorted(histories.items()))))
-        for trainer in trainers:
-            trainer.drop(losers)
 
     def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
         """Return the trainers of work of one group; members of one structure are stacked if they can be."""
@@ -346,7 +346,10 @@ class _Work:
     def _done(self, number: int, run: Run) -> None:
         member = self.members[number]
         share = self.shares[member.fold]
-        held_out = None if member.fold is None else score(run, share, member.fold.score, self.dataset)
+        held_out = None
+        if member.fold is not None:
+            scored = Part(TensorSource(share.x, share.y), member.fold.score)
+            held_out = score(run, scored, self.dataset.task, scale=score_scale(share.encoder))
         made_with = model_arguments(self.make_model, share, self.dataset, member)
         with self.lock:
             self.runs[number] = dataclasses.replace(

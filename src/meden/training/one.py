@@ -13,14 +13,16 @@ The loop, as it runs::
             average
         evaluate        fitting and held-out rows in evaluation mode, of the averaged weights if there are any
         record
-        stop?           keep the best state
+        advance         what is kept, and whether this is the end: :mod:`meden.progress`
         checkpoint
+
+Rows come from a source, batch by batch; which rows make a batch is the same for all sources.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,18 +34,28 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from meden import checkpoint as files
-from meden import stopping
+from meden import progress
 from meden._checks import InputError
 from meden.augment import augmented
-from meden.data import batches, epoch_permutation, num_batches, watched_rows
+from meden.data import Pair, Source, batches, epoch_permutation, num_batches, watched_rows
+from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.history import History, Record
-from meden.noise import stream
-from meden.objective import Pair, evaluate, null_loss, output_shape, row_loss, soft_targets
-from meden.optim import SAM, Averager, bind, has_batch_norm, record_activity, refresh_batch_norm, regularize
-from meden.optim.schedules import PlateauState, factors, plateau_start, plateau_update
+from meden.noise import derive, stream
+from meden.objective import (
+    eval_parts,
+    evaluate,
+    null_loss,
+    null_rows,
+    output_shape,
+    row_loss,
+    soft_targets,
+)
+from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm, record_activity, regularize
+from meden.optim.schedules import factors
 from meden.recipe import Recipe, make_optimizer
-from meden.run import Run, Status, completed, diverged, dropped, sound, stopped_early
+from meden.run import Run, finished
+from meden.training.reading import classes_of, first_rows, read
 
 
 @dataclass
@@ -53,11 +65,9 @@ class _State:
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
-    best_epoch: int = 0
-    best_step: int = 0
     history: History = field(default_factory=History)
-    stop: stopping.StopState = field(default_factory=stopping.start)
-    plateau: PlateauState = field(default_factory=plateau_start)
+    ending: progress.Ending | None = None
+    progress: progress.State = field(default_factory=lambda: progress.start(1))
 
 
 class Training:
@@ -66,8 +76,8 @@ class Training:
     def __init__(
         self,
         model: nn.Module,
-        train: Pair,
-        valid: Pair | None,
+        train: Source,
+        valid: Source | None,
         recipe: Recipe,
         seed: int,
         task: Task,
@@ -84,13 +94,16 @@ class Training:
         attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
-        steps_per_epoch = num_batches(len(train[1]), recipe.batch_size)
+        steps_per_epoch = num_batches(len(train), recipe.batch_size)
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
-        watched = torch.from_numpy(watched_rows(len(train[1]), recipe.eval_rows, seed)).to(train[1].device)
-        self.watched = (train[0][watched], train[1][watched]) if recipe.eval_rows else train
-        self.augment_key = stream(seed, "augment").to(train[1].device)
-        shape = output_shape(model, train[0])
-        self.num_logits, self.null = (shape[-1] if shape else 1), null_loss(task, train[1], shape)
+        self.rules = progress.rules_of([recipe])
+        self.watched = (
+            range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
+        )
+        self.augment_key = stream(seed, "augment").to(self.params[0].device)
+        shape = output_shape(model, first_rows(train, model)[0])
+        self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
+        self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
         if recipe.averaging is not None:
@@ -109,37 +122,42 @@ class Training:
 
     def run_until(self, epoch: float) -> Run | None:
         """Train until so many epochs are done; returns the run if it has ended by then."""
-        status, reason = self._verdict()
         started = time.perf_counter() - self.state.seconds
-        while status is None and self.state.epoch < epoch:
+        while self.state.ending is None and self.state.epoch < epoch:
             self._train_epoch()
             self.state.seconds = time.perf_counter() - started
             with self._evaluated():
                 record = self._record()
-                self._judge(record)
-            status, reason = self._verdict()
+                self._advance(record)
             if self.checkpoint is not None:
                 self._save(self.checkpoint)
             if self.on_epoch is not None:
                 self.on_epoch(record)
-        return None if status is None else self._finish(status, reason)
+        return None if self.state.ending is None else self._finish(self.state.ending)
 
     def drop(self) -> Run:
         """End here, as the loser of a race."""
-        return self._finish(*dropped(self.state.epoch))
+        return self._finish(progress.dropped(self.state.epoch))
 
     @property
     def history(self) -> History:
         """The record so far."""
         return self.state.history
 
+    def _read(self, source: Source, parts: Sequence[Rows], *identifiers: int | str) -> Iterator[Pair]:
+        """Yield rows on the model's device; what is random inside them is derived from the identifiers."""
+        name, seed = "valid" if source is self.valid else "train", derive(self.seed, "rows", *identifiers)
+        return read(name, source, parts, seed, self.model, self.num_classes)
+
+    def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
+        return evaluate(self.model, self._read(source, eval_parts(rows)), self.task)
+
     def _train_epoch(self) -> None:
-        x, y = self.train
         self.model.train()
-        for rows in batches(len(y), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch):
+        parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
+        for x, y in self._read(self.train, parts, "epoch", self.state.epoch):
             self._set_rate(self._rate())
-            chosen = torch.from_numpy(rows).to(y.device)
-            self._backward(*self._augmented(x[chosen], y[chosen]))
+            self._backward(*self._augmented(x, y))
             if self.recipe.clip_norm is not None:
                 clip_grad_norm_(self.params, self.recipe.clip_norm)
             self.optimizer.step()
@@ -171,16 +189,17 @@ class Training:
         if self.averager is None:
             yield
             return
-        x = self.watched[0]
         with self.averager.applied():
             if has_batch_norm(self.model):
-                size = len(x) if self.recipe.batch_size == "full" else max(2, self.recipe.batch_size)
-                shuffled = torch.from_numpy(epoch_permutation(len(x), self.seed, 0)).to(x.device)
-                refresh_batch_norm(self.model, x[shuffled], batch_size=size)
+                num, size = len(self.watched), self.recipe.batch_size
+                num_parts = 1 if size == "full" else max(1, num // max(2, size))
+                shuffled = np.asarray(self.watched)[epoch_permutation(num, self.seed, 0)]
+                parts = np.array_split(shuffled, num_parts)
+                measure_batch_norm(self.model, (x for x, _ in self._read(self.train, parts)))
             yield
 
     def _rate(self) -> float:
-        return float(self.recipe.lr * self.factors[self.state.step] * self.state.plateau.factor)
+        return float(self.recipe.lr * self.factors[self.state.step] * self.state.progress.plateau.factor[0])
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -194,8 +213,8 @@ class Training:
         record = Record(
             epoch=self.state.epoch,
             step=self.state.step,
-            train=evaluate(self.model, *self.watched, self.task),
-            valid=None if self.valid is None else evaluate(self.model, *self.valid, self.task),
+            train=self._scores(self.train, self.watched),
+            valid=None if self.valid is None else self._scores(self.valid, range(len(self.valid))),
             penalties=penalties,
             lr=self.optimizer.param_groups[0]["lr"],
             num_zeros=num_zeros,
@@ -205,57 +224,26 @@ class Training:
         self.state.history = self.state.history.add(record)
         return record
 
-    def _judge(self, record: Record) -> None:
-        """Update the stopping and plateau states, and keep the state if it is the best so far."""
-        score = record.valid["loss"] if record.valid else np.nan
-        schedule, rule = self.recipe.schedule, self.recipe.early_stopping
-        if schedule.kind == "plateau":
-            self.state.plateau = plateau_update(self.state.plateau, score, decay=schedule.decay, every=schedule.every)
-        better = self.averager is not None  # an average must be kept: the model goes on with other weights
-        if rule is not None:
-            self.state.stop, verdict = stopping.update(
-                self.state.stop, score, patience=rule.patience, min_delta=rule.min_delta
-            )
-            better = bool(verdict.improved)
-        if better:
+    def _advance(self, record: Record) -> None:
+        """See what the newest record means, and keep the state if it is the one to keep."""
+        state = self.state
+        state.progress, verdict = progress.advance(state.progress, [record], self.rules)
+        state.ending = verdict.endings[0]
+        passes = self.averager is not None or self.recipe.early_stopping is not None
+        if verdict.keep[0] and passes:  # else the model itself stays in the newest state, which is the one to keep
             self.best = files.copy_tensors(files.model_tensors(self.model))
-            self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
 
-    def _verdict(self) -> tuple[Status | None, str]:
-        """Say how the run ended, or None if it goes on."""
-        state, rule = self.state, self.recipe.early_stopping
-        if len(state.history) and not state.history[-1].is_finite():
-            return diverged(state.epoch, state.step)
-        if rule is not None and state.stop.waited >= rule.patience:
-            return stopped_early(rule.patience, state.best_epoch)
-        if state.epoch >= self.recipe.last_epoch:
-            return completed(state.epoch)
-        return None, ""
-
-    def _finish(self, status: Status, reason: str) -> Run:
+    def _finish(self, ending: progress.Ending) -> Run:
         if self.best:
             files.restore_tensors(self.model, self.best)
-        else:
-            self.state.best_epoch, self.state.best_step = self.state.epoch, self.state.step
-        kept = self.state.history[self.state.best_epoch - 1].train["loss"]
-        status, reason = sound(status, reason, kept, self.null)
         self.handle.remove()
         self.recording.remove()
-        self.model.eval()
-        state = self.state
-        return Run(
-            model=self.model,
-            recipe=self.recipe,
-            history=state.history,
-            status=status,
-            reason=reason,
-            best_step=state.best_step,
-            best_epoch=state.best_epoch,
-            seed=self.seed,
-        )
+        history = self.state.history
+        outcome = progress.outcome(self.state.progress, 0, ending, history[-1], self.null)
+        return finished(self.model, self.recipe, self.seed, history, outcome)
 
     def _identity(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train[1])}
+        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train)}
 
     def _save(self, path: Path) -> None:
         state = self.state
@@ -264,12 +252,9 @@ class Training:
             "epoch": state.epoch,
             "step": state.step,
             "seconds": state.seconds,
-            "best_epoch": state.best_epoch,
-            "best_step": state.best_step,
             "history": state.history.to_list(),
-            "stop": [float(part) for part in state.stop],
-            "stall": [float(part) for part in state.plateau.stall],
-            "plateau_factor": float(state.plateau.factor),
+            "progress": progress.to_lists(state.progress),
+            "ending": state.ending,
         }
         tensors = files.prefixed("model.", files.model_tensors(self.model))
         tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
@@ -290,14 +275,9 @@ class Training:
             average = files.under("average.", tensors)
             self.averager.load_state_dict({"num_updates": values["step"], "average": average})
         self.handle.load_state_dict({"num_steps": values["step"]})
-        plain = {name: values[name] for name in ("epoch", "step", "seconds", "best_epoch", "best_step")}
         self.state = _State(
-            **plain,
+            **{name: values[name] for name in ("epoch", "step", "seconds")},
             history=History.from_list(values["history"]),
-            stop=_stop_state(values["stop"]),
-            plateau=PlateauState(_stop_state(values["stall"]), np.asarray(values["plateau_factor"])),
+            progress=progress.from_lists(values["progress"]),
+            ending=values["ending"] and progress.Ending(*values["ending"]),
         )
-
-
-def _stop_state(parts: list[float]) -> stopping.StopState:
-    return stopping.StopState(np.asarray(parts[0]), np.asarray(int(parts[1])))

@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meden.data import Dataset, Fold
-from meden.data.targets import NumberCodec
+from meden.data import Encoder, Fold, Source
+from meden.data.targets import NumberCodec, Task
 from meden.member import EncodedData
-from meden.objective import EVAL_ROWS, evaluating, on_device, row_loss, row_score
+from meden.noise import derive
+from meden.objective import eval_parts, output_shape, score_rows
+from meden.progress import LOST
 from meden.run import HeldOut, Run
+from meden.training.reading import classes_of, first_rows, read
 
 
 class Rows:
@@ -26,19 +29,20 @@ class Rows:
         self.first = {fold: places[id(share)] for fold, share in encoded.items()}
 
 
-def score(run: Run, share: EncodedData, rows: np.ndarray, dataset: Dataset) -> HeldOut:
-    """Return the losses and scores of the scored rows; regression scores are in the user's units.
+def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
+    """Return the losses of the scored rows, and their scores times ``scale``.
 
     A model that diverged or was dropped from a race has none.
     """
-    if run.status in ("diverged", "dropped"):
+    if run.status in LOST:
         nothing = np.full(len(rows), np.nan, dtype=np.float32)
         return HeldOut(nothing, nothing)
-    losses, scores = [], []
-    with torch.no_grad(), evaluating(run.model):
-        for part in torch.split(torch.as_tensor(rows), EVAL_ROWS):
-            outputs, y = run.model(on_device(share.x[part], run.model)), on_device(share.y[part], run.model)
-            losses.append(row_loss(dataset.task, outputs, y))
-            scores.append(row_score(dataset.task, outputs, y))
-    scale = share.encoder.target.std**2 if isinstance(share.encoder.target, NumberCodec) else 1.0
-    return HeldOut(torch.cat(losses).float().cpu().numpy(), (torch.cat(scores) * scale).float().cpu().numpy())
+    num_classes = classes_of(task, output_shape(run.model, first_rows(rows, run.model)[0]))
+    parts = read("score", rows, eval_parts(range(len(rows))), derive(run.seed, "rows"), run.model, num_classes)
+    losses, scores = score_rows(run.model, parts, task)
+    return HeldOut(losses.float().cpu().numpy(), (scores * scale).float().cpu().numpy())
+
+
+def score_scale(encoder: Encoder) -> float:
+    """Return the factor from a squared error of encoded numbers to one in the user's units."""
+    return encoder.target.std**2 if isinstance(encoder.target, NumberCodec) else 1.0

@@ -14,12 +14,14 @@ from meden.data.targets import Task
 from meden.history import History, Record
 from meden.run import Run
 from meden.training.many.batches import Entrant
-from meden.training.many.population import Outcome, Population, Programs
+from meden.training.many.population import Population, Programs
 from meden.training.one import Training
 
 OnDone = Callable[[int, Run], None]
 OnEpoch = Callable[[int, Record], None]
 """Called with a member's number and its newest record."""
+Judge = Callable[[int, Mapping[int, History]], Collection[int]]
+"""Told an epoch and the records so far by the members' numbers, returns the numbers to drop."""
 
 
 class Trainer(abc.ABC):
@@ -53,15 +55,15 @@ class StackTrainer(Trainer):
         on_epoch: OnEpoch,
         programs: Programs | None,
     ) -> None:
-        self._numbers, self._on_done, self._on_epoch = list(entrants), on_done, on_epoch
+        self._numbers = list(entrants)
         self.population = Population(
             list(entrants.values()),
             x,
             y,
             task,
             pads=pads,
-            on_outcome=self._ended,
-            on_epoch=self._told,
+            on_run=lambda place, run: on_done(self._numbers[place], run),
+            on_epoch=lambda place, record: on_epoch(self._numbers[place], record),
             programs=programs,
         )
         self.population.trace()
@@ -74,14 +76,6 @@ class StackTrainer(Trainer):
 
     def histories(self) -> Mapping[int, History]:
         return {self._numbers[place]: history for place, history in self.population.live_histories().items()}
-
-    def _ended(self, entrant: Entrant, outcome: Outcome) -> None:
-        fields = outcome._asdict()
-        number = self._numbers[fields.pop("number")]
-        self._on_done(number, Run(model=entrant.model, recipe=entrant.recipe, seed=entrant.seed, **fields))
-
-    def _told(self, place: int, record: Record) -> None:
-        self._on_epoch(self._numbers[place], record)
 
 
 class SingleTrainer(Trainer):
@@ -115,6 +109,16 @@ class SingleTrainer(Trainer):
         if run is not None:
             self._ended, self._training = True, None
             self._on_done(self._number, run)
+
+
+def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, Run], judge: Judge) -> None:
+    """Let a judge decide after an epoch who goes on; members that have ended run along."""
+    histories = {number: run.history for number, run in ended.items() if run.status != "dropped"}
+    for trainer in trainers:
+        histories |= trainer.histories()
+    losers = set(judge(epoch, dict(sorted(histories.items()))))
+    for trainer in trainers:
+        trainer.drop(losers)
 
 
 def workers(device: torch.device) -> int:

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from meden.history import History
-from meden.run import HeldOut, Run, Status
-from meden.training.fit_many import Judge
+from meden.progress import Status
+from meden.run import HeldOut, Run
+from meden.training.stacks import Judge
 
 QUEUE = 128
 """Connections that may wait to be accepted."""

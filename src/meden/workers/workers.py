@@ -22,7 +22,8 @@ from meden.data import Dataset
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.run import Run
-from meden.training.fit_many import Judge, fit_stacks
+from meden.training.fit_many import fit_stacks
+from meden.training.stacks import Judge
 from meden.workers.coordinator import Address, Coordinator, OnEnd, OnEpochs, RemoteCoordinator, Result, Server
 from meden.workers.ray import cluster_host, work_on_cluster
 

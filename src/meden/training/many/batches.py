@@ -107,26 +107,13 @@ class Numbers:
     momentum: NDArray[np.float64]
     clip: NDArray[np.float64]
     """Infinite where there is no clipping."""
-    patience: NDArray[np.float64]
-    """Infinite where nothing stops early."""
-    min_delta: NDArray[np.float64]
-    decay: NDArray[np.float64]
-    """Factor of the plateau schedule; 1 for all others."""
-    every: NDArray[np.float64]
-    last_epoch: NDArray[np.int64]
 
     @classmethod
     def of(cls, recipes: Sequence[Recipe]) -> Numbers:
         """Lay out the settings of K recipes."""
-        rules = [recipe.early_stopping for recipe in recipes]
         return cls(
             momentum=np.array([recipe.momentum for recipe in recipes]),
             clip=np.array([np.inf if recipe.clip_norm is None else recipe.clip_norm for recipe in recipes]),
-            patience=np.array([np.inf if rule is None else rule.patience for rule in rules]),
-            min_delta=np.array([0.0 if rule is None else rule.min_delta for rule in rules]),
-            decay=np.array([r.schedule.decay if r.schedule.kind == "plateau" else 1.0 for r in recipes]),
-            every=np.array([recipe.schedule.every for recipe in recipes], dtype=float),
-            last_epoch=np.array([recipe.last_epoch for recipe in recipes]),
         )
 
 

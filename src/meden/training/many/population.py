@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from meden import stopping
+from meden import progress
 from meden.data import num_batches, watched_rows
 from meden.data.targets import Task
 from meden.history import History, Record
-from meden.objective import EVAL_ROWS, SCORE_NAMES, null_loss, on_device, output_shape
-from meden.optim.schedules import PlateauState, plateau_start, plateau_update
-from meden.run import Status, completed, diverged, dropped, sound, stopped_early
+from meden.objective import EVAL_ROWS, Totals, means, null_loss, on_device, output_shape
+from meden.run import Run, finished
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting, values_and_keys
 from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
@@ -42,18 +41,6 @@ PASSES = 50
 """Reads and writes of each trained number in an update, in multiplications."""
 
 
-class Outcome(NamedTuple):
-    """How a member's training ended; its model is at its best state."""
-
-    number: int
-    """The member's place among those the population was made of."""
-    history: History
-    status: Status
-    reason: str
-    best_epoch: int
-    best_step: int
-
-
 class Programs(NamedTuple):
     """The traced parts of the loop; stacks of one structure share them."""
 
@@ -70,7 +57,7 @@ class Population:
         y: (n, ...) targets.
         task: what ``y`` is.
         pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
-        on_outcome: called with a member and its outcome as it ends.
+        on_run: called with a member's place and its run as it ends.
         on_epoch: called with a member's place and its newest record.
         programs: of another population of the same structure; None makes its own.
     """
@@ -83,16 +70,16 @@ class Population:
         task: Task,
         *,
         pads: bool,
-        on_outcome: Callable[[Entrant, Outcome], None],
+        on_run: Callable[[int, Run], None],
         on_epoch: Callable[[int, Record], None],
         programs: Programs | None = None,
     ) -> None:
         self.entrants, self.task, self.pads = list(entrants), task, pads
-        self.on_outcome, self.on_epoch = on_outcome, on_epoch
+        self.on_run, self.on_epoch = on_run, on_epoch
         first = entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
         self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
-        self.numbers = Numbers.of([entrant.recipe for entrant in entrants])
+        self._read_recipes()
         self.stack = stack([entrant.model for entrant in entrants], first.bound)
         self.best = self.stack.copy()
         self.update = UPDATES[first.recipe.optimizer](first.recipe)
@@ -104,13 +91,10 @@ class Population:
         self.values = [stacked_penalties.slot_values([e.bound for e in entrants], p, self.stack) for p in self.segments]
         self.ids = list(range(len(entrants)))
         """The number of each member of the stack, among those it was made of."""
-        self.live = np.ones(len(entrants), dtype=bool)
-        """Which members of the stack are still training."""
         self.epoch = self.step = 0
         self.seconds = 0.0
         self.histories = [History() for _ in entrants]
-        self.best_at = [(0, 0) for _ in entrants]
-        self.stops, self.plateaus = stopping.start((len(entrants),)), plateau_start((len(entrants),))
+        self.progress = progress.start(len(entrants))
         self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size)
         self.programs = programs or self._make_programs()
         self._lay_out()
@@ -150,27 +134,36 @@ class Population:
     def run_until(self, epoch: float) -> None:
         """Train until so many epochs are done, or every member has ended."""
         started = time.perf_counter() - self.seconds
-        while self.live.any() and self.epoch < epoch:
+        while self.progress.live.any() and self.epoch < epoch:
             self._train_epoch()
             self.seconds = time.perf_counter() - started
             self._end_epoch()
 
     def drop(self, places: Collection[int]) -> None:
         """End the training of some members, by their places among those the population was made of."""
-        for row in np.flatnonzero(self.live).tolist():
-            if self.ids[row] in places:
-                self._finish(row, *dropped(self.epoch))
+        rows = [row for row in self._live_rows() if self.ids[row] in places]
+        for row in rows:
+            self._finish(row, progress.dropped(self.epoch))
+        self.progress = progress.drop(self.progress, rows)
         self._shrink_if_it_pays()
 
     def live_histories(self) -> dict[int, History]:
         """Return the records of the members that are still training, by place."""
-        return {self.ids[row]: self.histories[row] for row in np.flatnonzero(self.live).tolist()}
+        return {self.ids[row]: self.histories[row] for row in self._live_rows()}
+
+    def _live_rows(self) -> list[int]:
+        rows: list[int] = np.flatnonzero(self.progress.live).tolist()
+        return rows
 
     def _train_epoch(self) -> None:
         for rows, weights in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
             self.programs.take_steps.repeat(*self._tensors, self._constants, over=self._batches(rows, weights))
             self.step += len(rows)
         self.epoch += 1
+
+    def _read_recipes(self) -> None:
+        recipes = [entrant.recipe for entrant in self.entrants]
+        self.numbers, self.rules = Numbers.of(recipes), progress.rules_of(recipes)
 
     def _lay_out(self) -> None:
         """Lay out the tensors that stay as they are from step to step."""
@@ -191,7 +184,7 @@ class Population:
     def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
         """Return what the next steps are given, from their rows and weights (S, K, B)."""
         flat, steps = self.stack.flat, np.arange(self.step, self.step + len(rows))
-        rates = _columns(self._rates, steps) * self.plateaus.factor
+        rates = _columns(self._rates, steps) * self.progress.plateau.factor
         self._rate = rates[-1]
         return Batch(
             rows=rows,
@@ -216,8 +209,7 @@ class Population:
         parts = [self.programs.score(shown.flat, shown.rest, *data) for data in self._cut(rows)]
         kept = weights.to(self.y.device) > 0
         columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
-        means = torch.stack(columns) / kept.sum(1)
-        return [{"loss": loss, SCORE_NAMES[self.task]: score} for loss, score in means.T.tolist()]
+        return [means(self.task, Totals(*sums)) for sums in torch.stack([*columns, kept.sum(1)]).T.tolist()]
 
     def _cut(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield x and y of rows (K, n), as many at a time as are evaluated at once."""
@@ -226,14 +218,14 @@ class Population:
 
     def _end_epoch(self) -> None:
         """Record, judge, keep best states, and take out the members that ended."""
-        records = self._records()
-        self._judge(records)
-        for row in np.flatnonzero(self.live).tolist():
+        records, live = self._records(), self._live_rows()
+        self.progress, verdict = progress.advance(self.progress, records, self.rules)
+        self.best.copy_rows(self._shown(), torch.from_numpy(np.flatnonzero(verdict.keep)).to(self.y.device))
+        for row in live:
             self.histories[row] = self.histories[row].add(records[row])
             self.on_epoch(self.ids[row], records[row])
-            status, reason = self._verdict(row)
-            if status is not None:
-                self._finish(row, status, reason)
+            if ending := verdict.endings[row]:
+                self._finish(row, ending)
         self._shrink_if_it_pays()
 
     def _records(self) -> list[Record]:
@@ -270,51 +262,25 @@ class Population:
             told[first.label] = total.tolist()
         return told
 
-    def _judge(self, records: Sequence[Record]) -> None:
-        """Update the stopping and plateau states, and keep the state of those that are at their best."""
-        scores = np.array([record.valid["loss"] if record.valid else np.nan for record in records])
-        numbers = self.numbers
-        self.plateaus = plateau_update(self.plateaus, scores, decay=numbers.decay, every=numbers.every)
-        self.stops, verdict = stopping.update(
-            self.stops, scores, patience=numbers.patience, min_delta=numbers.min_delta
-        )
-        better = self.live & (verdict.improved | ~np.isfinite(numbers.patience))
-        for row in np.flatnonzero(better).tolist():
-            self.best_at[row] = self.epoch, self.step
-        self.best.copy_rows(self._shown(), torch.from_numpy(np.flatnonzero(better)).to(self.y.device))
-
-    def _verdict(self, row: int) -> tuple[Status | None, str]:
-        """Say how a member ended, or None if it goes on."""
-        if not self.histories[row][-1].is_finite():
-            return diverged(self.epoch, self.step)
-        if self.stops.waited[row] >= self.numbers.patience[row]:
-            return stopped_early(int(self.numbers.patience[row]), self.best_at[row][0])
-        if self.epoch >= self.numbers.last_epoch[row]:
-            return completed(self.epoch)
-        return None, ""
-
-    def _finish(self, row: int, status: Status, reason: str) -> None:
+    def _finish(self, row: int, ending: progress.Ending) -> None:
         """Write the best state into the member's model, and report."""
-        self.live[row] = False
-        model = self.entrants[row].model
-        unstack(model, self.best if self.best_at[row][0] else self._shown(), row)
-        model.eval()
-        epoch, step = self.best_at[row] if self.best_at[row][0] else (self.epoch, self.step)
-        entrant, kept = self.entrants[row], self.histories[row][epoch - 1].train["loss"]
-        status, reason = sound(status, reason, kept, null_loss(self.task, self.y[entrant.fit], self.output_shape))
-        outcome = Outcome(self.ids[row], self.histories[row], status, reason, epoch, step)
-        self.on_outcome(self.entrants[row], outcome)
+        entrant, history = self.entrants[row], self.histories[row]
+        unstack(entrant.model, self.best if self.progress.best_epoch[row] else self._shown(), row)
+        null = null_loss(self.task, self.y[entrant.fit], self.output_shape)
+        outcome = progress.outcome(self.progress, row, ending, history[-1], null)
+        self.on_run(self.ids[row], finished(entrant.model, entrant.recipe, entrant.seed, history, outcome))
 
     def _shrink_if_it_pays(self) -> None:
         """Take out the members that ended, once they are a quarter, if the smaller stack saves enough work."""
-        num_ended = int((~self.live).sum())
-        if self.live.any() and 4 * num_ended >= len(self.live):
+        live = self.progress.live
+        num_ended = int((~live).sum())
+        if live.any() and 4 * num_ended >= len(live):
             first = self.entrants[0]
             width = len(first.fit) / self.steps_per_epoch
-            ahead = (self.numbers.last_epoch[self.live].max() - self.epoch) * self.steps_per_epoch
+            ahead = (self.rules.last_epoch[live].max() - self.epoch) * self.steps_per_epoch
             saved = num_ended * ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
             if saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE):
-                self._keep(np.flatnonzero(self.live).tolist())
+                self._keep(self._live_rows())
 
     def _keep(self, rows: list[int]) -> None:
         """Take all other members out of the stack."""
@@ -324,14 +290,10 @@ class Population:
         self.g = self.g[chosen]
         self.state = {name: tensor[chosen] if tensor.ndim else tensor for name, tensor in self.state.items()}
         self.values = [[[own[chosen] for own in slot] for slot in segment] for segment in self.values]
-        for name in ("entrants", "ids", "histories", "best_at"):
+        for name in ("entrants", "ids", "histories"):
             setattr(self, name, [getattr(self, name)[row] for row in rows])
-        self.numbers = Numbers.of([entrant.recipe for entrant in self.entrants])
-        self.live = self.live[rows]
-        self.stops, stall = (
-            stopping.StopState(s.best[rows], s.waited[rows]) for s in (self.stops, self.plateaus.stall)
-        )
-        self.plateaus = PlateauState(stall, self.plateaus.factor[rows])
+        self.progress = progress.take(self.progress, rows)
+        self._read_recipes()
         self._lay_out()
 
 
