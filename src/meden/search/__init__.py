@@ -4,15 +4,20 @@ from meden.search.compare import Alternative, Comparison, Difference, compare
 from meden.search.engine import Progress
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
+from meden.search.settings import CV, Limits
 from meden.search.tune import tune
+from meden.workers import Workers
 
 __all__ = [
+    "CV",
     "Alternative",
     "Comparison",
     "Difference",
+    "Limits",
     "NestedScore",
     "PathPoint",
     "Progress",
+    "Workers",
     "compare",
     "nested",
     "strength_path",

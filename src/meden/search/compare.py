@@ -5,26 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from meden._checks import InputError, check_count
-from meden.data import Fold, as_dataset, make_folds
-from meden.member import Member, ModelMaker
-from meden.noise import derive
+from meden._checks import InputError
+from meden.data import Fold, as_dataset, splits_hash
+from meden.member import ModelMaker
 from meden.objective import SCORE_NAMES
 from meden.recipe import Recipe
-from meden.run import Run
 from meden.search.checks import check_models, check_stopping
-from meden.search.engine import Progress
+from meden.search.engine import Progress, Search, members_of, open_ledger
+from meden.search.fixed import Fixed
+from meden.search.settings import CV, CompareFields, check_fields, settled
 from meden.search.tune import check_recipe
 from meden.space.names import check_names, configure
 from meden.study.selection import standard_error
-from meden.training.fit_many import fit_many
+from meden.study.study import Trial
+from meden.workers.workers import Workers
 
 Array = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -134,17 +136,16 @@ def compare(
     data: Any,
     alternatives: Mapping[str, Recipe | Mapping[str, Any] | None],
     *,
-    folds: int = 5,
-    seeds: int = 1,
+    cv: CV | None = None,
+    workers: Workers | None = None,
     recipe: Recipe | None = None,
+    study_dir: Path | str | None = None,
     target: str | None = None,
     task: str | None = None,
-    groups: Any = None,
-    order: Any = None,
-    stop_fraction: float = 0.15,
     seed: int = 0,
     on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    **fields: Unpack[CompareFields],
 ) -> Comparison:
     """Train several alternatives on the same folds with the same starting weights and batches, and compare them.
 
@@ -154,23 +155,22 @@ def compare(
         alternatives: names to recipes, or to what each changes in ``recipe``: its fields, the short names ``l1`` and
             ``l2``, arguments of ``make_model``; None or ``{}`` changes nothing. Two at least; the first is what the
             others are compared with.
-        folds: number of folds, 2 or more.
-        seeds: trainings per alternative and fold.
+        cv: as for :func:`meden.tune`, or its fields by themselves.
+        workers: as for :func:`meden.tune`, or its fields by themselves.
         recipe: what alternatives that are no recipes share; None is 100 epochs with early stopping after 10.
+        study_dir: folder of the ledger; a comparison that was cut off goes on from there. None keeps it in memory.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None tells by the target.
-        groups: column or labels (n,) of rows that stay together.
-        order: column or values (n,) that order the rows in time.
-        stop_fraction: share of a fold's training part in its stop split.
         seed: of splits, weights, batches and noise.
         on_start: called once all checks are passed, before the first training.
         on_progress: called after each training.
+        **fields: of ``cv`` and ``workers``, by themselves.
 
     Returns:
         The comparison: ``table()``, ``difference(name)``, and a printed table.
 
     Raises:
-        InputError: before any compute, if anything does not fit.
+        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds something else.
 
     Example:
         >>> import meden
@@ -179,27 +179,36 @@ def compare(
         >>> [alternative.name for alternative in made.alternatives], made.metric
         (['none', 'L2'], 'accuracy')
     """
-    check_count("seeds", seeds)
+    check_fields(fields, CV, Workers)
+    cv, workers = settled(CV, cv, fields), settled(Workers, workers, fields)
     settings = _settings(make_model, alternatives, check_recipe(recipe))
-    dataset = as_dataset(data, target=target, task=task, groups=groups)
-    divided = make_folds(dataset, folds, seed=seed, order=order, stop_fraction=stop_fraction)
+    dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
+    folds = cv.divide(dataset, seed)
     for reached, _ in settings.values():
-        check_stopping(reached, divided)
-    check_models(make_model, settings.values(), dataset, divided)
-    if on_start is not None:
-        on_start()
-    members = [
-        Member(reached, fold, derive(seed, "seed", number), model_args)
-        for reached, model_args in settings.values()
-        for fold in divided
-        for number in range(seeds)
-    ]
-    runs = fit_many(make_model, members, dataset, on_run=_counting(len(members), on_progress))
-    each = len(divided) * seeds
-    found = [
-        _alternative(name, *settings[name], runs[i * each : (i + 1) * each], seeds) for i, name in enumerate(settings)
-    ]
-    return Comparison(SCORE_NAMES[dataset.task], tuple(found), seeds, overlap(divided))
+        check_stopping(reached, folds)
+    models = check_models(make_model, settings.values(), dataset, folds)
+    workers.reach()
+
+    def identity() -> dict[str, Any]:
+        given = {"data": dataset.content_hash(), "splits": splits_hash(folds), "models": models}
+        return given | {"alternatives": _plain(settings), "seeds": cv.seeds, "seed": seed}
+
+    with open_ledger(study_dir, identity) as ledger:
+        if on_start is not None:
+            on_start()
+        trials = Search(
+            make_model=make_model,
+            dataset=dataset,
+            folds=folds,
+            seeds=cv.seeds,
+            member=members_of(lambda params: settings[params["alternative"]], folds, seed),
+            proposals=Fixed([{"alternative": name} for name in settings]),
+            ledger=ledger,
+            workers=workers,
+            on_progress=on_progress,
+        ).run()
+    found = [_alternative(name, *settings[name], trial, cv.seeds) for name, trial in zip(settings, trials, strict=True)]
+    return Comparison(SCORE_NAMES[dataset.task], tuple(found), cv.seeds, overlap(folds))
 
 
 def paired_difference(differences: Array, overlap: float, confidence: float = CONFIDENCE) -> Difference:
@@ -241,32 +250,15 @@ def _setting(name: str, given: Any, make_model: ModelMaker, recipe: Recipe) -> t
         raise InputError(f"alternative {name!r}: {error}") from None
 
 
-def _counting(total: int, on_progress: Callable[[Progress], None] | None) -> Callable[[int, Run], None]:
-    losses: list[float] = []
-
-    def count(_number: int, run: Run) -> None:
-        assert run.held_out is not None
-        losses.append(float(run.held_out.losses.mean()))
-        if on_progress is not None:
-            finite = [loss for loss in losses if math.isfinite(loss)]
-            on_progress(Progress(len(losses), total, min(finite, default=math.inf)))
-
-    return count
+def _plain(settings: Mapping[str, tuple[Recipe, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return what a ledger says of alternatives."""
+    return {name: [recipe.to_dict(), repr(dict(model_args))] for name, (recipe, model_args) in settings.items()}
 
 
-def _alternative(
-    name: str, recipe: Recipe, model_args: Mapping[str, Any], runs: Sequence[Run], seeds: int
-) -> Alternative:
-    """Put the runs of one alternative together, ordered by fold, then seed."""
-    losses, scores, train = np.array([_numbers(run) for run in runs]).reshape(-1, seeds, 3).mean(axis=1).T
-    diverged = next((f"diverged: {run.reason}" for run in runs if run.status == "diverged"), "ok")
-    return Alternative(name, recipe, model_args, losses, scores, train, diverged)
-
-
-def _numbers(run: Run) -> tuple[float, float, float]:
-    assert run.held_out is not None
-    kept = next((record.train["loss"] for record in run.history if record.epoch == run.best_epoch), math.nan)
-    return float(run.held_out.losses.mean()), float(run.held_out.scores.mean()), kept
+def _alternative(name: str, recipe: Recipe, model_args: Mapping[str, Any], trial: Trial, seeds: int) -> Alternative:
+    kept = np.array([dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in trial.rows])
+    losses, scores, train = (v.reshape(-1, seeds).mean(axis=1) for v in (trial.fold_losses, trial.fold_scores, kept))
+    return Alternative(name, recipe, model_args, losses, scores, train, trial.status)
 
 
 def overlap(folds: Sequence[Fold]) -> float:

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError
 
+LEDGER = "ledger.jsonl"
+"""Its file in the folder of a study."""
+
 
 class Key(NamedTuple):
     """What a row is about."""
