@@ -14,10 +14,13 @@ from rich.table import Table
 from meden import search
 from meden._checks import InputError, check_choice
 from meden.cli.console import (
+    Address,
+    BackendName,
     Data,
     Drop,
     Folds,
     Groups,
+    Jobs,
     JsonFlag,
     Order,
     RecipeFile,
@@ -55,9 +58,6 @@ SEARCHED = (
     "order",
 )
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
-BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
-Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
 Storage = Annotated[
     str | None,
     typer.Option(

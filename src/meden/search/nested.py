@@ -16,7 +16,7 @@ from meden.data import Dataset, Fold, as_dataset, make_folds, splits_hash
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
-from meden.search.compare import overlap, paired_difference
+from meden.search.comparison import overlap, paired_difference
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settled
