@@ -46,6 +46,12 @@ def model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of the tensors of a model's state dict, each with memory of its own."""
+    state = {name: tensor for name, tensor in model.state_dict().items() if isinstance(tensor, Tensor)}
+    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+
+
 def copy_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return detached copies."""
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}

@@ -35,6 +35,8 @@ class Member:
     """Which rows fit, decide when to stop, and score; None fits all rows."""
     seed: int = 0
     model_args: Mapping[str, Any] = field(default_factory=dict)
+    start: Mapping[str, Tensor] | None = None
+    """State dict that training starts from, in place of the weights that ``seed`` would draw."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):
@@ -44,6 +46,9 @@ class Member:
         check_count("member seed", self.seed, low=0)
         if not isinstance(self.model_args, Mapping):
             raise InputError(f"member model_args must be a mapping of names to values, got {self.model_args!r:.80}")
+        tensors = self.start.values() if isinstance(self.start, Mapping) else [self.start]
+        if self.start is not None and not all(isinstance(tensor, Tensor) for tensor in tensors):
+            raise InputError(f"member start must be a state dict of tensors or None, got {self.start!r:.80}")
 
     @functools.cached_property
     def run_seed(self) -> int:
@@ -138,7 +143,7 @@ def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Me
     """Make a model with the member's own starting weights; the global random state is left as it was.
 
     Raises:
-        InputError: if ``make_model`` returns no module.
+        InputError: if ``make_model`` returns no module, or ``start`` does not fit it.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
@@ -146,7 +151,23 @@ def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Me
         model = make_model(**arguments)
     if not isinstance(model, nn.Module):
         raise InputError(f"make_model must return a torch.nn.Module, got {type(model).__name__}")
+    if member.start is not None:
+        _check_start(model, member.start)
+        model.load_state_dict(member.start, strict=False)
     return model
+
+
+def _check_start(model: nn.Module, start: Mapping[str, Tensor]) -> None:
+    """Check that a start has the model's names and shapes."""
+    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items() if isinstance(t, Tensor)}
+    given = {name: tuple(tensor.shape) for name, tensor in start.items()}
+    for name in (*wanted, *given):
+        if name not in given:
+            raise InputError(f"member start must have the model's tensors ({', '.join(wanted)}), but lacks {name!r}")
+        if name not in wanted:
+            raise InputError(f"member start must have no tensor but the model's, got {name!r}{nearest(name, wanted)}")
+        if wanted[name] != given[name]:
+            raise InputError(f"member start {name!r} must be of shape {wanted[name]}, got {given[name]}")
 
 
 def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> dict[str, Any]:

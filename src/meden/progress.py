@@ -21,7 +21,8 @@ from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.recipe import Recipe
 
 Status = Literal["completed", "stopped_early", "diverged", "dropped"]
-LOST: tuple[Status, ...] = ("diverged", "dropped")
+Lost = Literal["diverged", "dropped"]
+LOST: tuple[Lost, ...] = ("diverged", "dropped")
 """Endings of a run that leave no result."""
 EXPLODED = 1e3
 """A loss so many times that of a model that says nothing is no result, finite or not."""

@@ -283,6 +283,43 @@ def test_compare(meden: Command, mixed: pd.DataFrame) -> None:
     assert found["alternatives"][1]["mse"] == pytest.approx(made.table()["mse"][1], rel=1e-5)
 
 
+def test_compare_in_a_folder_goes_on_where_it_was(
+    meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = (
+        "compare",
+        "mixed.csv",
+        "--target",
+        "price",
+        "--recipe",
+        "quick.yaml",
+        "--folds",
+        "2",
+        "-w",
+        "L2: l2=0.1",
+    )
+    whole = json.loads(meden(*command, "--json").out)
+
+    def interrupt(*_told: object, completed: int) -> None:
+        if completed == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("rich.progress.Progress.update", interrupt)
+        ended = meden(*command, "--out", "compared")
+    assert ended.status == 1 and "interrupted; the same command goes on" in ended.err
+    assert len(Path("compared/ledger.jsonl").read_text().splitlines()) == 1 + 3
+    assert json.loads(meden(*command, "--out", "compared", "--jobs", "2", "--json").out) == whole
+    assert "All alternatives" in Path("compared/report.html").read_text()
+    before = Path("compared/ledger.jsonl").read_bytes()
+    other = meden(*command, "-w", "L1: l1=0.1", "--out", "compared")
+    assert other.status == 2 and "got one with other models and alternatives" in other.err
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("keep")
+    assert meden(*command, "--out", "mine").status == 2 and len(list(Path("mine").iterdir())) == 1
+    assert Path("compared/ledger.jsonl").read_bytes() == before
+
+
 def test_convert(meden: Command) -> None:
     ended = meden("convert", "1.0", "--from", "sklearn.Ridge", "--to", "torch.SGD", "--n", "442")
     assert ended.status == 0 and float(ended.out) == 1 / 442

@@ -1,4 +1,4 @@
-"""A study that is killed at random moments and resumed until it ends, in processes that fork from this one.
+"""Something that is killed at random moments and resumed until it ends, in processes that fork from this one.
 
 Run by test_kill.py, as a program of its own: a fork of a process with threads would not be sound.
 """
@@ -19,28 +19,77 @@ import torch
 
 import meden
 from meden.models import MLP
-from meden.search import tune
-from meden.search.tune import LEDGER
+from meden.search import nested, strength_path, tune
+from meden.study.ledger import LEDGER
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "lr": meden.LogUniform(1e-3, 0.1)}
 RECIPE = meden.Recipe(epochs=8, batch_size=64, dropout=0.2, early_stopping=meden.EarlyStopping(patience=4))
+ALTERNATIVES = {"none": None, "L2": {"l2": 0.01}, "narrow": {"width": 4}, "deep": {"depth": 3}, "wild": {"lr": 1e30}}
+make = functools.partial(MLP, width=8, depth=1)
 
 
-def search(racing: bool, study_dir: Path | None):
-    options = {"folds": 4, "budget": 18, "racing": racing, "recipe": RECIPE}
+def plain(study_dir, racing=False):
+    return study_values(
+        tune(make, "iris", SPACE, folds=4, budget=18, racing=racing, recipe=RECIPE, study_dir=study_dir)
+    )
+
+
+def racing(study_dir):
+    values = plain(study_dir, racing=True)
+    assert "dropped" in {eval(row["status"]) for row in values["rows"].values()}
+    return values
+
+
+def compared(study_dir, jobs=1):
+    made = meden.compare(make, "iris", ALTERNATIVES, folds=4, seeds=2, recipe=RECIPE, study_dir=study_dir, jobs=jobs)
+    return [
+        (a.name, a.losses.tobytes(), a.scores.tobytes(), a.train_losses.tobytes(), a.status) for a in made.alternatives
+    ]
+
+
+def nests(study_dir, jobs=1):
+    options = {"outer_folds": 3, "folds": 2, "budget": 4, "strategy": "random", "recipe": RECIPE, "jobs": jobs}
+    found = nested(make, "iris", SPACE, study_dir=study_dir, **options)
+    return found.fold_scores.tobytes(), found.low, found.high, [study_values(study) for study in found.studies]
+
+
+def path(study_dir, jobs=1):
+    options = {"folds": 3, "recipe": meden.Recipe(epochs=8, batch_size=64), "jobs": jobs}
+    points = strength_path(make, "iris", "l1", num=5, study_dir=study_dir, **options)
+    weights = [[t.numpy().tobytes() for t in run.model.state_dict().values()] for point in points for run in point.runs]
+    numbers = [(p.strength, p.started, p.objective, p.gap, p.losses.tobytes(), p.num_zeros) for p in points]
+    return numbers, weights
+
+
+SUBJECTS = {"plain": plain, "racing": racing, "compare": compared, "nested": nests, "path": path}
+
+
+def study_values(study) -> dict:
+    """Return all that is known of a study, except how long its runs took."""
+    rows = {}
+    for row in (row for trial in study.trials for row in trial.rows):
+        fields = dataclasses.asdict(row) | {"losses": row.losses.tobytes(), "scores": row.scores.tobytes()}
+        rows[row.key] = {name: repr(value) for name, value in fields.items() if name != "seconds"}
+    assert np.isfinite(study.score.estimate)
+    return {"rows": rows, "table": study.table().to_csv(), "score": study.score} | {
+        "choices": (study.best.number, study.one_se.number)
+    }
+
+
+def quietly(subject, study_dir: Path | None):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a kill may tear the database, which is not what counts
-        return tune(functools.partial(MLP, width=8, depth=1), "iris", SPACE, study_dir=study_dir, **options)
+        return SUBJECTS[subject](study_dir)
 
 
-def killed(num_lines: int, delay: float, racing: bool, study_dir: Path) -> bool:
-    """Go on with a study in a child, and kill it some seconds after its ledger has so many lines.
+def killed(num_lines: int, delay: float, subject: str, study_dir: Path) -> bool:
+    """Go on in a child, and kill it some seconds after its ledgers have so many lines.
 
     Returns whether it did not end before.
     """
     child = os.fork()
     if child == 0:
-        search(racing, study_dir)
+        quietly(subject, study_dir)
         os._exit(0)
     while lines(study_dir) < num_lines:
         if os.waitpid(child, os.WNOHANG)[0]:
@@ -52,43 +101,27 @@ def killed(num_lines: int, delay: float, racing: bool, study_dir: Path) -> bool:
 
 
 def lines(study_dir: Path) -> int:
-    path = study_dir / LEDGER
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    return sum(path.read_bytes().count(b"\n") for path in study_dir.rglob(LEDGER))
 
 
-def rows(study) -> dict:
-    """Return all that is known of each training, except how long it took."""
-    plain = {}
-    for row in (row for trial in study.trials for row in trial.rows):
-        fields = dataclasses.asdict(row) | {"losses": row.losses.tobytes(), "scores": row.scores.tobytes()}
-        plain[row.key] = {name: repr(value) for name, value in fields.items() if name != "seconds"}
-    return plain
-
-
-def main(num_kills: int, racing: bool, seed: int) -> None:
+def main(num_kills: int, subject: str, seed: int) -> None:
     torch.set_num_threads(1)
-    whole = search(racing, None)
-    total, moments = sum(len(trial.rows) for trial in whole.trials), random.Random(seed)
-    seen = []
+    moments, seen = random.Random(seed), []
+    with tempfile.TemporaryDirectory() as name:
+        whole, total = quietly(subject, Path(name)), lines(Path(name))
+    assert quietly(subject, None) == whole
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for kill in range(num_kills):
-            furthest = (total - 1) * (kill + 1) // num_kills
+            furthest = (total - 2) * (kill + 1) // num_kills
             target = moments.randint(min(lines(folder), furthest), furthest)
-            if killed(target, moments.uniform(0, 0.2), racing, folder):
+            if killed(target, moments.uniform(0, 0.1), subject, folder):
                 seen.append(lines(folder))
-        resumed = search(racing, folder)
-        again = search(racing, folder)
-        assert lines(folder) == 1 + total
-    for study in (resumed, again):
-        assert rows(study) == rows(whole)
-        assert study.table().equals(whole.table()) and study.score == whole.score
-        assert (study.best.number, study.one_se.number) == (whole.best.number, whole.one_se.number)
-    statuses = {row.status for trial in whole.trials for row in trial.rows}
-    assert ("dropped" in statuses) == racing
-    assert np.isfinite(whole.score.estimate)
-    print(f"{len(seen)} kills, after {seen} of {total + 1} lines")
+        assert quietly(subject, folder) == whole, "resumed"
+        assert quietly(subject, folder) == whole, "opened again"
+        assert lines(folder) == total
+    print(f"{len(seen)} kills, after {seen} of {total} lines")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2] == "racing", int(sys.argv[3]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

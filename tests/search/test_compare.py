@@ -6,8 +6,12 @@ from scipy import stats
 
 import meden
 from meden import InputError, Recipe
+from meden.data import as_dataset, make_folds
 from meden.models import MLP
-from meden.search.compare import paired_difference
+from meden.noise import derive
+from meden.report.numbers import number
+from meden.search.comparison import paired_difference
+from meden.search.comparison_page import _lead
 
 PLAIN = Recipe(epochs=5, lr=0.01, batch_size=64)
 
@@ -78,6 +82,54 @@ def test_overlap_is_that_of_the_folds(made):
 def test_wrong_alternatives_are_refused(alternatives, told):
     with pytest.raises(InputError, match=told):
         meden.compare(MLP, "iris", alternatives, folds=2)
+
+
+def test_numbers_are_those_of_runs_one_by_one(made):
+    data = as_dataset("iris")
+    small = made.alternatives[-1]
+    for place, fold in enumerate(make_folds(data, 3, seed=0)):
+        members = [meden.Member(PLAIN, fold, derive(0, "seed", number), {"width": 2}) for number in range(2)]
+        runs = meden.fit_many(MLP, members, data, chunk=1)
+        assert small.losses[place] == pytest.approx(np.mean([run.held_out.loss for run in runs]), rel=1e-4)
+        assert small.scores[place] == pytest.approx(np.mean([run.held_out.scores for run in runs]))
+        kept = [run.history[run.best_epoch - 1].train["loss"] for run in runs]
+        assert small.train_losses[place] == pytest.approx(np.mean(kept), rel=1e-4)
+
+
+def test_a_folder_of_another_comparison_is_refused(tmp_path):
+    options = {"folds": 2, "recipe": PLAIN, "study_dir": tmp_path}
+    meden.compare(MLP, "iris", {"none": None, "L2": {"l2": 0.3}}, **options)
+    for alternatives, changes, told in (
+        ({"none": None, "L2": {"l2": 0.2}}, {}, "alternatives"),
+        ({"none": None, "L2": {"l2": 0.3}}, {"seeds": 2}, "seeds"),
+        ({"none": None, "small": {"width": 3}}, {}, "models and alternatives"),
+    ):
+        with pytest.raises(InputError, match=f"got one with other {told}; choose another folder"):
+            meden.compare(MLP, "iris", alternatives, **options | changes)
+    with pytest.raises(InputError, match="got one with other"):
+        meden.tune(MLP, "iris", {"l2": meden.LogUniform(1e-3, 1.0)}, budget=2, **options)
+
+
+def test_a_report_says_what_helps_and_holds_every_alternative(made, tmp_path):
+    text = made.report(tmp_path / "report.html").read_text()
+    assert "Which regulariser helps" in text and all(f">{a.name}<" in text for a in made.alternatives)
+    lead = _lead(made.table().to_dict("records"))
+    best = min((made.difference(name).mean, name) for name in ("same", "L2", "small"))[1]
+    assert best in lead and f"{number(made.difference(best).high)}" in lead
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "told"),
+    [
+        (-0.3, -0.1, "L2 helps: the 95 % interval of its difference from none is -0.3 to -0.1."),
+        (-0.3, 0.1, "nothing helps for certain"),
+        (0.1, 0.3, "nothing helps:"),
+        (np.nan, np.nan, "No alternative has"),
+    ],
+)
+def test_the_lead_of_a_report_goes_by_the_interval(low, high, told):
+    ends = {"loss_difference_low": low, "loss_difference_high": high}
+    assert told in _lead([{"name": "none"}, {"name": "L2", "loss_difference": (low + high) / 2} | ends])
 
 
 def test_unknown_names_are_refused(made):

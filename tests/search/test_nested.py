@@ -76,7 +76,8 @@ def test_rows_in_time_stay_in_time(flowers):
     ("data", "changes", "told"),
     [
         ("iris", {"metric": "mse"}, "metric must be one of loss, accuracy, .*got 'mse'"),
-        ("iris", {"study_dir": "runs"}, "study_dir must not be given to a nested search"),
+        ("iris", {"which": "worst"}, "which must be one of one_se, best, got 'worst'"),
+        ("iris", {"fold": 3}, "there is no argument 'fold'; did you mean 'folds'"),
         ("iris", {"outer_folds": 1}, "folds must be a whole number of at least 2"),
         ("iris", {"outer_folds": 30, "folds": 50}, "folds must be at most the rows of the rarest class"),
         ((np.eye(12), np.repeat(["a", "b"], 6)), {"folds": 5}, "folds must be at most the rows of the rarest class"),

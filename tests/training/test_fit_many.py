@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import meden
-from meden.data import Fold
+from meden.data import Fold, as_dataset
 from meden.member import Member
 from meden.models import MLP
+from meden.noise import derive
 from meden.penalties import L1, L2
 from meden.training.many.population import Population
 from tests.training.many.witness import alone, assert_same_run, blobs, folds_of
@@ -278,11 +279,60 @@ def test_bad_input_costs_one_line_and_no_training(change, message):
         ({"seed": -1}, "member seed must be"),
         ({"seed": 0.5}, "member seed must be"),
         ({"model_args": ["width"]}, "member model_args must be"),
+        ({"start": "weights.pt"}, "member start must be a state dict of tensors or None, got 'weights.pt'"),
+        ({"start": {"weight": 3.0}}, "member start must be a state dict of tensors or None"),
     ],
 )
 def test_a_member_checks_its_fields(fields, message):
     with pytest.raises(meden.InputError, match=message):
         Member(**({"recipe": RECIPE} | fields))
+
+
+def _linear():
+    return nn.Linear(5, 3).double()
+
+
+def weights(seed):
+    torch.manual_seed(seed)
+    return {name: tensor.clone() for name, tensor in _linear().state_dict().items()}
+
+
+@pytest.mark.parametrize("chunk", [None, 1])
+def test_members_start_from_weights_of_their_own(chunk):
+    starts = [weights(1), None, weights(2)]
+    members = [Member(RECIPE, FOLDS[0], start=start) for start in starts]
+    before = {name: tensor.clone() for name, tensor in starts[0].items()}
+    runs = assert_as_alone(_linear, members, chunk=chunk)
+    data = as_dataset(DATA)
+    encoder, fold = data.fit_encoder(FOLDS[0].fit), FOLDS[0]
+    pairs = [(encoder.features(data, rows), encoder.targets(data, rows)) for rows in (fold.fit, fold.stop)]
+    for run, start in zip(runs, starts, strict=True):
+        model = _linear()
+        model.load_state_dict(start or fresh(members[1]))
+        assert_same_run(run, meden.fit(model, *pairs, RECIPE, seed=run.seed))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in starts[0].items()), "a start is not trained"
+
+
+def fresh(member):
+    torch.manual_seed(derive(member.run_seed, "weights"))
+    return _linear().state_dict()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": torch.zeros(2, 5)}, r"member start 'weight' must be of shape \(3, 5\), got \(2, 5\)"),
+        ({"wieght": torch.zeros(3, 5)}, "no tensor but the model's, got 'wieght'; did you mean 'weight'"),
+        ({"weight": None}, r"must have the model's tensors \(weight, bias\), but lacks 'weight'"),
+    ],
+)
+def test_a_start_that_does_not_fit_the_model_is_refused_before_any_training(change, message):
+    start = {name: tensor for name, tensor in (weights(1) | change).items() if tensor is not None}
+    ended = []
+    with pytest.raises(meden.InputError, match=message) as caught:
+        members = [*MEMBERS, Member(RECIPE, FOLDS[0], start=start)]
+        meden.fit_many(_linear, members, DATA, on_run=lambda *told: ended.append(told))
+    assert "\n" not in str(caught.value) and not ended
 
 
 def test_unknown_fields_are_named():

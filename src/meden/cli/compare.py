@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from meden import search
 from meden._checks import InputError
 from meden.cli.console import (
+    Address,
+    BackendName,
     Data,
     Drop,
     Folds,
     Groups,
+    Jobs,
     JsonFlag,
     Order,
     RecipeFile,
@@ -26,10 +32,13 @@ from meden.cli.console import (
     say,
     stdout,
 )
+from meden.cli.folders import REPORT, check_new_folder
 from meden.cli.settings import parse_alternatives, table_recipe
 from meden.data import as_dataset
 from meden.models import MLP
 from meden.search import Comparison
+from meden.study.folder import STUDY
+from meden.study.ledger import LEDGER
 
 USUAL = ("L2: l2=0.01", "L1: l1=0.001", "dropout: dropout=0.3")
 """What is compared unless ``--with`` says otherwise."""
@@ -47,6 +56,10 @@ def compare(
             f"Unless given: {', '.join(USUAL)}.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the results and a report; the same command goes on from there."),
+    ] = None,
     recipe: RecipeFile = None,
     folds: Folds = 5,
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings per alternative and fold.")] = 1,
@@ -55,6 +68,9 @@ def compare(
     drop: Drop = None,
     task: TaskOption = None,
     seed: Seed = 0,
+    jobs: Jobs = 1,
+    backend: BackendName = "local",
+    address: Address = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Say which regulariser helps on a table, and by how much, with error bars.
@@ -67,12 +83,17 @@ def compare(
         meden compare data.csv --target price
 
         meden compare wine --with "L2: l2=0.01" --with "dropout: dropout=0.5" --with "small: width=16, depth=1"
+
+        meden compare data.csv --target price --seeds 5 --out runs/compared --jobs 2
     """  # noqa: D412
     others = parse_alternatives(alternatives or USUAL)
     if "none" in others:
         raise InputError("--with must not be called 'none': that is the recipe as it is, which is always there")
+    if out is not None:
+        _check_folder(out)
     dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
-    with progress("trainings done", (len(others) + 1) * folds * seeds) as (bar, job):
+    where: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
+    with _told_how_to_go_on(out), progress("runs done", (len(others) + 1) * folds * seeds) as (bar, job):
         made = search.compare(
             MLP,
             dataset,
@@ -82,10 +103,36 @@ def compare(
             recipe=table_recipe(recipe),
             order=order,
             seed=seed,
+            study_dir=out,
             on_start=lambda: say(describe(dataset)),
             on_progress=lambda done: bar.update(job, completed=done.done),
+            **where,
         )
+    if out is not None:
+        made.report(out / REPORT)
     _show(made, as_json)
+
+
+def _check_folder(out: Path) -> None:
+    """Check that a folder is new or empty, or one to go on in.
+
+    Raises:
+        InputError: if it holds something else.
+    """
+    if not (out / LEDGER).exists() or (out / STUDY).exists():
+        check_new_folder("--out", out)
+
+
+@contextmanager
+def _told_how_to_go_on(out: Path | None) -> Iterator[None]:
+    """Say of a comparison that is interrupted that its folder keeps what is done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if out is None or not (out / LEDGER).exists():
+            raise
+        say(f"interrupted; the same command goes on from what is done so far in {out}")
+        raise typer.Exit(1) from None
 
 
 def _show(made: Comparison, as_json: bool) -> None:

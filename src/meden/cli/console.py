@@ -47,6 +47,9 @@ RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="YAML recipe to start from; its fields are those of meden.Recipe.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, weights, batches and noise.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
+BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
+Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
 
 

@@ -14,10 +14,13 @@ from rich.table import Table
 from meden import search
 from meden._checks import InputError, check_choice
 from meden.cli.console import (
+    Address,
+    BackendName,
     Data,
     Drop,
     Folds,
     Groups,
+    Jobs,
     JsonFlag,
     Order,
     RecipeFile,
@@ -45,9 +48,6 @@ from meden.study.selection import Score
 
 REFIT = "refit"
 """Where the folder says which models are trained in the end."""
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
-BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
-Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
 Storage = Annotated[
     str | None,
     typer.Option(

@@ -1,18 +1,24 @@
 """The search: asking, training, choosing; comparisons; nested searches; paths of strengths."""
 
-from meden.search.compare import Alternative, Comparison, Difference, compare
+from meden.search.compare import compare
+from meden.search.comparison import Alternative, Comparison, Difference
 from meden.search.engine import Progress
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
+from meden.search.settings import CV, Limits
 from meden.search.tune import tune
+from meden.workers import Workers
 
 __all__ = [
+    "CV",
     "Alternative",
     "Comparison",
     "Difference",
+    "Limits",
     "NestedScore",
     "PathPoint",
     "Progress",
+    "Workers",
     "compare",
     "nested",
     "strength_path",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from meden._checks import InputError, check_count, check_number
+from meden._checks import InputError
 from meden.study.ledger import Row
 
 TIMED_BATCH = 16
@@ -30,21 +30,17 @@ class Budget:
     the same ones.
     """
 
-    epochs: int | None
+    epochs: int | None = None
     """Epochs of all trainings together, at most."""
-    seconds: float | None
+    seconds: float | None = None
     """Wall time."""
-    longest: int
+    longest: int = 1
     """Epochs that one configuration may need, all its trainings together."""
 
     def __post_init__(self) -> None:
-        if self.epochs is not None:
-            check_count("epochs_budget", self.epochs)
-            if self.epochs < self.longest:
-                needed = f"{self.longest}, which one configuration may need"
-                raise InputError(f"epochs_budget must be at least {needed}, got {self.epochs}")
-        if self.seconds is not None:
-            check_number("time_limit", self.seconds, low=0.0, low_open=True)
+        if self.epochs is not None and self.epochs < self.longest:
+            needed = f"{self.longest}, which one configuration may need"
+            raise InputError(f"epochs_budget must be at least {needed}, got {self.epochs}")
 
     def allows(self, rows: Sequence[Row], last: Sequence[Row]) -> int | None:
         """Return how many configurations may be asked for; None is any number.
@@ -77,3 +73,6 @@ class Budget:
             f"time_limit must be at least about {needed:.2g} s, which one configuration may need "
             f"(up to {self.longest} epochs in all its folds), got {self.seconds:g} s"
         )
+
+
+UNLIMITED = Budget()

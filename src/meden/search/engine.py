@@ -6,7 +6,8 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -16,11 +17,9 @@ from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing
-from meden.search.budget import Budget, TimeIsUp
-from meden.search.optuna_database import OptunaDatabase
-from meden.search.strategies import Proposals
-from meden.space.names import Space, configure
-from meden.study.ledger import Key, Ledger, Row
+from meden.search.budget import UNLIMITED, Budget, TimeIsUp
+from meden.space.names import Space
+from meden.study.ledger import LEDGER, Key, Ledger, Row
 from meden.study.results import Trial, make_trial
 from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Result
@@ -28,6 +27,8 @@ from meden.workers.workers import Workers, train
 
 Batch = Mapping[int, Mapping[str, Any]]
 """Configurations by number."""
+MemberOf = Callable[[Key, Mapping[str, Any]], Member]
+"""What is trained for a configuration, in a fold, with a seed."""
 Curves = Mapping[Key, Sequence[float]]
 """The stop split's losses after each epoch, of trainings."""
 
@@ -43,25 +44,42 @@ class Progress(NamedTuple):
     """Lowest mean held-out loss of a finished configuration; infinite before the first."""
 
 
-@dataclasses.dataclass
+class Proposer(Protocol):
+    """What says which configurations are tried, such as :class:`meden.search.strategies.Proposals`."""
+
+    budget: int
+    """Configurations in all."""
+
+    def ask(self, most: int | None = None) -> list[dict[str, Any]]:
+        """Return the next batch, of so many configurations at most; an empty one is the end."""
+
+    def tell(self, scores: Sequence[float]) -> None:
+        """Tell the scores of the last batch."""
+
+
+@dataclasses.dataclass(kw_only=True)
 class Search:
     """A search at work."""
 
     make_model: ModelMaker
     dataset: Dataset
     folds: Sequence[Fold]
-    space: Space
-    recipe: Recipe
     seeds: int
-    seed: int
-    proposals: Proposals
-    budget: Budget
-    rungs: Sequence[int] | None
-    """Epochs after which a race is judged; None where there is no race."""
+    member: MemberOf
+    """What is trained."""
+    proposals: Proposer
     ledger: Ledger
-    database: OptunaDatabase | None
     workers: Workers
-    on_progress: Callable[[Progress], None] | None
+    space: Space = dataclasses.field(default_factory=dict)
+    """What decides how simple a configuration is."""
+    budget: Budget = UNLIMITED
+    rungs: Sequence[int] | None = None
+    """Epochs after which a race is judged; None where there is no race."""
+    on_batch: Callable[[Sequence[Trial]], None] | None = None
+    """Called with all trials after each batch."""
+    on_progress: Callable[[Progress], None] | None = None
+    on_weights: Callable[[Key, Result], None] | None = None
+    """Called with each run and its weights before the ledger has its row; None leaves weights where they are."""
     trials: list[Trial] = dataclasses.field(default_factory=list)
     done: int = 0
     best_loss: float = math.inf
@@ -84,8 +102,8 @@ class Search:
                 if not numbered and not self.trials:
                     raise self.budget.too_short(time.perf_counter() - self.deadline, self.num_epochs) from None
             self.trials += [make_trial(n, params, self._rows(n), self.space) for n, params in numbered.items()]
-            if self.database is not None:
-                self.database.follow(self.trials, self.proposals)
+            if self.on_batch is not None:
+                self.on_batch(self.trials)
             if len(numbered) < len(batch):
                 break
             self.proposals.tell([self.trials[number].loss for number in numbered])
@@ -106,15 +124,16 @@ class Search:
 
         All that ever got so far compete, those of earlier batches too. A decision that the ledger holds stands.
         """
-        pool = [number for number in (*range(len(self.trials)), *batch) if self._dropped_at(number, folds) >= epoch]
-        curves = [[self._curve(key, live or {}) for key in self._keys(n, range(folds.stop))] for n in pool]
-        keeps_best = self.recipe.early_stopping is not None
-        at = [[racing.loss_at(curve, epoch, keeps_best=keeps_best) for curve in own] for own in curves]
+        tried = dict(enumerate(trial.params for trial in self.trials)) | dict(batch)
+        pool = [number for number in tried if self._dropped_at(number, folds) >= epoch]
+        at = [self._losses_at(epoch, self._keys(n, range(folds.stop)), tried[n], live or {}) for n in pool]
         stays = [pool[row] for row in racing.survivors(np.array(at))]
         return {number for number in stays if self._dropped_at(number, folds) > epoch}
 
-    def _curve(self, key: Key, live: Curves) -> Sequence[float]:
-        return live[key] if key in live else self.ledger.rows[key].stop_loss
+    def _losses_at(self, epoch: int, keys: Sequence[Key], params: Mapping[str, Any], live: Curves) -> list[float]:
+        curves = [live[key] if key in live else self.ledger.rows[key].stop_loss for key in keys]
+        keeps_best = self.member(keys[0], params).recipe.early_stopping is not None
+        return [racing.loss_at(curve, epoch, keeps_best=keeps_best) for curve in curves]
 
     def _dropped_at(self, configuration: int, folds: range) -> float:
         """Return the epoch after which a configuration was dropped in the folds up to these, as far as is known."""
@@ -137,7 +156,7 @@ class Search:
             self._note(number)
         if not missing:
             return
-        members = [self._member(key, batch[key.configuration]) for key in keys]
+        members = [self.member(key, batch[key.configuration]) for key in keys]
         plan = plan_stacks(self.make_model, members, self.dataset)
         stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
 
@@ -152,6 +171,8 @@ class Search:
             if key not in self.ledger.rows:
                 now = time.perf_counter()
                 seconds, self.told_at = now - self.told_at, now
+                if self.on_weights is not None:
+                    self.on_weights(key, result)
                 self._append(make_row(key, batch[key.configuration], result, self.folds[key.fold], seconds))
 
         train(
@@ -164,6 +185,7 @@ class Search:
             on_epochs=None if self.budget.seconds is None else self._tick,
             rungs=rungs,
             judge=judge if rungs else None,
+            keeps_weights=self.on_weights is not None,
         )
 
     def _tick(self, num_epochs: int) -> None:
@@ -194,9 +216,25 @@ class Search:
         keys = (key for number in configurations for key in self._keys(number))
         return [self.ledger.rows[key] for key in keys if key in self.ledger.rows]
 
-    def _member(self, key: Key, params: Mapping[str, Any]) -> Member:
-        recipe, model_args = configure(self.recipe, params)
-        return Member(recipe, self.folds[key.fold], derive(self.seed, "seed", key.seed), model_args)
+
+def open_ledger(study_dir: Path | str | None, identity: Callable[[], Mapping[str, Any]]) -> Ledger:
+    """Return the ledger of a folder; for None one in memory, which may hold what no file can."""
+    return Ledger(None, {}) if study_dir is None else Ledger(Path(study_dir) / LEDGER, identity())
+
+
+def members_of(
+    configure: Callable[[Mapping[str, Any]], tuple[Recipe, Mapping[str, Any]]], folds: Sequence[Fold], seed: int
+) -> MemberOf:
+    """Return what is trained where a configuration is a recipe and arguments of the model, the same in all folds.
+
+    Configurations share the seeds of their folds, so that their differences are paired.
+    """
+
+    def member(key: Key, params: Mapping[str, Any]) -> Member:
+        recipe, model_args = configure(params)
+        return Member(recipe, folds[key.fold], derive(seed, "seed", key.seed), model_args)
+
+    return member
 
 
 def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, seconds: float) -> Row:

@@ -1,26 +1,33 @@
-"""The dear way to know what a search is worth: search again in each outer fold, and score on rows it never had."""
+"""The expensive way to know what a search is worth: search again in each outer fold, score on rows it never had."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meden._checks import InputError
-from meden.data import Dataset, Fold, as_dataset, make_folds
+from meden._checks import check_choice
+from meden.data import Dataset, Fold, as_dataset, make_folds, splits_hash
 from meden.member import Member, ModelMaker
 from meden.noise import derive
-from meden.run import HeldOut
-from meden.search.compare import overlap, paired_difference
+from meden.recipe import Recipe
+from meden.search.comparison import overlap, paired_difference
+from meden.search.engine import Search, open_ledger
+from meden.search.fixed import Fixed
+from meden.search.settings import CV, Limits, SearchFields, check_fields, settled
+from meden.search.strategies import StrategyName
 from meden.search.tune import tune
 from meden.space.names import AskedSpace
+from meden.study.ledger import Key, Row
 from meden.study.metrics import MetricName, check_metric, of_rows
 from meden.study.results import Which
 from meden.study.study import Study
-from meden.training.fit_many import fit_many
+from meden.workers.workers import Workers
 
 Array = NDArray[np.float64]
 
@@ -48,16 +55,20 @@ def nested(
     space: AskedSpace | None = None,
     *,
     outer_folds: int = 5,
-    metric: MetricName = "loss",
     which: Which = "one_se",
+    confidence: float = 0.9,
+    cv: CV | None = None,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
+    strategy: StrategyName = "tpe",
+    metric: MetricName = "loss",
+    recipe: Recipe | None = None,
+    study_dir: Path | str | None = None,
     target: str | None = None,
     task: str | None = None,
-    groups: Any = None,
-    order: Any = None,
     seed: int = 0,
-    confidence: float = 0.9,
     on_fold: Callable[[int, Study], None] | None = None,
-    **options: Any,
+    **fields: Unpack[SearchFields],
 ) -> NestedScore:
     """Cross-validate a whole search: choose on each outer fold's training rows, score the choice on the others.
 
@@ -69,17 +80,23 @@ def nested(
         data: as for :func:`meden.tune`.
         space: as for :func:`meden.tune`.
         outer_folds: number of outer folds, 2 or more.
-        metric: what decides in each search, and is told of the outer rows: ``"loss"``, ``"accuracy"``,
-            ``"balanced_accuracy"``, ``"mse"`` or ``"r2"``.
         which: the choice that is trained on all rows of an outer fold's training part: ``"one_se"`` or ``"best"``.
+        confidence: coverage of the interval, in (0, 1).
+        cv: of each search, as for :func:`meden.tune`, or its fields by themselves. Its ``groups`` and ``order`` hold
+            in outer folds too.
+        limits: of each search, as for :func:`meden.tune`, or its fields by themselves.
+        workers: as for :func:`meden.tune`, or its fields by themselves.
+        strategy: as for :func:`meden.tune`.
+        metric: what decides in each search, and what the outer rows are scored by: ``"loss"``, ``"accuracy"``,
+            ``"balanced_accuracy"``, ``"mse"`` or ``"r2"``.
+        recipe: as for :func:`meden.tune`.
+        study_dir: folder of the ledger, with a folder for the study of each outer fold; what was cut off goes on from
+            there. None keeps all in memory.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None tells by the target.
-        groups: column or labels (n,) of rows that stay together, in outer and inner folds.
-        order: column or values (n,) that order the rows in time, in outer and inner folds.
         seed: of outer splits and of the searches.
-        confidence: coverage of the interval, in (0, 1).
         on_fold: called with the number of each outer fold and its study.
-        **options: of :func:`meden.tune`, such as ``folds``, ``budget``, ``strategy``, ``recipe``.
+        **fields: of ``cv``, ``limits`` and ``workers``, by themselves.
 
     Raises:
         InputError: before any compute, if anything does not fit; or if a search finds nothing but divergence.
@@ -96,25 +113,30 @@ def nested(
         S. Varma and R. Simon, Bias in error estimation when using cross-validation for model selection, 2006; the
         interval by the corrected variance of C. Nadeau and Y. Bengio, Inference for the generalization error, 2003.
     """
-    if options.get("study_dir") is not None:
-        raise InputError(f"study_dir must not be given to a nested search, got {options['study_dir']!r}")
-    dataset = as_dataset(data, target=target, task=task, groups=groups)
+    check_fields(fields, CV, Limits, Workers)
+    cv, limits, workers = settled(CV, cv, fields), settled(Limits, limits, fields), settled(Workers, workers, fields)
+    check_choice("which", which, ("one_se", "best"))
+    dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     check_metric(metric, dataset)
-    divided = make_folds(dataset, outer_folds, seed=derive(seed, "outer"), order=order, stop_fraction=0.0)
+    outer = make_folds(dataset, outer_folds, seed=derive(seed, "outer"), order=cv.order, stop_fraction=0.0)
     parts = [
-        (dataset.take(fold.fit), _ordered(order, fold.fit), derive(seed, "outer", k)) for k, fold in enumerate(divided)
+        (dataset.take(fold.fit), cv.replace(groups=None, order=_ordered(cv.order, fold.fit)), derive(seed, "outer", k))
+        for k, fold in enumerate(outer)
     ]
-    for part, in_time, own in parts:
-        make_folds(part, options.get("folds", 5), seed=own, order=in_time)  # refused before the first search
+    for part, inner, own in parts:
+        inner.divide(part, own)  # refused before the first search
+    search = functools.partial(
+        tune, make_model, space=space, limits=limits, workers=workers, strategy=strategy, metric=metric, recipe=recipe
+    )
     studies = []
-    for number, (part, in_time, own) in enumerate(parts):
-        studies.append(tune(make_model, part, space, metric=metric, order=in_time, seed=own, **options))
+    for k, (part, inner, own) in enumerate(parts):
+        folder = None if study_dir is None else Path(study_dir) / f"fold_{k}"
+        studies.append(search(data=part, cv=inner, seed=own, study_dir=folder))
         if on_fold is not None:
-            on_fold(number, studies[-1])
-    members = [_member(study, which, fold) for study, fold in zip(studies, divided, strict=True)]
-    results = [run.held_out for run in fit_many(make_model, members, dataset)]
-    scores = _fold_means(metric, results, divided, dataset)
-    found = paired_difference(scores, overlap(divided), confidence)
+            on_fold(k, studies[-1])
+    rows = _final_rows(make_model, dataset, outer, studies, which, workers, study_dir)
+    scores = _fold_means(metric, rows, outer, dataset)
+    found = paired_difference(scores, overlap(outer), confidence)
     return NestedScore(metric, found.mean, found.low, found.high, confidence, scores, tuple(studies))
 
 
@@ -123,19 +145,43 @@ def _ordered(order: Any, rows: NDArray[np.int64]) -> Any:
     return order if order is None or isinstance(order, str) else np.asarray(order)[rows]
 
 
-def _member(study: Study, which: Which, fold: Fold) -> Member:
-    """Return the training that :meth:`Study.refit` does, with the outer fold's rows to score it."""
-    recipe, model_args = study.final(which)
-    return Member(recipe, fold, study.seed, model_args)
+def _final_rows(
+    make_model: ModelMaker,
+    dataset: Dataset,
+    outer: Sequence[Fold],
+    studies: Sequence[Study],
+    which: Which,
+    workers: Workers,
+    study_dir: Path | str | None,
+) -> Sequence[Row]:
+    """Train, in each outer fold, what :meth:`Study.refit` trains there, and score it on the fold's other rows."""
+    finals = [study.final(which) for study in studies]
+
+    def identity() -> dict[str, Any]:
+        chosen = [[recipe.to_dict(), repr(model_args)] for recipe, model_args in finals]
+        return {"data": dataset.content_hash(), "splits": splits_hash(outer), "choices": chosen}
+
+    def member(key: Key, _params: Mapping[str, Any]) -> Member:
+        recipe, model_args = finals[key.fold]
+        return Member(recipe, outer[key.fold], studies[key.fold].seed, model_args)
+
+    with open_ledger(study_dir, identity) as ledger:
+        (trial,) = Search(
+            make_model=make_model,
+            dataset=dataset,
+            folds=outer,
+            seeds=1,
+            member=member,
+            proposals=Fixed([{"which": which}]),
+            ledger=ledger,
+            workers=workers,
+        ).run()
+    return trial.rows
 
 
-def _fold_means(
-    metric: MetricName, results: Sequence[HeldOut | None], folds: Sequence[Fold], dataset: Dataset
-) -> Array:
-    parts = [result for result in results if result is not None]
+def _fold_means(metric: MetricName, rows: Sequence[Row], folds: Sequence[Fold], dataset: Dataset) -> Array:
     losses, scores = (
-        np.concatenate([getattr(part, name) for part in parts])[None].astype(np.float64)
-        for name in ("losses", "scores")
+        np.concatenate([getattr(row, name) for row in rows])[None].astype(np.float64) for name in ("losses", "scores")
     )
     scored = np.concatenate([fold.score for fold in folds])
     weights = None if dataset.weights is None else dataset.weights[scored]

@@ -1,42 +1,68 @@
-"""One strength from large to small: each training starts where the last ended, and is checked against a cold start."""
+"""One strength from large to small: each run starts where the last ended, and is checked against a cold start."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Unpack, cast
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice, check_count
-from meden.data import Dataset, Fold, as_dataset, holdout
-from meden.member import Member, ModelMaker, build_model, encode_folds
-from meden.objective import evaluate, on_device
-from meden.recipe import Recipe
-from meden.run import Run
+from meden.data import Dataset, Fold, as_dataset, splits_hash
+from meden.history import History
+from meden.member import EncodedData, Member, ModelMaker, build_model, constant_loss, encode_folds, model_arguments
+from meden.progress import Status
+from meden.recipe import Recipe, prepare_noise
+from meden.run import HeldOut, Run
+from meden.search.checks import check_models, check_stopping
+from meden.search.ends import End, Ends
+from meden.search.engine import MemberOf, Search, members_of, open_ledger
+from meden.search.fixed import Fixed
+from meden.search.settings import CV, CompareFields, check_fields, settled
 from meden.space.dimensions import FromData, LogUniform
 from meden.space.from_data import resolve
 from meden.space.names import PENALTIES, configure
-from meden.training.fit import fit
+from meden.study.ledger import Key, Row
+from meden.study.results import Trial
+from meden.study.selection import standard_error
+from meden.workers.workers import Workers
+
+Start = Literal["warm", "cold"]
+WEIGHTS = "weights"
+"""Folder, within that of a path, of where its runs ended."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PathPoint:
-    """One strength of a path."""
+    """One strength of a path; what there is of each run is ordered by fold, then seed."""
 
     strength: float
-    run: Run
-    started: Literal["warm", "cold"]
-    """Whether the model of the strength before was the better start, or a fresh one."""
+    runs: tuple[Run, ...]
+    """Those of the better start."""
+    started: tuple[Start, ...]
+    """Whether the model of the strength before was the better start of each run, or a fresh one."""
     objective: float
-    """Mean training loss plus penalty."""
+    """Mean training loss plus penalty, averaged over the runs."""
     gap: float
-    """How far the other start was above it; far from 0 where the solution depends on the start."""
-    loss: float
-    """Mean data loss of the rows kept aside."""
-    num_zeros: int
-    """Trained numbers that are exactly zero."""
+    """How far the other start was above it, at most; far from 0 where the solution depends on the start."""
+    losses: NDArray[np.float64]
+    """Mean data loss of the scored rows of each run; NaN where it diverged."""
+    num_zeros: float
+    """Trained numbers that are exactly zero, averaged over the runs."""
+
+    @property
+    def loss(self) -> float:
+        """Mean over the runs."""
+        return float(self.losses.mean())
+
+    @property
+    def loss_error(self) -> float:
+        """Standard error of :attr:`loss`."""
+        return standard_error(self.losses)
 
 
 def strength_path(
@@ -46,16 +72,20 @@ def strength_path(
     *,
     num: int = 10,
     strengths: Sequence[float] | None = None,
+    cv: CV | None = None,
+    workers: Workers | None = None,
     recipe: Recipe | None = None,
-    fraction: float = 0.2,
+    study_dir: Path | str | None = None,
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
+    **fields: Unpack[CompareFields],
 ) -> list[PathPoint]:
     """Train from the largest strength to the smallest, and keep the better of a warm and a cold start at each.
 
     A warm start saves epochs where the objective is convex, as for linear models. Deep networks may never leave the
-    zeros that a large strength left behind: there the cold start wins, and the path goes on from it.
+    zeros that a large strength left behind: there the cold start wins, and the path goes on from it. Each fold and
+    seed has a path of its own; they are trained side by side, as are the cold starts of all strengths.
 
     Args:
         make_model: as for :func:`meden.tune`.
@@ -63,71 +93,166 @@ def strength_path(
         name: ``"l1"`` or ``"l2"``.
         num: strengths, from the largest that makes sense (see :func:`meden.space.from_data.resolve`) down.
         strengths: them, in any order, in place of ``num``.
-        recipe: what all trainings share, without early stopping; None is ``Recipe()``.
-        fraction: share of the rows that only score, in (0, 1).
+        cv: as for :func:`meden.tune`, or its fields by themselves, but for ``stop_fraction``: all rows of a fold's
+            training part fit, as nothing stops early.
+        workers: as for :func:`meden.tune`, or its fields by themselves.
+        recipe: what all runs share, without early stopping; None is ``Recipe()``.
+        study_dir: folder of the ledger and of the runs' weights; a path that was cut off goes on from there. None
+            keeps all in memory.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None tells by the target.
-        seed: of the split, weights, batches and noise.
+        seed: of splits, weights, batches and noise.
+        **fields: of ``cv`` and ``workers``, by themselves.
+
+    Returns:
+        A point for each strength, the largest first.
 
     Raises:
-        InputError: before any compute, if anything does not fit.
+        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds something else.
 
     Example:
         >>> import meden
         >>> recipe = meden.Recipe(epochs=2, batch_size=64)
-        >>> steps = strength_path(meden.models.MLP, "iris", "l1", num=3, recipe=recipe)
-        >>> [step.strength for step in steps] == sorted((step.strength for step in steps), reverse=True)
+        >>> points = strength_path(meden.models.MLP, "iris", "l1", num=3, folds=2, recipe=recipe)
+        >>> [point.strength for point in points] == sorted((point.strength for point in points), reverse=True)
         True
 
     Reference:
         J. Friedman, T. Hastie and R. Tibshirani, Regularization paths for generalized linear models via coordinate
         descent, 2010 (warm starts along a path).
     """
+    check_fields(fields, CV, Workers)
+    cv, workers = settled(CV, cv, fields), settled(Workers, workers, fields)
     check_choice("name", name, PENALTIES)
     check_count("num", num, low=2)
     recipe = recipe or Recipe()
     if recipe.early_stopping is not None:
         raise InputError("recipe must train to the end on a path: early_stopping must be None")
-    dataset = as_dataset(data, target=target, task=task)
-    rows, kept_aside = holdout(dataset, fraction, seed)
-    fold = Fold(fit=rows, stop=rows[:0], score=kept_aside)
-    chosen = _strengths(name, num, dataset, fold) if strengths is None else sorted(strengths, reverse=True)
-    recipes = [configure(recipe, {name: float(strength)})[0] for strength in chosen]
-    share = encode_folds(dataset, [fold])[fold]
-    cold = build_model(make_model, share, dataset, Member(recipe, fold, seed))
-    train, aside = ((share.x[part], share.y[part]) for part in (rows, kept_aside))
-    steps: list[PathPoint] = []
-    for strength, own in zip(chosen, recipes, strict=True):
-        starts = {"cold": cold} | ({"warm": steps[-1].run.model} if steps else {})
-        runs = {
-            how: fit(copy.deepcopy(model), train, recipe=own, seed=seed, task=dataset.task)
-            for how, model in starts.items()
-        }
-        steps.append(_step(float(strength), runs, aside, dataset))
-    return steps
+    if "stop_fraction" in cv.model_fields_set and cv.stop_fraction:
+        raise InputError(f"stop_fraction must be 0 on a path, on which nothing stops early, got {cv.stop_fraction}")
+    dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
+    folds = cv.replace(stop_fraction=0.0).divide(dataset, seed)
+    chosen = _strengths(name, num, dataset, folds) if strengths is None else sorted(map(float, strengths), reverse=True)
+    recipes = [configure(recipe, {name: strength})[0] for strength in chosen]
+    check_stopping(recipe, folds)
+    models = check_models(make_model, [(own, {}) for own in recipes], dataset, folds)
+    workers.reach()
+
+    def identity() -> dict[str, Any]:
+        given = {"data": dataset.content_hash(), "splits": splits_hash(folds), "models": models}
+        return given | {"path": [name, *chosen], "recipe": recipe.to_dict(), "seeds": cv.seeds, "seed": seed}
+
+    cold = members_of(lambda params: configure(recipe, {name: params[name]}), folds, seed)
+    paths = _Paths(len(chosen), cold, Ends(None if study_dir is None else Path(study_dir) / WEIGHTS))
+    first, *others = ({name: strength} for strength in chosen)
+    fresh = [params | {"start": "cold"} for params in (first, *others)]
+    with open_ledger(study_dir, identity) as ledger:
+        trials = Search(
+            make_model=make_model,
+            dataset=dataset,
+            folds=folds,
+            seeds=cv.seeds,
+            member=paths.member,
+            proposals=Fixed(fresh, *([params | {"start": "warm"}] for params in others)),
+            ledger=ledger,
+            workers=workers,
+            on_weights=paths.ends.keep,
+        ).run()
+    made = _Runs(make_model, dataset, encode_folds(dataset, folds), constant_loss(dataset))
+    return [_point(strength, place, paths, trials, made) for place, strength in enumerate(chosen)]
 
 
-def _strengths(name: str, num: int, dataset: Dataset, fold: Fold) -> list[float]:
-    dimension = resolve({name: FromData()}, dataset, [fold])[name]
+@dataclass(frozen=True)
+class _Paths:
+    """The paths of all folds and seeds; configuration ``i`` is strength ``i`` from a cold start, warm ones follow."""
+
+    num: int
+    """Strengths."""
+    cold: MemberOf
+    ends: Ends
+
+    def member(self, key: Key, params: Mapping[str, Any]) -> Member:
+        """Return what is trained: from fresh weights, or from those of the better start at the strength before."""
+        member = self.cold(key, params)
+        if params["start"] == "cold":
+            return member
+        before = key._replace(configuration=key.configuration - self.num)
+        objectives = self.objectives(before)
+        best = min(objectives, key=lambda start: objectives[start])
+        found = math.isfinite(objectives[best])
+        return replace(member, start=self.ends[self.starts(before)[best]].weights if found else None)
+
+    def starts(self, cold: Key) -> dict[Start, Key]:
+        """Return the runs at a strength by how they started, from the key of the cold one; the first has no other."""
+        warm = cold._replace(configuration=self.num + cold.configuration - 1)
+        return {"cold": cold, "warm": warm} if cold.configuration else {"cold": cold}
+
+    def objectives(self, cold: Key) -> dict[Start, float]:
+        """Return what the runs at a strength reached."""
+        return {start: _objective(self.ends[key].history) for start, key in self.starts(cold).items()}
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """Makes runs of what was kept of them."""
+
+    make_model: ModelMaker
+    dataset: Dataset
+    encoded: Mapping[Fold | None, EncodedData]
+    constant_loss: float
+
+    def run(self, member: Member, end: End, row: Row) -> Run:
+        """Return the run of a member, with the model that it ended with."""
+        share = self.encoded[member.fold]
+        model = build_model(self.make_model, share, self.dataset, replace(member, start=end.weights))
+        prepare_noise(model, member.recipe, member.run_seed)
+        return Run(
+            model=model.eval(),
+            recipe=member.recipe,
+            history=end.history,
+            status=cast(Status, row.status),
+            reason=row.reason,
+            best_step=row.best_step,
+            best_epoch=row.best_epoch,
+            seed=member.run_seed,
+            held_out=HeldOut(row.losses, row.scores),
+            encoder=share.encoder,
+            model_args=model_arguments(self.make_model, share, self.dataset, member),
+            constant_loss=self.constant_loss,
+        )
+
+
+def _strengths(name: str, num: int, dataset: Dataset, folds: Sequence[Fold]) -> list[float]:
+    dimension = resolve({name: FromData()}, dataset, folds)[name]
     assert isinstance(dimension, LogUniform)
     return dimension.grid(num)[::-1]
 
 
-def _step(strength: float, runs: dict[str, Run], aside: tuple[Tensor, Tensor], dataset: Dataset) -> PathPoint:
-    objectives = {how: _objective(run) for how, run in runs.items()}
-    best = min(objectives, key=lambda how: objectives[how])
-    x, y = (on_device(part, runs[best].model) for part in aside)
+def _point(strength: float, place: int, paths: _Paths, trials: Sequence[Trial], made: _Runs) -> PathPoint:
+    runs, started, objectives, losses = [], [], [], []
+    for fresh in trials[place].rows:
+        reached = paths.objectives(fresh.key)
+        start = min(reached, key=lambda start: reached[start])
+        key = paths.starts(fresh.key)[start]
+        row = next(row for row in trials[key.configuration].rows if row.key == key)
+        runs.append(made.run(paths.cold(key, row.params), paths.ends[key], row))
+        started.append(start)
+        objectives.append(list(reached.values()))
+        losses.append(row.losses.mean(dtype=np.float64))
+    of_both = np.array(objectives)
+    with np.errstate(invalid="ignore"):  # no finite number is between two that diverged
+        gap = float(np.ptp(of_both, axis=1).max())
     return PathPoint(
         strength=strength,
-        run=runs[best],
-        started="warm" if best == "warm" else "cold",
-        objective=objectives[best],
-        gap=max(objectives.values()) - objectives[best],
-        loss=evaluate(runs[best].model, [(x, y)], dataset.task)["loss"],
-        num_zeros=runs[best].history[-1].num_zeros,
+        runs=tuple(runs),
+        started=tuple(started),
+        objective=float(of_both.min(axis=1).mean()),
+        gap=gap,
+        losses=np.array(losses),
+        num_zeros=float(np.mean([run.history[-1].num_zeros for run in runs])),
     )
 
 
-def _objective(run: Run) -> float:
-    last = run.history[-1]
-    return last.train["loss"] + sum(last.penalties.values()) if last.is_finite() else float("inf")
+def _objective(history: History) -> float:
+    last = history[-1]
+    return last.train["loss"] + sum(last.penalties.values()) if last.is_finite() else math.inf

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from meden._checks import InputError, check_count
-from meden.data import as_dataset, make_folds, splits_hash
+from meden._checks import InputError
+from meden.data import as_dataset, splits_hash
 from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
 from meden.search.budget import Budget
 from meden.search.checks import check_reachable
-from meden.search.engine import Progress, Search
+from meden.search.engine import Progress, Search, members_of
 from meden.search.optuna_database import OptunaDatabase
+from meden.search.settings import CV, Limits, SearchFields, check_fields, settled
 from meden.search.strategies import Proposals, StrategyName
 from meden.space.cocktail import cocktail
 from meden.space.from_data import resolve
-from meden.space.names import AskedSpace, check_space, longest
+from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
 from meden.study.folder import Description, write_description
@@ -30,7 +32,7 @@ from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
 from meden.study.results import Results, gather
 from meden.study.study import Study
-from meden.workers.workers import Backend, Workers
+from meden.workers.workers import Workers
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from unless told otherwise: long enough, and stopped by the stop split."""
@@ -41,29 +43,21 @@ def tune(
     data: Any,
     space: AskedSpace | None = None,
     *,
-    folds: int = 5,
-    budget: int = 64,
-    epochs_budget: int | None = None,
-    time_limit: float | None = None,
-    racing: bool = False,
-    seeds: int = 1,
+    cv: CV | None = None,
+    limits: Limits | None = None,
+    workers: Workers | None = None,
     strategy: StrategyName = "tpe",
     metric: MetricName = "loss",
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
     storage: str | None = None,
-    jobs: int = 1,
-    backend: Backend = "local",
-    address: str | None = None,
     target: str | None = None,
     task: str | None = None,
-    groups: Any = None,
-    order: Any = None,
-    stop_fraction: float = 0.15,
     seed: int = 0,
     notes: Mapping[str, Any] | None = None,
     on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    **fields: Unpack[SearchFields],
 ) -> Study:
     """Search a space by cross-validation.
 
@@ -77,15 +71,12 @@ def tune(
         space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
             penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
             ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.space.cocktail`.
-        folds: number of folds, 2 or more.
-        budget: configurations to try, 1 or more; with one of the next two, at most as many.
-        epochs_budget: epochs of all trainings together, at most; None is no limit.
-        time_limit: seconds; None is no limit. What is tried then depends on the speed of the machine: of all limits
-            this is the only one whose result nobody else can reproduce. (Going on after a kill still repeats what was
-            done before it.)
-        racing: give up configurations that lose, early: see :mod:`meden.search.racing`. They count as tried, with the
-            status ``dropped``, and cannot be chosen.
-        seeds: trainings per configuration and fold, with different starting weights, batches and noise.
+        cv: how the rows are divided; or fields of :class:`meden.search.CV` by themselves: ``folds``, ``seeds``,
+            ``groups``, ``order``, ``stop_fraction``.
+        limits: what may be spent; or fields of :class:`meden.search.Limits` by themselves: ``budget``,
+            ``epochs_budget``, ``time_limit``, ``racing``.
+        workers: who trains; or fields of :class:`meden.search.Workers` by themselves: ``jobs``, ``backend``,
+            ``address``.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
             classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
@@ -95,19 +86,13 @@ def tune(
         storage: address of a database to copy the configurations to, for Optuna's dashboard and its other tools, such
             as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the file ``study.db`` in
             ``study_dir``.
-        jobs: processes that train, among which the cores are divided; 1 is this one. Neither their number nor who
-            trains what changes the result.
-        backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core.
-        address: of the cluster; None is a new one on this machine, unless Ray knows another.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None tells by the target.
-        groups: column or labels (n,) of rows that stay together.
-        order: column or values (n,) that order the rows in time: each fold trains on the past.
-        stop_fraction: share of a fold's training part in its stop split.
         seed: of splits, proposals, weights, batches and noise.
         notes: plain values to keep in ``study_dir``, for whoever goes on with the study.
         on_start: called once all checks are passed, before the first training.
         on_progress: called after each training.
+        **fields: of ``cv``, ``limits`` and ``workers``, by themselves.
 
     Returns:
         The study: ``best``, ``one_se``, ``score``, ``table()``, ``refit()``, ``report(path)``.
@@ -124,31 +109,38 @@ def tune(
         >>> len(study.trials), study.metric
         (2, 'accuracy')
     """
+    check_fields(fields, CV, Limits, Workers)
+    cv, limits, workers = settled(CV, cv, fields), settled(Limits, limits, fields), settled(Workers, workers, fields)
     recipe = check_recipe(recipe)
-    for name, value in (("budget", budget), ("seeds", seeds)):
-        check_count(name, value)
-    workers = Workers(jobs=jobs, backend=backend, address=address)
-    dataset = as_dataset(data, target=target, task=task, groups=groups)
+    dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     check_metric(metric, dataset)
     space = cocktail(dataset.task, make_model) if space is None else space
     check_space(space, make_model)
-    divided = make_folds(dataset, folds, seed=seed, order=order, stop_fraction=stop_fraction)
-    if racing and not all(len(fold.stop) for fold in divided):
+    folds = cv.divide(dataset, seed)
+    if limits.racing and not all(len(fold.stop) for fold in folds):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
-    found = resolve(space, dataset, divided)
-    proposals = Proposals(found, strategy, budget=budget, seed=derive(seed, "search"))
-    models = check_reachable(found, recipe, make_model, dataset, divided)
+    found = resolve(space, dataset, folds)
+    proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"))
+    models = check_reachable(found, recipe, make_model, dataset, folds)
     epochs = longest(found, recipe)
-    limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
+    budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
     workers.reach()
-    summary, model = DataSummary.of(dataset), ModelReference.of(make_model)
-    settings: dict[str, Any] = {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
-    settings |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
+    settings = {"strategy": strategy, "seeds": cv.seeds, "seed": seed} | dict(limits)
+    described = Description(
+        data=DataSummary.of(dataset),
+        folds=folds,
+        space=found,
+        recipe=recipe,
+        model=ModelReference.of(make_model),
+        settings=settings | _unidentified(cv, metric),
+        notes=notes or {},
+        num_fits=proposals.budget * len(folds) * cv.seeds,
+    )
     ledger, database = Ledger(None, {}), None
     if study_dir is not None:
         identity: dict[str, Any] = {
-            "data": summary.hash,
-            "splits": splits_hash(divided),
+            "data": described.data.hash,
+            "splits": splits_hash(folds),
             "models": models,
             "space": {name: repr(dimension) for name, dimension in found.items()},
             "recipe": recipe.to_dict(),
@@ -157,40 +149,46 @@ def tune(
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
     elif storage is not None:
         raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
-    settings |= {"folds": folds, "metric": metric, "stop_fraction": stop_fraction}
-    settings |= {"order": order if isinstance(order, str) else None}
-    described = Description(
-        data=summary,
-        folds=divided,
-        space=found,
-        recipe=recipe,
-        model=model,
-        settings=settings,
-        notes=notes or {},
-        num_fits=proposals.budget * len(divided) * seeds,
-    )
     with ledger, closing(database) if database else nullcontext():
         if study_dir is not None:
             write_description(described, Path(study_dir))
         if on_start is not None:
             on_start()
-        rungs = races.rungs(epochs) if racing else None
-        setting = make_model, dataset, divided, found, recipe, seeds, seed
-        trials = Search(*setting, proposals, limits, rungs, ledger, database, workers, on_progress).run()
+        trials = Search(
+            make_model=make_model,
+            dataset=dataset,
+            folds=folds,
+            seeds=cv.seeds,
+            member=members_of(functools.partial(configure, recipe), folds, seed),
+            proposals=proposals,
+            ledger=ledger,
+            workers=workers,
+            space=found,
+            budget=budget,
+            rungs=races.rungs(epochs) if limits.racing else None,
+            on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
+            on_progress=on_progress,
+        ).run()
         if study_dir is not None and len(ledger.rows) != described.num_fits:
             write_description(dataclasses.replace(described, num_fits=len(ledger.rows)), Path(study_dir))
     results = Results(
-        data=summary,
-        folds=divided,
+        data=described.data,
+        folds=folds,
         space=found,
         recipe=recipe,
         seed=seed,
-        model=model,
+        model=described.model,
         trials=trials,
         chosen_by=metric,
-        incomplete=gather(ledger.rows.values(), found, len(divided) * seeds)[1],
+        incomplete=gather(ledger.rows.values(), found, len(folds) * cv.seeds)[1],
     )
     return Study.of(results, make_model, dataset)
+
+
+def _unidentified(cv: CV, metric: str) -> dict[str, Any]:
+    """Return what is written down beside what identifies a study: its folds' hash does, and the metric may change."""
+    order = cv.order if isinstance(cv.order, str) else None
+    return {"folds": cv.folds, "stop_fraction": cv.stop_fraction, "order": order, "metric": metric}
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

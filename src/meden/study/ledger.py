@@ -26,6 +26,9 @@ from meden.study.lock import writing
 LEDGER = "ledger.jsonl"
 """Name of the file in a study's folder."""
 
+LEDGER = "ledger.jsonl"
+"""Its file in the folder of a study."""
+
 
 class Key(NamedTuple):
     """What a row is about."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice
 from meden.data import Fold
+from meden.progress import LOST, Lost
 from meden.recipe import Recipe
 from meden.space.names import Space, configure, simplicity
 from meden.study import selection
@@ -28,9 +29,7 @@ from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
 Which = Literal["one_se", "best"]
-TrialStatus = Literal["ok", "diverged", "dropped"]
-LOST: tuple[TrialStatus, ...] = ("diverged", "dropped")
-"""What a configuration is if one of its fits is that."""
+TrialStatus = Literal["ok"] | Lost
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from multiprocessing.connection import Client, Connection, Listener
 from types import TracebackType
 from typing import Any, NamedTuple
 
+from safetensors.torch import save
+
+from meden import checkpoint as files
 from meden.history import History
 from meden.progress import Status
 from meden.run import HeldOut, Run
@@ -26,7 +29,7 @@ LOCAL = None if hasattr(socket, "AF_UNIX") else ("localhost", 0)
 
 
 class Result(NamedTuple):
-    """What is reported of a run: all but its model, which stays where it was trained."""
+    """What is reported of a run: all but its model, of which the tensors come along if asked for."""
 
     status: Status
     reason: str
@@ -34,11 +37,14 @@ class Result(NamedTuple):
     best_step: int
     history: History
     held_out: HeldOut | None
+    weights: bytes | None = None
+    """The model's state dict, as safetensors writes it: such bytes reach any machine."""
 
     @classmethod
-    def of(cls, run: Run) -> Result:
-        """Return what is reported of a run."""
-        return cls(*(getattr(run, name) for name in cls._fields))
+    def of(cls, run: Run, *, weights: bool = False) -> Result:
+        """Return what is reported of a run, with or without the model's tensors."""
+        kept = save(files.state_of(run.model)) if weights else None
+        return cls(run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out, kept)
 
 
 OnEnd = Callable[[int, Result], None]

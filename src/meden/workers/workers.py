@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
+from pydantic import field_validator, model_validator
 
 from meden._checks import InputError, check_choice, check_count
+from meden._settings import Settings
 from meden.data import Dataset
 from meden.history import Record
 from meden.member import Member, ModelMaker
@@ -33,26 +35,34 @@ REPORT_EVERY = 0.1
 """Seconds between two reports of epochs."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workers:
-    """Who trains.
-
-    Args:
-        jobs: processes, 1 or more; the cores are divided among them. 1 on ``"local"`` is this process, which trains
-            in as many threads as torch uses.
-        backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``).
-        address: of the cluster; None is the one that this process knows, or a new one on this machine.
-    """
+class Workers(Settings):
+    """Who trains. Neither their number nor who trains what changes the result."""
 
     jobs: int = 1
+    """Processes, 1 or more; the cores are divided among them. 1 on ``"local"`` is this process, which trains in as
+    many threads as torch uses."""
     backend: Backend = "local"
+    """``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core."""
     address: str | None = None
+    """Of the cluster; None is the one that this process knows, or a new one on this machine."""
 
-    def __post_init__(self) -> None:
-        check_count("jobs", self.jobs)
-        check_choice("backend", self.backend, BACKENDS)
+    @field_validator("jobs", mode="before")
+    @classmethod
+    def _jobs(cls, value: Any) -> Any:
+        check_count("jobs", value)
+        return value
+
+    @field_validator("backend", mode="before")
+    @classmethod
+    def _backend(cls, value: Any) -> Any:
+        check_choice("backend", value, BACKENDS)
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
         if self.address is not None and self.backend != "ray":
             raise InputError(f"address is for backend 'ray', got {self.address!r} with backend {self.backend!r}")
+        return self
 
     def reach(self) -> str | None:
         """Make sure that they can be reached; returns this machine's name among theirs, None if they are all here.
@@ -74,6 +84,7 @@ class Assignment:
     stacks: Sequence[Sequence[int]]
     rungs: Sequence[int]
     counts_epochs: bool
+    keeps_weights: bool
     num_threads: int
     parent: int | None = None
     """Process without which the work is of no use; None if it may be on another machine."""
@@ -90,6 +101,7 @@ def train(
     on_epochs: OnEpochs | None = None,
     rungs: Sequence[int] = (),
     judge: Judge | None = None,
+    keeps_weights: bool = False,
 ) -> None:
     """Train some stacks of a plan; what workers report is passed on in this process, one thing at a time.
 
@@ -103,6 +115,7 @@ def train(
         on_epochs: called now and then with a number of epochs that were done.
         rungs: epochs after which all wait for each other.
         judge: says who is dropped there.
+        keeps_weights: report the models' tensors too.
 
     Raises:
         RuntimeError: if a worker on this machine was killed.
@@ -111,6 +124,7 @@ def train(
     threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
     settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
     settings |= {"num_threads": threads, "counts_epochs": on_epochs is not None}
+    settings |= {"keeps_weights": keeps_weights}
     settings |= {"parent": os.getpid() if workers.backend == "local" else None}
     assignments = [Assignment(number=number, stacks=part, **settings) for number, part in enumerate(parts)]  # type: ignore[arg-type]
     coordinator = Coordinator(len(assignments), judge, on_end, on_epochs)
@@ -142,7 +156,7 @@ def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -
     counter = _EpochCounter(coordinator)
 
     def ended(number: int, run: Run) -> None:
-        coordinator.ended(number, Result.of(run))
+        coordinator.ended(number, Result.of(run, weights=assignment.keeps_weights))
 
     def judge(epoch: int, histories: object) -> list[int]:
         return coordinator.judge(assignment.number, epoch, histories)  # type: ignore[arg-type]

@@ -1,0 +1,164 @@
+"""How a search divides the rows, and what it may spend; whole settings, or their fields by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict, TypeVar
+
+from pydantic import field_validator
+
+from meden._checks import InputError, check_count, check_number, nearest
+from meden._settings import Settings
+from meden.data import Dataset, Fold, make_folds
+from meden.workers.workers import Backend, Workers
+
+
+class CV(Settings):
+    """Cross-validation: in each fold the fitting rows train, the stop split stops, and the scored rows only score.
+
+    Example:
+        >>> CV(folds=3, seeds=2).num_runs
+        6
+    """
+
+    folds: int = 5
+    """Number of folds, 2 or more."""
+    seeds: int = 1
+    """Runs per configuration and fold, with different starting weights, batches and noise."""
+    groups: Any = None
+    """Column or labels (n,) of rows that stay together."""
+    order: Any = None
+    """Column or values (n,) that order the rows in time: each fold trains on the past."""
+    stop_fraction: float = 0.15
+    """Share of a fold's training part in its stop split, in [0, 0.5]."""
+
+    @field_validator("folds", "seeds", mode="before")
+    @classmethod
+    def _counts(cls, value: Any, info: Any) -> Any:
+        check_count(info.field_name, value, low=2 if info.field_name == "folds" else 1)
+        return value
+
+    @field_validator("stop_fraction", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        check_number("stop_fraction", value, low=0.0, high=0.5)
+        return value
+
+    @property
+    def num_runs(self) -> int:
+        """Runs of one configuration."""
+        return self.folds * self.seeds
+
+    def divide(self, dataset: Dataset, seed: int) -> list[Fold]:
+        """Return the folds of a data set that was read with :attr:`groups`.
+
+        Raises:
+            InputError: if rows, groups or classes are too few.
+        """
+        return make_folds(dataset, self.folds, seed=seed, order=self.order, stop_fraction=self.stop_fraction)
+
+
+class Limits(Settings):
+    """What a search may spend; the tightest limit ends it."""
+
+    budget: int = 64
+    """Configurations to try, at most."""
+    epochs_budget: int | None = None
+    """Epochs of all runs together, at most; None is no limit."""
+    time_limit: float | None = None
+    """Seconds; None is no limit. What is tried then depends on the speed of the machine: of all limits this is the
+    only one whose result nobody else can reproduce. (Going on after a kill still repeats what was done before it.)"""
+    racing: bool = False
+    """Give up configurations that lose, early: see :mod:`meden.search.racing`. They count as tried, with the status
+    ``dropped``, and cannot be chosen."""
+
+    @field_validator("budget", "epochs_budget", mode="before")
+    @classmethod
+    def _counts(cls, value: Any, info: Any) -> Any:
+        if value is not None or info.field_name == "budget":
+            check_count(info.field_name, value)
+        return value
+
+    @field_validator("time_limit", mode="before")
+    @classmethod
+    def _seconds(cls, value: Any) -> Any:
+        if value is not None:
+            check_number("time_limit", value, low=0.0, low_open=True)
+        return value
+
+
+class CVFields(TypedDict, total=False):
+    """Fields of :class:`CV`, by themselves."""
+
+    folds: int
+    seeds: int
+    groups: Any
+    order: Any
+    stop_fraction: float
+
+
+class LimitsFields(TypedDict, total=False):
+    """Fields of :class:`Limits`, by themselves."""
+
+    budget: int
+    epochs_budget: int | None
+    time_limit: float | None
+    racing: bool
+
+
+class WorkersFields(TypedDict, total=False):
+    """Fields of :class:`meden.workers.workers.Workers`, by themselves."""
+
+    jobs: int
+    backend: Backend
+    address: str | None
+
+
+class CompareFields(CVFields, WorkersFields):
+    """What :func:`meden.compare` takes by itself."""
+
+
+class SearchFields(CVFields, LimitsFields, WorkersFields):
+    """What :func:`meden.tune` takes by itself."""
+
+
+S = TypeVar("S", bound=Settings)
+NAMES: dict[type[Settings], str] = {CV: "cv", Limits: "limits", Workers: "workers"}
+"""What the arguments are called that take settings as a whole."""
+
+
+def settled(kind: type[S], given: S | None, fields: Mapping[str, Any]) -> S:
+    """Return settings that were given as a whole, or made from those of their fields that were given by themselves.
+
+    Args:
+        kind: of settings.
+        given: as a whole; None is what ``fields`` say, and defaults for the rest.
+        fields: by themselves, those of other kinds among them.
+
+    Raises:
+        InputError: if both were given, or something else; or if a value is out of range.
+
+    Example:
+        >>> settled(Limits, None, {"folds": 3, "budget": 8}).budget
+        8
+    """
+    own = {name: value for name, value in fields.items() if name in kind.model_fields}
+    if given is None:
+        return kind(**own)
+    if not isinstance(given, kind):
+        raise InputError(f"{NAMES[kind]} must be a meden.search.{kind.__name__}, got {given!r:.80}")
+    if own:
+        raise InputError(f"{', '.join(own)} must be given in {NAMES[kind]} or by themselves, got both")
+    return given
+
+
+def check_fields(fields: Mapping[str, Any], *kinds: type[Settings]) -> None:
+    """Check that each field by itself is of one of these kinds of settings.
+
+    Raises:
+        InputError: naming the first that is not, and the nearest that would be.
+    """
+    known = [name for kind in kinds for name in kind.model_fields]
+    for name in fields:
+        if name not in known:
+            raise InputError(f"there is no argument {name!r}{nearest(name, known)}")
