@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from meden._checks import InputError
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
+from meden.models.named import find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.recipe import Recipe
 
@@ -114,6 +115,8 @@ class Run:
     """Results on the scored rows of a member's fold."""
     encoder: Encoder | None = None
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
+    model_name: str | None = None
+    """Which of :mod:`meden.models` it is; None for a model of the caller's."""
     model_args: dict[str, Any] | None = None
     """What the model was made with, where meden made it."""
     constant_loss: float | None = None
@@ -196,18 +199,19 @@ class Ensemble:
         (folder / "run.json").write_text(json.dumps({"num_runs": len(self.runs)}))
 
 
-_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args", "constant_loss")
+_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_name", "model_args", "constant_loss")
 
 
-def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
+def load_run(folder: Path | str, make_model: Any = None) -> Run | Ensemble:
     """Read what :meth:`Run.save` or :meth:`Ensemble.save` wrote.
 
     Args:
         folder: of the run.
-        make_model: called with the saved ``model_args``; returns the model whose weights are then loaded.
+        make_model: called with the saved ``model_args``; returns the model whose weights are then loaded. None makes
+            the one of :mod:`meden.models` that the file names.
 
     Raises:
-        InputError: if a file is missing or damaged.
+        InputError: if a file is missing or damaged, or if it names no model and ``make_model`` is None.
     """
     folder = Path(folder)
     try:
@@ -218,6 +222,8 @@ def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
         parts = [load_run(folder / f"fold_{number}", make_model) for number in range(summary["num_runs"])]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
     encoder, held_out = summary.pop("encoder"), summary.pop("held_out")
+    if make_model is None:
+        make_model = _named(summary.get("model_name"), folder)
     model = make_model(**summary["model_args"] or {})
     tensors, _ = checkpoint.load(folder / "model.safetensors")
     model.load_state_dict(tensors)
@@ -229,3 +235,11 @@ def load_run(folder: Path | str, make_model: Any) -> Run | Ensemble:
         held_out=None if held_out is None else HeldOut.from_dict(held_out),
         **summary,
     )
+
+
+def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:
+    if name is None:
+        raise InputError(
+            f"make_model must be given for {str(folder)!r}, which holds a model that is not one of meden.models"
+        )
+    return find_model(name)

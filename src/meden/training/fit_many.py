@@ -21,6 +21,7 @@ from meden.data import Dataset, as_dataset, num_batches
 from meden.data.targets import Task
 from meden.history import History, Record
 from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, encode_folds, model_arguments
+from meden.models.named import fixed_arguments, model_name
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.recipe import prepare_noise
@@ -347,12 +348,15 @@ class _Work:
         member = self.members[number]
         share = self.shares[member.fold]
         held_out = None if member.fold is None else score(run, share, member.fold.score, self.dataset)
-        made_with = model_arguments(self.make_model, share, self.dataset, member)
+        name = model_name(self.make_model)
+        fixed = {} if name is None else fixed_arguments(self.make_model)
+        made_with = fixed | model_arguments(self.make_model, share, self.dataset, member)
         with self.lock:
             self.runs[number] = dataclasses.replace(
                 run,
                 held_out=held_out,
                 encoder=share.encoder,
+                model_name=name,
                 model_args=made_with,
                 constant_loss=self.constant_loss,
             )
