@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def tune(
     racing: bool = False,
     seeds: int = 1,
     strategy: StrategyName = "tpe",
+    first: Sequence[Mapping[str, Any]] = (),
     metric: MetricName = "loss",
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
@@ -83,6 +84,8 @@ def tune(
             status ``dropped``, and cannot be chosen.
         seeds: trainings per configuration and fold, with different starting weights, batches and noise.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
+        first: points of the space, each with a value for every name, that are tried before what the strategy
+            proposes, such as settings known to be good; they count as configurations of the budget.
         metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
             classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
@@ -130,7 +133,7 @@ def tune(
     if racing and not all(len(fold.stop) for fold in divided):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
     found = resolve(space, dataset, divided)
-    proposals = Proposals(found, strategy, budget=budget, seed=derive(seed, "search"))
+    proposals = Proposals(found, strategy, budget=budget, seed=derive(seed, "search"), first=first)
     models = check_reachable(found, recipe, make_model, dataset, divided)
     epochs = longest(found, recipe)
     limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
@@ -143,7 +146,8 @@ def tune(
             "models": models,
             "space": {name: repr(dimension) for name, dimension in found.items()},
             "recipe": recipe.to_dict(),
-        } | {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
+        } | {"strategy": strategy, "first": [dict(point) for point in first]}
+        identity |= {"budget": budget, "seeds": seeds, "seed": seed}
         identity |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
         database = OptunaDatabase(Path(study_dir), identity, storage)
         ledger = Ledger(Path(study_dir) / LEDGER, identity)
