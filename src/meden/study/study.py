@@ -9,7 +9,7 @@ import functools
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -227,7 +227,10 @@ class Study:
             which: ``"one_se"`` or ``"best"``.
             policy: ``"all"`` trains one model on all rows, for as many epochs as its folds kept in the median. (Epochs
                 are what carries over: the same number of passes over more rows is proportionally more steps.)
-                ``"folds"`` trains the models of all folds again, as in the search, and averages their predictions.
+                ``"folds"`` trains a model for each fold, on all its training rows and stopped by its scored rows, and
+                averages their predictions. No row is left that could say what such a model is worth, so that its
+                ``held_out`` is None (:attr:`score` was estimated before); one that diverged is left out if others
+                did not.
             seed: of weights, batches and noise; None is the study's.
             on_epoch: called with each epoch's record.
 
@@ -240,11 +243,11 @@ class Study:
         if policy == "all":
             recipe, model_args = self.final(which)
             members = [Member(recipe, seed=base, model_args=model_args)]
-        else:
-            recipe, model_args = self.recipe_of(self._which(which))
-            members = [Member(recipe, fold, derive(base, "seed", 0), model_args) for fold in self.folds]
-        runs = fit_many(self.make_model, members, self.dataset, on_epoch=told)
-        return runs[0] if policy == "all" else Ensemble(runs=tuple(runs))
+            return fit_many(self.make_model, members, self.dataset, on_epoch=told)[0]
+        recipe, model_args = self.recipe_of(self._which(which))
+        members = [Member(recipe, _whole(fold), derive(base, "final"), model_args) for fold in self.folds]
+        runs = [replace(run, held_out=None) for run in fit_many(self.make_model, members, self.dataset, on_epoch=told)]
+        return Ensemble(runs=tuple([run for run in runs if run.status != "diverged"] or runs))
 
     def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
@@ -340,6 +343,11 @@ def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], spac
     """Put the rows of one configuration together."""
     ordered = tuple(sorted(rows, key=lambda row: row.key))
     return Trial(number, dict(params), ordered, simplicity(space, params))
+
+
+def _whole(fold: Fold) -> Fold:
+    """Return a fold whose stop split is trained on, and whose scored rows stop."""
+    return Fold(np.sort(np.concatenate([fold.fit, fold.stop])), fold.score, fold.score)
 
 
 def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
