@@ -11,7 +11,7 @@ from meden import diagnosis
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import REPORT, RUN, SETTINGS, read_settings, trained
-from meden.cli.tune import search_of
+from meden.cli.tune import search_of, setup_of
 from meden.diagnosis import Evident
 from meden.history import History
 
@@ -53,5 +53,6 @@ def _subject(path: Path) -> History | Evident:
         return history
     finished = (path / RUN).exists() or (path / REPORT).exists()  # a study that found nothing has a report only
     if (path / SETTINGS).exists() and finished:
-        return search_of(read_settings(path), path)
+        settings = read_settings(path)
+        return search_of(settings, setup_of(settings, path), path)
     return trained(path)

@@ -10,7 +10,7 @@ import typer
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import REPORT, SETTINGS, check_new_file, read_settings, trained
-from meden.cli.tune import search_of
+from meden.cli.tune import search_of, setup_of
 from meden.report import run_report, units_section
 from meden.run import Ensemble
 
@@ -41,7 +41,8 @@ def report(
     check_new_file("--out", path, force=force)
     extra = [] if units is None else [units_section(run.recipe, units, n=n, loss=loss)]
     if (folder / SETTINGS).exists():
-        search_of(read_settings(folder), folder).report(path, extra=extra)
+        settings = read_settings(folder)
+        search_of(settings, setup_of(settings, folder), folder).report(path, extra=extra)
     elif isinstance(run, Ensemble):
         raise InputError(f"folder must hold one run, got an ensemble of {len(run.runs)}; try {folder / 'fold_0'}")
     else:

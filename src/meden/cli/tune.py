@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from meden.cli.console import (
     Folds,
     Groups,
     JsonFlag,
+    Model,
     Order,
     RecipeFile,
     Seed,
@@ -31,16 +32,21 @@ from meden.cli.console import (
     stdout,
 )
 from meden.cli.folders import REPORT, RUN, check_new_folder, read_settings, write_settings
-from meden.cli.settings import parse_space, table_recipe
-from meden.data import Dataset, as_dataset
-from meden.models import MLP
+from meden.cli.settings import COCKTAIL, parse_space
+from meden.data import as_dataset
+from meden.data.targets import Task
 from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
 from meden.search.strategies import STRATEGIES
+from meden.space.cocktail import cocktail
+from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.metrics import METRICS
 from meden.study.page import train_loss
 from meden.study.selection import Score
+from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
+from meden.tabular.network import NETWORKS
+from meden.tabular.setup import Setup, set_up
 
 SEARCHED = (
     "folds",
@@ -55,6 +61,10 @@ SEARCHED = (
     "order",
 )
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
+READ = ("target", "task", "groups", "drop")
+"""Settings by which the data are read."""
+SET_UP = ("data", "model", "search", "recipe")
+"""Settings from which the rest follows."""
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
 BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
@@ -78,26 +88,36 @@ def tune(
             "-s",
             help="What to search, may be repeated: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`; "
             "`mixup=off:0.1:1` may be off, `l1=data` has ends that the data decide, `cocktail` is a mixture of many. "
-            "Unless given: l2, l1, dropout and lr.",
+            "Unless given: lr, dropout and frequency of `tabular`, its usual settings first; l2, l1, dropout and lr of "
+            "`mlp`; l2, l1 and lr of `linear`.",
         ),
     ] = None,
+    model: Model = MODEL,
     recipe: RecipeFile = None,
-    folds: Folds = 5,
-    budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = 24,
+    folds: Folds = FOLDS,
+    budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = BUDGET,
     epochs_budget: Annotated[
         int | None, typer.Option("--epochs-budget", help="Epochs of all trainings together, at most.")
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option("--time-limit", help="Seconds; the result then depends on the machine's speed.")
+        float | None,
+        typer.Option(
+            "--time-limit",
+            help="Seconds for everything, nearly: for longer training first, then for configurations. The result then "
+            "depends on the machine's speed.",
+        ),
     ] = None,
     racing: Annotated[
         bool, typer.Option("--racing", help="Give up early what loses: about a third of the work.")
     ] = False,
-    strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = "tpe",
+    strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = STRATEGY,
     metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings per configuration and fold.")] = 1,
     refit: Annotated[
-        str, typer.Option("--refit", help="`all`: one model on all rows. `folds`: the folds' models, averaged.")
+        str,
+        typer.Option(
+            "--refit", help="`all`: one model on all rows. `folds`: the average of a model a fold, stopped by its rows."
+        ),
     ] = "all",
     groups: Groups = None,
     order: Order = None,
@@ -129,6 +149,7 @@ def tune(
     """  # noqa: D412 - typer prints the paragraphs as they stand
     check_new_folder("--out", out)
     check_choice("--refit", refit, ("all", "folds"))
+    check_choice("--model", model, NETWORKS)
     settings = {
         "data": str(Path(data).resolve()) if Path(data).exists() else data,
         "target": target,
@@ -137,7 +158,8 @@ def tune(
         "order": order,
         "drop": list(drop or ()),
         "search": list(space or ()),
-        "recipe": table_recipe(recipe).to_dict(),
+        "model": model,
+        "recipe": None if recipe is None else Recipe.load(recipe).to_dict(),
         "folds": folds,
         "budget": budget,
         "epochs_budget": epochs_budget,
@@ -150,7 +172,9 @@ def tune(
         "seed": seed,
     }
     where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
-    _show(finish(settings, out, where), out, as_json)
+    setup = setup_of(settings, out, time_limit=time_limit)
+    settings |= {"recipe": setup.recipe.to_dict(), "time_limit": setup.time_limit}
+    _show(finish(settings, setup, out, where), out, as_json)
 
 
 def resume(
@@ -168,24 +192,25 @@ def resume(
         meden resume runs/study --jobs 2
     """  # noqa: D412
     where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
-    _show(finish(read_settings(folder), folder, where), folder, as_json)
+    settings = read_settings(folder)
+    _show(finish(settings, setup_of(settings, folder), folder, where), folder, as_json)
 
 
-def search_of(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | None = None) -> Study:
+def search_of(settings: Mapping[str, Any], setup: Setup, out: Path, where: Mapping[str, Any] | None = None) -> Study:
     """Run the search that ``settings`` describe, or what of it the ledger does not hold yet.
 
     Args:
         settings: what decides the result, and is kept in the folder.
+        setup: what follows from them.
         out: the folder.
         where: arguments of the search that do not change its result.
     """
-    fields = _read(settings, out)
-    dataset = _dataset(settings)
+    fields = setup.arguments() | {name: settings[name] for name in SEARCHED}
     total = settings["budget"] * settings["folds"] * settings["seeds"]
 
     def start() -> None:
         write_settings(settings, out)
-        say(describe(dataset))
+        say(describe(setup.data))
         say(f"{plural(settings['budget'], 'configuration')} x {plural(settings['folds'], 'fold')}, results in {out}")
 
     with progress("trainings done", total) as (bar, job):
@@ -194,13 +219,13 @@ def search_of(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] |
             note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
             bar.update(job, completed=done.done, total=done.total, note=note)
 
-        return search.tune(MLP, dataset, **fields, **(where or {}), study_dir=out, on_start=start, on_progress=show)
+        return search.tune(**fields, **(where or {}), study_dir=out, on_start=start, on_progress=show)
 
 
-def finish(settings: Mapping[str, Any], out: Path, where: Mapping[str, Any] | None = None) -> Study:
+def finish(settings: Mapping[str, Any], setup: Setup, out: Path, where: Mapping[str, Any] | None = None) -> Study:
     """Search, train the choice on all rows, write model and report."""
     try:
-        study = search_of(settings, out, where)
+        study = search_of(settings, setup, out, where)
         if study.status == "ok" and not (out / RUN).exists():
             study.refit(policy=settings["refit"]).save(out)
     except KeyboardInterrupt:
@@ -232,23 +257,36 @@ def _scores(study: Study) -> list[Score]:
     return [study.score_of("loss", "one_se"), study.score_of(None, "one_se")]
 
 
-def _read(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return the arguments of the search.
+def setup_of(settings: Mapping[str, Any], out: Path, *, time_limit: float | None = None) -> Setup:
+    """Read the data of a study, and return what its search is run with.
+
+    Args:
+        settings: of the study.
+        out: its folder.
+        time_limit: seconds that are still to be planned; None if there is no limit, or ``settings`` hold the plan.
 
     Raises:
-        InputError: if the file of a study lacks one.
+        InputError: if the settings lack something, or something does not fit.
     """
-    try:
-        fields = {name: settings[name] for name in SEARCHED}
-        space, recipe = parse_space(settings["search"]), Recipe.from_dict(settings["recipe"])
-    except KeyError as error:
-        raise InputError(f"'{out}/study.json' must be what `meden tune` wrote, but lacks {error}") from None
-    return fields | {"space": space, "recipe": recipe}
+    if absent := [name for name in (*READ, *SET_UP, *SEARCHED) if name not in settings]:
+        raise InputError(f"'{out}/study.json' must be what `meden tune` wrote, but lacks {absent[0]!r}")
+    dataset = as_dataset(settings["data"], **{name: settings[name] for name in READ})
+    model, recipe = settings["model"], settings["recipe"]
+    return set_up(
+        dataset,
+        model=model,
+        space=_space(settings["search"], model, dataset.task),
+        recipe=None if recipe is None else Recipe.from_dict(recipe),
+        folds=settings["folds"],
+        time_limit=time_limit,
+    )
 
 
-def _dataset(settings: Mapping[str, Any]) -> Dataset:
-    read = {name: settings[name] for name in ("target", "task", "groups", "drop")}
-    return as_dataset(settings["data"], **read)
+def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
+    """Return the space that is searched; None is the model's own."""
+    if list(texts) == [COCKTAIL]:
+        return {**cocktail(task, NETWORKS[model]), "lr": DEFAULTS[model].space["lr"]}
+    return parse_space(texts) or None
 
 
 def _told(study: Study, trial: Trial) -> dict[str, Any]:
