@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
+from meden.models.named import find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.progress import LOST, Outcome, Status
 from meden.recipe import Recipe
@@ -73,6 +74,8 @@ class Run:
     """Results on the scored rows of a member's fold."""
     encoder: Encoder | None = None
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
+    model_name: str | None = None
+    """Which of :mod:`meden.models` it is; None for a model of the caller's."""
     model_args: dict[str, Any] | None = None
     """What the model was made with, where meden made it."""
     constant_loss: float | None = None
@@ -160,12 +163,12 @@ class Ensemble:
         write_json(folder / "run.json", {"num_runs": len(self.runs)})
 
 
-_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_args", "constant_loss")
+_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_name", "model_args", "constant_loss")
 
 
 def load_run(
     folder: Path | str,
-    make_model: Any,
+    make_model: Any = None,
     *,
     penalties: Mapping[str, type[Any]] | None = None,
     augmentations: Mapping[str, type[Any]] | None = None,
@@ -174,12 +177,14 @@ def load_run(
 
     Args:
         folder: of the run.
-        make_model: called with the saved ``model_args``; returns the model whose weights are then loaded.
+        make_model: called with the saved ``model_args``; returns the model whose weights are then loaded. None makes
+            the one of :mod:`meden.models` that the file names.
         penalties: penalties of your own that the recipe holds, by name: ``{"Mine": Mine}``.
         augmentations: the same for augmentations.
 
     Raises:
-        InputError: if a file is missing or damaged, or of a newer major version.
+        InputError: if a file is missing or damaged, or of a newer major version; or if it names no model and
+            ``make_model`` is None.
     """
     folder = Path(folder)
     if not (folder / "run.json").is_file():
@@ -190,6 +195,8 @@ def load_run(
         parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
     encoder, held_out = summary.get("encoder"), summary.get("held_out")
+    if make_model is None:
+        make_model = _named(summary.get("model_name"), folder)
     model = make_model(**summary.get("model_args") or {})
     tensors, _ = checkpoint.load(folder / "model.safetensors")
     model.load_state_dict(tensors)
@@ -201,3 +208,11 @@ def load_run(
         held_out=None if held_out is None else HeldOut.from_dict(held_out),
         **{name: summary[name] for name in _SUMMARY if name in summary},
     )
+
+
+def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:
+    if name is None:
+        raise InputError(
+            f"make_model must be given for {str(folder)!r}, which holds a model that is not one of meden.models"
+        )
+    return find_model(name)

@@ -16,12 +16,15 @@ import pytest
 import meden as package
 from meden.cli import app
 from meden.data import read_table
-from meden.models import MLP
+from meden.models import MLP, Linear, TabularNet
 from meden.run import load_run
 from tests.cli.conftest import Command
 
 COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "fit", "predict", "report", "resume", "tune")
-QUICK = ("--search", "l2=1e-3:1:log", "--strategy", "random", "--folds", "2", "--budget", "2", "--recipe", "quick.yaml")
+QUICK = (
+    *("--search", "l2=1e-3:1:log", "--strategy", "random", "--folds", "2", "--budget", "2", "--recipe", "quick.yaml"),
+    *("--model", "mlp"),
+)
 
 
 @pytest.fixture
@@ -82,7 +85,7 @@ def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.D
     rows.to_csv("rows.csv", index=False)
     assert meden("predict", "study", "rows.csv", "-o", "out.csv").status == 0
     found = pd.read_csv("out.csv")
-    expected = load_run("study", MLP).predict(rows).frame()
+    expected = load_run("study").predict(rows).frame()
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     settings = {"folds": 2, "budget": 2, "strategy": "random", "recipe": package.Recipe.load("quick.yaml")}
     study = package.tune(MLP, mixed, {"l2": package.LogUniform(1e-3, 1)}, target="price", **settings)  # type: ignore[arg-type]
@@ -91,7 +94,7 @@ def test_tune_then_predict_equals_the_same_in_python(meden: Command, mixed: pd.D
 
 def test_a_race_on_what_may_be_off_and_the_models_of_the_folds(meden: Command, mixed: pd.DataFrame) -> None:
     searched = ("--search", "l2=off:1e-3:1:log", "--search", "l1=data", "--search", "swap_noise=off:0.05:0.2")
-    rest = ("--folds", "3", "--budget", "4", "--strategy", "sobol", "--recipe", "quick.yaml", "--metric", "r2")
+    rest = ("--folds", "3", "--budget", "4", "--model", "mlp", "--recipe", "quick.yaml", "--metric", "r2")
     told = meden(
         "tune", "mixed.csv", "-t", "price", "-o", "study", "--json", "--racing", "--refit", "folds", *searched, *rest
     )
@@ -101,6 +104,41 @@ def test_a_race_on_what_may_be_off_and_the_models_of_the_folds(meden: Command, m
     assert [score["metric"] for score in found["scores"]] == ["loss", "r2"]
     again = meden("predict", "study", "mixed.csv", "--json")
     assert again.status == 0 and json.loads(again.out)["rows"] == len(mixed)
+
+
+@pytest.mark.parametrize(("model", "made"), [("tabular", TabularNet), ("mlp", MLP), ("linear", Linear)])
+def test_all_commands_know_each_network(meden: Command, mixed: pd.DataFrame, model: str, made: type) -> None:
+    options = ("mixed.csv", "-t", "price", "--model", model, "--recipe", "quick.yaml")
+    size = ("--search", "lr=0.01,0.02", "--budget", "2", "--folds", "2")
+    tuned = meden("tune", *options, *size, "-o", "study", "--json")
+    assert tuned.status == 0, tuned.err
+    assert meden("fit", *options, "-o", "run").status == 0
+    for folder in ("study", "run"):
+        run = load_run(folder)
+        assert type(run.model) is made  # type: ignore[union-attr]
+        assert meden("predict", folder, "mixed.csv", "-o", f"{folder}.csv").status == 0
+        pd.testing.assert_frame_equal(pd.read_csv(f"{folder}.csv"), run.predict(mixed).frame(), check_exact=True)
+        assert meden("report", folder, "-o", f"{folder}.html").status == 0
+        assert meden("diagnose", folder, "--json").status == 0
+    found = json.loads(meden("resume", "study", "--json").out)
+    assert found["best"] == json.loads(tuned.out)["best"]
+
+
+def test_a_cocktail_keeps_the_learning_rates_of_the_network(meden: Command, mixed: pd.DataFrame) -> None:
+    options = ("--search", "cocktail", "--budget", "1", "--folds", "2", "--recipe", "quick.yaml", "--json")
+    found = json.loads(meden("tune", "mixed.csv", "-t", "price", *options).out)["best"]["params"]
+    assert 0.015 <= found["lr"] <= 0.12 and {"width", "l1", "mixup", "dropout"} < set(found)
+
+
+def test_a_time_limit_is_planned_once(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.05)
+    limits = ("--budget", "1", "--folds", "2", "--time-limit", "30")
+    ended = meden("tune", "mixed.csv", "-t", "price", "-o", "study", *limits, "--json")
+    assert ended.status == 0, ended.err
+    settings = json.loads(Path("study/study.json").read_text())
+    assert settings["recipe"]["epochs"] < 256 and 15 < settings["time_limit"] < 30
+    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.01)
+    assert json.loads(meden("resume", "study", "--json").out)["best"] == json.loads(ended.out)["best"]
 
 
 def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
@@ -238,7 +276,7 @@ def test_data_that_changed_are_refused(meden: Command, mixed: pd.DataFrame) -> N
 def test_a_search_that_only_diverges_fails_with_its_reason(meden: Command, mixed: pd.DataFrame) -> None:
     Path("wild.yaml").write_text("epochs: 4\noptimizer: sgd\nbatch_size: full\n")
     options = ("--search", "lr=1e20,1e25", "--strategy", "grid", "--folds", "2", "--recipe", "wild.yaml")
-    ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", *options)
+    ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", "--model", "mlp", *options)
     assert ended.status == 1 and "every configuration diverged" in ended.err and Path("study/report.html").exists()
     assert "diverged: 2 of 2 runs came to nothing" in meden("diagnose", "study").out
 
@@ -248,18 +286,19 @@ def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:
     options = ("--recipe", "quick.yaml", *changes, "--out", "run", "--json")
     found = json.loads(meden("fit", "mixed.csv", "--target", "price", *options).out)
     assert found["status"] == "completed" and set(found["held_out"]) == {"loss", "mse"}
-    run = load_run("run", MLP)
+    run = load_run("run")
     assert run.recipe.dropout == 0.2 and run.recipe.regularizers[0].penalty.settings() == {"strength": 1e-3}
     assert run.model_args is not None and run.model_args["width"] == 7
     assert meden("report", "run", "-o", "again.html").status == 0
 
 
 def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFrame) -> None:
-    fitted = meden("fit", "mixed.csv", "--target", "price", "--out", "run", "--set", "epochs=20", "--set", "lr=1e-3")
+    plain = ("--model", "mlp", "--set", "epochs=20", "--set", "lr=1e-3")
+    fitted = meden("fit", "mixed.csv", "--target", "price", "--out", "run", *plain)
     told = meden("diagnose", "run")
     assert told.status == 0 and "unfinished: after 20 epochs the held-out loss still falls" in told.out
     assert told.out in fitted.out  # `meden fit` says it too
-    found = package.diagnose(load_run("run", MLP))
+    found = package.diagnose(load_run("run"))
     assert json.loads(meden("diagnose", "run", "--json").out) == json.loads(json.dumps(found.to_dict()))
     assert "unfinished" in meden("diagnose", "run/history.json").out
     assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from meden.data import read_table
-from meden.models import MLP
 from meden.run import load_run
 from tests.cli.conftest import Command
 
@@ -29,5 +28,5 @@ def test_tune_and_predict(meden: Command, folder: Path, name: str) -> None:
     frame.to_csv("rows.csv", index=False)
     ended = meden("predict", "study", "rows.csv", "-o", "out.csv")
     assert ended.status == 0 and ended.out.startswith("300 predictions")
-    expected = load_run("study", MLP).predict(frame).frame()
+    expected = load_run("study").predict(frame).frame()
     pd.testing.assert_frame_equal(pd.read_csv("out.csv"), expected, check_exact=True)

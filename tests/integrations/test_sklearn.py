@@ -15,9 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import meden
-from meden.data import Dataset
 from meden.integrations.sklearn import MLPClassifierCV, MLPRegressorCV
-from meden.tabular import search as tables
+from meden.tabular.defaults import DEFAULTS
 
 SMALL_SPACE = {"width": meden.Choice(16), "depth": meden.Choice(1)}
 RECIPE = meden.Recipe(optimizer="adam", lr=0.1, betas=(0.9, 0.95), epochs=10, batch_size=32, schedule="cosine")
@@ -182,13 +181,12 @@ def test_a_class_with_one_row_is_never_predicted():
     assert model.score(X[:100], y[:100]) > 0.95
 
 
-@pytest.mark.parametrize(("limit", "epochs"), [(None, 128), (1e4, 256), (40.0, 66)])
-def test_a_time_limit_is_spent_on_epochs_first(limit, epochs, monkeypatch):
-    X, y = load_iris(return_X_y=True, as_frame=True)
-    monkeypatch.setattr(tables, "_step_seconds", lambda *_: 0.03)  # one step an epoch, five folds: 0.15 s
-    options = tables.Options(budget=1, time_limit=limit, folds=5, space=None, recipe=None, seed=0)
-    data = Dataset(tables.read_rows(X), tables.answers(y.to_numpy(), num_classes=3))
-    assert tables._num_epochs(tables.network(data), data, options) == epochs
+def test_the_usual_configuration_is_the_first_of_one_search():
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifierCV(budget=3, cv=2, recipe=RECIPE.replace(epochs=2), random_state=0).fit(X, y)
+    first, *others = model.cv_results_["params"]
+    assert first == DEFAULTS["tabular"].first[0] and len(others) == 2 and first not in others
+    assert [trial.number for trial in model.study_.trials] == [0, 1, 2]
 
 
 X, Y = load_iris(return_X_y=True)
@@ -219,7 +217,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
     ],
 )
 def test_bad_input_costs_no_compute(estimator, data, message, monkeypatch):
-    monkeypatch.setattr("meden.tabular.search.fit_many", None)
+    monkeypatch.setattr("meden.search.engine.train", None)
     with pytest.raises(ValueError, match=message):
         estimator.fit(*data)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from meden import Choice, IntUniform, LogUniform, Uniform
+from meden import Choice, InputError, IntUniform, LogUniform, Uniform
 from meden.search.strategies import STRATEGIES, Proposals
 from meden.space.dimensions import Maybe
 
@@ -127,3 +127,55 @@ def test_where_shapes_are_many_four_configurations_share_one(strategy):
 def test_fewer_may_be_asked_for():
     proposals = Proposals(SPACE, "tpe", budget=20, seed=0)
     assert [len(proposals.ask(most)) for most in (3, None, 0, 1)] == [3, 16, 0, 1]
+
+
+USUAL = {"l2": 0.01, "l1": None, "dropout": 0.25, "depth": 2, "kind": "b"}
+OTHER = USUAL | {"l1": 0.5, "depth": 3}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_first_points_come_first_and_then_what_the_strategy_would_propose(strategy):
+    points = Proposals(SPACE, strategy, budget=14, seed=0, first=[USUAL, OTHER]).ask()
+    assert points[:2] == [USUAL, OTHER] and all(list(point) == list(SPACE) for point in points)
+    alone = Proposals(SPACE, strategy, budget=12, seed=0)
+    assert len(points) == 2 + alone.budget
+    if strategy in ("sobol", "grid"):
+        assert points[2:] == alone.ask()
+
+
+def test_a_strategy_that_learns_is_told_of_the_first_points():
+    asked = []
+    for score in (0.0, 9.0):
+        proposals = Proposals(SPACE, "tpe", budget=33, seed=0, first=[OTHER])
+        batch = proposals.ask()
+        proposals.tell([score, *(params["dropout"] for params in batch[1:])])
+        asked.append(proposals.ask())
+    assert asked[0] != asked[1]
+
+
+def test_first_points_may_be_all_there_is():
+    proposals = Proposals(SPACE, "sobol", budget=1, seed=0, first=[USUAL])
+    assert proposals.ask() == [USUAL] and proposals.ask() == []
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ([USUAL | {"dropuot": 0.1}], "first must name what is searched .*got 'dropuot'; did you mean 'dropout'"),
+        ([{"l2": 0.01}], "first must give every name of the space a value, got none for 'l1'"),
+        ([USUAL, USUAL | {"l2": 2.0}], r"first must lie in the space: 'l2' in LogUniform\(.*\), got 2.0"),
+        ([USUAL | {"l2": math.nan}], "got nan"),
+        ([USUAL | {"l2": None}], "'l2' in .*, got None"),
+        ([USUAL | {"l1": 5.0}], "'l1' in Maybe.*, got 5.0"),
+        ([USUAL | {"dropout": "0.1"}], "got '0.1'"),
+        ([USUAL | {"depth": 2.0}], "'depth' in IntUniform.*, got 2.0"),
+        ([USUAL | {"depth": True}], "got True"),
+        ([USUAL | {"kind": "c"}], r"'kind' in Choice\('a', 'b'\), got 'c'"),
+        ([USUAL] * 3, r"first must hold at most as many points as the budget \(2\), got 3"),
+        (USUAL, "first must be a list of points"),
+        ([["l2"]], "first must be a list of points"),
+    ],
+)
+def test_first_points_outside_of_the_space_are_refused(first, message):
+    with pytest.raises(InputError, match=message):
+        Proposals(SPACE, "random", budget=2, seed=0, first=first)

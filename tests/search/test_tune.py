@@ -15,6 +15,7 @@ from meden.search import Progress, tune
 from meden.search.tune import LEDGER
 
 SPACE = {"l2": LogUniform(1e-3, 1.0), "dropout": Uniform(0, 0.5)}
+FIRST = {"l2": 0.02, "dropout": 0.1}
 RECIPE = Recipe(epochs=3, lr=0.01, batch_size=64, early_stopping=meden.EarlyStopping(patience=2))
 OPTIONS = {"folds": 2, "budget": 4, "strategy": "random", "recipe": RECIPE}
 
@@ -85,10 +86,22 @@ def test_a_ledger_refuses_any_other_study(tmp_path, whole):
         ({"make_model": lambda num_inputs, num_outputs: MLP(num_inputs, num_outputs, width=3)}, "models"),
         ({"budget": 5}, "budget"),
         ({"strategy": "tpe"}, "strategy"),
+        ({"first": [FIRST]}, "first"),
     ):
         with pytest.raises(InputError, match=f"got one with other {told}; choose another folder"):
             search(study_dir=tmp_path, **changes)
     assert (tmp_path / LEDGER).read_bytes() == before
+
+
+def test_first_points_are_configurations_like_any_other(tmp_path, whole):
+    with pytest.raises(Killed):
+        search(study_dir=tmp_path, first=[FIRST], on_progress=killed_after(1))
+    resumed = search(study_dir=tmp_path, first=[FIRST])
+    same(resumed, search(first=[FIRST]))
+    assert resumed.trials[0].params == FIRST and len(resumed.trials) == len(whole.trials)
+    with pytest.raises(InputError, match=r"first must lie in the space: 'l2' in .*, got 7"):
+        search(study_dir=tmp_path / "new", first=[FIRST | {"l2": 7}])
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_damaged_ledger_is_named_with_its_line(tmp_path):

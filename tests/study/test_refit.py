@@ -1,8 +1,12 @@
-"""The ensemble of the fold models: the search's own models, averaged, saved and predicted with."""
+"""The ensemble of the fold models: trained on all rows but those that stop them, averaged, saved, predicted with."""
+
+import dataclasses
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+import torch.nn.functional as F
 from sklearn.datasets import load_diabetes, load_wine
 
 import meden
@@ -36,12 +40,28 @@ def found(request):
     return study, study.refit("best", policy="folds"), table
 
 
-def test_its_runs_are_the_models_of_the_search(found):
+def test_its_runs_train_on_all_rows_but_those_that_stop_them(found):
     study, ensemble, _ = found
     assert isinstance(ensemble, Ensemble) and len(ensemble.runs) == 3
-    for run, row in zip(ensemble.runs, study.best.rows, strict=True):
-        np.testing.assert_allclose(run.held_out.losses, row.losses, rtol=1e-4, atol=1e-5)
-        assert run.best_epoch == row.best_epoch
+    for run, fold in zip(ensemble.runs, study.folds, strict=True):
+        training = np.setdiff1d(np.arange(study.dataset.num_rows), fold.score)
+        assert run.encoder.inputs.columns == study.dataset.fit_encoder(training).inputs.columns
+        x, y = (part(study.dataset, fold.score) for part in (run.encoder.features, run.encoder.targets))
+        with torch.no_grad():
+            outputs = run.model(x)
+        loss = F.cross_entropy(outputs, y) if study.dataset.classes else ((outputs[:, 0] - y) ** 2).mean() / 2
+        watched = [record.valid["loss"] for record in run.history]
+        assert watched[run.best_epoch - 1] == min(watched) == pytest.approx(loss.item(), rel=1e-5)
+        assert run.held_out is None
+
+
+def test_one_that_diverged_is_left_out(found, monkeypatch):
+    study, ensemble, _ = found
+    lost = [dataclasses.replace(run, status="diverged") for run in ensemble.runs]
+    monkeypatch.setattr("meden.study.study.fit_many", lambda *_, **__: [lost[0], *ensemble.runs[1:]])
+    assert study.refit("best", policy="folds").runs == ensemble.runs[1:]
+    monkeypatch.setattr("meden.study.study.fit_many", lambda *_, **__: lost)
+    assert len(study.refit("best", policy="folds").runs) == 3
 
 
 def test_predictions_are_means(found):

@@ -44,7 +44,10 @@ Order = Annotated[
 ]
 Folds = Annotated[int, typer.Option("--folds", help="Folds of the cross-validation.")]
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", help="YAML recipe to start from; its fields are those of meden.Recipe.")
+    Path | None, typer.Option("--recipe", help="YAML recipe in place of the model's own; fields of meden.Recipe.")
+]
+Model = Annotated[
+    str, typer.Option("--model", help="`tabular` (embedded numbers, robust scaling), `mlp` (a perceptron) or `linear`.")
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, weights, batches and noise.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]

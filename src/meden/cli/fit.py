@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from meden._checks import check_choice
 from meden.cli.console import (
     Data,
     Drop,
     Groups,
     JsonFlag,
+    Model,
     RecipeFile,
     Seed,
     Target,
@@ -23,17 +25,20 @@ from meden.cli.console import (
     stdout,
 )
 from meden.cli.folders import REPORT, check_new_folder
-from meden.cli.settings import parse_settings, table_recipe
+from meden.cli.settings import parse_settings
 from meden.data import Fold, as_dataset, holdout
 from meden.diagnosis import diagnose
 from meden.history import Record
 from meden.member import Member
-from meden.models import MLP
+from meden.recipe import Recipe
 from meden.report import run_report
 from meden.report.numbers import number, percent
 from meden.run import Run
 from meden.search.checks import check_models
 from meden.space.names import configure
+from meden.tabular.defaults import MODEL
+from meden.tabular.network import NETWORKS
+from meden.tabular.setup import set_up
 from meden.training.fit_many import fit_many
 
 
@@ -41,6 +46,7 @@ def fit(
     data: Data,
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the run.")] = Path("runs/fit"),
+    model: Model = MODEL,
     recipe: RecipeFile = None,
     changes: Annotated[
         list[str] | None,
@@ -64,11 +70,15 @@ def fit(
         meden fit digits --set dropout=0.5 --set epochs=40 --out runs/digits
     """  # noqa: D412
     check_new_folder("--out", out)
-    chosen, model_args = configure(table_recipe(recipe), parse_settings(changes or [], "--set"))
-    dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
+    check_choice("--model", model, NETWORKS)
+    settings = parse_settings(changes or [], "--set", NETWORKS[model])
+    read = None if recipe is None else Recipe.load(recipe)
+    setup = set_up(as_dataset(data, target=target, task=task, groups=groups, drop=drop or ()), model=model, recipe=read)
+    make_model, dataset = setup.make_model, setup.data
+    chosen, model_args = configure(setup.recipe, settings)
     fitting, valid = holdout(dataset, held_out, seed)
     fold = Fold(fitting, valid, valid)
-    check_models(MLP, [(chosen, model_args)], dataset, [fold])
+    check_models(make_model, [(chosen, model_args)], dataset, [fold])
     say(describe(dataset))
     with progress("epochs", chosen.last_epoch) as (bar, job):
 
@@ -76,7 +86,7 @@ def fit(
             assert record.valid is not None
             bar.update(job, completed=record.epoch, note=f"held-out loss {record.valid['loss']:.4g}")
 
-        run = fit_many(MLP, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
+        run = fit_many(make_model, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
     run.save(out)
     run_report(run, out / REPORT)
     _show(run, out, as_json)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from meden._checks import InputError
 from meden.cli.console import say
-from meden.models import MLP
 from meden.run import Ensemble, Run, load_run
 from meden.study import Study
 from meden.study.folder import STUDY
@@ -55,7 +54,7 @@ def trained(folder: Path) -> Run | Ensemble:
     """Return the run, or the ensemble of runs, of a folder that ``meden tune`` or ``meden fit`` wrote.
 
     Raises:
-        InputError: if it holds none, or one of another model.
+        InputError: if it holds none, or one of a model that is not meden's own (for those: :func:`meden.load_run`).
     """
     if (folder / STUDY).exists() and not (folder / RUN).exists():
         raise InputError(
@@ -64,12 +63,10 @@ def trained(folder: Path) -> Run | Ensemble:
     if not (folder / RUN).is_file():
         raise InputError(f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN}), got {str(folder)!r}")
     try:
-        run = load_run(folder, MLP)
+        run = load_run(folder)
     except (TypeError, RuntimeError, KeyError, AttributeError) as error:
         told = " ".join(str(error).split())
-        raise InputError(
-            f"folder {str(folder)!r} must hold a whole run of meden's own network (others: meden.load_run): {told}"
-        ) from None
+        raise InputError(f"folder {str(folder)!r} must hold a whole run: {told}") from None
     if run.encoder is None:
         raise InputError(f"folder {str(folder)!r} holds a run on tensors, without an encoder of tables")
     return run

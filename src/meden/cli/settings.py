@@ -1,41 +1,23 @@
-"""What commands that train share: how a table's network starts out, and how settings are written on a command line."""
+"""How settings are written on a command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from meden._checks import InputError
-from meden.models import MLP
-from meden.recipe import Recipe
+from meden.member import ModelMaker
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.space.dimensions import Dimension
 from meden.space.names import AskedSpace, check_names
-from meden.stopping import EarlyStopping
 
-TABLE_SPACE: dict[str, Dimension] = {
-    "l2": LogUniform(1e-5, 0.3),
-    "l1": LogUniform(1e-6, 1e-2),
-    "dropout": Uniform(0.0, 0.6),
-    "lr": LogUniform(5e-4, 1e-2),
-}
-"""What is searched unless ``--search`` says otherwise."""
-TABLE_RECIPE = Recipe(epochs=100, batch_size=64, early_stopping=EarlyStopping(patience=12))
-"""What every network of a table starts from, unless ``--recipe`` says otherwise."""
+COCKTAIL = "cocktail"
 
 
-def table_recipe(path: Path | None) -> Recipe:
-    """Return the recipe of a file, or the usual one of tables."""
-    return TABLE_RECIPE if path is None else Recipe.load(path)
-
-
-def parse_space(texts: Sequence[str]) -> AskedSpace | None:
-    """Return the space that ``--search`` options describe.
-
-    No option is the default space of tables; the word ``cocktail`` alone is None, the default of :func:`meden.tune`.
+def parse_space(texts: Sequence[str]) -> AskedSpace:
+    """Return the space that ``--search`` options describe; empty if there are none.
 
     Raises:
         InputError: naming the option that cannot be read.
@@ -46,19 +28,18 @@ def parse_space(texts: Sequence[str]) -> AskedSpace | None:
         >>> parse_space(["mixup=off:0.1:1", "l1=data"])
         {'mixup': Maybe(dimension=Uniform(low=0.1, high=1.0)), 'l1': FromData(decades=4.0)}
     """
-    if list(texts) == ["cocktail"]:
-        return None
-    return dict(_dimension(text) for text in texts) or TABLE_SPACE
+    return dict(_dimension(text) for text in texts)
 
 
-def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Return ``name=value`` texts as values; names are recipe fields, short names or arguments of the MLP.
+def parse_settings(texts: Iterable[str], option: str, make_model: ModelMaker) -> dict[str, Any]:
+    """Return ``name=value`` texts as values; names are recipe fields, short names or arguments of ``make_model``.
 
     Raises:
         InputError: naming the option and the text that cannot be read.
 
     Example:
-        >>> parse_settings(["l2=1e-3", "optimizer=sgd", "early_stopping=none"], "--set")
+        >>> from meden.models import MLP
+        >>> parse_settings(["l2=1e-3", "optimizer=sgd", "early_stopping=none"], "--set", MLP)
         {'l2': 0.001, 'optimizer': 'sgd', 'early_stopping': None}
     """
     pairs = [text.partition("=") for text in texts]
@@ -67,20 +48,21 @@ def parse_settings(texts: Iterable[str], option: str) -> dict[str, Any]:
             raise InputError(f"{option} must look like lr=0.01, got {text!r}")
     values = {name.strip(): parse_value(value) for name, _, value in pairs}
     try:
-        check_names(values, MLP)
+        check_names(values, make_model)
     except InputError as error:
         raise InputError(f"{option} {error}") from None
     return values
 
 
-def parse_alternatives(texts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+def parse_alternatives(texts: Iterable[str], make_model: ModelMaker) -> dict[str, Mapping[str, Any]]:
     """Return what ``--with`` options describe.
 
     Raises:
         InputError: naming the option that cannot be read.
 
     Example:
-        >>> parse_alternatives(["both: l2=0.01, dropout=0.5"])
+        >>> from meden.models import MLP
+        >>> parse_alternatives(["both: l2=0.01, dropout=0.5"], MLP)
         {'both': {'l2': 0.01, 'dropout': 0.5}}
     """
     alternatives: dict[str, Mapping[str, Any]] = {}
@@ -91,7 +73,7 @@ def parse_alternatives(texts: Iterable[str]) -> dict[str, Mapping[str, Any]]:
             raise InputError(f"--with must look like 'both: l2=0.01, dropout=0.5', got {text!r}")
         if name in alternatives:
             raise InputError(f"--with must name each alternative once, got {name!r} twice")
-        alternatives[name] = parse_settings(settings.split(","), f"--with {name!r}:")
+        alternatives[name] = parse_settings(settings.split(","), f"--with {name!r}:", make_model)
     return alternatives
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from meden.cli.console import (
     Groups,
     Jobs,
     JsonFlag,
+    Model,
     Order,
     RecipeFile,
     Seed,
@@ -34,17 +35,22 @@ from meden.cli.console import (
     stdout,
 )
 from meden.cli.folders import REPORT, RUN, check_new_folder
-from meden.cli.settings import parse_space, table_recipe
-from meden.data import Dataset, as_dataset
-from meden.member import ModelMaker
-from meden.models import MLP
+from meden.cli.settings import COCKTAIL, parse_space
+from meden.data import as_dataset
+from meden.data.targets import Task
+from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
 from meden.search.strategies import STRATEGIES
+from meden.space.cocktail import cocktail
+from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
 from meden.study.metrics import METRICS
 from meden.study.page import train_loss
 from meden.study.selection import Score
+from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
+from meden.tabular.network import NETWORKS
+from meden.tabular.setup import set_up
 
 REFIT = "refit"
 """Where the folder says which models are trained in the end."""
@@ -68,26 +74,36 @@ def tune(
             "-s",
             help="What to search, may be repeated: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`; "
             "`mixup=off:0.1:1` may be off, `l1=data` has ends that the data decide, `cocktail` is a mixture of many. "
-            "Unless given: l2, l1, dropout and lr.",
+            "Unless given: lr, dropout and frequency of `tabular`, its usual settings first; l2, l1, dropout and lr of "
+            "`mlp`; l2, l1 and lr of `linear`.",
         ),
     ] = None,
+    model: Model = MODEL,
     recipe: RecipeFile = None,
-    folds: Folds = 5,
-    budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = 24,
+    folds: Folds = FOLDS,
+    budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = BUDGET,
     epochs_budget: Annotated[
         int | None, typer.Option("--epochs-budget", help="Epochs of all trainings together, at most.")
     ] = None,
     time_limit: Annotated[
-        float | None, typer.Option("--time-limit", help="Seconds; the result then depends on the machine's speed.")
+        float | None,
+        typer.Option(
+            "--time-limit",
+            help="Seconds for everything, nearly: for longer training first, then for configurations. The result then "
+            "depends on the machine's speed.",
+        ),
     ] = None,
     racing: Annotated[
         bool, typer.Option("--racing", help="Give up early what loses: about a third of the work.")
     ] = False,
-    strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = "tpe",
+    strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = STRATEGY,
     metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
     seeds: Annotated[int, typer.Option("--seeds", help="Trainings per configuration and fold.")] = 1,
     refit: Annotated[
-        str, typer.Option("--refit", help="`all`: one model on all rows. `folds`: the folds' models, averaged.")
+        str,
+        typer.Option(
+            "--refit", help="`all`: one model on all rows. `folds`: the average of a model a fold, stopped by its rows."
+        ),
     ] = "all",
     groups: Groups = None,
     order: Order = None,
@@ -119,13 +135,15 @@ def tune(
     """  # noqa: D412 - typer prints the paragraphs as they stand
     check_new_folder("--out", out)
     check_choice("--refit", refit, ("all", "folds"))
-    settings = {
-        "space": parse_space(space or ()),
-        "recipe": table_recipe(recipe),
+    check_choice("--model", model, NETWORKS)
+    read = None if recipe is None else Recipe.load(recipe)
+    dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
+    searched = _space(space or (), model, dataset.task)
+    setup = set_up(dataset, model=model, space=searched, recipe=read, folds=folds, time_limit=time_limit)
+    settings: dict[str, Any] = {
         "folds": folds,
         "budget": budget,
         "epochs_budget": epochs_budget,
-        "time_limit": time_limit,
         "racing": racing,
         "strategy": strategy,
         "metric": metric,
@@ -133,10 +151,12 @@ def tune(
         "order": order,
         "seed": seed,
         "notes": {REFIT: refit},
+        "jobs": jobs,
+        "backend": backend,
+        "address": address,
+        "storage": storage,
     }
-    where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
-    dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
-    _show(finish(MLP, dataset, settings | where, out, refit), out, as_json)
+    _show(finish(setup.arguments() | settings, out), out, as_json)
 
 
 def resume(
@@ -157,26 +177,32 @@ def resume(
     make_model = described.model.find()
     if make_model is None:
         raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
-    settings = {**described.settings, "space": described.space, "recipe": described.recipe, "notes": described.notes}
-    where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
-    refit = described.notes.get(REFIT, "all")
-    _show(finish(make_model, described.data.read(), settings | where, folder, refit), folder, as_json)
+    settings = {
+        **described.settings,
+        "make_model": make_model,
+        "data": described.data.read(),
+        "space": described.space,
+        "recipe": described.recipe,
+        "notes": described.notes,
+        "jobs": jobs,
+        "backend": backend,
+        "address": address,
+        "storage": storage,
+    }
+    _show(finish(settings, folder), folder, as_json)
 
 
-def finish(make_model: ModelMaker, dataset: Dataset, settings: Mapping[str, Any], out: Path, refit: str) -> Study:
+def finish(settings: Mapping[str, Any], out: Path) -> Study:
     """Search, or do what of it the folder does not hold yet; train the choice; write model and report.
 
     Args:
-        make_model: as for :func:`meden.tune`.
-        dataset: the rows.
-        settings: other arguments of :func:`meden.tune`.
+        settings: arguments of :func:`meden.tune`; its notes say which models are trained in the end.
         out: the folder.
-        refit: which models are trained in the end, a policy of :meth:`meden.study.Study.refit`.
     """
     try:
-        study = _search(make_model, dataset, settings, out)
+        study = _search(settings, out)
         if study.status == "ok" and not (out / RUN).exists():
-            study.refit(policy=refit).save(out)  # type: ignore[call-overload]
+            study.refit(policy=settings["notes"].get(REFIT, "all")).save(out)
     except KeyboardInterrupt:
         if (out / STUDY).exists():
             say(f"interrupted; go on with: meden resume {out}")
@@ -186,11 +212,11 @@ def finish(make_model: ModelMaker, dataset: Dataset, settings: Mapping[str, Any]
     return study
 
 
-def _search(make_model: ModelMaker, dataset: Dataset, settings: Mapping[str, Any], out: Path) -> Study:
+def _search(settings: Mapping[str, Any], out: Path) -> Study:
     budget, folds = settings["budget"], settings["folds"]
 
     def start() -> None:
-        say(describe(dataset))
+        say(describe(settings["data"]))
         say(f"{plural(budget, 'configuration')} x {plural(folds, 'fold')}, results in {out}")
 
     with progress("trainings done", budget * folds * settings["seeds"]) as (bar, job):
@@ -199,7 +225,7 @@ def _search(make_model: ModelMaker, dataset: Dataset, settings: Mapping[str, Any
             note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
             bar.update(job, completed=done.done, total=done.total, note=note)
 
-        return search.tune(make_model, dataset, **settings, study_dir=out, on_start=start, on_progress=show)
+        return search.tune(**settings, study_dir=out, on_start=start, on_progress=show)
 
 
 def summary(study: Study) -> dict[str, Any]:
@@ -220,6 +246,13 @@ def summary(study: Study) -> dict[str, Any]:
 def _scores(study: Study) -> list[Score]:
     """Return what the model that is kept is worth: its loss, and the metric that people read."""
     return [study.score_of("loss", "one_se"), study.score_of(None, "one_se")]
+
+
+def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
+    """Return the space that is searched; None is the model's own."""
+    if list(texts) == [COCKTAIL]:
+        return {**cocktail(task, NETWORKS[model]), "lr": DEFAULTS[model].space["lr"]}
+    return parse_space(texts) or None
 
 
 def _told(study: Study, trial: Trial) -> dict[str, Any]:

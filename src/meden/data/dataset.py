@@ -152,7 +152,7 @@ def as_dataset(
         return data
     origin = _origin(data, target, task, groups, drop)
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        return _from_pair(data[0], data[1], target or _name_of(data[1]), task, groups, drop)
+        return _from_pair(data[0], data[1], target or name_of(data[1]), task, groups, drop)
     if isinstance(data, str) and data in BUNDLED:
         data, usual = bundled_table(data)
         target = usual if target is None else target
@@ -243,5 +243,6 @@ def _check_lengths(num_x: int, num_y: int) -> None:
         raise InputError(f"X and y must have as many rows as each other, got {num_x} and {num_y}")
 
 
-def _name_of(y: Any) -> str:
+def name_of(y: Any) -> str:
+    """Return the name of a target: that of a Series, or ``target``."""
     return str(y.name) if isinstance(y, pd.Series) and y.name is not None else "target"

@@ -208,12 +208,12 @@ def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -
     values, numeric = _label_values(column.rename(name))
     distinct, positions = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
-        raise InputError(f"target {name!r} must have two different values or more, got only {_scalar(distinct[0])!r}")
+        raise InputError(f"target {name!r} must have two different values or more, got only {as_label(distinct[0])!r}")
     if task == "regression" and not numeric:
-        raise InputError(f"target {name!r} must hold numbers for task='regression', got {_scalar(distinct[0])!r}")
+        raise InputError(f"target {name!r} must hold numbers for task='regression', got {as_label(distinct[0])!r}")
     categorical = isinstance(column.dtype, pd.CategoricalDtype) or values.dtype == bool
     if task == "classification" or (task is None and (categorical or not numeric or _few_whole(distinct, len(values)))):
-        return Target(name, "classification", tuple(_scalar(v) for v in distinct), positions.astype(np.int64))
+        return Target(name, "classification", tuple(as_label(v) for v in distinct), positions.astype(np.int64))
     return Target(name, "regression", (), values.astype(np.float64))
 
 
@@ -245,7 +245,10 @@ def _few_whole(distinct: Values, num_rows: int) -> bool:
     return whole and len(distinct) <= min(MAX_WHOLE_CLASSES, num_rows // 2)
 
 
-def _scalar(value: Any) -> Label:
-    if isinstance(value, (np.floating, float)):
+def as_label(value: Any) -> Label:
+    """Return a label as the Python scalar that stands for it in files: whole numbers are integers."""
+    if isinstance(value, (np.bool_, bool)):
+        return bool(value)
+    if isinstance(value, (np.number, int, float)):
         return int(value) if float(value).is_integer() else float(value)
-    return bool(value) if isinstance(value, (np.bool_, bool)) else str(value)
+    return str(value)

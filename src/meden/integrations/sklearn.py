@@ -6,9 +6,10 @@ Legend: ``n`` rows, ``C`` classes, ``T`` answers of a row, ``M`` numbers to pred
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -20,16 +21,21 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
+from meden import search
 from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset
-from meden.data.dataset import group_codes
-from meden.data.targets import Target
+from meden.data.dataset import group_codes, name_of
+from meden.data.tables import Table, named_columns, read_columns
+from meden.data.targets import Target, as_label
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.study import Study
-from meden.tabular.search import Options, answers, final_models, find, predicted, read_rows
+from meden.tabular.defaults import BUDGET, FOLDS, STRATEGY
+from meden.tabular.final import final_models, predicted
+from meden.tabular.setup import set_up
 
 Array = NDArray[Any]
+Policy = Literal["folds", "all"]
 REFITS = ("folds", "all")
 
 
@@ -43,6 +49,8 @@ class Given:
     groups: Any
     weights: Array | None
     """(n,), or None for 1 each"""
+    name: str
+    """Of what is to be predicted."""
 
     @property
     def counting(self) -> Array:
@@ -52,7 +60,7 @@ class Given:
     def take(self, kept: Array) -> Given:
         """Return some rows, told by a mask (n,)."""
         groups, weights = (None if part is None else np.asarray(part)[kept] for part in (self.groups, self.weights))
-        return Given(self.frame[kept], self.answers[kept], groups, weights)
+        return Given(self.frame[kept], self.answers[kept], groups, weights, self.name)
 
     def dataset(self, target: Target) -> Dataset:
         """Return the data set; weights are 1 in the mean."""
@@ -68,23 +76,17 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
     cv: int
     space: Space | None
     recipe: Recipe | None
-    refit: str
+    refit: Policy
     random_state: Any
 
     def _search(self, given: Given, target: Target, folds: int) -> Self:
         """Search, train the final models, and set the attributes of a fitted estimator."""
         dataset = given.dataset(target)
         folds = min(folds, dataset.num_rows)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        options = Options(
-            budget=self.budget,
-            time_limit=self.time_limit,
-            folds=folds,
-            space=self.space,
-            recipe=self.recipe,
-            seed=seed,
+        setup = set_up(dataset, space=self.space, recipe=self.recipe, folds=folds, time_limit=self.time_limit)
+        self.study_ = search.tune(
+            **setup.arguments(), folds=folds, budget=self.budget, strategy=STRATEGY, seed=seed_of(self.random_state)
         )
-        self.study_ = find(dataset, options)
         self.best_recipe_, self.best_params_ = self.study_.recipe_of(self.study_.best)[0], self.study_.best.params
         self.best_index_ = self.study_.best.number
         self.cv_results_ = cv_results(self.study_)
@@ -170,12 +172,12 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        budget: int = 8,
+        budget: int = BUDGET,
         time_limit: float | None = None,
-        cv: int = 5,
+        cv: int = FOLDS,
         space: Space | None = None,
         recipe: Recipe | None = None,
-        refit: str = "folds",
+        refit: Policy = "folds",
         class_weight: Mapping[Any, float] | str | None = None,
         random_state: Any = None,
     ) -> None:
@@ -205,7 +207,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         frame, labels = self._frame(X, fitting=True), self._labels(y)
         check_consistent_length(frame, labels, groups)
         of_classes = None if self.class_weight is None else compute_sample_weight(self.class_weight, labels)
-        given = Given(frame, labels, groups, row_weights(len(frame), sample_weight, of_classes))
+        given = Given(frame, labels, groups, row_weights(len(frame), sample_weight, of_classes), name_of(y))
         self._several = labels.ndim == 2
         return self._fit_several(given) if self._several else self._fit_one(given)
 
@@ -220,7 +222,9 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         if lone := self.classes_[sizes == 1].tolist():
             warnings.warn(f"classes with one row cannot be trained and held out; left out: {lone!r}", stacklevel=3)
         given = given.take(given.counting & np.isin(codes, self._known))
-        target = answers(np.searchsorted(self.classes_[self._known], given.answers), num_classes=len(self._known))
+        known = self.classes_[self._known]
+        labels = np.searchsorted(known, given.answers)
+        target = Target(given.name, "classification", tuple(map(as_label, known)), labels)
         return self._search(given, target, max(2, min(self.cv, int(sizes[self._known].min()))))
 
     def _fit_several(self, given: Given) -> Self:
@@ -228,7 +232,8 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         given = given.take(given.counting)
         columns = zip(self.classes_, given.answers.T, strict=True)
         codes = np.stack([np.searchsorted(classes, column) for classes, column in columns], axis=1)
-        return self._search(given, answers(codes, num_classes=max(2, *map(len, self.classes_))), self.cv)
+        num_classes = max(2, *map(len, self.classes_))
+        return self._search(given, Target(given.name, "classification", tuple(range(num_classes)), codes), self.cv)
 
     def _labels(self, y: Any) -> Array:
         """Return y as an array (n,) or (n, T) of labels."""
@@ -290,12 +295,12 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        budget: int = 8,
+        budget: int = BUDGET,
         time_limit: float | None = None,
-        cv: int = 5,
+        cv: int = FOLDS,
         space: Space | None = None,
         recipe: Recipe | None = None,
-        refit: str = "folds",
+        refit: Policy = "folds",
         random_state: Any = None,
     ) -> None:
         self.budget = budget
@@ -323,17 +328,36 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         frame = self._frame(X, fitting=True)
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        numbers = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
-        if numbers.ndim == 2 and numbers.shape[1] == 1:
-            numbers = column_or_1d(numbers, warn=True)
-        check_consistent_length(frame, numbers, groups)
-        given = Given(frame, numbers, groups, row_weights(len(frame), sample_weight))
+        values = check_array(y, dtype="numeric", ensure_2d=False, input_name="y")
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = column_or_1d(values, warn=True)
+        check_consistent_length(frame, values, groups)
+        given = Given(frame, values, groups, row_weights(len(frame), sample_weight), name_of(y))
         given = given.take(given.counting)
-        return self._search(given, answers(given.answers, num_classes=None), self.cv)
+        return self._search(given, Target(given.name, "regression", (), given.answers.astype(np.float64)), self.cv)
 
     def predict(self, X: Any) -> Array:
         """Return numbers, (n,) or (n, M)."""
         return self._answers(X)
+
+
+def read_rows(frame: pd.DataFrame) -> Table:
+    """Return the columns of a table that hold a value.
+
+    Raises:
+        InputError: if no column does, or one cannot be read.
+    """
+    frame = named_columns(frame)
+    holding = frame.columns[frame.notna().any()]
+    if len(holding) == 0:
+        raise InputError("X must have a column with values, got none")
+    return read_columns(frame[holding])
+
+
+def seed_of(random_state: Any) -> int:
+    """Return the seed of a search: a whole number is the seed itself, as on the command line."""
+    state = check_random_state(random_state)
+    return int(random_state) if isinstance(random_state, numbers.Integral) else int(state.randint(2**31 - 1))
 
 
 def cv_results(study: Study) -> dict[str, Any]:

@@ -16,14 +16,15 @@ def model_name(make_model: Callable[..., Any]) -> str | None:
     """Return the name under which a file can say who made a model; None for what is not one of meden's own models.
 
     Args:
-        make_model: a function or class, or a ``functools.partial`` of one.
+        make_model: a function or class, or a ``functools.partial`` of one; one with positional arguments has no name,
+            since :func:`fixed_arguments` cannot tell them.
 
     Example:
         >>> from meden.models import MLP
         >>> model_name(functools.partial(MLP, depth=0)), model_name(lambda: None)
         ('MLP', None)
     """
-    while isinstance(make_model, functools.partial):
+    while isinstance(make_model, functools.partial) and not make_model.args:
         make_model = make_model.func
     return next((name for name in models.__all__ if getattr(models, name) is make_model), None)
 

@@ -25,8 +25,8 @@ KEYS = (
 SCORES = {"accuracy": "accuracy", "mse": "mean squared error, squared target units"}
 USE = """import meden
 
-recipe = meden.Recipe.load("recipe.yaml")      # the text above, or the file in the run's folder
-run = meden.load_run(FOLDER, make_model)       # the trained model: run.model, run.predict(rows)"""
+recipe = meden.Recipe.load("recipe.yaml")  # the text above, or the file in the run's folder
+run = meden.load_run(FOLDER)  # the trained model: run.model, run.predict(rows)"""
 
 
 def run_report(run: Run, path: Path | str, *, title: str = "One run", extra: Sequence[Section] = ()) -> Path:
@@ -138,5 +138,6 @@ def _recipe(run: Run, folder: str) -> Section:
     made_with = (
         {"Model made with": ", ".join(f"{k}={v!r}" for k, v in run.model_args.items())} if run.model_args else {}
     )
-    codes = (Code("recipe.yaml", recipe_text(run.recipe)), Code("In Python", USE.replace("FOLDER", repr(folder))))
+    load = repr(folder) if run.model_name else f"{folder!r}, make_model"
+    codes = (Code("recipe.yaml", recipe_text(run.recipe)), Code("In Python", USE.replace("FOLDER", load)))
     return Section(title="The recipe", codes=codes, facts=facts | made_with | versions())

@@ -14,7 +14,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from meden._checks import check_choice
+from meden._checks import InputError, check_choice, nearest
 from meden.space.dimensions import Maybe, switch
 from meden.space.names import Space, shaping
 
@@ -33,23 +33,38 @@ class Proposals:
     ledger instead of being stored. A dimension that is switched off is asked for no value: ``tpe`` learns about
     strengths from the configurations that had one; ``gp`` draws them at random. Where a space holds more than four
     shapes (widths, depths, optimizers, ...), every fourth configuration draws one and the next three share it, except
-    in a grid.
+    in a grid. Points given as ``first`` are tried before all of these, and the strategy is told their scores too.
 
     Args:
         space: what is searched.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         budget: configurations in all; a grid has at most as many.
         seed: of the sampler.
+        first: points of the space, each with a value for every name.
+
+    Raises:
+        InputError: if the strategy is unknown, or a first point is none of the space or beyond the budget.
     """
 
-    def __init__(self, space: Space, strategy: StrategyName, *, budget: int, seed: int) -> None:
+    def __init__(
+        self,
+        space: Space,
+        strategy: StrategyName,
+        *,
+        budget: int,
+        seed: int,
+        first: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         check_choice("strategy", strategy, STRATEGIES)
+        _check_first(first, space, budget)
         self.space = space
-        self._points = _points(space, strategy, budget, seed)
+        self._first = [{name: point[name] for name in space} for point in first]
+        left = budget - len(first)
+        self._points = _points(space, strategy, left, seed) if left else []
         many = strategy != "grid" and _grid_size(space, ALIKE + 1, shaping(space)) > ALIKE
         self._shared = shaping(space) if many else []
         self._shape: dict[str, Any] = {}
-        self.budget = len(self._points) or budget
+        self.budget = len(first) + (len(self._points) or left)
         self.batch = BATCH if strategy in ("tpe", "gp") else self.budget
         with quiet():
             self._study = optuna.create_study(sampler=_sampler(strategy, seed), direction="minimize")
@@ -76,8 +91,11 @@ class Proposals:
         return self._study.get_trials(deepcopy=False)[number]
 
     def _next(self) -> dict[str, Any]:
-        number = len(self._asked)
-        fixed = (self._points[number] if self._points else {}) | (self._shape if number % ALIKE else {})
+        number = len(self._asked) - len(self._first)
+        if number < 0:
+            fixed = self._first[number]
+        else:
+            fixed = (self._points[number] if self._points else {}) | (self._shape if number % ALIKE else {})
         if fixed:
             self._study.enqueue_trial(_as_asked(self.space, fixed))
         trial = self._study.ask()
@@ -85,6 +103,23 @@ class Proposals:
         params = {name: dimension.suggest(trial, name) for name, dimension in self.space.items()} | fixed
         self._shape = {name: params[name] for name in self._shared}
         return params
+
+
+def _check_first(first: Sequence[Mapping[str, Any]], space: Space, budget: int) -> None:
+    if not isinstance(first, Sequence) or not all(isinstance(point, Mapping) for point in first):
+        raise InputError(f"first must be a list of points such as {{'lr': 0.01}}, got {first!r:.80}")
+    if len(first) > budget:
+        raise InputError(f"first must hold at most as many points as the budget ({budget}), got {len(first)}")
+    for point in first:
+        for name in point:
+            if name not in space:
+                known = ", ".join(space)
+                raise InputError(f"first must name what is searched ({known}), got {name!r}{nearest(name, space)}")
+        for name, dimension in space.items():
+            if name not in point:
+                raise InputError(f"first must give every name of the space a value, got none for {name!r} in {point!r}")
+            if point[name] not in dimension:
+                raise InputError(f"first must lie in the space: {name!r} in {dimension!r}, got {point[name]!r}")
 
 
 def _points(space: Space, strategy: StrategyName, budget: int, seed: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Unpack
@@ -47,6 +47,7 @@ def tune(
     limits: Limits | None = None,
     workers: Workers | None = None,
     strategy: StrategyName = "tpe",
+    first: Sequence[Mapping[str, Any]] = (),
     metric: MetricName = "loss",
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
@@ -78,6 +79,8 @@ def tune(
         workers: who trains; or fields of :class:`meden.search.Workers` by themselves: ``jobs``, ``backend``,
             ``address``.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
+        first: points of the space, each with a value for every name, that are tried before what the strategy
+            proposes, such as settings known to be good; they count as configurations of the budget.
         metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
             classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
@@ -120,12 +123,13 @@ def tune(
     if limits.racing and not all(len(fold.stop) for fold in folds):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
     found = resolve(space, dataset, folds)
-    proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"))
+    proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"), first=first)
     models = check_reachable(found, recipe, make_model, dataset, folds)
     epochs = longest(found, recipe)
     budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
     workers.reach()
-    settings = {"strategy": strategy, "seeds": cv.seeds, "seed": seed} | dict(limits)
+    settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
+    settings |= {"seeds": cv.seeds, "seed": seed} | dict(limits)
     described = Description(
         data=DataSummary.of(dataset),
         folds=folds,

@@ -26,6 +26,9 @@ class LogUniform:
         check_number("LogUniform low", self.low, low=0.0, low_open=True)
         check_number("LogUniform high", self.high, low=self.low, low_open=True)
 
+    def __contains__(self, value: Any) -> bool:
+        return _is_number(value) and self.low <= value <= self.high
+
     def suggest(self, trial: Trial, name: str) -> Any:
         """Ask Optuna for a value."""
         return trial.suggest_float(name, self.low, self.high, log=True)
@@ -58,6 +61,9 @@ class Uniform:
         check_number("Uniform low", self.low)
         check_number("Uniform high", self.high, low=self.low, low_open=True)
 
+    def __contains__(self, value: Any) -> bool:
+        return _is_number(value) and self.low <= value <= self.high
+
     def suggest(self, trial: Trial, name: str) -> Any:
         """Ask Optuna for a value."""
         return trial.suggest_float(name, self.low, self.high)
@@ -89,6 +95,9 @@ class IntUniform:
     def __post_init__(self) -> None:
         check_count("IntUniform low", self.low, low=0)
         check_count("IntUniform high", self.high, low=self.low + 1)
+
+    def __contains__(self, value: Any) -> bool:
+        return _is_number(value) and isinstance(value, int) and self.low <= value <= self.high
 
     def suggest(self, trial: Trial, name: str) -> Any:
         """Ask Optuna for a value."""
@@ -127,6 +136,9 @@ class Choice:
 
     def __hash__(self) -> int:
         return hash(self.options)
+
+    def __contains__(self, value: Any) -> bool:
+        return any(value == option and type(value) is type(option) for option in self.options)
 
     def suggest(self, trial: Trial, name: str) -> Any:
         """Ask Optuna for a value."""
@@ -179,6 +191,9 @@ class Maybe:
             allowed = "LogUniform, Uniform, IntUniform or FromData (a Choice may have None as an option)"
             raise InputError(f"Maybe must hold {allowed}, got {self.dimension!r}")
 
+    def __contains__(self, value: Any) -> bool:
+        return value is None or value in self.inner
+
     @property
     def inner(self) -> LogUniform | Uniform | IntUniform:
         """The dimension of values that are on."""
@@ -204,6 +219,10 @@ class Maybe:
     def position(self, value: Any) -> float:
         """Return where a value lies, 0 to 1; off counts as the least."""
         return 0.0 if value is None else self.inner.position(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def switch(name: str) -> str:

@@ -37,6 +37,8 @@ class DataSummary:
     """Inputs of a model, once all rows are encoded."""
     standardised: bool
     """Whether losses are of a standardised target."""
+    robust: bool = False
+    """Whether the numbers of a table are scaled by their quartiles."""
     constant_loss: float
     """Loss of the best constant answer."""
     hash: str
@@ -60,6 +62,7 @@ class DataSummary:
             num_features=len(dataset.feature_names),
             num_inputs=dataset.fit_encoder(range(dataset.num_rows)).num_inputs,
             standardised=dataset.task == "regression" and isinstance(dataset.inputs, Table),
+            robust=isinstance(dataset.inputs, Table) and dataset.inputs.robust,
             constant_loss=constant_loss(dataset),
             hash=dataset.content_hash(),
             origin=dataset.origin,
@@ -88,6 +91,8 @@ class DataSummary:
             InputError: if it is not known where they are, or if they are others, naming both hashes.
         """
         dataset = data if isinstance(data, Dataset) else as_dataset(**self._arguments(data))
+        if isinstance(dataset.inputs, Table):
+            dataset = dataclasses.replace(dataset, inputs=dataclasses.replace(dataset.inputs, robust=self.robust))
         kept = {name: getattr(self, name) for name in ("groups", "weights") if getattr(dataset, name) is None}
         if dataset.num_rows == self.num_rows:
             dataset = dataclasses.replace(dataset, **kept)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, overload
 
+import numpy as np
+
 from meden._checks import InputError, check_choice
-from meden.data import Dataset
+from meden.data import Dataset, Fold
 from meden.diagnosis import Evidence, diagnose
 from meden.history import Record
 from meden.member import Member, ModelMaker
@@ -79,7 +81,10 @@ class Study(Results):
             which: ``"one_se"`` or ``"best"``.
             policy: ``"all"`` trains one model on all rows, for as many epochs as its folds kept in the median. (Epochs
                 are what carries over: the same number of passes over more rows is proportionally more steps.)
-                ``"folds"`` trains the models of all folds again, as in the search, and averages their predictions.
+                ``"folds"`` trains a model for each fold, on all its training rows and stopped by its scored rows, and
+                averages their predictions. No row is left that could say what such a model is worth, so that its
+                ``held_out`` is None (:attr:`score` was estimated before); one that diverged is left out if others
+                did not.
             seed: of weights, batches and noise; None is the study's.
             data: the rows, as for :func:`meden.tune`; None are the study's, or are read again from where they came.
             make_model: as for :func:`meden.tune`; None is the study's.
@@ -99,11 +104,11 @@ class Study(Results):
         if policy == "all":
             recipe, model_args = self.final(which)
             members = [Member(recipe, seed=base, model_args=model_args)]
-        else:
-            recipe, model_args = self.recipe_of(self._which(which))
-            members = [Member(recipe, fold, derive(base, "seed", 0), model_args) for fold in self.folds]
-        runs = fit_many(make_model, members, dataset, on_epoch=told)
-        return runs[0] if policy == "all" else Ensemble(runs=tuple(runs))
+            return fit_many(make_model, members, dataset, on_epoch=told)[0]
+        recipe, model_args = self.recipe_of(self._which(which))
+        members = [Member(recipe, _whole(fold), derive(base, "final"), model_args) for fold in self.folds]
+        runs = [dataclasses.replace(r, held_out=None) for r in fit_many(make_model, members, dataset, on_epoch=told)]
+        return Ensemble(runs=tuple([run for run in runs if run.status != "diverged"] or runs))
 
     def trainable(self, data: Any = None, make_model: ModelMaker | None = None) -> tuple[ModelMaker, Dataset]:
         """Return what makes the models, and the rows; arguments and errors are those of :meth:`refit`."""
@@ -124,3 +129,8 @@ class Study(Results):
             extra: more sections, shown after the headline.
         """
         return study_report(self, path, found=diagnose(self) if self.usable else None, extra=extra)
+
+
+def _whole(fold: Fold) -> Fold:
+    """Return a fold whose stop split is trained on, and whose scored rows stop."""
+    return Fold(np.sort(np.concatenate([fold.fit, fold.stop])), fold.score, fold.score)

@@ -1,1 +1,1 @@
-"""The network, the space and the time plan for tables."""
+"""Networks for tables: which there are, what a search of theirs starts from, how it spends its time, what predicts."""

@@ -1,0 +1,51 @@
+"""The models that predict after a search on a table.
+
+Legend: ``n`` rows, ``C`` classes, ``T`` answers of a row, ``M`` numbers to predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from meden._checks import InputError
+from meden.data.targets import ClassCodec
+from meden.objective import EVAL_ROWS, evaluating, on_device
+from meden.run import Ensemble, Run
+from meden.study import Study
+
+Array = NDArray[Any]
+
+
+def final_models(study: Study, policy: Literal["all", "folds"]) -> Sequence[Run]:
+    """Train what predicts with the best configuration: see :meth:`meden.study.Study.refit`.
+
+    Raises:
+        InputError: if every run diverged.
+    """
+    final = study.refit("best", policy=policy)
+    runs = final.runs if isinstance(final, Ensemble) else (final,)
+    if runs[0].status == "diverged":
+        raise InputError(f"every final model {runs[0].status}: {runs[0].reason}; try lower learning rates")
+    for run in runs:
+        run.model.double()  # what a row gets then does not depend on the rows beside it, to nine digits
+    return runs
+
+
+@torch.no_grad()
+def predicted(runs: Sequence[Run], frame: pd.DataFrame) -> Array:
+    """Return the mean answer of models: probabilities (n, C) or (n, T, C), or numbers (n,) or (n, M)."""
+    total: Any = 0.0
+    for run in runs:
+        assert run.encoder is not None
+        x = run.encoder.transform_frame(frame)
+        with evaluating(run.model):
+            outputs = torch.cat([run.model(on_device(part, run.model)) for part in torch.split(x, EVAL_ROWS)])
+        classified = isinstance(run.encoder.target, ClassCodec)
+        total = total + (outputs.softmax(-1).numpy() if classified else run.encoder.decode(outputs).values)
+    return np.asarray(total / len(runs))
