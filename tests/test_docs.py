@@ -53,6 +53,11 @@ def test_a_page_shares_one_namespace_and_leaves_out_what_is_not_to_run(tmp_path:
     run_page(page)
 
 
+def test_the_files_that_contributing_names_are_there() -> None:
+    named = re.findall(r"`((?:src|tests|tools)/[^`* ]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert len(named) > 5 and [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_page_of_conventions_has_a_row_for_every_tool() -> None:
     page = (DOCS / "conventions.md").read_text(encoding="utf-8")
     rows = "\n".join(line for line in page.splitlines() if line.startswith("|"))

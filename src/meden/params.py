@@ -152,7 +152,7 @@ def check_selector(on: object) -> None:
         )
 
 
-def describe(on: Selector) -> str:
+def selector_name(on: Selector) -> str:
     """Return a selector in a word, for labels."""
     return str(on) if isinstance(on, (str, int)) else getattr(on, "__name__", "several")
 

@@ -33,6 +33,7 @@ class Crowded(OneSided):
 @dataclass(frozen=True)
 class Loudness(ActivityPenalty):
     strength: float
+    on: int = 0
 
     def value(self, a: Tensor) -> Tensor:
         return self.strength * a.abs().max()
@@ -47,6 +48,11 @@ class Wobble(Augmentation):
 
     def check(self, x: Tensor, task: str) -> None:
         pass
+
+
+@dataclass(frozen=True)
+class Kind(OneSided):
+    kind: str = "mine"
 
 
 class Half(OneSided, abc.ABC):
@@ -114,7 +120,7 @@ def test_the_form_of_usual_regularizers_is_flat() -> None:
 
 
 def test_activities_and_augmentations_of_ones_own(tmp_path: Path) -> None:
-    recipe = Recipe(activity=[Activity(Loudness(0.1), on="1")], augment=[Wobble(0.2)])
+    recipe = Recipe(activity=[Activity(Loudness(0.1, on=3), on="1")], augment=[Wobble(0.2)])
     assert saved(recipe, tmp_path, penalties=OWN, augmentations={"Wobble": Wobble}) == recipe
     for classes, message in (
         ({"penalties": OWN}, r"augment kind must be one of .*'Wobble'; .*augmentations=\{'Wobble': Wobble\}"),
@@ -147,7 +153,7 @@ def test_what_is_abstract_is_neither_offered_nor_made() -> None:
         with pytest.raises(InputError) as caught:
             Recipe.from_dict({field: [{"penalty": name, "on": "all"}]})
         offered = str(caught.value).split(", got")[0]
-        assert "Penalty" not in offered and f"got '{name}'" in str(caught.value)
+        assert "Penalty" not in offered and str(caught.value).endswith(f"got '{name}'")
     with pytest.raises(InputError) as caught:
         Recipe.from_dict({"augment": [{"kind": "Augmentation"}]})
     assert "Augmentation" not in str(caught.value).split(", got")[0]
@@ -180,6 +186,11 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: Recipe(regularizers=[Regularizer(L1(0.1), on=["all", nn.Linear])]).to_dict(), "on must be a plain value"),
     (lambda: Recipe(regularizers=[Regularizer(L1(torch.ones(2)))]).to_dict(), "strength must be a plain value"),
+    (lambda: Recipe(regularizers=[Regularizer(Kind(1.0))]).to_dict(), "must have another name for its field kind"),
+    (
+        lambda: Recipe.from_dict({"activity": [{"penalty": "ActivityL1", "strength": 1, "on": 3.5}]}),
+        "on must be a role",
+    ),
     (lambda: Recipe(activity=[Activity(Loudness(1.0), on=nn.ReLU)]).to_dict(), "on must be a plain value"),
 ]
 

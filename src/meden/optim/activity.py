@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from meden._checks import InputError
-from meden.params import Selector, check_selector, describe, select_modules
+from meden.params import Selector, check_selector, select_modules, selector_name
 from meden.penalties import ActivityPenalty
 
 
@@ -40,7 +40,7 @@ class Activity:
     @property
     def label(self) -> str:
         """A short name for records and tables."""
-        return f"{type(self.penalty).__name__}({describe(self.on)})"
+        return f"{type(self.penalty).__name__}({selector_name(self.on)})"
 
 
 class Recording:

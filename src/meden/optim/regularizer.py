@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
-from meden.params import Selector, check_selector, describe, select
+from meden.params import Selector, check_selector, select, selector_name
 from meden.penalties import L2, Penalty, PullTo, Scaled, Sum
 from meden.penalties.sharding import whole
 
@@ -105,7 +105,7 @@ class Regularizer:
     @property
     def label(self) -> str:
         """A short name for records and tables."""
-        return f"{type(self.penalty).__name__}({describe(self.on)})"
+        return f"{type(self.penalty).__name__}({selector_name(self.on)})"
 
     def resolve(self, *, adaptive: bool) -> Coupling:
         """Return the coupling, with ``auto`` decided."""

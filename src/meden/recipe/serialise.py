@@ -62,25 +62,19 @@ def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
     Raises:
         InputError: if it holds what a file cannot: a tensor, a layer type, a function.
     """
-    label = regularizer.label
-    part = part_to_dict(regularizer.penalty, PENALTY, label)
+    label, schedule = regularizer.label, regularizer.schedule
     outer = {"on": _plain(regularizer.on, f"{label} on"), "coupling": regularizer.coupling}
-    if regularizer.schedule is not None:
-        outer["schedule"] = regularizer.schedule.model_dump(exclude_defaults=True)
-    if part.keys() & {"penalty", *_OUTER}:
-        return {"penalty": part, **outer}
-    return {"penalty": part.pop("kind"), **part, **outer}
+    if schedule is not None:
+        outer["schedule"] = schedule.model_dump(exclude_defaults=True)
+    return _joined(part_to_dict(regularizer.penalty, PENALTY, label), outer)
 
 
 def regularizer_from_dict(fields: Mapping[str, Any], own: Classes) -> Regularizer:
     """Rebuild a regularizer from :func:`regularizer_to_dict`."""
-    settings = dict(fields)
-    outer = {key: settings.pop(key) for key in _OUTER if key in settings}
+    part, outer = _parted(fields, "on", "coupling", "schedule")
     if isinstance(schedule := outer.get("schedule"), Mapping):
         outer["schedule"] = StrengthSchedule(**schedule)
-    penalty = settings.pop("penalty", None)
-    form = penalty if isinstance(penalty, Mapping) else {"kind": penalty}
-    return Regularizer(part_from_dict({**form, **settings}, PENALTY, own), **outer)
+    return Regularizer(part_from_dict(part, PENALTY, own), **outer)
 
 
 def activity_to_dict(activity: Activity) -> dict[str, Any]:
@@ -90,14 +84,13 @@ def activity_to_dict(activity: Activity) -> dict[str, Any]:
         InputError: if it names its layers by what a file cannot hold: a type, a function.
     """
     part = part_to_dict(activity.penalty, ACTIVITY, activity.label)
-    return {"penalty": part.pop("kind"), **part, "on": _plain(activity.on, f"{activity.label} on")}
+    return _joined(part, {"on": _plain(activity.on, f"{activity.label} on")})
 
 
 def activity_from_dict(fields: Mapping[str, Any], own: Classes) -> Activity:
     """Rebuild an activity penalty from :func:`activity_to_dict`."""
-    settings = dict(fields)
-    kind, on = settings.pop("penalty", None), settings.pop("on", None)
-    return Activity(part_from_dict({"kind": kind, **settings}, ACTIVITY, own), on)
+    part, outer = _parted(fields, "on")
+    return Activity(part_from_dict(part, ACTIVITY, own), **{"on": None, **outer})
 
 
 def augmentation_to_dict(augmentation: Augmentation) -> dict[str, Any]:
@@ -119,12 +112,14 @@ def part_to_dict(part: Any, family: Family, label: str) -> dict[str, Any]:
     """Return the name of a part's class and its settings, in which penalties may be nested.
 
     Raises:
-        InputError: if it holds what a file cannot, or its class is a user's with the name of one of meden's.
+        InputError: if it holds what a file cannot, or a name of the user's stands for something else there.
     """
     kind = type(part)
     if getattr(family.room, kind.__name__, kind) is not kind:
         raise InputError(f"{label} needs a class with a name of its own to be written to a file, got {kind!r}")
     settings = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    if "kind" in settings:
+        raise InputError(f"{label} must have another name for its field kind to be written to a file, got {kind!r}")
     return {"kind": kind.__name__} | {name: _plain(value, f"{label} {name}") for name, value in settings.items()}
 
 
@@ -163,7 +158,22 @@ LISTS: dict[str, tuple[type, Callable[[Mapping[str, Any], Classes], Any]]] = {
     "augment": (Augmentation, augmentation_from_dict),
 }
 """The fields of a recipe that are lists of parts."""
-_OUTER = ("on", "coupling", "schedule")
+
+
+def _joined(part: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:
+    """Return a penalty and what is said beside it in one mapping, or in two where names would clash."""
+    if part.keys() & {"penalty", "on", "coupling", "schedule"}:
+        return {"penalty": part, **outer}
+    return {"penalty": part.pop("kind"), **part, **outer}
+
+
+def _parted(fields: Mapping[str, Any], *names: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the penalty, and what is said beside it under these names."""
+    outer = {name: value for name, value in fields.items() if name in names}
+    penalty = fields.get("penalty")
+    form = penalty if isinstance(penalty, Mapping) else {"kind": penalty}
+    rest = {name: value for name, value in fields.items() if name not in {"penalty", *names}}
+    return {**form, **rest}, outer
 
 
 def _class(name: Any, family: Family, own: Classes) -> type:
@@ -172,7 +182,7 @@ def _class(name: Any, family: Family, own: Classes) -> type:
     if isinstance(name, str) and name in classes:
         return classes[name]
     refused = f"{family.what} must be one of {', '.join(classes)}, got {name!r}"
-    if not isinstance(name, str):
+    if not isinstance(name, str) or hasattr(family.room, name):
         raise InputError(refused)
     pass_it = f"one of your own is named at loading: Recipe.load(path, {family.argument}={{{name!r}: {name}}})"
     raise InputError(f"{refused}{nearest(name, classes)}; {pass_it}")

@@ -30,7 +30,7 @@ def numbers(part: Part) -> list[Number]:
 
 def fixed(part: Part) -> Hashable:
     """Return all of a part but its numbers: its kinds and what cannot be a tensor (``dim``, ``block``)."""
-    return tuple((place, value.key if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
+    return tuple((place, value if isinstance(value, _Fixed) else _shape(value)) for place, value in _walk(part))
 
 
 def rebuild(part: AnyPart, values: Iterator[Number]) -> AnyPart:
@@ -60,17 +60,22 @@ def stacked(parts: Sequence[Part], like: Tensor) -> list[Tensor]:
     ]
 
 
-@dataclasses.dataclass(frozen=True)
 class _Fixed:
-    value: Any
+    """A setting that is no number; one that cannot be hashed, such as a list, is equal to itself alone."""
 
-    @property
-    def key(self) -> Hashable:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
         try:
-            hash(self.value)
-        except TypeError:  # equal lists or arrays are not known to be equal: their owners are not stacked
+            return hash(self.value)
+        except TypeError:
             return id(self.value)
-        return self.value  # type: ignore[no-any-return]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Fixed) or hash(self) != hash(other):
+            return False
+        return self.value is other.value or bool(self.value == other.value)
 
 
 def _walk(part: Part, place: str = "") -> Iterator[tuple[str, Any]]:
