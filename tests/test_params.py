@@ -171,7 +171,7 @@ SELECTORS = [
 ]
 
 
-@pytest.mark.parametrize(("on", "expected"), SELECTORS, ids=str)
+@pytest.mark.parametrize(("on", "expected"), SELECTORS)
 def test_layers(on, expected) -> None:
     assert list(select_modules(layered(), on)) == expected
 

@@ -101,6 +101,7 @@ def test_a_folder_of_another_comparison_is_refused(tmp_path):
     meden.compare(MLP, "iris", {"none": None, "L2": {"l2": 0.3}}, **options)
     for alternatives, changes, told in (
         ({"none": None, "L2": {"l2": 0.2}}, {}, "alternatives"),
+        ({"L2": {"l2": 0.3}, "none": None}, {}, "alternatives"),
         ({"none": None, "L2": {"l2": 0.3}}, {"seeds": 2}, "seeds"),
         ({"none": None, "small": {"width": 3}}, {}, "models and alternatives"),
     ):

@@ -123,9 +123,9 @@ def _setting(name: str, given: Any, make_model: ModelMaker, recipe: Recipe) -> t
         raise InputError(f"alternative {name!r}: {error}") from None
 
 
-def _plain(settings: Mapping[str, tuple[Recipe, Mapping[str, Any]]]) -> dict[str, Any]:
-    """Return what a ledger says of alternatives."""
-    return {name: [recipe.to_dict(), repr(dict(model_args))] for name, (recipe, model_args) in settings.items()}
+def _plain(settings: Mapping[str, tuple[Recipe, Mapping[str, Any]]]) -> list[list[Any]]:
+    """Return what a ledger says of alternatives, which it knows by their place."""
+    return [[name, recipe.to_dict(), repr(dict(model_args))] for name, (recipe, model_args) in settings.items()]
 
 
 def _alternative(name: str, recipe: Recipe, model_args: Mapping[str, Any], trial: Trial, seeds: int) -> Alternative:

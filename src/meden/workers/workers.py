@@ -84,8 +84,8 @@ class Assignment:
     stacks: Sequence[Sequence[int]]
     rungs: Sequence[int]
     counts_epochs: bool
-    keeps_weights: bool
     num_threads: int
+    keeps_weights: bool = False
     parent: int | None = None
     """Process without which the work is of no use; None if it may be on another machine."""
 
