@@ -101,7 +101,8 @@ class Training:
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
         )
         self.augment_key = stream(seed, "augment").to(self.params[0].device)
-        shape = output_shape(model, first_rows(train, model)[0])
+        self.example = first_rows(train, model)[0][:2]
+        shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
         self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
@@ -150,7 +151,7 @@ class Training:
         return read(name, source, parts, seed, self.model, self.num_classes)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
-        return evaluate(self.model, self._read(source, eval_parts(rows)), self.task)
+        return evaluate(self.model, self._read(source, eval_parts(rows, self.example)), self.task)
 
     def _train_epoch(self) -> None:
         self.model.train()
