@@ -103,7 +103,7 @@ class DatasetSource:
     the next begins.
 
     Args:
-        dataset: of one length, with items (x, y) of one shape; x and y are tensors, arrays or numbers.
+        dataset: has a length, and items (x, y) of one shape by number; x and y are tensors, arrays or numbers.
         num_workers: processes that read ahead; 0 reads in this process.
 
     Raises:

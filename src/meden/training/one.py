@@ -57,6 +57,9 @@ from meden.recipe import Recipe, make_optimizer
 from meden.run import Run, finished
 from meden.training.reading import classes_of, first_rows, read
 
+FORMAT = 2
+"""Of checkpoints; those of another are not resumed."""
+
 
 @dataclass
 class _State:
@@ -244,7 +247,7 @@ class Training:
         return finished(self.model, self.recipe, self.seed, history, outcome)
 
     def _identity(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train)}
+        return {"format": FORMAT, "recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train)}
 
     def _save(self, path: Path) -> None:
         state = self.state
@@ -267,7 +270,8 @@ class Training:
         tensors, values = files.load(path)
         if values.get("identity") != self._identity():
             raise InputError(
-                f"checkpoint {str(path)!r} must come from the same recipe, seed and rows; remove it or name another"
+                f"checkpoint {str(path)!r} must come from the same recipe, seed and rows, and this version of meden; "
+                "remove it or name another"
             )
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
