@@ -18,13 +18,16 @@ from torch import Tensor, nn
 
 from meden._checks import InputError
 from meden.data import Pair
+from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.noise import noise_layers
 
 NULL_ROWS = 64
 """Rows that the null model (equal logits, or zeros) is measured on: enough for its order of magnitude."""
 EVAL_ROWS = 4096
-"""Rows of one forward pass in evaluation, unless the batch is larger."""
+"""Rows of one forward pass in evaluation, at most."""
+EVAL_BYTES = 2**25
+"""Their inputs, at most: rows that are read as they are needed may be images of any size."""
 
 
 def task_of(y: Tensor) -> Task:
@@ -277,9 +280,10 @@ def evaluate(model: nn.Module, batches: Iterable[Pair], task: Task) -> dict[str,
     return means(task, add_up(*score_rows(model, batches, task)))
 
 
-def eval_parts(rows: Any) -> list[Any]:
-    """Cut rows (a range, an array, a tensor) into parts of what one forward pass takes in evaluation."""
-    return [rows[start : start + EVAL_ROWS] for start in range(0, len(rows), EVAL_ROWS)]
+def eval_parts(rows: Rows, x: Tensor) -> list[Rows]:
+    """Cut rows like those of ``x`` (1 or more, ...) into parts of one forward pass in evaluation each."""
+    size = max(1, min(EVAL_ROWS, EVAL_BYTES // (x[0].numel() * x.element_size())))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def on_device(tensor: Tensor, model: nn.Module) -> Tensor:

@@ -103,7 +103,7 @@ class DatasetSource:
     the next begins.
 
     Args:
-        dataset: of one length, with items (x, y) of one shape; x and y are tensors, arrays or numbers.
+        dataset: has a length, and items (x, y) of one shape by number; x and y are tensors, arrays or numbers.
         num_workers: processes that read ahead; 0 reads in this process.
 
     Raises:
@@ -124,18 +124,22 @@ class DatasetSource:
         self._len = len(dataset)
         if self._len == 0:
             raise InputError(f"a Dataset must have items, got {kind} of length 0")
+        self._dataset, self._num_workers = dataset, num_workers
         self._order = _Order()
-        self._loader: DataLoader[Any] = DataLoader(
-            _Batches(dataset),  # type: ignore[arg-type]
+        self._loader = self._make_loader()
+        self._first: tuple[int, Form] | None = None
+
+    def _make_loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            _Batches(self._dataset),  # type: ignore[arg-type]
             batch_size=None,
             sampler=self._order,
             collate_fn=_as_it_is,
-            num_workers=num_workers,
+            num_workers=self._num_workers,
+            persistent_workers=self._num_workers > 0,
             generator=torch.Generator(),  # seeds the workers, which do not heed it; the global one is not touched
-            persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
-        self._first: tuple[int, Form] | None = None
 
     def __len__(self) -> int:
         return self._len
@@ -143,13 +147,21 @@ class DatasetSource:
     def read(self, parts: Sequence[Rows], seed: int = 0) -> Iterator[Pair]:
         """Yield the rows of each part, read ahead by the workers."""
         keys = self._order.keys = [(np.asarray(rows), seed) for rows in parts]
-        for (rows, _), batch in zip(keys, self._loader, strict=True):
-            if isinstance(batch, InputError):  # raised here: a worker would wrap it in a traceback
-                raise batch
-            first = int(rows[0]), _form([part[0] for part in batch])
-            self._first = self._first or first
-            _check_alike(self._first, first)
-            yield batch
+        try:
+            for (rows, _), batch in zip(keys, self._loader, strict=True):
+                yield self._checked(int(rows[0]), batch)
+        except Exception:
+            self._loader = self._make_loader()  # ends the workers: those of a forgotten loader end late
+            raise
+
+    def _checked(self, row: int, batch: Pair | InputError) -> Pair:
+        """Return a batch that begins with a row; errors are raised here, since a worker would wrap them up."""
+        if isinstance(batch, InputError):
+            raise batch
+        first = row, _form([part[0] for part in batch])
+        self._first = self._first or first
+        _check_alike(self._first, first)
+        return batch
 
 
 class _Order(Sampler[Any]):

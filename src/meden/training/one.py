@@ -57,6 +57,9 @@ from meden.recipe import Recipe, make_optimizer
 from meden.run import Run, finished
 from meden.training.reading import classes_of, first_rows, read
 
+FORMAT = 2
+"""Of checkpoints; those of another are not resumed."""
+
 
 @dataclass
 class _State:
@@ -101,7 +104,8 @@ class Training:
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
         )
         self.augment_key = stream(seed, "augment").to(self.params[0].device)
-        shape = output_shape(model, first_rows(train, model)[0])
+        self.example = first_rows(train, model)[0][:2]
+        shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
         self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
@@ -150,7 +154,7 @@ class Training:
         return read(name, source, parts, seed, self.model, self.num_classes)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
-        return evaluate(self.model, self._read(source, eval_parts(rows)), self.task)
+        return evaluate(self.model, self._read(source, eval_parts(rows, self.example)), self.task)
 
     def _train_epoch(self) -> None:
         self.model.train()
@@ -243,7 +247,7 @@ class Training:
         return finished(self.model, self.recipe, self.seed, history, outcome)
 
     def _identity(self) -> dict[str, Any]:
-        return {"recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train)}
+        return {"format": FORMAT, "recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train)}
 
     def _save(self, path: Path) -> None:
         state = self.state
@@ -266,7 +270,8 @@ class Training:
         tensors, values = files.load(path)
         if values.get("identity") != self._identity():
             raise InputError(
-                f"checkpoint {str(path)!r} must come from the same recipe, seed and rows; remove it or name another"
+                f"checkpoint {str(path)!r} must come from the same recipe, seed and rows, and this version of meden; "
+                "remove it or name another"
             )
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))

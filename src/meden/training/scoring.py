@@ -37,9 +37,11 @@ def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
     if run.status in LOST:
         nothing = np.full(len(rows), np.nan, dtype=np.float32)
         return HeldOut(nothing, nothing)
-    num_classes = classes_of(task, output_shape(run.model, first_rows(rows, run.model)[0]))
-    parts = read("score", rows, eval_parts(range(len(rows))), derive(run.seed, "rows"), run.model, num_classes)
-    losses, scores = score_rows(run.model, parts, task)
+    x, _ = first_rows(rows, run.model)
+    num_classes = classes_of(task, output_shape(run.model, x))
+    parts = eval_parts(range(len(rows)), x)
+    read_parts = read("score", rows, parts, derive(run.seed, "rows"), run.model, num_classes)
+    losses, scores = score_rows(run.model, read_parts, task)
     return HeldOut(losses.float().cpu().numpy(), (scores * scale).float().cpu().numpy())
 
 
