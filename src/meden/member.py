@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from meden._checks import InputError, check_count, nearest
 from meden.data import Dataset, Encoder, Fold, splits_hash
 from meden.data.tables import Table
+from meden.models.named import fixed_arguments, model_name
 from meden.noise import derive
 from meden.recipe import Recipe
 
@@ -174,6 +175,13 @@ def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset
     """Return what a member's model is made with: its own arguments, and those the data decide."""
     given = {"num_inputs": share.encoder.num_inputs, "num_outputs": dataset.num_outputs}
     return known_arguments(make_model, given, member)
+
+
+def made_with(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> dict[str, Any]:
+    """Return what a run says of where its model came from: one of meden's own by its name, and all its arguments."""
+    name = model_name(make_model)
+    fixed = {} if name is None else fixed_arguments(make_model)
+    return {"model_name": name, "model_args": fixed | model_arguments(make_model, share, dataset, member)}
 
 
 def known_arguments(make_model: ModelMaker, given: Mapping[str, Any], member: Member) -> dict[str, Any]:

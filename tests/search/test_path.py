@@ -93,7 +93,10 @@ def test_a_path_that_diverged_is_told():
     [
         ("l3", {}, "name must be one of l1, l2"),
         ("l1", {"num": 1}, "num must be a whole number of at least 2"),
-        ("l1", {"strengths": [-1.0]}, "L1 strength"),
+        ("l1", {"strengths": [-1.0]}, "strengths must be a finite number of at least 0, got -1"),
+        ("l1", {"strengths": ["big"]}, "strengths must be a number of at least 0, got 'big'"),
+        ("l1", {"strengths": []}, "strengths must be one number or more"),
+        ("l1", {"recipe": "adam"}, "recipe must be a meden.Recipe or None, got 'adam'"),
         ("l1", {"recipe": Recipe(early_stopping=meden.EarlyStopping())}, "early_stopping must be None"),
         ("l1", {"folds": 1}, "folds must be a whole number of at least 2, got 1"),
         ("l1", {"stop_fraction": 0.2}, "stop_fraction must be 0 on a path"),

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from safetensors.torch import load
 from torch import Tensor
 
 from meden import checkpoint as files
+from meden.data import Dataset
 from meden.history import History
-from meden.study.ledger import Key
+from meden.member import EncodedData, Member, ModelMaker, build_model, constant_loss, made_with
+from meden.progress import Status
+from meden.recipe import prepare_noise
+from meden.run import HeldOut, Run
+from meden.study.ledger import Key, Row
 from meden.workers.coordinator import Result
 
 
@@ -51,3 +57,32 @@ class Ends:
     @staticmethod
     def _path(folder: Path, key: Key) -> Path:
         return folder / f"{key.configuration}_{key.fold}_{key.seed}.safetensors"
+
+
+def run_of(make_model: ModelMaker, dataset: Dataset, share: EncodedData, member: Member, end: End, row: Row) -> Run:
+    """Return a run as it was where it ended.
+
+    Args:
+        make_model: of its model.
+        dataset: the rows.
+        share: the rows as its fold encodes them.
+        member: what was trained.
+        end: where it ended.
+        row: of the ledger.
+    """
+    model = build_model(make_model, share, dataset, replace(member, start=end.weights))
+    prepare_noise(model, member.recipe, member.run_seed)
+    return Run(
+        model=model.eval(),
+        recipe=member.recipe,
+        history=end.history,
+        status=cast(Status, row.status),
+        reason=row.reason,
+        best_step=row.best_step,
+        best_epoch=row.best_epoch,
+        seed=member.run_seed,
+        held_out=HeldOut(row.losses, row.scores),
+        encoder=share.encoder,
+        **made_with(make_model, share, dataset, member),
+        constant_loss=constant_loss(dataset),
+    )

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from meden._checks import InputError, check_choice, check_count
+from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset, Fold, as_dataset, splits_hash
 from meden.history import History
-from meden.member import EncodedData, Member, ModelMaker, build_model, constant_loss, encode_folds, model_arguments
-from meden.progress import Status
-from meden.recipe import Recipe, prepare_noise
-from meden.run import HeldOut, Run
+from meden.member import Member, ModelMaker, encode_folds
+from meden.recipe import Recipe
+from meden.run import Run
 from meden.search.checks import check_models, check_stopping
-from meden.search.ends import End, Ends
+from meden.search.ends import Ends, run_of
 from meden.search.engine import MemberOf, Search, members_of, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.settings import CV, CompareFields, check_fields, settled
+from meden.search.tune import check_recipe
 from meden.space.dimensions import FromData, LogUniform
 from meden.space.from_data import resolve
 from meden.space.names import PENALTIES, configure
@@ -32,6 +32,7 @@ from meden.study.selection import standard_error
 from meden.workers.workers import Workers
 
 Start = Literal["warm", "cold"]
+RunOf = Callable[[Key, Row], Run]
 WEIGHTS = "weights"
 """Folder, within that of a path, of where its runs ended."""
 
@@ -125,14 +126,14 @@ def strength_path(
     cv, workers = settled(CV, cv, fields), settled(Workers, workers, fields)
     check_choice("name", name, PENALTIES)
     check_count("num", num, low=2)
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else check_recipe(recipe)
     if recipe.early_stopping is not None:
         raise InputError("recipe must train to the end on a path: early_stopping must be None")
     if "stop_fraction" in cv.model_fields_set and cv.stop_fraction:
         raise InputError(f"stop_fraction must be 0 on a path, on which nothing stops early, got {cv.stop_fraction}")
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     folds = cv.replace(stop_fraction=0.0).divide(dataset, seed)
-    chosen = _strengths(name, num, dataset, folds) if strengths is None else sorted(map(float, strengths), reverse=True)
+    chosen = _strengths(name, num, dataset, folds) if strengths is None else _given(strengths)
     recipes = [configure(recipe, {name: strength})[0] for strength in chosen]
     check_stopping(recipe, folds)
     models = check_models(make_model, [(own, {}) for own in recipes], dataset, folds)
@@ -158,8 +159,13 @@ def strength_path(
             workers=workers,
             on_weights=paths.ends.keep,
         ).run()
-    made = _Runs(make_model, dataset, encode_folds(dataset, folds), constant_loss(dataset))
-    return [_point(strength, place, paths, trials, made) for place, strength in enumerate(chosen)]
+    encoded = encode_folds(dataset, folds)
+
+    def run(key: Key, row: Row) -> Run:
+        member = cold(key, row.params)
+        return run_of(make_model, dataset, encoded[member.fold], member, paths.ends[key], row)
+
+    return [_point(strength, place, paths, trials, run) for place, strength in enumerate(chosen)]
 
 
 @dataclass(frozen=True)
@@ -192,50 +198,28 @@ class _Paths:
         return {start: _objective(self.ends[key].history) for start, key in self.starts(cold).items()}
 
 
-@dataclass(frozen=True)
-class _Runs:
-    """Makes runs of what was kept of them."""
-
-    make_model: ModelMaker
-    dataset: Dataset
-    encoded: Mapping[Fold | None, EncodedData]
-    constant_loss: float
-
-    def run(self, member: Member, end: End, row: Row) -> Run:
-        """Return the run of a member, with the model that it ended with."""
-        share = self.encoded[member.fold]
-        model = build_model(self.make_model, share, self.dataset, replace(member, start=end.weights))
-        prepare_noise(model, member.recipe, member.run_seed)
-        return Run(
-            model=model.eval(),
-            recipe=member.recipe,
-            history=end.history,
-            status=cast(Status, row.status),
-            reason=row.reason,
-            best_step=row.best_step,
-            best_epoch=row.best_epoch,
-            seed=member.run_seed,
-            held_out=HeldOut(row.losses, row.scores),
-            encoder=share.encoder,
-            model_args=model_arguments(self.make_model, share, self.dataset, member),
-            constant_loss=self.constant_loss,
-        )
-
-
 def _strengths(name: str, num: int, dataset: Dataset, folds: Sequence[Fold]) -> list[float]:
     dimension = resolve({name: FromData()}, dataset, folds)[name]
     assert isinstance(dimension, LogUniform)
     return dimension.grid(num)[::-1]
 
 
-def _point(strength: float, place: int, paths: _Paths, trials: Sequence[Trial], made: _Runs) -> PathPoint:
+def _given(strengths: Sequence[float]) -> list[float]:
+    if not len(strengths):
+        raise InputError("strengths must be one number or more, got none")
+    for strength in strengths:
+        check_number("strengths", strength, low=0.0)
+    return sorted(map(float, strengths), reverse=True)
+
+
+def _point(strength: float, place: int, paths: _Paths, trials: Sequence[Trial], run: RunOf) -> PathPoint:
     runs, started, objectives, losses = [], [], [], []
     for fresh in trials[place].rows:
         reached = paths.objectives(fresh.key)
         start = min(reached, key=lambda start: reached[start])
         key = paths.starts(fresh.key)[start]
         row = next(row for row in trials[key.configuration].rows if row.key == key)
-        runs.append(made.run(paths.cold(key, row.params), paths.ends[key], row))
+        runs.append(run(key, row))
         started.append(start)
         objectives.append(list(reached.values()))
         losses.append(row.losses.mean(dtype=np.float64))
@@ -249,7 +233,7 @@ def _point(strength: float, place: int, paths: _Paths, trials: Sequence[Trial], 
         objective=float(of_both.min(axis=1).mean()),
         gap=gap,
         losses=np.array(losses),
-        num_zeros=float(np.mean([run.history[-1].num_zeros for run in runs])),
+        num_zeros=float(np.mean([ended.history[-1].num_zeros for ended in runs])),
     )
 
 

@@ -20,8 +20,7 @@ from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_dataset, is_dataset, num_batches
 from meden.data.targets import Task
 from meden.history import Record
-from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, encode_folds, model_arguments
-from meden.models.named import fixed_arguments, model_name
+from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, encode_folds, made_with
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.recipe import prepare_noise
@@ -351,16 +350,12 @@ class _Work:
         if member.fold is not None:
             scored = Part(TensorSource(share.x, share.y), member.fold.score)
             held_out = score(run, scored, self.dataset.task, scale=score_scale(share.encoder))
-        name = model_name(self.make_model)
-        fixed = {} if name is None else fixed_arguments(self.make_model)
-        made_with = fixed | model_arguments(self.make_model, share, self.dataset, member)
         with self.lock:
             self.runs[number] = dataclasses.replace(
                 run,
                 held_out=held_out,
                 encoder=share.encoder,
-                model_name=name,
-                model_args=made_with,
+                **made_with(self.make_model, share, self.dataset, member),
                 constant_loss=self.constant_loss,
             )
             if self.on_run is not None:
