@@ -21,6 +21,7 @@ from meden.diagnosis import Evidence, of_history
 from meden.history import History
 from meden.models.named import find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
+from meden.optim import bind
 from meden.progress import LOST, Outcome, Status
 from meden.recipe import Recipe
 
@@ -97,10 +98,16 @@ class Run:
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by."""
         lost = self.reason if self.status == "diverged" else ""
-        curve = of_history(self.history, kept=self.best_epoch or None, lost=lost)
+        curve = of_history(self.history, kept=self.best_epoch or None, lost=lost, apart=self._decays())
         if self.held_out is not None and self.status not in LOST:
             curve = replace(curve, scored=self.held_out.loss, scored_error=self.held_out.loss_error)
         return Evidence((curve,), self.constant_loss, self.model)
+
+    def _decays(self) -> list[str]:
+        """Return the labels of penalties that are no part of the objective: decay apart from an adaptive optimizer."""
+        adaptive = self.recipe.adaptive
+        bound = bind(self.model, self.recipe.regularizers, adaptive=adaptive)
+        return [b.label for b in bound if adaptive and b.coupling == "decoupled"]
 
     def save(self, folder: Path | str) -> None:
         """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder."""

@@ -86,6 +86,9 @@ BAD_OPTIONS = {
     ("tune", "--search", "l2=1:2:3"): "--search must look like",
     ("tune", "--search", "width=0,64"): "width must be a whole number of at least 1, got 0",
     ("tune", "--strategy", "grd"): "did you mean 'grid'",
+    ("tune", "--model", "linar"): "--model must be one of tabular, mlp, linear, got 'linar'; did you mean 'linear'",
+    ("tune", "--time-limit", "0.5"): "time_limit must be at least about",
+    ("tune", "--time-limit", "0"): "time_limit must be a finite number above 0",
     ("tune", "--folds", "1"): "folds must be a whole number of at least 2",
     ("tune", "--folds", "two"): "Invalid value for",
     ("tune", "--budget", "0"): "budget",
@@ -106,11 +109,13 @@ BAD_OPTIONS = {
     ("fit", "--set", "dropout=-0.1"): "got -0.1",
     ("fit", "--set", "drpout=0.1"): "did you mean 'dropout'",
     ("fit", "--set", "lr"): "--set must look like",
+    ("fit", "--model", "MLP"): "--model must be one of tabular, mlp, linear, got 'MLP'",
     ("fit", "--held-out", "1.5"): "fraction",
     ("compare", "--with", "l2=0.1"): "--with must look like",
     ("compare", "--with", "none: l2=0.1"): "must not be called 'none'",
     ("compare", "--with", "L2: l3=0.1"): "--with 'L2': name must be one of",
     ("compare", "--with", "L2: l2=-1"): "got -1",
+    ("compare", "--model", "forest"): "--model must be one of",
 }
 
 

@@ -359,6 +359,13 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     assert Path("compared/ledger.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize(("model", "num"), [("tabular", 4), ("linear", 3)])
+def test_compare_other_networks(meden: Command, mixed: pd.DataFrame, model: str, num: int) -> None:
+    options = ("--recipe", "quick.yaml", "--folds", "2", "--model", model, "--json")
+    found = json.loads(meden("compare", "mixed.csv", "--target", "price", *options).out)
+    assert [row["name"] for row in found["alternatives"]] == ["none", "L2", "L1", "dropout"][:num]
+
+
 def test_convert(meden: Command) -> None:
     ended = meden("convert", "1.0", "--from", "sklearn.Ridge", "--to", "torch.SGD", "--n", "442")
     assert ended.status == 0 and float(ended.out) == 1 / 442

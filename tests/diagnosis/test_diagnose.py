@@ -46,12 +46,23 @@ def test_a_wide_network_on_random_labels_overfits():
 
 
 def test_a_network_under_too_strong_a_penalty_is_told_so():
-    strong = RECIPE.replace(regularizers=[Regularizer(L2(10.0), on="weights")])
+    strong = RECIPE.replace(lr=1e-4, regularizers=[Regularizer(L2(1.0), on="weights", coupling="gradient")])
     x, y = rows(800, 0, 0.0)
     fold = make_folds(as_dataset((x, y)), 2, seed=0)[0]
     strong_run, free_run = fit_many(MLP, [Member(strong, fold), Member(RECIPE, fold)], (x, y))
     assert "penalties_rule" in codes(strong_run) and "overfit" not in codes(strong_run)
     assert "penalties_rule" not in codes(free_run)
+
+
+def test_decay_apart_from_an_adaptive_optimizer_is_no_part_of_the_objective():
+    x, y = rows(200, 0, 0.3)
+    two = [Regularizer(L2(10.0), coupling="decoupled"), Regularizer(L2(0.01), coupling="proximal")]
+    for optimizer, counted in (("adamw", 1), ("sgd", 2)):
+        recipe = Recipe(optimizer=optimizer, epochs=1, lr=1e-4, regularizers=two)
+        run = fit(recipe, (x, y), None)
+        penalties = run.history[-1].penalties
+        assert list(penalties) == ["L2(weights)", "L2(weights) #2"]
+        assert run.evidence().curves[0].penalties == pytest.approx(sum(list(penalties.values())[-counted:]))
 
 
 def test_a_line_underfits_what_is_not_one():

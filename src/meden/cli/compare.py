@@ -45,7 +45,7 @@ from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
 
 USUAL = ("L2: l2=0.01", "L1: l1=0.001", "dropout: dropout=0.3")
-"""What is compared unless ``--with`` says otherwise."""
+"""What is compared unless ``--with`` says otherwise; a linear model has nothing to drop."""
 
 
 def compare(
@@ -93,7 +93,8 @@ def compare(
         meden compare data.csv --target price --seeds 5 --out runs/compared --jobs 2
     """  # noqa: D412
     check_choice("--model", model, NETWORKS)
-    others = parse_alternatives(alternatives or USUAL, NETWORKS[model])
+    usual = USUAL[:-1] if model == "linear" else USUAL
+    others = parse_alternatives(alternatives or usual, NETWORKS[model])
     if "none" in others:
         raise InputError("--with must not be called 'none': that is the recipe as it is, which is always there")
     if out is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -123,17 +123,19 @@ class Evident(Protocol):
         ...
 
 
-def of_history(history: History, *, kept: int | None = None, lost: str = "") -> Curve:
+def of_history(history: History, *, kept: int | None = None, lost: str = "", apart: Collection[str] = ()) -> Curve:
     """Return the curve of a history.
 
     Args:
         history: of one epoch or more.
         kept: epoch of the state that was kept, from 1; None is the last.
         lost: why the training has no result.
+        apart: labels of penalties whose strengths are no multipliers in the objective, and that do not count.
     """
     valid = history.column("valid.loss")
     known = [record.penalties for record in history if record.epoch == kept] or [r.penalties for r in history][-1:]
-    values = [value for value in (known[0].values() if known else ()) if math.isfinite(value)]  # constraints have inf
+    penalties = known[0] if known else {}
+    values = [v for label, v in penalties.items() if label not in apart and math.isfinite(v)]  # constraints have inf
     if not lost and any(not record.is_finite() for record in history):
         lost = "losses or weights are not finite"
     return Curve(
