@@ -43,6 +43,20 @@ from meden.study.metrics import METRICS
 from meden.study.page import train_loss
 from meden.study.selection import Score
 
+SEARCHED = (
+    "folds",
+    "budget",
+    "epochs_budget",
+    "time_limit",
+    "racing",
+    "strategy",
+    "metric",
+    "seeds",
+    "seed",
+    "order",
+    "stop_fraction",
+)
+"""Settings of a study that are arguments of :func:`meden.tune` under their own names."""
 REFIT = "refit"
 """Where the folder says which models are trained in the end."""
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
@@ -157,7 +171,8 @@ def resume(
     make_model = described.model.find()
     if make_model is None:
         raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
-    settings = {**described.settings, "space": described.space, "recipe": described.recipe, "notes": described.notes}
+    settings = {name: described.settings[name] for name in SEARCHED if name in described.settings}
+    settings |= {"space": described.space, "recipe": described.recipe, "notes": described.notes}
     where = {"jobs": jobs, "backend": backend, "address": address, "storage": storage}
     refit = described.notes.get(REFIT, "all")
     _show(finish(make_model, described.data.read(), settings | where, folder, refit), folder, as_json)

@@ -189,15 +189,19 @@ class Recipe(Settings):
         return fields | {name: items for name, items in lists.items() if items}
 
     @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+    def from_dict(cls, fields: Mapping[str, Any], *, newer: bool = False) -> Self:
         """Rebuild from :meth:`to_dict`, or from what a person wrote.
+
+        Args:
+            fields: names to values.
+            newer: whether a newer minor version wrote them, whose unknown fields are ignored.
 
         Raises:
             InputError: for an unknown field (with the nearest name) or a value out of range.
         """
         if not isinstance(fields, Mapping):
             raise InputError(f"a recipe must be a mapping of fields to values, got {fields!r}")
-        return cls(**{str(name): value for name, value in fields.items()})
+        return cls(**{str(name): value for name, value in fields.items() if name in cls.model_fields or not newer})
 
     def save(self, path: Path | str) -> None:
         """Write YAML, with the version of its format."""
@@ -217,7 +221,7 @@ class Recipe(Settings):
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
         if isinstance(fields, Mapping) and FIELD in fields:
             newer = check_format(fields[FIELD], path)
-            fields = {k: v for k, v in fields.items() if k in cls.model_fields or not (newer or k == FIELD)}
+            return cls.from_dict({name: value for name, value in fields.items() if name != FIELD}, newer=newer)
         return cls.from_dict(fields or {})
 
 

@@ -26,9 +26,9 @@ from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
 from meden.study.folder import Description, write_description
 from meden.study.ledger import LEDGER, Ledger
+from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
-from meden.study.results import Results, gather
 from meden.study.study import Study
 from meden.workers.workers import Backend, Workers
 
@@ -141,7 +141,7 @@ def tune(
     epochs = longest(found, recipe)
     limits = Budget(epochs_budget, time_limit, epochs * len(divided) * seeds)
     workers.reach()
-    summary, model = DataSummary.of(dataset), ModelReference.of(make_model)
+    summary = DataSummary.of(dataset)
     settings: dict[str, Any] = {"strategy": strategy, "budget": budget, "seeds": seeds, "seed": seed}
     settings |= {"epochs_budget": epochs_budget, "time_limit": time_limit, "racing": racing}
     ledger, database = Ledger(None, {}), None
@@ -164,7 +164,7 @@ def tune(
         folds=divided,
         space=found,
         recipe=recipe,
-        model=model,
+        model=ModelReference.of(make_model),
         settings=settings,
         notes=notes or {},
         num_fits=proposals.budget * len(divided) * seeds,
@@ -176,21 +176,11 @@ def tune(
             on_start()
         rungs = races.rungs(epochs) if racing else None
         setting = make_model, dataset, divided, found, recipe, seeds, seed
-        trials = Search(*setting, proposals, limits, rungs, ledger, database, workers, on_progress).run()
-        if study_dir is not None and len(ledger.rows) != described.num_fits:
-            write_description(dataclasses.replace(described, num_fits=len(ledger.rows)), Path(study_dir))
-    results = Results(
-        data=summary,
-        folds=divided,
-        space=found,
-        recipe=recipe,
-        seed=seed,
-        model=model,
-        trials=trials,
-        chosen_by=metric,
-        incomplete=gather(ledger.rows.values(), found, len(divided) * seeds)[1],
-    )
-    return Study.of(results, make_model, dataset)
+        Search(*setting, proposals, limits, rungs, ledger, database, workers, on_progress).run()
+        ended = dataclasses.replace(described, num_fits=len(ledger.rows))
+        if study_dir is not None:
+            write_description(ended, Path(study_dir))
+    return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:
