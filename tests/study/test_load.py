@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 import meden
 from meden import Choice, InputError, LogUniform, Maybe, Recipe
@@ -157,6 +158,7 @@ def test_what_is_missing_to_train_again_is_told_in_one_line(tmp_path):
     found = load_study(tmp_path / "study")
     assert found.make_model is None and "test_load" in found.model.text and ".mine" in found.model.text
     same(found, made)
+    assert found.evidence().model is None and meden.diagnose(found).num_runs == 3
     with pytest.raises(InputError, match=r"make_model must be given to train again: the study was made with .*mine"):
         found.refit()
     with pytest.raises(
@@ -189,6 +191,26 @@ def test_arrays_must_be_given_anew(tmp_path):
     np.testing.assert_array_equal(predicted.values, made.refit().predict(inputs).values)
 
 
+def test_the_layout_is_judged_where_a_model_is_at_hand(tmp_path):
+    def mine(num_inputs: int, num_outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(num_inputs, 8), nn.Dropout(0.5), nn.BatchNorm1d(8), nn.Linear(8, num_outputs))
+
+    search(tmp_path, make_model=mine, space={"lr": LogUniform(1e-3, 1e-1)}, budget=1)
+    for make_model, named in ((None, False), (mine, True)):
+        found = meden.diagnose(load_study(tmp_path, make_model=make_model)).findings
+        assert ("dropout_before_norm" in [finding.code for finding in found]) == named
+
+
+def test_a_study_of_nothing_but_divergence_comes_back(tmp_path):
+    recipe = Recipe(epochs=2, optimizer="sgd")
+    made = search(tmp_path, space={"lr": Choice(1e20, 1e25)}, recipe=recipe, strategy="grid", budget=2)
+    found = load_study(tmp_path)
+    assert found.status == "diverged" and found.reason == made.reason and "loss or weights were not" in found.reason
+    assert {(trial.status, trial.reason) for trial in found.trials} == {("diverged", found.trials[0].reason)}
+    assert meden.diagnose(found).findings[0].code == "diverged"
+    assert "There is nothing to choose: every configuration diverged" in found.report(tmp_path / "r.html").read_text()
+
+
 def test_arguments_that_a_model_was_fixed_to_are_kept(tmp_path):
     made = search(tmp_path, make_model=functools.partial(MLP, depth=0), space={"l2": LogUniform(1e-4, 1.0)})
     table = meden.data.files.bundled_table("iris")[0]
@@ -212,7 +234,7 @@ def test_an_interrupted_study_says_what_is_missing(flowers, tmp_path, num_left):
     made, folder = flowers[0], copied(flowers[1], tmp_path)
     without_rows(folder, num_left)
     before, found = content(folder), load_study(folder)
-    counts = f"{num_left} of at most 12 planned fits are done, {12 - num_left} are missing"
+    counts = f"{num_left} of at most 12 planned fits are done, {12 - num_left} missing"
     assert found.status == "unfinished" and found.num_missing == 12 - num_left
     assert found.reason == f"{counts}; complete configurations: {len(found.trials)}"
     page = found.report(tmp_path / "report.html").read_text()
@@ -292,7 +314,8 @@ def test_what_a_newer_version_adds_is_ignored_and_kept(flowers, tmp_path):
     folder = copied(flowers[1], tmp_path)
     written = json.loads((folder / STUDY).read_text())
     written |= {"format": "1.7", "importance": [1, 2], "data": written["data"] | {"colour": "red"}}
-    written["model"] |= {"colour": "red"}
+    for part in ("model", "recipe", "settings"):
+        written[part] |= {"colour": "red"}
     (folder / STUDY).write_text(json.dumps(written))
     header, *rows = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
     rows = [{**row, "energy": 3.5} for row in rows]
@@ -321,6 +344,7 @@ def test_a_newer_format_is_refused_in_one_line(flowers, tmp_path, name):
 
 def test_notes_and_settings_are_kept(flowers, tmp_path):
     search(tmp_path, notes={"refit": "folds"}, budget=1)
+    search(tmp_path, budget=1)  # opens it again, and has nothing to say
     described = read_description(tmp_path)
     assert described.notes == {"refit": "folds"} and described.settings["budget"] == 1
     assert described.data.origin == {"data": "iris", "target": None, "task": None, "groups": None, "drop": []}

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import meden
 from meden.report import Column, ReportTable, Section, TableRow
 from meden.report.numbers import number, percent
 from meden.space import Choice, LogUniform, Maybe, Uniform
+from meden.study import Results
 from meden.study.page import study_report, train_loss
 from tests.report.studies import EVIL, SPACE, any_network, study
 from tests.report.test_page import Tags
@@ -68,6 +70,15 @@ def test_extra_sections_come_right_after_the_headline(tmp_path: Path) -> None:
     text = text_of(study(), tmp_path, extra=[extra])
     assert text.index("Plain against chosen") < text.index("Score against strength")
     assert "plain <b>" in text
+
+
+def test_results_alone_have_a_report(tmp_path: Path) -> None:
+    made = study()
+    alone = Results(**{field.name: getattr(made, field.name) for field in dataclasses.fields(Results)})
+    assert "What stands out" in study_report(alone, tmp_path / "alone.html").read_text()
+    assert (
+        study_report(alone, tmp_path / "report.html").read_text() == made.report(tmp_path / "report.html").read_text()
+    )
 
 
 def test_two_hundred_configurations_fit(tmp_path: Path) -> None:

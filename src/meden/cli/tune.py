@@ -52,6 +52,21 @@ from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
 
+SEARCHED = (
+    "folds",
+    "budget",
+    "epochs_budget",
+    "time_limit",
+    "racing",
+    "strategy",
+    "first",
+    "metric",
+    "seeds",
+    "seed",
+    "order",
+    "stop_fraction",
+)
+"""Settings of a study that are arguments of :func:`meden.tune` under their own names."""
 REFIT = "refit"
 """Where the folder says which models are trained in the end."""
 Storage = Annotated[
@@ -177,8 +192,8 @@ def resume(
     make_model = described.model.find()
     if make_model is None:
         raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
-    settings = {
-        **described.settings,
+    settings = {name: described.settings[name] for name in SEARCHED if name in described.settings}
+    settings |= {
         "make_model": make_model,
         "data": described.data.read(),
         "space": described.space,

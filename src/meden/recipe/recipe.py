@@ -184,13 +184,15 @@ class Recipe(Settings):
         cls,
         fields: Mapping[str, Any],
         *,
+        newer: bool = False,
         penalties: Mapping[str, type[Any]] | None = None,
         augmentations: Mapping[str, type[Augmentation]] | None = None,
     ) -> Self:
         """Rebuild from :meth:`to_dict`, or from what a person wrote.
 
         Args:
-            fields: by name.
+            fields: names to values.
+            newer: whether a newer minor version wrote them, whose unknown fields are ignored.
             penalties: penalties of your own by the names of their classes in ``fields``: ``{"Mine": Mine}``.
             augmentations: the same for augmentations.
 
@@ -202,7 +204,7 @@ class Recipe(Settings):
         penalties, augmentations = penalties or {}, augmentations or {}
         serialise.check_classes(penalties, serialise.PENALTY, serialise.ACTIVITY)
         serialise.check_classes(augmentations, serialise.AUGMENTATION)
-        given = {str(name): value for name, value in fields.items()}
+        given = {str(name): value for name, value in fields.items() if name in cls.model_fields or not newer}
         for name in serialise.LISTS:
             if name in given:
                 given[name] = serialise.listed(name, given[name], augmentations if name == "augment" else penalties)
@@ -235,10 +237,12 @@ class Recipe(Settings):
             fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+        newer = False
         if isinstance(fields, Mapping) and FIELD in fields:
             newer = check_format(fields[FIELD], path)
-            fields = {k: v for k, v in fields.items() if k in cls.model_fields or not (newer or k == FIELD)}
-        return cls.from_dict(fields or {}, penalties=penalties, augmentations=augmentations)
+            newer = check_format(fields[FIELD], path)
+            fields = {name: value for name, value in fields.items() if name != FIELD}
+        return cls.from_dict(fields or {}, newer=newer, penalties=penalties, augmentations=augmentations)
 
 
 class _Loader(yaml.SafeLoader):

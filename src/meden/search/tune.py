@@ -28,9 +28,9 @@ from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
 from meden.study.folder import Description, write_description
 from meden.study.ledger import LEDGER, Ledger
+from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
-from meden.study.results import Results, gather
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
@@ -158,7 +158,7 @@ def tune(
             write_description(described, Path(study_dir))
         if on_start is not None:
             on_start()
-        trials = Search(
+        Search(
             make_model=make_model,
             dataset=dataset,
             folds=folds,
@@ -173,20 +173,10 @@ def tune(
             on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
             on_progress=on_progress,
         ).run()
-        if study_dir is not None and len(ledger.rows) != described.num_fits:
-            write_description(dataclasses.replace(described, num_fits=len(ledger.rows)), Path(study_dir))
-    results = Results(
-        data=described.data,
-        folds=folds,
-        space=found,
-        recipe=recipe,
-        seed=seed,
-        model=described.model,
-        trials=trials,
-        chosen_by=metric,
-        incomplete=gather(ledger.rows.values(), found, len(folds) * cv.seeds)[1],
-    )
-    return Study.of(results, make_model, dataset)
+        ended = dataclasses.replace(described, num_fits=len(ledger.rows))
+        if study_dir is not None:
+            write_description(ended, Path(study_dir))
+    return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)
 
 
 def _unidentified(cv: CV, metric: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from meden._checks import InputError
-from meden._files import known_fields, read_json, write_json
+from meden._files import FIELD, check_format, known_fields, read_json, write_json
 from meden.data import Fold
 from meden.recipe import Recipe
 from meden.space.names import Space
@@ -57,7 +57,8 @@ def write_description(description: Description, folder: Path) -> None:
     part = arrays.with_name(f"{ARRAYS}.part")
     save_file(_arrays(description), part)
     os.replace(part, arrays)
-    write_json(path, before | _to_dict(description))
+    notes = {**before.get("notes", {}), **description.notes}
+    write_json(path, before | _to_dict(description) | {"notes": notes})
 
 
 def read_description(folder: Path) -> Description:
@@ -77,7 +78,7 @@ def read_description(folder: Path) -> Description:
             data=DataSummary(**data, **{name: rows[name] for name in ROWS if name in rows}),
             folds=[_fold(parts) for parts in rows[FOLDS]],
             space=space_from_dict(written["space"]),
-            recipe=Recipe.from_dict(written["recipe"]),
+            recipe=Recipe.from_dict(written["recipe"], newer=check_format(written.get(FIELD), path)),
             model=ModelReference(**known_fields(ModelReference, written["model"])),
             settings=written["settings"],
             notes=written.get("notes", {}),
@@ -96,7 +97,6 @@ def _to_dict(description: Description) -> dict[str, Any]:
         "recipe": description.recipe.to_dict(),
         "model": asdict(description.model),
         "settings": dict(description.settings),
-        "notes": dict(description.notes),
         "num_fits": description.num_fits,
     }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from meden.member import ModelMaker
-from meden.study.folder import read_description
-from meden.study.ledger import LEDGER, read_rows
-from meden.study.results import Results, gather
+from meden.study.folder import Description, read_description
+from meden.study.ledger import LEDGER, Row, read_rows
+from meden.study.results import Results, make_trial
 from meden.study.study import Study
 
 
@@ -38,17 +39,24 @@ def load_study(folder: Path | str, data: Any = None, make_model: ModelMaker | No
         >>> found.status, found.table().equals(made.table())
         ('ok', True)
     """
-    results = load_results(Path(folder))
+    described = read_description(Path(folder))
+    results = results_of(described, read_rows(Path(folder) / LEDGER).rows.values())
     dataset = None if data is None else results.data.read(data)
     return Study.of(results, make_model or results.model.find(), dataset)
 
 
-def load_results(folder: Path) -> Results:
-    """Return what a study has found so far."""
-    described = read_description(folder)
-    rows = read_rows(folder / LEDGER).rows
-    per_configuration = len(described.folds) * described.settings["seeds"]
-    trials, incomplete = gather(rows.values(), described.space, per_configuration)
+def results_of(described: Description, rows: Collection[Row]) -> Results:
+    """Return what a search has found so far: the configurations that are complete, and what is missing.
+
+    Args:
+        described: the study.
+        rows: of its ledger.
+    """
+    configurations: dict[int, list[Row]] = {}
+    for row in rows:
+        configurations.setdefault(row.configuration, []).append(row)
+    num_fits = len(described.folds) * described.settings["seeds"]
+    complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
     return Results(
         data=described.data,
         folds=described.folds,
@@ -56,8 +64,8 @@ def load_results(folder: Path) -> Results:
         recipe=described.recipe,
         seed=described.settings["seed"],
         model=described.model,
-        trials=trials,
+        trials=[make_trial(number, own[0].params, own, described.space) for number, own in complete.items()],
         chosen_by=described.settings["metric"],
-        incomplete=incomplete,
+        incomplete=[row for row in rows if row.configuration not in complete],
         num_missing=max(0, described.num_fits - len(rows)),
     )

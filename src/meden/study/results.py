@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -121,7 +121,7 @@ class Results:
         """What is missing of an unfinished search, or why every configuration diverged; empty where it is ok."""
         if self.num_missing:
             done, missing = len(self._rows), self.num_missing
-            counts = f"{done} of at most {done + missing} planned fits are done, {missing} are missing"
+            counts = f"{done} of at most {done + missing} planned fits are done, {missing} missing"
             return f"{counts}; complete configurations: {len(self.trials)}"
         return "" if self.usable else self._all_lost
 
@@ -304,22 +304,6 @@ def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], spac
     """Put the rows of one configuration together."""
     ordered = tuple(sorted(rows, key=lambda row: row.key))
     return Trial(number, dict(params), ordered, simplicity(space, params))
-
-
-def gather(rows: Collection[Row], space: Space, num_fits: int) -> tuple[list[Trial], list[Row]]:
-    """Return the configurations that are complete, and the rows of the others.
-
-    Args:
-        rows: of a ledger.
-        space: that was searched.
-        num_fits: fits of a configuration: one for each fold and seed.
-    """
-    configurations: dict[int, list[Row]] = {}
-    for row in rows:
-        configurations.setdefault(row.configuration, []).append(row)
-    complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
-    trials = [make_trial(number, own[0].params, own, space) for number, own in complete.items()]
-    return trials, [row for row in rows if row.configuration not in complete]
 
 
 def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
