@@ -136,7 +136,7 @@ def test_a_time_limit_is_planned_once(meden: Command, mixed: pd.DataFrame, monke
     ended = meden("tune", "mixed.csv", "-t", "price", "-o", "study", *limits, "--json")
     assert ended.status == 0, ended.err
     settings = json.loads(Path("study/study.json").read_text())
-    assert settings["recipe"]["epochs"] < 256 and 15 < settings["time_limit"] < 30
+    assert settings["recipe"]["epochs"] < 256 and 15 < settings["settings"]["time_limit"] < 30
     monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.01)
     assert json.loads(meden("resume", "study", "--json").out)["best"] == json.loads(ended.out)["best"]
 

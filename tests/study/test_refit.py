@@ -46,7 +46,7 @@ def test_its_runs_train_on_all_rows_but_those_that_stop_them(found):
     for run, fold in zip(ensemble.runs, study.folds, strict=True):
         training = np.setdiff1d(np.arange(study.dataset.num_rows), fold.score)
         assert run.encoder.inputs.columns == study.dataset.fit_encoder(training).inputs.columns
-        x, y = (part(study.dataset, fold.score) for part in (run.encoder.features, run.encoder.targets))
+        x, y = (part(run.encoder, fold.score) for part in (study.dataset.features, study.dataset.targets))
         with torch.no_grad():
             outputs = run.model(x)
         loss = F.cross_entropy(outputs, y) if study.dataset.classes else ((outputs[:, 0] - y) ** 2).mean() / 2
