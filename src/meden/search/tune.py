@@ -124,7 +124,7 @@ def tune(
                 "data": dataset.content_hash(),
                 "splits": splits_hash(folds),
                 "models": models,
-                "space": {name: repr(dimension) for name, dimension in found.items()},
+                "space": [[name, repr(dimension)] for name, dimension in found.items()],  # proposals go by their order
                 "recipe": recipe.to_dict(),
             }
             | {"strategy": strategy, "seeds": cv.seeds, "seed": seed}
