@@ -73,7 +73,7 @@ def test_a_warm_start_is_a_fit_from_the_weights_of_the_strength_before():
     assert second.started == ("warm", "warm")
     for fold, before, run in zip(make_folds(data, 2, seed=0, stop_fraction=0.0), first.runs, second.runs, strict=True):
         encoder = data.fit_encoder(fold.fit)
-        pair = encoder.features(data, fold.fit), encoder.targets(data, fold.fit)
+        pair = data.features(encoder, fold.fit), data.targets(encoder, fold.fit)
         model = copy.deepcopy(before.model)
         lasso = recipe.replace(regularizers=[meden.Regularizer(meden.penalties.L1(1e-3), coupling="proximal")])
         alone = meden.fit(model, pair, recipe=lasso, seed=run.seed)

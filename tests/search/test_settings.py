@@ -7,6 +7,7 @@ import meden
 from meden import InputError, Recipe
 from meden.models import MLP
 from meden.search import CV, Limits, Workers, nested, strength_path, tune
+from meden.search.settings import CVFields, LimitsFields, WorkersFields
 from meden.study.ledger import LEDGER
 
 SPACE = {"l2": meden.LogUniform(1e-3, 1.0)}
@@ -74,6 +75,11 @@ def test_limits_out_of_range(options, told):
     for call in ("tune", "nested"):
         with pytest.raises(InputError, match=told):
             CALLS[call](**options)
+
+
+@pytest.mark.parametrize(("kind", "fields"), [(CV, CVFields), (Limits, LimitsFields), (Workers, WorkersFields)])
+def test_every_field_may_be_given_by_itself(kind, fields):
+    assert list(fields.__annotations__) == list(kind.model_fields)
 
 
 def test_settings_say_which_field_they_lack():

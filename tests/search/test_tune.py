@@ -80,6 +80,7 @@ def test_a_ledger_refuses_any_other_study(tmp_path, whole):
     for changes, told in (
         ({"data": rows}, "data and splits"),
         ({"space": SPACE | {"l2": LogUniform(1e-3, 2.0)}}, "space"),
+        ({"space": dict(reversed(SPACE.items()))}, "space"),
         ({"recipe": RECIPE.replace(lr=0.02)}, "recipe"),
         ({"seed": 1}, "splits and seed"),
         ({"stop_fraction": 0.3}, "splits"),

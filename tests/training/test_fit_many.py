@@ -305,7 +305,7 @@ def test_members_start_from_weights_of_their_own(chunk):
     runs = assert_as_alone(_linear, members, chunk=chunk)
     data = as_dataset(DATA)
     encoder, fold = data.fit_encoder(FOLDS[0].fit), FOLDS[0]
-    pairs = [(encoder.features(data, rows), encoder.targets(data, rows)) for rows in (fold.fit, fold.stop)]
+    pairs = [(data.features(encoder, rows), data.targets(encoder, rows)) for rows in (fold.fit, fold.stop)]
     for run, start in zip(runs, starts, strict=True):
         model = _linear()
         model.load_state_dict(start or fresh(members[1]))

@@ -146,7 +146,7 @@ def tune(
             "data": described.data.hash,
             "splits": splits_hash(folds),
             "models": models,
-            "space": {name: repr(dimension) for name, dimension in found.items()},
+            "space": [[name, repr(dimension)] for name, dimension in found.items()],  # proposals go by their order
             "recipe": recipe.to_dict(),
         } | settings
         database = OptunaDatabase(Path(study_dir), identity, storage)
