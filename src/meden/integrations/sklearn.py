@@ -142,10 +142,11 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         cv: number of folds, 2 or more; fewer where the rarest class has fewer rows.
         space: what is searched, as in :func:`meden.tune`; None is the default space.
         recipe: what all configurations share; None is the default one for tables.
-        refit: what predicts: ``"folds"``, the mean of one model a fold, or ``"all"``, one model trained on all rows.
+        refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
+            ``"all"``, one model trained on all rows.
         class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
             multiply those of rows.
-        random_state: a seed, a ``RandomState`` or None.
+        random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
 
     Attributes:
         classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
@@ -281,8 +282,9 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         cv: number of folds, 2 or more.
         space: what is searched, as in :func:`meden.tune`; None is the default space.
         recipe: what all configurations share; None is the default one for tables.
-        refit: what predicts: ``"folds"``, the mean of one model a fold, or ``"all"``, one model trained on all rows.
-        random_state: a seed, a ``RandomState`` or None.
+        refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
+            ``"all"``, one model trained on all rows.
+        random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
