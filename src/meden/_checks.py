@@ -64,7 +64,7 @@ def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
 
 
 def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # nobody has a tensor where torch is not loaded
+    torch = sys.modules.get("torch")  # without torch there are no tensors
     return torch is not None and isinstance(value, torch.Tensor)
 
 

@@ -99,5 +99,5 @@ class History:
         try:
             return cls.from_list(fields["records"])
         except (KeyError, TypeError, AttributeError) as error:
-            told = f"{type(error).__name__}: {error}"
-            raise InputError(f"{str(path)!r} must be a history that meden wrote, but is damaged: {told}") from None
+            cause = f"{type(error).__name__}: {error}"
+            raise InputError(f"{str(path)!r} must be a history that meden wrote, but is damaged: {cause}") from None

@@ -25,7 +25,7 @@ ModelMaker = Callable[..., nn.Module]
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """What distinguishes one training from the others.
+    """What distinguishes one run from the others.
 
     Members that share fold and seed share starting weights (if their shapes agree) and batch order, so that their
     differences are paired.

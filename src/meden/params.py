@@ -17,7 +17,7 @@ Selector = str | type[nn.Module] | int | Callable[..., bool] | Sequence["Selecto
 """What is meant, the same words for tensors and for layers:
 
 - a role: ``"weights"`` (what multiplies inputs: weights of linear, convolution, recurrent and attention layers, and
-  matrices of other layers; told by structure, see :func:`role`), ``"biases"`` or ``"all"``; the layers of a role are
+  matrices of other layers; by structure, see :func:`role`), ``"biases"`` or ``"all"``; the layers of a role are
   those that hold such a tensor;
 - a name glob: of tensors such as ``"encoder.*.weight"``, of layers such as ``"encoder.*"``; what has several names
   answers to each;

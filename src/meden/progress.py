@@ -191,7 +191,7 @@ def outcome(state: State, row: int, ending: Ending, last: Record, null: float) -
         state: after its last evaluation point.
         row: of the member.
         ending: of the member.
-        last: its newest record; the state it tells of counts if none was kept.
+        last: its newest record; its state counts if none was kept.
         null: loss of a model that says nothing.
     """
     epoch, step, loss = last.epoch, last.step, last.train["loss"]

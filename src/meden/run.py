@@ -1,4 +1,4 @@
-"""One training and what came of it: weights, recipe, history, how it ended."""
+"""One run: what was trained, and what came of it: weights, recipe, history, how it ended."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One training and what came of it."""
+    """One run: what was trained, and what came of it."""
 
     model: nn.Module
     """The trained model, in evaluation mode, at its best state."""
@@ -143,7 +143,7 @@ class Ensemble:
 
     @property
     def encoder(self) -> Encoder | None:
-        """The first run's, which tells the columns; None where the caller brought tensors."""
+        """The first run's, which knows the columns; None where the caller brought tensors."""
         return self.runs[0].encoder
 
     def predict(self, rows: Any) -> Predictions:

@@ -35,8 +35,8 @@ def audit(
     """  # noqa: D412
     made = _function(function)()
     if not isinstance(made, (tuple, list)) or len(made) not in (2, 3):
-        told = f"{len(made)} values" if isinstance(made, (tuple, list)) else type(made).__name__
-        raise InputError(f"{function} must return (model, optimizer) or (model, optimizer, handles), got {told}")
+        got = f"{len(made)} values" if isinstance(made, (tuple, list)) else type(made).__name__
+        raise InputError(f"{function} must return (model, optimizer) or (model, optimizer, handles), got {got}")
     found = inspect(*made)
     if as_json:
         print_json(found.to_dict())

@@ -67,7 +67,7 @@ def compare(
     model: Model = "mlp",
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
-    seeds: Annotated[int, typer.Option("--seeds", help="Trainings per alternative and fold.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Fits per alternative and fold.")] = 1,
     groups: Groups = None,
     order: Order = None,
     drop: Drop = None,
@@ -102,7 +102,7 @@ def compare(
     read = None if recipe is None else Recipe.load(recipe)
     setup = set_up(as_dataset(data, target=target, task=task, groups=groups, drop=drop or ()), model=model, recipe=read)
     where: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
-    with _told_how_to_go_on(out), progress("runs done", (len(others) + 1) * folds * seeds) as (bar, job):
+    with _interruptible(out), progress("fits done", (len(others) + 1) * folds * seeds) as (bar, job):
         made = search.compare(
             setup.make_model,
             setup.data,
@@ -133,7 +133,7 @@ def _check_folder(out: Path) -> None:
 
 
 @contextmanager
-def _told_how_to_go_on(out: Path | None) -> Iterator[None]:
+def _interruptible(out: Path | None) -> Iterator[None]:
     """Say of a comparison that is interrupted that its folder keeps what is done."""
     try:
         yield

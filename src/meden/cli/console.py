@@ -35,7 +35,7 @@ Data = Annotated[
 ]
 Target = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict (a bundled name has its own).")]
 TaskOption = Annotated[
-    str | None, typer.Option("--task", help="`classification` or `regression`; told from the target unless given.")
+    str | None, typer.Option("--task", help="`classification` or `regression`; inferred from the target unless given.")
 ]
 Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out; may be repeated.")]
 Groups = Annotated[str | None, typer.Option("--groups", help="Column of labels of rows that stay together.")]

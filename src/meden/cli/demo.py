@@ -62,7 +62,7 @@ def demo(
     digits = as_dataset("digits")
     say(describe(digits))
     splits = [holdout(digits, 1 - TRAIN_ROWS / digits.num_rows, seed=seed + repeat)[0] for repeat in range(repeats)]
-    with progress("trainings done", repeats * (budget * FOLDS + 2)) as (bar, job):
+    with progress("fits done", repeats * (budget * FOLDS + 2)) as (bar, job):
         studies = [
             _study(digits.take(rows), budget, seed + i, lambda: bar.advance(job)) for i, rows in enumerate(splits)
         ]
@@ -119,10 +119,13 @@ def interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[flo
 def _rows(measured: Measured) -> list[tuple[str, str, str, str]]:
     """Return the printed table: a line per quantity, with the paired difference."""
     columns = zip(QUANTITIES, measured.plain.T, measured.chosen.T, strict=True)
-    return [(name, _told(plain), _told(chosen), _told(chosen - plain, "+")) for name, plain, chosen in columns]
+    return [
+        (name, _with_interval(plain), _with_interval(chosen), _with_interval(chosen - plain, "+"))
+        for name, plain, chosen in columns
+    ]
 
 
-def _told(values: NDArray[np.float64], sign: str = "") -> str:
+def _with_interval(values: NDArray[np.float64], sign: str = "") -> str:
     mean, half = interval(values)
     digits = 1 if max(abs(mean), half) >= 1 or half == 0 else 2
     return f"{mean:{sign}.{digits}f} ± {half:.{digits}f}"
@@ -135,13 +138,13 @@ def _section(measured: Measured) -> reports.Section:
         columns += [reports.Column(f"{name}: plain"), reports.Column("chosen")]
     pairs = np.stack([measured.plain, measured.chosen], axis=2)[:, 1:].reshape(len(measured.plain), -1)
     rows = [reports.TableRow((str(i), *map(number, split))) for i, split in enumerate(pairs, start=1)]
-    means = [_told(column) for column in pairs.T]
+    means = [_with_interval(column) for column in pairs.T]
     table = reports.ReportTable(tuple(columns), (*rows, reports.TableRow(("mean", *means), "both")))
-    told = [f"{name}: {difference}" for name, _, _, difference in _rows(measured)[1:]]
+    differences = [f"{name}: {difference}" for name, _, _, difference in _rows(measured)[1:]]
     text = (
         f"Each split trains on {TRAIN_ROWS} digits and is scored on the others. The plain network has the same "
         f"starting weights, batches and epochs, and no penalty. The choice was made on the training digits alone.",
-        f"Chosen less plain, paired, mean and 95 % interval over {len(rows)} splits: {'; '.join(told)}.",
+        f"Chosen less plain, paired, mean and 95 % interval over {len(rows)} splits: {'; '.join(differences)}.",
     )
     return reports.Section(title="Plain against chosen", text=text, table=table)
 
@@ -172,8 +175,10 @@ def _verdict(measured: Measured) -> str:
     gain, half = interval(measured.chosen[:, 1] - measured.plain[:, 1])
     fall, fall_half = interval(measured.plain[:, 3] - measured.chosen[:, 3])
     gap = measured.plain[:, 2].mean()
-    told = f"The plain network overfits: it knows the digits it trained on {gap:.1f} points better than new ones. "
-    told += f"The chosen one is right on {gain:.1f} ± {half:.1f} points more of the new ones"
-    told += "" if gain > half else ", which could be chance"
-    told += f", and its held-out loss is {fall:.2f} ± {fall_half:.2f} lower"
-    return told + ("." if fall > fall_half else ", which could be chance.")
+    text = (
+        f"The plain network overfits: it is {gap:.1f} points less accurate on new digits than on its training digits. "
+    )
+    text += f"On new digits the chosen one is {gain:.1f} ± {half:.1f} points more accurate"
+    text += "" if gain > half else ", which could be chance"
+    text += f", and its held-out loss is {fall:.2f} ± {fall_half:.2f} lower"
+    return text + ("." if fall > fall_half else ", which could be chance.")

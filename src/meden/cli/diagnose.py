@@ -23,11 +23,11 @@ def diagnose(
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what stands out in a training, how sure that is, and what to do about it.
+    """Say what stands out in a run, how sure that is, and what to do about it.
 
     It only reads the folder: nothing is trained, and the data are not needed. Of a study it looks at the chosen
     configuration in all folds, of a run at its own curves and held-out rows. It
-    knows overfitting and underfitting, trainings that diverge, jump, learn nothing, are unfinished or kept too late,
+    knows overfitting and underfitting, runs that diverge, jump, learn nothing, are unfinished or kept too late,
     held-out rows that are too easy, dropout just before batch norm, and of a run penalties that outweigh the data.
 
     Examples:

@@ -102,8 +102,8 @@ def _show(run: Run, out: Path, as_json: bool) -> None:
     else:
         stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch}")
         for name, values in scores.items():
-            told = (f"{key} {percent(v) if key == 'accuracy' else number(v)}" for key, v in values.items())
-            stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(told))
+            texts = (f"{key} {percent(v) if key == 'accuracy' else number(v)}" for key, v in values.items())
+            stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
         for finding in found.findings:
             stdout.print(f"{finding}", markup=False)
         stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")

@@ -65,8 +65,8 @@ def trained(folder: Path) -> Run | Ensemble:
     try:
         run = load_run(folder)
     except (TypeError, RuntimeError, KeyError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise InputError(f"folder {str(folder)!r} must hold a whole run: {told}") from None
+        cause = " ".join(str(error).split())
+        raise InputError(f"folder {str(folder)!r} must hold a whole run: {cause}") from None
     if run.encoder is None:
         raise InputError(f"folder {str(folder)!r} holds a run on tensors, without an encoder of tables")
     return run

@@ -98,7 +98,7 @@ def tune(
     folds: Folds = FOLDS,
     budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = BUDGET,
     epochs_budget: Annotated[
-        int | None, typer.Option("--epochs-budget", help="Epochs of all trainings together, at most.")
+        int | None, typer.Option("--epochs-budget", help="Epochs of all fits together, at most.")
     ] = None,
     time_limit: Annotated[
         float | None,
@@ -113,7 +113,7 @@ def tune(
     ] = False,
     strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = STRATEGY,
     metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
-    seeds: Annotated[int, typer.Option("--seeds", help="Trainings per configuration and fold.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Fits per configuration and fold.")] = 1,
     refit: Annotated[
         str,
         typer.Option(
@@ -234,7 +234,7 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
         say(describe(settings["data"]))
         say(f"{plural(budget, 'configuration')} x {plural(folds, 'fold')}, results in {out}")
 
-    with progress("trainings done", budget * folds * settings["seeds"]) as (bar, job):
+    with progress("fits done", budget * folds * settings["seeds"]) as (bar, job):
 
         def show(done: search.Progress) -> None:
             note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
@@ -250,8 +250,8 @@ def summary(study: Study) -> dict[str, Any]:
     if study.status != "ok":
         return counts
     return counts | {
-        "one_se": _told(study, study.one_se),
-        "best": _told(study, study.best),
+        "one_se": _plain_trial(study, study.one_se),
+        "best": _plain_trial(study, study.best),
         "chosen_by": study.chosen_by,
         "scores": [dataclasses.asdict(score) for score in _scores(study)],
         "seconds": study.seconds,
@@ -270,7 +270,7 @@ def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
     return parse_space(texts) or None
 
 
-def _told(study: Study, trial: Trial) -> dict[str, Any]:
+def _plain_trial(study: Study, trial: Trial) -> dict[str, Any]:
     losses = {"loss": trial.loss, "loss_error": trial.loss_error, study.metric: trial.score}
     return {"configuration": trial.number, "params": trial.params, **losses, "epochs": trial.median_epoch}
 
@@ -302,7 +302,7 @@ def _show_choices(study: Study, out: Path) -> None:
 
 
 def _column(study: Study, trial: Trial) -> list[tuple[str, str]]:
-    """Return what is told of a configuration: names and values."""
+    """Return what is shown of a configuration: names and values."""
     params = [(name, number(v) if isinstance(v, float) else str(v)) for name, v in trial.params.items()]
     score = ("held-out accuracy", percent(trial.score))
     if study.metric == "mse":

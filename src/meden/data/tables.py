@@ -184,7 +184,7 @@ def _warn_identifier(name: str, values: Values) -> None:
     if num_distinct > 20 and num_distinct > 0.9 * len(present):
         warnings.warn(
             f"column {name!r} holds {num_distinct} different strings in {len(present)} rows, like an identifier or "
-            f"free text: strings seen once tell a model nothing; leave the column out with drop=[{name!r}]",
+            f"free text: a string seen once teaches a model nothing; leave the column out with drop=[{name!r}]",
             stacklevel=4,
         )
 
@@ -193,7 +193,7 @@ def _warn_unknown(column: TextColumn, values: Values) -> None:
     unknown = column.unknown(values)
     if unknown:
         warnings.warn(
-            f"column {column.name!r}: {_listed(unknown)} never seen in fitting, or too rarely to be told apart; "
+            f"column {column.name!r}: {_listed(unknown)} never seen in fitting, or too rarely to have a level; "
             "the rows are predicted without that",
             stacklevel=4,
         )

@@ -129,7 +129,7 @@ def of_history(history: History, *, kept: int | None = None, lost: str = "", apa
     Args:
         history: of one epoch or more.
         kept: epoch of the state that was kept, from 1; None is the last.
-        lost: why the training has no result.
+        lost: why the run has no result.
         apart: labels of penalties whose strengths are no multipliers in the objective, and that do not count.
     """
     valid = history.column("valid.loss")

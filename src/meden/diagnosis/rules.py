@@ -39,7 +39,7 @@ UNSURE = " (one set of held-out rows, so how sure this is remains unknown)"
 
 
 def diverged(evidence: Evidence) -> Finding | None:
-    """Some training has no result."""
+    """Some run has no result."""
     lost = [curve.lost for curve in evidence.curves if curve.lost]
     if not lost:
         return None
@@ -121,7 +121,7 @@ def kept_too_late(evidence: Evidence) -> Finding | None:
 
 
 def unfinished(evidence: Evidence) -> Finding | None:
-    """The held-out loss was still falling when the training ended."""
+    """The held-out loss was still falling when the run ended."""
     curves = [curve.held_out for curve in evidence.sound if curve.held_out]
     if not curves or min(map(len, curves)) < FEWEST or any(c.place + 1 < len(c.train) for c in evidence.sound):
         return None
@@ -273,4 +273,4 @@ RULES: tuple[Rule, ...] = (
     held_out_easier,
     penalties_rule,
 )
-"""Those that need a training with a result."""
+"""Those that need a run with a result."""

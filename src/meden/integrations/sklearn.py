@@ -58,7 +58,7 @@ class Given:
         return np.ones(len(self.frame), dtype=bool) if self.weights is None else self.weights > 0
 
     def take(self, kept: Array) -> Given:
-        """Return some rows, told by a mask (n,)."""
+        """Return some rows, chosen by a mask (n,)."""
         groups, weights = (None if part is None else np.asarray(part)[kept] for part in (self.groups, self.weights))
         return Given(self.frame[kept], self.answers[kept], groups, weights, self.name)
 
@@ -218,8 +218,8 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         sizes = np.bincount(codes[given.counting], minlength=len(self.classes_))
         self._known = np.flatnonzero(sizes > 1)
         if len(self._known) < 2:
-            told = ", ".join(f"{size} of {name!r}" for name, size in zip(self.classes_.tolist(), sizes, strict=True))
-            raise InputError(f"y must hold two classes or more, of two rows or more each, got {told:.200}")
+            counts = ", ".join(f"{size} of {name!r}" for name, size in zip(self.classes_.tolist(), sizes, strict=True))
+            raise InputError(f"y must hold two classes or more, of two rows or more each, got {counts:.200}")
         if lone := self.classes_[sizes == 1].tolist():
             warnings.warn(f"classes with one row cannot be trained and held out; left out: {lone!r}", stacklevel=3)
         given = given.take(given.counting & np.isin(codes, self._known))
@@ -249,9 +249,9 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         """Return probabilities (n, C); for several answers a list of T arrays, with the classes of each."""
         probabilities = self._answers(X)
         if not self._several:
-            told = np.zeros((len(probabilities), len(self.classes_)))
-            told[:, self._known] = probabilities
-            return told
+            full = np.zeros((len(probabilities), len(self.classes_)))
+            full[:, self._known] = probabilities
+            return full
         each = [probabilities[:, i, : len(classes)] for i, classes in enumerate(self.classes_)]
         return [part / part.sum(axis=1, keepdims=True) for part in each]
 
@@ -363,20 +363,20 @@ def seed_of(random_state: Any) -> int:
 
 
 def cv_results(study: Study) -> dict[str, Any]:
-    """Return the configurations of a study as scikit-learn's searches tell them.
+    """Return the configurations of a study in the form of scikit-learn's ``cv_results_``.
 
     ``split<i>_test_score`` is minus the mean held-out loss of a fold (and seed), and ``mean_test_<metric>`` the mean
     accuracy or squared error; a configuration that diverged has NaN and ranks last.
     """
     scores = -np.stack([trial.fold_losses for trial in study.trials])
     means = scores.mean(axis=1)
-    told: dict[str, Any] = {"params": [trial.params for trial in study.trials]}
+    columns: dict[str, Any] = {"params": [trial.params for trial in study.trials]}
     for name in study.space:
-        told[f"param_{name}"] = np.ma.array([trial.params[name] for trial in study.trials], dtype=object)
-    told |= {f"split{i}_test_score": column for i, column in enumerate(scores.T)}
-    told |= {"mean_test_score": means, "std_test_score": scores.std(axis=1)}
-    told["rank_test_score"] = rankdata(np.where(np.isfinite(means), -means, np.inf), method="min").astype(np.int32)
-    return told | {f"mean_test_{study.metric}": np.array([trial.score for trial in study.trials])}
+        columns[f"param_{name}"] = np.ma.array([trial.params[name] for trial in study.trials], dtype=object)
+    columns |= {f"split{i}_test_score": column for i, column in enumerate(scores.T)}
+    columns |= {"mean_test_score": means, "std_test_score": scores.std(axis=1)}
+    columns["rank_test_score"] = rankdata(np.where(np.isfinite(means), -means, np.inf), method="min").astype(np.int32)
+    return columns | {f"mean_test_{study.metric}": np.array([trial.score for trial in study.trials])}
 
 
 def row_weights(num_rows: int, sample_weight: Any, of_classes: Array | None = None) -> Array | None:

@@ -17,7 +17,7 @@ def model_name(make_model: Callable[..., Any]) -> str | None:
 
     Args:
         make_model: a function or class, or a ``functools.partial`` of one; one with positional arguments has no name,
-            since :func:`fixed_arguments` cannot tell them.
+            since :func:`fixed_arguments` cannot name them.
 
     Example:
         >>> from meden.models import MLP

@@ -44,7 +44,7 @@ class Activity:
 
 
 class Recording:
-    """What the chosen layers put out in the last training pass; made by :func:`record`."""
+    """What the chosen layers put out in the last training pass; made by :func:`record_activity`."""
 
     def __init__(self, model: nn.Module, activities: Sequence[Activity]) -> None:
         self.activities = tuple(activities)

@@ -21,8 +21,8 @@ class PullTo(Penalty):
 
     Args:
         penalty: what measures the difference; ``L2`` is L2-SP, ``L1`` leaves most weights exactly as they were.
-        target: a tensor of the shape of ``w`` or a number; None stands for the starting weights, which whoever attaches
-            the penalty to a tensor gives through :meth:`bind`. A target once given stays.
+        target: a tensor of the shape of ``w`` or a number; None stands for the starting weights, which
+            :meth:`bind` puts in where the penalty is attached to a tensor. A target once given stays.
 
     Raises:
         InputError: from ``value``, ``grad`` and ``prox`` as long as there is no target.

@@ -154,16 +154,16 @@ class Recipe(Settings):
         """
         check_choice("tool", tool, TOOLS)
         size = None if self.batch_size == "full" else self.batch_size
-        told: dict[str, Value | str] = {}
+        strengths: dict[str, Value | str] = {}
         for regularizer in self.regularizers:
             try:
                 canonical = _canonical(regularizer)
-                told[regularizer.label] = convert(
+                strengths[regularizer.label] = convert(
                     canonical, source="canonical", to=tool, n=n, batch_size=size, lr=self.lr, loss=loss
                 )
             except InputError as error:
-                told[regularizer.label] = str(error)
-        return told
+                strengths[regularizer.label] = str(error)
+        return strengths
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that YAML and JSON can hold; fields at their defaults are left out.

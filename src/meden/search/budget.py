@@ -31,11 +31,11 @@ class Budget:
     """
 
     epochs: int | None = None
-    """Epochs of all trainings together, at most."""
+    """Epochs of all fits together, at most."""
     seconds: float | None = None
     """Wall time."""
     longest: int = 1
-    """Epochs that one configuration may need, all its trainings together."""
+    """Epochs that one configuration may need, all its fits together."""
 
     def __post_init__(self) -> None:
         if self.epochs is not None and self.epochs < self.longest:
@@ -46,7 +46,7 @@ class Budget:
         """Return how many configurations may be asked for; None is any number.
 
         Args:
-            rows: those of all trainings so far.
+            rows: those of all fits so far.
             last: those of the last batch, empty before the first.
         """
         limits = []
@@ -61,11 +61,11 @@ class Budget:
         return min(limits, default=None)
 
     def too_short(self, overdue: float, epochs: int) -> TimeTooShort:
-        """Return what to tell if no configuration was done in time.
+        """Return the error if no configuration was done in time.
 
         Args:
             overdue: seconds since the time was up.
-            epochs: of that configuration that were done, all its trainings together.
+            epochs: of that configuration that were done, all its fits together.
         """
         assert self.seconds is not None
         needed = (self.seconds + overdue) * self.longest / max(epochs, 1)

@@ -1,4 +1,4 @@
-"""What is refused before the first training: settings that cannot be trained, models that cannot be made or do not fit.
+"""What is refused before the first fit: settings that cannot be trained, models that cannot be made or do not fit.
 
 A search must not fail after an hour because of a value it could have reached from the start.
 """
@@ -124,11 +124,11 @@ def _check_fits(model: nn.Module, share: EncodedData, dataset: Dataset) -> None:
 
 @contextmanager
 def _as_input_error(rule: str) -> Iterator[None]:
-    """Tell what a stranger's code raised in one line, after the rule that it broke."""
+    """Report what the user's code raised in one line, after the rule that it broke."""
     try:
         yield
     except InputError:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"{rule}, but failed: {told}") from error
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"{rule}, but failed: {cause}") from error

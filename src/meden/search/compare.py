@@ -54,10 +54,10 @@ def compare(
         recipe: what alternatives that are no recipes share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a comparison that was cut off goes on from there. None keeps it in memory.
         target: target column, for tables.
-        task: ``"classification"`` or ``"regression"``; None tells by the target.
+        task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, weights, batches and noise.
-        on_start: called once all checks are passed, before the first training.
-        on_progress: called after each training.
+        on_start: called once all checks are passed, before the first fit.
+        on_progress: called after each fit.
         **fields: of ``cv`` and ``workers``, by themselves.
 
     Returns:

@@ -98,8 +98,8 @@ class Comparison:
     def summary(self) -> str:
         """What the numbers are, in one line."""
         num_folds, first = len(self.alternatives[0].losses), self.alternatives[0].name
-        told = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error; "
-        return told + f"differences from {first!r} are paired, with 95 % intervals"
+        text = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error; "
+        return text + f"differences from {first!r} are paired, with 95 % intervals"
 
     def _row(self, alternative: Alternative) -> dict[str, Any]:
         row: dict[str, Any] = {"name": alternative.name, "train_loss": float(alternative.train_losses.mean())}
@@ -119,10 +119,10 @@ class Comparison:
         lines = [(of, "train" if train else "", "held-out", "difference")]
         for alternative in self.alternatives:
             values: Array = getattr(alternative, column)
-            trained = _told(getattr(alternative, train).mean()) if train else ""
+            trained = _number_text(getattr(alternative, train).mean()) if train else ""
             is_first = alternative is self.alternatives[0]
-            difference = "" if is_first else _told_difference(self.difference(alternative.name, of))
-            lines.append((alternative.name, trained, _told(values.mean(), standard_error(values)), difference))
+            difference = "" if is_first else _difference_text(self.difference(alternative.name, of))
+            lines.append((alternative.name, trained, _number_text(values.mean(), standard_error(values)), difference))
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         padded = (zip(line, widths, strict=True) for line in lines)
         return (
@@ -161,11 +161,11 @@ def overlap(folds: Sequence[Fold]) -> float:
     return float(np.mean([len(fold.score) / (len(fold.fit) + len(fold.stop)) for fold in folds]))
 
 
-def _told(mean: float, error: float | None = None) -> str:
+def _number_text(mean: float, error: float | None = None) -> str:
     if not math.isfinite(mean):
         return "-"
     return f"{mean:.4g}" if error is None else f"{mean:.4g} ± {error:.2g}"
 
 
-def _told_difference(found: Difference) -> str:
+def _difference_text(found: Difference) -> str:
     return f"{found.mean:+.3g} [{found.low:+.3g}, {found.high:+.3g}]" if math.isfinite(found.mean) else "-"

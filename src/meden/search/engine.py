@@ -30,16 +30,16 @@ Batch = Mapping[int, Mapping[str, Any]]
 MemberOf = Callable[[Key, Mapping[str, Any]], Member]
 """What is trained for a configuration, in a fold, with a seed."""
 Curves = Mapping[Key, Sequence[float]]
-"""The stop split's losses after each epoch, of trainings."""
+"""The stop split's losses after each epoch, of fits."""
 
 
 class Progress(NamedTuple):
     """How far a search is."""
 
     done: int
-    """Trainings done."""
+    """Fits done."""
     total: int
-    """Trainings in all."""
+    """Fits in all."""
     best_loss: float
     """Lowest mean held-out loss of a finished configuration; infinite before the first."""
 
@@ -87,8 +87,8 @@ class Search:
     def __post_init__(self) -> None:
         before = self.ledger.rows.values()
         self.num_epochs, spent = sum(row.num_epochs for row in before), math.fsum(row.seconds for row in before)
-        self.told_at = time.perf_counter()
-        self.deadline = self.told_at + (self.budget.seconds or math.inf) - spent
+        self.last_row_at = time.perf_counter()
+        self.deadline = self.last_row_at + (self.budget.seconds or math.inf) - spent
 
     def run(self) -> list[Trial]:
         """Ask, train what the ledger does not hold, tell; until the budget is spent."""
@@ -141,14 +141,14 @@ class Search:
         return min((row.num_epochs for row in rows if row.status == "dropped"), default=math.inf)
 
     def _give_up(self, batch: Batch, folds: range) -> None:
-        """Note for each training that will not be that it lost before."""
+        """Note for each fit that will not be made that its configuration lost before."""
         for number, params in batch.items():
             for key in self._keys(number, folds):
                 if key not in self.ledger.rows:
                     self._append(never_trained(key, params, self.folds[key.fold]))
 
     def _train(self, batch: Batch, folds: range | None = None, rungs: Sequence[int] = ()) -> None:
-        """Train what the ledger lacks, and with it its company in the stacks, which decides how numbers are rounded."""
+        """Train what the ledger lacks, and the rest of its stacks with it, which decides how numbers are rounded."""
         keys = [key for number in batch for key in self._keys(number, folds)]
         missing = {number for number, key in enumerate(keys) if key not in self.ledger.rows}
         self.done += len(keys) - len(missing)
@@ -170,7 +170,7 @@ class Search:
             key = keys[number]
             if key not in self.ledger.rows:
                 now = time.perf_counter()
-                seconds, self.told_at = now - self.told_at, now
+                seconds, self.last_row_at = now - self.last_row_at, now
                 if self.on_weights is not None:
                     self.on_weights(key, result)
                 self._append(make_row(key, batch[key.configuration], result, self.folds[key.fold], seconds))
@@ -202,7 +202,7 @@ class Search:
             self.on_progress(Progress(self.done, total, self.best_loss))
 
     def _note(self, configuration: int) -> None:
-        """Take a configuration's mean loss into account once all its trainings are done."""
+        """Take a configuration's mean loss into account once all its fits are done."""
         rows = self._rows(configuration)
         if len(rows) == len(self._keys(configuration)):
             loss = float(np.mean([row.losses.mean() for row in rows]))
@@ -257,7 +257,7 @@ def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, secon
 
 
 def never_trained(key: Key, params: Mapping[str, Any], fold: Fold) -> Row:
-    """Return the row of a training that was not begun, as its configuration had lost in the folds before."""
+    """Return the row of a fit that was not begun, as its configuration had lost in the folds before."""
     nothing = np.full(len(fold.score), np.nan, dtype=np.float32)
     return Row(
         **key._asdict(),

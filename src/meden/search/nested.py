@@ -93,7 +93,7 @@ def nested(
         study_dir: folder of the ledger, with a folder for the study of each outer fold; what was cut off goes on from
             there. None keeps all in memory.
         target: target column, for tables.
-        task: ``"classification"`` or ``"regression"``; None tells by the target.
+        task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of outer splits and of the searches.
         on_fold: called with the number of each outer fold and its study.
         **fields: of ``cv``, ``limits`` and ``workers``, by themselves.

@@ -48,21 +48,21 @@ class OptunaDatabase:
                 self._connect()
             except Exception as error:
                 missing = isinstance(error, ImportError) and storage.startswith("postgresql")
-                told = "pip install 'meden[postgres]'" if missing else " ".join(str(error).split())
+                cause = "pip install 'meden[postgres]'" if missing else " ".join(str(error).split())
                 raise InputError(
-                    f"storage must be the address of a database that Optuna can open: {told:.200}"
+                    f"storage must be the address of a database that Optuna can open: {cause:.200}"
                 ) from error
 
     def follow(self, trials: Sequence[Trial], proposals: Proposals) -> None:
-        """Write the trials that are not there yet; what goes wrong is told, and costs nothing but the database."""
+        """Write the trials that are not there yet; a failure is warned of, and costs nothing but the database."""
         try:
             if self._works:
                 with quiet():
                     self._write(trials, proposals)
         except Exception as error:
             self._works = False
-            told = " ".join(str(error).split())
-            warnings.warn(f"the study goes on, but its database cannot be written: {told:.200}", stacklevel=2)
+            cause = " ".join(str(error).split())
+            warnings.warn(f"the study goes on, but its database cannot be written: {cause:.200}", stacklevel=2)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -82,16 +82,16 @@ class OptunaDatabase:
         num_there = storage.get_n_trials(storage.get_study_id_from_name(self.name))
         for trial in trials[num_there:]:
             asked = proposals.asked(trial.number)
-            told = {"configuration": trial.number, "status": trial.outcome}
+            attributes = {"configuration": trial.number, "status": trial.outcome}
             if math.isfinite(trial.loss):
-                told |= {"loss_error": trial.loss_error, "score": trial.score, "epochs": trial.median_epoch}
+                attributes |= {"loss_error": trial.loss_error, "score": trial.score, "epochs": trial.median_epoch}
             study.add_trial(
                 optuna.trial.create_trial(
                     state=_state(trial),
                     value=trial.loss if math.isfinite(trial.loss) else None,
                     params=asked.params,
                     distributions=asked.distributions,
-                    user_attrs=told,
+                    user_attrs=attributes,
                 )
             )
 

@@ -101,7 +101,7 @@ def strength_path(
         study_dir: folder of the ledger and of the runs' weights; a path that was cut off goes on from there. None
             keeps all in memory.
         target: target column, for tables.
-        task: ``"classification"`` or ``"regression"``; None tells by the target.
+        task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, weights, batches and noise.
         **fields: of ``cv`` and ``workers``, by themselves.
 

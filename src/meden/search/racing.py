@@ -4,7 +4,7 @@ A race decides by the losses of the stop splits and never by those of the scored
 the same folds and seeds, so that what a fold adds to all of them cancels out. A configuration that learns slowly may
 lose to one that is soon at its end: hence the late first rung, and the many that stay at each.
 
-Legend: ``M`` configurations, ``F`` trainings of each: folds times seeds.
+Legend: ``M`` configurations, ``F`` fits of each: folds times seeds.
 """
 
 from __future__ import annotations
@@ -103,15 +103,15 @@ def rounds(num_folds: int) -> list[range]:
 
 
 def loss_at(curve: Sequence[float], epoch: int, *, keeps_best: bool) -> float:
-    """Return the stop split's loss that a training stood at after an epoch.
+    """Return the stop split's loss that a fit stood at after an epoch.
 
     Args:
         curve: loss after each epoch; it may have ended before.
         epoch: as many are looked at.
-        keeps_best: whether the training goes back to its best state in the end.
+        keeps_best: whether the fit goes back to its best state in the end.
 
     Returns:
-        The loss; infinite if the training had diverged by then.
+        The loss; infinite if the fit had diverged by then.
     """
     seen = np.asarray(curve[:epoch], dtype=np.float64)
     if not np.isfinite(seen).all():

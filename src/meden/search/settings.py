@@ -67,7 +67,7 @@ class Limits(Settings):
     """Epochs of all runs together, at most; None is no limit."""
     time_limit: float | None = None
     """Seconds; None is no limit. What is tried then depends on the speed of the machine: of all limits this is the
-    only one whose result nobody else can reproduce. (Going on after a kill still repeats what was done before it.)"""
+    only one whose result cannot be reproduced elsewhere. (Going on after a kill still repeats what was done before.)"""
     racing: bool = False
     """Give up configurations that lose, early: see :mod:`meden.search.racing`. They count as tried, with the status
     ``dropped``, and cannot be chosen."""

@@ -1,4 +1,4 @@
-"""Which configurations are tried: Optuna proposes, we tell it what came of it."""
+"""Which configurations are tried: Optuna proposes, and learns the scores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Proposals:
     ledger instead of being stored. A dimension that is switched off is asked for no value: ``tpe`` learns about
     strengths from the configurations that had one; ``gp`` draws them at random. Where a space holds more than four
     shapes (widths, depths, optimizers, ...), every fourth configuration draws one and the next three share it, except
-    in a grid. Points given as ``first`` are tried before all of these, and the strategy is told their scores too.
+    in a grid. Points given as ``first`` are tried before all of these, and the strategy learns from their scores too.
 
     Args:
         space: what is searched.

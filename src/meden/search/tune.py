@@ -35,7 +35,7 @@ from meden.study.study import Study
 from meden.workers.workers import Workers
 
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
-"""What a search starts from unless told otherwise: long enough, and stopped by the stop split."""
+"""What a search starts from by default: long enough, and stopped by the stop split."""
 
 
 def tune(
@@ -90,11 +90,11 @@ def tune(
             as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the file ``study.db`` in
             ``study_dir``.
         target: target column, for tables.
-        task: ``"classification"`` or ``"regression"``; None tells by the target.
+        task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, proposals, weights, batches and noise.
-        notes: plain values to keep in ``study_dir``, for whoever goes on with the study.
-        on_start: called once all checks are passed, before the first training.
-        on_progress: called after each training.
+        notes: plain values to keep in ``study_dir``, for a later call that goes on with the study.
+        on_start: called once all checks are passed, before the first fit.
+        on_progress: called after each fit.
         **fields: of ``cv``, ``limits`` and ``workers``, by themselves.
 
     Returns:

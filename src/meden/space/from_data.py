@@ -57,7 +57,7 @@ def _range(name: str, dimension: FromData, dataset: Dataset, folds: Sequence[Fol
         raise InputError(f"FromData is for {' and '.join(largest)}, whose ends the data decide, got it for {name!r}")
     high = max(largest[name](*_encoded(name, dataset, fold)) for fold in folds)
     if not (math.isfinite(high) and high > 0):
-        raise InputError(f"{name} must have its ends given: the inputs tell nothing of the target, or are constant")
+        raise InputError(f"{name} must have its ends given: the inputs say nothing of the target, or are constant")
     high = float(f"{high:.1e}")
     return LogUniform(float(f"{high / 10**dimension.decades:.1e}"), high)
 

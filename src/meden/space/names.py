@@ -126,7 +126,7 @@ def shaping(space: Space) -> list[str]:
 
 
 def longest(space: Space, recipe: Recipe) -> int:
-    """Return the epochs of the longest training that a space can reach."""
+    """Return the epochs of the longest fit that a space can reach."""
     edges = space["epochs"].edges() if "epochs" in space else [recipe.epochs]
     return max(recipe.replace(epochs=epochs).last_epoch for epochs in edges)
 

@@ -45,7 +45,7 @@ class Description:
     settings: Mapping[str, Any]
     """Those arguments of :func:`meden.tune` that decide the result and are plain values."""
     notes: Mapping[str, Any]
-    """Plain values of whoever searched."""
+    """Plain values that the caller of the search left there."""
     num_fits: int
     """Fits that are planned; once a limit has ended the search, those that are there."""
 
@@ -85,8 +85,8 @@ def read_description(folder: Path) -> Description:
             num_fits=written["num_fits"],
         )
     except (KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{str(folder)!r} must be a study that meden wrote, but is damaged: {told:.160}") from None
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"{str(folder)!r} must be a study that meden wrote, but is damaged: {text:.160}") from None
 
 
 def _to_dict(description: Description) -> dict[str, Any]:

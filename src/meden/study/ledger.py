@@ -40,7 +40,7 @@ class Key(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one training gave."""
+    """What one fit gave."""
 
     configuration: int
     fold: int
@@ -52,7 +52,7 @@ class Row:
     best_step: int
     num_epochs: int
     seconds: float
-    """Wall time since the row before: trainings run together, and these add up to the time of the search."""
+    """Wall time since the row before: fits run together, and these add up to the time of the search."""
     train_loss: list[float]
     """Per epoch, fitting rows, evaluation mode."""
     stop_loss: list[float]
@@ -159,8 +159,8 @@ class Ledger:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
         except OSError as error:
-            told = f"{error.strerror}: what is done so far is safe; make room, and go on with the same folder"
-            raise OSError(error.errno, told, str(self.path)) from error
+            text = f"{error.strerror}: what is done so far is safe; make room, and go on with the same folder"
+            raise OSError(error.errno, text, str(self.path)) from error
         self._num_bytes += len(lines)
 
     def _load(self, path: Path) -> None:

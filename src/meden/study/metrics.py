@@ -1,4 +1,4 @@
-"""What a choice may be made by, and told in: numbers of held-out rows whose mean is the metric.
+"""What a choice may be made by, and reported in: numbers of held-out rows whose mean is the metric.
 
 Legend: ``M`` configurations, ``n`` scored rows.
 """

@@ -82,7 +82,7 @@ def _finished(results: Results) -> list[Trial]:
     return [trial for trial in results.trials if trial.status != "dropped"]
 
 
-def _told(params: Mapping[str, Any]) -> str:
+def _params_text(params: Mapping[str, Any]) -> str:
     """Return ``l2 = 0.01, dropout = 0.3``."""
     return ", ".join(f"{name} = {_value(value)}" for name, value in params.items())
 
@@ -97,10 +97,10 @@ def _lead(results: Results) -> str:
     chosen, best = results.one_se, results.best
     tried = plural(len(results.trials), "configuration")
     if len(results.trials) == 1:
-        return f"Only one configuration was tried: {_told(chosen.params)}."
+        return f"Only one configuration was tried: {_params_text(chosen.params)}."
     if chosen is best:
-        return f"Use {_told(chosen.params)}: the best of {tried}, and none simpler does as well."
-    simplest = f"Use {_told(chosen.params)}: the simplest of {tried} that does as well as the best"
+        return f"Use {_params_text(chosen.params)}: the best of {tried}, and none simpler does as well."
+    simplest = f"Use {_params_text(chosen.params)}: the simplest of {tried} that does as well as the best"
     return f"{simplest}, within one standard error."
 
 
@@ -135,20 +135,20 @@ def _plus_minus(error: float) -> str:
 
 def _paragraphs(results: Results) -> tuple[str, ...]:
     chosen, best, unit = results.one_se, results.best, UNITS[results.data.task]
-    told = f"The choice is configuration {chosen.number}"
+    choice = f"The choice is configuration {chosen.number}"
     if chosen is not best:
-        told += (
+        choice += (
             f"; the lowest mean held-out loss, {number(best.loss)} {_plus_minus(best.loss_error)}{unit}, has "
-            f"configuration {best.number} ({_told(best.params)}). Compared fold by fold, the difference between "
+            f"configuration {best.number} ({_params_text(best.params)}). Compared fold by fold, the difference between "
             f"the two is within one standard error, and the choice is simpler"
         )
     flatters = (
         f"The best of many looks better than it is. Its naive loss is {number(results.score.naive)}; accounting for "
         f"having chosen it, expect {number(results.score.estimate)} on new rows."
     )
-    told_all = (f"{told}.", flatters) if len(results.trials) > 1 else ()
+    compared = (f"{choice}.", flatters) if len(results.trials) > 1 else ()
     unfinished = (f"The search is unfinished: {results.reason}.",) if results.num_missing else ()
-    return (*unfinished, *told_all, _counts(results))
+    return (*unfinished, *compared, _counts(results))
 
 
 def _counts(results: Results) -> str:
@@ -160,7 +160,7 @@ def _counts(results: Results) -> str:
     lost = f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
     return (
         f"{plural(tried, 'configuration')}, {_folds(results)}, {plural(num_seeds, 'seed')}: "
-        f"{plural(num_rows, 'training')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
+        f"{plural(num_rows, 'fit')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
         f"After ± stands one standard error over the folds. "
         f"Losses are without penalties, in {UNITS[results.data.task]}{standardised}."
     )
@@ -190,7 +190,7 @@ def _scores(results: Results) -> Section:
 
 
 def _point(results: Results, trial: Trial) -> panels.Point:
-    name = f"configuration {trial.number}: {_told(trial.params)}"
+    name = f"configuration {trial.number}: {_params_text(trial.params)}"
     return panels.Point(name, trial.loss, trial.loss_error, train_loss(trial), _mark(results, trial))
 
 
@@ -217,7 +217,7 @@ def _curves(results: Results) -> Section:
         shown[trial.number] = (earlier, trial)
     curves = {role: _fold_curves(trial) for role, trial in shown.values()}
     top = learning.highest([curve for several in curves.values() for curve in several])
-    titles = {role: f"{role}: {_told(trial.params)}" for role, trial in shown.values()}
+    titles = {role: f"{role}: {_params_text(trial.params)}" for role, trial in shown.values()}
     y_title = f"loss ({UNITS[results.data.task]})"
     charts = [
         learning.curves_chart(titles[role], several, y_title=y_title, top=top) for role, several in curves.items()
@@ -280,7 +280,7 @@ run = study.refit()                                # trains it on all rows, for 
 run.predict(rows)
 
 run = meden.load_run({folder!r}, {maker})  # or: the model that was refitted and saved
-recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a training of your own
+recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a loop of your own
 run = meden.fit({maker}({made_with}), train=(X, y), valid=(Xv, yv), recipe=recipe)"""
     text = ("Everything that decides how the choice is trained, apart from model and data.",)
     codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))

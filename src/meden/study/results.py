@@ -173,7 +173,7 @@ class Results:
         by :func:`meden.search.nested`.
 
         A race has chosen too, by the rows of the stop splits. Those rows are scored in other folds, and would flatter
-        whoever was left; after a race they therefore do not enter the estimate, and the interval is wider for it.
+        the survivors; after a race they therefore do not enter the estimate, and the interval is wider for it.
 
         Args:
             metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of

@@ -99,15 +99,15 @@ class Study(Results):
         """
         check_choice("policy", policy, ("all", "folds"))
         make_model, dataset = self.trainable(data, make_model)
-        told = None if on_epoch is None else lambda _, record: on_epoch(record)
+        report = None if on_epoch is None else lambda _, record: on_epoch(record)
         base = self.seed if seed is None else seed
         if policy == "all":
             recipe, model_args = self.final(which)
             members = [Member(recipe, seed=base, model_args=model_args)]
-            return fit_many(make_model, members, dataset, on_epoch=told)[0]
+            return fit_many(make_model, members, dataset, on_epoch=report)[0]
         recipe, model_args = self.recipe_of(self._which(which))
         members = [Member(recipe, _whole(fold), derive(base, "final"), model_args) for fold in self.folds]
-        runs = [dataclasses.replace(r, held_out=None) for r in fit_many(make_model, members, dataset, on_epoch=told)]
+        runs = [dataclasses.replace(r, held_out=None) for r in fit_many(make_model, members, dataset, on_epoch=report)]
         return Ensemble(runs=tuple([run for run in runs if run.status != "diverged"] or runs))
 
     def trainable(self, data: Any = None, make_model: ModelMaker | None = None) -> tuple[ModelMaker, Dataset]:

@@ -1,4 +1,4 @@
-"""What a search on a table starts from unless told otherwise: the same for the command line and for scikit-learn."""
+"""What a search on a table starts from by default: the same for the command line and for scikit-learn."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def fit(
         valid: held-out rows in any of these forms, which decide when to stop if the recipe stops early.
         recipe: how to train; None is ``Recipe()``.
         seed: of the batch order and of all noise, zero or more.
-        task: ``"classification"`` or ``"regression"``; None tells by the type of ``y``.
+        task: ``"classification"`` or ``"regression"``; None infers it from the type of ``y``.
         checkpoint: a file that is written after each epoch; if it is there, training goes on from it, and the result
             equals that of an uninterrupted run.
         on_epoch: called with each epoch's record, for progress bars.

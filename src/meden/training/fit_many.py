@@ -1,6 +1,6 @@
 """Train members: one list in, one run each out. Those of equal structure are trained together.
 
-What cannot be stacked is trained one by one, with the same result, and the reason is told once.
+What cannot be stacked is trained one by one, with the same result, and a warning says why, once.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def plan_stacks(make_model: ModelMaker, members: Sequence[Member], data: Any) ->
     """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else.
 
     Neither the number of cores, nor free memory, nor measured speed has a say, so that the same members, trained by
-    :func:`fit_stacks`, give the same bits whoever trains which stack, and in what order.
+    :func:`fit_stacks`, give the same bits whichever worker trains which stack, in whatever order.
     """
     return _Work(make_model, members, as_dataset(data)).plan()
 
@@ -140,8 +140,8 @@ def fit_stacks(
 
     All members are given, since tables are encoded to one width for the folds of all of them.
     """
-    told = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
-    work = _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **told)  # type: ignore[arg-type]
+    callbacks = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
+    work = _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **callbacks)  # type: ignore[arg-type]
     work.run()
     return work.runs
 
@@ -164,7 +164,7 @@ class _Work:
     runs: dict[int, Run] = dataclasses.field(default_factory=dict)
     programs: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
     """What was traced, by what stacks must share to use it."""
-    told: set[str] = dataclasses.field(default_factory=set)
+    warned: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
     def run(self) -> None:
@@ -191,7 +191,7 @@ class _Work:
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
-        firsts = [self._entrant(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are told at once
+        firsts = [self._entrant(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are refused at once
         self.device = next(firsts[0].model.parameters()).device
         return list(groups.values())
 
@@ -200,7 +200,7 @@ class _Work:
         return 1 if _why_alone(first) else steady_chunk(first, x, y, self.dataset.task)
 
     def _key(self, member: Member) -> Hashable:
-        """Return what members must share to be tried as one stack, told without making their models."""
+        """Return what members must share to be tried as one stack, without making their models."""
         fit_rows, stop = self._rows_of(member)
         arguments = tuple(sorted((name, repr(value)) for name, value in member.model_args.items()))
         steps = num_batches(len(fit_rows), member.recipe.batch_size)
@@ -232,7 +232,7 @@ class _Work:
             if not _is_out_of_memory(error) or largest <= 1 or self.chunk == 1:
                 raise
             self.chunk = max(1, min(self.chunk or largest, largest) // 2)
-            self._tell(f"out of memory: at most {self.chunk} models are trained together from here on")
+            self._warn(f"out of memory: at most {self.chunk} models are trained together from here on")
             self._train([numbers for numbers in left if numbers])
 
     def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
@@ -258,7 +258,7 @@ class _Work:
         if len(entrants) == 1 or self.chunk == 1:
             return alone
         if reason := _why_alone(next(iter(entrants.values()))):
-            self._tell(f"models are trained one by one, since {reason}")
+            self._warn(f"models are trained one by one, since {reason}")
             return alone
         chunk = self._chunk(entrants, *data)
         if chunk == 1:
@@ -270,7 +270,7 @@ class _Work:
             for part in _cut(entrants, chunk) if chunk > 1 else ():
                 shared = self.programs.get(key)
                 stack = StackTrainer(
-                    part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._tell_epoch
+                    part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._report_epoch
                 )
                 self.programs[key] = stack.population.programs
                 stacks.append(stack)
@@ -278,7 +278,7 @@ class _Work:
             if _is_out_of_memory(error):
                 raise
             reason = str(error).strip().split("\n")[0]
-            self._tell(f"models are trained one by one, since they cannot be stacked: {reason}")
+            self._warn(f"models are trained one by one, since they cannot be stacked: {reason}")
             return alone
         return stacks or alone
 
@@ -292,9 +292,9 @@ class _Work:
         share = max(-(-len(entrants) // workers(x.device)), SMALLEST_SHARE)
         return int(max(1, min(fitting, share, len(entrants), self.chunk or LARGEST_CHUNK)))
 
-    def _tell(self, reason: str) -> None:
-        if reason not in self.told:
-            self.told.add(reason)
+    def _warn(self, reason: str) -> None:
+        if reason not in self.warned:
+            self.warned.add(reason)
             warnings.warn(reason, stacklevel=2)
 
     def _entrant(self, member: Member) -> Entrant:
@@ -322,7 +322,7 @@ class _Work:
         return member.fold.fit, member.fold.stop
 
     def _training(self, number: int) -> Training:
-        """Return the training of a member by itself."""
+        """Return what trains a member by itself."""
         member = self.members[number]
         share = self.shares[member.fold]
         fit_rows, stop = self._rows_of(member)
@@ -335,10 +335,10 @@ class _Work:
             member.recipe,
             seed=member.run_seed,
             task=self.dataset.task,
-            on_epoch=functools.partial(self._tell_epoch, number),
+            on_epoch=functools.partial(self._report_epoch, number),
         )
 
-    def _tell_epoch(self, number: int, record: Record) -> None:
+    def _report_epoch(self, number: int, record: Record) -> None:
         if self.on_epoch is not None:
             with self.lock:
                 self.on_epoch(number, record)

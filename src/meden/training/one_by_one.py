@@ -54,7 +54,7 @@ class OneByOne:
             None if fold is None or len(fold.stop) == 0 else Part(self.source, fold.stop),
             member.recipe,
             seed=member.run_seed,
-            on_epoch=functools.partial(self._tell_epoch, number),
+            on_epoch=functools.partial(self._report_epoch, number),
         )
 
     def _first_row(self, member: Member) -> Pair:
@@ -71,7 +71,7 @@ class OneByOne:
             raise InputError("member model_args must hold num_outputs, the number of classes of a Dataset; got none")
         return arguments
 
-    def _tell_epoch(self, number: int, record: Record) -> None:
+    def _report_epoch(self, number: int, record: Record) -> None:
         if self.on_epoch is not None:
             self.on_epoch(number, record)
 

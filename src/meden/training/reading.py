@@ -34,7 +34,7 @@ def first_rows(source: Source, model: nn.Module) -> Pair:
 
 
 def classes_of(task: Task, shape: torch.Size) -> int | None:
-    """Return how many classes outputs of a shape, () or (..., C), tell apart; None for regression."""
+    """Return how many classes outputs of a shape, () or (..., C), distinguish; None for regression."""
     return max([2, *shape[-1:]]) if task == "classification" else None
 
 

@@ -64,7 +64,7 @@ class Coordinator:
         num_workers: workers that report.
         judge: called as by :func:`meden.fit_many`, once all have reached a rung.
         on_end: called with a member's number and what came of it, once for each.
-        on_epochs: called with a number of epochs that were done; None if nobody asks for them.
+        on_epochs: called with a number of epochs that were done; None if they are not wanted.
     """
 
     def __init__(self, num_workers: int, judge: Judge | None, on_end: OnEnd, on_epochs: OnEpochs | None) -> None:

@@ -183,7 +183,7 @@ def work_elsewhere(assignment: Assignment, address: Address) -> None:
 
 @functools.cache
 def _end_with(parent: int) -> None:
-    """Have this process end when its parent is killed: nobody would hear of what it trains."""
+    """Have this process end when its parent is killed: what it trains would be lost."""
 
     def watch() -> None:
         while os.getppid() == parent:

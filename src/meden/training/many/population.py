@@ -252,15 +252,15 @@ class Population:
 
     def _penalty_values(self) -> dict[str, list[float]]:
         """Return every penalty's value by label, (K,) each."""
-        told: dict[str, list[float]] = {}
+        values: dict[str, list[float]] = {}
         tensors = self.stack.rest | self._shown().params  # penalties may be on frozen tensors
         for number, first in enumerate(self.entrants[0].bound):
             total = torch.zeros_like(self.stack.flat[:, 0])
             for name in first.params:
                 own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
                 total += stacked_penalties.values_of(own, tensors[name])
-            told[first.label] = total.tolist()
-        return told
+            values[first.label] = total.tolist()
+        return values
 
     def _finish(self, row: int, ending: progress.Ending) -> None:
         """Write the best state into the member's model, and report."""

@@ -139,10 +139,10 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _settings(module: nn.Module) -> Hashable:
     """Return a layer's plain attributes; tensors and arrays, which may be random, by their content."""
-    told: list[tuple[str, Hashable]] = []
+    settings: list[tuple[str, Hashable]] = []
     for name, value in sorted(vars(module).items()):
         if isinstance(value, Tensor | np.ndarray):
-            told.append((name, torch.as_tensor(value).detach().cpu().numpy().tobytes()))
+            settings.append((name, torch.as_tensor(value).detach().cpu().numpy().tobytes()))
         elif isinstance(value, int | float | str | bool | tuple | list) and name[0] != "_":
-            told.append((name, repr(value)))
-    return tuple(told)
+            settings.append((name, repr(value)))
+    return tuple(settings)

@@ -23,7 +23,7 @@ class Watcher(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # else torch imports its compiler, over a second, to be told to leave this class alone
+        return False  # else torch imports its compiler, over a second, only to leave this class alone
 
 
 class Products(Watcher):
