@@ -26,7 +26,8 @@ FINAL_COST = 1.5
 """Time of the final models, in configurations."""
 FEWEST_EPOCHS = 8
 """A schedule shorter than this is no training."""
-TRIAL_STEPS = 5
+TRIAL_SECONDS = 0.5
+"""Steps are timed for so long: their mean heeds what else the machine does, which the least of them would not."""
 
 
 def plan_time(
@@ -74,17 +75,20 @@ def _epoch_seconds(make_model: ModelMaker, dataset: Dataset, recipe: Recipe, fol
 
 
 def _step_seconds(make_model: ModelMaker, dataset: Dataset, recipe: Recipe) -> float:
-    """Return the time of a training step, the least of a few."""
+    """Return the mean time of a training step, after a first one."""
     size = dataset.num_rows if recipe.batch_size == "full" else min(dataset.num_rows, recipe.batch_size)
     encoder, rows = dataset.fit_encoder(np.arange(dataset.num_rows)), np.arange(size)
     x, y = dataset.features(encoder, rows), dataset.targets(encoder, rows)
     model = make_model(num_inputs=x.shape[1], num_outputs=dataset.num_outputs)
     optimizer = make_optimizer(recipe, model.parameters())
-    seconds = []
-    for _ in range(TRIAL_STEPS):
-        started = time.perf_counter()
+
+    def train() -> float:
         optimizer.zero_grad()
         torch.autograd.backward(row_loss(dataset.task, model(x), y).mean())
         optimizer.step()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+        return time.perf_counter()
+
+    started, ends = train(), [train()]
+    while ends[-1] - started < TRIAL_SECONDS:
+        ends.append(train())
+    return (ends[-1] - started) / len(ends)
