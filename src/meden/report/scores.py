@@ -1,4 +1,4 @@
-"""Charts of score against strength: one per searched axis, one point per configuration."""
+"""Charts of score against strength: one per searched dimension, one point per configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Axis:
-    """One searched axis and where each configuration lies in it."""
+    """The axis of one searched dimension, and where each configuration lies on it."""
 
     name: str
     scale: Scale
@@ -39,7 +39,7 @@ class Axis:
 
 
 def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
-    """Return the chart of one axis.
+    """Return the chart of one dimension.
 
     Args:
         axis: its values are in the order of ``points``.
@@ -101,7 +101,7 @@ def _may_be_off(axis: Axis) -> bool:
 
 
 def _place_of_off(axis: Axis) -> float:
-    """Return where a axis that is switched off is drawn: to the left of all others, apart from them."""
+    """Return where what is switched off is drawn: to the left of all others, apart from them."""
     known = [float(value) for value in axis.values if value is not None] or [1.0]
     low, high = min(known), max(known)
     return low**1.15 / high**0.15 / 1.2 if axis.scale == "log" else low - 0.15 * (high - low or 1.0)

@@ -42,7 +42,7 @@ LARGEST_CHUNK = 256
 SMALLEST_SHARE = 4
 """Members for which another thread is worth its own trace."""
 MEMORY_SHARE = 0.5
-"""EncodedData of the free memory that is used unless a budget is given."""
+"""Share of the free memory that is used unless a budget is given."""
 STACKS_A_THREAD = 4
 """Planned stacks that are made before the first is trained, for each thread."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
@@ -236,7 +236,7 @@ class _Work:
             self._train([numbers for numbers in left if numbers])
 
     def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
-        """Return the trainers of work of one group; members of one structure are stacked if they can be."""
+        """Return the trainers of one group; members of one structure are stacked if they can be."""
         entrants = {number: self._entrant(self.members[number]) for number in numbers}
         first = next(iter(entrants.values()))
         x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))

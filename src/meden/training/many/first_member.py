@@ -13,7 +13,7 @@ from meden.training.many.stacking import Stack
 from meden.training.many.step import Step
 
 SMALL = 1e-3
-"""EncodedData of the whole gradient's size below which one tensor's is taken for rounding."""
+"""Share of the whole gradient's size below which one tensor's is taken for rounding."""
 
 
 def check_first_member(step: Step, entrant: Entrant, stack: Stack, x: Tensor, y: Tensor) -> None:
