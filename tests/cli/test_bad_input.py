@@ -102,7 +102,7 @@ BAD_OPTIONS = {
     ("tune", "--recipe", "none.yaml"): "recipe 'none.yaml' cannot be read",
     ("tune", "--recipe", "wrong.yaml"): "did you mean 'dropout'",
     ("tune", "--bugdet", "3"): "No such option",
-    ("fit", "--recipe", "own.yaml"): "got 'Mine'; one of your own is named at loading: Recipe.load(path, penalties={",
+    ("fit", "--recipe", "own.yaml"): "got 'Mine'; one of your own is named at loading, by penalties={",
     ("fit", "--set", "l2=-0.1"): "got -0.1",
     ("fit", "--set", "l1=nan"): "got nan",
     ("fit", "--set", "dropout=1"): "less than 1, got 1",

@@ -25,6 +25,7 @@ from meden.models import MLP
 from meden.study import Results, load_study
 from meden.study.folder import ARRAYS, STUDY, read_description
 from meden.study.ledger import LEDGER
+from tests.contracts import OneSided
 
 RECIPE = Recipe(epochs=3, early_stopping=meden.EarlyStopping(patience=2))
 SPACE = {"l2": Maybe(LogUniform(1e-4, 1.0)), "lr": LogUniform(1e-3, 1e-1), "width": Choice(4, 8)}
@@ -348,3 +349,13 @@ def test_notes_and_settings_are_kept(flowers, tmp_path):
     described = read_description(tmp_path)
     assert described.notes == {"refit": "folds"} and described.settings["budget"] == 1
     assert described.data.origin == {"data": "iris", "target": None, "task": None, "groups": None, "drop": []}
+
+
+def test_a_penalty_of_ones_own_is_named_at_loading(tmp_path: Path) -> None:
+    recipe = RECIPE.replace(regularizers=[meden.Regularizer(OneSided(0.1))])
+    made = search(tmp_path, budget=2, recipe=recipe)
+    with pytest.raises(InputError, match=r"got 'OneSided'; one of your own is named at loading, by penalties="):
+        load_study(tmp_path)
+    found = load_study(tmp_path, penalties={"OneSided": OneSided})
+    assert found.recipe == recipe and found.table().equals(made.table())
+    assert found.refit("best").history.column("train.loss") == made.refit("best").history.column("train.loss")

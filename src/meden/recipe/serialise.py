@@ -184,7 +184,7 @@ def _class(name: Any, family: Family, own: Classes) -> type:
     refused = f"{family.what} must be one of {', '.join(classes)}, got {name!r}"
     if not isinstance(name, str) or hasattr(family.room, name):
         raise InputError(refused)
-    pass_it = f"one of your own is named at loading: Recipe.load(path, {family.argument}={{{name!r}: {name}}})"
+    pass_it = f"one of your own is named at loading, by {family.argument}={{{name!r}: {name}}}"
     raise InputError(f"{refused}{nearest(name, classes)}; {pass_it}")
 
 

@@ -61,8 +61,18 @@ def write_description(description: Description, folder: Path) -> None:
     write_json(path, before | _to_dict(description) | {"notes": notes})
 
 
-def read_description(folder: Path) -> Description:
+def read_description(
+    folder: Path,
+    *,
+    penalties: Mapping[str, type[Any]] | None = None,
+    augmentations: Mapping[str, type[Any]] | None = None,
+) -> Description:
     """Read what :func:`write_description` wrote; nothing is written, and no data are needed.
+
+    Args:
+        folder: of the study.
+        penalties: the user's own that the recipe holds, by name; None is none.
+        augmentations: likewise.
 
     Raises:
         InputError: if the folder holds no study, one that is damaged, or one of a newer major version.
@@ -78,7 +88,12 @@ def read_description(folder: Path) -> Description:
             data=DataSummary(**data, **{name: rows[name] for name in ROWS if name in rows}),
             folds=[_fold(parts) for parts in rows[FOLDS]],
             space=space_from_dict(written["space"]),
-            recipe=Recipe.from_dict(written["recipe"], newer=check_format(written.get(FIELD), path)),
+            recipe=Recipe.from_dict(
+                written["recipe"],
+                newer=check_format(written.get(FIELD), path),
+                penalties=penalties,
+                augmentations=augmentations,
+            ),
             model=ModelReference(**known_fields(ModelReference, written["model"])),
             settings=written["settings"],
             notes=written.get("notes", {}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,14 @@ from meden.study.results import Results, make_trial
 from meden.study.study import Study
 
 
-def load_study(folder: Path | str, data: Any = None, make_model: ModelMaker | None = None) -> Study:
+def load_study(
+    folder: Path | str,
+    data: Any = None,
+    make_model: ModelMaker | None = None,
+    *,
+    penalties: Mapping[str, type[Any]] | None = None,
+    augmentations: Mapping[str, type[Any]] | None = None,
+) -> Study:
     """Open a study that :func:`meden.tune` (with ``study_dir``) or ``meden tune`` wrote.
 
     Neither the data nor a writable folder is needed, and no code of the study is run: a model of meden's own is found
@@ -24,6 +31,8 @@ def load_study(folder: Path | str, data: Any = None, make_model: ModelMaker | No
         folder: of the study.
         data: its rows, as for :func:`meden.tune`, if it is to be trained again; None reads them when they are needed.
         make_model: as for :func:`meden.tune`, if it is to be trained again; None is that of the study.
+        penalties: penalties of your own that the recipe holds, by name: ``{"Mine": Mine}``.
+        augmentations: the same for augmentations.
 
     Raises:
         InputError: if the folder holds no study, one that is damaged, or one of a newer major version; if the data
@@ -39,7 +48,7 @@ def load_study(folder: Path | str, data: Any = None, make_model: ModelMaker | No
         >>> found.status, found.table().equals(made.table())
         ('ok', True)
     """
-    described = read_description(Path(folder))
+    described = read_description(Path(folder), penalties=penalties, augmentations=augmentations)
     results = results_of(described, read_rows(Path(folder) / LEDGER).rows.values())
     dataset = None if data is None else results.data.read(data)
     return Study.of(results, make_model or results.model.find(), dataset)
