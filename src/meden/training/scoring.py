@@ -35,14 +35,14 @@ def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
     A model that diverged or was dropped from a race has none.
     """
     if run.status in LOST:
-        nothing = np.full(len(rows), np.nan, dtype=np.float32)
-        return HeldOut(nothing, nothing)
+        nothing = np.full(len(rows), np.nan)
+        return HeldOut(nothing.astype(np.float32), nothing)
     x, _ = first_rows(rows, run.model)
     num_classes = classes_of(task, output_shape(run.model, x))
     parts = eval_parts(range(len(rows)), x)
     read_parts = read("score", rows, parts, derive(run.seed, "rows"), run.model, num_classes)
     losses, scores = score_rows(run.model, read_parts, task)
-    return HeldOut(losses.float().cpu().numpy(), (scores * scale).float().cpu().numpy())
+    return HeldOut(losses.float().cpu().numpy(), scores.cpu().double().numpy() * scale)
 
 
 def score_scale(encoder: Encoder) -> float:
