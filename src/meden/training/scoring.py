@@ -19,7 +19,7 @@ from meden.training.reading import classes_of, first_rows, read
 
 
 class Rows:
-    """All encodings of the data behind each other, and where those of each fold begin."""
+    """Encodings of the data of one width behind each other, and where those of each fold begin."""
 
     def __init__(self, encoded: Mapping[Fold | None, EncodedData]) -> None:
         distinct = list({id(share): share for share in encoded.values()}.values())
@@ -27,6 +27,14 @@ class Rows:
         self.y: Tensor = torch.cat([share.y for share in distinct]) if len(distinct) > 1 else distinct[0].y
         places = {id(share): number * len(share.x) for number, share in enumerate(distinct)}
         self.first = {fold: places[id(share)] for fold, share in encoded.items()}
+
+
+def rows_of(encoded: Mapping[Fold | None, EncodedData]) -> dict[Fold | None, Rows]:
+    """Return for each fold the tensor that its encoding lies in, with all others of its width."""
+    alike: dict[torch.Size, dict[Fold | None, EncodedData]] = {}
+    for fold, share in encoded.items():
+        alike.setdefault(share.x.shape[1:], {})[fold] = share
+    return {fold: rows for shares in alike.values() for rows in [Rows(shares)] for fold in shares}
 
 
 def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
