@@ -205,8 +205,8 @@ REFUSED: list[tuple[Dataset, int, dict[str, Any], str]] = [
     (numbers(10), 2, {"gap": 1}, "gap must be 0 for rows without an order, got 1"),
     (numbers(10), 2, {"order": range(10), "gap": -1}, "gap must be a whole number of at least 0"),
     (numbers(9, groups=[1, 2, 3] * 3), 4, {}, "the number of groups (3), got 4"),
-    (classes_of({"a": 9, "rare": 3}), 5, {}, "rarest class (3 of 'rare'), got 5; use folds=3, or leave its rows out"),
-    (classes_of({"a": 9, "rare": 1}), 2, {}, "rarest class (1 of 'rare'), got 2; it needs two at least"),
+    (classes_of({"a": 4, "b": 3}), 5, {}, "folds must be at most the rows of the largest class (4), got 5"),
+    (classes_of({"a": 9, "rare": 1}), 2, {}, "two classes must have two rows or more"),
     (numbers(10), 2, {"stop_fraction": 0.6}, "stop_fraction must be a finite number in [0, 0.5], got 0.6"),
     (numbers(10), 2, {"seed": -1}, "seed must be a whole number of at least 0"),
     (numbers(10, groups=[0] * 5 + [1] * 5), 2, {"order": range(10), "stop_fraction": 0}, "groups and order must leave"),
@@ -234,6 +234,26 @@ def test_folds_that_are_said_to_work_do() -> None:
     with pytest.raises(InputError, match=r"none of 'b' in fold 1 of 9; folds=2 would do"):
         make_folds(data, 9, seed=0, order=order, stop_fraction=0)
     assert len(make_folds(data, 2, seed=0, order=order, stop_fraction=0)) == 2
+
+
+RARE = {f"c{i:02d}": 26 + 3 * (i < 3) for i in range(11)} | {"lone": 1, "pair": 2}
+
+
+@pytest.mark.parametrize("sizes", [RARE, {"a": 30, "b": 4}, {"a": 6, "b": 5, "c": 2, "d": 1, "e": 1}])
+@pytest.mark.parametrize("stop_fraction", [0, 0.15, 0.5])
+def test_a_rare_class_does_not_decide_the_number_of_folds(sizes: dict[str, int], stop_fraction: float) -> None:
+    data = classes_of(sizes)
+    for seed in range(5):
+        with pytest.warns(UserWarning, match=r"fewer rows than 5 folds .* \((4|2)\)") as said:
+            folds = make_folds(data, 5, seed=seed, stop_fraction=stop_fraction)
+        assert len(said) == 1
+        assert len(folds) == 5
+        scored = np.concatenate([fold.score for fold in folds])
+        assert len(scored) == len(np.unique(scored))
+        rows_of = np.bincount(data.labels)
+        assert (np.bincount(data.labels[scored], minlength=len(rows_of)) == np.where(rows_of > 1, rows_of, 0)).all()
+        for fold in folds:
+            assert set(data.labels[fold.fit]) == set(range(len(sizes)))
 
 
 def test_a_class_in_one_group_only_is_refused() -> None:

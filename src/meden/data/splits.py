@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -58,7 +59,8 @@ def make_folds(
 ) -> list[Fold]:
     """Divide the rows into folds, each with a stop split inside its training part.
 
-    Classes are balanced over the folds (StratifiedKFold), numbers are split at random (KFold), groups are kept whole
+    Classes are balanced over the folds (StratifiedKFold); one of fewer rows than folds is not scored in all of them,
+    and the only row of a class always trains. Numbers are split at random (KFold), groups are kept whole
     (StratifiedGroupKFold, GroupKFold); with ``order`` each fold trains on the past and scores what follows
     (TimeSeriesSplit), and the stop split is the latest part of that past. Rows of one moment are never on both sides
     of a cut. Groups and order hold together: a fold scores, of what follows, a part of the groups that it did not
@@ -76,6 +78,8 @@ def make_folds(
 
     Raises:
         InputError: if the rows, groups or classes are too few, or a class would be absent from a fold's training.
+
+    Warns, once, of classes that some folds do not score.
 
     Example:
         >>> from meden.data import as_dataset
@@ -138,7 +142,9 @@ def _rules(dataset: Dataset, groups: Any, order: Any, gap: int) -> _Rules:
 
 
 def _make(rules: _Rules, folds: int, seed: int, stop_fraction: float) -> list[Fold]:
-    divided = enumerate(_divide(rules, folds, _seed(seed, 0)), start=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # said in our words
+        divided = list(enumerate(_divide(rules, folds, _seed(seed, 0)), start=1))
     return [
         Fold(*_stop_split(rules, train, stop_fraction, _seed(seed, i)), np.sort(score)) for i, (train, score) in divided
     ]
@@ -170,8 +176,11 @@ def _at_random(rules: _Rules, folds: int, seed: int) -> Iterator[tuple[Rows, Row
     if rules.groups is not None:
         names = np.random.default_rng(seed).permutation(int(rules.groups.max()) + 1)  # GroupKFold takes no seed
         return ms.GroupKFold(folds).split(rows, groups=names[rules.groups])  # type: ignore[no-any-return]
-    splitter = ms.KFold if rules.strata is None else ms.StratifiedKFold
-    return splitter(folds, shuffle=True, random_state=seed).split(rows, rules.strata)  # type: ignore[no-any-return]
+    if rules.strata is None:
+        return ms.KFold(folds, shuffle=True, random_state=seed).split(rows)  # type: ignore[no-any-return]
+    spare = np.bincount(rules.strata)[rules.strata] > 1  # the only row of a class trains in every fold
+    divided = ms.StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows[spare], rules.strata[spare])
+    return ((np.concatenate([rows[spare][train], rows[~spare]]), rows[spare][score]) for train, score in divided)
 
 
 def _stop_split(rules: _Rules, train: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
@@ -234,13 +243,15 @@ def _check_enough(dataset: Dataset, rules: _Rules, folds: int) -> None:
     if rules.strata is None or rules.moments is not None:
         return
     sizes = np.bincount(rules.strata, minlength=len(dataset.classes))
-    rarest = int(sizes.argmin())
-    if sizes[rarest] < folds:
-        remedy = f"use folds={sizes[rarest]}, or" if sizes[rarest] > 1 else "it needs two at least:"
-        raise InputError(
-            f"folds must be at most the rows of the rarest class ({sizes[rarest]} of {dataset.classes[rarest]!r}), "
-            f"got {folds}; {remedy} leave its rows out or join it to another class"
-        )
+    if (sizes > 1).sum() < 2:
+        counts = ", ".join(f"{size} of {name!r}" for name, size in zip(dataset.classes, sizes, strict=True))
+        raise InputError(f"two classes must have two rows or more, to train on and to score, got {counts:.200}")
+    if folds > sizes.max():
+        raise InputError(f"folds must be at most the rows of the largest class ({sizes.max()}), got {folds}")
+    rare = [f"{dataset.classes[code]!r} ({sizes[code]})" for code in np.flatnonzero((sizes > 0) & (sizes < folds))]
+    if rare:
+        shown = ", ".join(rare[:8]) + (", ..." if len(rare) > 8 else "")
+        warnings.warn(f"classes of fewer rows than {folds} folds are not scored in all of them: {shown}", stacklevel=3)
 
 
 def _check_parts(made: list[Fold], stop_fraction: float) -> None:
