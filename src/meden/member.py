@@ -70,15 +70,12 @@ class EncodedData:
 
 
 def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, EncodedData]:
-    """Encode a data set once for each distinct fold; tables are widened to the width that all rows would need.
+    """Encode a data set once for each distinct fold: how many inputs a table has, its fitting rows alone decide.
 
-    No fold needs more, and a model is then of the same size whichever other folds are trained beside it.
     Arrays are the same for every fold, and are held once.
     """
     rows = range(dataset.num_rows)
     encoders = {f: dataset.fit_encoder(rows if f is None else f.fit) for f in dict.fromkeys(folds)}
-    width = dataset.fit_encoder(rows).num_inputs
-    encoders = {f: encoder.widened(width) for f, encoder in encoders.items()}
     first = next(iter(encoders.values()))
     if all(encoder == first for encoder in encoders.values()):
         share = _encode(dataset, first)

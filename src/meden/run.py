@@ -32,8 +32,8 @@ class HeldOut:
 
     losses: NDArray[np.float32]
     """Data loss of each row; NaN if the run diverged."""
-    scores: NDArray[np.float32]
-    """Whether each row is right, or its squared error."""
+    scores: NDArray[np.float64]
+    """Whether each row is right, or its squared error in the user's units."""
 
     def to_dict(self) -> dict[str, list[float]]:
         """Return plain values that JSON can hold."""
@@ -42,7 +42,7 @@ class HeldOut:
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[float]]) -> HeldOut:
         """Rebuild from :meth:`to_dict`."""
-        return cls(**{name: np.asarray(numbers, dtype=np.float32) for name, numbers in values.items()})
+        return cls(np.asarray(values["losses"], dtype=np.float32), np.asarray(values["scores"], dtype=np.float64))
 
     @property
     def loss(self) -> float:

@@ -58,7 +58,11 @@ def test_text_that_is_not_utf8(meden: Command, folder: Path) -> None:
 BAD_TABLES = {
     "target_absent": (table(), "prcie", "did you mean 'price'"),
     "target_constant": (table().assign(price="low"), "price", "two different values or more"),
-    "rare_class": (table().assign(price=["rare"] * 2 + ["low"] * 28), "price", "rarest class (2 of 'rare'), got 5"),
+    "rare_class": (
+        table().assign(price=["rare"] + ["low"] * 29),
+        "price",
+        "two rows or more, to train on and to score",
+    ),
     "missing_column": (table().assign(colour=None), "price", "nothing in 'colour'"),
     "infinite": (table().assign(size=[np.inf] + [0.5] * 29), "price", "size"),
     "target_missing": (table().assign(price=[None] + ["a", "b"] * 14 + ["a"]), "price", "1 missing of 30"),

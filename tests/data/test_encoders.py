@@ -172,7 +172,7 @@ def test_strings_that_are_no_dates_stay_strings(values: list[str]) -> None:
 
 def test_round_trip_is_exact() -> None:
     data = as_dataset(table(), target="price")
-    encoder = data.fit_encoder(np.arange(0, N, 3)).widened(40)
+    encoder = data.fit_encoder(np.arange(0, N, 3))
     copy = Encoder.from_dict(json.loads(json.dumps(encoder.to_dict())))
     assert copy == encoder
     rows = np.arange(N)
@@ -194,18 +194,6 @@ def test_round_trip_keeps_labels_and_arrays(labels: list[Any]) -> None:
 def test_a_broken_form_is_refused(form: Any) -> None:
     with pytest.raises(InputError, match="must be what to_dict"):
         Encoder.from_dict(form)
-
-
-def test_widened_encoders_add_zeros_behind() -> None:
-    data = as_dataset(table(), target="price")
-    encoder, inputs = encoded(data)
-    wide = encoder.widened(encoder.num_inputs + 3)
-    padded = data.features(wide, np.arange(N))
-    assert torch.equal(padded[:, :-3], inputs)
-    assert padded[:, -3:].count_nonzero() == 0
-    assert len(wide.input_names) == wide.num_inputs
-    with pytest.raises(InputError, match="num_inputs must be at least"):
-        wide.widened(2)
 
 
 def test_new_rows_equal_known_rows(tmp_path: Any) -> None:

@@ -124,6 +124,54 @@ def test_time_only_runs_forward(case: str) -> None:
     assert [fold.score.tolist() for fold in folds] == theirs
 
 
+PANELS = {
+    "5 shops, 60 days": (5, 60),
+    "7 shops, 10 days": (7, 10),
+    "50 shops, 6 days": (50, 6),
+    "2 shops, 33 days": (2, 33),
+}
+
+
+@pytest.mark.parametrize("gap", [0, 1])
+@pytest.mark.parametrize("panel", PANELS)
+def test_no_moment_is_on_both_sides_of_a_cut(panel: str, gap: int) -> None:
+    """Days of unequal sizes, shuffled, whose numbers are neither from 0 nor behind each other."""
+    shops, days = PANELS[panel]
+    random = np.random.default_rng(0)
+    day = random.permutation(np.repeat(np.arange(days), random.integers(1, shops + 1, size=days))) * 7 - 3
+    num_folds = 3 if gap else 4
+    stop_fraction = 0.0 if gap and days == 6 else 0.15
+    folds = make_folds(numbers(len(day)), num_folds, seed=0, order=day, gap=gap, stop_fraction=stop_fraction)
+    for fold in folds:
+        parts = [day[part] for part in (fold.fit, fold.stop, fold.score) if len(part)]
+        for past, following in itertools.pairwise(parts):
+            between = set(day[(day > past.max()) & (day < following.min())])
+            assert past.max() < following.min()
+            assert len(between) == gap
+    scored = np.concatenate([fold.score for fold in folds])
+    assert set(scored) == set(np.flatnonzero(day >= min(day[scored])))
+
+
+def test_a_gap_is_scikit_learns() -> None:
+    folds = make_folds(numbers(30), 4, seed=0, order=range(30), gap=3, stop_fraction=0)
+    theirs = TimeSeriesSplit(4, gap=3).split(np.arange(30))
+    assert [(f.fit.tolist(), f.score.tolist()) for f in folds] == [(a.tolist(), b.tolist()) for a, b in theirs]
+
+
+@pytest.mark.parametrize("target", ["numbers", "classes"])
+def test_panel_data_keep_both_rules(target: str) -> None:
+    shop, day = np.tile(np.arange(20), 30), np.repeat(np.arange(30), 20)
+    data = numbers(600) if target == "numbers" else classes_of({"a": 300, "b": 300})
+    folds = make_folds(data, 4, seed=0, order=np.random.default_rng(0).permutation(day), groups=shop, gap=0)
+    assert len(folds) == 4
+    folds = make_folds(numbers(600), 4, seed=0, order=day, groups=shop)
+    for fold in folds:
+        for past, following in itertools.combinations((fold.fit, fold.stop, fold.score), 2):
+            assert day[past].max() < day[following].min()
+            assert not set(shop[past]) & set(shop[following])
+    assert set(np.concatenate([shop[fold.score] for fold in folds])) == set(range(20))
+
+
 def test_order_by_a_date_column() -> None:
     days = pd.date_range("2020-01-01", periods=40)[::-1]
     data = as_dataset(pd.DataFrame({"day": days, "name": ["a", "b"] * 20, "y": np.arange(40) / 3}), target="y")
@@ -151,17 +199,21 @@ def test_small_classes_always_leave_a_row_to_fit(sizes: dict[str, int], stop_fra
 REFUSED: list[tuple[Dataset, int, dict[str, Any], str]] = [
     (numbers(10), 1, {}, "folds must be a whole number of at least 2, got 1"),
     (numbers(10), 11, {}, "folds must be at most 10 for 10 rows, got 11"),
-    (numbers(10), 10, {"order": range(10)}, "folds must be at most 9 for 10 rows, got 10"),
+    (numbers(10), 10, {"order": range(10)}, "folds must be at most 9 for 10 moments, got 10"),
+    (numbers(10), 8, {"order": range(10), "gap": 2}, "folds must be at most 7 for 10 moments and gap=2, got 8"),
+    (numbers(10), 3, {"order": [0, 1] * 5}, "folds must be at most 1 for 2 moments, got 3"),
+    (numbers(10), 2, {"gap": 1}, "gap must be 0 for rows without an order, got 1"),
+    (numbers(10), 2, {"order": range(10), "gap": -1}, "gap must be a whole number of at least 0"),
     (numbers(9, groups=[1, 2, 3] * 3), 4, {}, "the number of groups (3), got 4"),
-    (classes_of({"a": 9, "rare": 3}), 5, {}, "rarest class (3 of 'rare'), got 5; use folds=3, or leave its rows out"),
-    (classes_of({"a": 9, "rare": 1}), 2, {}, "rarest class (1 of 'rare'), got 2; it needs two at least"),
+    (classes_of({"a": 4, "b": 3}), 5, {}, "folds must be at most the rows of the largest class (4), got 5"),
+    (classes_of({"a": 9, "rare": 1}), 2, {}, "two classes must have two rows or more"),
     (numbers(10), 2, {"stop_fraction": 0.6}, "stop_fraction must be a finite number in [0, 0.5], got 0.6"),
     (numbers(10), 2, {"seed": -1}, "seed must be a whole number of at least 0"),
-    (numbers(10), 2, {"groups": range(10), "order": range(10)}, "must not be given together"),
+    (numbers(10, groups=[0] * 5 + [1] * 5), 2, {"order": range(10), "stop_fraction": 0}, "groups and order must leave"),
     (numbers(10), 2, {"order": range(9)}, "order must have a value for each of 10 rows, got 9"),
     (numbers(10), 2, {"order": [None, *range(9)]}, "got 10 of which 1 missing"),
     (numbers(10), 2, {"groups": range(9)}, "one label per row (10), got 9"),
-    (numbers(10), 9, {"order": range(10)}, "stop_fraction must be 0 for a fold that trains on 1 rows"),
+    (numbers(10), 9, {"order": range(10)}, "stop_fraction must be 0 for a fold that trains on 1 moments"),
     (classes_of({"a": 2, "b": 2}), 2, {}, "stop_fraction must leave rows of every class to train on"),
     (numbers(6, groups=[1, 1, 1, 2, 2, 2]), 2, {}, "some to hold out, got 0.15 of 3 rows in 1 groups"),
 ]
@@ -182,6 +234,26 @@ def test_folds_that_are_said_to_work_do() -> None:
     with pytest.raises(InputError, match=r"none of 'b' in fold 1 of 9; folds=2 would do"):
         make_folds(data, 9, seed=0, order=order, stop_fraction=0)
     assert len(make_folds(data, 2, seed=0, order=order, stop_fraction=0)) == 2
+
+
+RARE = {f"c{i:02d}": 26 + 3 * (i < 3) for i in range(11)} | {"lone": 1, "pair": 2}
+
+
+@pytest.mark.parametrize("sizes", [RARE, {"a": 30, "b": 4}, {"a": 6, "b": 5, "c": 2, "d": 1, "e": 1}])
+@pytest.mark.parametrize("stop_fraction", [0, 0.15, 0.5])
+def test_a_rare_class_does_not_decide_the_number_of_folds(sizes: dict[str, int], stop_fraction: float) -> None:
+    data = classes_of(sizes)
+    for seed in range(5):
+        with pytest.warns(UserWarning, match=r"fewer rows than 5 folds .* \((4|2)\)") as said:
+            folds = make_folds(data, 5, seed=seed, stop_fraction=stop_fraction)
+        assert len(said) == 1
+        assert len(folds) == 5
+        scored = np.concatenate([fold.score for fold in folds])
+        assert len(scored) == len(np.unique(scored))
+        rows_of = np.bincount(data.labels)
+        assert (np.bincount(data.labels[scored], minlength=len(rows_of)) == np.where(rows_of > 1, rows_of, 0)).all()
+        for fold in folds:
+            assert set(data.labels[fold.fit]) == set(range(len(sizes)))
 
 
 def test_a_class_in_one_group_only_is_refused() -> None:

@@ -33,6 +33,7 @@ EXPECTED_FAILURES = {
 
 
 @pytest.mark.filterwarnings("ignore:classes with one row cannot be trained and held out")
+@pytest.mark.filterwarnings("ignore:classes of fewer rows than")
 @parametrize_with_checks(
     [MLPClassifierCV(**TINY), MLPRegressorCV(**TINY)],
     expected_failed_checks=lambda _: EXPECTED_FAILURES,
@@ -166,11 +167,19 @@ def test_a_constant_target_is_predicted():
     assert np.allclose(MLPRegressorCV(**SETTINGS).fit(X, np.full(150, 7.5)).predict(X), 7.5, atol=0.1)
 
 
-def test_fewer_folds_where_a_class_is_rare():
-    X, y = load_iris(return_X_y=True)
-    rows = np.r_[0:100, 100:103]
-    model = MLPClassifierCV(**SETTINGS | {"cv": 5}).fit(X[rows], y[rows])
-    assert len(model.study_.folds) == 3
+def test_rare_classes_do_not_decide_the_number_of_folds():
+    """Thirteen classes in 316 rows, two of them with one row and with two."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(13), [1, 2] + [28] * 8 + [29] * 2 + [31])
+    assert len(y) == 316
+    with pytest.warns(UserWarning) as said:
+        model = MLPClassifierCV(**SETTINGS | {"cv": 5}).fit(rng.normal(size=(316, 4)) + y[:, None], y)
+    assert len(model.study_.folds) == len(model.runs_) == 5
+    assert sorted(str(one.message).split(":")[0] for one in said) == [
+        "classes of fewer rows than 5 folds are not scored in all of them",
+        "classes with one row cannot be trained and held out; left out",
+    ]
+    assert min(len(fold.fit) + len(fold.stop) for fold in model.study_.folds) >= 251
 
 
 def test_a_class_with_one_row_is_never_predicted():

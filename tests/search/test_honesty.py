@@ -12,7 +12,6 @@ import torch
 import meden
 from meden import Choice, LogUniform, Recipe, Uniform
 from meden.data import as_dataset, make_folds
-from meden.member import encode_folds
 from meden.models import MLP
 from meden.noise import derive
 from meden.search import nested
@@ -166,30 +165,52 @@ def test_in_a_nested_search_outer_rows_do_not_even_choose():
 
 
 def test_a_model_is_the_same_whichever_folds_are_trained_beside_it():
-    """Rare levels give each fold's encoder a width of its own; models are of one size for all."""
+    """Rare levels give each fold's encoder a width of its own, which is that of its models."""
     frame = table()
     frame["text"] = np.random.default_rng(3).choice(list("abcdefghijklmnopq"), size=N)
     data, folds = as_dataset(frame, target="y"), folds_of(frame)
-    assert len({data.fit_encoder(fold.fit).num_inputs for fold in folds}) > 1
-    members = [meden.Member(RECIPE, fold) for fold in folds]
+    widths = [data.fit_encoder(fold.fit).num_inputs for fold in folds]
+    assert len(set(widths)) > 1
+    members = [meden.Member(RECIPE.replace(lr=lr), fold) for fold in folds for lr in (0.01, 0.03)]
     together = meden.fit_many(MLP, members, data)
+    assert [run.model_args["num_inputs"] for run in together] == [width for width in widths for _ in range(2)]
     for run, member in zip(together, members, strict=True):
         (alone,) = meden.fit_many(MLP, [member], data)
         np.testing.assert_allclose(run.history.column("train.loss"), alone.history.column("train.loss"), rtol=1e-5)
+        np.testing.assert_allclose(run.held_out.losses, alone.held_out.losses, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_no_fold_needs_more_inputs_than_all_rows_do(seed):
-    random = np.random.default_rng(seed)
-    num_rows = int(random.integers(20, 200))
-    levels = [f"{i}" for i in range(int(random.integers(2, 90)))]
-    text = random.choice(levels, size=num_rows).astype(object)
-    text[random.random(num_rows) < 0.1] = None
-    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 3, size=num_rows), unit="h")
-    frame = pd.DataFrame({"text": text, "day": days, "y": random.normal(size=num_rows)})
-    data = as_dataset(frame, target="y")
-    folds = make_folds(data, 4, seed=seed)
-    assert encode_folds(data, folds)[folds[0]].x.shape[1] == data.fit_encoder(range(num_rows)).num_inputs
+def _new_level(frame, rows):
+    frame.loc[rows, "text"] = "never seen before"
+
+
+def _missing_number(frame, rows):
+    frame.loc[rows, "number"] = np.nan
+
+
+def _hour(frame, rows):
+    frame.loc[rows, "date"] += pd.Timedelta(hours=5)
+
+
+@pytest.mark.parametrize("change", [_new_level, _missing_number, _hour])
+@pytest.mark.parametrize("part", ["score", "stop"])
+def test_what_other_rows_need_does_not_decide_the_size(change, part):
+    frame = pd.DataFrame(
+        {
+            "number": np.random.default_rng(0).normal(size=N),
+            "date": pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(N) * 9, unit="D"),
+            "text": ["a", "b"] * (N // 2),
+        }
+    ).assign(y=np.random.default_rng(1).normal(size=N))
+    fold = folds_of(frame)[0]
+    changed = frame.copy()
+    change(changed, getattr(fold, part)[:4])
+    runs = [meden.fit_many(MLP, [meden.Member(RECIPE, fold)], as_dataset(t, target="y"))[0] for t in (frame, changed)]
+    first, second = (run.model.state_dict() for run in runs)
+    assert {name: tensor.shape for name, tensor in first.items()} == {n: t.shape for n, t in second.items()}
+    if part == "score":
+        for name, tensor in first.items():
+            torch.testing.assert_close(tensor, second[name], rtol=0, atol=0)
 
 
 @pytest.mark.usefixtures("one_by_one")

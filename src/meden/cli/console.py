@@ -42,6 +42,7 @@ Groups = Annotated[str | None, typer.Option("--groups", help="Column of labels o
 Order = Annotated[
     str | None, typer.Option("--order", help="Column of numbers or dates: each fold trains on the past of its rows.")
 ]
+Gap = Annotated[int, typer.Option("--gap", help="Moments of --order that are left out before each cut in time.")]
 Folds = Annotated[int, typer.Option("--folds", help="Folds of the cross-validation.")]
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="YAML recipe in place of the model's own; fields of meden.Recipe.")

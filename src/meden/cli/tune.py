@@ -19,6 +19,7 @@ from meden.cli.console import (
     Data,
     Drop,
     Folds,
+    Gap,
     Groups,
     Jobs,
     JsonFlag,
@@ -64,6 +65,7 @@ SEARCHED = (
     "seeds",
     "seed",
     "order",
+    "gap",
     "stop_fraction",
 )
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
@@ -122,6 +124,7 @@ def tune(
     ] = "all",
     groups: Groups = None,
     order: Order = None,
+    gap: Gap = 0,
     drop: Drop = None,
     task: TaskOption = None,
     seed: Seed = 0,
@@ -164,6 +167,7 @@ def tune(
         "metric": metric,
         "seeds": seeds,
         "order": order,
+        "gap": gap,
         "seed": seed,
         "notes": {REFIT: refit},
         "jobs": jobs,

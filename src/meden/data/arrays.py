@@ -68,12 +68,6 @@ class ArrayEncoder:
         """Names of the inputs of a row, flattened."""
         return tuple(f"x{i}" for i in range(self.num_inputs))
 
-    def widened(self, num_inputs: int) -> ArrayEncoder:
-        """Return the encoder itself: arrays have one width."""
-        if num_inputs != self.num_inputs:
-            raise InputError(f"num_inputs must be {self.num_inputs} for these arrays, got {num_inputs}")
-        return self
-
     def encode(self, arrays: Arrays) -> Tensor:
         """Return the rows as they are."""
         return arrays.x

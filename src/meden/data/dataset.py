@@ -20,7 +20,17 @@ from meden.data.columns import Values, text_of
 from meden.data.encoders import Encoder
 from meden.data.files import BUNDLED, bundled_table, read_table
 from meden.data.tables import Table, named_columns, read_columns
-from meden.data.targets import TASKS, Label, Target, Task, fit_target, read_target
+from meden.data.targets import (
+    LARGEST_RAW,
+    SMALLEST_RAW,
+    TASKS,
+    Label,
+    Target,
+    Task,
+    check_range,
+    fit_target,
+    read_target,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -210,11 +220,15 @@ def _array_target(y: Any, name: str, task: str | None) -> Target:
     column = isinstance(y, pd.Series) or np.ndim(y) == 1
     if column:
         cells = to_tensor("y", y).cpu().numpy() if isinstance(y, Tensor) else y
-        return read_target(pd.Series(cells).reset_index(drop=True), name, task=task)
-    values = to_tensor("y", y).cpu()
-    if task == "classification" or (task is None and not values.is_floating_point()):
-        raise InputError(f"y must have shape (n,) for classification, got {tuple(values.shape)}")
-    return Target(name, "regression", (), values.double().numpy())
+        target = read_target(pd.Series(cells).reset_index(drop=True), name, task=task)
+    else:
+        values = to_tensor("y", y).cpu()
+        if task == "classification" or (task is None and not values.is_floating_point()):
+            raise InputError(f"y must have shape (n,) for classification, got {tuple(values.shape)}")
+        target = Target(name, "regression", (), values.double().numpy())
+    if target.task == "regression":
+        check_range(name, target.labels, SMALLEST_RAW, LARGEST_RAW)
+    return target
 
 
 def group_codes(groups: Any, num_rows: int) -> Values | None:

@@ -55,10 +55,6 @@ class Encoder:
         columns = self.inputs.columns if isinstance(self.inputs, TableEncoder) else ()
         return tuple(codec.name for kind, codec in columns if kind == "text")
 
-    def widened(self, num_inputs: int) -> Encoder:
-        """Return the encoder with always-zero inputs behind its own, so that folds of one table have one width."""
-        return dataclasses.replace(self, inputs=self.inputs.widened(num_inputs))
-
     def transform_frame(self, frame: pd.DataFrame) -> Tensor:
         """Return inputs of new raw rows, float32 (n, D); columns that the fit did not know are ignored.
 

@@ -22,6 +22,8 @@ MIN_LEVEL_ROWS = 2
 """Fitting rows a level needs for an input of its own; what is seen once cannot generalise."""
 ROBUST_CLIP = 3.0
 """Where robustly scaled numbers level off."""
+ROUNDING = 8 * float(np.finfo(np.float64).eps)
+"""Values that differ by less, relative to the largest, are constant."""
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}
 """Cycles of a date, in days."""
 
@@ -165,11 +167,15 @@ def standardisation(values: Values) -> tuple[float, float]:
         >>> standardisation(np.array([1.0, 3.0])), standardisation(np.array([0.1, 0.1, 0.1]))[1]
         ((2.0, 1.0), 0.0)
     """
-    largest = float(np.abs(values).max(initial=0.0))
-    unit = values / largest if largest > 0 else values  # squares of very large values would overflow
-    spread = float(unit.std()) if values.size else 0.0
-    center = float(unit.mean()) * largest if largest > 0 else 0.0
-    return center, (1.0 / (spread * largest) if spread > 1e-12 else 0.0)
+    if not values.size:
+        return 0.0, 0.0
+    middle = float(values.min() / 2 + values.max() / 2)  # taken away first: an offset would round what varies
+    moved = values - middle
+    largest = float(np.abs(moved).max())
+    if largest <= ROUNDING * float(np.abs(values).max()):
+        return middle, 0.0
+    unit = moved / largest  # squares of very large or small values would not be finite, or 0
+    return middle + float(unit.mean()) * largest, 1.0 / (float(unit.std()) * largest)
 
 
 def robust_scaling(values: Values) -> tuple[float, float]:
@@ -189,7 +195,7 @@ def robust_scaling(values: Values) -> tuple[float, float]:
         return 0.0, 0.0
     low, center, high = np.quantile(values, (0.25, 0.5, 0.75))
     spread = float(high - low) or float(np.ptp(values)) / 2
-    return float(center), 1.0 / spread if spread > 1e-12 * float(np.abs(values).max()) else 0.0
+    return float(center), 1.0 / spread if spread > ROUNDING * float(np.abs(values).max()) else 0.0
 
 
 Column = NumberColumn | TextColumn | DateColumn

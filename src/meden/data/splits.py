@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 
 from meden._checks import InputError, check_count, check_number
 from meden.data.columns import Values
 from meden.data.dataset import Dataset, group_codes
-from meden.data.tables import Table
+from meden.data.moments import Rows, early_and_late, moments_of, past_and_next
 
-Rows = npt.NDArray[np.int64]
 _TRIES = 20
 
 
@@ -40,12 +38,13 @@ class Fold:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Rules:
-    """What a division must respect: classes (n,) to be balanced, groups (n,) to be kept whole, ranks (n,) in time."""
+    """What a division must respect: classes (n,) to be balanced, groups (n,) to be kept whole, moments (n,) in time."""
 
     num_rows: int
     strata: Values | None
     groups: Values | None
-    time: Values | None
+    moments: Values | None
+    gap: int = 0
 
 
 def make_folds(
@@ -55,25 +54,32 @@ def make_folds(
     seed: int,
     groups: Any = None,
     order: Any = None,
+    gap: int = 0,
     stop_fraction: float = 0.15,
 ) -> list[Fold]:
     """Divide the rows into folds, each with a stop split inside its training part.
 
-    Classes are balanced over the folds (StratifiedKFold), numbers are split at random (KFold), groups are kept whole
+    Classes are balanced over the folds (StratifiedKFold); one of fewer rows than folds is not scored in all of them,
+    and the only row of a class always trains. Numbers are split at random (KFold), groups are kept whole
     (StratifiedGroupKFold, GroupKFold); with ``order`` each fold trains on the past and scores what follows
-    (TimeSeriesSplit), and the stop split is the latest part of that past. All follows from ``seed``.
+    (TimeSeriesSplit), and the stop split is the latest part of that past. Rows of one moment are never on both sides
+    of a cut. Groups and order hold together: a fold scores, of what follows, a part of the groups that it did not
+    train on, and so does its stop split. All follows from ``seed``.
 
     Args:
         dataset: the rows.
-        folds: number of folds, from 2 to the number of rows (of groups; of rows less one with ``order``).
+        folds: number of folds, from 2 to the number of rows (of groups; of moments less one with ``order``).
         seed: 0 or more.
         groups: labels (n,), in place of the data set's own.
         order: values (n,) that sort the rows in time, or the name of a column of numbers or dates.
-        stop_fraction: share of a training part's rows (or groups) in its stop split, in [0, 0.5]; 0 for none. There
-            is a row for every class at least.
+        gap: moments that are left out before each cut in time, 0 or more; it needs ``order``.
+        stop_fraction: share of a training part's rows (or groups, or moments) in its stop split, in [0, 0.5]; 0 for
+            none. There is a row for every class at least.
 
     Raises:
         InputError: if the rows, groups or classes are too few, or a class would be absent from a fold's training.
+
+    Warns, once, of classes that some folds do not score.
 
     Example:
         >>> from meden.data import as_dataset
@@ -83,10 +89,12 @@ def make_folds(
     """
     check_count("folds", folds, low=2)
     check_count("seed", seed, low=0)
+    check_count("gap", gap, low=0)
     check_number("stop_fraction", stop_fraction, low=0.0, high=0.5)
-    rules = _rules(dataset, groups, order)
+    rules = _rules(dataset, groups, order, gap)
     _check_enough(dataset, rules, folds)
     made = _make(rules, folds, seed, stop_fraction)
+    _check_parts(made, stop_fraction)
     _check_classes(dataset, rules, made, seed, stop_fraction)
     return made
 
@@ -110,7 +118,7 @@ def holdout(dataset: Dataset, fraction: float, seed: int) -> tuple[Rows, Rows]:
     """
     check_number("fraction", fraction, low=0.0, high=1.0, low_open=True, high_open=True)
     check_count("seed", seed, low=0)
-    rules = _rules(dataset, None, None)
+    rules = _rules(dataset, None, None, 0)
     return _split_once(rules, np.arange(rules.num_rows), fraction, _seed(seed, 0), "fraction")
 
 
@@ -123,34 +131,20 @@ def splits_hash(folds: Sequence[Fold]) -> str:
     return digest.hexdigest()
 
 
-def _rules(dataset: Dataset, groups: Any, order: Any) -> _Rules:
+def _rules(dataset: Dataset, groups: Any, order: Any, gap: int) -> _Rules:
+    if gap and order is None:
+        raise InputError(f"gap must be 0 for rows without an order, got {gap}")
     groups = dataset.groups if groups is None else group_codes(groups, dataset.num_rows)
-    time = None if order is None else _ranks(dataset, order)
-    if groups is not None and time is not None:
-        raise InputError("groups and order must not be given together: rows are split by one of them")
+    moments = None if order is None else moments_of(dataset, order)
     one_label = dataset.task == "classification" and dataset.labels.ndim == 1
     strata = dataset.labels if one_label else None
-    return _Rules(dataset.num_rows, strata, groups, time)
-
-
-def _ranks(dataset: Dataset, order: Any) -> Values:
-    if isinstance(order, str):
-        numeric = dataset.inputs if isinstance(dataset.inputs, Table) else Table({}, {})
-        known = [name for name, kind in numeric.kinds.items() if kind != "text"]
-        if order not in known:
-            raise InputError(f"order must be a column of numbers or dates ({', '.join(known)}), got {order!r}")
-        order = numeric.values[order]
-    values = pd.Series(np.asarray(order))
-    if len(values) != dataset.num_rows or values.isna().any():
-        raise InputError(
-            f"order must have a value for each of {dataset.num_rows} rows, "
-            f"got {len(values)} of which {int(values.isna().sum())} missing"
-        )
-    return values.rank(method="first").to_numpy()
+    return _Rules(dataset.num_rows, strata, groups, moments, gap)
 
 
 def _make(rules: _Rules, folds: int, seed: int, stop_fraction: float) -> list[Fold]:
-    divided = enumerate(_divide(rules, folds, _seed(seed, 0)), start=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # said in our words
+        divided = list(enumerate(_divide(rules, folds, _seed(seed, 0)), start=1))
     return [
         Fold(*_stop_split(rules, train, stop_fraction, _seed(seed, i)), np.sort(score)) for i, (train, score) in divided
     ]
@@ -158,31 +152,46 @@ def _make(rules: _Rules, folds: int, seed: int, stop_fraction: float) -> list[Fo
 
 def _divide(rules: _Rules, folds: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
     """Yield (training rows, scored rows) of each fold."""
+    if rules.moments is None:
+        return _at_random(rules, folds, seed)
+    in_time = past_and_next(rules.moments, folds, rules.gap)
+    if rules.groups is None:
+        return in_time
+    apart = _at_random(rules, folds, seed)
+    return (_both(*parts) for parts in zip(in_time, apart, strict=True))
+
+
+def _both(first: tuple[Rows, Rows], second: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+    """Return (training rows, scored rows) of two divisions."""
+    return np.intersect1d(first[0], second[0]), np.intersect1d(first[1], second[1])
+
+
+def _at_random(rules: _Rules, folds: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
     from sklearn import model_selection as ms
 
     rows = np.arange(rules.num_rows)
-    if rules.time is not None:
-        in_time = np.argsort(rules.time)
-        return ((in_time[past], in_time[next_]) for past, next_ in ms.TimeSeriesSplit(folds).split(in_time))
     if rules.groups is not None and rules.strata is not None:
         splitter = ms.StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         return splitter.split(rows, rules.strata, rules.groups)  # type: ignore[no-any-return]
     if rules.groups is not None:
         names = np.random.default_rng(seed).permutation(int(rules.groups.max()) + 1)  # GroupKFold takes no seed
         return ms.GroupKFold(folds).split(rows, groups=names[rules.groups])  # type: ignore[no-any-return]
-    splitter = ms.KFold if rules.strata is None else ms.StratifiedKFold
-    return splitter(folds, shuffle=True, random_state=seed).split(rows, rules.strata)  # type: ignore[no-any-return]
+    if rules.strata is None:
+        return ms.KFold(folds, shuffle=True, random_state=seed).split(rows)  # type: ignore[no-any-return]
+    spare = np.bincount(rules.strata)[rules.strata] > 1  # the only row of a class trains in every fold
+    divided = ms.StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows[spare], rules.strata[spare])
+    return ((np.concatenate([rows[spare][train], rows[~spare]]), rows[spare][score]) for train, score in divided)
 
 
 def _stop_split(rules: _Rules, train: Rows, fraction: float, seed: int) -> tuple[Rows, Rows]:
     if fraction == 0:
         return np.sort(train), np.empty(0, dtype=np.int64)
-    if rules.time is not None:
-        cut = len(train) - max(1, round(fraction * len(train)))  # train is in the order of time
-        if cut == 0:
-            raise InputError(f"stop_fraction must be 0 for a fold that trains on {len(train)} rows, got {fraction}")
-        return np.sort(train[:cut]), np.sort(train[cut:])
-    return _split_once(rules, train, fraction, seed, "stop_fraction")
+    if rules.moments is None:
+        return _split_once(rules, train, fraction, seed, "stop_fraction")
+    in_time = early_and_late(rules.moments, np.sort(train), fraction, rules.gap)
+    if rules.groups is None:
+        return in_time
+    return _both(in_time, _split_once(rules, train, fraction, seed, "stop_fraction"))
 
 
 def _split_once(rules: _Rules, rows: Rows, fraction: float, seed: int, argument: str) -> tuple[Rows, Rows]:
@@ -226,22 +235,35 @@ def _split_groups(rules: _Rules, rows: Rows, fraction: float, seed: int) -> Iter
 
 
 def _check_enough(dataset: Dataset, rules: _Rules, folds: int) -> None:
-    available = rules.num_rows - (rules.time is not None)
-    if folds > available:
-        raise InputError(f"folds must be at most {available} for {rules.num_rows} rows, got {folds}")
+    if folds > rules.num_rows:
+        raise InputError(f"folds must be at most {rules.num_rows} for {rules.num_rows} rows, got {folds}")
     num_groups = folds if rules.groups is None else len(np.unique(rules.groups))
     if folds > num_groups:
         raise InputError(f"folds must be at most the number of groups ({num_groups}), got {folds}")
-    if rules.strata is None or rules.time is not None:
+    if rules.strata is None or rules.moments is not None:
         return
     sizes = np.bincount(rules.strata, minlength=len(dataset.classes))
-    rarest = int(sizes.argmin())
-    if sizes[rarest] < folds:
-        remedy = f"use folds={sizes[rarest]}, or" if sizes[rarest] > 1 else "it needs two at least:"
-        raise InputError(
-            f"folds must be at most the rows of the rarest class ({sizes[rarest]} of {dataset.classes[rarest]!r}), "
-            f"got {folds}; {remedy} leave its rows out or join it to another class"
-        )
+    if (sizes > 1).sum() < 2:
+        counts = ", ".join(f"{size} of {name!r}" for name, size in zip(dataset.classes, sizes, strict=True))
+        raise InputError(f"two classes must have two rows or more, to train on and to score, got {counts:.200}")
+    if folds > sizes.max():
+        raise InputError(f"folds must be at most the rows of the largest class ({sizes.max()}), got {folds}")
+    rare = [f"{dataset.classes[code]!r} ({sizes[code]})" for code in np.flatnonzero((sizes > 0) & (sizes < folds))]
+    if rare:
+        shown = ", ".join(rare[:8]) + (", ..." if len(rare) > 8 else "")
+        warnings.warn(f"classes of fewer rows than {folds} folds are not scored in all of them: {shown}", stacklevel=3)
+
+
+def _check_parts(made: list[Fold], stop_fraction: float) -> None:
+    """Refuse folds without rows, which order and groups together may leave."""
+    for number, fold in enumerate(made, start=1):
+        parts = {"train": fold.fit, "stop": fold.stop, "score": fold.score}
+        empty = [name for name, rows in parts.items() if len(rows) == 0 and (name != "stop" or stop_fraction > 0)]
+        if empty:
+            raise InputError(
+                f"groups and order must leave rows to {empty[0]} in every fold, got none in fold {number} of "
+                f"{len(made)}; give one of them alone, or fewer folds"
+            )
 
 
 def _check_classes(dataset: Dataset, rules: _Rules, made: list[Fold], seed: int, stop_fraction: float) -> None:
@@ -254,7 +276,7 @@ def _check_classes(dataset: Dataset, rules: _Rules, made: list[Fold], seed: int,
     working = next(fewer, None)
     remedy = f"folds={working} would do" if working else "split without it, or leave the class out"
     raise InputError(
-        f"{'order' if rules.time is not None else 'groups'} must leave every class in every fold's training rows, "
+        f"{'order' if rules.moments is not None else 'groups'} must leave every class in every fold's training rows, "
         f"got none of {dataset.classes[code]!r} in fold {number} of {len(made)}; {remedy}"
     )
 

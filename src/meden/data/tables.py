@@ -52,10 +52,10 @@ class Table:
         columns = tuple(
             (kind, fit_column(name, kind, self.values[name], robust=self.robust)) for name, kind in self.kinds.items()
         )
-        width = sum(len(column.input_names) for _, column in columns)
-        if width == 0:
+        encoder = TableEncoder(columns)
+        if encoder.num_inputs == 0:
             raise InputError(f"the table must have a column whose values recur, got only {_listed(self.feature_names)}")
-        return TableEncoder(columns, num_inputs=width)
+        return encoder
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""
@@ -68,26 +68,23 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class TableEncoder:
-    """Fitted columns with their kinds, side by side, and zeros up to ``num_inputs``.
+    """Fitted columns with their kinds, side by side.
 
     The first inputs are the scaled numbers and days, one of each such column; indicators, levels and the phases of
     dates follow.
     """
 
     columns: tuple[tuple[Kind, Column], ...]
-    num_inputs: int
+
+    @property
+    def num_inputs(self) -> int:
+        """Inputs D of a row."""
+        return len(self.input_names)
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the D inputs."""
-        names = _numbers_first(self.columns, [column.input_names for _, column in self.columns])
-        return (*names, *(f"padding {i}" for i in range(self.num_inputs - len(names))))
-
-    def widened(self, num_inputs: int) -> TableEncoder:
-        """Return the encoder with inputs that are always zero behind its own."""
-        if num_inputs < self.num_inputs:
-            raise InputError(f"num_inputs must be at least {self.num_inputs}, got {num_inputs}")
-        return dataclasses.replace(self, num_inputs=num_inputs)
+        return tuple(_numbers_first(self.columns, [column.input_names for _, column in self.columns]))
 
     def encode(self, table: Table) -> Tensor:
         """Return the inputs, float32 (n, D)."""
@@ -120,13 +117,13 @@ class TableEncoder:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
         columns = [{"kind": kind, **dataclasses.asdict(column)} for kind, column in self.columns]
-        return {"columns": columns, "num_inputs": self.num_inputs}
+        return {"columns": columns}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TableEncoder:
         """Return the encoder that :meth:`to_dict` described."""
         split = [(c["kind"], {k: v for k, v in c.items() if k != "kind"}) for c in fields["columns"]]
-        return cls(tuple((kind, column_from_dict(kind, rest)) for kind, rest in split), fields["num_inputs"])
+        return cls(tuple((kind, column_from_dict(kind, rest)) for kind, rest in split))
 
 
 def is_numeric(kind: Kind) -> bool:

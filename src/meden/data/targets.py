@@ -23,6 +23,10 @@ Task = Literal["classification", "regression"]
 TASKS = ("classification", "regression")
 Label = str | bool | int | float
 
+LARGEST, SMALLEST = 1e150, 1e-150
+"""Range of numbers that are to be predicted: their squares are finite, and not 0."""
+LARGEST_RAW, SMALLEST_RAW = 1e18, 1e-15
+"""The same of numbers that are not standardised, and squared in single precision."""
 MAX_WHOLE_CLASSES = 20
 """Whole numbers with at most this many distinct values, each twice on average, are taken as classes."""
 
@@ -214,7 +218,29 @@ def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -
     categorical = isinstance(column.dtype, pd.CategoricalDtype) or values.dtype == bool
     if task == "classification" or (task is None and (categorical or not numeric or _few_whole(distinct, len(values)))):
         return Target(name, "classification", tuple(as_label(v) for v in distinct), positions.astype(np.int64))
-    return Target(name, "regression", (), values.astype(np.float64))
+    labels = values.astype(np.float64)
+    check_range(name, labels, SMALLEST, LARGEST)
+    return Target(name, "regression", (), labels)
+
+
+def check_range(name: str, labels: Values, smallest: float, largest: float) -> None:
+    """Check that the squares of numbers (n, ...), and of what they differ by, are finite and not 0.
+
+    Raises:
+        InputError: naming the number that is too large, or all of which differ by too little.
+    """
+    farthest = labels.flat[np.abs(labels).argmax()]
+    if abs(farthest) > largest:
+        raise InputError(
+            f"target {name!r} must hold numbers up to {largest:g}, got {farthest:g}; choose a larger unit, "
+            "or standardise them"
+        )
+    spread = np.abs(labels - labels[:1]).max()
+    if 0 < spread < smallest:
+        raise InputError(
+            f"target {name!r} must hold numbers that differ by {smallest:g} or more, got at most {spread:g}; choose a "
+            "smaller unit, or standardise them"
+        )
 
 
 def _check_complete(column: pd.Series[Any], name: str) -> None:

@@ -139,7 +139,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         budget: configurations to try, 1 or more; with the default space the first is the usual one.
         time_limit: seconds for the whole fit, nearly: it is spent on longer training first, then on configurations.
             What is found then depends on the speed of the machine. None is no limit.
-        cv: number of folds, 2 or more; fewer where the rarest class has fewer rows.
+        cv: number of folds, 2 or more; fewer where no class has so many rows.
         space: what is searched, as in :func:`meden.tune`; None is the default space.
         recipe: what all configurations share; None is the default one for tables.
         refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
@@ -226,7 +226,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         known = self.classes_[self._known]
         labels = np.searchsorted(known, given.answers)
         target = Target(given.name, "classification", tuple(map(as_label, known)), labels)
-        return self._search(given, target, max(2, min(self.cv, int(sizes[self._known].min()))))
+        return self._search(given, target, max(2, min(self.cv, int(sizes.max()))))
 
     def _fit_several(self, given: Given) -> Self:
         self.classes_ = [np.unique(column) for column in given.answers.T]

@@ -239,7 +239,7 @@ def members_of(
 
 def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, seconds: float) -> Row:
     """Return what the ledger keeps of a run; one that lost a race has no losses."""
-    nothing = np.full(len(fold.score), np.nan, dtype=np.float32)
+    nothing = np.full(len(fold.score), np.nan)
     return Row(
         **key._asdict(),
         params=dict(params),
@@ -251,14 +251,14 @@ def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, secon
         seconds=round(seconds, 4),
         train_loss=run.history.column("train.loss"),
         stop_loss=stop_curve(run.history) if run.history[-1].valid else [],
-        losses=nothing if run.held_out is None else run.held_out.losses,
+        losses=nothing.astype(np.float32) if run.held_out is None else run.held_out.losses,
         scores=nothing if run.held_out is None else run.held_out.scores,
     )
 
 
 def never_trained(key: Key, params: Mapping[str, Any], fold: Fold) -> Row:
     """Return the row of a fit that was not begun, as its configuration had lost in the folds before."""
-    nothing = np.full(len(fold.score), np.nan, dtype=np.float32)
+    nothing = np.full(len(fold.score), np.nan)
     return Row(
         **key._asdict(),
         params=dict(params),
@@ -270,7 +270,7 @@ def never_trained(key: Key, params: Mapping[str, Any], fold: Fold) -> Row:
         seconds=0.0,
         train_loss=[],
         stop_loss=[],
-        losses=nothing,
+        losses=nothing.astype(np.float32),
         scores=nothing,
     )
 

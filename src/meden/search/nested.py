@@ -82,8 +82,8 @@ def nested(
         outer_folds: number of outer folds, 2 or more.
         which: the choice that is trained on all rows of an outer fold's training part: ``"one_se"`` or ``"best"``.
         confidence: coverage of the interval, in (0, 1).
-        cv: of each search, as for :func:`meden.tune`, or its fields by themselves. Its ``groups`` and ``order`` hold
-            in outer folds too.
+        cv: of each search, as for :func:`meden.tune`, or its fields by themselves. Its ``groups``, ``order`` and
+            ``gap`` hold in outer folds too.
         limits: of each search, as for :func:`meden.tune`, or its fields by themselves.
         workers: as for :func:`meden.tune`, or its fields by themselves.
         strategy: as for :func:`meden.tune`.
@@ -118,7 +118,7 @@ def nested(
     check_choice("which", which, ("one_se", "best"))
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     check_metric(metric, dataset)
-    outer = make_folds(dataset, outer_folds, seed=derive(seed, "outer"), order=cv.order, stop_fraction=0.0)
+    outer = make_folds(dataset, outer_folds, seed=derive(seed, "outer"), order=cv.order, gap=cv.gap, stop_fraction=0.0)
     parts = [
         (dataset.take(fold.fit), cv.replace(groups=None, order=_ordered(cv.order, fold.fit)), derive(seed, "outer", k))
         for k, fold in enumerate(outer)

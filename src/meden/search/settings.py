@@ -29,6 +29,8 @@ class CV(Settings):
     """Column or labels (n,) of rows that stay together."""
     order: Any = None
     """Column or values (n,) that order the rows in time: each fold trains on the past."""
+    gap: int = 0
+    """Moments that are left out before each cut in time."""
     stop_fraction: float = 0.15
     """Share of a fold's training part in its stop split, in [0, 0.5]."""
 
@@ -36,6 +38,12 @@ class CV(Settings):
     @classmethod
     def _counts(cls, value: Any, info: Any) -> Any:
         check_count(info.field_name, value, low=2 if info.field_name == "folds" else 1)
+        return value
+
+    @field_validator("gap", mode="before")
+    @classmethod
+    def _moments(cls, value: Any) -> Any:
+        check_count("gap", value, low=0)
         return value
 
     @field_validator("stop_fraction", mode="before")
@@ -55,7 +63,9 @@ class CV(Settings):
         Raises:
             InputError: if rows, groups or classes are too few.
         """
-        return make_folds(dataset, self.folds, seed=seed, order=self.order, stop_fraction=self.stop_fraction)
+        return make_folds(
+            dataset, self.folds, seed=seed, order=self.order, gap=self.gap, stop_fraction=self.stop_fraction
+        )
 
 
 class Limits(Settings):
@@ -94,6 +104,7 @@ class CVFields(TypedDict, total=False):
     seeds: int
     groups: Any
     order: Any
+    gap: int
     stop_fraction: float
 
 

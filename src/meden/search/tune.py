@@ -73,7 +73,7 @@ def tune(
             penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
             ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.space.cocktail`.
         cv: how the rows are divided; or fields of :class:`meden.search.CV` by themselves: ``folds``, ``seeds``,
-            ``groups``, ``order``, ``stop_fraction``.
+            ``groups``, ``order``, ``gap``, ``stop_fraction``.
         limits: what may be spent; or fields of :class:`meden.search.Limits` by themselves: ``budget``,
             ``epochs_budget``, ``time_limit``, ``racing``.
         workers: who trains; or fields of :class:`meden.search.Workers` by themselves: ``jobs``, ``backend``,
@@ -182,7 +182,13 @@ def tune(
 def _unidentified(cv: CV, metric: str) -> dict[str, Any]:
     """Return what is written down beside what identifies a study: its folds' hash does, and the metric may change."""
     order = cv.order if isinstance(cv.order, str) else None
-    return {"folds": cv.folds, "stop_fraction": cv.stop_fraction, "order": order, "metric": metric}
+    return {
+        "folds": cv.folds,
+        "stop_fraction": cv.stop_fraction,
+        "order": order,
+        "gap": cv.gap,
+        "metric": metric,
+    }
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

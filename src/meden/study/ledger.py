@@ -59,13 +59,17 @@ class Row:
     """Per epoch, rows of the stop split; empty where there is none."""
     losses: NDArray[np.float32]
     """Data loss of each scored row, in the fold's order; NaN if the run diverged."""
-    scores: NDArray[np.float32]
+    scores: NDArray[np.float64]
     """Whether each scored row is right, or its squared error in the user's units."""
 
     @property
     def key(self) -> Key:
         """What the row is about."""
         return Key(self.configuration, self.fold, self.seed)
+
+
+_ARRAYS = {"losses": "<f4", "scores": "<f8"}
+"""How a line holds what is of each row; squared errors in the user's units may be as small or large as 1e-80, 1e80."""
 
 
 class Content(NamedTuple):
@@ -142,7 +146,7 @@ class Ledger:
         """
         if self._file is not None:
             fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-            line = json.dumps(fields | {"losses": _pack(row.losses), "scores": _pack(row.scores)})
+            line = json.dumps(fields | {name: _pack(fields[name], dtype) for name, dtype in _ARRAYS.items()})
             header = json.dumps(versioned({"identity": self.identity})) + "\n" if self._num_bytes == 0 else ""
             self._write(self._file, (header + line + "\n").encode())
         self.rows[row.key] = row
@@ -207,7 +211,9 @@ def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
 
 def _row(fields: Mapping[str, Any], number: int, path: Path) -> Row:
     try:
-        arrays = {"losses": _unpack(fields["losses"]), "scores": _unpack(fields["scores"])}
+        arrays = {name: _unpack(fields[name], dtype) for name, dtype in _ARRAYS.items()}
+        if len(arrays["losses"]) != len(arrays["scores"]):
+            raise ValueError
         return Row(**known_fields(Row, fields) | arrays)
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{str(path)!r} must be a ledger that meden wrote, but line {number} is damaged") from None
@@ -223,9 +229,9 @@ def _check_same(found: Any, wanted: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _pack(values: NDArray[np.float32]) -> str:
-    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode()
+def _pack(values: NDArray[Any], dtype: str) -> str:
+    return base64.b64encode(np.asarray(values, dtype=dtype).tobytes()).decode()
 
 
-def _unpack(text: str) -> NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(text), dtype="<f4").astype(np.float32)
+def _unpack(text: str, dtype: str) -> NDArray[Any]:
+    return np.frombuffer(base64.b64decode(text), dtype=dtype).astype(dtype[1:])

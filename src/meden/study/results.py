@@ -308,7 +308,7 @@ def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], spac
 
 def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
     """Return the numbers of all scored rows, (n,), averaged over seeds; NaN wherever a seed has none."""
-    folds: dict[int, list[NDArray[np.float32]]] = {}
+    folds: dict[int, list[NDArray[np.floating[Any]]]] = {}
     for row in trial.rows:
         folds.setdefault(row.fold, []).append(getattr(row, name))
     return np.concatenate([np.mean(per_seed, axis=0, dtype=np.float64) for per_seed in folds.values()])

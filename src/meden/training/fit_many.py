@@ -32,7 +32,7 @@ from meden.training.many.population import Programs
 from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
-from meden.training.scoring import Rows, score, score_scale
+from meden.training.scoring import rows_of, score, score_scale
 from meden.training.stacks import Judge, OnEpoch, SingleTrainer, StackTrainer, Trainer, drop_losers, run_all, workers
 
 OnRun = Callable[[int, Run], None]
@@ -138,7 +138,7 @@ def fit_stacks(
 ) -> dict[int, Run]:
     """Train some stacks of a plan; returns the runs by the members' numbers.
 
-    All members are given, since tables are encoded to one width for the folds of all of them.
+    All members are given, by whose numbers ``stacks`` go.
     """
     callbacks = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
     work = _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **callbacks)  # type: ignore[arg-type]
@@ -176,7 +176,7 @@ class _Work:
     def plan(self) -> list[list[int]]:
         """Divide the members into stacks."""
         groups = self._grouped()
-        sizes = [self._steady_chunk(self._entrant(self.members[numbers[0]])) for numbers in groups]
+        sizes = [self._steady_chunk(self.members[numbers[0]]) for numbers in groups]
         if len(groups) == 1 and len(groups[0]) >= SMALLEST_SHARE and self.device.type == "cpu":
             sizes = [min(sizes[0], -(-len(groups[0]) // 2))]  # few processors have one core only
         return [part for numbers, size in zip(groups, sizes, strict=True) for part in _halve(numbers, size)]
@@ -186,7 +186,7 @@ class _Work:
         for member in self.members:
             check_member(self.make_model, self.dataset.num_rows, member)
         self.shares = encode_folds(self.dataset, [member.fold for member in self.members])
-        self.rows = Rows(self.shares)
+        self.rows = rows_of(self.shares)
         self.constant_loss = constant_loss(self.dataset)
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
@@ -195,8 +195,9 @@ class _Work:
         self.device = next(firsts[0].model.parameters()).device
         return list(groups.values())
 
-    def _steady_chunk(self, first: Entrant) -> int:
-        x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
+    def _steady_chunk(self, member: Member) -> int:
+        first = self._entrant(member)
+        x, y = self._data(member, first)
         return 1 if _why_alone(first) else steady_chunk(first, x, y, self.dataset.task)
 
     def _key(self, member: Member) -> Hashable:
@@ -204,7 +205,13 @@ class _Work:
         fit_rows, stop = self._rows_of(member)
         arguments = tuple(sorted((name, repr(value)) for name, value in member.model_args.items()))
         steps = num_batches(len(fit_rows), member.recipe.batch_size)
-        return arguments, recipe_key(member.recipe), steps, len(stop) > 0
+        width = self.shares[member.fold].x.shape[1:]
+        return arguments, recipe_key(member.recipe), steps, len(stop) > 0, width
+
+    def _data(self, member: Member, entrant: Entrant) -> tuple[Tensor, Tensor]:
+        """Return the rows that a member, and those beside it, index into."""
+        rows = self.rows[member.fold]
+        return on_device(rows.x, entrant.model), on_device(rows.y, entrant.model)
 
     def _waves(self, groups: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
         """Yield the members that are held in memory at once."""
@@ -239,7 +246,7 @@ class _Work:
         """Return the trainers of one group; members of one structure are stacked if they can be."""
         entrants = {number: self._entrant(self.members[number]) for number in numbers}
         first = next(iter(entrants.values()))
-        x, y = (on_device(rows, first.model) for rows in (self.rows.x, self.rows.y))
+        x, y = self._data(self.members[numbers[0]], first)
         mixes = any(augmentation.mixes_rows for augmentation in first.recipe.augment)
         pads = not mixes and rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
         groups: dict[Hashable, dict[int, Entrant]] = {}
@@ -312,7 +319,7 @@ class _Work:
         check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
         prepare_noise(model, member.recipe, member.run_seed)
         bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
-        first = self.rows.first[member.fold]
+        first = self.rows[member.fold].first[member.fold]
         return Entrant(model, member.recipe, bound, member.run_seed, first + fit_rows, first + stop)
 
     def _rows_of(self, member: Member) -> tuple[RowNumbers, RowNumbers]:

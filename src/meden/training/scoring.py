@@ -19,7 +19,7 @@ from meden.training.reading import classes_of, first_rows, read
 
 
 class Rows:
-    """All encodings of the data behind each other, and where those of each fold begin."""
+    """Encodings of the data of one width behind each other, and where those of each fold begin."""
 
     def __init__(self, encoded: Mapping[Fold | None, EncodedData]) -> None:
         distinct = list({id(share): share for share in encoded.values()}.values())
@@ -29,20 +29,28 @@ class Rows:
         self.first = {fold: places[id(share)] for fold, share in encoded.items()}
 
 
+def rows_of(encoded: Mapping[Fold | None, EncodedData]) -> dict[Fold | None, Rows]:
+    """Return for each fold the tensor that its encoding lies in, with all others of its width."""
+    alike: dict[torch.Size, dict[Fold | None, EncodedData]] = {}
+    for fold, share in encoded.items():
+        alike.setdefault(share.x.shape[1:], {})[fold] = share
+    return {fold: rows for shares in alike.values() for rows in [Rows(shares)] for fold in shares}
+
+
 def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
     """Return the losses of the scored rows, and their scores times ``scale``.
 
     A model that diverged or was dropped from a race has none.
     """
     if run.status in LOST:
-        nothing = np.full(len(rows), np.nan, dtype=np.float32)
-        return HeldOut(nothing, nothing)
+        nothing = np.full(len(rows), np.nan)
+        return HeldOut(nothing.astype(np.float32), nothing)
     x, _ = first_rows(rows, run.model)
     num_classes = classes_of(task, output_shape(run.model, x))
     parts = eval_parts(range(len(rows)), x)
     read_parts = read("score", rows, parts, derive(run.seed, "rows"), run.model, num_classes)
     losses, scores = score_rows(run.model, read_parts, task)
-    return HeldOut(losses.float().cpu().numpy(), (scores * scale).float().cpu().numpy())
+    return HeldOut(losses.float().cpu().numpy(), scores.cpu().double().numpy() * scale)
 
 
 def score_scale(encoder: Encoder) -> float:
