@@ -412,3 +412,32 @@ def test_as_a_program_of_its_own(folder: Path) -> None:
         [sys.executable, "-m", "meden", "tune", "nothing.csv"], capture_output=True, text=True, check=False
     )
     assert made.returncode == 2 and made.stdout == "" and made.stderr.startswith("error: file must exist")
+
+
+def test_brackets_in_names_are_no_markup(meden: Command, mixed: pd.DataFrame) -> None:
+    mixed.rename(columns={"price": "rate [/s]"}).to_csv("odd [red].csv", index=False)
+    options = ("-t", "rate [/s]", "-o", "st [b]/x", "--model", "linear", "--folds", "2", "--budget", "1")
+    ended = meden("tune", "odd [red].csv", *options, "--recipe", "quick.yaml")
+    assert ended.status == 0, ended.err
+    assert "st [b]/x/report.html" in ended.out and "rate [/s]" in ended.out
+
+
+def test_what_the_table_decides_is_no_setting(meden: Command, mixed: pd.DataFrame) -> None:
+    ended = meden("fit", "mixed.csv", "-t", "price", "-o", "run", "--set", "num_numbers=1")
+    assert ended.status == 2 and "got 'num_numbers'" in ended.err and not Path("run").exists()
+    assert "num_targets" not in ended.err
+
+
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() == 0, reason="root writes anywhere")
+def test_an_unwritable_place_is_refused_before_training(meden: Command, mixed: pd.DataFrame) -> None:
+    Path("locked").mkdir(mode=0o555)
+    ended = meden("fit", "mixed.csv", "-t", "price", "-o", "locked/run")
+    assert ended.status == 2 and "--out must lie in a folder that can be written to" in ended.err
+
+
+def test_the_folder_of_a_comparison_says_what_it_is(meden: Command, mixed: pd.DataFrame) -> None:
+    command = ("compare", "mixed.csv", "-t", "price", "--recipe", "quick.yaml", "--folds", "2", "-w", "L2: l2=0.1")
+    assert meden(*command, "-o", "compared").status == 0
+    for name in ("report", "diagnose", "resume"):
+        ended = meden(name, "compared")
+        assert ended.status == 2 and "which holds a comparison" in ended.err, name

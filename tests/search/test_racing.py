@@ -161,7 +161,7 @@ def test_a_report_tells_how_many_lost(whole, tmp_path):
     page = whole.report(tmp_path / "report.html").read_text(encoding="utf-8")
     lost = sum(trial.status != "ok" for trial in whole.trials)
     trained = sum(row.num_epochs > 0 for row in rows(whole))
-    assert f"{trained} trainings; none diverged, {lost} lost a race and were given up early" in page
+    assert f"{trained} fits; none diverged, {lost} lost a race and were given up early" in page
 
 
 def sorted_last(study, lost):

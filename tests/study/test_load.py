@@ -163,7 +163,7 @@ def test_what_is_missing_to_train_again_is_told_in_one_line(tmp_path):
     with pytest.raises(InputError, match=r"make_model must be given to train again: the study was made with .*mine"):
         found.refit()
     with pytest.raises(
-        InputError, match=r"data came from '.*rows\.csv', which is not there: put it back, or pass data"
+        InputError, match=r"data came from '.*rows\.csv', which is not there: put it back, or give data"
     ):
         found.refit(make_model=mine)
     run = found.refit(make_model=mine, data=tmp_path / "elsewhere.csv")
@@ -359,3 +359,61 @@ def test_a_penalty_of_ones_own_is_named_at_loading(tmp_path: Path) -> None:
     found = load_study(tmp_path, penalties={"OneSided": OneSided})
     assert found.recipe == recipe and found.table().equals(made.table())
     assert found.refit("best").history.column("train.loss") == made.refit("best").history.column("train.loss")
+
+
+def test_opening_a_study_that_a_limit_ended_does_not_make_it_unfinished(tmp_path: Path) -> None:
+    made = search(tmp_path, budget=40, epochs_budget=2 * 3 * RECIPE.epochs)
+    assert len(made.trials) < 40 and load_study(tmp_path).status == "ok"
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, budget=40, epochs_budget=2 * 3 * RECIPE.epochs, on_start=interrupt)
+    assert load_study(tmp_path).status == "ok"
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_ledger_of_something_else_is_not_shown_as_the_study(tmp_path: Path) -> None:
+    search(tmp_path / "mine")
+    with pytest.raises(InputError, match=r"must be a folder of its own, got .*, which holds a study"):
+        meden.compare(MLP, "iris", {"none": {}, "small": {"width": 2}}, recipe=RECIPE, study_dir=tmp_path / "mine")
+    search(tmp_path / "other", seed=1)
+    shutil.copy(tmp_path / "other" / LEDGER, tmp_path / "mine" / LEDGER)
+    with pytest.raises(InputError, match=r"must hold one study, but its ledger\.jsonl belongs to something else"):
+        load_study(tmp_path / "mine")
+
+
+def test_data_are_taken_anew_as_they_were_read(tmp_path: Path) -> None:
+    table = frame()
+    pair = table.drop(columns="price"), table["price"]
+    options = {"budget": 2, "space": {"l2": LogUniform(1e-4, 1.0)}}
+    made = search(tmp_path / "pair", pair, groups="who", **options)
+    losses = made.refit("best").history.column("train.loss")
+    assert load_study(tmp_path / "pair").refit("best", data=pair).history.column("train.loss") == losses
+    path = tmp_path / "rows.csv"
+    table.drop(columns="who").to_csv(path, index=False)
+    made = search(tmp_path / "groups", str(path), target="price", groups=table["who"].to_numpy(), **options)
+    losses = made.refit("best").history.column("train.loss")
+    assert load_study(tmp_path / "groups").refit("best").history.column("train.loss") == losses
+    dropped = as_dataset(table, target="price", drop=["id"])
+    made = search(tmp_path / "drop", dropped, **options)
+    found = load_study(tmp_path / "drop", data=table.drop(columns="id"))
+    assert found.dataset.content_hash() == dropped.content_hash()
+
+
+def test_folds_may_be_given_themselves(tmp_path: Path) -> None:
+    made = search(tmp_path, budget=2, order=np.random.default_rng(0).permutation(150), folds=2)
+    again = search(tmp_path, budget=2, folds=load_study(tmp_path).folds)  # goes on with the same ledger
+    assert again.table().equals(made.table())
+    with pytest.raises(InputError, match=r"folds must be a number of at least 2, or as many meden\.data\.Fold"):
+        search(None, folds=made.folds[:1])
+
+
+def test_another_model_of_the_same_shapes_is_another_study(tmp_path: Path) -> None:
+    def net(p):
+        return lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(p), nn.Linear(8, 3))
+
+    data = as_dataset("iris"), {"l2": LogUniform(1e-4, 1.0)}
+    search(tmp_path, data[0], net(0.0), space=data[1], budget=2)
+    with pytest.raises(InputError, match="got one with other models"):
+        search(tmp_path, data[0], net(0.9), space=data[1], budget=2)

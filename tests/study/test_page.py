@@ -25,7 +25,7 @@ def test_headline_holds_both_choices_and_both_scores(tmp_path: Path) -> None:
     for told in (f"The choice is configuration {chosen.number};", f"configuration {best.number} (l2 = ",
                  f"l2 = {number(chosen.params['l2'])}", number(made.score.estimate), number(made.score.naive),
                  percent(chosen.score), number(chosen.loss - train_loss(chosen)),
-                 "40 configurations, 5 folds, 1 seed: 200 trainings; 1 configuration diverged"):  # fmt: skip
+                 "40 configurations, 5 folds, 1 seed: 200 fits; 1 configuration diverged"):  # fmt: skip
         assert told in text
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from meden._checks import InputError
@@ -110,9 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(status: int, kind: str, message: str) -> int:
     """Say in one line what went wrong."""
-    stderr.print(f"[bold red]{kind}:[/] {escape(' '.join(message.split()))}")
+    _print_line(kind, "bold red", message)
     return status
 
 
 def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
-    stderr.print(f"[yellow]warning:[/] {escape(' '.join(str(message).split()))}")
+    _print_line("warning", "yellow", str(message))
+
+
+def _print_line(kind: str, style: str, message: str) -> None:
+    stderr.print(Text.assemble((f"{kind}:", style), " ", " ".join(message.split())))

@@ -41,7 +41,7 @@ def audit(
     if as_json:
         print_json(found.to_dict())
     else:
-        stdout.print(str(found), markup=False)
+        stdout.print(str(found))
 
 
 def _function(name: str) -> Callable[[], Any]:

@@ -152,6 +152,6 @@ def _show(made: Comparison, as_json: bool) -> None:
         rows = made.table().to_dict("records")
         print_json({"metric": made.metric, "alternatives": rows})
     else:
-        stdout.print(str(made), markup=False)
+        stdout.print(str(made))
     if not any(math.isfinite(alternative.losses.mean()) for alternative in made.alternatives):
         raise typer.Exit(1)

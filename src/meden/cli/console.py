@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,8 +23,9 @@ from rich.progress import (
 if TYPE_CHECKING:
     from meden.data import Dataset
 
-stdout = Console(highlight=False, soft_wrap=True)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stdout = Console(highlight=False, soft_wrap=True, markup=False)
+stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+"""Brackets in names of columns and files are no markup."""
 
 Data = Annotated[
     str,
@@ -74,7 +74,7 @@ def progress(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
 
 def say(text: str) -> None:
     """Print a line for people on standard error, so that standard output stays what was asked for."""
-    stderr.print(escape(text))
+    stderr.print(text)
 
 
 def describe(dataset: Dataset) -> str:

@@ -40,7 +40,7 @@ def diagnose(
     if as_json:
         print_json(found.to_dict())
     else:
-        stdout.print(str(found), markup=False)
+        stdout.print(str(found))
 
 
 def _subject(path: Path) -> History | Evident:

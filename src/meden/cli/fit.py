@@ -105,7 +105,7 @@ def _show(run: Run, out: Path, as_json: bool) -> None:
             texts = (f"{key} {percent(v) if key == 'accuracy' else number(v)}" for key, v in values.items())
             stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
         for finding in found.findings:
-            stdout.print(f"{finding}", markup=False)
+            stdout.print(str(finding))
         stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
     if run.status == "diverged":
         raise typer.Exit(1)

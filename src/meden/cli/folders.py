@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from meden._checks import InputError
@@ -9,6 +10,7 @@ from meden.cli.console import say
 from meden.run import Ensemble, Run, load_run
 from meden.study import Study
 from meden.study.folder import STUDY
+from meden.study.ledger import LEDGER
 
 RUN = "run.json"
 """Written last: a folder that has it holds a whole run."""
@@ -27,6 +29,8 @@ def check_new_folder(name: str, folder: Path) -> None:
         raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already")
+    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    _check_writable(name, there)
 
 
 def check_new_file(name: str, path: Path, *, force: bool) -> None:
@@ -41,6 +45,12 @@ def check_new_file(name: str, path: Path, *, force: bool) -> None:
         raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which is there already")
     if not path.parent.is_dir():
         raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
+    _check_writable(name, path.parent)
+
+
+def _check_writable(name: str, folder: Path) -> None:
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{name} must lie in a folder that can be written to, got {str(folder)!r}, which cannot")
 
 
 def say_unfinished(study: Study, folder: Path) -> None:
@@ -61,7 +71,11 @@ def trained(folder: Path) -> Run | Ensemble:
             f"folder {str(folder)!r} holds a study that is not finished; go on with: meden resume {folder}"
         )
     if not (folder / RUN).is_file():
-        raise InputError(f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN}), got {str(folder)!r}")
+        other = (folder / LEDGER).exists()
+        hint = ", which holds a comparison or another search without a model" if other else ""
+        raise InputError(
+            f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN}), got {str(folder)!r}{hint}"
+        )
     try:
         run = load_run(folder)
     except (TypeError, RuntimeError, KeyError, AttributeError) as error:

@@ -41,6 +41,7 @@ from meden.data import as_dataset
 from meden.data.targets import Task
 from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
+from meden.search.settings import Limits
 from meden.search.strategies import STRATEGIES
 from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace
@@ -53,21 +54,7 @@ from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
 
-SEARCHED = (
-    "folds",
-    "budget",
-    "epochs_budget",
-    "time_limit",
-    "racing",
-    "strategy",
-    "first",
-    "metric",
-    "seeds",
-    "seed",
-    "order",
-    "gap",
-    "stop_fraction",
-)
+SEARCHED = ("strategy", "first", "metric", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
 REFIT = "refit"
 """Where the folder says which models are trained in the end."""
@@ -180,6 +167,9 @@ def tune(
 
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of a study that was cut off.")],
+    data: Annotated[
+        str | None, typer.Option("--data", help="Where its table is now, if it is no longer where it was.")
+    ] = None,
     jobs: Jobs = 1,
     backend: BackendName = "local",
     address: Address = None,
@@ -199,7 +189,8 @@ def resume(
     settings = {name: described.settings[name] for name in SEARCHED if name in described.settings}
     settings |= {
         "make_model": make_model,
-        "data": described.data.read(),
+        "data": described.data.read(data),
+        "folds": described.folds,
         "space": described.space,
         "recipe": described.recipe,
         "notes": described.notes,
@@ -233,12 +224,13 @@ def finish(settings: Mapping[str, Any], out: Path) -> Study:
 
 def _search(settings: Mapping[str, Any], out: Path) -> Study:
     budget, folds = settings["budget"], settings["folds"]
+    num_folds = folds if isinstance(folds, int) else len(folds)
 
     def start() -> None:
         say(describe(settings["data"]))
-        say(f"{plural(budget, 'configuration')} x {plural(folds, 'fold')}, results in {out}")
+        say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
-    with progress("fits done", budget * folds * settings["seeds"]) as (bar, job):
+    with progress("fits done", budget * num_folds * settings["seeds"]) as (bar, job):
 
         def show(done: search.Progress) -> None:
             note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
@@ -276,6 +268,7 @@ def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
 
 def _plain_trial(study: Study, trial: Trial) -> dict[str, Any]:
     losses = {"loss": trial.loss, "loss_error": trial.loss_error, study.metric: trial.score}
+    losses |= {study.chosen_by: study.decided_by(trial)}
     return {"configuration": trial.number, "params": trial.params, **losses, "epochs": trial.median_epoch}
 
 

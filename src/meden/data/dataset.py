@@ -162,7 +162,8 @@ def as_dataset(
         return data
     origin = _origin(data, target, task, groups, drop)
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        return _from_pair(data[0], data[1], target or name_of(data[1]), task, groups, drop)
+        made = _from_pair(data[0], data[1], target or name_of(data[1]), task, groups, drop)
+        return dataclasses.replace(made, origin=origin)
     if isinstance(data, str) and data in BUNDLED:
         data, usual = bundled_table(data)
         target = usual if target is None else target
@@ -177,14 +178,18 @@ def as_dataset(
     return dataclasses.replace(made, origin=origin)
 
 
-def _origin(data: Any, target: str | None, task: str | None, groups: Any, drop: Sequence[str]) -> dict[str, Any] | None:
-    """Return what reads a table again; None if the groups came as an array."""
-    if not isinstance(groups, str | None):
-        return None
+def _origin(data: Any, target: str | None, task: str | None, groups: Any, drop: Sequence[str]) -> dict[str, Any]:
+    """Return what reads a table again, but for groups that came as an array."""
     place = str(data) if isinstance(data, (str, Path)) else None
     if place is not None and place not in BUNDLED:
         place = str(Path(place).resolve())
-    return {"data": place, "target": target, "task": task, "groups": groups, "drop": list(drop)}
+    return {
+        "data": place,
+        "target": target,
+        "task": task,
+        "groups": groups if isinstance(groups, str) else None,
+        "drop": list(drop),
+    }
 
 
 def _from_pair(x: Any, y: Any, name: str, task: str | None, groups: Any, drop: Sequence[str]) -> Dataset:

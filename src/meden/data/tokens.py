@@ -68,6 +68,8 @@ def _num_tokens(path: Path, dtype: np.dtype[np.unsignedinteger]) -> int:
         size = path.stat().st_size
     except OSError as error:
         raise InputError(f"file {str(path)!r} cannot be read: {error.strerror}") from None
+    if not path.is_file():
+        raise InputError(f"file {str(path)!r} must be a file of tokens, got a folder")
     if size == 0 or size % dtype.itemsize:
         raise InputError(f"file {str(path)!r} must hold whole {dtype} tokens, got {size} bytes")
     return size // dtype.itemsize

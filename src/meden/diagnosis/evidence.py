@@ -20,7 +20,7 @@ from meden.history import History
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One training: losses without penalties, in evaluation mode.
+    """One run: losses without penalties, in evaluation mode.
 
     Raises:
         InputError: if there is no epoch, if the two curves differ in length, or if ``kept`` is none of their epochs.
@@ -87,7 +87,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Trainings of one recipe, such as those of the folds."""
+    """Runs of one recipe, such as those of the folds."""
 
     curves: tuple[Curve, ...]
     blank: float | None = None

@@ -48,7 +48,7 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     num_runs: int
-    """Trainings that were looked at."""
+    """Runs that were looked at."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.findings)) or "nothing stands out"

@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import math
 import random
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,8 @@ from meden.training.fit import check_augmentations
 MOST_POINTS = 2000
 """Points of a space that are tried: all combinations of edges, or so many of them drawn at random."""
 MOST_MODELS = 32
+ADDRESS = re.compile(" at 0x[0-9a-f]+")
+"""Of an object in memory, which is another in each process."""
 Setting = tuple[Recipe, Mapping[str, Any]]
 """A recipe and the arguments of its model."""
 
@@ -38,7 +41,7 @@ def check_reachable(
     """Check what a space can reach: its recipes at all edges, and the models made with the edges of their arguments.
 
     Returns:
-        A hash of the models' structure.
+        A hash of the models' structure and settings.
 
     Raises:
         InputError: naming what cannot be trained.
@@ -61,7 +64,7 @@ def check_models(
     dataset: Dataset,
     folds: Sequence[Fold],
 ) -> str:
-    """Make each model once, see that it takes the data and the recipe, and return a hash of their structures.
+    """Make each model once, see that it takes data and recipe; return a hash of their structures and settings.
 
     Raises:
         InputError: if ``make_model`` fails, or model, data and recipe do not fit together.
@@ -73,7 +76,7 @@ def check_models(
     digest = hashlib.sha256()
     for recipe, model_args in settings:
         model = _made(make_model, share, dataset, Member(recipe, folds[0], 0, model_args))
-        digest.update(repr([type(module).__name__ for module in model.modules()]).encode())
+        digest.update(ADDRESS.sub("", repr(model)).encode())
         digest.update(repr([(name, tuple(param.shape)) for name, param in model.named_parameters()]).encode())
         _check_fits(model, share, dataset)
         check_augmentations(recipe, share.x, dataset.task)

@@ -18,7 +18,7 @@ from meden.search.checks import check_models, check_stopping
 from meden.search.comparison import Alternative, Comparison, overlap
 from meden.search.engine import Progress, Search, members_of, open_ledger
 from meden.search.fixed import Fixed
-from meden.search.settings import CV, CompareFields, check_fields, settled
+from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.names import check_names, configure
 from meden.study.results import Trial
@@ -74,7 +74,7 @@ def compare(
         (['none', 'L2'], 'accuracy')
     """
     check_fields(fields, CV, Workers)
-    cv, workers = settled(CV, cv, fields), settled(Workers, workers, fields)
+    cv, workers = settings_of(CV, cv, fields), settings_of(Workers, workers, fields)
     settings = _settings(make_model, alternatives, check_recipe(recipe))
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     folds = cv.divide(dataset, seed)

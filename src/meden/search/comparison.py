@@ -54,7 +54,7 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The outcome of :func:`compare`; printing it gives a table."""
+    """The outcome of :func:`meden.compare`; printing it gives a table."""
 
     metric: str
     alternatives: tuple[Alternative, ...]

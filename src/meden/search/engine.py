@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from meden._checks import InputError
 from meden.data import Dataset, Fold
 from meden.history import History
 from meden.member import Member, ModelMaker
@@ -19,6 +20,7 @@ from meden.recipe import Recipe
 from meden.search import racing
 from meden.search.budget import UNLIMITED, Budget, TimeIsUp
 from meden.space.names import Space
+from meden.study.folder import STUDY
 from meden.study.ledger import LEDGER, Key, Ledger, Row
 from meden.study.results import Trial, make_trial
 from meden.training.fit_many import plan_stacks
@@ -218,8 +220,16 @@ class Search:
 
 
 def open_ledger(study_dir: Path | str | None, identity: Callable[[], Mapping[str, Any]]) -> Ledger:
-    """Return the ledger of a folder; for None one in memory, which may hold what no file can."""
-    return Ledger(None, {}) if study_dir is None else Ledger(Path(study_dir) / LEDGER, identity())
+    """Return the ledger of a folder; for None one in memory, which may hold what no file can.
+
+    Raises:
+        InputError: if the folder is that of a study, or the ledger belongs to something else.
+    """
+    if study_dir is None:
+        return Ledger(None, {})
+    if (Path(study_dir) / STUDY).exists():
+        raise InputError(f"study_dir must be a folder of its own, got {str(study_dir)!r}, which holds a study")
+    return Ledger(Path(study_dir) / LEDGER, identity())
 
 
 def members_of(

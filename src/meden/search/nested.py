@@ -19,7 +19,7 @@ from meden.recipe import Recipe
 from meden.search.comparison import overlap, paired_difference
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
-from meden.search.settings import CV, Limits, SearchFields, check_fields, settled
+from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.strategies import StrategyName
 from meden.search.tune import tune
 from meden.space.names import AskedSpace
@@ -114,7 +114,8 @@ def nested(
         interval by the corrected variance of C. Nadeau and Y. Bengio, Inference for the generalization error, 2003.
     """
     check_fields(fields, CV, Limits, Workers)
-    cv, limits, workers = settled(CV, cv, fields), settled(Limits, limits, fields), settled(Workers, workers, fields)
+    cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
+    workers = settings_of(Workers, workers, fields)
     check_choice("which", which, ("one_se", "best"))
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     check_metric(metric, dataset)

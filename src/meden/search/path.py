@@ -18,10 +18,10 @@ from meden.member import Member, ModelMaker, encode_folds
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.search.checks import check_models, check_stopping
-from meden.search.ends import Ends, run_of
 from meden.search.engine import MemberOf, Search, members_of, open_ledger
+from meden.search.final_states import FinalStates, run_of
 from meden.search.fixed import Fixed
-from meden.search.settings import CV, CompareFields, check_fields, settled
+from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.dimensions import FromData, LogUniform
 from meden.space.from_data import resolve
@@ -123,7 +123,7 @@ def strength_path(
         descent, 2010 (warm starts along a path).
     """
     check_fields(fields, CV, Workers)
-    cv, workers = settled(CV, cv, fields), settled(Workers, workers, fields)
+    cv, workers = settings_of(CV, cv, fields), settings_of(Workers, workers, fields)
     check_choice("name", name, PENALTIES)
     check_count("num", num, low=2)
     recipe = Recipe() if recipe is None else check_recipe(recipe)
@@ -144,7 +144,7 @@ def strength_path(
         return given | {"path": [name, *chosen], "recipe": recipe.to_dict(), "seeds": cv.seeds, "seed": seed}
 
     cold = members_of(lambda params: configure(recipe, {name: params[name]}), folds, seed)
-    paths = _Paths(len(chosen), cold, Ends(None if study_dir is None else Path(study_dir) / WEIGHTS))
+    paths = _Paths(len(chosen), cold, FinalStates(None if study_dir is None else Path(study_dir) / WEIGHTS))
     first, *others = ({name: strength} for strength in chosen)
     fresh = [params | {"start": "cold"} for params in (first, *others)]
     with open_ledger(study_dir, identity) as ledger:
@@ -175,7 +175,7 @@ class _Paths:
     num: int
     """Strengths."""
     cold: MemberOf
-    ends: Ends
+    ends: FinalStates
 
     def member(self, key: Key, params: Mapping[str, Any]) -> Member:
         """Return what is trained: from fresh weights, or from those of the better start at the strength before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, TypeVar
 
 from pydantic import field_validator
@@ -21,8 +21,8 @@ class CV(Settings):
         6
     """
 
-    folds: int = 5
-    """Number of folds, 2 or more."""
+    folds: int | Sequence[Fold] = 5
+    """Number of folds, 2 or more; or the folds themselves."""
     seeds: int = 1
     """Runs per configuration and fold, with different starting weights, batches and noise."""
     groups: Any = None
@@ -34,10 +34,20 @@ class CV(Settings):
     stop_fraction: float = 0.15
     """Share of a fold's training part in its stop split, in [0, 0.5]."""
 
-    @field_validator("folds", "seeds", mode="before")
+    @field_validator("folds", mode="before")
     @classmethod
-    def _counts(cls, value: Any, info: Any) -> Any:
-        check_count(info.field_name, value, low=2 if info.field_name == "folds" else 1)
+    def _folds(cls, value: Any) -> Any:
+        given = isinstance(value, Sequence) and not isinstance(value, str)
+        if given and (len(value) < 2 or not all(isinstance(fold, Fold) for fold in value)):
+            raise InputError(f"folds must be a number of at least 2, or as many meden.data.Fold, got {value!r:.80}")
+        if not given:
+            check_count("folds", value, low=2)
+        return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        check_count("seeds", value)
         return value
 
     @field_validator("gap", mode="before")
@@ -55,7 +65,8 @@ class CV(Settings):
     @property
     def num_runs(self) -> int:
         """Runs of one configuration."""
-        return self.folds * self.seeds
+        num_folds = self.folds if isinstance(self.folds, int) else len(self.folds)
+        return num_folds * self.seeds
 
     def divide(self, dataset: Dataset, seed: int) -> list[Fold]:
         """Return the folds of a data set that was read with :attr:`groups`.
@@ -63,6 +74,8 @@ class CV(Settings):
         Raises:
             InputError: if rows, groups or classes are too few.
         """
+        if not isinstance(self.folds, int):
+            return list(self.folds)
         return make_folds(
             dataset, self.folds, seed=seed, order=self.order, gap=self.gap, stop_fraction=self.stop_fraction
         )
@@ -100,7 +113,7 @@ class Limits(Settings):
 class CVFields(TypedDict, total=False):
     """Fields of :class:`CV`, by themselves."""
 
-    folds: int
+    folds: int | Sequence[Fold]
     seeds: int
     groups: Any
     order: Any
@@ -138,7 +151,7 @@ NAMES: dict[type[Settings], str] = {CV: "cv", Limits: "limits", Workers: "worker
 """What the arguments are called that take settings as a whole."""
 
 
-def settled(kind: type[S], given: S | None, fields: Mapping[str, Any]) -> S:
+def settings_of(kind: type[S], given: S | None, fields: Mapping[str, Any]) -> S:
     """Return settings that were given as a whole, or made from those of their fields that were given by themselves.
 
     Args:
@@ -150,7 +163,7 @@ def settled(kind: type[S], given: S | None, fields: Mapping[str, Any]) -> S:
         InputError: if both were given, or something else; or if a value is out of range.
 
     Example:
-        >>> settled(Limits, None, {"folds": 3, "budget": 8}).budget
+        >>> settings_of(Limits, None, {"folds": 3, "budget": 8}).budget
         8
     """
     own = {name: value for name, value in fields.items() if name in kind.model_fields}

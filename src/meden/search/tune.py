@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 from meden._checks import InputError
+from meden._files import read_json
 from meden.data import as_dataset, splits_hash
 from meden.member import ModelMaker
 from meden.noise import derive
@@ -19,14 +20,14 @@ from meden.search.budget import Budget
 from meden.search.checks import check_reachable
 from meden.search.engine import Progress, Search, members_of
 from meden.search.optuna_database import OptunaDatabase
-from meden.search.settings import CV, Limits, SearchFields, check_fields, settled
+from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.strategies import Proposals, StrategyName
 from meden.space.cocktail import cocktail
 from meden.space.from_data import resolve
 from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
-from meden.study.folder import Description, write_description
+from meden.study.folder import STUDY, Description, write_description
 from meden.study.ledger import LEDGER, Ledger
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
@@ -34,6 +35,8 @@ from meden.study.model_reference import ModelReference
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
+METRIC = "metric"
+"""The one setting of a study that may change when it is opened again: it decides nothing that is trained."""
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from by default: long enough, and stopped by the stop split."""
 
@@ -113,7 +116,8 @@ def tune(
         (2, 'accuracy')
     """
     check_fields(fields, CV, Limits, Workers)
-    cv, limits, workers = settled(CV, cv, fields), settled(Limits, limits, fields), settled(Workers, workers, fields)
+    cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
+    workers = settings_of(Workers, workers, fields)
     recipe = check_recipe(recipe)
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     check_metric(metric, dataset)
@@ -129,33 +133,18 @@ def tune(
     budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
     workers.reach()
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
-    settings |= {"seeds": cv.seeds, "seed": seed} | dict(limits)
+    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric} | dict(limits)
     described = Description(
         data=DataSummary.of(dataset),
         folds=folds,
         space=found,
         recipe=recipe,
         model=ModelReference.of(make_model),
-        settings=settings | _unidentified(cv, metric),
+        settings=settings,
         notes=notes or {},
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
-    ledger, database = Ledger(None, {}), None
-    if study_dir is not None:
-        identity: dict[str, Any] = {
-            "data": described.data.hash,
-            "splits": splits_hash(folds),
-            "models": models,
-            "space": [[name, repr(dimension)] for name, dimension in found.items()],  # proposals go by their order
-            "recipe": recipe.to_dict(),
-        } | settings
-        database = OptunaDatabase(Path(study_dir), identity, storage)
-        ledger = Ledger(Path(study_dir) / LEDGER, identity)
-    elif storage is not None:
-        raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
-    with ledger, closing(database) if database else nullcontext():
-        if study_dir is not None:
-            write_description(described, Path(study_dir))
+    with _opened(study_dir, storage, described, models) as (ledger, database):
         if on_start is not None:
             on_start()
         Search(
@@ -173,22 +162,37 @@ def tune(
             on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
             on_progress=on_progress,
         ).run()
-        ended = dataclasses.replace(described, num_fits=len(ledger.rows))
+        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=len(ledger.rows))
         if study_dir is not None:
             write_description(ended, Path(study_dir))
     return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)
 
 
-def _unidentified(cv: CV, metric: str) -> dict[str, Any]:
-    """Return what is written down beside what identifies a study: its folds' hash does, and the metric may change."""
-    order = cv.order if isinstance(cv.order, str) else None
-    return {
-        "folds": cv.folds,
-        "stop_fraction": cv.stop_fraction,
-        "order": order,
-        "gap": cv.gap,
-        "metric": metric,
-    }
+@contextmanager
+def _opened(
+    study_dir: Path | str | None, storage: str | None, described: Description, models: str
+) -> Iterator[tuple[Ledger, OptunaDatabase | None]]:
+    """Open the folder of a study, which says from then on what the study is; without one, keep all in memory."""
+    if study_dir is None:
+        if storage is not None:
+            raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
+        yield Ledger(None, {}), None
+        return
+    folder = Path(study_dir)
+    identity = {
+        "data": described.data.hash,
+        "splits": splits_hash(described.folds),
+        "models": models,
+        "space": [
+            [name, repr(dimension)] for name, dimension in described.space.items()
+        ],  # proposals go by their order
+        "recipe": described.recipe.to_dict(),
+    } | {name: value for name, value in described.settings.items() if name != METRIC}
+    begun = (folder / STUDY).exists() and bool(read_json(folder / STUDY))  # one of a newer format is refused
+    with closing(OptunaDatabase(folder, identity, storage)) as database, Ledger(folder / LEDGER, identity) as ledger:
+        if not begun:
+            write_description(dataclasses.replace(described, identity=ledger.digest), folder)
+        yield ledger, database
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

@@ -16,6 +16,7 @@ from typing import Any
 from meden._checks import InputError, nearest
 from meden.augment import Augmentation, CutMix, FeatureMask, Jitter, LabelSmoothing, Mixup, SwapNoise
 from meden.member import ModelMaker
+from meden.models.named import fixed_arguments
 from meden.optim import Regularizer
 from meden.penalties import L1, L2, Penalty
 from meden.recipe import Recipe
@@ -133,4 +134,5 @@ def longest(space: Space, recipe: Recipe) -> int:
 
 def model_arguments(make_model: ModelMaker) -> list[str]:
     """Return the names of the arguments of ``make_model`` that a space may set."""
-    return [name for name in inspect.signature(make_model).parameters if name not in GIVEN]
+    given = (*GIVEN, *fixed_arguments(make_model))
+    return [name for name in inspect.signature(make_model).parameters if name not in given]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from meden._checks import InputError
@@ -106,11 +107,19 @@ class DataSummary:
     def _arguments(self, data: Any) -> dict[str, Any]:
         origin = self.origin or {}
         if data is not None:
-            read = {"target": self.target, "task": self.task, "drop": origin.get("drop", ())}
-            return read | {"data": data, "groups": origin.get("groups")}
+            frame = data[0] if isinstance(data, (tuple, list)) else data
+            columns = frame.columns if isinstance(frame, pd.DataFrame) else () if frame is not data else None
+            drop = [name for name in origin.get("drop", ()) if columns is None or name in columns]
+            return {
+                "data": data,
+                "target": self.target,
+                "task": self.task,
+                "drop": drop,
+                "groups": origin.get("groups"),
+            }
         place = origin.get("data")
         if place is None:
             raise InputError("data must be given to train again: the study does not say where they came from")
         if place not in BUNDLED and not Path(place).exists():
-            raise InputError(f"data came from {place!r}, which is not there: put it back, or pass data")
+            raise InputError(f"data came from {place!r}, which is not there: put it back, or give data")
         return dict(origin)

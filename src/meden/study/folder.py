@@ -23,6 +23,7 @@ from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.space.serialise import space_from_dict, space_to_dict
 from meden.study.data_summary import DataSummary
+from meden.study.ledger import LEDGER
 from meden.study.model_reference import ModelReference
 
 STUDY, ARRAYS = "study.json", "study.safetensors"
@@ -47,7 +48,9 @@ class Description:
     notes: Mapping[str, Any]
     """Plain values that the caller of the search left there."""
     num_fits: int
-    """Fits that are planned; once a limit has ended the search, those that are there."""
+    """Fits that are planned; once the search has ended, those that are there."""
+    identity: str = ""
+    """Of the ledger, :attr:`meden.study.ledger.Ledger.digest`."""
 
 
 def write_description(description: Description, folder: Path) -> None:
@@ -79,7 +82,9 @@ def read_description(
     """
     path = folder / STUDY
     if not path.is_file():
-        raise InputError(f"folder must hold a study (a {STUDY}), got {str(folder)!r}")
+        other = (folder / LEDGER).exists()
+        hint = ", which holds a comparison or another search: its own command goes on there" if other else ""
+        raise InputError(f"folder must hold a study (a {STUDY}), got {str(folder)!r}{hint}")
     written = read_json(path)
     try:
         rows: dict[str, Any] = load_file(folder / ARRAYS)
@@ -98,6 +103,7 @@ def read_description(
             settings=written["settings"],
             notes=written.get("notes", {}),
             num_fits=written["num_fits"],
+            identity=written.get("identity", ""),
         )
     except (KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
@@ -113,6 +119,7 @@ def _to_dict(description: Description) -> dict[str, Any]:
         "model": asdict(description.model),
         "settings": dict(description.settings),
         "num_fits": description.num_fits,
+        "identity": description.identity,
     }
 
 

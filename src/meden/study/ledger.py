@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -25,9 +26,6 @@ from meden.study.lock import writing
 
 LEDGER = "ledger.jsonl"
 """Name of the file in a study's folder."""
-
-LEDGER = "ledger.jsonl"
-"""Its file in the folder of a study."""
 
 
 class Key(NamedTuple):
@@ -130,6 +128,11 @@ class Ledger:
                 self.close()
                 raise
 
+    @property
+    def digest(self) -> str:
+        """Hash of the identity."""
+        return digest_of(self.identity)
+
     def __enter__(self) -> Ledger:
         return self
 
@@ -172,6 +175,11 @@ class Ledger:
         if found.num_bytes:
             _check_same(found.identity, self.identity, path)
         self.rows, self._num_bytes = found.rows, found.num_bytes
+
+
+def digest_of(identity: Mapping[str, Any]) -> str:
+    """Return the SHA-256, in hexadecimal, of what a ledger belongs to."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _opened(path: Path, held: ExitStack) -> FileIO:

@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from meden._checks import InputError
 from meden.member import ModelMaker
 from meden.study.folder import Description, read_description
-from meden.study.ledger import LEDGER, Row, read_rows
+from meden.study.ledger import LEDGER, Row, digest_of, read_rows
 from meden.study.results import Results, make_trial
 from meden.study.study import Study
 
@@ -49,7 +50,10 @@ def load_study(
         ('ok', True)
     """
     described = read_description(Path(folder), penalties=penalties, augmentations=augmentations)
-    results = results_of(described, read_rows(Path(folder) / LEDGER).rows.values())
+    ledger = read_rows(Path(folder) / LEDGER)
+    if ledger.identity is not None and digest_of(ledger.identity) != described.identity:
+        raise InputError(f"{str(folder)!r} must hold one study, but its {LEDGER} belongs to something else")
+    results = results_of(described, ledger.rows.values())
     dataset = None if data is None else results.data.read(data)
     return Study.of(results, make_model or results.model.find(), dataset)
 

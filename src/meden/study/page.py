@@ -137,10 +137,11 @@ def _paragraphs(results: Results) -> tuple[str, ...]:
     chosen, best, unit = results.one_se, results.best, UNITS[results.data.task]
     choice = f"The choice is configuration {chosen.number}"
     if chosen is not best:
+        decided_by = results.chosen_by.replace("_", " ")
         choice += (
-            f"; the lowest mean held-out loss, {number(best.loss)} {_plus_minus(best.loss_error)}{unit}, has "
-            f"configuration {best.number} ({_params_text(best.params)}). Compared fold by fold, the difference between "
-            f"the two is within one standard error, and the choice is simpler"
+            f"; the best mean held-out {decided_by} has configuration {best.number} ({_params_text(best.params)}): "
+            f"loss {number(best.loss)} {_plus_minus(best.loss_error)}{unit}. Compared fold by fold, the difference "
+            f"between the two is within one standard error, and the choice is simpler"
         )
     flatters = (
         f"The best of many looks better than it is. Its naive loss is {number(results.score.naive)}; accounting for "
@@ -251,8 +252,7 @@ def _table(results: Results) -> Section:
         Column("epochs kept"),
         Column("status", numeric=False),
     )
-    order = sorted(results.trials, key=lambda trial: trial.loss if math.isfinite(trial.loss) else math.inf)
-    rows = tuple(_table_row(results, trial, names) for trial in order)
+    rows = tuple(_table_row(results, trial, names) for trial in results.ranked)
     text = ("Best first; click on a header to sort by it. Epochs kept is the median over the folds.",)
     return Section(title="All configurations", text=text, table=ReportTable(columns, rows))
 

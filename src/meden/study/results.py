@@ -225,24 +225,32 @@ class Results:
         recipe, model_args = self.recipe_of(trial)
         return recipe.replace(early_stopping=None, stop_after=max(1, trial.median_epoch)), model_args
 
+    @property
+    def ranked(self) -> list[Trial]:
+        """The configurations by what decides, best first; diverged and dropped ones last."""
+        return [self.trials[place] for place in np.argsort(self._by_fold.mean(axis=1), kind="stable")]
+
+    def decided_by(self, trial: Trial) -> float:
+        """Return a configuration's mean over the folds of the metric that decides."""
+        place = next(place for place, other in enumerate(self.trials) if other is trial)
+        return float(self._sign * self._by_fold[place].mean())
+
     def table(self) -> pd.DataFrame:
         """Return one row per configuration, best first; diverged and dropped ones last with their reason."""
-        chosen_by = self._by_fold.mean(axis=1)
-        rows = [
+        return pd.DataFrame(
             {
                 "configuration": trial.number,
                 **trial.params,
                 "loss": trial.loss,
                 "loss_error": trial.loss_error,
                 self.metric: trial.score,
-                self.chosen_by: self._sign * chosen_by[place],
+                self.chosen_by: self.decided_by(trial),
                 "epochs": trial.median_epoch,
                 "status": trial.outcome,
                 "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
             }
-            for place, trial in enumerate(self.trials)
-        ]
-        return pd.DataFrame([rows[place] for place in np.argsort(chosen_by, kind="stable")])
+            for trial in self.ranked
+        )
 
     def _check_usable(self) -> None:
         if not self.usable and self.num_missing:

@@ -23,8 +23,6 @@ from meden.study.page import study_report
 from meden.study.results import Results, Which
 from meden.training.fit_many import fit_many
 
-OnEpoch = Callable[[Record], None]
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Study(Results):
@@ -50,7 +48,7 @@ class Study(Results):
         seed: int | None = None,
         data: Any = None,
         make_model: ModelMaker | None = None,
-        on_epoch: OnEpoch | None = None,
+        on_epoch: Callable[[Record], None] | None = None,
     ) -> Run: ...
 
     @overload
@@ -62,7 +60,7 @@ class Study(Results):
         seed: int | None = None,
         data: Any = None,
         make_model: ModelMaker | None = None,
-        on_epoch: OnEpoch | None = None,
+        on_epoch: Callable[[Record], None] | None = None,
     ) -> Ensemble: ...
 
     def refit(
@@ -73,7 +71,7 @@ class Study(Results):
         seed: int | None = None,
         data: Any = None,
         make_model: ModelMaker | None = None,
-        on_epoch: OnEpoch | None = None,
+        on_epoch: Callable[[Record], None] | None = None,
     ) -> Run | Ensemble:
         """Train the chosen configuration once more, for use.
 

@@ -1,4 +1,9 @@
-"""What a search on a table starts from by default: the same for the command line and for scikit-learn."""
+"""What a search on a table starts from by default: the same for the command line and for scikit-learn.
+
+The search is one; what is made of it differs on purpose. ``meden tune`` shows its choice to a person, and keeps the
+simplest configuration within one standard error, refitted on all rows; the estimators only predict, and keep the best
+one, as the average of a model for each fold.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,12 @@ from meden.data.tables import Table, is_numeric
 from meden.member import ModelMaker
 from meden.models import MLP, Linear, TabularNet
 
-NETWORKS: Mapping[str, ModelMaker] = {"tabular": TabularNet, "mlp": MLP, "linear": Linear}
+NETWORKS: Mapping[str, ModelMaker] = {
+    "tabular": functools.partial(TabularNet, num_numbers=0, num_targets=None),
+    "mlp": MLP,
+    "linear": Linear,
+}
+"""Arguments that are fixed here depend on the table, see :func:`network`; a user cannot set them."""
 MOST_EMBEDDED = 100
 """Tables with more numbers are wide enough without embeddings, which would take most of the time."""
 
@@ -24,15 +29,14 @@ def network(model: str, dataset: Dataset) -> ModelMaker:
         >>> network("tabular", as_dataset("iris")).keywords
         {'num_numbers': 4, 'num_targets': None}
     """
-    make_model = NETWORKS[model]
-    if make_model is not TabularNet:
-        return make_model
+    if model != "tabular":
+        return NETWORKS[model]
     assert isinstance(dataset.inputs, Table)
     num_numbers = sum(is_numeric(kind) for kind in dataset.inputs.kinds.values())
     num_numbers = num_numbers if num_numbers <= MOST_EMBEDDED else 0
     several = dataset.task == "classification" and dataset.labels.ndim == 2
     num_targets = dataset.labels.shape[1] if several else None
-    return functools.partial(make_model, num_numbers=num_numbers, num_targets=num_targets)
+    return functools.partial(TabularNet, num_numbers=num_numbers, num_targets=num_targets)
 
 
 def scaled_for(model: str, dataset: Dataset) -> Dataset:

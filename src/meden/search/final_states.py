@@ -20,30 +20,30 @@ from meden.study.ledger import Key, Row
 from meden.workers.coordinator import Result
 
 
-class End(NamedTuple):
+class FinalState(NamedTuple):
     """Where a run ended."""
 
     weights: dict[str, Tensor]
     history: History
 
 
-class Ends:
-    """Ends by key; in files of a folder, or in memory if there is none."""
+class FinalStates:
+    """Final states by key; in files of a folder, or in memory if there is none."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._ends: dict[Key, End] = {}
+        self._ends: dict[Key, FinalState] = {}
 
     def keep(self, key: Key, result: Result) -> None:
         """Keep the end of a run whose result came with weights."""
         assert result.weights is not None
-        end = End(load(result.weights), result.history)
+        end = FinalState(load(result.weights), result.history)
         if self._folder is None:
             self._ends[key] = end
         else:
             files.save(self._path(self._folder, key), end.weights, {"history": end.history.to_list()})
 
-    def __getitem__(self, key: Key) -> End:
+    def __getitem__(self, key: Key) -> FinalState:
         """Return the end of a run.
 
         Raises:
@@ -52,14 +52,16 @@ class Ends:
         if self._folder is None:
             return self._ends[key]
         weights, values = files.load(self._path(self._folder, key))
-        return End(weights, History.from_list(values["history"]))
+        return FinalState(weights, History.from_list(values["history"]))
 
     @staticmethod
     def _path(folder: Path, key: Key) -> Path:
         return folder / f"{key.configuration}_{key.fold}_{key.seed}.safetensors"
 
 
-def run_of(make_model: ModelMaker, dataset: Dataset, share: EncodedData, member: Member, end: End, row: Row) -> Run:
+def run_of(
+    make_model: ModelMaker, dataset: Dataset, share: EncodedData, member: Member, end: FinalState, row: Row
+) -> Run:
     """Return a run as it was where it ended.
 
     Args:
