@@ -7,10 +7,13 @@ import torch
 import yaml
 
 import meden
-from meden import History, InputError, Recipe, Record, checkpoint
+from meden import EarlyStopping, History, InputError, Recipe, Record, Regularizer, checkpoint
 from meden._files import FORMAT, check_format, read_json, write_json
+from meden.augment import Mixup
 from meden.data import as_dataset, make_folds
 from meden.models import MLP
+from meden.optim import Activity, Sharpness, StrengthSchedule
+from meden.penalties import L1, ActivityL1, GroupLasso, Scaled, Sum
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,62 @@ def test_unknown_fields_of_a_newer_minor_version_are_ignored(saved, copy):
     change(copy / "history.json", format="1.9", records=records, unit="J")
     found = meden.load_run(copy, MLP)
     assert (found.recipe, found.history, found.reason) == (saved[0].recipe, saved[0].history, saved[0].reason)
+
+
+NESTED = Recipe(
+    schedule="cosine",
+    averaging="ema",
+    sharpness=Sharpness(),
+    early_stopping=EarlyStopping(),
+    regularizers=[
+        Regularizer(L1(0.1), schedule=StrengthSchedule(end=9)),
+        Regularizer(Scaled(Sum((L1(0.1), GroupLasso(0.2))), 0.5), coupling="loss"),
+    ],
+    activity=[Activity(ActivityL1(0.1), on="*")],
+    augment=[Mixup(0.2)],
+)
+
+
+def strange(value):
+    """Return plain values with an unknown field in every mapping."""
+    if isinstance(value, dict):
+        return {name: strange(part) for name, part in value.items()} | {"gravity": 9.81}
+    return [strange(part) for part in value] if isinstance(value, list) else value
+
+
+def mappings(value):
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from mappings(part)
+
+
+def test_unknown_fields_of_a_newer_minor_version_are_ignored_wherever_they_are(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"format": "1.9", **strange(NESTED.to_dict())}))
+    assert Recipe.load(path) == NESTED
+
+
+def test_unknown_fields_of_a_person_are_refused_wherever_they_are(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    num = len(list(mappings(NESTED.to_dict())))
+    assert num == 14
+    for place in range(num):
+        fields = NESTED.to_dict()
+        list(mappings(fields))[place]["gravity"] = 9.81
+        path.write_text(yaml.safe_dump(fields))
+        with pytest.raises(InputError, match="gravity"):
+            Recipe.load(path)
+
+
+def test_unknown_fields_inside_a_newer_run_are_ignored(saved, copy):
+    written = json.loads((copy / "run.json").read_text())
+    for inner in [written["held_out"], *mappings(written["encoder"])]:
+        inner["gravity"] = [9.81]
+    change(copy / "run.json", **written | {"format": "1.9"})
+    found = meden.load_run(copy)
+    assert found.held_out.losses.tolist() == saved[0].held_out.losses.tolist()
+    assert found.encoder == saved[0].encoder
 
 
 def test_fields_that_a_file_lacks_are_at_their_defaults(saved, copy):

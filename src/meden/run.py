@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from meden import checkpoint
 from meden._checks import InputError
-from meden._files import read_json, write_json
+from meden._files import known_fields, read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
@@ -42,7 +42,9 @@ class HeldOut:
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[float]]) -> HeldOut:
         """Rebuild from :meth:`to_dict`."""
-        return cls(**{name: np.asarray(numbers, dtype=np.float32) for name, numbers in values.items()})
+        return cls(
+            **{name: np.asarray(numbers, dtype=np.float32) for name, numbers in known_fields(cls, values).items()}
+        )
 
     @property
     def loss(self) -> float:
