@@ -1,6 +1,8 @@
 """Versions of files: newer minor ones are read, newer major ones refused, files of people have none."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -8,12 +10,14 @@ import yaml
 
 import meden
 from meden import EarlyStopping, History, InputError, Recipe, Record, Regularizer, checkpoint
-from meden._files import FORMAT, check_format, read_json, write_json
+from meden._files import FORMAT, check_format, read_json, write_json, write_whole
 from meden.augment import Mixup
 from meden.data import as_dataset, make_folds
+from meden.data.text import Vocabulary
 from meden.models import MLP
 from meden.optim import Activity, Sharpness, StrengthSchedule
 from meden.penalties import L1, ActivityL1, GroupLasso, Scaled, Sum
+from meden.report import Report, write
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +157,48 @@ def test_a_crash_leaves_the_file_that_was_there(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert read_json(path) == {"format": FORMAT, "a": 1}
+
+
+RECORD = Record(epoch=1, step=9, train={"loss": 0.5}, lr=0.1, num_zeros=0, weight_norm=1.0, seconds=0.2)
+WRITERS = {
+    "recipe.yaml": Recipe().save,
+    "history.json": History((RECORD,)).save,
+    "model.safetensors": lambda path: checkpoint.save(path, {"w": torch.ones(2)}, {}),
+    "report.html": lambda path: write(Report(title="a run", lead="It ran."), path),
+    "vocabulary.json": Vocabulary.fit(["one word"]).save,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_takes_the_place_of_another_when_it_is_on_the_disk(tmp_path, monkeypatch, name):
+    path, done = tmp_path / name, []
+    path.write_text("before")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.path.realpath(f"/proc/self/fd/{descriptor}")))
+
+    def stop(part, to):
+        assert done == [str(part)] and str(to) == str(path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            WRITERS[name](path)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+    WRITERS[name](path)
+    assert path.read_bytes() != b"before" and list(tmp_path.iterdir()) == [path]
+    assert done[-1] == str(tmp_path)
+
+
+def test_a_link_and_a_pipe_stay_what_they_are(tmp_path):
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_whole(pipe, b"new")
+        assert read.result() == b"new" and pipe.is_fifo()
 
 
 def test_a_history_that_is_none_is_refused_in_one_line(tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from meden._files import write_whole
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import check_new_file, trained
 from meden.data import read_table
@@ -32,7 +33,7 @@ def predict(
     run = trained(folder)
     assert run.encoder is not None
     predictions = run.predict(read_table(rows, as_text=run.encoder.text_columns)).frame()
-    predictions.to_csv(out, index=False)
+    write_whole(out, predictions.to_csv(index=False).encode())
     if as_json:
         print_json({"rows": len(predictions), "file": str(out)})
     else:

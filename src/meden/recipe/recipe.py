@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from meden._checks import InputError, check_choice
-from meden._files import FIELD, check_format, versioned
+from meden._files import FIELD, check_format, versioned, write_whole
 from meden._settings import Settings
 from meden.augment import Augmentation
 from meden.edits import own_dropouts, set_dropout
@@ -213,7 +213,7 @@ class Recipe(Settings):
 
     def save(self, path: Path | str) -> None:
         """Write YAML, with the version of its format."""
-        Path(path).write_text(yaml.safe_dump(versioned(self.to_dict()), sort_keys=False))
+        write_whole(Path(path), yaml.safe_dump(versioned(self.to_dict()), sort_keys=False).encode())
 
     @classmethod
     def load(
