@@ -159,6 +159,35 @@ def test_a_crash_leaves_the_file_that_was_there(tmp_path):
     assert read_json(path) == {"format": FORMAT, "a": 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", None),
+        ("seed", None),
+        ("model_args", {"colour": "red"}),
+        ("model_args", {"num_inputs": 7, "num_outputs": 3}),
+        ("model_args", 3),
+        ("model_name", 3),
+        ("encoder", {"inputs": 3}),
+        ("encoder", 3),
+        ("held_out", {"losses": [1.0]}),
+        ("held_out", {"losses": ["x"], "scores": [1.0]}),
+        ("held_out", 3),
+        ("num_runs", "two"),
+        ("num_runs", 0),
+    ],
+)
+def test_a_damaged_run_is_refused_in_one_line(copy, name, value):
+    change(copy / "run.json", **{name: value})
+    if value is None:
+        fields = json.loads((copy / "run.json").read_text())
+        del fields[name]
+        (copy / "run.json").write_text(json.dumps(fields))
+    with pytest.raises(InputError, match=r"damaged|num_runs .* at least 1|model must be one of") as told:
+        meden.load_run(copy)
+    assert "\n" not in str(told.value)
+
+
 RECORD = Record(epoch=1, step=9, train={"loss": 0.5}, lr=0.1, num_zeros=0, weight_norm=1.0, seconds=0.2)
 WRITERS = {
     "recipe.yaml": Recipe().save,

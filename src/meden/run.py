@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden import checkpoint
-from meden._checks import InputError
+from meden._checks import InputError, check_count
 from meden._files import known_fields, read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
@@ -200,23 +200,29 @@ def load_run(
         raise InputError(f"folder must hold a saved run (a run.json), got {str(folder)!r}")
     summary = read_json(folder / "run.json")
     if "num_runs" in summary:
+        check_count(f"num_runs in {str(folder / 'run.json')!r}", summary["num_runs"])
         folders = [folder / f"fold_{number}" for number in range(summary["num_runs"])]
         parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
-    encoder, held_out = summary.get("encoder"), summary.get("held_out")
-    if make_model is None:
-        make_model = _named(summary.get("model_name"), folder)
-    model = make_model(**summary.get("model_args") or {})
+    recipe = Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations)
+    history = History.load(folder / "history.json")
     tensors, _ = checkpoint.load(folder / "model.safetensors")
-    model.load_state_dict(tensors)
-    return Run(
-        model=model.eval(),
-        recipe=Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations),
-        history=History.load(folder / "history.json"),
-        encoder=None if encoder is None else Encoder.from_dict(encoder),
-        held_out=None if held_out is None else HeldOut.from_dict(held_out),
-        **{name: summary[name] for name in _SUMMARY if name in summary},
-    )
+    make_model = make_model or _named(summary.get("model_name"), folder)
+    try:
+        model = make_model(**summary.get("model_args") or {})
+        model.load_state_dict(tensors)
+        encoder, held_out = summary.get("encoder"), summary.get("held_out")
+        return Run(
+            model=model.eval(),
+            recipe=recipe,
+            history=history,
+            encoder=None if encoder is None else Encoder.from_dict(encoder),
+            held_out=None if held_out is None else HeldOut.from_dict(held_out),
+            **{name: summary[name] for name in _SUMMARY if name in summary},
+        )
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"folder {str(folder)!r} must hold a whole run, but is damaged: {cause:.300}") from error
 
 
 def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:
