@@ -84,12 +84,19 @@ class Run:
     constant_loss: float | None = None
     """Loss of the best constant answer to the data set; None where the caller brought tensors."""
 
+    @property
+    def failure(self) -> str:
+        """Why the model cannot predict: that it diverged, and how; empty if it can."""
+        return f"{self.status}: {self.reason}" if self.status == "diverged" else ""
+
     def predict(self, rows: Any) -> Predictions:
         """Predict new rows: a DataFrame of raw columns, or an array or tensor of inputs (n, ...).
 
         Raises:
-            ValueError: if the run has no encoder (call ``run.model`` instead) or a column is missing.
+            ValueError: if the run has no encoder (call ``run.model`` instead), a column is missing, or it diverged.
         """
+        if self.failure:
+            raise InputError(f"run must have a model that can predict, got one that {self.failure}")
         if self.encoder is None:
             raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
         x = rows if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
@@ -147,6 +154,11 @@ class Ensemble:
     def encoder(self) -> Encoder | None:
         """The first run's, which knows the columns; None where the caller brought tensors."""
         return self.runs[0].encoder
+
+    @property
+    def failure(self) -> str:
+        """Why it cannot predict: that a run of it diverged, and how; empty if it can."""
+        return next((run.failure for run in self.runs if run.failure), "")
 
     def predict(self, rows: Any) -> Predictions:
         """Predict new rows, as :meth:`Run.predict` does."""
