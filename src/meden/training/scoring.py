@@ -29,11 +29,13 @@ class Rows:
         self.first = {fold: places[id(share)] for fold, share in encoded.items()}
 
 
-def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
-    """Return the losses of the scored rows, and their scores times ``scale``.
+def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut | None:
+    """Return the losses of the scored rows, and their scores times ``scale``; None if there are no such rows.
 
-    A model that diverged or was dropped from a race has none.
+    Those of a model that diverged or was dropped from a race are NaN.
     """
+    if len(rows) == 0:
+        return None
     if run.status in LOST:
         nothing = np.full(len(rows), np.nan, dtype=np.float32)
         return HeldOut(nothing, nothing)
