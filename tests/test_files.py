@@ -1,16 +1,23 @@
 """Versions of files: newer minor ones are read, newer major ones refused, files of people have none."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 import yaml
 
 import meden
-from meden import History, InputError, Recipe, Record, checkpoint
-from meden._files import FORMAT, check_format, read_json, write_json
+from meden import EarlyStopping, History, InputError, Recipe, Record, Regularizer, checkpoint
+from meden._files import FORMAT, check_format, read_json, write_json, write_whole
+from meden.augment import Mixup
 from meden.data import as_dataset, make_folds
+from meden.data.text import Vocabulary
 from meden.models import MLP
+from meden.optim import Activity, Sharpness, StrengthSchedule
+from meden.penalties import L1, ActivityL1, GroupLasso, Scaled, Sum
+from meden.report import Report, write
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +54,62 @@ def test_unknown_fields_of_a_newer_minor_version_are_ignored(saved, copy):
     change(copy / "history.json", format="1.9", records=records, unit="J")
     found = meden.load_run(copy, MLP)
     assert (found.recipe, found.history, found.reason) == (saved[0].recipe, saved[0].history, saved[0].reason)
+
+
+NESTED = Recipe(
+    schedule="cosine",
+    averaging="ema",
+    sharpness=Sharpness(),
+    early_stopping=EarlyStopping(),
+    regularizers=[
+        Regularizer(L1(0.1), schedule=StrengthSchedule(end=9)),
+        Regularizer(Scaled(Sum((L1(0.1), GroupLasso(0.2))), 0.5), coupling="loss"),
+    ],
+    activity=[Activity(ActivityL1(0.1), on="*")],
+    augment=[Mixup(0.2)],
+)
+
+
+def strange(value):
+    """Return plain values with an unknown field in every mapping."""
+    if isinstance(value, dict):
+        return {name: strange(part) for name, part in value.items()} | {"gravity": 9.81}
+    return [strange(part) for part in value] if isinstance(value, list) else value
+
+
+def mappings(value):
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from mappings(part)
+
+
+def test_unknown_fields_of_a_newer_minor_version_are_ignored_wherever_they_are(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump({"format": "1.9", **strange(NESTED.to_dict())}))
+    assert Recipe.load(path) == NESTED
+
+
+def test_unknown_fields_of_a_person_are_refused_wherever_they_are(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    num = len(list(mappings(NESTED.to_dict())))
+    assert num == 14
+    for place in range(num):
+        fields = NESTED.to_dict()
+        list(mappings(fields))[place]["gravity"] = 9.81
+        path.write_text(yaml.safe_dump(fields))
+        with pytest.raises(InputError, match="gravity"):
+            Recipe.load(path)
+
+
+def test_unknown_fields_inside_a_newer_run_are_ignored(saved, copy):
+    written = json.loads((copy / "run.json").read_text())
+    for inner in [written["held_out"], *mappings(written["encoder"])]:
+        inner["gravity"] = [9.81]
+    change(copy / "run.json", **written | {"format": "1.9"})
+    found = meden.load_run(copy)
+    assert found.held_out.losses.tolist() == saved[0].held_out.losses.tolist()
+    assert found.encoder == saved[0].encoder
 
 
 def test_fields_that_a_file_lacks_are_at_their_defaults(saved, copy):
@@ -94,6 +157,77 @@ def test_a_crash_leaves_the_file_that_was_there(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert read_json(path) == {"format": FORMAT, "a": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("status", None),
+        ("seed", None),
+        ("model_args", {"colour": "red"}),
+        ("model_args", {"num_inputs": 7, "num_outputs": 3}),
+        ("model_args", 3),
+        ("model_name", 3),
+        ("encoder", {"inputs": 3}),
+        ("encoder", 3),
+        ("held_out", {"losses": [1.0]}),
+        ("held_out", {"losses": ["x"], "scores": [1.0]}),
+        ("held_out", 3),
+        ("num_runs", "two"),
+        ("num_runs", 0),
+    ],
+)
+def test_a_damaged_run_is_refused_in_one_line(copy, name, value):
+    change(copy / "run.json", **{name: value})
+    if value is None:
+        fields = json.loads((copy / "run.json").read_text())
+        del fields[name]
+        (copy / "run.json").write_text(json.dumps(fields))
+    with pytest.raises(InputError, match=r"damaged|num_runs .* at least 1|model must be one of") as told:
+        meden.load_run(copy)
+    assert "\n" not in str(told.value)
+
+
+RECORD = Record(epoch=1, step=9, train={"loss": 0.5}, lr=0.1, num_zeros=0, weight_norm=1.0, seconds=0.2)
+WRITERS = {
+    "recipe.yaml": Recipe().save,
+    "history.json": History((RECORD,)).save,
+    "model.safetensors": lambda path: checkpoint.save(path, {"w": torch.ones(2)}, {}),
+    "report.html": lambda path: write(Report(title="a run", lead="It ran."), path),
+    "vocabulary.json": Vocabulary.fit(["one word"]).save,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_takes_the_place_of_another_when_it_is_on_the_disk(tmp_path, monkeypatch, name):
+    path, done = tmp_path / name, []
+    path.write_text("before")
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.path.realpath(f"/proc/self/fd/{descriptor}")))
+
+    def stop(part, to):
+        assert done == [str(part)] and str(to) == str(path)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            WRITERS[name](path)
+    assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
+    WRITERS[name](path)
+    assert path.read_bytes() != b"before" and list(tmp_path.iterdir()) == [path]
+    assert done[-1] == str(tmp_path)
+
+
+def test_a_link_and_a_pipe_stay_what_they_are(tmp_path):
+    target, link, pipe = (tmp_path / name for name in ("target", "link", "pipe"))
+    link.symlink_to(target)
+    write_whole(link, b"new")
+    assert link.is_symlink() and target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(pipe.read_bytes)
+        write_whole(pipe, b"new")
+        assert read.result() == b"new" and pipe.is_fifo()
 
 
 def test_a_history_that_is_none_is_refused_in_one_line(tmp_path):

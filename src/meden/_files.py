@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,41 @@ def known_fields(owner: type, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name in names}
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path beside a file for the body to write; it then takes the file's place, on the disk and not in a cache.
+
+    If the body fails, or process or machine stop, the file that was there before is left.
+    """
+    path = path.resolve()  # a link stays a link
+    if path.exists() and not path.is_file():
+        yield path  # a pipe, such as /dev/stdout
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        _sync(part, os.O_RDWR)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    flush_name(path)
+
+
+def flush_name(path: Path) -> None:
+    """Make sure that a new file is found in its folder after the power has failed."""
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        _sync(path.parent, os.O_RDONLY)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: see :func:`whole`."""
+    with whole(path) as part:
+        part.write_bytes(data)
+
+
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:
     """Write fields and the version; a crash leaves the file that was there before."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(versioned(fields), indent=1, default=_plain), encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, json.dumps(versioned(fields), indent=1, default=_plain).encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -88,6 +119,15 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{str(path)!r} must be a file that meden wrote, got {fields!r:.80}")
     check_format(fields.get(FIELD), path)
     return fields
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Wait until what was written to a file or a folder is on the disk."""
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _plain(value: Any) -> Any:

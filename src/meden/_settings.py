@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +20,16 @@ class Settings(BaseModel):
             super().__init__(**fields)
         except ValidationError as error:
             raise InputError(_one_line(type(self), error)) from None
+
+    @classmethod
+    def known(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of some fields that these settings have, and that settings inside them have."""
+        known: dict[str, Any] = {}
+        for name in cls.model_fields.keys() & fields.keys():
+            kind, value = cls.model_fields[name].annotation, fields[name]
+            inner = [k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, Settings)]
+            known[name] = inner[0].known(value) if inner and isinstance(value, Mapping) else value
+        return known
 
     def replace(self, **fields: Any) -> Self:
         """Return a checked copy with some fields changed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from meden._checks import InputError
-from meden._files import FORMAT, check_format
+from meden._files import FORMAT, check_format, whole
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able values; a crash leaves the file that was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     owned = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(owned, part, metadata={"values": json.dumps(values), "meden_format": FORMAT})
-    os.replace(part, path)
+    with whole(path) as part:
+        save_file(owned, part, metadata={"values": json.dumps(values), "meden_format": FORMAT})
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

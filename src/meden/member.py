@@ -175,10 +175,15 @@ def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset
 
 
 def made_with(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> dict[str, Any]:
-    """Return what a run says of where its model came from: one of meden's own by its name, and all its arguments."""
+    """Return what a run says of where its model came from, see :func:`model_origin`."""
+    return model_origin(make_model, model_arguments(make_model, share, dataset, member))
+
+
+def model_origin(make_model: ModelMaker, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a model's name, if it is one of meden's own, and all the arguments it was made with."""
     name = model_name(make_model)
     fixed = {} if name is None else fixed_arguments(make_model)
-    return {"model_name": name, "model_args": fixed | model_arguments(make_model, share, dataset, member)}
+    return {"model_name": name, "model_args": fixed | dict(arguments)}
 
 
 def known_arguments(make_model: ModelMaker, given: Mapping[str, Any], member: Member) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden import checkpoint
-from meden._checks import InputError
+from meden._checks import InputError, check_count
 from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
@@ -82,12 +82,19 @@ class Run:
     constant_loss: float | None = None
     """Loss of the best constant answer to the data set; None where the caller brought tensors."""
 
+    @property
+    def failure(self) -> str:
+        """Why the model cannot predict: that it diverged, and how; empty if it can."""
+        return f"{self.status}: {self.reason}" if self.status == "diverged" else ""
+
     def predict(self, rows: Any) -> Predictions:
         """Predict new rows: a DataFrame of raw columns, or an array or tensor of inputs (n, ...).
 
         Raises:
-            ValueError: if the run has no encoder (call ``run.model`` instead) or a column is missing.
+            ValueError: if the run has no encoder (call ``run.model`` instead), a column is missing, or it diverged.
         """
+        if self.failure:
+            raise InputError(f"run must have a model that can predict, got one that {self.failure}")
         if self.encoder is None:
             raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
         x = rows if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
@@ -146,6 +153,11 @@ class Ensemble:
         """The first run's, which knows the columns; None where the caller brought tensors."""
         return self.runs[0].encoder
 
+    @property
+    def failure(self) -> str:
+        """Why it cannot predict: that a run of it diverged, and how; empty if it can."""
+        return next((run.failure for run in self.runs if run.failure), "")
+
     def predict(self, rows: Any) -> Predictions:
         """Predict new rows, as :meth:`Run.predict` does."""
         each = [run.predict(rows) for run in self.runs]
@@ -198,23 +210,29 @@ def load_run(
         raise InputError(f"folder must hold a saved run (a run.json), got {str(folder)!r}")
     summary = read_json(folder / "run.json")
     if "num_runs" in summary:
+        check_count(f"num_runs in {str(folder / 'run.json')!r}", summary["num_runs"])
         folders = [folder / f"fold_{number}" for number in range(summary["num_runs"])]
         parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
-    encoder, held_out = summary.get("encoder"), summary.get("held_out")
-    if make_model is None:
-        make_model = _named(summary.get("model_name"), folder)
-    model = make_model(**summary.get("model_args") or {})
+    recipe = Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations)
+    history = History.load(folder / "history.json")
     tensors, _ = checkpoint.load(folder / "model.safetensors")
-    model.load_state_dict(tensors)
-    return Run(
-        model=model.eval(),
-        recipe=Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations),
-        history=History.load(folder / "history.json"),
-        encoder=None if encoder is None else Encoder.from_dict(encoder),
-        held_out=None if held_out is None else HeldOut.from_dict(held_out),
-        **{name: summary[name] for name in _SUMMARY if name in summary},
-    )
+    make_model = make_model or _named(summary.get("model_name"), folder)
+    try:
+        model = make_model(**summary.get("model_args") or {})
+        model.load_state_dict(tensors)
+        encoder, held_out = summary.get("encoder"), summary.get("held_out")
+        return Run(
+            model=model.eval(),
+            recipe=recipe,
+            history=history,
+            encoder=None if encoder is None else Encoder.from_dict(encoder),
+            held_out=None if held_out is None else HeldOut.from_dict(held_out),
+            **{name: summary[name] for name in _SUMMARY if name in summary},
+        )
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(f"folder {str(folder)!r} must hold a whole run, but is damaged: {cause:.300}") from error
 
 
 def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:

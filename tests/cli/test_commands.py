@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import meden as package
+from meden import InputError
 from meden.cli import app
 from meden.data import read_table
 from meden.models import MLP, Linear, TabularNet
-from meden.run import load_run
+from meden.run import Run, load_run
+from meden.training.fit_many import fit_many
 from tests.cli.conftest import Command
 
 COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "fit", "predict", "report", "resume", "tune")
@@ -282,6 +286,27 @@ def test_a_search_that_only_diverges_fails_with_its_reason(meden: Command, mixed
     ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", "--model", "mlp", *options)
     assert ended.status == 1 and "every configuration diverged" in ended.err and Path("study/report.html").exists()
     assert "diverged: 2 of 2 runs came to nothing" in meden("diagnose", "study").out
+
+
+@pytest.mark.parametrize("command", ["tune", "fit"])
+def test_a_model_that_diverged_is_kept_to_be_diagnosed_and_does_not_predict(
+    meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def lost(*arguments: Any, **settings: Any) -> list[Run]:
+        runs = fit_many(*arguments, **settings)
+        return [dataclasses.replace(run, status="diverged", reason="the loss is nan after epoch 2") for run in runs]
+
+    monkeypatch.setattr("meden.study.study.fit_many", lost)
+    monkeypatch.setattr("meden.cli.fit.fit_many", lost)
+    options = QUICK if command == "tune" else ("--recipe", "quick.yaml", "--model", "mlp")
+    ended = meden(command, "mixed.csv", "--target", "price", "--out", "made", *options)
+    assert ended.status == 1 and "diverged: the loss is nan after epoch 2" in ended.out + ended.err
+    assert "meden predict" not in ended.out and Path("made/report.html").exists()
+    refused = meden("predict", "made", "mixed.csv")
+    assert refused.status == 2 and not Path("predictions.csv").exists()
+    assert "got 'made', whose run diverged: the loss is nan after epoch 2" in refused.err
+    with pytest.raises(InputError, match="got one that diverged: the loss is nan"):
+        load_run("made").predict(mixed)
 
 
 def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:

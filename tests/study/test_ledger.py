@@ -1,11 +1,13 @@
 """The ledger: one writer at a time, nothing lost on a full disk or to a kill, one line where it cannot be written."""
 
+import contextlib
 import os
 import resource
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,6 +99,18 @@ def test_a_process_that_writes_is_named_and_leaves_no_lock_behind_when_it_is_kil
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     Ledger(path, {}).close()
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_a_process_that_ends_while_it_is_asked_for_has_no_name(tmp_path, monkeypatch, asked_first):
+    """The holder's file goes away between two looks at it, or before the first."""
+    path = tmp_path / "ledger"
+    with contextlib.closing(Ledger(path, {})):
+        (tmp_path / "ledger.pid").unlink()
+        if asked_first:
+            monkeypatch.setattr(Path, "exists", lambda _: True)
+        with pytest.raises(InputError, match="another search is writing there; wait"):
+            Ledger(path, {})
 
 
 @contextmanager

@@ -66,6 +66,13 @@ def test_a_time_limit_is_spent_on_epochs_first_and_leaves_time_for_the_final_mod
     assert setup.time_limit == (None if left is None else pytest.approx(left, abs=1.0))
 
 
+def test_planning_leaves_the_callers_random_state_alone():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    set_up(as_dataset("iris"), model="tabular", time_limit=60.0)
+    assert torch.equal(before, torch.get_rng_state())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import meden
-from meden.checkpoint import model_tensors
+from meden.checkpoint import load, model_tensors, save
 from meden.data import batches
 from meden.penalties import L1, L2, ElasticNet
 
@@ -194,6 +195,36 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
     with pytest.raises(meden.InputError, match="recipe"):
         meden.fit(net(), rows(), recipe=RECIPE.replace(lr=0.02), checkpoint=path)
+
+
+@pytest.mark.parametrize("form", [lambda *pair: pair, TensorDataset], ids=["tensors", "dataset"])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda train, valid: ((train[0] + 1e-6, train[1]), valid), "train"),
+        (lambda train, valid: ((train[0], (train[1] + 1) % 3), valid), "train"),
+        (lambda train, valid: ((train[0].flip(0), train[1].flip(0)), valid), "train"),
+        (lambda train, _: (train, rows(seed=2)), "valid"),
+        (lambda train, _: (train, None), "valid"),
+        (lambda *parts: [(x, torch.eye(3)[y]) for x, y in parts], "task and train and valid"),
+    ],
+)
+def test_a_checkpoint_of_other_rows_is_refused(tmp_path, form, change, named):
+    path, recipe, given = tmp_path / "run.safetensors", RECIPE.replace(epochs=1), (rows(), rows(seed=1))
+    meden.fit(net(), *(form(*pair) for pair in given), recipe, checkpoint=path)
+    train, valid = change(*given)
+    with pytest.raises(meden.InputError, match=f"from the same .*, got one of another {named}; remove it"):
+        meden.fit(net(), form(*train), valid and form(*valid), recipe, checkpoint=path)
+
+
+def test_a_checkpoint_of_another_layout_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
+    tensors, values = load(path)
+    for left_out in ("identity", "progress"):
+        save(path, tensors, {name: value for name, value in values.items() if name != left_out})
+        with pytest.raises(meden.InputError, match=f"must be one of this meden, got one without '{left_out}'"):
+            meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
 
 
 def test_the_callers_random_state_is_left_alone():

@@ -1,5 +1,6 @@
 """The same rows give the same run, wherever they come from; and no row is read that is not the member's own."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from torch import nn
 import meden
 from meden.checkpoint import model_tensors
 from meden.data import DatasetSource, Fold, Part, TokenFile
-from meden.models import CausalTransformer
+from meden.models import MLP, CausalTransformer
 from meden.penalties import L1
 from tests.training.test_one import Killed
 
@@ -176,6 +177,33 @@ def test_rows_that_score_are_read_after_training_alone(files):
     with pytest.warns(UserWarning, match="one by one"):
         meden.fit_many(net, MEMBERS[:1], files, on_epoch=lambda *_: read_at.append(files.was_read()))
     assert set.union(*read_at) == {*FIT, *STOP} and files.was_read() == set(range(NUM))
+
+
+@pytest.mark.filterwarnings("ignore:models are trained one by one")
+def test_a_model_of_ours_is_loaded_by_its_name(files, tmp_path):
+    (run,) = meden.fit_many(functools.partial(MLP, width=7), MEMBERS[:1], files)
+    run.save(tmp_path)
+    loaded = meden.load_run(tmp_path)
+    assert loaded.model_name == "MLP" and loaded.model_args == {"width": 7, "num_inputs": 32, "num_outputs": 3}
+    with torch.no_grad():
+        assert torch.equal(loaded.model(torch.from_numpy(X)), run.model(torch.from_numpy(X)))
+
+
+@pytest.mark.filterwarnings("ignore:models are trained one by one")
+@pytest.mark.parametrize("lr", [0.01, 1e30])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_fold_that_scores_no_rows_has_no_held_out_result(in_memory, lr):
+    fold, recipe = Fold(FIT, STOP, STOP[:0]), meden.Recipe(optimizer="sgd", lr=lr, epochs=1)
+    members = [meden.Member(recipe, fold, seed, {"num_outputs": 3}) for seed in range(2)]
+    data = (X, Y) if in_memory else torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
+    for run in meden.fit_many(MLP, members, data):
+        assert run.held_out is None and (run.failure == "") == (lr < 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("chunk", 2), ("memory", 1e9)])
+def test_what_stacks_need_is_refused_for_rows_that_are_read_as_needed(files, name, value):
+    with pytest.raises(meden.InputError, match=f"{name} must be None for a Dataset, .* one by one, got {value!r}"):
+        meden.fit_many(net, MEMBERS, files, **{name: value})
 
 
 def test_a_race_of_members_whose_rows_are_read_as_needed(files):

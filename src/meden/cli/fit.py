@@ -106,6 +106,8 @@ def _show(run: Run, out: Path, as_json: bool) -> None:
             stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
         for finding in found.findings:
             stdout.print(str(finding))
-        stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
-    if run.status == "diverged":
+        stdout.print(f"Report:  {out}/report.html")
+        if not run.failure:
+            stdout.print(f"Predict: meden predict {out} rows.csv -o predictions.csv")
+    if run.failure:
         raise typer.Exit(1)

@@ -73,14 +73,9 @@ def trained(folder: Path) -> Run | Ensemble:
     if not (folder / RUN).is_file():
         other = (folder / LEDGER).exists()
         hint = ", which holds a comparison or another search without a model" if other else ""
-        raise InputError(
-            f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN}), got {str(folder)!r}{hint}"
-        )
-    try:
-        run = load_run(folder)
-    except (TypeError, RuntimeError, KeyError, AttributeError) as error:
-        cause = " ".join(str(error).split())
-        raise InputError(f"folder {str(folder)!r} must hold a whole run: {cause}") from None
+        wanted = f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN})"
+        raise InputError(f"{wanted}, got {str(folder)!r}{hint}")
+    run = load_run(folder)
     if run.encoder is None:
         raise InputError(f"folder {str(folder)!r} holds a run on tensors, without an encoder of tables")
     return run

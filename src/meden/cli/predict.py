@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from meden._checks import InputError
+from meden._files import write_whole
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import check_new_file, trained
 from meden.data import read_table
@@ -30,9 +32,11 @@ def predict(
     """  # noqa: D412
     check_new_file("--out", out, force=force)
     run = trained(folder)
+    if run.failure:
+        raise InputError(f"folder must hold a model that can predict, got {str(folder)!r}, whose run {run.failure}")
     assert run.encoder is not None
     predictions = run.predict(read_table(rows, as_text=run.encoder.text_columns)).frame()
-    predictions.to_csv(out, index=False)
+    write_whole(out, predictions.to_csv(index=False).encode())
     if as_json:
         print_json({"rows": len(predictions), "file": str(out)})
     else:

@@ -209,16 +209,22 @@ def finish(settings: Mapping[str, Any], out: Path) -> Study:
         settings: arguments of :func:`meden.tune`; its notes say which models are trained in the end.
         out: the folder.
     """
+    failure = ""
     try:
         study = _search(settings, out)
         if study.status == "ok" and not (out / RUN).exists():
-            study.refit(policy=settings["notes"].get(REFIT, "all")).save(out)
+            final = study.refit(policy=settings["notes"].get(REFIT, "all"))
+            final.save(out)
+            failure = final.failure
     except KeyboardInterrupt:
         if (out / STUDY).exists():
             say(f"interrupted; go on with: meden resume {out}")
             raise typer.Exit(1) from None
         raise
     study.report(out / REPORT)
+    if failure:
+        say(f"failed: the final model {failure}; lower lr, or set clip_norm; see {out}/{REPORT}")
+        raise typer.Exit(1)
     return study
 
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from meden._files import known_fields
 from meden.data.columns import Kind, Values, missing
 
 MAX_LEVELS = 50
@@ -213,7 +214,8 @@ def fit_column(name: str, kind: Kind, values: Values, *, robust: bool = False) -
 def column_from_dict(kind: Kind, fields: Mapping[str, Any]) -> Column:
     """Return the column whose ``dataclasses.asdict`` gave ``fields`` (through JSON or not)."""
     if kind == "text":
-        return TextColumn(**{**fields, "levels": tuple(fields["levels"])})
+        return TextColumn(**{**known_fields(TextColumn, fields), "levels": tuple(fields["levels"])})
     if kind == "date":
-        return DateColumn(fields["name"], NumberColumn(**fields["day"]), tuple(fields["periods"]))
-    return NumberColumn(**fields)
+        day = NumberColumn(**known_fields(NumberColumn, fields["day"]))
+        return DateColumn(fields["name"], day, tuple(fields["periods"]))
+    return NumberColumn(**known_fields(NumberColumn, fields))

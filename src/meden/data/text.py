@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_choice, check_count
+from meden._files import write_whole
 
 Unit = Literal["word", "character", "chinese"]
 OnEmpty = Literal["raise", "keep"]
@@ -148,7 +149,7 @@ class Vocabulary:
 
     def save(self, path: Path | str) -> None:
         """Write JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), ensure_ascii=False), encoding="utf-8")
+        write_whole(Path(path), json.dumps(self.to_dict(), ensure_ascii=False).encode())
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from meden._checks import InputError, check_choice
-from meden._files import FIELD, check_format, versioned
+from meden._files import FIELD, check_format, versioned, write_whole
 from meden._settings import Settings
 from meden.augment import Augmentation
 from meden.edits import own_dropouts, set_dropout
@@ -192,7 +192,7 @@ class Recipe(Settings):
 
         Args:
             fields: names to values.
-            newer: whether a newer minor version wrote them, whose unknown fields are ignored.
+            newer: whether a newer minor version wrote them, whose unknown fields are ignored wherever they are.
             penalties: penalties of your own by the names of their classes in ``fields``: ``{"Mine": Mine}``.
             augmentations: the same for augmentations.
 
@@ -204,15 +204,16 @@ class Recipe(Settings):
         penalties, augmentations = penalties or {}, augmentations or {}
         serialise.check_classes(penalties, serialise.PENALTY, serialise.ACTIVITY)
         serialise.check_classes(augmentations, serialise.AUGMENTATION)
-        given = {str(name): value for name, value in fields.items() if name in cls.model_fields or not newer}
+        given = cls.known(fields) if newer else {str(name): value for name, value in fields.items()}
         for name in serialise.LISTS:
             if name in given:
-                given[name] = serialise.listed(name, given[name], augmentations if name == "augment" else penalties)
+                own = augmentations if name == "augment" else penalties
+                given[name] = serialise.listed(name, given[name], own, newer=newer)
         return cls(**given)
 
     def save(self, path: Path | str) -> None:
         """Write YAML, with the version of its format."""
-        Path(path).write_text(yaml.safe_dump(versioned(self.to_dict()), sort_keys=False))
+        write_whole(Path(path), yaml.safe_dump(versioned(self.to_dict()), sort_keys=False).encode())
 
     @classmethod
     def load(

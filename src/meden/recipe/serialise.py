@@ -16,6 +16,7 @@ import numpy as np
 
 from meden import augment, penalties
 from meden._checks import InputError, nearest
+from meden._files import known_fields
 from meden.augment import Augmentation
 from meden.optim import Activity, Regularizer, StrengthSchedule
 from meden.penalties import ActivityPenalty, Penalty
@@ -69,12 +70,12 @@ def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
     return _joined(part_to_dict(regularizer.penalty, PENALTY, label), outer)
 
 
-def regularizer_from_dict(fields: Mapping[str, Any], own: Classes) -> Regularizer:
+def regularizer_from_dict(fields: Mapping[str, Any], own: Classes, newer: bool = False) -> Regularizer:
     """Rebuild a regularizer from :func:`regularizer_to_dict`."""
     part, outer = _parted(fields, "on", "coupling", "schedule")
     if isinstance(schedule := outer.get("schedule"), Mapping):
-        outer["schedule"] = StrengthSchedule(**schedule)
-    return Regularizer(part_from_dict(part, PENALTY, own), **outer)
+        outer["schedule"] = StrengthSchedule(**(StrengthSchedule.known(schedule) if newer else schedule))
+    return Regularizer(part_from_dict(part, PENALTY, own, newer), **outer)
 
 
 def activity_to_dict(activity: Activity) -> dict[str, Any]:
@@ -87,10 +88,10 @@ def activity_to_dict(activity: Activity) -> dict[str, Any]:
     return _joined(part, {"on": _plain(activity.on, f"{activity.label} on")})
 
 
-def activity_from_dict(fields: Mapping[str, Any], own: Classes) -> Activity:
+def activity_from_dict(fields: Mapping[str, Any], own: Classes, newer: bool = False) -> Activity:
     """Rebuild an activity penalty from :func:`activity_to_dict`."""
     part, outer = _parted(fields, "on")
-    return Activity(part_from_dict(part, ACTIVITY, own), **{"on": None, **outer})
+    return Activity(part_from_dict(part, ACTIVITY, own, newer), **{"on": None, **outer})
 
 
 def augmentation_to_dict(augmentation: Augmentation) -> dict[str, Any]:
@@ -102,9 +103,9 @@ def augmentation_to_dict(augmentation: Augmentation) -> dict[str, Any]:
     return part_to_dict(augmentation, AUGMENTATION, type(augmentation).__name__)
 
 
-def augmentation_from_dict(fields: Mapping[str, Any], own: Classes) -> Augmentation:
+def augmentation_from_dict(fields: Mapping[str, Any], own: Classes, newer: bool = False) -> Augmentation:
     """Rebuild an augmentation from :func:`augmentation_to_dict`."""
-    made: Augmentation = part_from_dict(fields, AUGMENTATION, own)
+    made: Augmentation = part_from_dict(fields, AUGMENTATION, own, newer)
     return made
 
 
@@ -123,21 +124,22 @@ def part_to_dict(part: Any, family: Family, label: str) -> dict[str, Any]:
     return {"kind": kind.__name__} | {name: _plain(value, f"{label} {name}") for name, value in settings.items()}
 
 
-def part_from_dict(fields: Mapping[str, Any], family: Family, own: Classes) -> Any:
+def part_from_dict(fields: Mapping[str, Any], family: Family, own: Classes, newer: bool = False) -> Any:
     """Rebuild a part from :func:`part_to_dict`.
 
     Raises:
-        InputError: if there is no such class, or it has no such settings.
+        InputError: if there is no such class, or it has no such settings, unless a newer minor version wrote them.
     """
     kind = _class(fields.get("kind"), family, own)
-    settings = {name: _rebuilt(value, own) for name, value in fields.items() if name != "kind"}
+    given = known_fields(kind, fields) if newer else {name: value for name, value in fields.items() if name != "kind"}
+    settings = {name: _rebuilt(value, own, newer) for name, value in given.items()}
     try:
         return kind(**settings)
     except TypeError as error:
         raise InputError(f"{family.what} {kind.__name__} cannot be made from {settings!r}: {error}") from None
 
 
-def listed(field: str, items: Any, own: Classes) -> tuple[Any, ...]:
+def listed(field: str, items: Any, own: Classes, *, newer: bool = False) -> tuple[Any, ...]:
     """Return a recipe's list of parts as a tuple; mappings among them are rebuilt.
 
     Raises:
@@ -145,14 +147,14 @@ def listed(field: str, items: Any, own: Classes) -> tuple[Any, ...]:
     """
     wanted, rebuild = LISTS[field]
     single = isinstance(items, (str, Mapping, wanted)) or not isinstance(items, Iterable)
-    parts = () if single else tuple(rebuild(item, own) if isinstance(item, Mapping) else item for item in items)
+    parts = () if single else tuple(rebuild(item, own, newer) if isinstance(item, Mapping) else item for item in items)
     wrong = [items] if single else [part for part in parts if not isinstance(part, wanted)]
     for part in wrong:
         raise InputError(f"Recipe {field} must be a list of {wanted.__name__}, got {part!r}")
     return parts
 
 
-LISTS: dict[str, tuple[type, Callable[[Mapping[str, Any], Classes], Any]]] = {
+LISTS: dict[str, tuple[type, Callable[[Mapping[str, Any], Classes, bool], Any]]] = {
     "regularizers": (Regularizer, regularizer_from_dict),
     "activity": (Activity, activity_from_dict),
     "augment": (Augmentation, augmentation_from_dict),
@@ -204,7 +206,7 @@ def _plain(value: Any, label: str) -> Any:
     raise InputError(f"{label} must be a plain value to be written to a file, got {value!r}")
 
 
-def _rebuilt(value: Any, own: Classes) -> Any:
+def _rebuilt(value: Any, own: Classes, newer: bool) -> Any:
     if isinstance(value, Mapping) and "kind" in value:
-        return part_from_dict(value, PENALTY, own)
-    return tuple(_rebuilt(part, own) for part in value) if isinstance(value, list) else value
+        return part_from_dict(value, PENALTY, own, newer)
+    return tuple(_rebuilt(part, own, newer) for part in value) if isinstance(value, list) else value

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from meden._checks import InputError
+from meden._files import write_whole
 from meden.report.document import Report, Value
 from meden.report.numbers import MISSING, number
 
@@ -41,7 +42,7 @@ def write(report: Report, path: Path | str) -> Path:
     if path.is_dir():
         raise InputError(f"path must name a file such as report.html, got the folder {str(path)!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render(report), encoding="utf-8")
+    write_whole(path, render(report).encode())
     return path
 
 

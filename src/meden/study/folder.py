@@ -5,7 +5,6 @@ Legend: ``F`` folds, ``n`` rows.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from meden._checks import InputError
-from meden._files import FIELD, check_format, known_fields, read_json, write_json
+from meden._files import FIELD, check_format, known_fields, read_json, whole, write_json
 from meden.data import Fold
 from meden.recipe import Recipe
 from meden.space.names import Space
@@ -57,9 +56,9 @@ def write_description(description: Description, folder: Path) -> None:
     """Write what a study is, each file whole or not at all; what newer versions wrote there besides is kept."""
     path, arrays = folder / STUDY, folder / ARRAYS
     before = read_json(path) if path.exists() else {}
-    part = arrays.with_name(f"{ARRAYS}.part")
-    save_file(_arrays(description), part)
-    os.replace(part, arrays)
+    before.pop(FIELD, None)
+    with whole(arrays) as part:
+        save_file(_arrays(description), part)
     notes = {**before.get("notes", {}), **description.notes}
     write_json(path, before | _to_dict(description) | {"notes": notes})
 

@@ -28,10 +28,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        process = f" (process {holder.read_text()})" if holder.exists() else ""
         raise InputError(
             f"study_dir must be free to be written to, got {str(path.parent)!r}: another search is writing "
-            f"there{process}; wait until it ends, or choose another folder"
+            f"there{_process(holder)}; wait until it ends, or choose another folder"
         ) from None
     try:
         holder.write_text(f"{os.getpid()} on {platform.node()}")
@@ -39,3 +38,11 @@ def writing(path: Path) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _process(holder: Path) -> str:
+    """Return which process holds a lock; nothing if it has let go of it meanwhile."""
+    try:
+        return f" (process {holder.read_text()})"
+    except OSError:
+        return ""

@@ -29,9 +29,9 @@ def final_models(study: Study, policy: Literal["all", "folds"]) -> Sequence[Run]
         InputError: if every run diverged.
     """
     final = study.refit("best", policy=policy)
+    if final.failure:
+        raise InputError(f"every final model {final.failure}; try lower learning rates")
     runs = final.runs if isinstance(final, Ensemble) else (final,)
-    if runs[0].status == "diverged":
-        raise InputError(f"every final model {runs[0].status}: {runs[0].reason}; try lower learning rates")
     for run in runs:
         run.model.double()  # what a row gets then does not depend on the rows beside it, to nine digits
     return runs

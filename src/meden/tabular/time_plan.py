@@ -68,7 +68,8 @@ def _epoch_seconds(make_model: ModelMaker, dataset: Dataset, recipe: Recipe, fol
     """Return the time of an epoch of one configuration in all folds, which share the cores."""
     num_steps = num_batches(int(dataset.num_rows * (1 - 1 / folds)), recipe.batch_size)
     threads = torch.get_num_threads()
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:  # as stacks are trained
+    one_thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))  # as stacks are trained
+    with torch.random.fork_rng(devices=[]), one_thread as pool:
         step = pool.submit(_step_seconds, make_model, dataset, recipe).result()
     torch.set_num_threads(threads)
     return step * num_steps * folds / threads

@@ -42,7 +42,8 @@ def fit(
         seed: of the batch order and of all noise, zero or more.
         task: ``"classification"`` or ``"regression"``; None infers it from the type of ``y``.
         checkpoint: a file that is written after each epoch; if it is there, training goes on from it, and the result
-            equals that of an uninterrupted run.
+            equals that of an uninterrupted run. It must come from the same recipe, seed, task and rows. Rows of tensors
+            are compared whole; rows that are read as needed by their number and eight of them.
         on_epoch: called with each epoch's record, for progress bars.
 
     Returns:

@@ -33,7 +33,16 @@ from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
 from meden.training.scoring import rows_of, score, score_scale
-from meden.training.stacks import Judge, OnEpoch, SingleTrainer, StackTrainer, Trainer, drop_losers, run_all, workers
+from meden.training.stacks import (
+    Judge,
+    OnEpoch,
+    SingleTrainer,
+    StackTrainer,
+    Trainer,
+    drop_losers,
+    num_threads,
+    run_all,
+)
 
 OnRun = Callable[[int, Run], None]
 RowNumbers = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -72,8 +81,8 @@ def fit_many(
             read as they are needed: members are then trained one after the other, none of their numbers of classes
             is known (give ``num_outputs`` in ``model_args``), and only a member's own rows are read.
         chunk: most members of one stack; None decides by their number, memory and measured speed. 1 trains them one
-            by one. The results do not depend on it, up to rounding.
-        memory: bytes that may be used; None is half of what is free.
+            by one. The results do not depend on it, up to rounding. None for a Dataset.
+        memory: bytes that may be used; None is half of what is free. None for a Dataset.
         rungs: epochs, rising, after which all members wait for each other and ``judge`` says which to drop. All are
             held in memory at once then.
         judge: called with such an epoch and the histories so far by the members' numbers, those of members that have
@@ -82,7 +91,8 @@ def fit_many(
         on_epoch: called with the member's number and each epoch's record.
 
     Returns:
-        One run for each member, in order. Diverged and dropped members are runs like any other.
+        One run for each member, in order. Diverged and dropped members are runs like any other. The ``held_out`` of a
+        member whose fold scores no rows is None.
 
     Raises:
         InputError: before any compute, if there are no members or data do not fit.
@@ -107,6 +117,11 @@ def fit_many(
         raise InputError(f"rungs and judge must be given together, got rungs {list(rungs)!r} and judge {judge!r}")
     work: _Work | OneByOne
     if isinstance(data, Source) or is_dataset(data):
+        for name, value in (("chunk", chunk), ("memory", memory)):
+            if value is not None:
+                raise InputError(
+                    f"{name} must be None for a Dataset, whose models are trained one by one, got {value!r}"
+                )
         warnings.warn("models are trained one by one, since the rows of a Dataset are read as needed", stacklevel=2)
         source = data if isinstance(data, Source) else DatasetSource(data)
         work = OneByOne(make_model, members, source, rungs, judge, on_run, on_epoch)
@@ -216,10 +231,10 @@ class _Work:
     def _waves(self, groups: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
         """Yield the members that are held in memory at once."""
         if self.stacks is not None:
-            num = STACKS_A_THREAD * workers(self.device)
+            num = STACKS_A_THREAD * num_threads(self.device)
             yield from (self.stacks[start : start + num] for start in range(0, len(self.stacks), num))
             return
-        size = (self.chunk or LARGEST_CHUNK) * workers(self.device)
+        size = (self.chunk or LARGEST_CHUNK) * num_threads(self.device)
         for numbers in groups:
             for start in range(0, len(numbers), size):
                 yield [numbers[start : start + size]]
@@ -295,8 +310,8 @@ class _Work:
             return min(len(entrants), self.chunk or len(entrants))
         first = next(iter(entrants.values()))
         budget = MEMORY_SHARE * free_bytes(x.device) if self.memory is None else self.memory
-        fitting = budget / workers(x.device) // member_bytes(first, x, y, task)
-        share = max(-(-len(entrants) // workers(x.device)), SMALLEST_SHARE)
+        fitting = budget / num_threads(x.device) // member_bytes(first, x, y, task)
+        share = max(-(-len(entrants) // num_threads(x.device)), SMALLEST_SHARE)
         return int(max(1, min(fitting, share, len(entrants), self.chunk or LARGEST_CHUNK)))
 
     def _warn(self, reason: str) -> None:

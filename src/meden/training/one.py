@@ -21,8 +21,9 @@ Rows come from a source, batch by batch; which rows make a batch is the same for
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,10 +56,7 @@ from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm,
 from meden.optim.schedules import factors
 from meden.recipe import Recipe, make_optimizer
 from meden.run import Run, finished
-from meden.training.reading import classes_of, first_rows, read
-
-FORMAT = 2
-"""Of checkpoints; those of another are not resumed."""
+from meden.training.reading import classes_of, fingerprint, first_rows, read
 
 
 @dataclass
@@ -74,7 +72,7 @@ class _State:
 
 
 class Training:
-    """The pieces of one run and its loop, which may pause after any epoch."""
+    """What one run is made of, and its loop, which may pause after any epoch."""
 
     def __init__(
         self,
@@ -246,13 +244,21 @@ class Training:
         outcome = progress.outcome(self.state.progress, 0, ending, history[-1], self.null)
         return finished(self.model, self.recipe, self.seed, history, outcome)
 
+    @functools.cached_property
     def _identity(self) -> dict[str, Any]:
-        return {"format": FORMAT, "recipe": self.recipe.to_dict(), "seed": self.seed, "num_rows": len(self.train)}
+        """What a checkpoint must agree with to be gone on from."""
+        return {
+            "recipe": self.recipe.to_dict(),
+            "seed": self.seed,
+            "task": self.task,
+            "train": fingerprint(self.train),
+            "valid": None if self.valid is None else fingerprint(self.valid),
+        }
 
-    def _save(self, path: Path) -> None:
+    def _values(self) -> dict[str, Any]:
         state = self.state
-        values = {
-            "identity": self._identity(),
+        return {
+            "identity": self._identity,
             "epoch": state.epoch,
             "step": state.step,
             "seconds": state.seconds,
@@ -260,19 +266,17 @@ class Training:
             "progress": progress.to_lists(state.progress),
             "ending": state.ending,
         }
+
+    def _save(self, path: Path) -> None:
         tensors = files.prefixed("model.", files.model_tensors(self.model))
         tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
         if self.averager is not None:
             tensors |= files.prefixed("average.", self.averager.state_dict()["average"])
-        files.save(path, tensors | files.prefixed("best.", self.best), values)
+        files.save(path, tensors | files.prefixed("best.", self.best), self._values())
 
     def _resume(self, path: Path) -> None:
         tensors, values = files.load(path)
-        if values.get("identity") != self._identity():
-            raise InputError(
-                f"checkpoint {str(path)!r} must come from the same recipe, seed and rows, and this version of meden; "
-                "remove it or name another"
-            )
+        self._check_checkpoint(path, values)
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
         self.best = files.under("best.", tensors)
@@ -286,3 +290,14 @@ class Training:
             progress=progress.from_lists(values["progress"]),
             ending=values["ending"] and progress.Ending(*values["ending"]),
         )
+
+    def _check_checkpoint(self, path: Path, values: Mapping[str, Any]) -> None:
+        missing = [name for name in self._values() if name not in values]
+        if missing:
+            raise InputError(f"checkpoint {str(path)!r} must be one of this meden, got one without {missing[0]!r}")
+        others = [name for name, own in self._identity.items() if values["identity"].get(name) != own]
+        if others:
+            raise InputError(
+                f"checkpoint {str(path)!r} must come from the same {', '.join(self._identity)}, got one of another "
+                f"{' and '.join(others)}; remove it or name another"
+            )

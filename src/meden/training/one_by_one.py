@@ -12,7 +12,7 @@ from typing import Any
 from meden._checks import InputError
 from meden.data import Pair, Part, Source
 from meden.history import Record
-from meden.member import Member, ModelMaker, check_member, known_arguments, start_model
+from meden.member import Member, ModelMaker, check_member, known_arguments, model_origin, start_model
 from meden.objective import task_of
 from meden.run import Run
 from meden.training.fit import prepare
@@ -80,6 +80,6 @@ class OneByOne:
         if member.fold is not None:
             task = task_of(self._first_row(member)[1])
             run = dataclasses.replace(run, held_out=score(run, Part(self.source, member.fold.score), task))
-        self.runs[number] = dataclasses.replace(run, model_args=self._arguments(member))
+        self.runs[number] = dataclasses.replace(run, **model_origin(self.make_model, self._arguments(member)))
         if self.on_run is not None:
             self.on_run(number, self.runs[number])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,6 +14,9 @@ from meden.data import DatasetSource, Pair, Source, TensorSource, is_dataset
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.objective import as_pair, check_classes, on_device
+
+FEW = 8
+"""Rows by which a source that is read as needed is known again."""
 
 
 def as_source(name: str, rows: Any, model: nn.Module) -> Source:
@@ -31,6 +36,17 @@ def first_rows(source: Source, model: nn.Module) -> Pair:
         return source.x, source.y
     x, y = next(source.read([range(min(2, len(source)))]))
     return on_device(x, model), on_device(y, model)
+
+
+def fingerprint(source: Source) -> str:
+    """Return a hash of a source's rows: of all of them in memory, else of their number and of a few of them."""
+    num = len(source)
+    few = np.unique(np.linspace(0, num - 1, FEW).astype(np.int64))
+    found = hashlib.sha256(str(num).encode())
+    for part in next(source.read([range(num) if isinstance(source, TensorSource) else few])):
+        found.update(f"{part.dtype} {tuple(part.shape)}".encode())
+        found.update(part.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def classes_of(task: Task, shape: torch.Size) -> int | None:

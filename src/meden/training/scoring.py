@@ -37,11 +37,13 @@ def rows_of(encoded: Mapping[Fold | None, EncodedData]) -> dict[Fold | None, Row
     return {fold: rows for shares in alike.values() for rows in [Rows(shares)] for fold in shares}
 
 
-def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut:
-    """Return the losses of the scored rows, and their scores times ``scale``.
+def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut | None:
+    """Return the losses of the scored rows, and their scores times ``scale``; None if there are no such rows.
 
-    A model that diverged or was dropped from a race has none.
+    Those of a model that diverged or was dropped from a race are NaN.
     """
+    if len(rows) == 0:
+        return None
     if run.status in LOST:
         nothing = np.full(len(rows), np.nan)
         return HeldOut(nothing.astype(np.float32), nothing)

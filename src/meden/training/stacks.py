@@ -1,4 +1,4 @@
-"""Pieces of work: a stack of members, or one member alone. Each trains until an epoch, drops members, and goes on."""
+"""What trains members: a stack of them together, or one alone. Each trains to an epoch, drops members, and goes on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OnDone = Callable[[int, Run], None]
 OnEpoch = Callable[[int, Record], None]
 """Called with a member's number and its newest record."""
 Judge = Callable[[int, Mapping[int, History]], Collection[int]]
-"""Told an epoch and the records so far by the members' numbers, returns the numbers to drop."""
+"""Called with an epoch and the records so far by the members' numbers; returns the numbers to drop."""
 
 
 class Trainer(abc.ABC):
@@ -121,7 +121,7 @@ def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, Run
         trainer.drop(losers)
 
 
-def workers(device: torch.device) -> int:
+def num_threads(device: torch.device) -> int:
     """Return how many threads train: on the CPU as many as torch would use for one operation."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
@@ -132,7 +132,7 @@ def run_all(trainers: Sequence[Trainer], device: torch.device, until: float = ma
     Small operations gain little from two cores, and lose much where other processes want one of them.
     """
     before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(workers(device), initializer=_settle)
+    pool = ThreadPoolExecutor(num_threads(device), initializer=_settle)
     try:
         for done in [pool.submit(trainer.run_until, until) for trainer in trainers]:
             done.result()

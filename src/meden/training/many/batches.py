@@ -118,5 +118,5 @@ class Numbers:
 
 
 def _batches_of(entrant: Entrant, epoch: int, batch_size: object) -> list[Rows]:
-    pieces = batches(len(entrant.fit), batch_size, seed=entrant.seed, epoch=epoch)  # type: ignore[arg-type]
-    return [entrant.fit[piece] for piece in pieces]
+    parts = batches(len(entrant.fit), batch_size, seed=entrant.seed, epoch=epoch)  # type: ignore[arg-type]
+    return [entrant.fit[part] for part in parts]
