@@ -71,6 +71,21 @@ def role(sites: Sequence[Site]) -> Role:
     return "embedding" if "embedding" in roles else roles[0]
 
 
+def forward_scale(sites: Sequence[Site]) -> float:
+    """Return what the forward pass multiplies a parameter by, as its layer declares: 1 unless it does.
+
+    A layer declares it by a number under the parameter's name and ``_scale``, such as ``weight_scale``.
+
+    Raises:
+        InputError: if a tied parameter is used at several scales.
+    """
+    scales = {float(s) for site in sites if isinstance(s := getattr(site.module, f"{site.leaf}_scale", 1.0), float)}
+    if len(scales) > 1:
+        names = ", ".join(site.name for site in sites)
+        raise InputError(f"a tied parameter must have one scale, got {sorted(scales)} for {names}")
+    return scales.pop() if scales else 1.0
+
+
 def select(model: nn.Module, on: Selector) -> dict[str, nn.Parameter]:
     """Choose parameters of a model.
 
