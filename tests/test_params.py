@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from meden import InputError
+from meden.models import TabularNet
 from meden.params import select, select_modules
 
 
@@ -13,6 +14,16 @@ class LlamaRMSNorm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(4, 4))
+
+
+class Mine(nn.Module):
+    """A linear layer of one's own."""
+
+    def __init__(self, fan_in: int, fan_out: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(fan_out, fan_in))
+        self.bias = nn.Parameter(torch.ones(fan_out))
+        self.gate = nn.Parameter(torch.ones(1, fan_in))
 
 
 class Custom(nn.Module):
@@ -54,6 +65,13 @@ ROLES = [
     (Custom(), ["w", "experts", "embedder.weight"], ["embedder.bias"]),
     (weight_norm(nn.Linear(3, 2)), ["parametrizations.weight.original1"], ["bias"]),
     (spectral_norm(nn.Linear(3, 2)), ["parametrizations.weight.original"], ["bias"]),
+    (weight_norm(nn.Linear(3, 1)), ["parametrizations.weight.original1"], ["bias"]),
+    (spectral_norm(nn.Linear(3, 1)), ["parametrizations.weight.original"], ["bias"]),
+    (spectral_norm(nn.Conv2d(1, 1, 3)), ["parametrizations.weight.original"], ["bias"]),
+    (Mine(5, 1), ["weight"], ["bias"]),
+    (Mine(1, 5), ["weight"], ["bias"]),
+    (Mine(1, 1), ["weight"], ["bias"]),
+    (TabularNet(3, 1, depth=0), ["layers.1.weight"], ["numbers.embedding_bias", "layers.1.bias"]),
 ]
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
+from torch.nn.utils.parametrizations import _WeightNorm
+from torch.nn.utils.parametrize import ParametrizationList
 
 from meden._checks import InputError, nearest
 
@@ -67,6 +69,21 @@ def role(sites: Sequence[Site]) -> Role:
     """Return what a parameter is for; a tied one is an embedding as soon as one of its sites is."""
     roles: list[Role] = [_role(site) for site in sites]
     return "embedding" if "embedding" in roles else roles[0]
+
+
+def forward_scale(sites: Sequence[Site]) -> float:
+    """Return what the forward pass multiplies a parameter by, as its layer declares: 1 unless it does.
+
+    A layer declares it by a number under the parameter's name and ``_scale``, such as ``weight_scale``.
+
+    Raises:
+        InputError: if a tied parameter is used at several scales.
+    """
+    scales = {float(s) for site in sites if isinstance(s := getattr(site.module, f"{site.leaf}_scale", 1.0), float)}
+    if len(scales) > 1:
+        names = ", ".join(site.name for site in sites)
+        raise InputError(f"a tied parameter must have one scale, got {sorted(scales)} for {names}")
+    return scales.pop() if scales else 1.0
 
 
 def select(model: nn.Module, on: Selector) -> dict[str, nn.Parameter]:
@@ -213,6 +230,8 @@ def _sites(model: nn.Module) -> Iterator[Site]:
 
 
 def _role(site: Site) -> Role:
+    if isinstance(site.module, ParametrizationList):
+        return _parametrised_role(site)
     if "bias" in site.leaf:
         return "bias"
     if isinstance(site.module, _NORMS) or "norm" in type(site.module).__name__.lower():
@@ -221,9 +240,20 @@ def _role(site: Site) -> Role:
         return "embedding"
     if isinstance(site.module, _WEIGHTED) and site.param.ndim >= 2 and site.leaf != "weight_g":
         return "weight"
+    if site.leaf == "weight" and site.param.ndim == 2:  # of a layer of one input or output too
+        return "weight"
     if sum(size > 1 for size in site.param.shape) < 2:  # a scale, a token or a gate, also one of shape (C, 1, 1)
         return "other"
     return "embedding" if _EMBEDDING_NAME.search(site.leaf) else "weight"
+
+
+def _parametrised_role(site: Site) -> Role:
+    """Return the role of what a tensor is made from; weight norm keeps its magnitudes apart."""
+    tensor = site.name.split(".")[-2].lower()
+    if "bias" in tensor:
+        return "bias"
+    is_magnitude = site.leaf == "original0" and any(isinstance(part, _WeightNorm) for part in site.module.children())
+    return "weight" if "weight" in tensor and site.param.ndim >= 2 and not is_magnitude else "other"
 
 
 _ROLES: dict[str, Role] = {"weights": "weight", "biases": "bias"}

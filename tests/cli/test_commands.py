@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import meden as package
 from meden import InputError
 from meden.cli import app
-from meden.data import read_table
+from meden.data import as_dataset, holdout, read_table
 from meden.models import MLP, Linear, TabularNet
 from meden.run import Run, load_run
 from meden.training.fit_many import fit_many
@@ -318,6 +319,25 @@ def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:
     assert run.recipe.dropout == 0.2 and run.recipe.regularizers[0].penalty.settings() == {"strength": 1e-3}
     assert run.model_args is not None and run.model_args["width"] == 7
     assert meden("report", "run", "-o", "again.html").status == 0
+
+
+def test_rows_that_score_a_fit_do_nothing_else(meden: Command, mixed: pd.DataFrame) -> None:
+    """Other answers in them change their score, and neither the model nor when it stops."""
+    _, scored = holdout(as_dataset("mixed.csv", target="price"), 0.2, 3)
+    other = mixed.copy()
+    other.loc[scored, "price"] += 50.0
+    other.to_csv("other.csv", index=False)
+    options = ("--target", "price", "--model", "mlp", "--set", "epochs=30", "--set", "lr=0.03", "--seed", "3", "--json")
+    found = {name: json.loads(meden("fit", f"{name}.csv", "--out", name, *options).out) for name in ("mixed", "other")}
+    first, second = (load_run(name) for name in ("mixed", "other"))
+    assert found["mixed"]["best_epoch"] == found["other"]["best_epoch"]
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name])
+    for name, frame in (("mixed", mixed), ("other", other)):
+        missed = first.predict(frame.loc[scored]).values - frame["price"].to_numpy()[scored]
+        assert found[name]["held_out"]["mse"] == pytest.approx(np.mean(missed**2), rel=1e-3)
+        error = np.std(missed**2, ddof=1) / np.sqrt(len(scored))
+        assert found[name]["held_out_error"]["mse"] == pytest.approx(error, rel=1e-3)
 
 
 def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFrame) -> None:

@@ -85,3 +85,23 @@ def test_planning_leaves_the_callers_random_state_alone():
 def test_what_cannot_be_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         set_up(as_dataset("iris"), **options)
+
+
+@pytest.mark.filterwarnings("ignore:dropout=.* changes nothing")
+@pytest.mark.parametrize("name", ["tabular", "mlp"])
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"depth": meden.Choice(0), "l2": meden.Choice(1e-3)},
+        {"depth": meden.Choice(0, 2), "dropout": meden.Choice(0.1)},
+    ],
+)
+def test_a_table_with_one_number_to_predict_takes_any_depth(name, space):
+    setup = set_up(as_dataset("diabetes"), model=name, space=space, recipe=Recipe(epochs=2))
+    study = meden.tune(**setup.arguments(), folds=2, budget=2, strategy="grid")
+    assert study.status == "ok" and {trial.params["depth"] for trial in study.trials} == set(space["depth"].edges())
+
+
+def test_dropout_that_changes_nothing_is_said():
+    with pytest.warns(UserWarning, match="dropout=0.3 changes nothing in a Linear"):
+        meden.fit_many(Linear, [meden.Member(Recipe(epochs=1, dropout=0.3))], "wine")

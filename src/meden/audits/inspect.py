@@ -13,7 +13,7 @@ from meden._checks import InputError
 from meden.audits.record import Audit, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
 from meden.optim import Handle
-from meden.params import Site, role, tensors
+from meden.params import Site, forward_scale, role, tensors
 from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
 
 
@@ -68,6 +68,7 @@ def _tensor(sites: Sequence[Site], group: int | None, optimizer: Optimizer, hand
     first, *others = (site.name for site in sites)
     param = sites[0].param
     settings = {} if group is None else optimizer.param_groups[group]
+    own = _own(optimizer, settings, forward_scale(sites))
     return TensorAudit(
         name=first,
         aliases=tuple(others),
@@ -76,14 +77,17 @@ def _tensor(sites: Sequence[Site], group: int | None, optimizer: Optimizer, hand
         trainable=param.requires_grad,
         group=group,
         lr=None if group is None else _rate(settings),
-        shrinkage=() if group is None else (*_own(optimizer, settings), *_attached(param, settings, handles)),
+        shrinkage=() if group is None else (*own, *_attached(param, settings, handles)),
     )
 
 
-def _own(optimizer: Optimizer, group: Mapping[str, Any]) -> Iterator[Shrinkage]:
+def _own(optimizer: Optimizer, group: Mapping[str, Any], scale: float) -> Iterator[Shrinkage]:
+    """Yield the optimizer's own decay, as a strength on the weights that the forward pass sees, times ``scale``."""
     decay = float(group.get("weight_decay") or 0.0)
     if decay:
-        yield _shrinkage("weight_decay", _own_coupling(optimizer, group), 0.0, decay, _rate(group))
+        coupling = _own_coupling(optimizer, group)
+        strength = decay if coupling == "decoupled" else decay / scale**2
+        yield _shrinkage("weight_decay", coupling, 0.0, strength, _rate(group))
 
 
 def _own_coupling(optimizer: Optimizer, group: Mapping[str, Any]) -> str:
@@ -98,9 +102,9 @@ def _own_coupling(optimizer: Optimizer, group: Mapping[str, Any]) -> str:
 def _attached(param: nn.Parameter, group: Mapping[str, Any], handles: Sequence[Handle]) -> Iterator[Shrinkage]:
     for handle in handles:
         for bound in handle.bound:
-            for name, own in bound.params.items():
+            for own in bound.params.values():
                 if own is param:
-                    penalty = bound.penalty(name, handle.num_steps)
+                    penalty = bound.scheduled(bound.regularizer.penalty, handle.num_steps)
                     l1, l2 = strengths(penalty)
                     is_constraint = penalty.is_constraint
                     yield _shrinkage(bound.label, bound.coupling, l1, l2, _rate(group), is_constraint)

@@ -1,6 +1,6 @@
 """Changes of a finished model, each with a plan, a proof and an undo."""
 
-from meden.edits.dropout import own_dropouts, set_dropout
+from meden.edits.dropout import own_dropouts, set_dropout, takes_dropout
 from meden.edits.edit import Edit, Edits, Undo, apply_edits, replace_module, set_attribute
 from meden.edits.noise import insert, remove, retune
 
@@ -16,4 +16,5 @@ __all__ = [
     "retune",
     "set_attribute",
     "set_dropout",
+    "takes_dropout",
 ]

@@ -81,6 +81,16 @@ def set_dropout(
     return apply_edits(model, edits, dry_run=dry_run, example=example)
 
 
+def takes_dropout(model: nn.Module) -> bool:
+    """Say whether :func:`set_dropout` finds a place in a model.
+
+    Example:
+        >>> takes_dropout(nn.Linear(2, 2)), takes_dropout(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)))
+        (False, True)
+    """
+    return any(True for _ in _places(model)) or bool(_hidden_linears(model))
+
+
 def _rates(shape: str, p: float, names: Sequence[str]) -> dict[str, float]:
     """Return the probability of each place, first place first."""
     return dict(zip(names, DEPTH_SHAPES[shape](p, len(names)), strict=True)) if names else {}

@@ -126,17 +126,20 @@ class InputScale(nn.Module):
 
 
 class TangentLinear(nn.Module):
-    """x W' / sqrt(fan_in) + b, with standard normal W and b."""
+    """x W' / sqrt(fan_in) + b, with standard normal W and b.
+
+    Penalties act on W / sqrt(fan_in), which the declared scales say.
+    """
 
     def __init__(self, fan_in: int, fan_out: int) -> None:
         super().__init__()
-        self.scale = 1 / math.sqrt(fan_in)
+        self.weight_scale, self.bias_scale = 1 / math.sqrt(fan_in), SLOW
         self.weight = nn.Parameter(torch.randn(fan_out, fan_in))
         self.bias = nn.Parameter(torch.randn(fan_out) / SLOW)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
-        return F.linear(x, self.weight * self.scale, SLOW * self.bias)
+        return F.linear(x, self.weight * self.weight_scale, self.bias * self.bias_scale)
 
 
 class ParametricActivation(nn.Module):

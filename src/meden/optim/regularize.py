@@ -190,7 +190,7 @@ class Handle:
         """Return each tensor that is stepped, its penalties of one coupling, and its group."""
         groups = _groups(self.optimizer)  # anew at each step: loading a state dict or adding a group replaces them
         return [
-            (param, [b.penalty(name, self.num_steps) for b, name in sites], groups[param])
+            (param, [b.update(name, self.num_steps) for b, name in sites], groups[param])
             for param, sites in self._sites[coupling].items()
             if param.grad is not None and param in groups
         ]

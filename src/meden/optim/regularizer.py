@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
-from meden.params import Selector, check_selector, select, selector_name
-from meden.penalties import L2, Penalty, PullTo, Scaled, Sum
+from meden.params import Selector, check_selector, forward_scale, select, selector_name, tensors
+from meden.penalties import L2, ElasticNet, Penalty, PullTo, Scaled, Sum
+from meden.penalties.compose import at_scale
 from meden.penalties.sharding import whole
 
 Coupling = Literal["auto", "loss", "gradient", "decoupled", "proximal"]
@@ -126,13 +126,25 @@ class Bound:
     coupling: Coupling
     params: dict[str, nn.Parameter]
     penalties: dict[str, Penalty]
-    """The penalty on each tensor: the regularizer's, which may pull to the tensor's own start."""
+    """The penalty on each tensor: the regularizer's on the weights as the forward pass sees them, that is times the
+    scale that their layer declares; it may pull to the tensor's own start."""
+    updates: dict[str, Penalty]
+    """What acts in updates: the same, but for a decoupled penalty of scaled weights."""
+    scales: dict[str, float]
     starts: dict[str, Tensor]
     """The starting weights by name, empty unless the penalty pulls to them."""
 
     def penalty(self, name: str, step: int = 0) -> Penalty:
         """Return the penalty on the tensor ``name`` as it is at optimizer step ``step``, from 0."""
-        penalty, schedule = self.penalties[name], self.regularizer.schedule
+        return self.scheduled(self.penalties[name], step)
+
+    def update(self, name: str, step: int = 0) -> Penalty:
+        """Return what acts on the tensor ``name`` in the update of optimizer step ``step``, from 0."""
+        return self.scheduled(self.updates[name], step)
+
+    def scheduled(self, penalty: Penalty, step: int) -> Penalty:
+        """Return a penalty times the schedule's factor at an optimizer step."""
+        schedule = self.regularizer.schedule
         return penalty if schedule is None else Scaled(penalty, schedule.factor(step))
 
     def value(self, step: int = 0) -> Tensor:
@@ -149,8 +161,7 @@ class Bound:
         if set(starts) != set(self.starts):
             raise InputError(f"starts of {self.label} must be of {sorted(self.starts)}, got {sorted(starts)}")
         own = {name: starts[name].detach().to(start) for name, start in self.starts.items()}
-        penalties = self.penalties | {name: self.regularizer.penalty.bind(start) for name, start in own.items()}
-        return dataclasses.replace(self, penalties=penalties, starts=own)
+        return _bound(self.label, self.regularizer, self.coupling, self.params, self.scales, own)
 
 
 def bind(model: nn.Module, regularizers: Sequence[Regularizer], *, adaptive: bool) -> tuple[Bound, ...]:
@@ -167,22 +178,44 @@ def bind(model: nn.Module, regularizers: Sequence[Regularizer], *, adaptive: boo
     if not isinstance(regularizers, Sequence):
         raise InputError(f"regularizers must be a list of meden.Regularizer, got {regularizers!r}")
     bound: list[Bound] = []
+    scales = {id(sites[0].param): forward_scale(sites) for sites in tensors(model)}
     for regularizer in regularizers:
         if not isinstance(regularizer, Regularizer):
             raise InputError(f"regularizers must be a list of meden.Regularizer, got the item {regularizer!r}")
         twins = sum(b.regularizer.label == regularizer.label for b in bound)
         label = regularizer.label + (f" #{twins + 1}" if twins else "")
-        bound.append(_bind(label, regularizer, select(model, regularizer.on), regularizer.resolve(adaptive=adaptive)))
+        params = select(model, regularizer.on)
+        pulls = any(isinstance(p, PullTo) and p.target is None for p in nested(regularizer.penalty))
+        starts = {name: param.detach().clone() for name, param in params.items()} if pulls else {}
+        own = {name: scales[id(param)] for name, param in params.items()}
+        bound.append(_bound(label, regularizer, regularizer.resolve(adaptive=adaptive), params, own, starts))
     return tuple(bound)
 
 
-def _bind(label: str, regularizer: Regularizer, params: dict[str, nn.Parameter], coupling: Coupling) -> Bound:
-    penalty = regularizer.penalty
-    if not any(isinstance(p, PullTo) and p.target is None for p in nested(penalty)):
-        return Bound(label, regularizer, coupling, params, dict.fromkeys(params, penalty), starts={})
-    starts = {name: param.detach().clone() for name, param in params.items()}
-    penalties = {name: penalty.bind(start) for name, start in starts.items()}
-    return Bound(label, regularizer, coupling, params, penalties, starts)
+def _bound(
+    label: str,
+    regularizer: Regularizer,
+    coupling: Coupling,
+    params: dict[str, nn.Parameter],
+    scales: dict[str, float],
+    starts: dict[str, Tensor],
+) -> Bound:
+    plain = {name: regularizer.penalty for name in params}
+    plain |= {name: regularizer.penalty.bind(scales[name] * start) for name, start in starts.items()}
+    penalties = {name: at_scale(penalty, scales[name]) for name, penalty in plain.items()}
+    updates = penalties
+    if coupling == "decoupled":
+        updates = {name: _decoupled(penalty, scales[name]) for name, penalty in plain.items()}
+    return Bound(label, regularizer, coupling, params, penalties, updates, scales, starts)
+
+
+def _decoupled(penalty: Penalty, scale: float) -> Penalty:
+    """Return the penalty on w whose gradient moves scale w by the gradient of a penalty on scale w."""
+    if scale == 1.0 or isinstance(penalty, L2):
+        return penalty
+    if isinstance(penalty, Sum | ElasticNet):
+        return Sum(tuple(_decoupled(part, scale) for part in penalty.parts))
+    return Scaled(at_scale(penalty, scale), scale**-2)
 
 
 def nested(penalty: Penalty) -> Iterator[Penalty]:

@@ -12,7 +12,7 @@ from meden._checks import InputError, check_number
 from meden.penalties.base import Number, Penalty
 from meden.penalties.constraints import MaxNorm, NonNegative
 from meden.penalties.grouped import GroupLasso
-from meden.penalties.separable import L1, L2
+from meden.penalties.separable import L1, L2, ElasticNet
 
 
 @dataclass(frozen=True)
@@ -192,6 +192,68 @@ class Scaled(Penalty):
     def bind(self, w: Tensor) -> Scaled:
         """Return the same multiple of the bound penalty."""
         return Scaled(self.penalty.bind(w), self.scale)
+
+
+@dataclass(frozen=True)
+class AtScale(Penalty):
+    """penalty(scale * w): of weights that the forward pass multiplies by a number.
+
+    Args:
+        penalty: any penalty.
+        scale: what the weights are multiplied by, above zero.
+
+    Example:
+        >>> import torch
+        >>> AtScale(L1(1.0), 0.5).prox(torch.tensor([2.0, 0.25]), step=1.0)
+        tensor([1.5000, 0.0000])
+    """
+
+    penalty: Penalty
+    scale: Number
+
+    def __post_init__(self) -> None:
+        _check_penalty("AtScale penalty", self.penalty)
+        check_number("AtScale scale", self.scale, low=0.0, low_open=True)
+
+    separable = property(lambda self: self.penalty.separable)
+    convex = property(lambda self: self.penalty.convex)
+    smooth = property(lambda self: self.penalty.smooth)
+    has_prox = property(lambda self: self.penalty.has_prox)
+    metric = property(lambda self: self.penalty.metric)
+    is_constraint = property(lambda self: self.penalty.is_constraint)
+
+    def value(self, w: Tensor) -> Tensor:
+        return self.penalty.value(self.scale * w)
+
+    def grad(self, w: Tensor) -> Tensor:
+        return (self.scale * self.penalty.grad(self.scale * w)).to(w.dtype)
+
+    def prox(self, w: Tensor, step: Number) -> Tensor:
+        return (self.penalty.prox(self.scale * w, step * self.scale**2) / self.scale).to(w.dtype)
+
+    def bind(self, w: Tensor) -> AtScale:
+        """Return the same of the penalty that is bound to the multiplied weights."""
+        return AtScale(self.penalty.bind(self.scale * w), self.scale)
+
+
+def at_scale(penalty: Penalty, scale: float) -> Penalty:
+    """Return penalty(scale * w) as a penalty on ``w``: in its own form where a strength can say it.
+
+    Example:
+        >>> at_scale(L2(1.0), 0.5), at_scale(L1(1.0), 0.5)
+        (L2(strength=0.25), L1(strength=0.5))
+    """
+    if scale == 1.0 or isinstance(penalty, NonNegative):
+        return penalty
+    if isinstance(penalty, L1 | GroupLasso):
+        return penalty.replace({"strength": penalty.strength * scale})
+    if isinstance(penalty, L2):
+        return penalty.replace({"strength": penalty.strength * scale**2})
+    if isinstance(penalty, Sum | ElasticNet):
+        return Sum(tuple(at_scale(part, scale) for part in penalty.parts))
+    if isinstance(penalty, Scaled):
+        return Scaled(at_scale(penalty.penalty, scale), penalty.scale)
+    return AtScale(penalty, scale)
 
 
 def _rank(penalty: Penalty) -> int | None:

@@ -76,7 +76,8 @@ class GroupLasso(SparsePenalty):
             return self._weighted_prox(wide(w), step).to(w.dtype)
         threshold = step * self.strength * self.factor(w)
         norm = self.groups.norm(w).clamp(min=threshold)
-        shrink = threshold / torch.where(norm == 0, 1.0, norm)
+        # a tensor above, too: a number over a tensor is a product with the reciprocal, which misses 1
+        shrink = threshold * torch.ones_like(norm) / torch.where(norm == 0, 1.0, norm)
         return (w - w * self.groups.spread(shrink, w)).to(w.dtype)
 
     def strength_max(self, gradient_at_zero: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,7 +18,7 @@ from meden._checks import InputError, check_choice
 from meden._files import FIELD, check_format, versioned, write_whole
 from meden._settings import Settings
 from meden.augment import Augmentation
-from meden.edits import own_dropouts, set_dropout
+from meden.edits import own_dropouts, set_dropout, takes_dropout
 from meden.noise import derive, seed_noise
 from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
 from meden.penalties import L1, L2, ElasticNet
@@ -280,8 +281,17 @@ def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
 
 
 def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
-    """Make all randomness inside a model a function of ``seed``, and set the recipe's dropout, in place."""
+    """Make all randomness inside a model a function of ``seed``, and set the recipe's dropout, in place.
+
+    Warns if the recipe has dropout and the model, such as one without a hidden layer, has no place for it.
+    """
     own_dropouts(model)
-    if recipe.dropout is not None:
+    if recipe.dropout is not None and takes_dropout(model):
         set_dropout(model, recipe.dropout, shape=recipe.dropout_shape)
+    elif recipe.dropout:
+        warnings.warn(
+            f"dropout={recipe.dropout:g} changes nothing in a {type(model).__name__} without a dropout or a "
+            "hidden layer",
+            stacklevel=2,
+        )
     seed_noise(model, derive(seed, "noise"))

@@ -53,6 +53,8 @@ class Segment:
     """Of the tensor; None where all penalties are separable, so that several tensors may lie side by side."""
     turned: bool
     """The tensor is a matrix that lies transposed."""
+    scales: tuple[float, ...] = ()
+    """What the tensor is multiplied by in the forward pass, for each penalty whose numbers that changes."""
 
     def map(
         self,
@@ -86,10 +88,12 @@ def segments(bound: Sequence[Bound], stack: Stack) -> list[Segment]:
         for name, columns in stack.columns.items():
             acting = [(n, b) for n, b in enumerate(bound) if b.coupling == coupling and name in b.params]
             if acting:
-                slots = tuple(Slot(n, b.penalties[name], b.regularizer.schedule) for n, b in acting)
+                slots = tuple(Slot(n, b.updates[name], b.regularizer.schedule) for n, b in acting)
                 simple = all(_is_simple(b, name) for _, b in acting)
                 shape = None if simple else stack.shapes[name]
-                found.append(Segment(coupling, slots, columns, shape, turned=not simple and name in stack.turned))
+                turned = not simple and name in stack.turned
+                scales = tuple(1.0 if b.updates[name] is b.regularizer.penalty else b.scales[name] for _, b in acting)
+                found.append(Segment(coupling, slots, columns, shape, turned, scales))
     return _merged(found)
 
 
@@ -97,7 +101,7 @@ def slot_values(members: Sequence[Sequence[Bound]], segment: Segment, stack: Sta
     """Return the numbers of every member's penalties on a segment; ``members`` holds the regularizers of each."""
     name = next(n for n, columns in stack.columns.items() if columns.start == segment.columns.start)
     return [
-        stacked_settings.stacked([bound[slot.number].penalties[name] for bound in members], stack.flat)
+        stacked_settings.stacked([bound[slot.number].updates[name] for bound in members], stack.flat)
         for slot in segment.slots
     ]
 
@@ -146,7 +150,7 @@ def shrink(penalties: list[Penalty], w: Tensor, step: Tensor) -> Tensor:
 
 def _is_simple(bound: Bound, name: str) -> bool:
     """Say whether a penalty acts on each number of a tensor by itself, and on all alike."""
-    penalty = bound.penalties[name]
+    penalty = bound.updates[name]
     numbers: list[Any] = stacked_settings.numbers(penalty)
     return penalty.separable and not bound.starts and not any(isinstance(n, Tensor) and n.ndim for n in numbers)
 
@@ -165,4 +169,5 @@ def _merged(found: Sequence[Segment]) -> list[Segment]:
 
 def _key(segment: Segment) -> tuple[object, ...]:
     """Return what segments that may be joined agree in; tensors of a shape of their own are joined with nothing."""
-    return segment.coupling, [slot.number for slot in segment.slots], segment.shape is None or segment.columns
+    slots = [slot.number for slot in segment.slots]
+    return segment.coupling, slots, segment.scales, segment.shape is None or segment.columns
