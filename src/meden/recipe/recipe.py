@@ -242,7 +242,6 @@ class Recipe(Settings):
         newer = False
         if isinstance(fields, Mapping) and FIELD in fields:
             newer = check_format(fields[FIELD], path)
-            newer = check_format(fields[FIELD], path)
             fields = {name: value for name, value in fields.items() if name != FIELD}
         return cls.from_dict(fields or {}, newer=newer, penalties=penalties, augmentations=augmentations)
 
