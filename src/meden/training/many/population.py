@@ -29,7 +29,7 @@ from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches,
 from meden.training.many.first_member import check_first_member
 from meden.training.many.replay import Program
 from meden.training.many.stacking import Stack, stack, unstack
-from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step
+from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step, forward_streams
 from meden.training.many.updates import UPDATES
 
 SHRINKING_PAYS = 1e10
@@ -179,7 +179,8 @@ class Population:
             [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
         )
         self._stop_rows = padded([entrant.stop for entrant in self.entrants])
-        self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys)
+        streams = forward_streams(self.entrants).to(flat.device)
+        self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys, streams)
 
     def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
         """Return what the next steps are given, from their rows and weights (S, K, B)."""
