@@ -78,15 +78,13 @@ def seeded(model: nn.Module, *identifiers: int | str, step: int = 0) -> contextl
 
 def may_draw(model: nn.Module) -> bool:
     """Say whether a model may draw by torch's functions: any code may that is neither torch's nor ours."""
-    hooked = any(param._backward_hooks for param in model.parameters())
-    return hooked or any(_layer_may_draw(layer) for layer in model.modules())
+    return any(_layer_may_draw(layer) for layer in model.modules())
 
 
 def _layer_may_draw(layer: nn.Module) -> bool:
     if isinstance(layer, _DRAWING):
         return getattr(layer, "dropout", 1) != 0
-    hooks = (layer._forward_pre_hooks, layer._forward_hooks, layer._backward_pre_hooks, layer._backward_hooks)
-    code = [type(layer), *(hook for own in hooks for hook in own.values())]
+    code = type(layer), *layer._forward_pre_hooks.values(), *layer._forward_hooks.values()
     return "forward" in vars(layer) or not all(str(part.__module__).startswith(_OWN) for part in code)
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from meden.data import Pair, Source, batches, epoch_permutation, num_batches, wa
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.history import History, Record
-from meden.noise import derive, may_draw, seeded, stream
+from meden.noise import PassDraws, Seeded, derive, may_draw, stream
 from meden.objective import (
     eval_parts,
     evaluate,
@@ -97,7 +97,7 @@ class Training:
         attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
-        self.may_draw = may_draw(model)
+        self.stream = stream(seed, "forward") if may_draw(model) else None
         steps_per_epoch = num_batches(len(train), recipe.batch_size)
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
         self.rules = progress.rules_of([recipe])
@@ -180,18 +180,17 @@ class Training:
         """Leave the gradient of the objective in the parameters."""
 
         def objective() -> Tensor:
-            with self._seeded():
-                loss = row_loss(self.task, self.model(x), y).mean()
-                loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
-                self.optimizer.zero_grad(set_to_none=True)
+            draws = PassDraws(self.stream, torch.tensor(self.state.step), (self.seed, "forward", self.state.step))
+            with nullcontext() if self.stream is None else Seeded(draws):
+                outputs = self.model(x)
+            loss = row_loss(self.task, outputs, y).mean()
+            loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
+            self.optimizer.zero_grad(set_to_none=True)
+            with Seeded(draws) if draws.num_calls else nullcontext():  # backward passes may compute parts anew
                 torch.autograd.backward(loss)
             return loss
 
         objective() if self.sam is None else self.sam.backward(objective)
-
-    def _seeded(self) -> AbstractContextManager[Any]:
-        """Return what a forward pass draws in; both passes of a sharpness-aware step draw the same."""
-        return seeded(self.model, self.seed, "forward", step=self.state.step) if self.may_draw else nullcontext()
 
     @contextmanager
     def _evaluated(self) -> Iterator[None]:
