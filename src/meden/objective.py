@@ -21,6 +21,7 @@ from meden.data import Pair
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.noise import PassDraws, Seeded, noise_layers, seeded, stream
+from meden.noise.rng import normal
 
 NULL_ROWS = 64
 """Rows that the null model (equal logits, or zeros) is measured on: enough for its order of magnitude."""
@@ -203,21 +204,30 @@ def _paired(outputs: Tensor, y: Tensor) -> bool:
 def rows_are_independent(model: nn.Module, x: Tensor) -> bool:
     """Say whether a training model treats each row by itself, which batch norm, for one, does not.
 
-    Tried on copies: two rows among ``x`` must come out as they do alone. The copies' weights are shifted and
-    their noise is turned up, since a layer that starts at zero would hide what comes before it.
+    Tried on copies that are disturbed: two rows among ``x`` must come out as they do alone.
     """
-    shifted = copy.deepcopy(model).train()
     with torch.no_grad():
-        for param in shifted.parameters():
-            param.add_(torch.linspace(-0.1, 0.1, param.numel()).view(param.shape).to(param))
-        for layer in noise_layers(shifted).values():
-            layer.level.clamp_(min=0.5)
-        alone, together = (_drawn_much(copy.deepcopy(shifted), rows) for rows in (x[:2], x))
+        alone, together = (draw_much(disturbed(model), rows) for rows in (x[:2], x))
         return torch.allclose(alone, together[:2], rtol=1e-4, atol=1e-6)
 
 
-def _drawn_much(model: nn.Module, x: Tensor) -> Tensor:
-    """Return a model's outputs where what it drops has a probability of a half at least."""
+@torch.no_grad()
+def disturbed(model: nn.Module, place: int = 0) -> nn.Module:
+    """Return a training copy whose weights are shifted, to one of many places, and whose noise is turned up.
+
+    A layer that starts at zero would hide what comes before it.
+    """
+    copied = copy.deepcopy(model).train()
+    for name, param in copied.named_parameters():
+        shift = normal(stream("disturbed", name).to(param.device), torch.tensor(place), param.shape)
+        param.add_(shift.mul_(0.1).to(param.dtype))
+    for layer in noise_layers(copied).values():
+        layer.level.clamp_(min=0.5)
+    return copied
+
+
+def draw_much(model: nn.Module, x: Tensor) -> Tensor:
+    """Return a model's outputs where what it drops by functions has a probability of a half at least."""
     with Seeded(PassDraws(stream(0), torch.tensor(0), (0,), least_p=0.5)):
         outputs: Tensor = model(x)
     return outputs

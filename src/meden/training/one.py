@@ -55,6 +55,7 @@ from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm,
 from meden.optim.schedules import factors
 from meden.recipe import Recipe, make_optimizer
 from meden.run import Run, finished
+from meden.training.idle import NUM_ROWS, idle_numbers, silence
 from meden.training.reading import classes_of, first_rows, read
 
 FORMAT = 2
@@ -108,6 +109,9 @@ class Training:
         self.example = first_rows(train, model)[0][:2]
         shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
+        rows = [np.arange(min(NUM_ROWS, len(train)))]
+        # penalties of activations may know biases that the outputs do not
+        self.idle = {} if recipe.activity else idle_numbers(model, next(self._read(train, rows))[0])
         self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
@@ -183,11 +187,16 @@ class Training:
             draws = PassDraws(self.stream, torch.tensor(self.state.step), (self.seed, "forward", self.state.step))
             with nullcontext() if self.stream is None else Seeded(draws):
                 outputs = self.model(x)
-            loss = row_loss(self.task, outputs, y).mean()
-            loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
+            data_loss = row_loss(self.task, outputs, y).mean()
+            penalties = sum(b.value(self.state.step) for b in self.in_loss)
+            loss = data_loss + penalties + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)
             with Seeded(draws) if draws.num_calls else nullcontext():  # backward passes may compute parts anew
-                torch.autograd.backward(loss)
+                torch.autograd.backward(data_loss if self.idle else loss)
+            if self.idle:
+                silence(self.model, self.idle)
+                if isinstance(penalties, Tensor):
+                    torch.autograd.backward(penalties)
             return loss
 
         objective() if self.sam is None else self.sam.backward(objective)

@@ -206,6 +206,10 @@ def encoder():
     return nn.Sequential(nn.Embedding(11, 8), layer, nn.Flatten(), nn.Linear(56, 3))
 
 
+def weight_normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3))
+
+
 DRAWING = [
     Architecture("functional dropout", lambda: Between(lambda net, h: F.dropout(h.tanh(), 0.3, net.training))),
     Architecture("multi-head attention, dropout", lambda: MultiHead(0.2), tokens),
@@ -220,6 +224,12 @@ DRAWING = [
     Architecture(
         "alpha dropout", lambda: nn.Sequential(nn.Linear(5, 6), nn.SELU(), nn.AlphaDropout(0.2), nn.Linear(6, 3))
     ),
+    Architecture(
+        "batch norm after a bias",
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)),
+        dtype=torch.float32,
+    ),
+    Architecture("weight norm", weight_normed),
     Architecture("RReLU", lambda: nn.Sequential(nn.Linear(5, 6), nn.RReLU(), nn.Linear(6, 3))),
     Architecture("gumbel softmax", lambda: Between(lambda _, h: F.gumbel_softmax(h)), stacked=False),
     Architecture("normal noise", lambda: Between(lambda _, h: h + torch.randn_like(h)), stacked=False),
@@ -238,8 +248,7 @@ ARCHITECTURES = [
     ),
     Architecture("embedding, layer norm", bag, tokens),
     Architecture("attention", Attention, tokens),
-    # the keys' bias has a gradient of rounding alone, which Adam would blow up
-    Architecture("multi-head attention", MultiHead, tokens, {"optimizer": "sgd", "momentum": 0.9}),
+    Architecture("multi-head attention", MultiHead, tokens),
     Architecture("LSTM", lambda: Recurrent(nn.LSTM), series),
     Architecture("GRU", lambda: Recurrent(nn.GRU), series),
     Architecture("dropout of its own", own_dropout, dtype=torch.float32),

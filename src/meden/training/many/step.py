@@ -79,6 +79,8 @@ class Step:
     update: Update
     segments: Sequence[Segment]
     clips: bool
+    idle: Tensor | None
+    """(P,): which numbers are idle; None if none is."""
 
     def __call__(
         self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, constants: Constants, batch: Batch
@@ -91,6 +93,8 @@ class Step:
         views = self.layout.views(flat)
         found = self.gradients(views, rest, x, y, batch.weights, constants.streams, batch.step)
         torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
+        if self.idle is not None:
+            g.masked_fill_(self.idle, 0.0)
         for segment, own, factor in acting("loss"):
             value = functools.partial(segment.map, stacked_penalties.value, own, factor)
             g.add_(gradient(value, flat))
