@@ -212,7 +212,7 @@ def rows_are_independent(model: nn.Module, x: Tensor) -> bool:
 
 
 @torch.no_grad()
-def disturbed(model: nn.Module, place: int = 0) -> nn.Module:
+def disturbed(model: nn.Module, place: int = 0, *, size: float = 0.1) -> nn.Module:
     """Return a training copy whose weights are shifted, to one of many places, and whose noise is turned up.
 
     A layer that starts at zero would hide what comes before it.
@@ -220,7 +220,7 @@ def disturbed(model: nn.Module, place: int = 0) -> nn.Module:
     copied = copy.deepcopy(model).train()
     for name, param in copied.named_parameters():
         shift = normal(stream("disturbed", name).to(param.device), torch.tensor(place), param.shape)
-        param.add_(shift.mul_(0.1).to(param.dtype))
+        param.add_(shift.mul_(size).to(param.dtype))
     for layer in noise_layers(copied).values():
         layer.level.clamp_(min=0.5)
     return copied

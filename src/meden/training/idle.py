@@ -1,4 +1,4 @@
-"""Numbers that a model's outputs do not depend on while it trains, such as a bias in front of a batch norm.
+"""Biases that a model's outputs do not depend on while it trains, such as those in front of a batch norm.
 
 Their gradient is zero, but what is computed is rounding: an adaptive optimizer would make whole steps of it, and the
 same model would end elsewhere alone and in company. They are found once, by trying, and their gradient is taken to be
@@ -8,7 +8,7 @@ what it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,19 +16,22 @@ from torch import Tensor, nn
 from meden.noise import stream
 from meden.noise.rng import normal, uniform
 from meden.objective import disturbed, draw_much
+from meden.params import role, tensors
 
 NUM_ROWS = 16
 """Rows that are tried."""
 LARGEST = 2**26
 """Numbers of the largest models that are searched: a copy in double precision is made."""
-SHIFTS = (3.0, -3.0, 30.0, -30.0)
+SHIFTS = (3.0, 30.0, 3.0, 30.0)
+"""Of biases, at as many places among the weights: what is silent at one of them is not everywhere."""
 
 
 def idle_numbers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return by name where parameters are idle: booleans of their shape, with one that is true at least.
+    """Return by name where biases are idle: booleans of their shape, with one that is true at least.
 
-    Parameters of one axis are tried, on copies whose weights are disturbed, so that nothing is idle for a factor that
-    starts at zero. Idle numbers have no gradient at two such places, and large shifts of them change no output.
+    They are tried on copies whose weights are disturbed, so that none is idle for a factor that starts at zero. Idle
+    numbers have no gradient, and large shifts of either sign change no output. (A weight whose input happens to be
+    silent would pass as well, and is none.)
 
     Args:
         model: any module.
@@ -62,37 +65,39 @@ def _found(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def _without_gradient(model: nn.Module, x: Tensor, tolerance: float) -> dict[str, Tensor]:
-    """Return where the gradients of a random sum of the outputs vanish, of parameters of one axis."""
+    """Return where the gradients of a random sum of the outputs vanish, of biases."""
     outputs = draw_much(model, x)
     weights = normal(stream("outputs").to(x.device), torch.tensor(0), outputs.shape)
     params = {name: param for name, param in model.named_parameters() if param.requires_grad}
     grads = torch.autograd.grad((outputs * weights).sum(), list(params.values()), allow_unused=True)
     found = {name: grad.abs() for name, grad in zip(params, grads, strict=True) if grad is not None}
     largest = max((float(grad.max()) for grad in found.values()), default=0.0)
-    return {name: grad <= tolerance * largest for name, grad in found.items() if _has_one_axis(grad)}
-
-
-def _has_one_axis(tensor: Tensor) -> bool:
-    return sum(size > 1 for size in tensor.shape) < 2
+    biases = {id(sites[0].param) for sites in tensors(model) if role(sites) == "bias"}
+    return {name: grad <= tolerance * largest for name, grad in found.items() if id(params[name]) in biases}
 
 
 def _change_nothing(model: nn.Module, silent: Mapping[str, Tensor], x: Tensor, tolerance: float) -> bool:
     """Say whether the outputs stay as they are under large shifts of some numbers."""
-    with torch.no_grad():
-        before, *after = (draw_much(shifted, x) for shifted in _shifted(model, silent))
-        bound = tolerance * float(before.abs().max())
-        return all(float((outputs - before).abs().max()) <= bound for outputs in after)
+    return all(
+        float((outputs - before).abs().max()) <= tolerance * float(before.abs().max())
+        for place, shift in enumerate(SHIFTS)
+        for before, *after in [_outputs(model, silent, x, place, (0.0, shift, -shift))]
+        for outputs in after
+    )
 
 
-def _shifted(model: nn.Module, silent: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-    """Yield copies, disturbed alike: as they are, and with shifts of either sign."""
-    for shift in (0.0, *SHIFTS):
-        shifted = disturbed(model, 0)
+@torch.no_grad()
+def _outputs(
+    model: nn.Module, silent: Mapping[str, Tensor], x: Tensor, place: int, shifts: Sequence[float]
+) -> Iterator[Tensor]:
+    """Yield the outputs of a model with other weights, for shifts of some numbers, of a sign each."""
+    for shift in shifts:
+        shifted = disturbed(model, place, size=1.0)
         params = dict(shifted.named_parameters())
         for name, where in silent.items():
-            signs = uniform(stream("signs", name).to(where.device), torch.tensor(0), where.shape).sub_(0.5).sign_()
+            signs = uniform(stream("signs", name).to(where.device), torch.tensor(place), where.shape).sub_(0.5).sign_()
             params[name].add_(torch.where(where, shift * signs, 0.0).to(params[name].dtype))
-        yield shifted
+        yield draw_much(shifted, x)
 
 
 def silence(model: nn.Module, idle: Mapping[str, Tensor]) -> None:
