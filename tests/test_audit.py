@@ -22,10 +22,10 @@ def mlp() -> nn.Module:
 
 def conv_net() -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3),
+        nn.Conv2d(3, 8, 3, bias=False),
         nn.BatchNorm2d(8),
         nn.ReLU(),
-        nn.Conv2d(8, 8, 3),
+        nn.Conv2d(8, 8, 3, bias=False),
         nn.BatchNorm2d(8),
         nn.Flatten(),
         nn.Linear(8, 2),
@@ -105,6 +105,24 @@ class TestThreeModels:
         forgotten = [n for n, p in model.named_parameters() if p.requires_grad and not any(p is r for r in rest)]
         assert found["missing"] == tuple(forgotten)
         assert any(p is first for n, p in model.named_parameters() if n in found["missing"])
+
+
+def test_idle_tensors() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 4),
+        nn.BatchNorm1d(4),
+        nn.Linear(4, 4),
+        nn.ReLU(),
+        nn.Linear(4, 4),
+        nn.LayerNorm(4),
+        nn.Linear(4, 1),
+    )
+    optimizer = Adam(model.parameters(), lr=1e-3)
+    assert codes(model, optimizer) == {"idle": ("0.bias",)}
+    assert "(0.bias) are idle" in str(audit(model, optimizer))
+    model[:3](torch.randn(5, 4)).sum().backward()
+    assert codes(model, optimizer)["no_gradient"] == ("4.weight", "4.bias", "5.weight", "5.bias", "6.weight", "6.bias")
+    assert codes(model.eval(), optimizer).keys() == {"no_gradient"}  # running statistics do not follow a bias
 
 
 class Adapted(nn.Module):

@@ -20,7 +20,8 @@ from meden._checks import InputError
 from meden.data import Pair
 from meden.data.sources import Rows
 from meden.data.targets import Task
-from meden.noise import noise_layers
+from meden.noise import PassDraws, Seeded, noise_layers, seeded, stream
+from meden.noise.rng import normal
 
 NULL_ROWS = 64
 """Rows that the null model (equal logits, or zeros) is measured on: enough for its order of magnitude."""
@@ -203,26 +204,46 @@ def _paired(outputs: Tensor, y: Tensor) -> bool:
 def rows_are_independent(model: nn.Module, x: Tensor) -> bool:
     """Say whether a training model treats each row by itself, which batch norm, for one, does not.
 
-    Tried on copies: two rows among ``x`` must come out as they do alone. The copies' weights are shifted and
-    their noise is turned up, since a layer that starts at zero would hide what comes before it.
+    Tried on copies that are disturbed: two rows among ``x`` must come out as they do alone.
     """
-    shifted = copy.deepcopy(model).train()
     with torch.no_grad():
-        for param in shifted.parameters():
-            param.add_(torch.linspace(-0.1, 0.1, param.numel()).view(param.shape).to(param))
-        for layer in noise_layers(shifted).values():
-            layer.level.clamp_(min=0.5)
-        alone, together = copy.deepcopy(shifted), shifted
-        return torch.allclose(alone(x[:2]), together(x)[:2], rtol=1e-4, atol=1e-6)
+        alone, together = (draw_much(disturbed(model), rows) for rows in (x[:2], x))
+        return torch.allclose(alone, together[:2], rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def disturbed(model: nn.Module, place: int = 0, *, size: float = 0.1) -> nn.Module:
+    """Return a training copy whose weights are shifted, to one of many places, and whose noise is turned up.
+
+    A layer that starts at zero would hide what comes before it.
+    """
+    copied = copy.deepcopy(model).train()
+    for name, param in copied.named_parameters():
+        shift = normal(stream("disturbed", name).to(param.device), torch.tensor(place), param.shape)
+        param.add_(shift.mul_(size).to(param.dtype))
+    for layer in noise_layers(copied).values():
+        layer.level.clamp_(min=0.5)
+    return copied
+
+
+def draw_much(model: nn.Module, x: Tensor) -> Tensor:
+    """Return a model's outputs where what it drops by functions has a probability of a half at least."""
+    with Seeded(PassDraws(stream(0), torch.tensor(0), (0,), least_p=0.5)):
+        outputs: Tensor = model(x)
+    return outputs
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode for a while; every module's own mode is put back."""
+def evaluating(model: nn.Module, part: int = 0) -> Iterator[None]:
+    """Put a model into evaluation mode for a while; every module's own mode is put back.
+
+    What it draws nevertheless is the same in each evaluation of a part.
+    """
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        yield
+        with seeded(model, "evaluation", step=part):
+            yield
     finally:
         for module in training:
             module.training = True
@@ -253,9 +274,11 @@ def means(task: Task, totals: Totals) -> dict[str, float]:
 @torch.no_grad()
 def score_rows(model: nn.Module, batches: Iterable[Pair], task: Task) -> tuple[Tensor, Tensor]:
     """Return the loss and the score of each row, (n,) each, in evaluation mode; the model's mode is put back."""
-    with evaluating(model):
-        outputs = ((model(x), y) for x, y in batches)
-        rows = [(row_loss(task, out, y), row_score(task, out, y)) for out, y in outputs]
+    rows = []
+    for part, (x, y) in enumerate(batches):
+        with evaluating(model, part):
+            outputs = model(x)
+        rows.append((row_loss(task, outputs, y), row_score(task, outputs, y)))
     losses, scores = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return losses, scores
 

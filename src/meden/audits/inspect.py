@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Adafactor, AdamW, Optimizer
 
 from meden._checks import InputError
-from meden.audits.record import Audit, Shrinkage, TensorAudit, total
+from meden.audits.idle import shifted_away, unreached
+from meden.audits.record import Audit, Idle, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
 from meden.optim import Handle
 from meden.params import Site, forward_scale, role, tensors
@@ -50,7 +51,14 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         raise InputError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
     _check_handles(optimizer, handles)
     groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
-    audits = tuple(_tensor(sites, groups.get(id(sites[0].param)), optimizer, handles) for sites in tensors(model))
+    idle: dict[int, Idle] = {
+        **dict.fromkeys(unreached(model), "no gradient"),
+        **dict.fromkeys(shifted_away(model), "norm"),
+    }
+    audits = tuple(
+        _tensor(sites, groups.get(id(sites[0].param)), optimizer, handles, idle.get(id(sites[0].param)))
+        for sites in tensors(model)
+    )
     return Audit(type(optimizer).__name__, audits, warnings_about(audits))
 
 
@@ -64,7 +72,9 @@ def _check_handles(optimizer: Optimizer, handles: Sequence[Handle]) -> None:
             raise InputError("handles must be of the optimizer that is audited, got one of another optimizer")
 
 
-def _tensor(sites: Sequence[Site], group: int | None, optimizer: Optimizer, handles: Sequence[Handle]) -> TensorAudit:
+def _tensor(
+    sites: Sequence[Site], group: int | None, optimizer: Optimizer, handles: Sequence[Handle], idle: Idle | None
+) -> TensorAudit:
     first, *others = (site.name for site in sites)
     param = sites[0].param
     settings = {} if group is None else optimizer.param_groups[group]
@@ -78,6 +88,7 @@ def _tensor(sites: Sequence[Site], group: int | None, optimizer: Optimizer, hand
         group=group,
         lr=None if group is None else _rate(settings),
         shrinkage=() if group is None else (*own, *_attached(param, settings, handles)),
+        idle=idle,
     )
 
 

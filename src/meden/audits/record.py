@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from meden.params import Role
 
-Code = Literal["bias", "norm", "embedding", "twice", "untouched", "tied", "adapter", "missing", "frozen"]
+Code = Literal[
+    "bias", "norm", "embedding", "twice", "untouched", "tied", "adapter", "missing", "frozen", "idle", "no_gradient"
+]
+Idle = Literal["norm", "no gradient"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class TensorAudit:
         group: index of its parameter group, None if the optimizer does not have it.
         lr: learning rate of the group.
         shrinkage: all that acts on it.
+        idle: why data do not move it: a norm subtracts it again, or the last backward pass did not reach it.
     """
 
     name: str
@@ -66,6 +70,7 @@ class TensorAudit:
     group: int | None
     lr: float | None
     shrinkage: tuple[Shrinkage, ...]
+    idle: Idle | None = None
 
     @property
     def num_weights(self) -> int:

@@ -64,6 +64,14 @@ def _frozen(tensors: Tensors) -> Tensors:
     return [t for t in tensors if not t.trainable and t.group is not None]
 
 
+def _idle(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if t.trainable and t.idle == "norm"]
+
+
+def _without_gradient(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if t.idle == "no gradient"]
+
+
 _RULES: dict[Code, tuple[Rule, str]] = {
     "bias": (_penalised("bias"), "biases ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
     "norm": (_penalised("norm"), "scales of norm layers ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
@@ -95,5 +103,15 @@ _RULES: dict[Code, tuple[Rule, str]] = {
         _frozen,
         "the optimizer holds frozen tensors ({names}), which it will not step: leave them out, or unfreeze them with "
         "requires_grad_()",
+    ),
+    "idle": (
+        _idle,
+        "biases ({names}) are idle: the norm that follows in the order of the layers subtracts them again; make their "
+        "layers with bias=False",
+    ),
+    "no_gradient": (
+        _without_gradient,
+        "trainable tensors ({names}) are idle: the last backward pass gave gradients to others and none to them; use "
+        "them in the forward pass, or freeze them with requires_grad_(False)",
     ),
 }

@@ -44,9 +44,9 @@ def set_dropout(
     """Set the dropout probability of a model, in place; a model without dropout receives it.
 
     ``nn.Dropout``, ``Dropout1d``, ``2d`` and ``3d`` are replaced by ours, and probabilities that are attributes of
-    a layer (``nn.MultiheadAttention.dropout``, ``attention_dropout`` of Hugging Face models) are set; the latter
-    draw from torch's own generator, as their layers do. Where there is none of these, dropout acts on the input of
-    every linear layer but the first weight layer, that is on hidden activations.
+    a layer (``nn.MultiheadAttention.dropout``, ``attention_dropout`` of Hugging Face models) are set. Where there
+    is none of these, dropout acts on the input of every linear layer but the first weight layer, that is on hidden
+    activations.
 
     Args:
         model: any module.

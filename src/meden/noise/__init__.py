@@ -6,6 +6,8 @@ from meden.noise.paths import DropBlock, DropConnect, DropPath, EmbeddingNoise, 
 from meden.noise.places import attach, detach
 from meden.noise.prediction import NoisyPrediction, mc_predict
 from meden.noise.rng import Draws, derive, stream
+from meden.noise.seeded import Seeded, may_draw, seeded
+from meden.noise.torch_functions import PassDraws
 
 __all__ = [
     "Draws",
@@ -18,15 +20,19 @@ __all__ = [
     "GaussianNoise",
     "Noise",
     "NoisyPrediction",
+    "PassDraws",
+    "Seeded",
     "SpatialDropout",
     "TokenDropout",
     "attach",
     "derive",
     "detach",
     "load_noise_state",
+    "may_draw",
     "mc_predict",
     "noise_layers",
     "noise_state",
     "seed_noise",
+    "seeded",
     "stream",
 ]

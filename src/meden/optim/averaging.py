@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from meden._checks import InputError, check_count
 from meden._settings import Settings
+from meden.noise import seeded
 
 
 class Averaging(Settings):
@@ -175,10 +176,11 @@ def refresh_batch_norm(model: nn.Module, x: Tensor, *, batch_size: int) -> None:
 def measure_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     """Do what :func:`refresh_batch_norm` does with batches as they come, of two rows or more each."""
     with _measuring(model, _batch_norms(model)):
-        for batch in batches:
+        for part, batch in enumerate(batches):
             if len(batch) < 2:
                 raise InputError(f"x must have two rows at least to measure their variance, got {len(batch)}")
-            model(batch)
+            with seeded(model, "batch norm", step=part):
+                model(batch)
 
 
 @contextmanager

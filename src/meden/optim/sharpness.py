@@ -95,7 +95,7 @@ class SAM:
     Both passes must draw the same noise: the buffers of ``model`` (the counters of its noise layers among them) are
     put back before the second pass, and are in the end what the first pass left, so that batch norm's statistics are
     those of the weights themselves. ``torch.nn.Dropout`` draws from torch's global generator and would not be the
-    same; :func:`meden.edits.own_dropouts` replaces it.
+    same, unless the closure calls the model in :func:`meden.noise.seeded`.
 
     Args:
         optimizer: makes the update; penalties attached to it act once, on the unmoved weights.

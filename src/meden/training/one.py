@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from meden.data import Pair, Source, batches, epoch_permutation, num_batches, wa
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.history import History, Record
-from meden.noise import derive, stream
+from meden.noise import PassDraws, Seeded, derive, may_draw, stream
 from meden.objective import (
     eval_parts,
     evaluate,
@@ -56,6 +56,7 @@ from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm,
 from meden.optim.schedules import factors
 from meden.recipe import Recipe, make_optimizer
 from meden.run import Run, finished
+from meden.training.idle import NUM_ROWS, idle_numbers, silence
 from meden.training.reading import classes_of, fingerprint, first_rows, read
 
 
@@ -95,6 +96,7 @@ class Training:
         attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
+        self.stream = stream(seed, "forward") if may_draw(model) else None
         steps_per_epoch = num_batches(len(train), recipe.batch_size)
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
         self.rules = progress.rules_of([recipe])
@@ -105,6 +107,9 @@ class Training:
         self.example = first_rows(train, model)[0][:2]
         shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
+        rows = [np.arange(min(NUM_ROWS, len(train)))]
+        # penalties of activations may know biases that the outputs do not
+        self.idle = {} if recipe.activity else idle_numbers(model, next(self._read(train, rows))[0])
         self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
@@ -177,10 +182,19 @@ class Training:
         """Leave the gradient of the objective in the parameters."""
 
         def objective() -> Tensor:
-            loss = row_loss(self.task, self.model(x), y).mean()
-            loss = loss + sum(b.value(self.state.step) for b in self.in_loss) + self.recording.value()
+            draws = PassDraws(self.stream, torch.tensor(self.state.step), (self.seed, "forward", self.state.step))
+            with nullcontext() if self.stream is None else Seeded(draws):
+                outputs = self.model(x)
+            data_loss = row_loss(self.task, outputs, y).mean()
+            penalties = sum(b.value(self.state.step) for b in self.in_loss)
+            loss = data_loss + penalties + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
+            with Seeded(draws) if draws.num_calls else nullcontext():  # backward passes may compute parts anew
+                torch.autograd.backward(data_loss if self.idle else loss)
+            if self.idle:
+                silence(self.model, self.idle)
+                if isinstance(penalties, Tensor):
+                    torch.autograd.backward(penalties)
             return loss
 
         objective() if self.sam is None else self.sam.backward(objective)

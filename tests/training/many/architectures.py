@@ -25,6 +25,7 @@ class Architecture:
     data: Callable[[], Any] = blobs
     fields: dict[str, Any] | None = None
     dtype: torch.dtype = torch.float64
+    stacked: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -118,23 +119,35 @@ class Attention(nn.Module):
 class MultiHead(nn.Module):
     """Torch's own attention layer."""
 
-    def __init__(self):
+    def __init__(self, dropout=0.0, need_weights=False):
         super().__init__()
-        self.embed, self.norm = nn.Embedding(11, 8), nn.LayerNorm(8)
-        self.attention, self.out = nn.MultiheadAttention(8, 2, batch_first=True), nn.Linear(8, 3)
+        self.embed, self.norm, self.need_weights = nn.Embedding(11, 8), nn.LayerNorm(8), need_weights
+        self.attention, self.out = nn.MultiheadAttention(8, 2, dropout, batch_first=True), nn.Linear(8, 3)
 
     def forward(self, x):
         h = self.embed(x)
-        h = h + self.attention(h, h, h, need_weights=False)[0]
+        h = h + self.attention(h, h, h, need_weights=self.need_weights)[0]
         return self.out(self.norm(h).mean(1))
+
+
+class Between(nn.Module):
+    """Two linear layers with a function between them."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.into, self.out, self.function = nn.Linear(5, 6), nn.Linear(6, 3), function
+
+    def forward(self, x):
+        return self.out(self.function(self, self.into(x)))
 
 
 class Recurrent(nn.Module):
     """A recurrent layer and a linear one on its last state."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, **settings):
         super().__init__()
-        self.cell, self.out = kind(4, 5, batch_first=True), nn.Linear(5, 3)
+        self.cell = kind(4, 5, batch_first=True, **settings)
+        self.out = nn.Linear(10 if self.cell.bidirectional else 5, 3)
 
     def forward(self, x):
         return self.out(self.cell(x)[0][:, -1])
@@ -188,7 +201,49 @@ def own_dropout():
     return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 8), nn.Dropout(0.1), nn.Linear(8, 3))
 
 
+def encoder():
+    layer = nn.TransformerEncoderLayer(8, 2, 12, 0.2, batch_first=True)
+    return nn.Sequential(nn.Embedding(11, 8), layer, nn.Flatten(), nn.Linear(56, 3))
+
+
+def weight_normed():
+    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3))
+
+
+DRAWING = [
+    Architecture("functional dropout", lambda: Between(lambda net, h: F.dropout(h.tanh(), 0.3, net.training))),
+    Architecture("multi-head attention, dropout", lambda: MultiHead(0.2), tokens),
+    Architecture("multi-head attention, dropout, weights", lambda: MultiHead(0.2, need_weights=True), tokens),
+    Architecture("transformer encoder layer", encoder, tokens),
+    Architecture("LSTM of two layers, dropout", lambda: Recurrent(nn.LSTM, num_layers=2, dropout=0.3), series),
+    Architecture(
+        "GRU of two layers, two directions, dropout",
+        lambda: Recurrent(nn.GRU, num_layers=2, dropout=0.3, bidirectional=True),
+        series,
+    ),
+    Architecture(
+        "alpha dropout", lambda: nn.Sequential(nn.Linear(5, 6), nn.SELU(), nn.AlphaDropout(0.2), nn.Linear(6, 3))
+    ),
+    Architecture("RReLU", lambda: nn.Sequential(nn.Linear(5, 6), nn.RReLU(), nn.Linear(6, 3))),
+    Architecture("gumbel softmax", lambda: Between(lambda _, h: F.gumbel_softmax(h)), stacked=False),
+    Architecture("normal noise", lambda: Between(lambda _, h: h + torch.randn_like(h)), stacked=False),
+    Architecture("dropout in evaluation too", lambda: Between(lambda _, h: F.dropout(h, 0.3)), stacked=False),
+]
+"""Models that draw random numbers by torch's functions."""
+
+NORMED = [
+    Architecture(
+        "batch norm after a bias",
+        lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)),
+        fields={"lr": Each((0.001, 0.002, 0.003))},
+        dtype=torch.float32,  # in which rounding counts: by plain gradients the biases part by 2 %
+    ),
+    Architecture("weight norm", weight_normed),
+]
+
 ARCHITECTURES = [
+    *DRAWING,
+    *NORMED,
     Architecture("convolutional, batch and group norm", convolutional, images),
     Architecture(
         "convolutional, augmented images",
@@ -198,8 +253,7 @@ ARCHITECTURES = [
     ),
     Architecture("embedding, layer norm", bag, tokens),
     Architecture("attention", Attention, tokens),
-    # the keys' bias has a gradient of rounding alone, which Adam would blow up
-    Architecture("multi-head attention", MultiHead, tokens, {"optimizer": "sgd", "momentum": 0.9}),
+    Architecture("multi-head attention", MultiHead, tokens),
     Architecture("LSTM", lambda: Recurrent(nn.LSTM), series),
     Architecture("GRU", lambda: Recurrent(nn.GRU), series),
     Architecture("dropout of its own", own_dropout, dtype=torch.float32),

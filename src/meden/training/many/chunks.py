@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from meden.data.targets import Task
+from meden.noise import seeded
 from meden.objective import evaluating, row_loss
 from meden.recipe import make_optimizer
 from meden.training.many.batches import Entrant
@@ -46,7 +47,7 @@ def member_bytes(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
 
     model = copy.deepcopy(entrant.model).train()
     rows = torch.from_numpy(entrant.fit[: _batch_rows(entrant)])
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), seeded(model, entrant.seed, "forward"):
         row_loss(task, model(x[rows]), y[rows]).mean()
     own = sum(p.numel() * p.element_size() for p in model.parameters())
     return COPIES * own + 2 * sum(saved)
@@ -136,7 +137,8 @@ def _plain_step(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> Callable[
 
     def step() -> None:
         optimizer.zero_grad()
-        torch.autograd.backward(row_loss(task, model(x[rows]), y[rows]).mean())
+        with seeded(model, entrant.seed, "forward"):
+            torch.autograd.backward(row_loss(task, model(x[rows]), y[rows]).mean())
         optimizer.step()
 
     return step

@@ -7,10 +7,11 @@ import copy
 import torch
 from torch import Tensor
 
+from meden.noise import seeded
 from meden.objective import row_loss
 from meden.training.many.batches import Entrant
 from meden.training.many.stacking import Stack
-from meden.training.many.step import Step
+from meden.training.many.step import Step, forward_streams
 
 SMALL = 1e-3
 """Share of the whole gradient's size below which one tensor's is taken for rounding."""
@@ -31,10 +32,12 @@ def check_first_member(step: Step, entrant: Entrant, stack: Stack, x: Tensor, y:
     stacked = stack.copy()
     stacked.keep(torch.zeros(1, dtype=torch.long, device=stacked.flat.device))
     weights = torch.ones(1, len(y), dtype=stacked.flat.dtype, device=y.device)
-    together = step.gradients(stacked.params, stacked.rest, x[None], y[None], weights)
+    streams, start = forward_streams([entrant]).to(y.device), torch.zeros((), dtype=torch.int64, device=y.device)
+    together = step.gradients(stacked.params, stacked.rest, x[None], y[None], weights, streams, start)
 
     model = copy.deepcopy(entrant.model).train()
-    loss = row_loss(step.task, model(x), y).mean()
+    with seeded(model, entrant.seed, "forward"):
+        loss = row_loss(step.task, model(x), y).mean()
     trained = {name: param for name, param in model.named_parameters() if param.requires_grad}
     alone = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
 

@@ -69,12 +69,15 @@ def recurrent(
     params: Sequence[Tensor],
     has_biases: bool,
     num_layers: int,
-    dropout: float,
-    training: bool,
+    _dropout: float,
+    _training: bool,
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """Return what torch's recurrent functions do: outputs (T, B, H), and the last state, (layers, B, H) each."""
+    """Return what torch's recurrent functions do: outputs (T, B, H), and the last state, (layers, B, H) each.
+
+    Dropout between layers is none of theirs: :class:`meden.noise.Seeded` calls them layer by layer.
+    """
     states = [start] if isinstance(start, Tensor) else list(start)
     directions = 2 if bidirectional else 1
     size = 4 if has_biases else 2
@@ -83,8 +86,6 @@ def recurrent(
         raise ValueError("recurrent layers with projections cannot be stacked")
     steps, last = list(x.unbind(1 if batch_first else 0)), []
     for layer in range(num_layers):
-        if layer and dropout:
-            steps = [F.dropout(step, dropout, training) for step in steps]
         sides = []
         for direction in range(directions):
             place = layer * directions + direction

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,13 +23,14 @@ from meden.data.targets import Task
 from meden.history import History, Record
 from meden.objective import EVAL_ROWS, Totals, means, null_loss, on_device, output_shape
 from meden.run import Run, finished
+from meden.training.idle import NUM_ROWS, idle_numbers
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting, values_and_keys
 from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
 from meden.training.many.first_member import check_first_member
 from meden.training.many.replay import Program
 from meden.training.many.stacking import Stack, stack, unstack
-from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step
+from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step, forward_streams
 from meden.training.many.updates import UPDATES
 
 SHRINKING_PAYS = 1e10
@@ -105,11 +106,21 @@ class Population:
         first = self.entrants[0]
         logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
-        step = Step(skeleton, self.task, layout, augmenting, self.update, self.segments, clips)
+        idle = self._idle_columns(idle_numbers(first.model, taken(self.x, torch.from_numpy(first.fit[:NUM_ROWS]))))
+        step = Step(skeleton, self.task, layout, augmenting, self.update, self.segments, clips, idle)
         rows, weights = next(epoch_batches(self.entrants[:1], 0, self.stack.flat, pads=self.pads))
         batch = rows[0, 0, weights[0, 0] > 0]
         check_first_member(step, first, self.stack, taken(self.x, batch), taken(self.y, batch))
         return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)))
+
+    def _idle_columns(self, idle: Mapping[str, Tensor]) -> Tensor | None:
+        """Return which columns of the stack are idle, (P,); None if none is."""
+        names = self.stack.columns
+        tensors = {
+            name: idle.get(name, torch.zeros(self.stack.shapes[name], dtype=torch.bool)).cpu()[None] for name in names
+        }
+        columns = torch.cat(self.stack.join(tensors), dim=1)[0]
+        return columns.to(self.stack.flat.device) if idle else None
 
     def trace(self) -> None:
         """Trace the first step without taking it, and the first evaluation.
@@ -179,7 +190,8 @@ class Population:
             [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
         )
         self._stop_rows = padded([entrant.stop for entrant in self.entrants])
-        self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys)
+        streams = forward_streams(self.entrants).to(flat.device)
+        self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys, streams)
 
     def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
         """Return what the next steps are given, from their rows and weights (S, K, B)."""

@@ -16,10 +16,11 @@ from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
 from meden.data.targets import Task
+from meden.noise import PassDraws, Seeded, stream
 from meden.objective import row_loss, row_score
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting
-from meden.training.many.batches import taken
+from meden.training.many.batches import Entrant, taken
 from meden.training.many.layers import plain_layers
 from meden.training.many.penalties import Segment, Values
 from meden.training.many.stacking import Layout
@@ -46,6 +47,8 @@ class Constants(NamedTuple):
     """The augmentations' numbers, (K,) each."""
     keys: Tensor
     """(K,): the random streams of the augmentations."""
+    streams: Tensor
+    """(K,): those of what is drawn in forward passes."""
 
 
 class Batch(NamedTuple):
@@ -76,6 +79,8 @@ class Step:
     update: Update
     segments: Sequence[Segment]
     clips: bool
+    idle: Tensor | None
+    """(P,): which numbers are idle; None if none is."""
 
     def __call__(
         self, flat: Tensor, rest: dict[str, Tensor], state: State, g: Tensor, constants: Constants, batch: Batch
@@ -86,8 +91,10 @@ class Step:
         x, y = self.augmenting(x, y, constants.augment, constants.keys, batch.step)
         acting = functools.partial(self._acting, values=constants.values, factors=batch.factors)
         views = self.layout.views(flat)
-        found = self.gradients(views, rest, x, y, batch.weights)
+        found = self.gradients(views, rest, x, y, batch.weights, constants.streams, batch.step)
         torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
+        if self.idle is not None:
+            g.masked_fill_(self.idle, 0.0)
         for segment, own, factor in acting("loss"):
             value = functools.partial(segment.map, stacked_penalties.value, own, factor)
             g.add_(gradient(value, flat))
@@ -107,15 +114,24 @@ class Step:
         return (g,)
 
     def gradients(
-        self, params: Mapping[str, Tensor], rest: dict[str, Tensor], x: Tensor, y: Tensor, weights: Tensor
+        self,
+        params: Mapping[str, Tensor],
+        rest: dict[str, Tensor],
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        streams: Tensor,
+        step: Tensor,
     ) -> dict[str, Tensor | None]:
         """Return the gradients of the data losses, (K, *shape); None for what has no part in them."""
-        losses = vmap(self._loss)
-        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, rest, x, y, weights), params)
+        losses = vmap(self._loss, in_dims=(0, 0, 0, 0, 0, 0, None))
+        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, rest, x, y, weights, streams, step), params)
         return found
 
-    def _loss(self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
-        losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x), y)
+    def _loss(
+        self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor, stream: Tensor, step: Tensor
+    ) -> Tensor:
+        losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x, PassDraws(stream, step)), y)
         return (losses * weights).sum() / weights.sum()
 
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -147,7 +163,7 @@ class Evaluation:
         return vmap(self._rows)(self.layout.views(flat), rest, x, y)
 
     def _rows(self, params: Any, rest: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        outputs = _outputs(self.skeleton, params, rest, x)
+        outputs = _outputs(self.skeleton, params, rest, x, PassDraws(None, torch.tensor(0)))
         return row_loss(self.task, outputs, y), row_score(self.task, outputs, y)
 
 
@@ -164,6 +180,11 @@ def gradient(values: Callable[[Any], Tensor], at: Any) -> Any:
     return pytree.tree_unflatten(found, nest)
 
 
-def _outputs(skeleton: nn.Module, params: Any, rest: Any, x: Tensor) -> Tensor:
-    with plain_layers():
+def forward_streams(entrants: Sequence[Entrant]) -> Tensor:
+    """Return the random streams of the members' forward passes, (K,): those of a model by itself."""
+    return torch.stack([stream(entrant.seed, "forward") for entrant in entrants])
+
+
+def _outputs(skeleton: nn.Module, params: Any, rest: Any, x: Tensor, draws: PassDraws) -> Tensor:
+    with plain_layers(), Seeded(draws):
         return functional_call(skeleton, (params, rest), (x,))  # type: ignore[no-any-return]

@@ -1,0 +1,135 @@
+"""The seed decides whatever a model draws: twice, resumed, in two threads, in any order; the caller's generator stays.
+
+That a member of a stack draws as a model by itself is in many/test_contract.py.
+"""
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import meden
+from meden.checkpoint import model_tensors
+from meden.member import Member
+from tests.training.many.architectures import DRAWING, NORMED, Between
+from tests.training.many.witness import blobs, folds_of
+
+table = pytest.mark.parametrize("case", [*DRAWING, *NORMED], ids=str)
+RECIPE = meden.Recipe(lr=0.01, epochs=3, batch_size=16)
+
+
+def rows(case):
+    """Return fitting and held-out rows."""
+    x, y = (torch.as_tensor(part) for part in case.data())
+    return (x[:40], y[:40]), (x[40:], y[40:])
+
+
+def fitted(case, seed=0, **settings):
+    torch.manual_seed(1)
+    model = case.make()
+    torch.manual_seed(np.random.default_rng().integers(2**31))  # whatever the caller did before
+    before = torch.get_rng_state()
+    run = meden.fit(model, *rows(case), RECIPE, seed=seed, **settings)
+    assert torch.equal(before, torch.get_rng_state())
+    return run
+
+
+def same(run, other):
+    ours, theirs = model_tensors(run.model), model_tensors(other.model)
+    losses = [[(r.train, r.valid) for r in each.history] for each in (run, other)]
+    return losses[0] == losses[1] and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@table
+def test_twice_is_the_same_and_another_seed_is_not(case):
+    run = fitted(case)
+    assert same(run, fitted(case)) and not same(run, fitted(case, seed=1))
+
+
+@table
+def test_killed_and_resumed_is_the_same(case, tmp_path):
+    def kill(record):
+        if record.epoch == 2:
+            raise KeyboardInterrupt
+
+    path = tmp_path / "run.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fitted(case, checkpoint=path, on_epoch=kill)
+    assert same(fitted(case, checkpoint=path), fitted(case))
+
+
+@pytest.mark.parametrize("case", DRAWING, ids=str)
+def test_steps_differ_from_each_other(case):
+    """The same rows at the same weights; only their order is another in each epoch."""
+    torch.manual_seed(1)
+    model, draws = case.make(), []
+    model.register_forward_hook(
+        lambda layer, _args, out: draws.append(out.detach().clone()) if layer.training else None
+    )
+    (x, y), _ = rows(case)
+    meden.fit(model, (x, y), recipe=RECIPE.replace(optimizer="sgd", lr=1e-30, batch_size="full"))
+    assert not torch.equal(draws[-1].sort(0).values, draws[-2].sort(0).values)
+
+
+@table
+@pytest.mark.parametrize("chunk", [1, None])
+def test_members_in_threads_draw_as_one_after_the_other(case, chunk, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)  # of members that train at once
+    data = case.data()
+    members = [Member(RECIPE.replace(lr=lr), fold) for lr in (0.01, 0.03) for fold in folds_of(data)]
+
+    def runs(of):
+        expected = (
+            contextlib.nullcontext() if case.stacked or chunk == 1 else pytest.warns(UserWarning, match="one by one")
+        )
+        with expected:
+            return meden.fit_many(case.make, of, data, chunk=chunk)
+
+    before = torch.get_rng_state()
+    together, again = runs(members), runs(members)
+    assert torch.equal(before, torch.get_rng_state())
+    assert all(same(a, b) for a, b in zip(together, again, strict=True))
+    if chunk == 1:
+        monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+        assert all(same(a, b) for a, b in zip(together, runs(members[::-1])[::-1], strict=True))
+
+
+def test_sharpness_aware_steps_draw_the_same_in_both_passes():
+    draws = []
+
+    def function(_net, h):
+        draws.append(torch.rand(3))
+        return h + 0 * draws[-1].sum()
+
+    x, y = (torch.as_tensor(part) for part in blobs())
+    meden.fit(
+        Between(function), (x, y), recipe=RECIPE.replace(sharpness=meden.Sharpness(), batch_size="full", epochs=2)
+    )
+    *_, first, second, _evaluation = draws
+    assert torch.equal(first, second)
+
+
+def test_the_reason_why_members_are_not_stacked_is_said_once():
+    case = next(case for case in DRAWING if case.name == "gumbel softmax")
+    with pytest.warns(UserWarning) as said:
+        meden.fit_many(case.make, [Member(RECIPE, fold) for fold in folds_of(case.data())], case.data())
+    assert [str(one.message) for one in said] == [
+        "models are trained one by one, since they cannot be stacked: exponential_ draws random numbers"
+    ]
+
+
+def test_evaluation_that_draws_is_the_same_each_time():
+    model = nn.Sequential(nn.Linear(5, 3), nn.Dropout(0.5))
+    model[1].forward = lambda x: nn.functional.dropout(x, 0.5)
+    run = meden.fit(model, tuple(torch.as_tensor(part) for part in blobs()), recipe=RECIPE)
+    assert (
+        len(
+            {
+                str(meden.objective.evaluate(run.model, [(torch.ones(4, 5), torch.zeros(4).long())], "classification"))
+                for _ in range(3)
+            }
+        )
+        == 1
+    )
