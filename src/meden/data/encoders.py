@@ -51,9 +51,8 @@ class Encoder:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Columns that hold strings: pass them as ``as_text`` when new rows are read from a file."""
-        columns = self.inputs.columns if isinstance(self.inputs, TableEncoder) else ()
-        return tuple(codec.name for kind, codec in columns if kind == "text")
+        """Columns to pass as ``as_text`` when new rows are read from a file: strings, and numbers with units."""
+        return self.inputs.text_columns if isinstance(self.inputs, TableEncoder) else ()
 
     def widened(self, num_inputs: int) -> Encoder:
         """Return the encoder with always-zero inputs behind its own, so that folds of one table have one width."""
