@@ -18,7 +18,7 @@ import pandas as pd
 from meden._checks import InputError, nearest
 from meden.data.layout import LOOKED_AT, drop_lines, tell_layout
 from meden.data.numerals import is_plain
-from meden.data.reading import EXACT
+from meden.data.reading import EXACT, ReadingWarning
 from meden.data.tables import named_columns
 
 _TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
@@ -83,12 +83,17 @@ def read_table(path: str | Path, *, as_text: Iterable[str] = (), sep: str | None
     """
     raw = read_file(path, as_text=as_text, sep=sep)
     if raw.notes:
-        warnings.warn(f"{str(path)!r}: {'; '.join(raw.notes)}", stacklevel=2)
+        warnings.warn(f"{str(path)!r}: {'; '.join(raw.notes)}", ReadingWarning, stacklevel=2)
     return raw.frame
 
 
 def read_file(
-    path: str | Path, *, as_text: Iterable[str] = (), labels: Iterable[str] = (), sep: str | None = None
+    path: str | Path,
+    *,
+    as_text: Iterable[str] = (),
+    labels: Iterable[str] = (),
+    sep: str | None = None,
+    decimal: str | None = None,
 ) -> RawTable:
     """Read a file as :func:`read_table` does; it says what it passed over, and keeps all words of some columns.
 
@@ -97,6 +102,7 @@ def read_file(
         as_text: columns to read as strings.
         labels: columns in which only empty cells are missing: ``NA`` and ``None`` may be labels there.
         sep: what separates the fields of a text file; None is told from the file.
+        decimal: the decimal mark, where it is known: with ``","`` a point may stand between thousands.
     """
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
@@ -107,7 +113,7 @@ def read_file(
         raise InputError(f"file must exist, got {str(path)!r}{_beside(path)}")
     try:
         if suffix in _TEXT:
-            return _read_text(path, _TEXT[suffix], set(as_text), set(labels), sep)
+            return _read_text(path, _TEXT[suffix], set(as_text), set(labels), sep, decimal)
         return RawTable(named_columns(_BINARY[suffix](path)))
     except UnicodeDecodeError as error:
         raise InputError(
@@ -122,7 +128,9 @@ def read_file(
         raise InputError(f"file {str(path)!r} must be a readable {suffix} table, got: {reason}") from error
 
 
-def _read_text(path: Path, usual: str, as_text: set[str], labels: set[str], sep: str | None) -> RawTable:
+def _read_text(
+    path: Path, usual: str, as_text: set[str], labels: set[str], sep: str | None, decimal: str | None
+) -> RawTable:
     lines = _first_lines(path)
     if not any(line.strip() for line in lines):
         raise pd.errors.EmptyDataError
@@ -151,7 +159,8 @@ def _read_text(path: Path, usual: str, as_text: set[str], labels: set[str], sep:
     if words:
         every = read(usecols=words, dtype=str, keep_default_na=False)
         frame[words] = every.where(every.map(str.strip) != "")
-    if texts := [name for name in frame.columns if name not in words and _may_be_otherwise(frame[name])]:
+    rest = [name for name in frame.columns if name not in words]
+    if texts := [name for name in rest if _may_be_otherwise(frame[name], decimal)]:
         frame[texts] = read(usecols=texts, dtype=str)
     nameless = [name for name in names if name.startswith(_NAMELESS)]
     notes = [f"{len(nameless)} column without a name (row numbers?) left out"] if nameless else []
@@ -177,10 +186,12 @@ def _uncommented(path: Path) -> io.StringIO:
         return io.StringIO("".join("\n" if line.startswith("#") else line for line in file))
 
 
-def _may_be_otherwise(column: pd.Series[Any]) -> bool:
+def _may_be_otherwise(column: pd.Series[Any], decimal: str | None) -> bool:
     """Say whether the texts of a column of floats may tell more: points between thousands, whole numbers cut short."""
     if not pd.api.types.is_float_dtype(column.dtype):
         return False
+    if decimal == ",":
+        return True
     values = column.dropna().abs().to_numpy()
     if not values.size or not np.isfinite(values).all():
         return False

@@ -77,7 +77,7 @@ def tell_layout(lines: Sequence[str], usual: str, separator: str | None = None) 
     notes += _say_comments(sum(line.startswith("#") for line in body[:leading]))
     start = _header(rows)
     if start:
-        notes.append(f"{start} lines before the header passed over: {chosen.join(rows[0])!r:.60}")
+        notes.append(f"{_lines(start)} before the header passed over: {chosen.join(rows[0])!r:.60}")
     skipped = first + leading + _line_of(body[leading:], chosen, start)
     header = tuple(rows[start]) if rows else ()
     width = len(header)
@@ -92,16 +92,18 @@ def drop_lines(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         The rows, by position, and what was left out, in words.
     """
     notes = []
-    texts = frame.select_dtypes(["object", "string"])
-    if not len(frame) or not len(texts.columns):
+    if not len(frame):
         return frame, ()
-    empty = frame.isna().all(axis=1)
     again = _recurring_header(frame)
-    for which, what in ((empty, "empty"), (again, "the header again")):
-        if which.any():
-            rows = [int(row) for row in which.to_numpy().nonzero()[0]]
-            notes.append(f"{len(rows)} lines left out, {what} (row {rows[0]}{', ...' if len(rows) > 1 else ''})")
-    frame = frame[~(empty | again)].reset_index(drop=True)
+    if again.any():
+        rows = again.to_numpy().nonzero()[0]
+        notes.append(f"{_lines(len(rows))} left out, the header again (the first is row {int(rows[0])})")
+        frame = frame[~again].reset_index(drop=True)
+    filled = frame.notna().any(axis=1).to_numpy().nonzero()[0]
+    num_empty = len(frame) - (int(filled[-1]) + 1 if filled.size else 0)
+    if num_empty and filled.size:
+        notes.append(f"{_lines(num_empty)} at the end left out, empty")
+        frame = frame.iloc[:-num_empty]
     while len(frame) > 2 and _is_footer(frame):
         notes.append(f"the last line left out, no row: {', '.join(map(str, frame.iloc[-1].dropna())):.60}")
         frame = frame.iloc[:-1]
@@ -119,24 +121,24 @@ def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
         return []
 
 
-def _regularity(rows: Sequence[Sequence[str]]) -> tuple[float, float]:
-    """Return how much rows look like a table: the share of the usual number of fields, and whether a header has it."""
-    if not rows:
-        return (0.0, 0.0)
-    width, count = Counter(map(len, rows)).most_common(1)[0]
-    if width < 2:
-        return (0.0, 0.0)
+def _regularity(rows: Sequence[Sequence[str]]) -> tuple[float, bool, int]:
+    """Return how much rows look like a table: the share with the usual width, and what stands before and in the header."""
+    width = _width(rows)
     start = _header(rows)
-    fits = abs(len(rows[start]) - width) <= 1 and len(rows[start]) > 1
+    if width < 2 or not 1 < len(rows[start]) <= width + 1:
+        return (0.0, False, 0)
     share = sum(len(row) == width for row in rows[start:]) / len(rows[start:])
-    return (round(share, 2) if fits else 0.0, 1.0 if len(rows[start]) == width else 0.0)
+    return (round(share, 1), _looks_like_header(rows[start]), -start)
+
+
+def _width(rows: Sequence[Sequence[str]]) -> int:
+    """Return the usual number of fields, 0 without rows."""
+    return Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
 
 
 def _header(rows: Sequence[Sequence[str]]) -> int:
     """Return which row is the header: the first, or the first of full width where those before it are titles."""
-    if not rows:
-        return 0
-    width = Counter(map(len, rows)).most_common(1)[0][0]
+    width = _width(rows)
     if width < 2:
         return 0
     for number, row in enumerate(rows[:50]):
@@ -177,7 +179,12 @@ def _line_of(lines: Sequence[str], separator: str, row: int) -> int:
 
 
 def _say_comments(count: int) -> list[str]:
-    return [f"{count} comment lines passed over"] if count > 0 else []
+    return [f"{_lines(count)} of comments passed over"] if count > 0 else []
+
+
+def _lines(count: int) -> str:
+    """Return a number of lines, in words."""
+    return "1 line" if count == 1 else f"{count} lines"
 
 
 def _recurring_header(frame: pd.DataFrame) -> pd.Series[bool]:

@@ -20,6 +20,13 @@ MARKS = frozenset(
 ) | {"", "not available", "not applicable", "no data", "–", "—", "−", "…", "#n/a n/a", "(null)", "(blank)", "(empty)"}
 """Words for a missing cell in a column of numbers or dates, in lower case."""
 
+GLUED = frozenset(
+    "mg g kg t µg ug ng lb lbs oz mm cm m km nm um µm in ft yd mi l L ml mL dl cl s sec ms us µs ns min h hr hrs d Hz kHz "
+    "MHz GHz W kW MW GW Wh kWh MWh V mV kV A mA K C F Pa hPa kPa MPa bar mbar psi N kN J kJ MJ cal kcal m2 m3 cm2 km2 "
+    "km/h kmh kph mph m/s rpm px pt KB MB GB TB kB B bp bps x k M mol mmol mg/dL mmHg mmol/L g/L g/l mg/l mg/L dB".split()
+)
+"""Units that may stand at a number without a space; with one any word may."""
+
 _SAME = str.maketrans(
     {**dict.fromkeys("−‒–﹣－", "-"), **dict.fromkeys("\u00a0\u2009\u202f\u2007\u3000", " "), **dict.fromkeys("’‘´`", "'")}
     | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
@@ -29,8 +36,8 @@ _CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MX
 _CURRENCY = rf"(?:[A-Z]{{0,3}}[$€£¥₹₽₩₺₴₫฿]|{_CODES}|Rs\.?|kr\.?|zł)"
 _CELL = re.compile(
     rf"(?P<open>\()?(?P<sign>[-+])?\s*(?P<money>{_CURRENCY})?\s*(?P<inner>[-+])?\s*"
-    r"(?P<body>\d[\d.,' ]*|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<after>-)?"
-    r"\s*(?P<unit>[^\W\d_][^\d,;]{0,14}\d?|[%‰°µ$€£¥₹₽₩₺₴₫฿][^\d,;]{0,12}\d?)?(?(open)\)|)"
+    r"(?P<body>\d(?:[\d.,' ]*[\d.,])?|[.,]\d+)(?P<power>[eE][-+]?\d+)?(?P<after>-)?"
+    r"(?P<gap>\s*)(?P<unit>[^\W\d_][^\d,;]{0,14}\d?|[%‰°µ$€£¥₹₽₩₺₴₫฿][^\d,;]{0,12}\d?)?(?(open)\)|)"
 )
 _WHOLE = {
     ".": r"(?:[1-9]\d{0,2}(?:(?P<t>[,' ])\d{3})(?:(?P=t)\d{3})*|[1-9]\d?(?:,\d{2})+,\d{3}|\d+)",
@@ -162,4 +169,7 @@ def _parts(text: str) -> _Parts | None:
         return None
     sign = -1.0 if given == ["-"] else 1.0
     unit = (match["money"] or match["unit"] or "").strip()
+    glued = bool(match["unit"]) and match["unit"][0].isalpha() and not match["gap"]
+    if glued and unit.replace("²", "2").replace("³", "3") not in GLUED:
+        return None
     return _Parts(sign, match["body"].strip(), match["power"] or "", unit)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,10 @@ FAR = 3.0
 """Ranges of all others that a number must be away from them to be far."""
 ONE_SCALE = 1e30
 """How many times the median size the largest number of a column may be: beyond, float32 overflows once scaled."""
+class ReadingWarning(UserWarning):
+    """Says how the columns of a table were read, where that is not plain."""
+
+
 KINDS: dict[str, Kind] = {"number": "number", "category": "text", "date": "date"}
 """Kinds that may be asked for, by the user's words."""
 SHOWN = 3
@@ -166,6 +170,14 @@ def read_column(column: pd.Series[Any], options: ReadOptions, hint: Decimal | No
     return _read_as(name, told, texts, values, unread, sure=sure)
 
 
+def reading_of_labels(column: pd.Series[Any]) -> Reading:
+    """Return how the labels of a target were read: words for a missing value are said to be labels."""
+    name, texts = str(column.name), texts_of(column)
+    words = [] if texts is None else sorted({text for text in texts.dropna() if is_mark(text)})
+    doubts = (f"{', '.join(map(repr, words))} taken as a label, not as missing",) if words else ()
+    return _finished(name, Format("text"), column, canonical(column, "text"), doubts=doubts)[1]
+
+
 def read_again(column: pd.Series[Any], told: Format) -> Values:
     """Return the canonical values of new rows of a column, read as it was.
 
@@ -215,11 +227,10 @@ def without(column: pd.Series[Any], marks: Sequence[str]) -> pd.Series[Any]:
     return column.mask(found.astype(bool)) if bool(found.any()) else column
 
 
-def told_decimal(frame: pd.DataFrame) -> Decimal | None:
+def told_decimal(columns: Iterable[pd.Series[Any]]) -> Decimal | None:
     """Return the decimal mark that columns of a table show beyond doubt, if all agree."""
     found: set[Decimal] = set()
-    for name in frame.columns:
-        column = frame[name]
+    for column in columns:
         if pdtypes.is_float_dtype(column.dtype):
             values = column.dropna()
             found |= {"."} if bool((values % 1 != 0).any()) else set()
@@ -369,7 +380,8 @@ def _ambiguous(name: str, told: Format, texts: pd.Series[Any]) -> str:
 
 def _half_numbers(name: str, texts: pd.Series[Any]) -> tuple[str, ...]:
     cells = _values_of(Counter(texts.dropna()))
-    share = max(tell_numerals(cells).share, tell_dates(cells).share) if cells else 0.0
+    many = len(cells) > CODES  # fewer are levels
+    share = max(tell_numerals(cells).share, tell_dates(cells).share) if many else 0.0
     return (f"{share:.0%} of the cells look like numbers or dates; read {name}=number takes the others as missing",) * (
         0.5 <= share < 1.0
     )
