@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.console import JsonFlag, Sep, print_json, stdout
 from meden.cli.folders import check_new_file, trained
-from meden.data import read_table
+from meden.cli.rows import read_rows, without_formulas
 from meden.report.numbers import plural
 
 
@@ -17,12 +17,18 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
     rows: Annotated[Path, typer.Argument(help="File with the columns the model was trained on; others are ignored.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("predictions.csv"),
+    sep: Sep = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Keep labels such as `=1+1` that a spreadsheet takes for formulas."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the target of new rows: a label with its probabilities, or a number.
 
-    The output has one line for each row, in the same order.
+    Columns are read as those the model was trained on. The output has one line for each row, in the same order. Labels
+    that begin like a formula of a spreadsheet (`=`, `+`, `-`, `@`) get a quote before them.
 
     Example:
 
@@ -31,8 +37,8 @@ def predict(
     check_new_file("--out", out, force=force)
     run = trained(folder)
     assert run.encoder is not None
-    predictions = run.predict(read_table(rows, as_text=run.encoder.text_columns)).frame()
-    predictions.to_csv(out, index=False)
+    predictions = run.predict(read_rows(rows, run.encoder, sep)).frame()
+    (predictions if raw else without_formulas(predictions)).to_csv(out, index=False)
     if as_json:
         print_json({"rows": len(predictions), "file": str(out)})
     else:

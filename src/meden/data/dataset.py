@@ -203,7 +203,9 @@ def as_dataset(
 
 def _said(dataset: Dataset) -> Dataset:
     """Return a data set, with one warning if something of it is not plain."""
-    remarks = [f"column {reading.name!r}: {'; '.join(reading.remarks)}" for reading in dataset.readings if reading.remarks]
+    remarks = [
+        f"column {reading.name!r}: {'; '.join(reading.remarks)}" for reading in dataset.readings if reading.remarks
+    ]
     if said := [*dataset.notes, *remarks]:
         more = f"; and {len(said) - _SAID} more, see .readings" if len(said) > _SAID else ""
         warnings.warn(f"the table was read so: {'; '.join(said[:_SAID])}{more}", ReadingWarning, stacklevel=3)

@@ -8,16 +8,19 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from meden.data.numerals import LONGEST
+
 Order = Literal["ymd", "dmy", "mdy"]
 
 _TIME = (
-    r"(?:[T ,]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>\.\d+)?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
-    r"\s*(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?)?"
+    r"(?:[T ,]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?P<fraction>\.\d+)?)?\s*"
+    r"(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?)?"
 )
 _ISO = re.compile(rf"(?P<a>\d{{4}})(?P<s>[-/.])(?P<b>\d{{1,2}})(?P=s)(?P<c>\d{{1,2}}){_TIME}")
 _NUMERIC = re.compile(rf"(?P<a>\d{{1,2}})(?P<s>[-/.])(?P<b>\d{{1,2}})(?P=s)(?P<c>\d{{4}}|\d{{2}}){_TIME}")
 _NAMED = re.compile(
-    r"(?:[^\W\d]{2,9},?\s+)?(?:(?P<d>\d{1,2})(?:st|nd|rd|th)?[ .-]+(?P<m>[^\W\d_]{3,9})|(?P<m2>[^\W\d_]{3,9})[ .]+(?P<d2>\d{1,2})"
+    r"(?:[^\W\d]{2,9},?\s+)?(?:(?P<d>\d{1,2})(?:st|nd|rd|th)?[ .-]+(?P<m>[^\W\d_]{3,9})"
+    r"|(?P<m2>[^\W\d_]{3,9})[ .]+(?P<d2>\d{1,2})"
     rf"(?:st|nd|rd|th)?)[ .,-]+(?P<y>\d{{4}}|\d{{2}}){_TIME}"
 )
 _MONTHS = {
@@ -52,7 +55,8 @@ def read_date(text: str, order: Order) -> datetime.datetime | None:
         >>> read_date("31.12.2024", "dmy"), read_date("12/31/24 5:30 PM", "mdy"), read_date("30.02.2024", "dmy")
         (datetime.datetime(2024, 12, 31, 0, 0), datetime.datetime(2024, 12, 31, 17, 30), None)
     """
-    text = text.strip()
+    if len(text) > LONGEST or not text[-1:].isalnum():
+        return None
     if found := _ISO.fullmatch(text):
         return _moment(found, found["a"], found["b"], found["c"])
     if found := _NUMERIC.fullmatch(text):
@@ -84,7 +88,7 @@ def tell_dates(cells: Mapping[str, int]) -> ToldDates:
         return ToldDates("ymd" if not any(_NUMERIC.fullmatch(t) for t in cells) else "dmy", counts["dmy"] / total, True)
     best: Order = "dmy" if counts["dmy"] > counts["mdy"] else "mdy"
     tied = counts["dmy"] == counts["mdy"]
-    if tied and all("." in text for text in cells if _NUMERIC.fullmatch(text.strip())):
+    if tied and all("." in text for text in cells if _NUMERIC.fullmatch(text)):
         return ToldDates("dmy", counts["dmy"] / total, True)
     return ToldDates(best, counts[best] / total, not tied)
 
@@ -98,7 +102,9 @@ def _moment(found: re.Match[str], year: str, month: str, day: str) -> datetime.d
         hour = hour % 12 + (12 if half == "p" else 0)
     micro = round(float(found["fraction"] or 0) * 1_000_000)
     try:
-        local = datetime.datetime(full, int(month), int(day), hour, int(found["minute"] or 0), int(found["second"] or 0))
+        local = datetime.datetime(
+            full, int(month), int(day), hour, int(found["minute"] or 0), int(found["second"] or 0)
+        )
     except ValueError:
         return None
     return local + datetime.timedelta(microseconds=micro) - _offset(found["zone"])

@@ -38,7 +38,7 @@ def as_pandas(data: Any) -> Any:
         sparse = [name for name, kind in data.dtypes.items() if isinstance(kind, pd.SparseDtype)]
         if sparse:
             _check_size(len(data), len(sparse), 8)
-            return data.astype({name: data[name].dtype.subtype for name in sparse})
+            return data.astype({name: data[name].to_numpy().dtype for name in sparse})
     return data
 
 

@@ -16,7 +16,7 @@ SEPARATORS = (",", ";", "\t", "|")
 LOOKED_AT = 200
 """Rows from which the layout is told."""
 _FOOTER = re.compile(
-    r"(grand |sub)?(totals?|sums?|summe|gesamt|averages?|means?|mittelwert|count|source|quelle|notes?|end( of .*)?)\b.*",
+    r"(grand |sub)?(totals?|sums?|summe|gesamt|averages?|means?|mittelwert|count|source|quelle|notes?|end of .*)\b.*",
     re.IGNORECASE,
 )
 NAMES = {"\t": "tab", " ": "space"}
@@ -122,7 +122,7 @@ def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _regularity(rows: Sequence[Sequence[str]]) -> tuple[float, bool, int]:
-    """Return how much rows look like a table: the share with the usual width, and what stands before and in the header."""
+    """Return how much rows look like a table: the share of the usual width, what the header is and what is before."""
     width = _width(rows)
     start = _header(rows)
     if width < 2 or not 1 < len(rows[start]) <= width + 1:
@@ -160,7 +160,11 @@ def _commented_header(comments: Sequence[str], rows: Sequence[Sequence[str]], se
     marked = [line for line in comments if line.startswith("#")]
     if not marked or not rows or _looks_like_header(rows[0]):
         return None
-    cells = tuple(cell.strip() for cell in _rows([marked[-1].lstrip("#")], separator)[0]) if marked[-1].strip("# \r\n") else ()
+    cells = (
+        tuple(cell.strip() for cell in _rows([marked[-1].lstrip("#")], separator)[0])
+        if marked[-1].strip("# \r\n")
+        else ()
+    )
     fits = len(cells) == len(rows[0]) > 1 and _looks_like_header(cells)
     return cells if fits and tell_numerals(dict.fromkeys(rows[0], 1)).share > 0 else None
 
@@ -191,7 +195,7 @@ def _recurring_header(frame: pd.DataFrame) -> pd.Series[bool]:
     same = pd.Series(True, index=frame.index)
     for position, name in enumerate(frame.columns):
         column = frame.iloc[:, position]
-        same &= column.map(lambda v, name=name: isinstance(v, str) and v.strip() == name.strip())  # type: ignore[misc]
+        same &= column.map(lambda v, name=name: isinstance(v, str) and v.strip() == name.strip())
         if not same.any():
             break
     return same.astype(bool)

@@ -16,22 +16,28 @@ DECIMALS: tuple[Decimal, ...] = (".", ",")
 
 MARKS = frozenset(
     "na n/a n.a. n.a <na> nan -nan null none nil nat missing unknown n.d. nd n/d #n/a #na #value! #div/0! #ref! #null! "
-    "#num! #name? ? ?? - -- --- . .. ... * empty blank not_available not_applicable unavailable keine leer fehlt".split()
-) | {"", "not available", "not applicable", "no data", "–", "—", "−", "…", "#n/a n/a", "(null)", "(blank)", "(empty)"}
+    "#num! #name? ? ?? - -- --- . .. ... \u2013 \u2014 \u2212 \u2026 * empty blank unavailable (null) "
+    "(blank) (empty)".split()
+) | {"", "not available", "not applicable", "no data", "#n/a n/a"}
 """Words for a missing cell in a column of numbers or dates, in lower case."""
 
 GLUED = frozenset(
-    "mg g kg t µg ug ng lb lbs oz mm cm m km nm um µm in ft yd mi l L ml mL dl cl s sec ms us µs ns min h hr hrs d Hz kHz "
-    "MHz GHz W kW MW GW Wh kWh MWh V mV kV A mA K C F Pa hPa kPa MPa bar mbar psi N kN J kJ MJ cal kcal m2 m3 cm2 km2 "
-    "km/h kmh kph mph m/s rpm px pt KB MB GB TB kB B bp bps x k M mol mmol mg/dL mmHg mmol/L g/L g/l mg/l mg/L dB".split()
+    "mg g kg t µg ug ng lb lbs oz mm cm m km nm um µm in ft yd mi l L ml mL dl cl s sec ms us µs ns min h hr hrs d Hz "
+    "kHz MHz GHz W kW MW GW Wh kWh MWh V mV kV A mA K C F Pa hPa kPa MPa bar mbar psi N kN J kJ MJ cal kcal m2 m3 cm2 "
+    "km2 km/h kmh kph mph m/s rpm px pt KB MB GB TB kB B bp bps x k M mol mmol mg/dL mmHg mmol/L g/L "
+    "mg/L dB".split()
 )
 """Units that may stand at a number without a space; with one any word may."""
 
 _SAME = str.maketrans(
-    {**dict.fromkeys("−‒–﹣－", "-"), **dict.fromkeys("\u00a0\u2009\u202f\u2007\u3000", " "), **dict.fromkeys("’‘´`", "'")}
-    | {chr(0xFF10 + digit): str(digit) for digit in range(10)}
-    | {"．": ".", "，": ",", "％": "%", "＋": "+"}
+    dict.fromkeys("\u2212\u2012\u2013\ufe63\uff0d", "-")
+    | dict.fromkeys("\u00a0\u2009\u202f\u2007\u3000", " ")
+    | dict.fromkeys("\u2019\u2018\u00b4`", "'")
+    | {chr(code): chr(code - 0xFEE0) for code in (*range(0xFF10, 0xFF1A), 0xFF0E, 0xFF0C, 0xFF05, 0xFF0B)}
 )
+"""Minus signs, spaces, apostrophes and full-width digits that mean the same as those of ASCII."""
+LONGEST = 40
+"""Characters of the longest number or date."""
 _CODES = "USD|EUR|GBP|CHF|JPY|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|KRW|RUB|TRY|SGD|HKD"
 _CURRENCY = rf"(?:[A-Z]{{0,3}}[$€£¥₹₽₩₺₴₫฿]|{_CODES}|Rs\.?|kr\.?|zł)"
 _CELL = re.compile(
@@ -43,10 +49,8 @@ _WHOLE = {
     ".": r"(?:[1-9]\d{0,2}(?:(?P<t>[,' ])\d{3})(?:(?P=t)\d{3})*|[1-9]\d?(?:,\d{2})+,\d{3}|\d+)",
     ",": r"(?:[1-9]\d{0,2}(?:(?P<t>[.' ])\d{3})(?:(?P=t)\d{3})*|\d+)",
 }
-_BODY = {
-    mark: re.compile(rf"(?:{_WHOLE[mark]}(?:{re.escape(mark)}\d*)?|{re.escape(mark)}\d+)") for mark in DECIMALS
-}
-_GROUPED = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_BODY = {mark: re.compile(rf"(?:{_WHOLE[mark]}(?:{re.escape(mark)}\d*)?|{re.escape(mark)}\d+)") for mark in DECIMALS}
+_DIGIT = re.compile(r"\d")
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -140,11 +144,6 @@ def decisive(cells: Iterable[str]) -> set[Decimal]:
     return found
 
 
-def could_be_grouped(text: str) -> bool:
-    """Say whether a plain number may be a whole number with a point between thousands, such as ``1.234``."""
-    return bool(_GROUPED.fullmatch(text.strip().lstrip("+-")))
-
-
 def is_plain(text: str) -> bool:
     """Say whether every tool would read a text as the same number."""
     return bool(_PLAIN.fullmatch(text))
@@ -160,6 +159,8 @@ def _clearly_plain(parts: Mapping[str, _Parts], hint: Decimal | None) -> bool:
 
 
 def _parts(text: str) -> _Parts | None:
+    if len(text) > LONGEST or not _DIGIT.search(text):
+        return None
     match = _CELL.fullmatch(text.translate(_SAME).strip())
     if match is None or (match["money"] and match["unit"]):
         return None

@@ -34,6 +34,8 @@ FAR = 3.0
 """Ranges of all others that a number must be away from them to be far."""
 ONE_SCALE = 1e30
 """How many times the median size the largest number of a column may be: beyond, float32 overflows once scaled."""
+
+
 class ReadingWarning(UserWarning):
     """Says how the columns of a table were read, where that is not plain."""
 
@@ -41,6 +43,7 @@ class ReadingWarning(UserWarning):
 KINDS: dict[str, Kind] = {"number": "number", "category": "text", "date": "date"}
 """Kinds that may be asked for, by the user's words."""
 SHOWN = 3
+PLAIN = Numerals()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,7 @@ class Format:
     """How the cells of a column are read, in training and for new rows alike."""
 
     kind: Kind
-    numerals: Numerals = Numerals()
+    numerals: Numerals = PLAIN
     order: Order = "ymd"
     marks: tuple[str, ...] = ()
     """Texts that are missing values, beside the usual ones."""
@@ -92,7 +95,7 @@ class Format:
     @property
     def is_plain(self) -> bool:
         """Whether cells are read as every tool would read them."""
-        return self.numerals == Numerals()
+        return self.numerals == PLAIN
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
@@ -133,7 +136,11 @@ class Reading:
     @property
     def remarks(self) -> tuple[str, ...]:
         """All that is to be said of the column."""
-        return (*self.mended, *([f"not read, so missing: {cells_named(self.unread)}"] if self.unread else []), *self.doubts)
+        return (
+            *self.mended,
+            *([f"not read, so missing: {cells_named(self.unread)}"] if self.unread else []),
+            *self.doubts,
+        )
 
 
 def read_column(column: pd.Series[Any], options: ReadOptions, hint: Decimal | None = None) -> tuple[Values, Reading]:
@@ -265,7 +272,9 @@ def _tell(
             return Format("date", order=dates.order, marks=tuple(options.na)), dates.sure
     if asked is not None:
         example = next(iter(every), "")
-        raise InputError(f"read of {name!r} must be a kind that its cells can be read as, got {asked!r} for {example!r}")
+        raise InputError(
+            f"read of {name!r} must be a kind that its cells can be read as, got {asked!r} for {example!r}"
+        )
     return Format("text", marks=tuple(options.na)), True
 
 
@@ -276,7 +285,7 @@ def _read_typed(name: str, cells: pd.Series[Any], asked: Kind | None, options: R
         mended = (f"whole numbers beyond {EXACT:.0e}, which would merge as numbers, are labels",)
         return _finished(name, Format("text", marks=marks), cells, canonical(cells, "text"), mended=mended)
     values = canonical(cells, kind)
-    doubts = ()
+    doubts: tuple[str, ...] = ()
     if kind == "number":
         _check_one_scale(name, values)
         doubts = _sentinels(values)
@@ -325,22 +334,19 @@ def _read_texts(texts: pd.Series[Any], told: Format) -> tuple[Values, list[tuple
 
 
 def _numbers(strings: Sequence[str], told: Format) -> Values:
+    texts = np.array(strings, dtype=object)
     plain = np.array([told.is_plain and is_plain(text) for text in strings], dtype=bool)
-    values = np.array([np.nan if easy else _or_nan(told.numerals.read(t)) for t, easy in zip(strings, plain, strict=True)])
+    values = np.full(len(texts), np.nan)
+    values[~plain] = [np.nan if (n := told.numerals.read(text)) is None else n for text in texts[~plain]]
     if plain.any():  # as pandas reads a file that needs no mending
-        easy = pd.Series([text for text, is_easy in zip(strings, plain, strict=True) if is_easy], dtype=object)
-        values[plain] = pd.to_numeric(easy).to_numpy(dtype=np.float64)
-    return values.astype(np.float64)
+        values[plain] = pd.to_numeric(pd.Series(texts[plain])).to_numpy(dtype=np.float64)
+    return values
 
 
 def _days(strings: Sequence[str], told: Format) -> Values:
     moments = [read_date(text, told.order) for text in strings]
     since = np.array(moments, dtype="datetime64[us]") - np.datetime64(0, "us")
     return np.asarray(since / np.timedelta64(1, "D"), dtype=np.float64)
-
-
-def _or_nan(number: float | None) -> float:
-    return np.nan if number is None else number
 
 
 def _mended(told: Format, texts: pd.Series[Any]) -> list[str]:
@@ -423,7 +429,9 @@ def _sentinels(values: Values) -> tuple[str, ...]:
             gap = max(others[0] - mark, mark - others[-1])
             if gap > FAR * (others[-1] - others[0]):
                 count = int((values == mark).sum())
-                said.append(f"{mark:g} ({count} rows) lies far from all others: if it stands for missing, say na {mark:g}")
+                said.append(
+                    f"{mark:g} ({count} rows) lies far from all others: if it stands for missing, say na {mark:g}"
+                )
     return tuple(said)
 
 
@@ -445,11 +453,10 @@ def _check_one_scale(name: str, values: Values) -> None:
     if largest > ONE_SCALE * usual:
         row = int(np.nanargmax(np.abs(values)))
         raise InputError(
-            f"column {name!r} must hold numbers of one scale, got {values[row]:g} (row {row}), where half of the others "
+            f"column {name!r} must hold numbers of one scale, got {values[row]:g} (row {row}), where half of them "
             f"are below {usual:g}; correct the cell, or leave it empty"
         )
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) or (isinstance(value, str) and is_plain(value.strip()))
-

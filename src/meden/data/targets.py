@@ -311,8 +311,8 @@ def _are_numbers(texts: pd.Series[Any], name: str, *, wanted: bool) -> bool:
         return False
     rows = [(row, text) for row, text in enumerate(texts) if text in wrong]
     raise InputError(
-        f"target {name!r} must hold numbers, as in most rows, got {cells_named(rows)}; correct those cells or leave the "
-        f"rows out, or read {name}=category if they are labels"
+        f"target {name!r} must hold numbers, as in most rows, got {cells_named(rows)}; correct them or leave the rows "
+        f"out, or read {name}=category if they are labels"
     )
 
 

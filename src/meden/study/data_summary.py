@@ -106,8 +106,8 @@ class DataSummary:
     def _arguments(self, data: Any) -> dict[str, Any]:
         origin = self.origin or {}
         if data is not None:
-            read = {"target": self.target, "task": self.task, "drop": origin.get("drop", ())}
-            return read | {"data": data, "groups": origin.get("groups")}
+            read = {name: origin[name] for name in ("drop", "read", "sep", "decimal", "na") if name in origin}
+            return read | {"data": data, "target": self.target, "task": self.task, "groups": origin.get("groups")}
         place = origin.get("data")
         if place is None:
             raise InputError("data must be given to train again: the study does not say where they came from")
