@@ -9,7 +9,6 @@ Legend: ``n`` rows; a row is a position from 0.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,9 +17,10 @@ import pandas as pd
 from pandas.api import types as pdtypes
 
 from meden._checks import InputError, check_choice
-from meden.data.columns import Kind, Values, canonical, is_iso, kind_of, missing, text_of
+from meden.data.columns import Kind, Values, canonical, is_iso, kind_of, missing
 from meden.data.dates import Order, read_date, tell_dates
 from meden.data.numerals import DECIMALS, Decimal, Numerals, decisive, is_mark, is_plain, tell_numerals
+from meden.data.texts import Texts, texts_of
 
 READABLE = 0.9
 """Share of the cells that must be numbers (or dates) for the others to be missing ones, not levels."""
@@ -165,24 +165,29 @@ def read_column(column: pd.Series[Any], options: ReadOptions, hint: Decimal | No
     name, asked = str(column.name), KINDS.get(options.read.get(str(column.name), ""))
     cells = without(column, options.na)
     if asked == "text":
-        return _finished(name, Format("text"), cells, canonical(cells, "text"))
+        return _finished(name, Format("text"), canonical(cells, "text"))
     texts = None if is_iso(cells) else texts_of(cells)
     if texts is None:
         return _read_typed(name, cells, asked, options)
     told, sure = _tell(name, texts, asked, options, hint)
     if told.kind == "text":
-        values = canonical(cells, "text")
-        return _finished(name, told, cells, values, doubts=_half_numbers(name, texts))
+        padded = (f"spaces around {texts.num_padded} labels taken off",) * bool(texts.num_padded)
+        return _finished(name, told, canonical(cells, "text"), mended=padded, doubts=_half_numbers(name, texts))
     values, unread = _read_texts(texts, told)
     return _read_as(name, told, texts, values, unread, sure=sure)
 
 
 def reading_of_labels(column: pd.Series[Any]) -> Reading:
     """Return how the labels of a target were read: words for a missing value are said to be labels."""
-    name, texts = str(column.name), texts_of(column)
-    words = [] if texts is None else sorted({text for text in texts.dropna() if is_mark(text)})
-    doubts = (f"{', '.join(map(repr, words))} taken as a label, not as missing",) if words else ()
-    return _finished(name, Format("text"), column, canonical(column, "text"), doubts=doubts)[1]
+    texts = texts_of(column)
+    words = [] if texts is None else sorted(text for text in texts.distinct if is_mark(text))
+    padded = 0 if texts is None else texts.num_padded
+    return Reading(
+        str(column.name),
+        Format("text"),
+        mended=(f"spaces around {padded} labels taken off",) * bool(padded),
+        doubts=(f"{', '.join(map(repr, words))} taken as a label, not as missing",) * bool(words),
+    )
 
 
 def read_again(column: pd.Series[Any], told: Format) -> Values:
@@ -201,23 +206,6 @@ def read_again(column: pd.Series[Any], told: Format) -> Values:
         raise InputError(f"column {column.name!r} must hold {told.kind}s, got {text!r} (row {row})")
     _check_finite(str(column.name), values)
     return values
-
-
-def texts_of(cells: pd.Series[Any]) -> pd.Series[Any] | None:
-    """Return a column's cells as stripped texts, missing ones None; None if it holds no strings."""
-    if isinstance(cells.dtype, pd.CategoricalDtype) or pdtypes.is_numeric_dtype(cells.dtype):
-        return None
-    inferred = pdtypes.infer_dtype(cells, skipna=True)
-    if inferred not in ("string", "mixed-integer", "mixed"):
-        return None
-    objects = cells.astype(object)
-    present = objects[cells.notna()]
-    strings = present.map(lambda v: isinstance(v, str))
-    plain = present.map(lambda v: isinstance(v, (str, int, float)) and not isinstance(v, bool))
-    if not bool(strings.any()) or not bool(plain.all()):
-        return None
-    stripped = present.map(lambda v: v.strip() if isinstance(v, str) else text_of(v))
-    return stripped.reindex(cells.index)
 
 
 def without(column: pd.Series[Any], marks: Sequence[str]) -> pd.Series[Any]:
@@ -242,9 +230,8 @@ def told_decimal(columns: Iterable[pd.Series[Any]]) -> Decimal | None:
             values = column.dropna()
             found |= {"."} if bool((values % 1 != 0).any()) else set()
         elif (texts := texts_of(column.head(10_000).reset_index(drop=True))) is not None:
-            cells = Counter(texts.dropna())
-            if tell_numerals(_values_of(cells)).share >= READABLE:
-                found |= decisive(cells)
+            if tell_numerals(_values_of(texts.counts)).share >= READABLE:
+                found |= decisive(texts.distinct)
     return found.pop() if len(found) == 1 else None
 
 
@@ -255,10 +242,10 @@ def cells_named(cells: Sequence[tuple[int, str]]) -> str:
 
 
 def _tell(
-    name: str, texts: pd.Series[Any], asked: Kind | None, options: ReadOptions, hint: Decimal | None
+    name: str, texts: Texts, asked: Kind | None, options: ReadOptions, hint: Decimal | None
 ) -> tuple[Format, bool]:
     """Return how a column of texts is read, and whether that is sure."""
-    every = Counter(texts.dropna())
+    every = texts.counts
     cells = _values_of(every)
     decimal: Decimal | None = "," if options.decimal == "," else "." if options.decimal == "." else None
     least = READABLE if asked is None else 0.0
@@ -283,17 +270,17 @@ def _read_typed(name: str, cells: pd.Series[Any], asked: Kind | None, options: R
     marks = tuple(options.na)
     if kind == "number" and asked is None and merges(cells):
         mended = (f"whole numbers beyond {EXACT:.0e}, which would merge as numbers, are labels",)
-        return _finished(name, Format("text", marks=marks), cells, canonical(cells, "text"), mended=mended)
+        return _finished(name, Format("text", marks=marks), canonical(cells, "text"), mended=mended)
     values = canonical(cells, kind)
     doubts: tuple[str, ...] = ()
     if kind == "number":
         _check_one_scale(name, values)
         doubts = _sentinels(values)
-    return _finished(name, Format(kind, marks=marks), cells, values, doubts=doubts)
+    return _finished(name, Format(kind, marks=marks), values, doubts=doubts)
 
 
 def _read_as(
-    name: str, told: Format, texts: pd.Series[Any], values: Values, unread: list[tuple[int, str]], *, sure: bool
+    name: str, told: Format, texts: Texts, values: Values, unread: list[tuple[int, str]], *, sure: bool
 ) -> tuple[Values, Reading]:
     _check_finite(name, values)
     mended, doubts = list(_mended(told, texts)), []
@@ -310,27 +297,21 @@ def _read_as(
 def _finished(
     name: str,
     told: Format,
-    cells: pd.Series[Any],
     values: Values,
     *,
     mended: tuple[str, ...] = (),
     doubts: tuple[str, ...] = (),
 ) -> tuple[Values, Reading]:
-    padded = sum(isinstance(v, str) and v != v.strip() for v in cells) if told.kind == "text" else 0
-    if padded:
-        mended = (*mended, f"spaces around {padded} labels taken off")
     return values, Reading(name, told, int(missing(values).sum()), mended, doubts)
 
 
-def _read_texts(texts: pd.Series[Any], told: Format) -> tuple[Values, list[tuple[int, str]]]:
+def _read_texts(texts: Texts, told: Format) -> tuple[Values, list[tuple[int, str]]]:
     """Return canonical values, and the cells that are neither missing nor of the kind."""
-    codes, distinct = pd.factorize(texts, use_na_sentinel=True)
-    strings = [str(text) for text in distinct]
-    read = (_numbers if told.kind == "number" else _days)(strings, told)
-    values = np.append(read, np.nan)[codes]
-    absent = np.array([is_mark(text, told.marks) for text in strings] + [True])[codes]
-    wrong = np.flatnonzero(np.isnan(values) & ~absent)
-    return values, [(int(row), str(texts.iloc[row])) for row in wrong]
+    read = (_numbers if told.kind == "number" else _days)(texts.distinct, told)
+    unread = {
+        t for t, value in zip(texts.distinct, read, strict=True) if np.isnan(value) and not is_mark(t, told.marks)
+    }
+    return texts.each(read), texts.rows(unread)
 
 
 def _numbers(strings: Sequence[str], told: Format) -> Values:
@@ -349,43 +330,43 @@ def _days(strings: Sequence[str], told: Format) -> Values:
     return np.asarray(since / np.timedelta64(1, "D"), dtype=np.float64)
 
 
-def _mended(told: Format, texts: pd.Series[Any]) -> list[str]:
+def _mended(told: Format, texts: Texts) -> list[str]:
     """Say what of a column was understood that is not plain."""
-    present = texts.dropna()
+    present = texts.distinct
     said = []
     if told.kind == "number":
-        odd = [text for text in dict.fromkeys(present) if not is_plain(text) and told.numerals.read(text) is not None]
+        odd = [text for text in present if not is_plain(text) and told.numerals.read(text) is not None]
         if told.numerals.decimal == ",":
             said.append(f"decimal comma ({next((t for t in odd if ',' in t), odd[0] if odd else '')!r})")
         if told.numerals.unit:
             said.append(f"{told.numerals.unit!r} taken off ({next(iter(odd), '')!r})")
         if not said and odd:
             said.append(f"written otherwise ({', '.join(repr(t) for t in odd[:2])})")
-    elif not bool(present.str.match(r"\d{4}-").all()):
+    elif not all(text[:4].isdecimal() for text in present if read_date(text, told.order)):
         words = {"dmy": "day first", "mdy": "month first", "ymd": "as written"}
         said.append(f"{words[told.order]} ({next(t for t in present if read_date(t, told.order))!r})")
-    marks = Counter(text for text in present if is_mark(text, told.marks))
+    marks = {text: count for text, count in texts.counts.items() if is_mark(text, told.marks)}
     if marks:
         said.append(f"{sum(marks.values())} missing: {', '.join(repr(mark) for mark in list(marks)[:4])}")
     return said
 
 
-def _ambiguous(name: str, told: Format, texts: pd.Series[Any]) -> str:
+def _ambiguous(name: str, told: Format, texts: Texts) -> str:
     """Say which of two ways was taken, and how to ask for the other."""
     if told.kind == "date":
-        example = next(text for text in texts.dropna() if read_date(text, told.order) != read_date(text, "dmy"))
+        example = next(text for text in texts.distinct if read_date(text, told.order) != read_date(text, "dmy"))
         return f"{example!r} was taken month first, which no cell tells; write 2024-12-31 if days come first"
     other: Decimal = "," if told.numerals.decimal == "." else "."
     way = dataclasses.replace(told.numerals, decimal=other)
-    for text in texts.dropna():
+    for text in texts.distinct:
         here, there = told.numerals.read(text), way.read(text)
         if here is not None and there is not None and here != there:
             return f"{text!r} was taken as {here:.10g}, which no cell tells; with decimal {other!r} it is {there:.10g}"
     return f"the decimal mark of {name!r} is not sure"
 
 
-def _half_numbers(name: str, texts: pd.Series[Any]) -> tuple[str, ...]:
-    cells = _values_of(Counter(texts.dropna()))
+def _half_numbers(name: str, texts: Texts) -> tuple[str, ...]:
+    cells = _values_of(texts.counts)
     many = len(cells) > CODES  # fewer are levels
     share = max(tell_numerals(cells).share, tell_dates(cells).share) if many else 0.0
     return (f"{share:.0%} of the cells look like numbers or dates; read {name}=number takes the others as missing",) * (

@@ -6,7 +6,6 @@ Legend: ``n`` rows, ``C`` classes, ``M`` outputs of a regression.
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -29,9 +28,9 @@ from meden.data.reading import (
     merges,
     read_column,
     reading_of_labels,
-    texts_of,
     without,
 )
+from meden.data.texts import Texts, texts_of
 
 Task = Literal["classification", "regression"]
 TASKS = ("classification", "regression")
@@ -290,16 +289,16 @@ def _label_values(
     return labels
 
 
-def _are_numbers(texts: pd.Series[Any], name: str, *, wanted: bool) -> bool:
+def _are_numbers(texts: Texts, name: str, *, wanted: bool) -> bool:
     """Say whether texts are the numbers of a regression, or labels; refuse a few other cells among numbers.
 
     Raises:
         InputError: naming those cells.
     """
-    every = Counter(texts)
+    every = texts.counts
     cells = {text: count for text, count in every.items() if not is_mark(text)}
     told = tell_numerals(cells)
-    few = len(every) <= MAX_WHOLE_CLASSES and 2 * len(every) <= len(texts)
+    few = len(every) <= MAX_WHOLE_CLASSES and 2 * len(every) <= len(texts.codes)
     if told.share == 0 or (few and not wanted and all(map(is_plain, every))):
         return False
     odd = {text for text in cells if told.numerals.read(text) is None}
@@ -309,10 +308,9 @@ def _are_numbers(texts: pd.Series[Any], name: str, *, wanted: bool) -> bool:
     labels = told.share < READABLE or (odd and min(every[text] for text in odd) > 1) if few else told.share < 0.5
     if labels and not wanted:
         return False
-    rows = [(row, text) for row, text in enumerate(texts) if text in wrong]
     raise InputError(
-        f"target {name!r} must hold numbers, as in most rows, got {cells_named(rows)}; correct them or leave the rows "
-        f"out, or read {name}=category if they are labels"
+        f"target {name!r} must hold numbers, as in most rows, got {cells_named(texts.rows(wrong))}; "
+        f"correct them or leave the rows out, or read {name}=category if they are labels"
     )
 
 
