@@ -21,7 +21,7 @@ from meden.data.columns import Values, text_of
 from meden.data.encoders import Encoder
 from meden.data.files import BUNDLED, bundled_table, read_file
 from meden.data.frames import as_dense, as_pandas
-from meden.data.reading import Reading, ReadingWarning, ReadOptions, told_decimal
+from meden.data.reading import Reading, ReadingWarning, ReadOptions, hint_of
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import TASKS, Label, Target, Task, fit_target, read_target
 
@@ -184,20 +184,21 @@ def as_dataset(
         x, y = as_pandas(data[0]), as_pandas(data[1])
         return _said(_from_pair(x, y, target or name_of(y), task, groups, drop, options))
     notes: tuple[str, ...] = ()
+    separator: str | None = None
     if isinstance(data, str) and data in BUNDLED:
         data, usual = bundled_table(data)
         target = usual if target is None else target
     elif isinstance(data, (str, Path)):
         as_text = [name for name, kind in options.read.items() if kind == "category"]
         raw = read_file(data, as_text=as_text, labels=[str(target)], sep=sep, decimal=decimal)
-        data, notes = raw.frame, raw.notes
+        data, notes, separator = raw.frame, raw.notes, raw.separator
     data = as_pandas(data)
     if not isinstance(data, pd.DataFrame):
         raise InputError(f"data must be a name, a path, a DataFrame or a pair (X, y), got {type(data).__name__}")
     frame = named_columns(data)
     _check_column("target", target, frame)
     y = frame[str(target)]
-    made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options)
+    made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
     return _said(dataclasses.replace(made, origin=origin, notes=notes))
 
 
@@ -247,6 +248,7 @@ def _from_table(
     groups: Any,
     drop: Sequence[str],
     options: ReadOptions,
+    separator: str | None = None,
 ) -> Dataset:
     if len(frame) == 0:
         raise InputError(f"the table must have rows, got none (columns: {', '.join([*frame.columns, name])})")
@@ -259,9 +261,9 @@ def _from_table(
         groups, drop = frame[groups], [*drop, groups]
     for column in options.read:
         _check_column("read", column, pd.DataFrame(columns=[*frame.columns, name]))
-    decimal = told_decimal([y, *(frame[column] for column in frame.columns)])
-    read = read_target(y, name, task=task, options=options, decimal=decimal)
-    table = read_columns(frame.drop(columns=list(drop)), options, decimal)
+    hint = hint_of([y, *(frame[column] for column in frame.columns)], separator)
+    read = read_target(y, name, task=task, options=options, hint=hint)
+    table = read_columns(frame.drop(columns=list(drop)), options, hint)
     return Dataset(table, read, group_codes(groups, len(frame)))
 
 

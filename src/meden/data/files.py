@@ -62,6 +62,8 @@ class RawTable:
     frame: pd.DataFrame
     notes: tuple[str, ...] = ()
     """What of the file is unusual or was passed over, in words."""
+    separator: str | None = None
+    """Between the fields of a text file."""
 
 
 def read_table(path: str | Path, *, as_text: Iterable[str] = (), sep: str | None = None) -> pd.DataFrame:
@@ -167,7 +169,7 @@ def _read_text(
     kept, left_out = drop_lines(frame.drop(columns=nameless))
     if left_out:
         kept = kept.apply(_retyped)
-    return RawTable(kept, (*layout.notes, *notes, *left_out))
+    return RawTable(kept, (*layout.notes, *notes, *left_out), layout.separator)
 
 
 def _first_lines(path: Path) -> list[str]:

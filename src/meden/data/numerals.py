@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Decimal = Literal[".", ","]
 DECIMALS: tuple[Decimal, ...] = (".", ",")
@@ -79,6 +79,14 @@ class Numerals:
         return number if parts.unit == self.unit or number == 0 else None
 
 
+class Hint(NamedTuple):
+    """What the rest of a table suggests of the decimal mark."""
+
+    decimal: Decimal
+    sure: bool
+    """Whether cells of other columns show it; else only what separates the fields does."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Told:
     """What the cells of a column say about how its numbers are written."""
@@ -103,13 +111,13 @@ def is_mark(text: str, own: Iterable[str] = ()) -> bool:
     return text.strip().lower() in MARKS or text.strip() in own
 
 
-def tell_numerals(cells: Mapping[str, int], decimal: Decimal | None = None, hint: Decimal | None = None) -> Told:
+def tell_numerals(cells: Mapping[str, int], decimal: Decimal | None = None, hint: Hint | None = None) -> Told:
     """Return how the numbers of a column are written.
 
     Args:
         cells: distinct texts, marks left out, with how often each occurs.
         decimal: the decimal mark, if it is known.
-        hint: the decimal mark of the other columns, which decides where this column does not.
+        hint: of the other columns, which decides where this column does not.
 
     Example:
         >>> tell_numerals({"0,5": 3, "1.234,0": 1}).numerals
@@ -128,8 +136,8 @@ def tell_numerals(cells: Mapping[str, int], decimal: Decimal | None = None, hint
     counts = {m: sum(cells[t] for t in parts if way.read(t) is not None) for m, way in ways.items()}
     most = max(counts.values())
     best = [mark for mark, count in counts.items() if count == most]
-    chosen: Decimal = hint if hint in best else best[0]
-    sure = len(best) == 1 or hint == chosen == "," or not _differ(parts, ways) or _clearly_plain(parts, hint)
+    chosen: Decimal = hint.decimal if hint is not None and hint.decimal in best else best[0]
+    sure = len(best) == 1 or hint == (",", True) or not _differ(parts, ways) or _clearly_plain(parts, chosen)
     return Told(ways[chosen], most / sum(cells.values()), sure)
 
 
@@ -153,9 +161,9 @@ def _differ(parts: Mapping[str, _Parts], ways: Mapping[Decimal, Numerals]) -> bo
     return any(len({way.read(text) for way in ways.values()}) > 1 for text in parts)
 
 
-def _clearly_plain(parts: Mapping[str, _Parts], hint: Decimal | None) -> bool:
+def _clearly_plain(parts: Mapping[str, _Parts], chosen: Decimal) -> bool:
     """Say whether points stand in all cells, as in numbers written with three decimals: nothing points to thousands."""
-    return hint != "," and all("." in found.body and "," not in found.body for found in parts.values())
+    return chosen == "." and all("." in found.body and "," not in found.body for found in parts.values())
 
 
 def _parts(text: str) -> _Parts | None:

@@ -19,7 +19,7 @@ from pandas.api import types as pdtypes
 from meden._checks import InputError, check_choice
 from meden.data.columns import Kind, Values, canonical, is_iso, kind_of, missing
 from meden.data.dates import Order, read_date, tell_dates
-from meden.data.numerals import DECIMALS, Decimal, Numerals, decisive, is_mark, is_plain, tell_numerals
+from meden.data.numerals import DECIMALS, Decimal, Hint, Numerals, decisive, is_mark, is_plain, tell_numerals
 from meden.data.texts import Texts, texts_of
 
 READABLE = 0.9
@@ -143,13 +143,13 @@ class Reading:
         )
 
 
-def read_column(column: pd.Series[Any], options: ReadOptions, hint: Decimal | None = None) -> tuple[Values, Reading]:
+def read_column(column: pd.Series[Any], options: ReadOptions, hint: Hint | None = None) -> tuple[Values, Reading]:
     """Read a raw feature column.
 
     Args:
         column: with at least one value.
         options: of the user.
-        hint: the decimal mark that other columns of the table show.
+        hint: what the rest of the table suggests of the decimal mark.
 
     Returns:
         Canonical values (``columns.py``), and how they were read.
@@ -222,8 +222,11 @@ def without(column: pd.Series[Any], marks: Sequence[str]) -> pd.Series[Any]:
     return column.mask(found.astype(bool)) if bool(found.any()) else column
 
 
-def told_decimal(columns: Iterable[pd.Series[Any]]) -> Decimal | None:
-    """Return the decimal mark that columns of a table show beyond doubt, if all agree."""
+def hint_of(columns: Iterable[pd.Series[Any]], separator: str | None = None) -> Hint | None:
+    """Return the decimal mark that columns of a table show beyond doubt, if all agree.
+
+    Where none shows one, semicolons between the fields suggest a comma: they are used where the comma is taken.
+    """
     found: set[Decimal] = set()
     for column in columns:
         if pdtypes.is_float_dtype(column.dtype):
@@ -232,7 +235,9 @@ def told_decimal(columns: Iterable[pd.Series[Any]]) -> Decimal | None:
         elif (texts := texts_of(column.head(10_000).reset_index(drop=True))) is not None:
             if tell_numerals(_values_of(texts.counts)).share >= READABLE:
                 found |= decisive(texts.distinct)
-    return found.pop() if len(found) == 1 else None
+    if len(found) == 1:
+        return Hint(found.pop(), True)
+    return Hint(",", False) if separator == ";" and not found else None
 
 
 def cells_named(cells: Sequence[tuple[int, str]]) -> str:
@@ -241,9 +246,7 @@ def cells_named(cells: Sequence[tuple[int, str]]) -> str:
     return shown + (f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else "")
 
 
-def _tell(
-    name: str, texts: Texts, asked: Kind | None, options: ReadOptions, hint: Decimal | None
-) -> tuple[Format, bool]:
+def _tell(name: str, texts: Texts, asked: Kind | None, options: ReadOptions, hint: Hint | None) -> tuple[Format, bool]:
     """Return how a column of texts is read, and whether that is sure."""
     every = texts.counts
     cells = _values_of(every)

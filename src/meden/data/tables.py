@@ -20,7 +20,7 @@ from torch import Tensor
 from meden._checks import InputError, nearest
 from meden.data.columns import Kind, Values, missing
 from meden.data.fitted import Column, TextColumn, column_from_dict, fit_column
-from meden.data.numerals import Decimal
+from meden.data.numerals import Hint
 from meden.data.reading import Format, Reading, ReadOptions, read_again, read_column
 
 _SHOWN = 5
@@ -171,13 +171,13 @@ def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.set_axis(names, axis=1)
 
 
-def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, decimal: Decimal | None = None) -> Table:
+def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: Hint | None = None) -> Table:
     """Read the feature columns of a table (named, without target).
 
     Args:
         frame: the raw cells.
         options: what the user says of how they are to be read.
-        decimal: the decimal mark that the table shows, where a column alone does not tell.
+        hint: of the decimal mark, where a column alone does not tell.
 
     Raises:
         InputError: if there is no column, a column is wholly missing, holds infinities or what no encoder reads.
@@ -195,7 +195,7 @@ def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, decima
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
         raise InputError(f"every column must hold values, got nothing in {_listed(empty)}; leave out with drop={empty}")
-    read = {name: read_column(frame[name], options, decimal) for name in frame.columns}
+    read = {name: read_column(frame[name], options, hint) for name in frame.columns}
     kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
     values = {name: values for name, (values, _) in read.items()}
     left_out = [Reading(name, None) for name in dropped]

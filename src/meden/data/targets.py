@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot
 from meden._checks import InputError, check_choice
 from meden.data.columns import Values, canonical, kind_of
 from meden.data.fitted import standardisation
-from meden.data.numerals import Decimal, is_mark, is_plain, tell_numerals
+from meden.data.numerals import Hint, is_mark, is_plain, tell_numerals
 from meden.data.reading import (
     READABLE,
     Format,
@@ -208,7 +208,7 @@ def read_target(
     *,
     task: str | None = None,
     options: ReadOptions | None = None,
-    decimal: Decimal | None = None,
+    hint: Hint | None = None,
 ) -> Target:
     """Read a target column (n,).
 
@@ -221,7 +221,7 @@ def read_target(
         name: of the target.
         task: ``"classification"`` or ``"regression"``.
         options: what the user says of how cells are to be read.
-        decimal: the decimal mark of the table, where the target alone does not tell.
+        hint: of the decimal mark, where the target alone does not tell.
 
     Raises:
         InputError: if values are missing, infinite, dates or all the same, if strings should be regressed, or naming
@@ -242,7 +242,7 @@ def read_target(
     categorical = isinstance(column.dtype, pd.CategoricalDtype) or asked == "category"
     cells = without(column.rename(name), options.na)
     _check_complete(cells, name)
-    values, numeric, reading = _label_values(cells, name, task, options, decimal)
+    values, numeric, reading = _label_values(cells, name, task, options, hint)
     distinct, positions = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
         raise InputError(f"target {name!r} must have two different values or more, got only {as_label(distinct[0])!r}")
@@ -265,7 +265,7 @@ def _check_complete(column: pd.Series[Any], name: str) -> None:
 
 
 def _label_values(
-    column: pd.Series[Any], name: str, task: str | None, options: ReadOptions, decimal: Decimal | None
+    column: pd.Series[Any], name: str, task: str | None, options: ReadOptions, hint: Hint | None
 ) -> tuple[Values, bool, Reading]:
     """Return the values in sortable form (numbers, booleans or strings), whether they can be regressed, and how."""
     asked = options.read.get(name)
@@ -274,7 +274,7 @@ def _label_values(
     texts = None if asked == "category" or task == "classification" else texts_of(column)
     if texts is not None and _are_numbers(texts, name, wanted=asked == "number" or task == "regression"):
         asked_number = dataclasses.replace(options, read={name: "number"})
-        values, reading = read_column(column, asked_number, decimal)
+        values, reading = read_column(column, asked_number, hint)
         return values, True, reading
     labels = (canonical(column, "text"), False, reading_of_labels(column))
     if asked == "category":
