@@ -101,8 +101,8 @@ def numbers() -> Iterator[Written]:
         ("euro before", lambda v: "€ " + eu(v, 1)),
         ("code before", lambda v: "USD " + us(v, 1)),
         ("code behind", lambda v: us(v, 1) + " EUR"),
-        ("exponent", lambda v: f"{v:.6e}"),
-        ("exponent with comma", lambda v: f"{v:.6E}".replace(".", ",")),
+        ("exponent", lambda v: f"{v:.9e}"),
+        ("exponent with comma", lambda v: f"{v:.9E}".replace(".", ",")),
     ]
     for name, way in ways:
         yield written(name, [way(v) for v in LARGE], LARGE)

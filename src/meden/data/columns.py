@@ -77,12 +77,22 @@ def canonical(column: pd.Series[Any], kind: Kind) -> Values:
     read = {"number": _numbers, "boolean": _booleans, "date": _days}[kind]
     values = read(column)
     _check_readable(column, values, kind)
-    num_infinite = int(np.isinf(values).sum())
-    if num_infinite:
-        raise InputError(
-            f"column {column.name!r} must hold finite values, got {num_infinite} infinite of {len(values)}"
-        )
+    check_finite(column.name, values)
     return values
+
+
+def check_finite(name: object, values: Values) -> None:
+    """Check that no value of a column is infinite.
+
+    Raises:
+        InputError: naming the column and the first row.
+    """
+    infinite = np.flatnonzero(np.isinf(values))
+    if infinite.size:
+        raise InputError(
+            f"column {name!r} must hold finite values, got {infinite.size} infinite of {len(values)} "
+            f"(first in row {int(infinite[0])})"
+        )
 
 
 def text_of(value: object) -> str:

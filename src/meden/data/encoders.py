@@ -11,6 +11,7 @@ from torch import Tensor
 
 from meden._checks import InputError
 from meden.data.arrays import ArrayEncoder
+from meden.data.frames import as_pandas
 from meden.data.tables import TableEncoder
 from meden.data.targets import Predictions, TargetCodec, target_from_dict
 
@@ -66,9 +67,14 @@ class Encoder:
         Raises:
             InputError: if there are no rows, a column is missing or cannot be read as what it was.
         """
+        frame = as_pandas(frame)
         if len(frame) == 0:
             raise InputError("the table must have rows, got none")
         return self.inputs.encode(self.inputs.read(frame))  # type: ignore[arg-type]
+
+    def typed(self, x: Tensor) -> Tensor:
+        """Return inputs (n, ...) in the type that the model was trained with."""
+        return self.inputs.typed(x) if isinstance(self.inputs, ArrayEncoder) else x
 
     def decode(self, outputs: Tensor) -> Predictions:
         """Return predictions in the user's labels or units, of raw network outputs (n, C) or (n, M)."""

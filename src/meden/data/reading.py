@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.api import types as pdtypes
 
 from meden._checks import InputError, check_choice
-from meden.data.columns import Kind, Values, canonical, is_iso, kind_of, missing
+from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing
 from meden.data.dates import Order, read_date, tell_dates
 from meden.data.numerals import DECIMALS, Decimal, Hint, Numerals, decisive, is_mark, is_plain, tell_numerals
 from meden.data.texts import Texts, texts_of
@@ -204,7 +204,7 @@ def read_again(column: pd.Series[Any], told: Format) -> Values:
     if unread:
         row, text = unread[0]
         raise InputError(f"column {column.name!r} must hold {told.kind}s, got {text!r} (row {row})")
-    _check_finite(str(column.name), values)
+    check_finite(str(column.name), values)
     return values
 
 
@@ -285,7 +285,7 @@ def _read_typed(name: str, cells: pd.Series[Any], asked: Kind | None, options: R
 def _read_as(
     name: str, told: Format, texts: Texts, values: Values, unread: list[tuple[int, str]], *, sure: bool
 ) -> tuple[Values, Reading]:
-    _check_finite(name, values)
+    check_finite(name, values)
     mended, doubts = list(_mended(told, texts)), []
     if not sure:
         doubts.append(_ambiguous(name, told, texts))
@@ -417,15 +417,6 @@ def _sentinels(values: Values) -> tuple[str, ...]:
                     f"{mark:g} ({count} rows) lies far from all others: if it stands for missing, say na {mark:g}"
                 )
     return tuple(said)
-
-
-def _check_finite(name: str, values: Values) -> None:
-    infinite = np.flatnonzero(np.isinf(values))
-    if infinite.size:
-        raise InputError(
-            f"column {name!r} must hold finite values, got {infinite.size} infinite of {len(values)} "
-            f"(first in row {int(infinite[0])})"
-        )
 
 
 def _check_one_scale(name: str, values: Values) -> None:

@@ -105,11 +105,22 @@ class TableEncoder:
     def encode(self, table: Table) -> Tensor:
         """Return the inputs, float32 (n, D)."""
         columns = zip(table.feature_names, self.columns, strict=True)
-        blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
         inputs = torch.zeros(self.num_inputs, table.num_rows)
         for number, cells in enumerate(_numbers_first(self.columns, blocks)):
             inputs[number] = torch.from_numpy(cells)
+        if not bool(torch.isfinite(inputs).all()):
+            self._refuse(table, inputs)
         return inputs.T.contiguous()
+
+    def _refuse(self, table: Table, inputs: Tensor) -> None:
+        """Name the first cell that is too far from those of the fit for a float32."""
+        number, row = (int(place) for place in torch.nonzero(~torch.isfinite(inputs))[0])
+        name = [column.name for kind, column in self.columns if is_numeric(kind)][number]
+        raise InputError(
+            f"column {name!r} must hold numbers of the scale of the fit, got {table.values[name][row]:g} (row {row})"
+        )
 
     def read(self, frame: pd.DataFrame) -> Table:
         """Return the fitted columns of a new raw table; other columns are ignored.

@@ -25,6 +25,7 @@ from meden import search
 from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset
 from meden.data.dataset import group_codes, name_of
+from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
 from meden.recipe import Recipe
@@ -108,6 +109,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _frame(self, X: Any, *, fitting: bool) -> pd.DataFrame:
         """Return X as a table with names of columns; NaN is a missing value."""
+        X = as_pandas(X)
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, reset=fitting, skip_check_array=True)
             if len(X) < 1 + fitting:
