@@ -51,16 +51,20 @@ def show_data(dataset: Dataset) -> None:
     for note in dataset.notes:
         say(note)
     if dataset.readings:
-        stderr.print(readings_table(dataset.readings))
+        stderr.print(readings_table(dataset))
 
 
-def readings_table(readings: Sequence[Reading]) -> Table:
-    """Return how each column was read; neighbours of which nothing is to be said share a line."""
+def readings_table(dataset: Dataset) -> Table:
+    """Return how each column was read; neighbours that were read alike share a line."""
     table = Table("column", "read as", "missing", "remarks")
-    for plain, group in groupby(readings, key=lambda r: (r.kind, r.num_missing, r.remarks)):
+
+    def alike(reading: Reading) -> tuple[Any, ...]:
+        return reading.name == dataset.target, reading.kind, reading.num_missing, reading.remarks
+
+    for (is_target, kind, num_missing, remarks), group in groupby(dataset.readings, key=alike):
         names = [reading.name for reading in group]
-        kind, num_missing, remarks = plain
         name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)})"
+        name += " (target)" if is_target else ""
         table.add_row(escape(name), kind, str(num_missing or ""), escape("; ".join(remarks)))
     return table
 

@@ -242,6 +242,13 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         """Return y as an array (n,) or (n, T) of labels."""
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        y = as_pandas(y)
+        if isinstance(y, pd.Series):
+            y = y.reset_index(drop=True)
+            if y.isna().any():
+                rows = np.flatnonzero(y.isna())
+                raise InputError(f"y must have a label in every row, got {len(rows)} missing, NaN (row {rows[0]})")
+            y = y.astype(object).infer_objects().to_numpy()
         cells = check_array(y, dtype=None, ensure_2d=False, input_name="y")
         check_classification_targets(cells)
         several = type_of_target(cells).startswith("multi") and cells.ndim == 2 and cells.shape[1] > 1
