@@ -19,9 +19,8 @@ QUICK = ("--set", "epochs=2")
 def european(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    rows = [
-        f"{v:.2f};{d};{'=ja' if v > 5 else 'nein'}".replace(".", ",") for v, d in zip(rng.normal(5, 2, 40), range(40))
-    ]
+    values = rng.normal(5, 2, 40)
+    rows = [f"{v:.2f};{i};{'=ja' if v > 5 else 'nein'}".replace(".", ",") for i, v in enumerate(values)]
     Path("t.csv").write_text("Bericht\nwert;tag;y\n" + "\n".join(rows) + "\n")
     return tmp_path
 
