@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, nearest
 from meden.data import Dataset, Encoder, Fold, splits_hash
+from meden.data.arrays import Arrays
 from meden.data.tables import Table
 from meden.models.named import fixed_arguments, model_name
 from meden.noise import derive
@@ -166,6 +167,30 @@ def _check_start(model: nn.Module, start: Mapping[str, Tensor]) -> None:
             raise InputError(f"member start must have no tensor but the model's, got {name!r}{nearest(name, wanted)}")
         if wanted[name] != given[name]:
             raise InputError(f"member start {name!r} must be of shape {wanted[name]}, got {given[name]}")
+
+
+def as_taken(make_model: ModelMaker, dataset: Dataset, member: Member) -> Dataset:
+    """Return a data set of whole numbers as floats if the model takes only these; any other as it is.
+
+    A model of tokens looks whole numbers up, and takes them; layers of numbers refuse them. That is tried on two rows.
+    """
+    inputs = dataset.inputs
+    if not isinstance(inputs, Arrays) or inputs.as_floats or inputs.x.is_floating_point():
+        return dataset
+    floats = replace(dataset, inputs=replace(inputs, as_floats=True))
+    return next((data for data in (dataset, floats) if _takes(make_model, data, member)), dataset)
+
+
+def _takes(make_model: ModelMaker, dataset: Dataset, member: Member) -> bool:
+    encoder, rows = dataset.fit_encoder(range(dataset.num_rows)), np.arange(min(2, dataset.num_rows))
+    share = EncodedData(encoder, dataset.features(encoder, rows), dataset.targets(encoder, rows))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            model = build_model(make_model, share, dataset, member).eval()
+            model(share.x.to(next((p.device for p in model.parameters()), share.x.device)))
+        except (RuntimeError, TypeError, ValueError, IndexError):
+            return False  # what is wrong is said where the model is trained
+    return True
 
 
 def model_arguments(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> dict[str, Any]:

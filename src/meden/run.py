@@ -97,7 +97,7 @@ class Run:
             raise InputError(f"run must have a model that can predict, got one that {self.failure}")
         if self.encoder is None:
             raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
-        x = rows if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
+        x = self.encoder.typed(rows) if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
         with torch.no_grad(), evaluating(self.model):
             outputs = [self.model(on_device(part, self.model)) for part in torch.split(x, EVAL_ROWS)]
         return self.encoder.decode(torch.cat(outputs))

@@ -16,27 +16,30 @@ from meden.cli.console import (
     Address,
     BackendName,
     Data,
+    Decimal,
     Drop,
     Folds,
     Gap,
     Groups,
     Jobs,
     JsonFlag,
+    Missing,
     Model,
     Order,
+    Read,
     RecipeFile,
     Seed,
+    Sep,
     Target,
     TaskOption,
-    describe,
     print_json,
     progress,
     say,
     stdout,
 )
 from meden.cli.folders import REPORT, check_new_folder
+from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_alternatives
-from meden.data import as_dataset
 from meden.recipe import Recipe
 from meden.search import Comparison
 from meden.study.folder import STUDY
@@ -73,6 +76,10 @@ def compare(
     order: Order = None,
     gap: Gap = 0,
     drop: Drop = None,
+    read: Read = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    na: Missing = None,
     task: TaskOption = None,
     seed: Seed = 0,
     jobs: Jobs = 1,
@@ -101,8 +108,12 @@ def compare(
         raise InputError("--with must not be called 'none': that is the recipe as it is, which is always there")
     if out is not None:
         _check_folder(out)
-    read = None if recipe is None else Recipe.load(recipe)
-    setup = set_up(as_dataset(data, target=target, task=task, groups=groups, drop=drop or ()), model=model, recipe=read)
+    loaded = None if recipe is None else Recipe.load(recipe)
+    setup = set_up(
+        read_data(data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na),
+        model=model,
+        recipe=loaded,
+    )
     where: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
     with _interruptible(out), progress("fits done", (len(others) + 1) * folds * seeds) as (bar, job):
         made = search.compare(
@@ -116,7 +127,7 @@ def compare(
             gap=gap,
             seed=seed,
             study_dir=out,
-            on_start=lambda: say(describe(setup.data)),
+            on_start=lambda: show_data(setup.data),
             on_progress=lambda done: bar.update(job, completed=done.done),
             **where,
         )

@@ -38,6 +38,20 @@ TaskOption = Annotated[
     str | None, typer.Option("--task", help="`classification` or `regression`; inferred from the target unless given.")
 ]
 Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out; may be repeated.")]
+Read = Annotated[
+    list[str] | None,
+    typer.Option("--read", help="How to read a column: `age=number`, or `category`, `date`, `drop`; may be repeated."),
+]
+Sep = Annotated[
+    str | None, typer.Option("--sep", help="What separates the fields: `;`, `tab`; told from the file unless given.")
+]
+Decimal = Annotated[
+    str | None, typer.Option("--decimal", help="Decimal mark, `.` or `,`; told from each column unless given.")
+]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option("--na", help="A text or number that stands for a missing cell, such as `-999`; may be repeated."),
+]
 Groups = Annotated[str | None, typer.Option("--groups", help="Column of labels of rows that stay together.")]
 Order = Annotated[
     str | None, typer.Option("--order", help="Column of numbers or dates: each fold trains on the past of its rows.")

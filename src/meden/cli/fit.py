@@ -12,23 +12,26 @@ import typer
 from meden._checks import check_choice
 from meden.cli.console import (
     Data,
+    Decimal,
     Drop,
     Groups,
     JsonFlag,
+    Missing,
     Model,
+    Read,
     RecipeFile,
     Seed,
+    Sep,
     Target,
     TaskOption,
-    describe,
     print_json,
     progress,
-    say,
     stdout,
 )
 from meden.cli.folders import REPORT, check_new_folder
+from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_settings
-from meden.data import Dataset, Fold, as_dataset, holdout
+from meden.data import Dataset, Fold, holdout
 from meden.diagnosis import diagnose
 from meden.history import Record
 from meden.member import Member
@@ -63,6 +66,10 @@ def fit(
     held_out: Annotated[float, typer.Option("--held-out", help="Share of the rows that only scores.")] = 0.2,
     groups: Groups = None,
     drop: Drop = None,
+    read: Read = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    na: Missing = None,
     task: TaskOption = None,
     seed: Seed = 0,
     as_json: JsonFlag = False,
@@ -80,13 +87,17 @@ def fit(
     check_new_folder("--out", out)
     check_choice("--model", model, NETWORKS)
     settings = parse_settings(changes or [], "--set", NETWORKS[model])
-    read = None if recipe is None else Recipe.load(recipe)
-    setup = set_up(as_dataset(data, target=target, task=task, groups=groups, drop=drop or ()), model=model, recipe=read)
+    loaded = None if recipe is None else Recipe.load(recipe)
+    setup = set_up(
+        read_data(data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na),
+        model=model,
+        recipe=loaded,
+    )
     make_model, dataset = setup.make_model, setup.data
     chosen, model_args = configure(setup.recipe, settings)
     fold = _three_parts(dataset, held_out, seed)
     check_models(make_model, [(chosen, model_args)], dataset, [fold])
-    say(describe(dataset))
+    show_data(dataset)
     with progress("epochs", chosen.last_epoch) as (bar, job):
 
         def show(_: int, record: Record) -> None:

@@ -9,9 +9,9 @@ import typer
 
 from meden._checks import InputError
 from meden._files import write_whole
-from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.console import JsonFlag, Sep, print_json, stdout
 from meden.cli.folders import check_new_file, trained
-from meden.data import read_table
+from meden.cli.rows import read_rows, without_formulas
 from meden.report.numbers import plural
 
 
@@ -19,12 +19,18 @@ def predict(
     folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
     rows: Annotated[Path, typer.Argument(help="File with the columns the model was trained on; others are ignored.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("predictions.csv"),
+    sep: Sep = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="Keep labels such as `=1+1` that a spreadsheet takes for formulas."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the target of new rows: a label with its probabilities, or a number.
 
-    The output has one line for each row, in the same order.
+    Columns are read as those the model was trained on. The output has one line for each row, in the same order. Labels
+    that begin like a formula of a spreadsheet (`=`, `+`, `-`, `@`) get a quote before them.
 
     Example:
 
@@ -35,8 +41,9 @@ def predict(
     if run.failure:
         raise InputError(f"folder must hold a model that can predict, got {str(folder)!r}, whose run {run.failure}")
     assert run.encoder is not None
-    predictions = run.predict(read_table(rows, as_text=run.encoder.text_columns)).frame()
-    write_whole(out, predictions.to_csv(index=False).encode())
+    predictions = run.predict(read_rows(rows, run.encoder, sep)).frame()
+    written = predictions if raw else without_formulas(predictions)
+    write_whole(out, written.to_csv(index=False).encode())
     if as_json:
         print_json({"rows": len(predictions), "file": str(out)})
     else:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from meden._checks import InputError
 from meden.member import ModelMaker
+from meden.recipe.yaml_text import read_yaml
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.space.dimensions import Dimension
 from meden.space.names import AskedSpace, check_names
@@ -28,7 +27,11 @@ def parse_space(texts: Sequence[str]) -> AskedSpace:
         >>> parse_space(["mixup=off:0.1:1", "l1=data"])
         {'mixup': Maybe(dimension=Uniform(low=0.1, high=1.0)), 'l1': FromData(decades=4.0)}
     """
-    return dict(_dimension(text) for text in texts)
+    pairs = [_dimension(text) for text in texts]
+    names = [name for name, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"--search must give each setting once, got {twice[0]!r} twice")
+    return dict(pairs)
 
 
 def parse_settings(texts: Iterable[str], option: str, make_model: ModelMaker) -> dict[str, Any]:
@@ -46,7 +49,11 @@ def parse_settings(texts: Iterable[str], option: str, make_model: ModelMaker) ->
     for text, (name, equals, _) in zip(texts, pairs, strict=True):
         if not equals or not name.strip():
             raise InputError(f"{option} must look like lr=0.01, got {text!r}")
-    values = {name.strip(): parse_value(value) for name, _, value in pairs}
+    values: dict[str, Any] = {}
+    for name, _, value in pairs:
+        if name.strip() in values:
+            raise InputError(f"{option} must give each setting once, got {name.strip()!r} twice")
+        values[name.strip()] = parse_value(value)
     try:
         check_names(values, make_model)
     except InputError as error:
@@ -93,8 +100,8 @@ def parse_value(text: str) -> Any:
     if text.strip().lower() in words:
         return words[text.strip().lower()]
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return read_yaml(text)
+    except InputError:
         return text.strip()
 
 

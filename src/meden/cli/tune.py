@@ -17,27 +17,30 @@ from meden.cli.console import (
     Address,
     BackendName,
     Data,
+    Decimal,
     Drop,
     Folds,
     Gap,
     Groups,
     Jobs,
     JsonFlag,
+    Missing,
     Model,
     Order,
+    Read,
     RecipeFile,
     Seed,
+    Sep,
     Target,
     TaskOption,
-    describe,
     print_json,
     progress,
     say,
     stdout,
 )
 from meden.cli.folders import REPORT, RUN, check_new_folder
+from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
-from meden.data import as_dataset
 from meden.data.targets import Task
 from meden.recipe import Recipe
 from meden.report.numbers import number, percent, plural
@@ -113,6 +116,10 @@ def tune(
     order: Order = None,
     gap: Gap = 0,
     drop: Drop = None,
+    read: Read = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    na: Missing = None,
     task: TaskOption = None,
     seed: Seed = 0,
     jobs: Jobs = 1,
@@ -141,10 +148,12 @@ def tune(
     check_new_folder("--out", out)
     check_choice("--refit", refit, ("all", "folds"))
     check_choice("--model", model, NETWORKS)
-    read = None if recipe is None else Recipe.load(recipe)
-    dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop or ())
+    loaded = None if recipe is None else Recipe.load(recipe)
+    dataset = read_data(
+        data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na
+    )
     searched = _space(space or (), model, dataset.task)
-    setup = set_up(dataset, model=model, space=searched, recipe=read, folds=folds, time_limit=time_limit)
+    setup = set_up(dataset, model=model, space=searched, recipe=loaded, folds=folds, time_limit=time_limit)
     settings: dict[str, Any] = {
         "folds": folds,
         "budget": budget,
@@ -233,7 +242,7 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
     num_folds = folds if isinstance(folds, int) else len(folds)
 
     def start() -> None:
-        say(describe(settings["data"]))
+        show_data(settings["data"])
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
     with progress("fits done", budget * num_folds * settings["seeds"]) as (bar, job):

@@ -26,6 +26,8 @@ class Arrays:
     """A tensor (n, ...): float32, or int64 tokens."""
 
     x: Tensor
+    as_floats: bool = False
+    """Whether a model gets whole numbers as float32."""
 
     @property
     def num_rows(self) -> int:
@@ -39,11 +41,13 @@ class Arrays:
 
     def take(self, rows: Values) -> Arrays:
         """Return some rows, in the order given."""
-        return Arrays(self.x[torch.as_tensor(np.asarray(rows), device=self.x.device)])
+        return dataclasses.replace(self, x=self.x[torch.as_tensor(np.asarray(rows), device=self.x.device)])
 
     def fit(self) -> ArrayEncoder:
         """Return the encoder that passes rows of this shape and type through."""
-        return ArrayEncoder(tuple(self.x.shape[1:]), "float32" if self.x.is_floating_point() else "int64")
+        return ArrayEncoder(
+            tuple(self.x.shape[1:]), "float32" if self.as_floats or self.x.is_floating_point() else "int64"
+        )
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""
@@ -69,8 +73,12 @@ class ArrayEncoder:
         return tuple(f"x{i}" for i in range(self.num_inputs))
 
     def encode(self, arrays: Arrays) -> Tensor:
-        """Return the rows as they are."""
-        return arrays.x
+        """Return the rows, as float32 if that is what was fitted."""
+        return self.typed(arrays.x)
+
+    def typed(self, x: Tensor) -> Tensor:
+        """Return a tensor of the type that was fitted."""
+        return x.float() if self.dtype == "float32" else x
 
     def read(self, frame: pd.DataFrame) -> Arrays:
         """Return the columns ``x0``, ``x1``, ... of a table as an array.

@@ -63,9 +63,7 @@ def kind_of(column: pd.Series[Any]) -> Kind:
         raise InputError(
             f"column {column.name!r} must hold numbers, strings, booleans or dates, got {inferred} ({column.dtype})"
         )
-    if inferred == "string" and _all_iso_dates(column):
-        return "date"
-    return kind
+    return "date" if is_iso(column) else kind
 
 
 def canonical(column: pd.Series[Any], kind: Kind) -> Values:
@@ -79,16 +77,28 @@ def canonical(column: pd.Series[Any], kind: Kind) -> Values:
     read = {"number": _numbers, "boolean": _booleans, "date": _days}[kind]
     values = read(column)
     _check_readable(column, values, kind)
-    num_infinite = int(np.isinf(values).sum())
-    if num_infinite:
-        raise InputError(
-            f"column {column.name!r} must hold finite values, got {num_infinite} infinite of {len(values)}"
-        )
+    check_finite(column.name, values)
     return values
 
 
+def check_finite(name: object, values: Values) -> None:
+    """Check that no value of a column is infinite.
+
+    Raises:
+        InputError: naming the column and the first row.
+    """
+    infinite = np.flatnonzero(np.isinf(values))
+    if infinite.size:
+        raise InputError(
+            f"column {name!r} must hold finite values, got {infinite.size} infinite of {len(values)} "
+            f"(first in row {int(infinite[0])})"
+        )
+
+
 def text_of(value: object) -> str:
-    """Return a cell as text; a whole number reads the same whether a file's column came as integers or floats."""
+    """Return a cell as text, without spaces around; a whole number reads alike whether it came as integer or float."""
+    if isinstance(value, str):
+        return value.strip()
     return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
 
 
@@ -128,7 +138,10 @@ def _days(column: pd.Series[Any]) -> Values:
     return np.asarray(since / np.timedelta64(1, "D"), dtype=np.float64)
 
 
-def _all_iso_dates(column: pd.Series[Any]) -> bool:
+def is_iso(column: pd.Series[Any]) -> bool:
+    """Say whether a column holds strings, and all of them are ISO dates."""
+    if isinstance(column.dtype, pd.CategoricalDtype) or pdtypes.infer_dtype(column, skipna=True) != "string":
+        return False
     present = column.dropna()
     if not present.astype(str).str.fullmatch(_ISO_DATE).all():
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from meden._checks import InputError, check_choice, nearest
 from meden.data.arrays import Arrays, read_array, to_tensor
 from meden.data.columns import Values, text_of
 from meden.data.encoders import Encoder
-from meden.data.files import BUNDLED, bundled_table, read_table
+from meden.data.files import BUNDLED, bundled_table, read_file
+from meden.data.frames import as_dense, as_pandas
+from meden.data.reading import Reading, ReadingWarning, ReadOptions, hint_of
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import (
     LARGEST_RAW,
@@ -32,6 +35,9 @@ from meden.data.targets import (
     read_target,
 )
 
+_SAID = 8
+"""Remarks on columns that a warning lists."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -44,6 +50,7 @@ class Dataset:
         weights: float64 (n,), what each row counts in losses and scores; or None, for 1 each. Encoders do not heed it.
         origin: arguments of :func:`as_dataset` that read these rows, as plain values; ``data`` is None where they came
             from memory. None where they cannot say it.
+        notes: what of the file is unusual or was passed over, in words.
     """
 
     inputs: Table | Arrays
@@ -51,6 +58,13 @@ class Dataset:
     groups: Values | None = None
     weights: Values | None = None
     origin: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """How the target and each column were read; empty for arrays."""
+        columns = self.inputs.readings if isinstance(self.inputs, Table) else ()
+        return (self.y.reading, *columns) if columns and self.y.reading is not None else columns
 
     @property
     def num_rows(self) -> int:
@@ -131,18 +145,32 @@ def as_dataset(
     task: str | None = None,
     groups: Any = None,
     drop: Sequence[str] = (),
+    read: Mapping[str, str] | None = None,
+    sep: str | None = None,
+    decimal: str | None = None,
+    na: Sequence[str] = (),
 ) -> Dataset:
     """Read a data set.
 
+    How columns are read is told from their cells: numbers with a decimal comma, separators between thousands, a unit
+    or a currency; dates in one order of day and month; words such as ``?`` or ``n/a`` for a missing value. A few cells
+    that are no numbers (or dates) are missing values. A warning says what is not plain; ``readings`` says it of every
+    column.
+
     Args:
         data: a bundled name (``breast_cancer``, ``diabetes``, ``digits``, ``iris``, ``wine``); a path (.csv, .tsv,
-            also .gz, .parquet, .feather); a DataFrame; a pair ``(X, y)``; or a Dataset, returned as it is. In a pair
-            X is a DataFrame (a table), or an array or tensor (n, ...), used as it is: float32, or int64 tokens if it
-            holds whole numbers. A floating y is (n,) or (n, M).
+            also .gz, .parquet, .feather); a DataFrame of pandas or Polars, or an Arrow table; a pair ``(X, y)``; or a
+            Dataset, returned as it is. In a pair X is such a table, or an array, sparse matrix or tensor (n, ...), used
+            as it is: float32, or int64 if it holds whole numbers. A floating y is (n,) or (n, M).
         target: the target column of a table; needed for paths and DataFrames.
         task: ``"classification"`` or ``"regression"``; None to infer it from the target (:func:`read_target`).
         groups: a column (which is then no feature), or an array (n,) of labels; rows of one group stay together.
         drop: columns of a table to leave out.
+        read: columns of a table that are to be read as ``"number"``, ``"category"`` or ``"date"``, or left out
+            (``"drop"``).
+        sep: what separates the fields of a text file; told from the file unless given.
+        decimal: ``"."`` or ``","``; told from each column unless given.
+        na: texts or numbers (``"-999"``) that stand for a missing value, beside the usual ones.
 
     Raises:
         InputError: one line, for whatever cannot be used.
@@ -154,58 +182,83 @@ def as_dataset(
     """
     if task is not None:
         check_choice("task", task, TASKS)
+    options = ReadOptions(read=read or {}, sep=sep, decimal=decimal, na=na)
     if isinstance(data, Dataset):
-        if not (target is None and task is None and groups is None and len(drop) == 0):
+        if not (target is None and task is None and groups is None and len(drop) == 0 and not options.to_dict()):
             raise InputError(
                 "target, task, groups and drop must not be given for a Dataset: it has been read with its own"
             )
         return data
-    origin = _origin(data, target, task, groups, drop)
+    origin = _origin(data, target, task, groups, drop, options)
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        made = _from_pair(data[0], data[1], target or name_of(data[1]), task, groups, drop)
-        return dataclasses.replace(made, origin=origin)
+        x, y = as_pandas(data[0]), as_pandas(data[1])
+        made = _from_pair(x, y, target or name_of(y), task, groups, drop, options)
+        return _said(dataclasses.replace(made, origin=origin))
+    notes: tuple[str, ...] = ()
+    separator: str | None = None
     if isinstance(data, str) and data in BUNDLED:
         data, usual = bundled_table(data)
         target = usual if target is None else target
     elif isinstance(data, (str, Path)):
-        data = read_table(data)
+        as_text = [name for name, kind in options.read.items() if kind == "category"]
+        raw = read_file(data, as_text=as_text, labels=[str(target)], sep=sep, decimal=decimal)
+        data, notes, separator = raw.frame, raw.notes, raw.separator
+    data = as_pandas(data)
     if not isinstance(data, pd.DataFrame):
         raise InputError(f"data must be a name, a path, a DataFrame or a pair (X, y), got {type(data).__name__}")
     frame = named_columns(data)
     _check_column("target", target, frame)
     y = frame[str(target)]
-    made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop)
-    return dataclasses.replace(made, origin=origin)
+    made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
+    return _said(dataclasses.replace(made, origin=origin, notes=notes))
 
 
-def _origin(data: Any, target: str | None, task: str | None, groups: Any, drop: Sequence[str]) -> dict[str, Any]:
+def _said(dataset: Dataset) -> Dataset:
+    """Return a data set, with one warning if something of it is not plain."""
+    remarks = [
+        f"column {reading.name!r}: {'; '.join(reading.remarks)}" for reading in dataset.readings if reading.remarks
+    ]
+    if said := [*dataset.notes, *remarks]:
+        more = f"; and {len(said) - _SAID} more, see .readings" if len(said) > _SAID else ""
+        warnings.warn(f"the table was read so: {'; '.join(said[:_SAID])}{more}", ReadingWarning, stacklevel=3)
+    return dataset
+
+
+def _origin(
+    data: Any, target: str | None, task: str | None, groups: Any, drop: Sequence[str], options: ReadOptions
+) -> dict[str, Any]:
     """Return what reads a table again, but for groups that came as an array."""
     place = str(data) if isinstance(data, (str, Path)) else None
     if place is not None and place not in BUNDLED:
         place = str(Path(place).resolve())
-    return {
-        "data": place,
-        "target": target,
-        "task": task,
-        "groups": groups if isinstance(groups, str) else None,
-        "drop": list(drop),
-    }
+    column = groups if isinstance(groups, str) else None
+    origin = {"data": place, "target": target, "task": task, "groups": column, "drop": list(drop)}
+    return origin | options.to_dict()
 
 
-def _from_pair(x: Any, y: Any, name: str, task: str | None, groups: Any, drop: Sequence[str]) -> Dataset:
+def _from_pair(
+    x: Any, y: Any, name: str, task: str | None, groups: Any, drop: Sequence[str], options: ReadOptions
+) -> Dataset:
     if isinstance(x, pd.DataFrame):
         _check_lengths(len(x), len(y))
         column = pd.Series(np.asarray(y) if not isinstance(y, pd.Series) else y.array, index=x.index, name=name)
-        return _from_table(named_columns(x), column, name, task, groups, drop)
+        return _from_table(named_columns(x), column, name, task, groups, drop, options)
     if drop:
         raise InputError(f"drop must be empty for arrays (they have no named columns), got {drop!r}")
-    inputs = read_array(x)
+    inputs = read_array(as_dense(x))
     _check_lengths(inputs.num_rows, len(y))
     return Dataset(inputs, _array_target(y, name, task), group_codes(groups, inputs.num_rows))
 
 
 def _from_table(
-    frame: pd.DataFrame, y: pd.Series[Any], name: str, task: str | None, groups: Any, drop: Sequence[str]
+    frame: pd.DataFrame,
+    y: pd.Series[Any],
+    name: str,
+    task: str | None,
+    groups: Any,
+    drop: Sequence[str],
+    options: ReadOptions,
+    separator: str | None = None,
 ) -> Dataset:
     if len(frame) == 0:
         raise InputError(f"the table must have rows, got none (columns: {', '.join([*frame.columns, name])})")
@@ -216,8 +269,12 @@ def _from_table(
     if isinstance(groups, str):
         _check_column("groups", groups, frame)
         groups, drop = frame[groups], [*drop, groups]
-    read = read_target(y, name, task=task)
-    return Dataset(read_columns(frame.drop(columns=list(drop))), read, group_codes(groups, len(frame)))
+    for column in options.read:
+        _check_column("read", column, pd.DataFrame(columns=[*frame.columns, name]))
+    hint = hint_of([y, *(frame[column] for column in frame.columns)], separator)
+    read = read_target(y, name, task=task, options=options, hint=hint)
+    table = read_columns(frame.drop(columns=list(drop)), options, hint)
+    return Dataset(table, read, group_codes(groups, len(frame)))
 
 
 def _array_target(y: Any, name: str, task: str | None) -> Target:

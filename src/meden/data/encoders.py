@@ -11,6 +11,7 @@ from torch import Tensor
 
 from meden._checks import InputError
 from meden.data.arrays import ArrayEncoder
+from meden.data.frames import as_pandas
 from meden.data.tables import TableEncoder
 from meden.data.targets import Predictions, TargetCodec, target_from_dict
 
@@ -51,9 +52,8 @@ class Encoder:
 
     @property
     def text_columns(self) -> tuple[str, ...]:
-        """Columns that hold strings: pass them as ``as_text`` when new rows are read from a file."""
-        columns = self.inputs.columns if isinstance(self.inputs, TableEncoder) else ()
-        return tuple(codec.name for kind, codec in columns if kind == "text")
+        """Columns to pass as ``as_text`` when new rows are read from a file: strings, and numbers with units."""
+        return self.inputs.text_columns if isinstance(self.inputs, TableEncoder) else ()
 
     def transform_frame(self, frame: pd.DataFrame) -> Tensor:
         """Return inputs of new raw rows, float32 (n, D); columns that the fit did not know are ignored.
@@ -63,9 +63,14 @@ class Encoder:
         Raises:
             InputError: if there are no rows, a column is missing or cannot be read as what it was.
         """
+        frame = as_pandas(frame)
         if len(frame) == 0:
             raise InputError("the table must have rows, got none")
         return self.inputs.encode(self.inputs.read(frame))  # type: ignore[arg-type]
+
+    def typed(self, x: Tensor) -> Tensor:
+        """Return inputs (n, ...) in the type that the model was trained with."""
+        return self.inputs.typed(x) if isinstance(self.inputs, ArrayEncoder) else x
 
     def decode(self, outputs: Tensor) -> Predictions:
         """Return predictions in the user's labels or units, of raw network outputs (n, C) or (n, M)."""

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import io
+import itertools
 import warnings
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import IO, Any
 
+import numpy as np
 import pandas as pd
 
 from meden._checks import InputError, nearest
+from meden.data.layout import LOOKED_AT, drop_lines, tell_layout
+from meden.data.numerals import is_plain
+from meden.data.reading import EXACT, ReadingWarning
 from meden.data.tables import named_columns
 
 _TEXT = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 _BINARY: dict[str, Callable[[Path], pd.DataFrame]] = {".parquet": pd.read_parquet, ".feather": pd.read_feather}
 SUFFIXES = (*_TEXT, *_BINARY)
+_NAMELESS = "\0"
 
 _BUNDLED = {
     "breast_cancer": "diagnosis",
@@ -46,19 +55,56 @@ def bundled_table(name: str) -> tuple[pd.DataFrame, str]:
     return frame, target
 
 
-def read_table(path: str | Path, *, as_text: Iterable[str] = ()) -> pd.DataFrame:
+@dataclasses.dataclass(frozen=True, eq=False)
+class RawTable:
+    """A table as it stands in a file: named columns, cells that are no plain numbers as texts."""
+
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    """What of the file is unusual or was passed over, in words."""
+    separator: str | None = None
+    """Between the fields of a text file."""
+
+
+def read_table(path: str | Path, *, as_text: Iterable[str] = (), sep: str | None = None) -> pd.DataFrame:
     """Read a table from a file, by its suffix: .csv, .tsv (also .gz), .parquet or .feather.
 
     Text is UTF-8 with a header line. Empty fields and pandas' usual words for nothing (``NA``, ``N/A``, ``NaN``,
-    ``null``, ``None``, ...) are missing values; pass a DataFrame of your own to keep such words as strings.
+    ``null``, ``None``, ...) are missing values; pass a DataFrame of your own to keep such words as strings. What
+    separates the fields is told from the file; titles, comments, headers that recur and the like are passed over, with
+    a warning.
 
     Args:
         path: the file.
         as_text: columns of a text file to read as strings even if they look like numbers (for new rows of a table
             where they were strings).
+        sep: what separates the fields of a text file.
 
     Raises:
         InputError: if the file is missing, unreadable, not UTF-8, empty, of an unknown suffix, or names a column twice.
+    """
+    raw = read_file(path, as_text=as_text, sep=sep)
+    if raw.notes:
+        warnings.warn(f"{str(path)!r}: {'; '.join(raw.notes)}", ReadingWarning, stacklevel=2)
+    return raw.frame
+
+
+def read_file(
+    path: str | Path,
+    *,
+    as_text: Iterable[str] = (),
+    labels: Iterable[str] = (),
+    sep: str | None = None,
+    decimal: str | None = None,
+) -> RawTable:
+    """Read a file as :func:`read_table` does; it says what it passed over, and keeps all words of some columns.
+
+    Args:
+        path: the file.
+        as_text: columns to read as strings.
+        labels: columns in which only empty cells are missing: ``NA`` and ``None`` may be labels there.
+        sep: what separates the fields of a text file; None is told from the file.
+        decimal: the decimal mark, where it is known: with ``","`` a point may stand between thousands.
     """
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
@@ -68,7 +114,9 @@ def read_table(path: str | Path, *, as_text: Iterable[str] = ()) -> pd.DataFrame
     if not path.is_file():
         raise InputError(f"file must exist, got {str(path)!r}{_beside(path)}")
     try:
-        frame = _read_text(path, _TEXT[suffix], set(as_text)) if suffix in _TEXT else _BINARY[suffix](path)
+        if suffix in _TEXT:
+            return _read_text(path, _TEXT[suffix], set(as_text), set(labels), sep, decimal)
+        return RawTable(named_columns(_BINARY[suffix](path)))
     except UnicodeDecodeError as error:
         raise InputError(
             f"file must be UTF-8 text, got {_first_bad_byte(path)}; save {str(path)!r} as UTF-8"
@@ -80,26 +128,91 @@ def read_table(path: str | Path, *, as_text: Iterable[str] = ()) -> pd.DataFrame
             raise
         reason = " ".join(str(error).split())
         raise InputError(f"file {str(path)!r} must be a readable {suffix} table, got: {reason}") from error
-    return named_columns(frame)
 
 
-def _read_text(path: Path, separator: str, as_text: set[str]) -> pd.DataFrame:
-    header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+def _read_text(
+    path: Path, usual: str, as_text: set[str], labels: set[str], sep: str | None, decimal: str | None
+) -> RawTable:
+    lines = _first_lines(path)
+    if not any(line.strip() for line in lines):
+        raise pd.errors.EmptyDataError
+    layout = tell_layout(lines, usual, sep)
+    header = [name.strip() for name in layout.header]
     named_columns(pd.DataFrame(columns=[name for name in header if name]))  # read_csv would rename the second
-    types = {name: str for name in header if name in as_text}
+    names = [name or f"{_NAMELESS}{position}" for position, name in enumerate(header)]
+    # low_memory=False: a long column's type could differ from chunk to chunk; index_col=False: with a field more per
+    # line than the header has, read_csv would shift every column
+    settings: dict[str, Any] = {"sep": layout.separator, "names": names, "low_memory": False, "index_col": False}
+    settings |= {"header": 0 if layout.header_line else None, "skiprows": layout.skipped, "skipinitialspace": True}
+
+    def read(**more: Any) -> pd.DataFrame:
+        source = _uncommented(path) if layout.comments else path
+        return pd.read_csv(source, **settings, **more)  # type: ignore[no-any-return]
+
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:  # low_memory=False: a long column's type could differ from chunk to chunk; index_col=False: with a field
-            # more per line than the header has, read_csv would shift every column
-            frame = pd.read_csv(path, sep=separator, dtype=types, low_memory=False, index_col=False)
+        try:
+            frame = read(dtype={name: str for name in names if name in as_text})
         except pd.errors.ParserWarning as error:
             raise InputError(
                 f"lines of {str(path)!r} must have {len(header)} fields, as its header, got more"
             ) from error
-    nameless = [name for name, given in zip(frame.columns, header, strict=True) if not given]
-    if nameless:
-        warnings.warn(f"{len(nameless)} column without a name in {str(path)!r} (row numbers?) left out", stacklevel=4)
-    return frame.drop(columns=nameless)
+    words = [name for name in frame.columns if name in labels and frame[name].isna().any()]
+    if words:
+        every = read(usecols=words, dtype=str, keep_default_na=False)
+        frame[words] = every.where(every.map(str.strip) != "")
+    rest = [name for name in frame.columns if name not in words]
+    if texts := [name for name in rest if _may_be_otherwise(frame[name], decimal)]:
+        frame[texts] = read(usecols=texts, dtype=str)
+    nameless = [name for name in names if name.startswith(_NAMELESS)]
+    notes = [f"{len(nameless)} column without a name (row numbers?) left out"] if nameless else []
+    kept, left_out = drop_lines(frame.drop(columns=nameless))
+    if left_out:
+        kept = kept.apply(_retyped)
+    return RawTable(kept, (*layout.notes, *notes, *left_out), layout.separator)
+
+
+def _first_lines(path: Path) -> list[str]:
+    with _opened(path) as file:
+        return list(itertools.islice(file, 4 * LOOKED_AT))
+
+
+def _opened(path: Path) -> IO[str]:
+    opener = gzip.open if path.suffix.lower() == ".gz" else open
+    return opener(path, "rt", encoding="utf-8-sig", newline="")
+
+
+def _uncommented(path: Path) -> io.StringIO:
+    """Return the text with comment lines empty: lines keep their numbers."""
+    with _opened(path) as file:
+        return io.StringIO("".join("\n" if line.startswith("#") else line for line in file))
+
+
+def _may_be_otherwise(column: pd.Series[Any], decimal: str | None) -> bool:
+    """Say whether the texts of a column of floats may tell more: points between thousands, whole numbers cut short."""
+    if not pd.api.types.is_float_dtype(column.dtype):
+        return False
+    if decimal == ",":
+        return True
+    values = column.dropna().abs().to_numpy()
+    if not values.size or not np.isfinite(values).all():
+        return False
+    if (values >= EXACT).any() and (values % 1 == 0).all():
+        return True
+    thousandths = values * 1000
+    grouped = (values < 1000).all() and (values >= 1).sum() == (values > 0).sum() and (values % 1 != 0).any()
+    return bool(grouped and np.allclose(thousandths, thousandths.round(), rtol=0, atol=1e-6))
+
+
+def _retyped(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Return a column as the type it would have been read as without the lines that are left out."""
+    present = column.dropna()
+    if not len(present) or not present.map(lambda v: isinstance(v, str)).all():
+        return column
+    texts = present.str.strip()
+    if texts.map(is_plain).all():
+        return pd.to_numeric(column.str.strip())
+    return column.map({"True": True, "False": False}) if texts.isin(["True", "False"]).all() else column
 
 
 def _first_bad_byte(path: Path) -> str:

@@ -18,8 +18,10 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, nearest
-from meden.data.columns import Kind, Values, canonical, kind_of, missing
+from meden.data.columns import Kind, Values, missing
 from meden.data.fitted import Column, TextColumn, column_from_dict, fit_column
+from meden.data.numerals import Hint
+from meden.data.reading import Format, Reading, ReadOptions, read_again, read_column
 
 _SHOWN = 5
 
@@ -32,6 +34,8 @@ class Table:
     values: Mapping[str, Values]
     robust: bool = False
     """Whether numbers are scaled by their quartiles and clipped smoothly, not standardised."""
+    readings: tuple[Reading, ...] = ()
+    """How each column was read, those left out included."""
 
     @property
     def num_rows(self) -> int:
@@ -55,7 +59,8 @@ class Table:
         encoder = TableEncoder(columns)
         if encoder.num_inputs == 0:
             raise InputError(f"the table must have a column whose values recur, got only {_listed(self.feature_names)}")
-        return encoder
+        formats = {r.name: r.format for r in self.readings if r.format is not None}
+        return TableEncoder(columns, tuple(formats.get(name, Format(kind)) for name, kind in self.kinds.items()))
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""
@@ -75,11 +80,19 @@ class TableEncoder:
     """
 
     columns: tuple[tuple[Kind, Column], ...]
+    formats: tuple[Format, ...] = ()
+    """How the cells of each column are read."""
 
     @property
     def num_inputs(self) -> int:
         """Inputs D of a row."""
         return len(self.input_names)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns whose cells must reach :meth:`read` as they stand in a file."""
+        pairs = zip(self.columns, self.formats, strict=True)
+        return tuple(c.name for (kind, c), form in pairs if kind == "text" or not form.is_plain)
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -89,11 +102,22 @@ class TableEncoder:
     def encode(self, table: Table) -> Tensor:
         """Return the inputs, float32 (n, D)."""
         columns = zip(table.feature_names, self.columns, strict=True)
-        blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
         inputs = torch.zeros(self.num_inputs, table.num_rows)
         for number, cells in enumerate(_numbers_first(self.columns, blocks)):
             inputs[number] = torch.from_numpy(cells)
+        if not bool(torch.isfinite(inputs).all()):
+            self._refuse(table, inputs)
         return inputs.T.contiguous()
+
+    def _refuse(self, table: Table, inputs: Tensor) -> None:
+        """Name the first cell that is too far from those of the fit for a float32."""
+        number, row = (int(place) for place in torch.nonzero(~torch.isfinite(inputs))[0])
+        name = [column.name for kind, column in self.columns if is_numeric(kind)][number]
+        raise InputError(
+            f"column {name!r} must hold numbers of the scale of the fit, got {table.values[name][row]:g} (row {row})"
+        )
 
     def read(self, frame: pd.DataFrame) -> Table:
         """Return the fitted columns of a new raw table; other columns are ignored.
@@ -108,7 +132,8 @@ class TableEncoder:
             hint = nearest(absent[0], frame.columns)
             raise InputError(f"the table must have all columns of the fit, but lacks {_listed(absent)}{hint}")
         kinds = dict(zip(names, (kind for kind, _ in self.columns), strict=True))
-        table = Table(kinds, {name: canonical(frame[name], kinds[name]) for name in names})
+        told = dict(zip(names, self.formats, strict=True))
+        table = Table(kinds, {name: read_again(frame[name], told[name]) for name in names})
         for _, column in self.columns:
             if isinstance(column, TextColumn):
                 _warn_unknown(column, table.values[column.name])
@@ -117,13 +142,15 @@ class TableEncoder:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
         columns = [{"kind": kind, **dataclasses.asdict(column)} for kind, column in self.columns]
-        return {"columns": columns}
+        return {"columns": columns, "formats": [form.to_dict() for form in self.formats]}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TableEncoder:
         """Return the encoder that :meth:`to_dict` described."""
         split = [(c["kind"], {k: v for k, v in c.items() if k != "kind"}) for c in fields["columns"]]
-        return cls(tuple((kind, column_from_dict(kind, rest)) for kind, rest in split))
+        columns = tuple((kind, column_from_dict(kind, rest)) for kind, rest in split)
+        usual = [Format(kind).to_dict() for kind, _ in columns]
+        return cls(columns, tuple(Format.from_dict(form) for form in fields.get("formats", usual)))
 
 
 def is_numeric(kind: Kind) -> bool:
@@ -151,8 +178,13 @@ def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.set_axis(names, axis=1)
 
 
-def read_columns(frame: pd.DataFrame) -> Table:
+def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: Hint | None = None) -> Table:
     """Read the feature columns of a table (named, without target).
+
+    Args:
+        frame: the raw cells.
+        options: what the user says of how they are to be read.
+        hint: of the decimal mark, where a column alone does not tell.
 
     Raises:
         InputError: if there is no column, a column is wholly missing, holds infinities or what no encoder reads.
@@ -162,13 +194,19 @@ def read_columns(frame: pd.DataFrame) -> Table:
         >>> dict(table.kinds)
         {'age': 'number', 'pet': 'text'}
     """
+    options = options or ReadOptions()
+    dropped = [name for name in frame.columns if options.read.get(name) == "drop"]
+    frame = frame.drop(columns=dropped)
     if frame.shape[1] == 0:
         raise InputError("the table must have at least one column besides the target")
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
         raise InputError(f"every column must hold values, got nothing in {_listed(empty)}; leave out with drop={empty}")
-    kinds = {name: kind_of(frame[name]) for name in frame.columns}
-    table = Table(kinds, {name: canonical(frame[name], kind) for name, kind in kinds.items()})
+    read = {name: read_column(frame[name], options, hint) for name in frame.columns}
+    kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
+    values = {name: values for name, (values, _) in read.items()}
+    left_out = [Reading(name, None) for name in dropped]
+    table = Table(kinds, values, readings=(*(reading for _, reading in read.values()), *left_out))
     for name, kind in kinds.items():
         if kind == "text":
             _warn_identifier(name, table.values[name])

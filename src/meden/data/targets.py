@@ -18,6 +18,19 @@ from torch.nn.functional import one_hot
 from meden._checks import InputError, check_choice
 from meden.data.columns import Values, canonical, kind_of
 from meden.data.fitted import standardisation
+from meden.data.numerals import Hint, is_mark, is_plain, tell_numerals
+from meden.data.reading import (
+    READABLE,
+    Format,
+    Reading,
+    ReadOptions,
+    cells_named,
+    merges,
+    read_column,
+    reading_of_labels,
+    without,
+)
+from meden.data.texts import Texts, texts_of
 
 Task = Literal["classification", "regression"]
 TASKS = ("classification", "regression")
@@ -46,6 +59,8 @@ class Target:
     task: Task
     classes: tuple[Label, ...]
     labels: Values
+    reading: Reading | None = None
+    """How its cells were read; None where they came as numbers or codes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -191,14 +206,30 @@ def target_from_dict(fields: Mapping[str, Any]) -> TargetCodec:
     return NumbersCodec(tuple(fields["mean"]), tuple(fields["std"]))
 
 
-def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -> Target:
+def read_target(
+    column: pd.Series[Any],
+    name: str,
+    *,
+    task: str | None = None,
+    options: ReadOptions | None = None,
+    hint: Hint | None = None,
+) -> Target:
     """Read a target column (n,).
 
     Without ``task`` it is classification if the values are strings, booleans or pandas categories, or whole numbers
     (whatever their type) with at most 20 distinct values and at least two rows per value on average; else regression.
+    Strings that are numbers with a decimal comma, a unit or the like are numbers.
+
+    Args:
+        column: the raw cells.
+        name: of the target.
+        task: ``"classification"`` or ``"regression"``.
+        options: what the user says of how cells are to be read.
+        hint: of the decimal mark, where the target alone does not tell.
 
     Raises:
-        InputError: if values are missing, infinite, dates or all the same, or if strings should be regressed.
+        InputError: if values are missing, infinite, dates or all the same, if strings should be regressed, or naming
+            cells that are no numbers among numbers.
 
     Example:
         >>> read_target(pd.Series([3, 5, 5, 3]), "stars").classes
@@ -208,19 +239,26 @@ def read_target(column: pd.Series[Any], name: str, *, task: str | None = None) -
     """
     if task is not None:
         check_choice("task", task, TASKS)
-    _check_complete(column, name)
-    values, numeric = _label_values(column.rename(name))
+    options = options or ReadOptions()
+    asked = options.read.get(name)
+    if asked in ("date", "drop"):
+        raise InputError(f"read of the target {name!r} must be number or category, got {asked!r}")
+    categorical = isinstance(column.dtype, pd.CategoricalDtype) or asked == "category"
+    cells = without(column.rename(name), options.na)
+    _check_complete(cells, name)
+    values, numeric, reading = _label_values(cells, name, task, options, hint)
     distinct, positions = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
         raise InputError(f"target {name!r} must have two different values or more, got only {as_label(distinct[0])!r}")
     if task == "regression" and not numeric:
         raise InputError(f"target {name!r} must hold numbers for task='regression', got {as_label(distinct[0])!r}")
-    categorical = isinstance(column.dtype, pd.CategoricalDtype) or values.dtype == bool
+    categorical = categorical or values.dtype == bool
     if task == "classification" or (task is None and (categorical or not numeric or _few_whole(distinct, len(values)))):
-        return Target(name, "classification", tuple(as_label(v) for v in distinct), positions.astype(np.int64))
-    labels = values.astype(np.float64)
-    check_range(name, labels, SMALLEST, LARGEST)
-    return Target(name, "regression", (), labels)
+        labels = tuple(as_label(v) for v in distinct)
+        return Target(name, "classification", labels, positions.astype(np.int64), reading)
+    numbers = values.astype(np.float64)
+    check_range(name, numbers, SMALLEST, LARGEST)
+    return Target(name, "regression", (), numbers, reading)
 
 
 def check_range(name: str, labels: Values, smallest: float, largest: float) -> None:
@@ -244,26 +282,62 @@ def check_range(name: str, labels: Values, smallest: float, largest: float) -> N
 
 
 def _check_complete(column: pd.Series[Any], name: str) -> None:
-    num_missing = int(column.isna().sum())
-    if num_missing:
+    absent = np.flatnonzero(column.isna().to_numpy(dtype=bool))
+    if absent.size:
         raise InputError(
-            f"target {name!r} must have a value in every row, got {num_missing} missing of {len(column)}; "
-            f"leave those rows out first (pandas: table.dropna(subset=[{name!r}]))"
+            f"target {name!r} must have a value in every row, got {absent.size} missing of {len(column)}; "
+            f"leave those rows out first (pandas: table.dropna(subset=[{name!r}])); the first is row {int(absent[0])}"
         )
 
 
-def _label_values(column: pd.Series[Any]) -> tuple[Values, bool]:
-    """Return the values in sortable form (numbers, booleans or strings), and whether they can be regressed."""
+def _label_values(
+    column: pd.Series[Any], name: str, task: str | None, options: ReadOptions, hint: Hint | None
+) -> tuple[Values, bool, Reading]:
+    """Return the values in sortable form (numbers, booleans or strings), whether they can be regressed, and how."""
+    asked = options.read.get(name)
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(object).infer_objects()
+    texts = None if asked == "category" or task == "classification" else texts_of(column)
+    if texts is not None and _are_numbers(texts, name, wanted=asked == "number" or task == "regression"):
+        asked_number = dataclasses.replace(options, read={name: "number"})
+        values, reading = read_column(column, asked_number, hint)
+        return values, True, reading
+    labels = (canonical(column, "text"), False, reading_of_labels(column))
+    if asked == "category":
+        return labels
     kind = kind_of(column)
-    if kind == "number":
-        return canonical(column, "number"), True
+    if kind == "number" and not merges(column):
+        return canonical(column, "number"), True, Reading(name, Format("number"))
     if kind == "boolean":
-        return canonical(column, "boolean").astype(bool), True
+        return canonical(column, "boolean").astype(bool), True, Reading(name, Format("boolean"))
     if kind == "date" and pd.api.types.infer_dtype(column, skipna=True) != "string":
         raise InputError(f"target {column.name!r} must hold labels or numbers, got dates")
-    return canonical(column, "text"), False
+    return labels
+
+
+def _are_numbers(texts: Texts, name: str, *, wanted: bool) -> bool:
+    """Say whether texts are the numbers of a regression, or labels; refuse a few other cells among numbers.
+
+    Raises:
+        InputError: naming those cells.
+    """
+    every = texts.counts
+    cells = {text: count for text, count in every.items() if not is_mark(text)}
+    told = tell_numerals(cells)
+    few = len(every) <= MAX_WHOLE_CLASSES and 2 * len(every) <= len(texts.codes)
+    if told.share == 0 or (few and not wanted and all(map(is_plain, every))):
+        return False
+    odd = {text for text in cells if told.numerals.read(text) is None}
+    wrong = odd | (every.keys() - cells.keys())
+    if not wrong:
+        return True
+    labels = told.share < READABLE or (odd and min(every[text] for text in odd) > 1) if few else told.share < 0.5
+    if labels and not wanted:
+        return False
+    raise InputError(
+        f"target {name!r} must hold numbers, as in most rows, got {cells_named(texts.rows(wrong))}; "
+        f"correct them or leave the rows out, or read {name}=category if they are labels"
+    )
 
 
 def _few_whole(distinct: Values, num_rows: int) -> bool:

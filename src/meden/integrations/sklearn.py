@@ -25,6 +25,7 @@ from meden import search
 from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset
 from meden.data.dataset import group_codes, name_of
+from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
 from meden.recipe import Recipe
@@ -108,6 +109,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _frame(self, X: Any, *, fitting: bool) -> pd.DataFrame:
         """Return X as a table with names of columns; NaN is a missing value."""
+        X = as_pandas(X)
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, reset=fitting, skip_check_array=True)
             if len(X) < 1 + fitting:
@@ -240,6 +242,13 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         """Return y as an array (n,) or (n, T) of labels."""
         if y is None:
             raise InputError(f"{type(self).__name__} requires y to be passed, but the target y is None")
+        y = as_pandas(y)
+        if isinstance(y, pd.Series):
+            y = y.reset_index(drop=True)
+            if y.isna().any():
+                rows = np.flatnonzero(y.isna())
+                raise InputError(f"y must have a label in every row, got {len(rows)} missing, NaN (row {rows[0]})")
+            y = y.astype(object).infer_objects().to_numpy()
         cells = check_array(y, dtype=None, ensure_2d=False, input_name="y")
         check_classification_targets(cells)
         several = type_of_target(cells).startswith("multi") and cells.ndim == 2 and cells.shape[1] > 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from meden.noise import derive, seed_noise
 from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
 from meden.penalties import L1, L2, ElasticNet
 from meden.recipe import serialise
+from meden.recipe.yaml_text import PlainDumper, read_yaml
 from meden.stopping import EarlyStopping
 from meden.strengths import TOOLS, Strength, Value, convert
 
@@ -214,7 +214,7 @@ class Recipe(Settings):
 
     def save(self, path: Path | str) -> None:
         """Write YAML, with the version of its format."""
-        write_whole(Path(path), yaml.safe_dump(versioned(self.to_dict()), sort_keys=False).encode())
+        write_whole(Path(path), yaml.dump(versioned(self.to_dict()), Dumper=PlainDumper, sort_keys=False).encode())
 
     @classmethod
     def load(
@@ -236,21 +236,14 @@ class Recipe(Settings):
                 unknown class; only a file of a newer minor version may hold fields that this one does not know.
         """
         try:
-            fields = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            fields = read_yaml(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
         newer = False
         if isinstance(fields, Mapping) and FIELD in fields:
             newer = check_format(fields[FIELD], path)
             fields = {name: value for name, value in fields.items() if name != FIELD}
         return cls.from_dict(fields or {}, newer=newer, penalties=penalties, augmentations=augmentations)
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads ``1e-3`` as a number, as everybody means it; YAML 1.1 wants ``1.0e-3``."""
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789"))
 
 
 def _canonical(regularizer: Regularizer) -> Strength:

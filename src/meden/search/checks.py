@@ -18,7 +18,7 @@ from torch import nn
 
 from meden._checks import InputError
 from meden.data import Dataset, Fold
-from meden.member import EncodedData, Member, ModelMaker, build_model
+from meden.member import EncodedData, Member, ModelMaker, as_taken, build_model
 from meden.objective import check_fits, on_device
 from meden.optim import bind
 from meden.recipe import Recipe, prepare_noise
@@ -69,6 +69,8 @@ def check_models(
     Raises:
         InputError: if ``make_model`` fails, or model, data and recipe do not fit together.
     """
+    settings = list(settings)
+    dataset = as_taken(make_model, dataset, Member(settings[0][0], folds[0], 0, settings[0][1]))
     encoder = dataset.fit_encoder(folds[0].fit)
     first = dataset.labels.reshape(dataset.num_rows, -1)[:, 0]
     rows = [int(first.argmin()), int(first.argmax())]  # of the first class and the last

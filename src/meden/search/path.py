@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset, Fold, as_dataset, splits_hash
 from meden.history import History
-from meden.member import Member, ModelMaker, encode_folds
+from meden.member import Member, ModelMaker, as_taken, encode_folds
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.search.checks import check_models, check_stopping
@@ -159,7 +159,7 @@ def strength_path(
             workers=workers,
             on_weights=paths.ends.keep,
         ).run()
-    encoded = encode_folds(dataset, folds)
+    encoded = encode_folds(as_taken(make_model, dataset, Member(recipes[0], folds[0])), folds)
 
     def run(key: Key, row: Row) -> Run:
         member = cold(key, row.params)

@@ -110,13 +110,9 @@ class DataSummary:
             frame = data[0] if isinstance(data, (tuple, list)) else data
             columns = frame.columns if isinstance(frame, pd.DataFrame) else () if frame is not data else None
             drop = [name for name in origin.get("drop", ()) if columns is None or name in columns]
-            return {
-                "data": data,
-                "target": self.target,
-                "task": self.task,
-                "drop": drop,
-                "groups": origin.get("groups"),
-            }
+            read = {name: origin[name] for name in ("read", "sep", "decimal", "na") if name in origin}
+            read |= {"data": data, "target": self.target, "task": self.task, "drop": drop}
+            return read | {"groups": origin.get("groups")}
         place = origin.get("data")
         if place is None:
             raise InputError("data must be given to train again: the study does not say where they came from")

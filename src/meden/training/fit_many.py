@@ -20,7 +20,7 @@ from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_dataset, is_dataset, num_batches
 from meden.data.targets import Task
 from meden.history import Record
-from meden.member import Member, ModelMaker, build_model, check_member, constant_loss, encode_folds, made_with
+from meden.member import Member, ModelMaker, as_taken, build_model, check_member, constant_loss, encode_folds, made_with
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.recipe import prepare_noise
@@ -200,6 +200,7 @@ class _Work:
         """Check and encode; return the members' numbers by what they must share to be stacked."""
         for member in self.members:
             check_member(self.make_model, self.dataset.num_rows, member)
+        self.dataset = as_taken(self.make_model, self.dataset, self.members[0])
         self.shares = encode_folds(self.dataset, [member.fold for member in self.members])
         self.rows = rows_of(self.shares)
         self.constant_loss = constant_loss(self.dataset)

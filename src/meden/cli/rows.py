@@ -1,0 +1,109 @@
+"""Rows from files: options of reading, and one table that says how each column was read."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from meden._checks import InputError
+from meden.cli.console import describe, say, stderr
+from meden.data import Dataset, Encoder, as_dataset
+from meden.data.files import read_file
+from meden.data.reading import Reading, ReadingWarning
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With what a cell begins that a spreadsheet would take for a formula."""
+
+
+def read_data(data: str, *, drop: Sequence[str] | None, read: Iterable[str] | None, **options: Any) -> Dataset:
+    """Return the data set of a file, or a bundled one; :func:`show_data` says how it was read.
+
+    Args:
+        data: file or bundled name.
+        drop: columns to leave out.
+        read: texts such as ``age=number``.
+        **options: of :func:`meden.as_dataset`, as they are typed.
+    """
+    options |= {"sep": separator(options["sep"]), "na": options["na"] or ()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReadingWarning)
+        return as_dataset(data, drop=drop or (), read=parse_read(read or ()), **options)
+
+
+def read_rows(path: Path, encoder: Encoder, sep: str | None) -> pd.DataFrame:
+    """Return new rows as they stand in a file, and say what of it was passed over."""
+    raw = read_file(path, as_text=encoder.text_columns, sep=separator(sep))
+    for note in raw.notes:
+        say(f"{path}: {note}")
+    return raw.frame
+
+
+def show_data(dataset: Dataset) -> None:
+    """Say on standard error what was read and how: a line, and a table with all columns."""
+    say(describe(dataset))
+    for note in dataset.notes:
+        say(note)
+    if dataset.readings:
+        stderr.print(readings_table(dataset))
+
+
+def readings_table(dataset: Dataset) -> Table:
+    """Return how each column was read; neighbours that were read alike share a line."""
+    table = Table("column", "read as", "missing", "remarks")
+
+    def alike(reading: Reading) -> tuple[Any, ...]:
+        return reading.name == dataset.target, reading.kind, reading.num_missing, reading.remarks
+
+    for (is_target, kind, num_missing, remarks), group in groupby(dataset.readings, key=alike):
+        names = [reading.name for reading in group]
+        name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)})"
+        name += " (target)" if is_target else ""
+        table.add_row(escape(name), kind, str(num_missing or ""), escape("; ".join(remarks)))
+    return table
+
+
+def parse_read(texts: Iterable[str]) -> dict[str, str]:
+    """Return ``column=kind`` texts as a mapping.
+
+    Raises:
+        InputError: naming a text that cannot be read, or a column given twice.
+
+    Example:
+        >>> parse_read(["age=number", "a=b=date"])
+        {'age': 'number', 'a=b': 'date'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, kind = text.rpartition("=")
+        if not equals or not name:
+            raise InputError(f"--read must look like age=number, got {text!r}")
+        if name in found:
+            raise InputError(f"--read must name each column once, got {name!r} twice")
+        found[name] = kind
+    return found
+
+
+def separator(text: str | None) -> str | None:
+    r"""Return what ``--sep`` stands for: ``tab`` and ``\t`` are the character."""
+    return {"tab": "\t", "\\t": "\t", "space": " "}.get(text or "", text)
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with a quote before texts and names that a spreadsheet would take for a formula.
+
+    Example:
+        >>> without_formulas(pd.DataFrame({"prediction": ["=1+1", "no"], "p_=1+1": [-0.5, 1.0]})).values.tolist()
+        [["'=1+1", -0.5], ['no', 1.0]]
+    """
+    return frame.map(_quoted).rename(columns=_quoted)
+
+
+def _quoted(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell

@@ -1,0 +1,88 @@
+"""Files on the command line: one table says how columns were read; options change it; new rows are read alike."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meden._checks import InputError
+from meden.cli.rows import parse_read, without_formulas
+from meden.recipe import Recipe
+from meden.recipe.yaml_text import read_yaml
+
+QUICK = ("--set", "epochs=2")
+
+
+@pytest.fixture
+def european(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    values = rng.normal(5, 2, 40)
+    rows = [f"{v:.2f};{i};{'=ja' if v > 5 else 'nein'}".replace(".", ",") for i, v in enumerate(values)]
+    Path("t.csv").write_text("Bericht\nwert;tag;y\n" + "\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.mark.usefixtures("european")
+def test_one_table_says_how_columns_were_read_and_new_rows_are_read_alike(meden) -> None:  # type: ignore[no-untyped-def]
+    ended = meden("fit", "t.csv", "--target", "y", "--read", "tag=drop", "--out", "run", *QUICK)
+    assert ended.status == 0, ended.err
+    assert ended.err.count("decimal comma") == 1 and "dropped" in ended.err and "'Bericht'" in ended.err
+    Path("new.csv").write_text("wert;tag\n2,50;1\n9,00;2\n")
+    assert meden("predict", "run", "new.csv", "--out", "p.csv").status == 0
+    assert meden("predict", "run", "new.csv", "--out", "raw.csv", "--raw").status == 0
+    kept, escaped = (pd.read_csv(name) for name in ("raw.csv", "p.csv"))
+    assert set(kept["prediction"]) <= {"=ja", "nein"} and "p_=ja" in kept
+    assert set(escaped["prediction"]) <= {"'=ja", "nein"}
+    formats = json.loads(Path("run/run.json").read_text())["encoder"]["inputs"]["formats"]
+    assert [form["numerals"]["decimal"] for form in formats] == [","]
+
+
+@pytest.mark.usefixtures("european")
+def test_options_that_cannot_be_read_get_one_line(meden) -> None:  # type: ignore[no-untyped-def]
+    for options, said in (
+        (("--read", "wert"), "--read must look like age=number"),
+        (("--read", "wert=text"), "must be one of number, category, date, drop"),
+        (("--read", "wert=date", "--read", "wert=number"), "'wert' twice"),
+        (("--sep", "::"), "sep must be one character"),
+        (("--decimal", ";"), "decimal must be one of"),
+        (("--set", "lr=0.1", "--set", "lr=0.2"), "each setting once, got 'lr' twice"),
+    ):
+        ended = meden("fit", "t.csv", "--target", "y", *options)
+        assert ended.status == 2 and said in ended.err and ended.err.count("\n") == 1
+
+
+def test_formulas_get_a_quote_and_numbers_do_not() -> None:
+    frame = pd.DataFrame({"prediction": ["=1", "+1", "-1", "@x", "no"], "p_=1": [-1.0] * 5})
+    escaped = without_formulas(frame)
+    assert escaped["prediction"].tolist() == ["'=1", "'+1", "'-1", "'@x", "no"]
+    assert escaped["p_=1"].tolist() == [-1.0] * 5
+
+
+def test_read_takes_each_column_once() -> None:
+    with pytest.raises(InputError, match="each column once"):
+        parse_read(["a=number", "a=date"])
+
+
+BAD_YAML = [
+    ("lr: 0.1\nlr: 0.2\n", "must hold each key once, got 'lr' again (line 2)"),
+    ("early_stopping: {patience: 1, patience: 2}\n", "'patience' again (line 1)"),
+    ("a: &a [x, x]\nb: *a\n", "must hold no aliases, got *a (line 2)"),
+    ("a: &a {x: 1}\nb:\n  <<: *a\n", "must hold no aliases, got *a (line 3)"),
+    ("[" * 5000, "nested so deeply"),
+    ("a: " + "x" * 1_100_000, "at most 1,000,000 characters"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD_YAML, ids=range(len(BAD_YAML)))
+def test_yaml_that_is_no_recipe_gets_one_line(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        Recipe.load(tmp_path / "recipe.yaml")
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_yaml_that_is_plain_is_read() -> None:
+    assert read_yaml("lr: 1e-3\nbetas: [0.9, 0.9]\n") == {"lr": 0.001, "betas": [0.9, 0.9]}
