@@ -34,6 +34,7 @@ from meden.penalties import (
     Sum,
     UnitNorm,
 )
+from meden.penalties.compose import AtScale
 
 # --- Penalties ------------------------------------------------------------------------------------------------------
 
@@ -205,6 +206,7 @@ PENALTIES = [
     ),
     PenaltyCase("a user's own", OneSided, lambda w, s: s * np.maximum(w, 0)),
     PenaltyCase("Scaled", lambda s: Scaled(ElasticNet(2.0), s), lambda w, s: s * (np.abs(w) + w**2 / 2)),
+    PenaltyCase("AtScale", lambda s: AtScale(L1(s), 0.5), lambda w, s: s * np.abs(0.5 * w)),
 ]
 
 # --- Populations ----------------------------------------------------------------------------------------------------
