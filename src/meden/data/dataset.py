@@ -182,7 +182,7 @@ def as_dataset(
     origin = _origin(data, target, task, groups, drop, options)
     if isinstance(data, (tuple, list)) and len(data) == 2:
         x, y = as_pandas(data[0]), as_pandas(data[1])
-        return _said(_from_pair(x, y, target or name_of(y), task, groups, drop, options))
+        return with_warning(_from_pair(x, y, target or name_of(y), task, groups, drop, options))
     notes: tuple[str, ...] = ()
     separator: str | None = None
     if isinstance(data, str) and data in BUNDLED:
@@ -199,10 +199,10 @@ def as_dataset(
     _check_column("target", target, frame)
     y = frame[str(target)]
     made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
-    return _said(dataclasses.replace(made, origin=origin, notes=notes))
+    return with_warning(dataclasses.replace(made, origin=origin, notes=notes))
 
 
-def _said(dataset: Dataset) -> Dataset:
+def with_warning(dataset: Dataset) -> Dataset:
     """Return a data set, with one warning if something of it is not plain."""
     remarks = [
         f"column {reading.name!r}: {'; '.join(reading.remarks)}" for reading in dataset.readings if reading.remarks
