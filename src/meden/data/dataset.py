@@ -193,7 +193,7 @@ def as_dataset(
     if isinstance(data, (tuple, list)) and len(data) == 2:
         x, y = as_pandas(data[0]), as_pandas(data[1])
         made = _from_pair(x, y, target or name_of(y), task, groups, drop, options)
-        return _said(dataclasses.replace(made, origin=origin))
+        return with_warning(dataclasses.replace(made, origin=origin))
     notes: tuple[str, ...] = ()
     separator: str | None = None
     if isinstance(data, str) and data in BUNDLED:
@@ -210,10 +210,10 @@ def as_dataset(
     _check_column("target", target, frame)
     y = frame[str(target)]
     made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
-    return _said(dataclasses.replace(made, origin=origin, notes=notes))
+    return with_warning(dataclasses.replace(made, origin=origin, notes=notes))
 
 
-def _said(dataset: Dataset) -> Dataset:
+def with_warning(dataset: Dataset) -> Dataset:
     """Return a data set, with one warning if something of it is not plain."""
     remarks = [
         f"column {reading.name!r}: {'; '.join(reading.remarks)}" for reading in dataset.readings if reading.remarks

@@ -24,7 +24,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from meden import search
 from meden._checks import InputError, check_choice, check_count, check_number
 from meden.data import Dataset
-from meden.data.dataset import group_codes, name_of
+from meden.data.dataset import group_codes, name_of, with_warning
 from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
@@ -66,7 +66,8 @@ class Given:
     def dataset(self, target: Target) -> Dataset:
         """Return the data set; weights are 1 in the mean."""
         weights = None if self.weights is None else self.weights / self.weights.mean()
-        return Dataset(read_rows(self.frame), target, group_codes(self.groups, len(self.frame)), weights)
+        made = Dataset(read_rows(self.frame), target, group_codes(self.groups, len(self.frame)), weights)
+        return with_warning(made)
 
 
 class _TableEstimator(BaseEstimator):  # type: ignore[misc]
