@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -228,6 +230,8 @@ def test_a_link_and_a_pipe_stay_what_they_are(tmp_path):
         read = pool.submit(pipe.read_bytes)
         write_whole(pipe, b"new")
         assert read.result() == b"new" and pipe.is_fifo()
+    code = "from pathlib import Path; from meden._files import write_whole; write_whole(Path('/dev/stdout'), b'new')"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"new"
 
 
 def test_a_history_that_is_none_is_refused_in_one_line(tmp_path):

@@ -74,10 +74,10 @@ def whole(path: Path) -> Iterator[Path]:
 
     If the body fails, or process or machine stop, the file that was there before is left.
     """
-    path = path.resolve()  # a link stays a link
     if path.exists() and not path.is_file():
         yield path  # a pipe, such as /dev/stdout
         return
+    path = path.resolve()  # a link stays a link
     part = path.with_name(path.name + ".part")
     try:
         yield part

@@ -303,6 +303,9 @@ def test_a_model_that_diverged_is_kept_to_be_diagnosed_and_does_not_predict(
     ended = meden(command, "mixed.csv", "--target", "price", "--out", "made", *options)
     assert ended.status == 1 and "diverged: the loss is nan after epoch 2" in ended.out + ended.err
     assert "meden predict" not in ended.out and Path("made/report.html").exists()
+    if command == "tune":
+        again = meden("resume", "made")
+        assert again.status == 1 and "diverged: the loss is nan after epoch 2" in again.err
     refused = meden("predict", "made", "mixed.csv")
     assert refused.status == 2 and not Path("predictions.csv").exists()
     assert "got 'made', whose run diverged: the loss is nan after epoch 2" in refused.err

@@ -38,7 +38,7 @@ from meden.cli.console import (
     say,
     stdout,
 )
-from meden.cli.folders import REPORT, RUN, check_new_folder
+from meden.cli.folders import REPORT, RUN, check_new_folder, trained
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
 from meden.data.targets import Task
@@ -218,20 +218,17 @@ def finish(settings: Mapping[str, Any], out: Path) -> Study:
         settings: arguments of :func:`meden.tune`; its notes say which models are trained in the end.
         out: the folder.
     """
-    failure = ""
     try:
         study = _search(settings, out)
         if study.status == "ok" and not (out / RUN).exists():
-            final = study.refit(policy=settings["notes"].get(REFIT, "all"))
-            final.save(out)
-            failure = final.failure
+            study.refit(policy=settings["notes"].get(REFIT, "all")).save(out)
     except KeyboardInterrupt:
         if (out / STUDY).exists():
             say(f"interrupted; go on with: meden resume {out}")
             raise typer.Exit(1) from None
         raise
     study.report(out / REPORT)
-    if failure:
+    if study.status == "ok" and (failure := trained(out).failure):
         say(f"failed: the final model {failure}; lower lr, or set clip_norm; see {out}/{REPORT}")
         raise typer.Exit(1)
     return study

@@ -20,7 +20,7 @@ class Point:
     """One configuration."""
 
     name: str
-    """Told when the pointer is on it."""
+    """Shown when the pointer is on it."""
     loss: float
     """Mean held-out loss; NaN if it diverged."""
     error: float
