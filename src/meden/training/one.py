@@ -182,14 +182,16 @@ class Training:
         """Leave the gradient of the objective in the parameters."""
 
         def objective() -> Tensor:
-            draws = PassDraws(self.stream, torch.tensor(self.state.step), (self.seed, "forward", self.state.step))
-            with nullcontext() if self.stream is None else Seeded(draws):
+            draws = self._draws()
+            with Seeded(draws) if draws else nullcontext():
                 outputs = self.model(x)
             data_loss = row_loss(self.task, outputs, y).mean()
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)
-            with Seeded(draws) if draws.num_calls else nullcontext():  # backward passes may compute parts anew
+            with (
+                Seeded(draws) if draws and draws.num_calls else nullcontext()
+            ):  # backward passes may compute parts anew
                 torch.autograd.backward(data_loss if self.idle else loss)
             if self.idle:
                 silence(self.model, self.idle)
@@ -198,6 +200,12 @@ class Training:
             return loss
 
         objective() if self.sam is None else self.sam.backward(objective)
+
+    def _draws(self) -> PassDraws | None:
+        """Return what the model may draw from in this step: the same in both passes of a sharpness-aware one."""
+        if self.stream is None:
+            return None
+        return PassDraws(self.stream, torch.tensor(self.state.step), (self.seed, "forward", self.state.step))
 
     @contextmanager
     def _evaluated(self) -> Iterator[None]:

@@ -106,7 +106,7 @@ class Population:
         first = self.entrants[0]
         logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
-        idle = self._idle_columns(idle_numbers(first.model, taken(self.x, torch.from_numpy(first.fit[:NUM_ROWS]))))
+        idle = self._idle_columns(idle_numbers(first.model, self.x[torch.from_numpy(first.fit[:NUM_ROWS])]))
         step = Step(skeleton, self.task, layout, augmenting, self.update, self.segments, clips, idle)
         rows, weights = next(epoch_batches(self.entrants[:1], 0, self.stack.flat, pads=self.pads))
         batch = rows[0, 0, weights[0, 0] > 0]
