@@ -152,7 +152,10 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
     """
     if not isinstance(pair, (tuple, list)) or len(pair) != 2:
         raise InputError(f"{name} must be a pair (x, y), a Dataset or a source of rows, got {type(pair).__name__}")
-    x, y = (part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in pair)
+    try:
+        x, y = (part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in pair)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} must hold arrays of numbers (x, y), got what is none: {error}") from None
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(y) == 0:
         raise InputError(f"{name} must hold as many rows of x as of y, got {tuple(x.shape)} and {tuple(y.shape)}")
     for part, tensor in (("x", x), ("y", y)):

@@ -242,6 +242,7 @@ net_once = net()
     [
         ({"train": (torch.zeros(3, 5), torch.zeros(4))}, "train must hold as many rows"),
         ({"train": torch.zeros(3)}, "train must be a pair"),
+        ({"train": ([[0.0, 1.0], [0.0]], [0, 1])}, "train must hold arrays of numbers"),
         ({"train": (torch.full((3, 5), torch.nan), torch.zeros(3, dtype=torch.long))}, "train x must be finite"),
         ({"train": (torch.zeros(3, 5), torch.tensor([0, 1, 3]))}, "classes 0 to 2, got 0 to 3"),
         ({"train": (torch.zeros(3, 5), torch.zeros(3, 2))}, "outputs must fit regression targets"),
