@@ -62,7 +62,7 @@ def one_search(seed: int, options: dict[str, Any]) -> list[Result]:
 def _result(study: Study, x: torch.Tensor, y: torch.Tensor, decides: str, which: str, told: str) -> Result:
     study = dataclasses.replace(study, chosen_by=decides)
     score = study.score_of(told, which)
-    truth = 0.5 if told == "accuracy" else evaluate(study.refit(which).model, x, y, "classification")["loss"]
+    truth = 0.5 if told == "accuracy" else evaluate(study.refit(which).model, [(x, y)], "classification")["loss"]
     return Result(score, truth)
 
 
