@@ -86,7 +86,7 @@ def saved(recipe: Recipe, folder: Path, **classes: Any) -> Recipe:
     return Recipe.load(folder / "recipe.yaml", **classes)
 
 
-@pytest.mark.parametrize("case", PENALTIES, ids=str)
+@pytest.mark.parametrize("case", [case for case in PENALTIES if case.name != "AtScale"], ids=str)  # made when bound
 def test_every_penalty_survives_a_file(case: Any, tmp_path: Path) -> None:
     recipe = Recipe(regularizers=[Regularizer(case.make(0.25))])
     assert saved(recipe, tmp_path, penalties=OWN) == recipe

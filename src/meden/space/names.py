@@ -16,7 +16,6 @@ from typing import Any
 from meden._checks import InputError, nearest
 from meden.augment import Augmentation, CutMix, FeatureMask, Jitter, LabelSmoothing, Mixup, SwapNoise
 from meden.member import ModelMaker
-from meden.models.named import fixed_arguments
 from meden.optim import Regularizer
 from meden.penalties import L1, L2, Penalty
 from meden.recipe import Recipe
@@ -48,8 +47,8 @@ NUMBERS = (
     "eval_rows",
 )
 """Fields of a recipe in which members of one stack may differ; None is another matter."""
-GIVEN = ("num_inputs", "num_outputs")
-"""Arguments of ``make_model`` that come from the data."""
+GIVEN = ("num_inputs", "num_outputs", "num_numbers", "num_targets")
+"""Arguments of ``make_model`` that come from the data, the last two where the network is for tables."""
 
 
 Space = Mapping[str, Dimension]
@@ -134,5 +133,4 @@ def longest(space: Space, recipe: Recipe) -> int:
 
 def model_arguments(make_model: ModelMaker) -> list[str]:
     """Return the names of the arguments of ``make_model`` that a space may set."""
-    given = (*GIVEN, *fixed_arguments(make_model))
-    return [name for name in inspect.signature(make_model).parameters if name not in given]
+    return [name for name in inspect.signature(make_model).parameters if name not in GIVEN]

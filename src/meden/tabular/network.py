@@ -11,12 +11,7 @@ from meden.data.tables import Table, is_numeric
 from meden.member import ModelMaker
 from meden.models import MLP, Linear, TabularNet
 
-NETWORKS: Mapping[str, ModelMaker] = {
-    "tabular": functools.partial(TabularNet, num_numbers=0, num_targets=None),
-    "mlp": MLP,
-    "linear": Linear,
-}
-"""Arguments that are fixed here depend on the table, see :func:`network`; a user cannot set them."""
+NETWORKS: Mapping[str, ModelMaker] = {"tabular": TabularNet, "mlp": MLP, "linear": Linear}
 MOST_EMBEDDED = 100
 """Tables with more numbers are wide enough without embeddings, which would take most of the time."""
 
