@@ -123,11 +123,24 @@ def test_a_path_that_is_none(tmp_path, name):
         read_wavs(tmp_path / name)
 
 
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2**32 - 1])
+def test_a_header_with_an_absurd_rate_is_named_before_anything_is_resampled(tmp_path, rate):
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.wav", tone())
+    bomb = bytearray(write(tmp_path / "bomb.wav", tone()).read_bytes())
+    bomb[24:28] = rate.to_bytes(4, "little")  # the header's field of the rate
+    (tmp_path / "bomb.wav").write_bytes(bomb)
+    with pytest.raises(InputError, match=rf"bomb.wav \(2000 samples of 2 bytes at {rate} Hz, not 1000 to 768000\)"):
+        read_wavs(tmp_path)
+
+
 def test_bad_arguments(tmp_path):
     with pytest.raises(InputError, match="on_error must be one of raise, skip, got 'ignore'"):
         read_wavs(tmp_path, on_error="ignore")
     with pytest.raises(InputError, match="rate must be a whole number of at least 1, got 0"):
         read_wavs(tmp_path, rate=0)
+    with pytest.raises(InputError, match=r"rate must be a finite number in \[1000, 768000\], got 768001"):
+        read_wavs(tmp_path, rate=768_001)
 
 
 def mel_by_hand(hertz, scale):

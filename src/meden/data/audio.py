@@ -28,6 +28,9 @@ OnError = Literal["raise", "skip"]
 FLOOR = 1e-6
 """Added to the power before the logarithm is taken."""
 
+RATES = (1_000, 768_000)
+"""Lowest and highest rate that is read, samples a second: resampling from 1 Hz makes gigabytes of 46 KB."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Recordings:
@@ -49,8 +52,8 @@ def read_wavs(path: str | Path, *, rate: int | None = None, on_error: OnError = 
 
     Args:
         path: folder, archive (.tar, also compressed), or a single .wav file.
-        rate: samples a second; None is the rate of most files. Files of another rate are resampled, and one warning
-            says how many, of which rates.
+        rate: samples a second, 1,000 to 768,000 as in the files; None is the rate of most of them. Files of
+            another rate are resampled, and one warning says how many, of which rates.
         on_error: what a broken file does: ``"raise"``, or ``"skip"``, where a warning names those left out.
 
     Raises:
@@ -60,6 +63,7 @@ def read_wavs(path: str | Path, *, rate: int | None = None, on_error: OnError = 
     check_choice("on_error", on_error, ("raise", "skip"))
     if rate is not None:
         check_count("rate", rate)
+        check_number("rate", rate, low=RATES[0], high=RATES[1])
     read: dict[str, tuple[int, Values]] = {}
     broken: dict[str, str] = {}
     for name, content in _files(Path(path)):
@@ -104,7 +108,9 @@ def _decode(content: bytes) -> tuple[int, Values]:
     with wave.open(io.BytesIO(content)) as file:
         channels, size, rate, num_samples = file.getparams()[:4]
         raw = file.readframes(num_samples)
-    if num_samples == 0 or rate == 0 or size not in (1, 2, 3, 4):
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"{num_samples} samples of {size} bytes at {rate} Hz, not {RATES[0]} to {RATES[1]}")
+    if num_samples == 0 or size not in (1, 2, 3, 4):
         raise ValueError(f"{num_samples} samples of {size} bytes at {rate} Hz")
     if len(raw) != num_samples * channels * size:
         raise ValueError(f"{num_samples} samples announced, {len(raw) // (channels * size)} there")
