@@ -19,7 +19,7 @@ from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
-from meden.models.named import find_model
+from meden.models.named import check_size, find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.optim import bind
 from meden.progress import LOST, Outcome, Status
@@ -217,9 +217,12 @@ def load_run(
     recipe = Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations)
     history = History.load(folder / "history.json")
     tensors, _ = checkpoint.load(folder / "model.safetensors")
-    make_model = make_model or _named(summary.get("model_name"), folder)
+    named = None if make_model else _named(summary.get("model_name"), folder)
     try:
-        model = make_model(**summary.get("model_args") or {})
+        arguments = summary.get("model_args") or {}
+        if named is not None:
+            check_size(named, arguments, tensors)
+        model = (named or make_model)(**arguments)
         model.load_state_dict(tensors)
         encoder, held_out = summary.get("encoder"), summary.get("held_out")
         return Run(
@@ -230,7 +233,7 @@ def load_run(
             held_out=None if held_out is None else HeldOut.from_dict(held_out),
             **{name: summary[name] for name in _SUMMARY if name in summary},
         )
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise InputError(f"folder {str(folder)!r} must hold a whole run, but is damaged: {cause:.300}") from error
 

@@ -1,6 +1,7 @@
 """A model that a file names is made again without being told what made it."""
 
 import functools
+import inspect
 import json
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 import meden
 from meden import InputError
 from meden.models import MLP, TabularNet
-from meden.models.named import fixed_arguments, model_name
+from meden.models.named import check_size, fixed_arguments, model_name
 
 MAKERS = {
     "MLP": MLP,
@@ -49,3 +50,39 @@ def test_another_model_needs_its_maker(tmp_path):
 def test_what_cannot_be_told_has_no_name():
     assert model_name(functools.partial(MLP, 4)) is None
     assert fixed_arguments(MAKERS["TabularNet, fixed twice"]) == {"num_numbers": 2, "width": 9}
+
+
+@pytest.mark.parametrize("made", MAKERS)
+@pytest.mark.parametrize(
+    ("name", "size"), [("depth", 10**7), ("depth", 10**30), ("width", 10**7), ("num_outputs", 10**9)]
+)
+def test_sizes_beyond_the_weights_beside_them_are_refused_before_memory_is_taken(made, name, size, tmp_path):
+    trained(MAKERS[made]).save(tmp_path)
+    file = tmp_path / "run.json"
+    summary = json.loads(file.read_text())
+    summary["model_args"] |= {name: size} if name != "width" else {name: size, "depth": 2}
+    file.write_text(json.dumps(summary))
+    with pytest.raises(InputError, match="must hold a whole run, but is damaged") as said:
+        meden.load_run(tmp_path)
+    assert "\n" not in str(said.value)
+
+
+SIZES = {
+    "MLP": {"num_inputs": 4, "num_outputs": 3, "batch_norm": True},
+    "ConvNet": {"num_outputs": 3},
+    "Linear": {"num_inputs": 4, "num_outputs": 3},
+    "TabularNet": {"num_inputs": 4, "num_outputs": 3, "num_numbers": 2},
+    "Transformer": {"num_inputs": 6, "num_outputs": 3, "num_tokens": 9},
+    "CausalTransformer": {"num_inputs": 6, "num_tokens": 9},
+}
+
+
+@pytest.mark.parametrize("name", meden.models.__all__)
+def test_a_model_has_the_size_of_its_own_weights(name):
+    make, arguments = getattr(meden.models, name), SIZES[name]
+    state = make(**arguments).state_dict()
+    check_size(make, arguments, state)
+    if "depth" in inspect.signature(make).parameters:
+        deeper = arguments | {"depth": 10**7}
+        with pytest.raises(InputError, match=r"model must have no more than the .* numbers saved of it, got"):
+            check_size(make, deeper, state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from torch import nn
 
@@ -44,9 +44,10 @@ class ConvNet(nn.Sequential):
         for name, value in counts.items():
             check_count(name, value)
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
-        widths = [num_channels] + [width * 2**stage for stage in range(depth)]
+        widths = chain([num_channels], (width * 2**stage for stage in range(depth)))
         stages = [layer for sizes in pairwise(widths) for layer in _stage(*sizes, batch_norm)]
-        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1], num_outputs)]
+        out = nn.Linear(width * 2 ** (depth - 1), num_outputs)
+        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), out]
         super().__init__(*stages, *head)
 
 

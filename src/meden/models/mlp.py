@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ class MLP(nn.Sequential):
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
         check_choice("activation", activation, ACTIVATIONS)
         layers: list[nn.Module] = [nn.Flatten()]
-        for number, (fan_in, fan_out) in enumerate(pairwise([num_inputs] + [width] * depth)):
+        for number, (fan_in, fan_out) in enumerate(pairwise(chain([num_inputs], repeat(width, depth)))):
             norm = [nn.BatchNorm1d(fan_out)] if batch_norm else []
             hidden = [nn.Linear(fan_in, fan_out), *norm, ACTIVATIONS[activation](), nn.Dropout(dropout)]
             layers += [Residual(*hidden)] if residual and number else hidden

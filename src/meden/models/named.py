@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from meden import models
-from meden._checks import check_choice
+from meden._checks import InputError, check_choice
 
 
 def model_name(make_model: Callable[..., Any]) -> str | None:
@@ -51,3 +53,34 @@ def find_model(name: str) -> Callable[..., nn.Module]:
     check_choice("model", name, models.__all__)
     found: Callable[..., nn.Module] = getattr(models, name)
     return found
+
+
+def check_size(make_model: Callable[..., nn.Module], arguments: Mapping[str, Any], saved: Mapping[str, Tensor]) -> None:
+    """Check, before memory is taken, that a model has no more parameters than were saved of it.
+
+    A file of a few bytes can ask for any depth and width; the weights beside it say how large the model was. The model
+    is made without memory (torch's meta device), up to the first parameter that is too many.
+
+    Raises:
+        InputError: if it has more numbers, or more tensors, than ``saved``.
+
+    Example:
+        >>> from meden.models import MLP
+        >>> check_size(MLP, {"num_inputs": 2, "num_outputs": 1, "depth": 0}, MLP(2, 1, depth=0).state_dict())
+    """
+    num_saved, seen = sum(tensor.numel() for tensor in saved.values()), [0, 0]
+
+    def count(_module: nn.Module, _name: str, param: nn.Parameter | None) -> None:
+        if param is not None:
+            seen[0] += 1
+            seen[1] += param.numel()
+        if seen[0] > len(saved) or seen[1] > num_saved:
+            shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+            raise InputError(f"model must have no more than the {num_saved:,} numbers saved of it, got {shown:.200}")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            make_model(**arguments)
+    finally:
+        hook.remove()

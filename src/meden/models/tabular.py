@@ -10,7 +10,7 @@ Legend: ``B`` rows, ``D`` inputs, ``N`` of them scaled numbers, ``H`` units, ``C
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 
 import torch
 import torch.nn.functional as F
@@ -80,11 +80,11 @@ class TabularNet(nn.Module):
         check_number("frequency", frequency, low=0.0, low_open=True)
         self.num_numbers, self.num_targets = num_numbers, num_targets
         self.numbers = PeriodicEmbedding(num_numbers, frequency)
-        sizes = [num_inputs + NUM_FEATURES * num_numbers] + [width] * depth
-        layers: list[nn.Module] = [InputScale(sizes[0])]
-        for fan_in, fan_out in pairwise(sizes):
+        num_features = num_inputs + NUM_FEATURES * num_numbers
+        layers: list[nn.Module] = [InputScale(num_features)]
+        for fan_in, fan_out in pairwise(chain([num_features], repeat(width, depth))):
             layers += [TangentLinear(fan_in, fan_out), ParametricActivation(fan_out), nn.Dropout(dropout)]
-        last = TangentLinear(sizes[-1], num_outputs * (num_targets or 1))
+        last = TangentLinear(width if depth else num_features, num_outputs * (num_targets or 1))
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
