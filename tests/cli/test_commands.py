@@ -239,7 +239,8 @@ def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFr
     finished = meden("report", "study", "-o", "finished.html")
     assert finished.err == "" and "unfinished" not in Path("finished.html").read_text()
     ledger = Path("study/ledger.jsonl")
-    ledger.write_text("".join(ledger.read_text().splitlines(keepends=True)[:3]))
+    header, *rows = ledger.read_text().splitlines(keepends=True)  # rows in the order in which the fits ended
+    ledger.write_text("".join([header, *sorted(rows, key=lambda row: json.loads(row)["configuration"])[:2]]))
     Path("study/run.json").unlink()
     description = json.loads(Path("study/study.json").read_text())
     description |= {"format": "1.9", "settings": description["settings"] | {"new": 1}}
