@@ -16,7 +16,7 @@ FLOORS: list[set[str]] = [
     {"augment"},
     {"optim", "edits", "diagnosis"},
     {"objective", "recipe", "checkpoint", "audits"},
-    {"progress"},
+    {"progress", "trainable"},
     {"run", "member"},
     {"training", "space", "report"},
     {"study", "workers"},

@@ -18,7 +18,9 @@ from meden.data.arrays import Arrays
 from meden.data.tables import Table
 from meden.models.named import fixed_arguments, model_name
 from meden.noise import derive
+from meden.objective import on_device
 from meden.recipe import Recipe
+from meden.trainable import check_plain, give_shapes, unwrapped
 
 ModelMaker = Callable[..., nn.Module]
 """Returns a fresh model; arguments called ``num_inputs`` and ``num_outputs`` are filled in from the data."""
@@ -135,21 +137,30 @@ def check_member(make_model: ModelMaker, num_rows: int, member: Member) -> None:
 
 def build_model(make_model: ModelMaker, share: EncodedData, dataset: Dataset, member: Member) -> nn.Module:
     """Make a member's model with its own starting weights, see :func:`start_model`."""
-    return start_model(make_model, model_arguments(make_model, share, dataset, member), member)
+    return start_model(make_model, model_arguments(make_model, share, dataset, member), member, share.x[:2])
 
 
-def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Member) -> nn.Module:
+def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Member, x: Tensor) -> nn.Module:
     """Make a model with the member's own starting weights; the global random state is left as it was.
 
+    Args:
+        make_model: called with ``arguments``.
+        arguments: what the model is made with.
+        member: whose seed, or start, gives the weights.
+        x: (B, ...) a row or two, by which lazy layers get their shapes.
+
     Raises:
-        InputError: if ``make_model`` returns no module, or ``start`` does not fit it.
+        InputError: if ``make_model`` returns no module, or one that cannot be trained, or ``start`` does not fit it.
     """
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(derive(member.run_seed, "weights"))
         model = make_model(**arguments)
-    if not isinstance(model, nn.Module):
-        raise InputError(f"make_model must return a torch.nn.Module, got {type(model).__name__}")
+        if not isinstance(model, nn.Module):
+            raise InputError(f"make_model must return a torch.nn.Module, got {type(model).__name__}")
+        model = unwrapped(model)
+        check_plain(model)
+        give_shapes(model, on_device(x, model))
     if member.start is not None:
         _check_start(model, member.start)
         model.load_state_dict(member.start, strict=False)

@@ -161,7 +161,16 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
     for part, tensor in (("x", x), ("y", y)):
         if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
             raise InputError(f"{name} {part} must be finite, got {wrong} values that are NaN or infinite")
-    return on_device(x, model), on_device(y if y.is_floating_point() else y.long(), model)
+    taken_x, taken_y = on_device(x, model), on_device(y if y.is_floating_point() else y.long(), model)
+    for part, tensor, taken in (("x", x, taken_x), ("y", y, taken_y)):
+        if taken.is_floating_point():
+            largest = torch.finfo(taken.dtype).max ** (0.5 if part == "y" else 1)  # y is squared
+            if (farthest := float(tensor.abs().max())) > largest:
+                raise InputError(
+                    f"{name} {part} must hold numbers up to {largest:.2g} for a model of {taken.dtype}, got "
+                    f"{farthest:.2g}; standardise them"
+                )
+    return taken_x, taken_y
 
 
 def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
@@ -242,14 +251,20 @@ def evaluating(model: nn.Module, part: int = 0) -> Iterator[None]:
 
     What it draws nevertheless is the same in each evaluation of a part.
     """
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    with in_mode(model, training=False), seeded(model, "evaluation", step=part):
+        yield
+
+
+@contextmanager
+def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Put a model into training or evaluation mode for a while; every module's own mode is put back."""
+    others = [module for module in model.modules() if module.training != training]
+    model.train(training)
     try:
-        with seeded(model, "evaluation", step=part):
-            yield
+        yield
     finally:
-        for module in training:
-            module.training = True
+        for module in others:
+            module.training = not training
 
 
 class Totals(NamedTuple):

@@ -17,7 +17,7 @@ from meden.models import MLP
 from meden.search import tune
 from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Coordinator, RemoteCoordinator, Server, Stopped
-from meden.workers.workers import Assignment, divide, work_elsewhere
+from meden.workers.workers import Assignment, Workers, divide, work_elsewhere
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "lr": meden.LogUniform(1e-3, 0.1)}
 RECIPE = meden.Recipe(epochs=8, batch_size=64, dropout=0.2, early_stopping=meden.EarlyStopping(patience=4))
@@ -141,8 +141,16 @@ class Interrupted(Exception):
     pass
 
 
+def test_jobs_beyond_the_cores_are_capped_and_said(monkeypatch):
+    monkeypatch.setattr("meden.workers.workers.num_cores", lambda: 3)
+    with pytest.warns(UserWarning, match="jobs is 3, the cores of this machine, and not 64"):
+        Workers(jobs=64).reach()
+    assert [Workers(jobs=jobs).num_processes for jobs in (1, 3, 4, 64)] == [1, 3, 3, 3]
+
+
 @pytest.mark.distributed
-def test_neither_four_workers_nor_two_that_take_over_change_a_bit(tmp_path):
+def test_neither_four_workers_nor_two_that_take_over_change_a_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr("meden.workers.workers.num_cores", lambda: 4)
     make = lambda num_inputs, num_outputs: MLP(num_inputs, num_outputs, width=8, depth=1)  # noqa: E731 - no name to import
 
     def stop(progress):

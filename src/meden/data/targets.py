@@ -53,6 +53,9 @@ class Target:
         task: ``"classification"`` or ``"regression"``.
         classes: the labels in sorted order, as Python scalars; empty for regression.
         labels: int64 (n,), positions in ``classes``; or float64, (n,) or (n, M), for regression.
+
+    Raises:
+        InputError: if numbers are too large or differ by too little, see :func:`check_range`.
     """
 
     name: str
@@ -61,6 +64,10 @@ class Target:
     labels: Values
     reading: Reading | None = None
     """How its cells were read; None where they came as numbers or codes."""
+
+    def __post_init__(self) -> None:
+        if self.task == "regression":
+            check_range(self.name, self.labels, SMALLEST, LARGEST)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -256,9 +263,7 @@ def read_target(
     if task == "classification" or (task is None and (categorical or not numeric or _few_whole(distinct, len(values)))):
         labels = tuple(as_label(v) for v in distinct)
         return Target(name, "classification", labels, positions.astype(np.int64), reading)
-    numbers = values.astype(np.float64)
-    check_range(name, numbers, SMALLEST, LARGEST)
-    return Target(name, "regression", (), numbers, reading)
+    return Target(name, "regression", (), values.astype(np.float64), reading)
 
 
 def check_range(name: str, labels: Values, smallest: float, largest: float) -> None:

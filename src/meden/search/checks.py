@@ -24,6 +24,7 @@ from meden.optim import bind
 from meden.recipe import Recipe, prepare_noise
 from meden.space.dimensions import Dimension
 from meden.space.names import Space, configure
+from meden.trainable import check_trains
 from meden.training.fit import check_augmentations
 
 MOST_POINTS = 2000
@@ -54,7 +55,7 @@ def check_reachable(
                 "recipe schedule must not be 'plateau' in a search: the choice is trained on all rows, "
                 "and none is left to watch"
             )
-    distinct = {repr(model_args): (reached, model_args) for reached, model_args in settings}
+    distinct = {(repr(model_args), reached.batch_size == 1): (reached, model_args) for reached, model_args in settings}
     return check_models(make_model, list(distinct.values())[:MOST_MODELS], dataset, folds)
 
 
@@ -81,6 +82,7 @@ def check_models(
         digest.update(ADDRESS.sub("", repr(model)).encode())
         digest.update(repr([(name, tuple(param.shape)) for name, param in model.named_parameters()]).encode())
         _check_fits(model, share, dataset)
+        check_trains(model, on_device(share.x, model), recipe.batch_size, num_rows=min(len(f.fit) for f in folds))
         check_augmentations(recipe, share.x, dataset.task)
         prepare_noise(model, recipe, 0)
         bind(model, recipe.regularizers, adaptive=recipe.adaptive)

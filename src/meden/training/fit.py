@@ -14,6 +14,7 @@ from meden.history import Record
 from meden.objective import check_fits, task_of
 from meden.recipe import Recipe, prepare_noise
 from meden.run import Run
+from meden.trainable import check_plain, check_trains
 from meden.training.one import Training
 from meden.training.reading import as_source, first_rows
 
@@ -81,11 +82,13 @@ def prepare(
     """
     recipe = recipe or Recipe()
     check_count("seed", seed, low=0)
+    check_plain(model)
     given = {"train": train} | ({} if valid is None else {"valid": valid})
     sources = {name: as_source(name, rows, model) for name, rows in given.items()}
     pairs = {name: first_rows(source, model) for name, source in sources.items()}
     task = task or task_of(pairs["train"][1])
     check_fits(model, task, pairs)
+    check_trains(model, pairs["train"][0], recipe.batch_size, num_rows=len(sources["train"]))
     check_recipe(model, recipe, has_valid=valid is not None)
     check_augmentations(recipe, pairs["train"][0], task)
     prepare_noise(model, recipe, seed)

@@ -25,6 +25,7 @@ from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.recipe import prepare_noise
 from meden.run import Run
+from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
@@ -207,7 +208,11 @@ class _Work:
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
-        firsts = [self._entrant(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are refused at once
+        members = [self.members[numbers[0]] for numbers in groups.values()]
+        firsts = [self._entrant(member) for member in members]  # misfits are refused at once
+        for member, first in zip(members, firsts, strict=True):
+            x = on_device(self.shares[member.fold].x[:2], first.model)
+            check_trains(first.model, x, member.recipe.batch_size, num_rows=len(first.fit))
         self.device = next(firsts[0].model.parameters()).device
         return list(groups.values())
 

@@ -49,7 +49,7 @@ class OneByOne:
     def _training(self, number: int) -> Training:
         member, fold = self.members[number], self.members[number].fold
         return prepare(
-            start_model(self.make_model, self._arguments(member), member),
+            start_model(self.make_model, self._arguments(member), member, self._first_row(member)[0]),
             self.source if fold is None else Part(self.source, fold.fit),
             None if fold is None or len(fold.stop) == 0 else Part(self.source, fold.stop),
             member.recipe,

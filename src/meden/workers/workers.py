@@ -11,6 +11,7 @@ import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -39,8 +40,8 @@ class Workers(Settings):
     """Who trains. Neither their number nor who trains what changes the result."""
 
     jobs: int = 1
-    """Processes, 1 or more; the cores are divided among them. 1 on ``"local"`` is this process, which trains in as
-    many threads as torch uses."""
+    """Processes, 1 or more; the cores are divided among them, of which each has one at least. 1 on ``"local"`` is this
+    process, which trains in as many threads as torch uses."""
     backend: Backend = "local"
     """``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core."""
     address: str | None = None
@@ -64,13 +65,32 @@ class Workers(Settings):
             raise InputError(f"address is for backend 'ray', got {self.address!r} with backend {self.backend!r}")
         return self
 
-    def reach(self) -> str | None:
-        """Make sure that they can be reached; returns this machine's name among theirs, None if they are all here.
+    @property
+    def num_processes(self) -> int:
+        """Processes that train: on this machine no more than it has cores."""
+        return self.jobs if self.backend == "ray" else min(self.jobs, num_cores())
+
+    @property
+    def host(self) -> str | None:
+        """This machine's name among theirs; None if they are all here."""
+        return cluster_host(self.address, self.jobs) if self.backend == "ray" else None
+
+    def reach(self) -> None:
+        """Make sure that they can be reached; warns if they are fewer than was asked for.
 
         Raises:
             InputError: if Ray is not installed, or there is no such cluster.
         """
-        return cluster_host(self.address, self.jobs) if self.backend == "ray" else None
+        _ = self.host
+        if self.num_processes < self.jobs:
+            warnings.warn(f"jobs is {self.num_processes}, the cores of this machine, and not {self.jobs}", stacklevel=3)
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +140,7 @@ def train(
     Raises:
         RuntimeError: if a worker on this machine was killed.
     """
-    parts = divide(stacks, workers.jobs)
+    parts = divide(stacks, workers.num_processes)
     threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
     settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
     settings |= {"num_threads": threads, "counts_epochs": on_epochs is not None}
@@ -195,7 +215,7 @@ def _end_with(parent: int) -> None:
 
 def _run(workers: Workers, assignments: Sequence[Assignment], coordinator: Coordinator) -> None:
     if workers.backend == "ray":
-        with Server(coordinator, workers.reach()) as server:
+        with Server(coordinator, workers.host) as server:
             work_on_cluster(work_elsewhere, assignments, server.address)
     elif len(assignments) == 1:
         work(assignments[0], coordinator)

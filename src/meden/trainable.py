@@ -1,0 +1,87 @@
+"""What a model must be before it is trained: plain modules of real numbers, with shapes, and fit for small batches."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from meden._checks import InputError
+from meden.data.batches import BatchSize
+from meden.noise import seeded
+from meden.objective import evaluating, in_mode
+
+
+def check_plain(model: nn.Module) -> None:
+    """Check that a model is a module of real numbers whose passes can be seen.
+
+    Raises:
+        InputError: if it is scripted or traced, or naming a complex parameter.
+    """
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError(
+            f"model must be a torch.nn.Module of Python code, got a scripted or traced {type(model).__name__}; "
+            "pass the module that it was made from"
+        )
+    for name, param in model.named_parameters():
+        if param.is_complex():
+            raise InputError(
+                f"model must have parameters of real numbers, got {name!r} of {param.dtype}; hold its real and "
+                "imaginary parts as real parameters (torch.view_as_complex in the forward pass)"
+            )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return a model without the wrappers of ``torch.compile``; those of its layers are taken off in place.
+
+    What is traced for many models at once, or copied to other processes, is the code within.
+
+    Example:
+        >>> layer = nn.Linear(2, 1)
+        >>> unwrapped(torch.compile(layer, backend="eager")) is layer
+        True
+    """
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if "_orig_mod" in child._modules:
+                setattr(parent, name, child.get_submodule("_orig_mod"))
+    return model.get_submodule("_orig_mod") if "_orig_mod" in model._modules else model
+
+
+def give_shapes(model: nn.Module, x: Tensor) -> None:
+    """Run rows through a model that has lazy layers, which get their shapes and weights by it; x is (B, ...)."""
+    if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        with torch.no_grad(), evaluating(model):
+            model(x[:2])
+
+
+def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows: int) -> None:
+    """Check that a model trains on its smallest batch, by one pass in training mode; its buffers are put back.
+
+    Batch norm, for one, cannot train on one row.
+
+    Args:
+        model: any module of one tensor argument.
+        x: (B, ...) rows on its device.
+        batch_size: of the recipe.
+        num_rows: how many rows are fitted.
+
+    Raises:
+        InputError: with what the model raised.
+    """
+    least = 1 if batch_size == 1 else min(2, num_rows)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    try:
+        with torch.no_grad(), in_mode(model, training=True), seeded(model, "check"):
+            model(x[:least])
+    except Exception as error:
+        rows = "1 row" if least == 1 else f"{least} rows"
+        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(
+            f"batch_size must be one that the model can train on: with batch_size={batch_size!r} and {num_rows} rows "
+            f"it meets batches of {rows}, and failed: {cause}"
+        ) from error
+    finally:
+        for name, buffer in model.named_buffers():
+            if name in before:
+                buffer.copy_(before[name])
