@@ -481,7 +481,21 @@ def test_what_the_table_decides_is_no_setting(meden: Command, mixed: pd.DataFram
 def test_an_unwritable_place_is_refused_before_training(meden: Command, mixed: pd.DataFrame) -> None:
     Path("locked").mkdir(mode=0o555)
     ended = meden("fit", "mixed.csv", "-t", "price", "-o", "locked/run")
-    assert ended.status == 2 and "--out must lie in a folder that can be written to" in ended.err
+    assert ended.status == 2 and "--out must be a new or empty folder, got 'locked/run': Permission denied" in ended.err
+
+
+@pytest.mark.parametrize("place", ["/proc/none", "x" * 300, "deep/" + "x" * 300, "mixed.csv/run"])
+def test_a_place_where_no_folder_can_be_made_is_refused_before_training(
+    meden: Command, mixed: pd.DataFrame, place: str
+) -> None:
+    ended = meden("fit", "mixed.csv", "-t", "price", "-o", place)
+    assert ended.status == 2 and "--out must be a new or empty folder" in ended.err
+    assert not Path("deep").exists()
+
+
+def test_what_is_tried_before_training_leaves_no_folder(meden: Command, mixed: pd.DataFrame) -> None:
+    assert meden("fit", "mixed.csv", "-t", "price", "-o", "deep/run", "--set", "lr=-1").status == 2
+    assert not Path("deep").exists()
 
 
 def test_the_folder_of_a_comparison_says_what_it_is(meden: Command, mixed: pd.DataFrame) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from meden._checks import InputError
@@ -23,14 +25,22 @@ def check_new_folder(name: str, folder: Path) -> None:
     Raises:
         InputError: if it holds anything, or is a file; it says how to go on with a study that was cut off.
     """
-    if (folder / STUDY).exists():
-        here = "a finished study" if (folder / RUN).exists() else "a study that is not finished"
-        go_on = "" if (folder / RUN).exists() else f"; go on with: meden resume {folder}"
-        raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already")
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
-    _check_writable(name, there)
+    with _refused(name, "a new or empty folder", folder):
+        if (folder / STUDY).exists():
+            here = "a finished study" if (folder / RUN).exists() else "a study that is not finished"
+            go_on = "" if (folder / RUN).exists() else f"; go on with: meden resume {folder}"
+            raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
+        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+            raise InputError(
+                f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already"
+            )
+        new = [part for part in (folder.absolute(), *folder.absolute().parents) if not part.exists()]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _try_to_write(folder)
+        finally:
+            for part in filter(Path.exists, new):
+                part.rmdir()
 
 
 def check_new_file(name: str, path: Path, *, force: bool) -> None:
@@ -39,18 +49,29 @@ def check_new_file(name: str, path: Path, *, force: bool) -> None:
     Raises:
         InputError: if it is, if it is a folder, or if its folder is not there.
     """
-    if path.is_dir():
-        raise InputError(f"{name} must be a file, got the folder {str(path)!r}")
-    if path.exists() and not force:
-        raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which is there already")
-    if not path.parent.is_dir():
-        raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
-    _check_writable(name, path.parent)
+    with _refused(name, "a file that can be written", path):
+        if path.is_dir():
+            raise InputError(f"{name} must be a file, got the folder {str(path)!r}")
+        if path.exists() and not force:
+            raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which is there already")
+        if not path.parent.is_dir():
+            raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
+        _try_to_write(path.parent)
 
 
-def _check_writable(name: str, folder: Path) -> None:
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"{name} must lie in a folder that can be written to, got {str(folder)!r}, which cannot")
+@contextmanager
+def _refused(name: str, what: str, path: Path) -> Iterator[None]:
+    """Report what the operating system refuses as bad input."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{name} must be {what}, got {str(path)!r}: {error.strerror}") from None
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write a file and take it away; access rights alone do not say whether that can be done."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0")
 
 
 def say_unfinished(study: Study, folder: Path) -> None:
