@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from meden._checks import InputError
@@ -39,8 +39,9 @@ def check_new_folder(name: str, folder: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             _try_to_write(folder)
         finally:
-            for part in filter(Path.exists, new):
-                part.rmdir()
+            for part in new:
+                with suppress(OSError):
+                    part.rmdir()
 
 
 def check_new_file(name: str, path: Path, *, force: bool) -> None:
