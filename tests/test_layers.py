@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
     {"_checks"},
-    {"_files", "_settings", "params"},
+    {"_files", "_randomness", "_settings", "params"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
     {"augment"},
     {"optim", "edits", "diagnosis"},

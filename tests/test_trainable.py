@@ -145,3 +145,29 @@ def test_the_trial_pass_leaves_no_trace():
 def test_numbers_whose_squares_are_none_are_refused_by_fit(factor, dtype):
     with pytest.raises(InputError, match=r"train y must hold numbers up to 1.8e\+19 for a model of torch"):
         meden.fit(nn.Linear(4, 1).to(dtype), (X, X[:, 0].astype("float64") * factor), recipe=RECIPE)
+
+
+class Remembers(nn.Module):
+    """Draws from a generator that nobody seeds."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.generator = nn.Linear(4, 2), torch.Generator()
+
+    def forward(self, x):
+        return self.last(x) + torch.randn(2, generator=self.generator) * self.training
+
+
+def test_what_the_seed_cannot_decide_is_said():
+    with pytest.warns(UserWarning, match="two training passes of a Remembers over the same rows differ"):
+        meden.fit(Remembers(), (X, Y), recipe=RECIPE)
+
+
+def test_a_generator_that_is_seeded_in_each_pass_is_no_cause_for_worry(recwarn):
+    class Fixed(Remembers):
+        def forward(self, x):
+            self.generator.manual_seed(0)
+            return super().forward(x)
+
+    meden.fit(Fixed(), (X, Y), recipe=RECIPE)
+    assert not recwarn.list

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, nearest
+from meden._randomness import own_randomness
 from meden.data import Dataset, Encoder, Fold, splits_hash
 from meden.data.arrays import Arrays
 from meden.data.tables import Table
@@ -141,7 +142,7 @@ def build_model(make_model: ModelMaker, share: EncodedData, dataset: Dataset, me
 
 
 def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Member, x: Tensor) -> nn.Module:
-    """Make a model with the member's own starting weights; the global random state is left as it was.
+    """Make a model with the member's own starting weights; the global generators are left as they were.
 
     Args:
         make_model: called with ``arguments``.
@@ -152,9 +153,7 @@ def start_model(make_model: ModelMaker, arguments: Mapping[str, Any], member: Me
     Raises:
         InputError: if ``make_model`` returns no module, or one that cannot be trained, or ``start`` does not fit it.
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive(member.run_seed, "weights"))
+    with own_randomness(derive(member.run_seed, "weights")):
         model = make_model(**arguments)
         if not isinstance(model, nn.Module):
             raise InputError(f"make_model must return a torch.nn.Module, got {type(model).__name__}")
@@ -195,7 +194,7 @@ def as_taken(make_model: ModelMaker, dataset: Dataset, member: Member) -> Datase
 def _takes(make_model: ModelMaker, dataset: Dataset, member: Member) -> bool:
     encoder, rows = dataset.fit_encoder(range(dataset.num_rows)), np.arange(min(2, dataset.num_rows))
     share = EncodedData(encoder, dataset.features(encoder, rows), dataset.targets(encoder, rows))
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.no_grad():
         try:
             model = build_model(make_model, share, dataset, member).eval()
             model(share.x.to(next((p.device for p in model.parameters()), share.x.device)))

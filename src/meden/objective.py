@@ -20,7 +20,7 @@ from meden._checks import InputError
 from meden.data import Pair
 from meden.data.sources import Rows
 from meden.data.targets import Task
-from meden.noise import PassDraws, Seeded, noise_layers, seeded, stream
+from meden.noise import PassDraws, noise_layers, passing, seeded, stream
 from meden.noise.rng import normal
 
 NULL_ROWS = 64
@@ -240,7 +240,7 @@ def disturbed(model: nn.Module, place: int = 0, *, size: float = 0.1) -> nn.Modu
 
 def draw_much(model: nn.Module, x: Tensor) -> Tensor:
     """Return a model's outputs where what it drops by functions has a probability of a half at least."""
-    with Seeded(PassDraws(stream(0), torch.tensor(0), (0,), least_p=0.5)):
+    with passing(model, PassDraws(stream(0), torch.tensor(0), (0,), least_p=0.5)):
         outputs: Tensor = model(x)
     return outputs
 

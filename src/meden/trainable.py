@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from meden._checks import InputError
 from meden.data.batches import BatchSize
-from meden.noise import seeded
+from meden.noise import find_other_draws, may_draw, seeded
 from meden.objective import evaluating, in_mode
 
 
@@ -58,7 +61,7 @@ def give_shapes(model: nn.Module, x: Tensor) -> None:
 def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows: int) -> None:
     """Check that a model trains on its smallest batch, by one pass in training mode; its buffers are put back.
 
-    Batch norm, for one, cannot train on one row.
+    Batch norm, for one, cannot train on one row. Warns if the seed does not decide all that the model draws.
 
     Args:
         model: any module of one tensor argument.
@@ -71,9 +74,24 @@ def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows
     """
     least = 1 if batch_size == 1 else min(2, num_rows)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    try:
+
+    def trial() -> Any:
         with torch.no_grad(), in_mode(model, training=True), seeded(model, "check"):
-            model(x[:least])
+            outputs = model(x[:least])
+        for name, buffer in model.named_buffers():
+            if name in before:
+                buffer.copy_(before[name])
+        return outputs
+
+    try:
+        if not may_draw(model):
+            trial()
+        elif not find_other_draws(model, trial):
+            warnings.warn(
+                f"two training passes of a {type(model).__name__} over the same rows differ: it draws from a generator "
+                "of its own, or remembers; the seed does not decide the result",
+                stacklevel=1,  # the same place for all models of a search: told once
+            )
     except Exception as error:
         rows = "1 row" if least == 1 else f"{least} rows"
         cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
@@ -81,7 +99,3 @@ def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows
             f"batch_size must be one that the model can train on: with batch_size={batch_size!r} and {num_rows} rows "
             f"it meets batches of {rows}, and failed: {cause}"
         ) from error
-    finally:
-        for name, buffer in model.named_buffers():
-            if name in before:
-                buffer.copy_(before[name])

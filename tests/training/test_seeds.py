@@ -4,6 +4,7 @@ That a member of a stack draws as a model by itself is in many/test_contract.py.
 """
 
 import contextlib
+import random
 
 import numpy as np
 import pytest
@@ -11,12 +12,38 @@ import torch
 from torch import nn
 
 import meden
+from meden._randomness import drawn_from
 from meden.checkpoint import model_tensors
 from meden.member import Member
-from tests.training.many.architectures import DRAWING, NORMED, Between
+from tests.training.many.architectures import DRAWING, NORMED, Architecture, Between
 from tests.training.many.witness import blobs, folds_of
 
-table = pytest.mark.parametrize("case", [*DRAWING, *NORMED], ids=str)
+
+def by_numpy(net, h):
+    """Drop elements by numpy's global generator."""
+    return h * torch.from_numpy(np.random.binomial(1, 0.7, h.shape)).float() if net.training else h
+
+
+def by_python(net, h):
+    """Skip a layer by Python's global generator."""
+    return h.tanh() if net.training and random.random() < 0.5 else h
+
+
+def by_half_of_a_pair(net, h):
+    """Draw one number of numpy's generator of normal numbers, which makes two at a time."""
+    return h + float(np.random.randn()) if net.training else h
+
+
+def past_functions(net, h):
+    """Drop by a function of torch that has no name in ``nn.functional``."""
+    return torch.native_dropout(h, 0.3, net.training)[0]
+
+
+PAST_TORCH = [
+    Architecture(function.__name__, lambda function=function: Between(function), stacked=False)
+    for function in (by_numpy, by_python, by_half_of_a_pair, past_functions)
+]
+table = pytest.mark.parametrize("case", [*DRAWING, *NORMED, *PAST_TORCH], ids=str)
 RECIPE = meden.Recipe(lr=0.01, epochs=3, batch_size=16)
 
 
@@ -30,9 +57,11 @@ def fitted(case, seed=0, **settings):
     torch.manual_seed(1)
     model = case.make()
     torch.manual_seed(np.random.default_rng().integers(2**31))  # whatever the caller did before
-    before = torch.get_rng_state()
+    random.seed()
+    np.random.seed()
+    before = drawn_from()
     run = meden.fit(model, *rows(case), RECIPE, seed=seed, **settings)
-    assert torch.equal(before, torch.get_rng_state())
+    assert drawn_from() == before
     return run
 
 
@@ -87,9 +116,9 @@ def test_members_in_threads_draw_as_one_after_the_other(case, chunk, monkeypatch
         with expected:
             return meden.fit_many(case.make, of, data, chunk=chunk)
 
-    before = torch.get_rng_state()
+    before = drawn_from()
     together, again = runs(members), runs(members)
-    assert torch.equal(before, torch.get_rng_state())
+    assert drawn_from() == before
     assert all(same(a, b) for a, b in zip(together, again, strict=True))
     if chunk == 1:
         monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
@@ -133,3 +162,15 @@ def test_evaluation_that_draws_is_the_same_each_time():
         )
         == 1
     )
+
+
+def test_weights_that_numpy_draws_are_decided_by_the_seed():
+    def make(num_outputs):
+        model = nn.Linear(5, num_outputs)
+        nn.init.constant_(model.weight, float(np.random.randn()) + random.random())
+        return model
+
+    def runs():
+        return meden.fit_many(make, [Member(RECIPE, fold) for fold in folds_of(blobs())], blobs())
+
+    assert all(same(a, b) for a, b in zip(runs(), runs(), strict=True))

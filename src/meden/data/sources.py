@@ -8,9 +8,7 @@ Legend: ``n`` rows, ``B`` rows of one part, ``...`` the shape of a row.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from meden._checks import InputError, check_count
+from meden._randomness import own_randomness, seed_all
 
 Pair = tuple[Tensor, Tensor]
 """x (n, ...) and y (n, ...)."""
@@ -185,14 +184,14 @@ class _Batches:
 
     def __getitem__(self, key: tuple[NDArray[np.int64], int]) -> Pair | InputError:
         rows, seed = key
-        with _own_randomness():
+        with own_randomness():
             try:
                 return _stacked(rows.tolist(), [self._item(row, seed) for row in rows.tolist()])
             except InputError as error:
                 return error
 
     def _item(self, row: int, seed: int) -> Pair:
-        _seed_all(int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0]))
+        seed_all(int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0]))
         item = self.dataset[row]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise InputError(f"item {row} of the Dataset must be a pair (x, y), got {type(item).__name__}")
@@ -236,21 +235,3 @@ def _check_alike(first: tuple[int, Form], other: tuple[int, Form]) -> None:
                 f"items of the Dataset must have one shape and type, got {name} {tuple(shape)} {dtype} in item "
                 f"{first[0]} and {tuple(other_shape)} {other_dtype} in item {other[0]}"
             )
-
-
-def _seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.default_generator.manual_seed(seed)
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    """Leave the global random states as they were."""
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.random.set_rng_state(states[2])

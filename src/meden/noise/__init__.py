@@ -6,7 +6,7 @@ from meden.noise.paths import DropBlock, DropConnect, DropPath, EmbeddingNoise, 
 from meden.noise.places import attach, detach
 from meden.noise.prediction import NoisyPrediction, mc_predict
 from meden.noise.rng import Draws, derive, stream
-from meden.noise.seeded import Seeded, may_draw, seeded
+from meden.noise.seeded import Seeded, draws_past_torch, find_other_draws, may_draw, passing, seeded
 from meden.noise.torch_functions import PassDraws
 
 __all__ = [
@@ -27,11 +27,14 @@ __all__ = [
     "attach",
     "derive",
     "detach",
+    "draws_past_torch",
+    "find_other_draws",
     "load_noise_state",
     "may_draw",
     "mc_predict",
     "noise_layers",
     "noise_state",
+    "passing",
     "seed_noise",
     "seeded",
     "stream",

@@ -1,8 +1,9 @@
-"""Whatever a model draws by torch's functions, as a function of identifiers and not of the global generators.
+"""Whatever a model draws, as a function of identifiers.
 
-Dropout and its kin get masks, see :mod:`meden.noise.torch_functions`; all other random functions get a generator of
-their own for each call. Nothing is kept between steps, and no global generator is read or moved, so that models may be
-trained in threads.
+Dropout and its kin get masks, see :mod:`meden.noise.torch_functions`; all other random functions of torch get a
+generator of their own for each call. Nothing is kept between steps, and no global generator is read or moved, so that
+models may be trained in threads. A model that draws past torch's functions, by numpy's or Python's for one, is marked
+by :func:`find_other_draws`, and makes its passes with the global generators seeded, one at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,11 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from meden.noise.rng import stream
+from meden._randomness import drawn_from, own_randomness, seed_all
+from meden.noise.rng import derive, stream
 from meden.noise.torch_functions import MASKED, PassDraws, Rule
 
 _OWN = ("torch.nn.modules.", "torch.nn.utils.", "meden.")
 """Where there is code that draws by functions only if it is one of these layers, unless their ``dropout`` is 0:"""
+_MARK = "_draws_past_torch"
+"""Attribute of a marked model: it goes with copies and to other processes."""
+_NOTHING = contextlib.nullcontext()
 _DRAWING = (
     nn.modules.dropout._DropoutNd,
     nn.RReLU,
@@ -73,7 +78,38 @@ def seeded(model: nn.Module, *identifiers: int | str, step: int = 0) -> contextl
     """
     if not may_draw(model):
         return contextlib.nullcontext()
-    return Seeded(PassDraws(stream(*identifiers), torch.tensor(step), (*identifiers, step)))
+    return passing(model, PassDraws(stream(*identifiers), torch.tensor(step), (*identifiers, step)))
+
+
+@contextlib.contextmanager
+def passing(model: nn.Module, draws: PassDraws) -> Iterator[Seeded]:
+    """Give a forward pass of a model, or the backward pass that computes parts of it anew, its draws."""
+    others = own_randomness(derive(*draws.identifiers or (), "others")) if draws_past_torch(model) else _NOTHING
+    with others, Seeded(draws) as mode:
+        yield mode
+
+
+def draws_past_torch(model: nn.Module) -> bool:
+    """Say whether a model was found to draw from the global generators, past torch's functions."""
+    return getattr(model, _MARK, False)
+
+
+def find_other_draws(model: nn.Module, trial: Callable[[], Any]) -> bool:
+    """Mark a model that draws past torch's functions; returns whether the seed then decides all that it draws.
+
+    Args:
+        model: any module that may draw.
+        trial: passes rows through it with its draws, see :func:`seeded`, and returns the output.
+    """
+    with own_randomness():
+        before = drawn_from()
+        trial()
+        if drawn_from() != before:
+            setattr(model, _MARK, True)
+        seed_all(1)
+        first = trial()
+        seed_all(2)
+        return not isinstance(first, Tensor) or torch.allclose(first, trial(), rtol=1e-4, atol=1e-6, equal_nan=True)
 
 
 def may_draw(model: nn.Module) -> bool:

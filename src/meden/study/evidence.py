@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 
-import torch
 from torch import nn
 
+from meden._randomness import own_randomness
 from meden.diagnosis import Curve, Evidence
 from meden.member import ModelMaker
 from meden.noise import derive
@@ -54,8 +54,7 @@ def untrained(make_model: ModelMaker, results: Results, trial: Trial) -> nn.Modu
     recipe, model_args = results.recipe_of(trial)
     given = {"num_inputs": results.data.num_inputs, "num_outputs": results.data.num_outputs}
     wanted = inspect.signature(make_model).parameters
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(results.seed, "weights"))
+    with own_randomness(derive(results.seed, "weights")):
         model = make_model(**{name: value for name, value in given.items() if name in wanted} | model_args)
     prepare_noise(model, recipe, results.seed)
     return model

@@ -69,7 +69,7 @@ def _epoch_seconds(make_model: ModelMaker, dataset: Dataset, recipe: Recipe, fol
     num_steps = num_batches(int(dataset.num_rows * (1 - 1 / folds)), recipe.batch_size)
     threads = torch.get_num_threads()
     one_thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,))  # as stacks are trained
-    with torch.random.fork_rng(devices=[]), one_thread as pool:
+    with own_randomness(), one_thread as pool:
         step = pool.submit(_step_seconds, make_model, dataset, recipe).result()
     torch.set_num_threads(threads)
     return step * num_steps * folds / threads

@@ -21,6 +21,7 @@ from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_da
 from meden.data.targets import Task
 from meden.history import Record
 from meden.member import Member, ModelMaker, as_taken, build_model, check_member, constant_loss, encode_folds, made_with
+from meden.noise import draws_past_torch
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.recipe import prepare_noise
@@ -208,16 +209,12 @@ class _Work:
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
             groups.setdefault(self._key(member), []).append(number)
-        members = [self.members[numbers[0]] for numbers in groups.values()]
-        firsts = [self._entrant(member) for member in members]  # misfits are refused at once
-        for member, first in zip(members, firsts, strict=True):
-            x = on_device(self.shares[member.fold].x[:2], first.model)
-            check_trains(first.model, x, member.recipe.batch_size, num_rows=len(first.fit))
+        firsts = [self._first(self.members[numbers[0]]) for numbers in groups.values()]  # misfits are refused at once
         self.device = next(firsts[0].model.parameters()).device
         return list(groups.values())
 
     def _steady_chunk(self, member: Member) -> int:
-        first = self._entrant(member)
+        first = self._first(member)
         x, y = self._data(member, first)
         return 1 if _why_alone(first) else steady_chunk(first, x, y, self.dataset.task)
 
@@ -265,8 +262,8 @@ class _Work:
 
     def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
         """Return the trainers of one group; members of one structure are stacked if they can be."""
-        entrants = {number: self._entrant(self.members[number]) for number in numbers}
-        first = next(iter(entrants.values()))
+        first = self._first(self.members[numbers[0]])
+        entrants = {numbers[0]: first} | {number: self._entrant(self.members[number]) for number in numbers[1:]}
         x, y = self._data(self.members[numbers[0]], first)
         mixes = any(augmentation.mixes_rows for augmentation in first.recipe.augment)
         pads = not mixes and rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
@@ -325,6 +322,13 @@ class _Work:
             self.warned.add(reason)
             warnings.warn(reason, stacklevel=2)
 
+    def _first(self, member: Member) -> Entrant:
+        """Return a member that stands for all of its group: its model has been tried in training."""
+        entrant = self._entrant(member)
+        x = on_device(self.shares[member.fold].x[:2], entrant.model)
+        check_trains(entrant.model, x, member.recipe.batch_size, num_rows=len(entrant.fit))
+        return entrant
+
     def _entrant(self, member: Member) -> Entrant:
         share = self.shares[member.fold]
         model = build_model(self.make_model, share, self.dataset, member)
@@ -354,10 +358,8 @@ class _Work:
         member = self.members[number]
         share = self.shares[member.fold]
         fit_rows, stop = self._rows_of(member)
-        with self.lock:  # the global random state is borrowed to make the model
-            model = build_model(self.make_model, share, self.dataset, member)
         return prepare(
-            model,
+            build_model(self.make_model, share, self.dataset, member),
             (share.x[fit_rows], share.y[fit_rows]),
             (share.x[stop], share.y[stop]) if len(stop) else None,
             member.recipe,
@@ -393,6 +395,8 @@ class _Work:
 def _why_alone(entrant: Entrant) -> str | None:
     """Return what about a recipe needs a model of its own."""
     recipe = entrant.recipe
+    if draws_past_torch(entrant.model):
+        return "the model draws random numbers past torch's functions"
     if recipe.activity:
         return "activity penalties read the outputs of one model's layers"
     if recipe.sharpness is not None:

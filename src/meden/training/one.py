@@ -42,7 +42,7 @@ from meden.data import Pair, Source, batches, epoch_permutation, num_batches, wa
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.history import History, Record
-from meden.noise import PassDraws, Seeded, derive, may_draw, stream
+from meden.noise import PassDraws, derive, may_draw, passing, stream
 from meden.objective import (
     eval_parts,
     evaluate,
@@ -183,14 +183,14 @@ class Training:
 
         def objective() -> Tensor:
             draws = self._draws()
-            with Seeded(draws) if draws else nullcontext():
+            with passing(self.model, draws) if draws else nullcontext():
                 outputs = self.model(x)
             data_loss = row_loss(self.task, outputs, y).mean()
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)
             with (
-                Seeded(draws) if draws and draws.num_calls else nullcontext()
+                passing(self.model, draws) if draws and draws.num_calls else nullcontext()
             ):  # backward passes may compute parts anew
                 torch.autograd.backward(data_loss if self.idle else loss)
             if self.idle:
