@@ -5,7 +5,9 @@
 Each road prints an accuracy on rows that it did not train on: ``fit`` on its held-out part; ``tune``, which chooses by
 accuracy, corrected for having chosen; ``compare`` of the first of four alternatives, and of the best of them, which is
 not corrected for having been picked; the estimator, corrected. The table has the mean over data sets, its standard
-error, and how often the printed interval held 0.5: of ``fit`` and ``compare`` 1.645 standard errors to both sides.
+error, and how often the printed interval held 0.5. The intervals are of 90 %, those of ``compare`` of 95 %; ``fit``
+prints a standard error, of which 1.645 are taken to both sides. A table of 60 coins has 33 of one side on average, and
+stratified folds share that luck: a constant answer is right on 0.55 of them.
 """
 
 from __future__ import annotations
@@ -68,13 +70,13 @@ def by_tune(_table: pd.DataFrame) -> Answer:
 def by_compare(_table: pd.DataFrame) -> Answer:
     """Return the first alternative of ``meden compare``, the recipe as it is."""
     first = _compared()[0]
-    return around(first["accuracy"], first["accuracy_error"])
+    return first["accuracy"], first["accuracy_low"], first["accuracy_high"]
 
 
 def by_compare_best(_table: pd.DataFrame) -> Answer:
     """Return the alternative of ``meden compare`` that a reader would pick."""
     best = max(_compared(), key=lambda one: one["accuracy"])
-    return around(best["accuracy"], best["accuracy_error"])
+    return best["accuracy"], best["accuracy_low"], best["accuracy_high"]
 
 
 def _compared() -> list[dict[str, float]]:

@@ -10,7 +10,7 @@ from meden.data import as_dataset, make_folds
 from meden.models import MLP
 from meden.noise import derive
 from meden.report.numbers import number
-from meden.search.comparison import paired_difference
+from meden.search.comparison import mean_over_folds
 from meden.search.comparison_page import _lead
 
 PLAIN = Recipe(epochs=5, lr=0.01, batch_size=64)
@@ -56,10 +56,10 @@ def test_the_table_holds_what_is_printed(made):
 
 def test_the_interval_equals_students_when_nothing_overlaps():
     values = np.random.default_rng(0).normal(0.3, 1, size=8)
-    found = paired_difference(values, overlap=0.0)
+    found = mean_over_folds(values, overlap=0.0)
     low, high = stats.t.interval(0.95, 7, loc=values.mean(), scale=stats.sem(values))
     assert (found.low, found.high) == pytest.approx((low, high))
-    wider = paired_difference(values, overlap=1 / 7)
+    wider = mean_over_folds(values, overlap=1 / 7)
     assert wider.error == pytest.approx(found.error * np.sqrt(1 + 8 / 7))
 
 

@@ -27,7 +27,7 @@ def test_best_is_the_lowest_mean_and_never_a_diverged_row():
         ([np.nan, 2, 3], False),
     ],
 )
-def test_one_standard_error_is_that_of_paired_differences(row, within):
+def test_one_standard_error_is_that_of_mean_over_foldss(row, within):
     scores = np.array([[1.0, 2, 3], row])
     assert one_standard_error(scores, [0.0, 1.0]) == int(within)
 

@@ -1,7 +1,7 @@
 """The search: asking, training, choosing; comparisons; nested searches; paths of strengths."""
 
 from meden.search.compare import compare
-from meden.search.comparison import Alternative, Comparison, Difference
+from meden.search.comparison import Alternative, Comparison, FoldMean
 from meden.search.engine import Progress
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
@@ -13,7 +13,7 @@ __all__ = [
     "CV",
     "Alternative",
     "Comparison",
-    "Difference",
+    "FoldMean",
     "Limits",
     "NestedScore",
     "PathPoint",

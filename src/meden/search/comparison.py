@@ -17,14 +17,13 @@ from meden.data import Fold
 from meden.recipe import Recipe
 from meden.search.comparison_page import comparison_report
 from meden.study.results import TrialStatus
-from meden.study.selection import standard_error
 
 Array = NDArray[np.float64]
 CONFIDENCE = 0.95
 
 
-class Difference(NamedTuple):
-    """A mean of paired differences."""
+class FoldMean(NamedTuple):
+    """A mean over folds, of results or of paired differences."""
 
     mean: float
     error: float
@@ -63,7 +62,7 @@ class Comparison:
     overlap: float
     """Scored rows for each row that trains, on average over the folds."""
 
-    def difference(self, name: str, of: str = "loss") -> Difference:
+    def difference(self, name: str, of: str = "loss") -> FoldMean:
         """Return how far an alternative is from the first one, in the same folds.
 
         Args:
@@ -82,7 +81,7 @@ class Comparison:
                 f"name must be one of {', '.join(named)} and of one of loss, {self.metric}, got {name!r} and {of!r}"
             )
         column = "losses" if of == "loss" else "scores"
-        return paired_difference(getattr(named[name], column) - getattr(self.alternatives[0], column), self.overlap)
+        return mean_over_folds(getattr(named[name], column) - getattr(self.alternatives[0], column), self.overlap)
 
     def table(self) -> pd.DataFrame:
         """Return one row per alternative: held-out loss and metric with standard errors, differences with intervals."""
@@ -98,14 +97,16 @@ class Comparison:
     def summary(self) -> str:
         """What the numbers are, in one line."""
         num_folds, first = len(self.alternatives[0].losses), self.alternatives[0].name
-        text = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error; "
+        text = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error, "
+        text += "corrected for the rows that folds share; "
         return text + f"differences from {first!r} are paired, with 95 % intervals"
 
     def _row(self, alternative: Alternative) -> dict[str, Any]:
         row: dict[str, Any] = {"name": alternative.name, "train_loss": float(alternative.train_losses.mean())}
         for name, values in (("loss", alternative.losses), (self.metric, alternative.scores)):
             found = self.difference(alternative.name, name)
-            row |= {name: float(values.mean()), f"{name}_error": standard_error(values)}
+            own = mean_over_folds(values, self.overlap)
+            row |= {name: own.mean, f"{name}_error": own.error, f"{name}_low": own.low, f"{name}_high": own.high}
             row |= {f"{name}_{part}": value for part, value in zip(_PARTS, found, strict=True)}
         return row | {"status": alternative.status, "reason": alternative.reason}
 
@@ -118,11 +119,11 @@ class Comparison:
         """Return the lines of one quantity: training rows, held-out rows, the difference from the first."""
         lines = [(of, "train" if train else "", "held-out", "difference")]
         for alternative in self.alternatives:
-            values: Array = getattr(alternative, column)
+            own = mean_over_folds(getattr(alternative, column), self.overlap)
             trained = _number_text(getattr(alternative, train).mean()) if train else ""
             is_first = alternative is self.alternatives[0]
             difference = "" if is_first else _difference_text(self.difference(alternative.name, of))
-            lines.append((alternative.name, trained, _number_text(values.mean(), standard_error(values)), difference))
+            lines.append((alternative.name, trained, _number_text(own.mean, own.error), difference))
         widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
         padded = (zip(line, widths, strict=True) for line in lines)
         return (
@@ -133,27 +134,27 @@ class Comparison:
 _PARTS = ("difference", "difference_error", "difference_low", "difference_high")
 
 
-def paired_difference(differences: Array, overlap: float, confidence: float = CONFIDENCE) -> Difference:
-    """Return mean, corrected standard error and interval of differences in the folds of a cross-validation.
+def mean_over_folds(values: Array, overlap: float, confidence: float = CONFIDENCE) -> FoldMean:
+    """Return mean, corrected standard error and interval of results, or differences, in folds of a cross-validation.
 
     Args:
-        differences: (F,), two or more.
-        overlap: scored rows for each row that trains. Folds share training rows, so that their differences are not
+        values: (F,), two or more.
+        overlap: scored rows for each row that trains. Folds share training rows, so that their results are not
             independent; the variance of the mean is s^2 (1/F + overlap) and not s^2 / F.
         confidence: coverage of the interval, in (0, 1).
 
     Example:
-        >>> found = paired_difference(np.array([1.0, 2.0, 3.0]), overlap=0.5)
+        >>> found = mean_over_folds(np.array([1.0, 2.0, 3.0]), overlap=0.5)
         >>> round(found.mean, 3), round(found.error, 3)
         (2.0, 0.913)
     """
     from scipy import stats
 
-    num_folds = len(differences)
-    mean = float(differences.mean())
-    error = float(differences.std(ddof=1) * math.sqrt(1 / num_folds + overlap))
+    num_folds = len(values)
+    mean = float(values.mean())
+    error = float(values.std(ddof=1) * math.sqrt(1 / num_folds + overlap))
     half = error * float(stats.t.ppf((1 + confidence) / 2, num_folds - 1))
-    return Difference(mean, error, mean - half, mean + half)
+    return FoldMean(mean, error, mean - half, mean + half)
 
 
 def overlap(folds: Sequence[Fold]) -> float:
@@ -167,5 +168,5 @@ def _number_text(mean: float, error: float | None = None) -> str:
     return f"{mean:.4g}" if error is None else f"{mean:.4g} ± {error:.2g}"
 
 
-def _difference_text(found: Difference) -> str:
+def _difference_text(found: FoldMean) -> str:
     return f"{found.mean:+.3g} [{found.low:+.3g}, {found.high:+.3g}]" if math.isfinite(found.mean) else "-"

@@ -16,7 +16,7 @@ from meden.data import Dataset, Fold, as_dataset, make_folds, splits_hash
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
-from meden.search.comparison import overlap, paired_difference
+from meden.search.comparison import mean_over_folds, overlap
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
@@ -137,7 +137,7 @@ def nested(
             on_fold(k, studies[-1])
     rows = _final_rows(make_model, dataset, outer, studies, which, workers, study_dir)
     scores = _fold_means(metric, rows, outer, dataset)
-    found = paired_difference(scores, overlap(outer), confidence)
+    found = mean_over_folds(scores, overlap(outer), confidence)
     return NestedScore(metric, found.mean, found.low, found.high, confidence, scores, tuple(studies))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from meden._checks import InputError, check_count, check_number
+from meden._randomness import own_randomness
 from meden.data import Dataset, num_batches
 from meden.member import ModelMaker
 from meden.objective import row_loss
