@@ -115,3 +115,28 @@ def test_what_is_no_dataset(make, message):
     with pytest.raises(meden.InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+class OwnGenerator(Items):
+    """Draws from a generator that nobody seeds."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = np.random.default_rng(0)
+
+    def __getitem__(self, row):
+        x, y = super().__getitem__(row)
+        return x + float(self.generator.normal()), y
+
+
+def test_a_dataset_with_a_generator_of_its_own_is_told_of_once():
+    source = DatasetSource(OwnGenerator())
+    with pytest.warns(UserWarning, match="item 2 of the Dataset is another one when it is read again") as said:
+        list(source.read([np.array([2, 1])]))
+        list(source.read([np.array([0])]))
+    assert len(said) == 1
+
+
+def test_a_dataset_that_draws_from_the_global_generators_is_no_cause_for_worry(recwarn):
+    list(DatasetSource(Noisy()).read([np.array([2, 1])]))
+    assert not recwarn.list

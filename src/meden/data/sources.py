@@ -8,6 +8,7 @@ Legend: ``n`` rows, ``B`` rows of one part, ``...`` the shape of a row.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -98,8 +99,8 @@ class DatasetSource:
     """Rows of a map-style ``torch.utils.data.Dataset``, whose items are pairs (x, y), read as they are needed.
 
     What is random inside an item (``random``, ``numpy.random``, torch on the CPU) is derived from the seed that it is
-    read with and its number: neither the order of reading nor the number of workers matters. One reading ends where
-    the next begins.
+    read with and its number: neither the order of reading nor the number of workers matters. Warns if a data set draws
+    from a generator of its own, which no seed reaches. One reading ends where the next begins.
 
     Args:
         dataset: has a length, and items (x, y) of one shape by number; x and y are tensors, arrays or numbers.
@@ -146,6 +147,8 @@ class DatasetSource:
     def read(self, parts: Sequence[Rows], seed: int = 0) -> Iterator[Pair]:
         """Yield the rows of each part, read ahead by the workers."""
         keys = self._order.keys = [(np.asarray(rows), seed) for rows in parts]
+        if self._first is None and keys:
+            _warn_of_other_draws(_Batches(self._dataset), int(keys[0][0][0]))
         try:
             for (rows, _), batch in zip(keys, self._loader, strict=True):
                 yield self._checked(int(rows[0]), batch)
@@ -196,6 +199,19 @@ class _Batches:
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise InputError(f"item {row} of the Dataset must be a pair (x, y), got {type(item).__name__}")
         return _as_tensor(f"item {row} x", item[0]), _as_tensor(f"item {row} y", item[1])
+
+
+def _warn_of_other_draws(batches: _Batches, row: int) -> None:
+    """Warn if an item is another one when it is read again with the same seed."""
+    first, again = (batches[np.array([row]), 0] for _ in range(2))
+    if isinstance(first, InputError) or isinstance(again, InputError):
+        return  # is raised where it is read
+    if not all(torch.equal(ours, theirs) for ours, theirs in zip(first, again, strict=True)):
+        warnings.warn(
+            f"item {row} of the Dataset is another one when it is read again with the same seed: it draws from a "
+            "generator of its own, or remembers; the seed does not decide the result",
+            stacklevel=2,
+        )
 
 
 def _as_it_is(batch: Any) -> Any:
