@@ -304,7 +304,7 @@ def test_folders_that_hold_no_study_are_refused(flowers, tmp_path):
     for name, bad in ((ARRAYS, "no tensors"), (STUDY, "{}"), (STUDY, "[1]"), (STUDY, "{"), (STUDY, '{"data": 3}')):
         kept = (folder / name).read_bytes()
         (folder / name).write_text(bad)
-        with pytest.raises(InputError, match="meden wrote|was written with") as told:
+        with pytest.raises(InputError, match=r"meden wrote|was written with") as told:
             load_study(folder)
         assert "\n" not in str(told.value)
         (folder / name).write_bytes(kept)

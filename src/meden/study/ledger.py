@@ -266,6 +266,7 @@ def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path,
             "changed; choose another folder, or take the change back"
         )
     elif differing:
+        differing = [name for name in differing if name not in (_CODE, _VERSIONS)] or ["code and versions"]
         raise InputError(
             f"study_dir {str(path.parent)!r} must be empty or hold this same study, got one with other "
             f"{' and '.join(differing)}; choose another folder"
