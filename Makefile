@@ -8,9 +8,11 @@ DONE := $(VENV)/.installed
 
 install: $(DONE)
 
-$(DONE): pyproject.toml constraints.txt
+# Every file is checked against its SHA-256. The second call finds all there but what a CUDA build of torch asks for itself.
+$(DONE): pyproject.toml constraints.txt requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
 	touch $@
 
 demo: $(DONE)
