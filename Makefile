@@ -8,9 +8,10 @@ DONE := $(VENV)/.installed
 
 install: $(DONE)
 
-# Every file is checked against its SHA-256. The second call finds all there but what a CUDA build of torch asks for itself.
-$(DONE): pyproject.toml constraints.txt requirements.lock
+# Every file is checked against its SHA-256; torch is a CPU build where pip finds one. What a CUDA build asks for comes last.
+$(DONE): pyproject.toml constraints.txt requirements.lock torch-cpu.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r torch-cpu.lock 2>/dev/null || true
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
 	touch $@
