@@ -21,7 +21,7 @@ import meden
 from meden import InputError, LogUniform, Recipe, models
 from meden.cli import main
 from meden.run import Ensemble, Run
-from meden.search import nested, strength_path
+from meden.search import strength_path
 from meden.study.ledger import LEDGER, read_rows
 from tests.full_disk import FullDisk, full
 
@@ -168,12 +168,6 @@ JOBS = {
         "new",
         of_ledger,
         sample=9,
-    ),
-    "nested": Job(
-        lambda folder: nested(MLP, DATA, SPACE, outer_folds=2, study_dir=folder / "new", **SEARCH) and None,
-        "new",
-        lambda folder: [of_ledger(path.parent) for path in sorted(folder.rglob(LEDGER))],
-        sample=25,
     ),
     "path": Job(walked, "new", lambda folder: of_ledger(folder), sample=15),
     "checkpoint": Job(resumed, "training", of_tensors),
