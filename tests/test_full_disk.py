@@ -147,29 +147,29 @@ JOBS = {
     "recipe": Job(lambda folder: RECIPE.save(folder / "mine.yaml"), "mine.yaml", of_file, whole=True),
     "run": Job(lambda folder: fitted(0).save(folder / "new"), "new", of_run),
     "run over another": Job(lambda folder: fitted(0).save(folder / "replaced"), "replaced", of_run),
-    "ensemble": Job(lambda folder: meden.load_run(folder / "folds", MLP).save(folder / "new"), "new", of_run),
+    "ensemble": Job(lambda folder: meden.load_run(folder / "folds", MLP).save(folder / "new"), "new", of_run, sample=9),
     "tune": Job(
         lambda folder: meden.tune(MLP, DATA, SPACE, study_dir=folder / "new", **SEARCH) and None,
         "new",
         of_study,
-        sample=6,
+        sample=9,
     ),
     "go on": Job(
         lambda folder: meden.tune(MLP, DATA, SPACE, study_dir=folder / "cut", **SEARCH) and None,
         "cut",
         of_study,
-        sample=6,
+        sample=9,
     ),
-    "fit": Job(command("fit iris --model linear --recipe recipe.yaml --out new"), "new", of_run, sample=4),
-    "tune command": Job(command(f"tune iris {CLI_SEARCH} --out new"), "new", of_study, sample=9),
-    "resume": Job(command("resume cut"), "cut", of_study, sample=9),
+    "fit": Job(command("fit iris --model linear --recipe recipe.yaml --out new"), "new", of_run, sample=9),
+    "tune command": Job(command(f"tune iris {CLI_SEARCH} --out new"), "new", of_study, sample=15),
+    "resume": Job(command("resume cut"), "cut", of_study, sample=15),
     "compare": Job(
         command("compare iris --model linear --recipe recipe.yaml --folds 2 --with L2:l2=0.1 --out new"),
         "new",
         of_ledger,
         sample=9,
     ),
-    "path": Job(walked, "new", lambda folder: of_ledger(folder), sample=15),
+    "path": Job(walked, "new", lambda folder: of_ledger(folder), sample=30),
     "checkpoint": Job(resumed, "training", of_tensors),
     "predict": Job(
         command("predict run rows.csv --out predictions.csv --force"), "predictions.csv", of_file, whole=True
@@ -179,10 +179,11 @@ JOBS = {
 
 
 def moments(job: Job, kinds: list[str]) -> list[tuple[int, bool]]:
-    """Return the writes that fail, with all that follow and alone: the first of each kind, and an even sample."""
-    sample = 1 if os.environ.get("MEDEN_EVERY_WRITE") else job.sample
-    places = {kinds.index(kind) for kind in kinds} | set(range(0, len(kinds), sample)) | {len(kinds) - 1}
-    return [(place + 1, sticky) for place in sorted(places) for sticky in (True, False)]
+    """Return the writes that fail, with all that follow or alone: the first of each kind, and an even sample."""
+    if os.environ.get("MEDEN_EVERY_WRITE"):
+        return [(number, sticky) for number in range(1, len(kinds) + 1) for sticky in (True, False)]
+    places = {kinds.index(kind) for kind in kinds} | set(range(0, len(kinds), job.sample)) | {len(kinds) - 1}
+    return [(place + 1, number % 2 == 0) for number, place in enumerate(sorted(places))]
 
 
 def state(job: Job, folder: Path):

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from binascii import a2b_base64
 from collections.abc import Mapping
 from contextlib import ExitStack
 from io import FileIO
@@ -72,6 +73,8 @@ class Row:
 
 _ARRAYS = {"train_loss": "<f8", "stop_loss": "<f8", "losses": "<f4", "scores": "<f8"}
 """How a line holds what is of each epoch and row; squared errors may be as small or large as 1e-80, 1e80."""
+_CURVES = ("train_loss", "stop_loss")
+_DECODER = json.JSONDecoder()
 _NAMES = frozenset(field.name for field in dataclasses.fields(Row))
 _VERSIONS, _CODE = "versions", "code"
 """What an identity says of the libraries that trained, and of the model's source."""
@@ -235,11 +238,11 @@ def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
 
 def _row(line: bytes, header: bytes, number: int, path: Path) -> Row:
     _check_sealed(line, header, number, path)
-    fields = {name: value for name, value in _parse(line, number, path).items() if name in _NAMES}
+    written, _ = _DECODER.raw_decode(line.decode())  # that it is JSON is known by now
+    fields = {name: value for name, value in written.items() if name in _NAMES}
     for name, dtype in _ARRAYS.items():
-        fields[name] = _unpack(fields[name], dtype)
-    for name in ("train_loss", "stop_loss"):
-        fields[name] = fields[name].tolist()
+        values = np.frombuffer(a2b_base64(fields[name]), dtype=dtype)
+        fields[name] = values.tolist() if name in _CURVES else values.astype(dtype[1:])
     return Row(**fields)
 
 
@@ -279,7 +282,3 @@ def _text(versions: Mapping[str, str]) -> str:
 
 def _pack(values: NDArray[Any], dtype: str) -> str:
     return base64.b64encode(np.asarray(values, dtype=dtype).tobytes()).decode()
-
-
-def _unpack(text: str, dtype: str) -> NDArray[Any]:
-    return np.frombuffer(base64.b64decode(text), dtype=dtype).astype(dtype[1:])
