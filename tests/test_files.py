@@ -20,6 +20,7 @@ from meden.models import MLP
 from meden.optim import Activity, Sharpness, StrengthSchedule
 from meden.penalties import L1, ActivityL1, GroupLasso, Scaled, Sum
 from meden.report import Report, write
+from tests.forgery import change, drop
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +40,16 @@ def copy(saved, tmp_path):
     return tmp_path
 
 
-def change(path, **fields):
-    written = yaml.safe_load(path.read_text()) | fields
-    path.write_text(yaml.safe_dump(written) if path.suffix == ".yaml" else json.dumps(written))
-
-
 def test_every_file_of_a_run_says_its_format(saved):
     for name in ("run.json", "history.json", "recipe.yaml"):
         assert yaml.safe_load((saved[1] / name).read_text())["format"] == FORMAT
 
 
 def test_unknown_fields_of_a_newer_minor_version_are_ignored(saved, copy):
-    change(copy / "run.json", format="1.9", energy=3.5)
-    change(copy / "recipe.yaml", format="1.9", gravity=9.81)
+    change(copy / "run.json", format="2.9", energy=3.5)
+    change(copy / "recipe.yaml", format="2.9", gravity=9.81)
     records = [{**record, "energy": 3.5} for record in saved[0].history.to_list()]
-    change(copy / "history.json", format="1.9", records=records, unit="J")
+    change(copy / "history.json", format="2.9", records=records, unit="J")
     found = meden.load_run(copy, MLP)
     assert (found.recipe, found.history, found.reason) == (saved[0].recipe, saved[0].history, saved[0].reason)
 
@@ -88,7 +84,7 @@ def mappings(value):
 
 def test_unknown_fields_of_a_newer_minor_version_are_ignored_wherever_they_are(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({"format": "1.9", **strange(NESTED.to_dict())}))
+    path.write_text(yaml.safe_dump({"format": "2.9", **strange(NESTED.to_dict())}))
     assert Recipe.load(path) == NESTED
 
 
@@ -108,38 +104,35 @@ def test_unknown_fields_inside_a_newer_run_are_ignored(saved, copy):
     written = json.loads((copy / "run.json").read_text())
     for inner in [written["held_out"], *mappings(written["encoder"])]:
         inner["gravity"] = [9.81]
-    change(copy / "run.json", **written | {"format": "1.9"})
+    change(copy / "run.json", **written | {"format": "2.9"})
     found = meden.load_run(copy)
     assert found.held_out.losses.tolist() == saved[0].held_out.losses.tolist()
     assert found.encoder == saved[0].encoder
 
 
 def test_fields_that_a_file_lacks_are_at_their_defaults(saved, copy):
-    fields = json.loads((copy / "run.json").read_text())
-    for name in ("format", "constant_loss", "held_out"):
-        del fields[name]
-    (copy / "run.json").write_text(json.dumps(fields))
+    drop(copy / "run.json", "format", "constant_loss", "held_out")
     found = meden.load_run(copy, MLP)
     assert found.constant_loss is None and found.held_out is None and found.best_epoch == saved[0].best_epoch
 
 
 @pytest.mark.parametrize("name", ["run.json", "history.json", "recipe.yaml"])
 def test_a_newer_major_version_is_refused_by_both_versions(copy, name):
-    change(copy / name, format="2.3")
-    with pytest.raises(InputError, match=rf"{name}' must be of format 1 or older .* \(format 1\.0\), got format 2\.3"):
+    change(copy / name, format="3.3")
+    with pytest.raises(InputError, match=rf"{name}' must be of format 2 or older .* \(format 2\.0\), got format 3\.3"):
         meden.load_run(copy, MLP)
 
 
 def test_tensors_of_a_newer_major_version_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", "2.0")
+    monkeypatch.setattr(checkpoint, "FORMAT", "3.0")
     checkpoint.save(tmp_path / "model.safetensors", {"weight": torch.ones(2)}, {})
-    with pytest.raises(InputError, match=r"got format 2\.0; update meden"):
+    with pytest.raises(InputError, match=r"got format 3\.0; update meden"):
         checkpoint.load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("version", ["", "one", "1", "1.x", 3])
 def test_what_is_no_version_is_refused(version):
-    with pytest.raises(InputError, match=r"must have a format such as '1\.0'"):
+    with pytest.raises(InputError, match=r"must have a format such as '2\.0'"):
         check_format(version, "run.json")
 
 
@@ -182,9 +175,7 @@ def test_a_crash_leaves_the_file_that_was_there(tmp_path):
 def test_a_damaged_run_is_refused_in_one_line(copy, name, value):
     change(copy / "run.json", **{name: value})
     if value is None:
-        fields = json.loads((copy / "run.json").read_text())
-        del fields[name]
-        (copy / "run.json").write_text(json.dumps(fields))
+        drop(copy / "run.json", name)
     with pytest.raises(InputError, match=r"damaged|num_runs .* at least 1|model must be one of") as told:
         meden.load_run(copy)
     assert "\n" not in str(told.value)

@@ -11,7 +11,8 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
     {"_checks"},
-    {"_files", "_randomness", "_settings", "params"},
+    {"_checksums", "_randomness", "_settings", "params"},
+    {"_files"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
     {"augment"},
     {"optim", "edits", "diagnosis"},

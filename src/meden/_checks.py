@@ -13,6 +13,10 @@ class InputError(ValueError):
     """What the user passed cannot be used; the message says which argument, what is allowed and what came."""
 
 
+class Damaged(InputError):
+    """A file is not, or no longer, as meden wrote it; the message names it."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)

@@ -1,12 +1,13 @@
 """Files of plain values: written whole or not at all, with the version of their format.
 
 A version is ``major.minor``. Whoever reads a file of a newer minor version ignores what it does not know, and takes
-defaults for what is not there; a newer major version is refused. A file without a version was written by a person.
+defaults for what is not there; another major version is refused. A file without a version was written by a person.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -14,12 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from meden._checks import InputError
+from meden._checks import Damaged, InputError
+from meden._checksums import CHECKSUM, is_sealed, sealed
 
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 2, 0
 FORMAT = f"{MAJOR}.{MINOR}"
 """Version of what this meden writes."""
 FIELD = "format"
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk that is full, and of quotas."""
 
 
 def versioned(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,18 +31,19 @@ def versioned(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {FIELD: FORMAT, **fields}
 
 
-def check_format(version: Any, path: Path | str) -> bool:
+def check_format(version: Any, path: Path | str, oldest: int = MAJOR) -> bool:
     """Check that a file's version can be read; returns whether it is newer, so that it may hold unknown fields.
 
     Args:
         version: what the file says; None is a file without a version.
         path: of the file.
+        oldest: major version since which such files have not changed.
 
     Raises:
-        InputError: if its major version is newer than this meden's, or if it is no version.
+        InputError: if its major version is another than this meden's, or if it is no version.
 
     Example:
-        >>> check_format("1.0", "run.json"), check_format("1.99", "run.json"), check_format(None, "recipe.yaml")
+        >>> check_format("2.0", "run.json"), check_format("2.99", "run.json"), check_format(None, "recipe.yaml")
         (False, True, False)
     """
     if version is None:
@@ -50,6 +55,11 @@ def check_format(version: Any, path: Path | str) -> bool:
         raise InputError(
             f"{str(path)!r} must be of format {MAJOR} or older to be read by this meden (format {FORMAT}), "
             f"got format {version}; update meden"
+        )
+    if int(major) < oldest:
+        raise InputError(
+            f"{str(path)!r} must be of format {oldest} or newer to be read by this meden (format {FORMAT}), "
+            f"got format {version}; an older meden wrote it: make it again, in another folder"
         )
     return (int(major), int(minor)) > (MAJOR, MINOR)
 
@@ -72,7 +82,8 @@ def known_fields(owner: type, fields: Mapping[str, Any]) -> dict[str, Any]:
 def whole(path: Path) -> Iterator[Path]:
     """Give a path beside a file for the body to write; it then takes the file's place, on the disk and not in a cache.
 
-    If the body fails, or process or machine stop, the file that was there before is left.
+    If the body fails, or process or machine stop, the file that was there before is left. An error of the disk names
+    the file.
     """
     if path.exists() and not path.is_file():
         yield path  # a pipe, such as /dev/stdout
@@ -83,9 +94,12 @@ def whole(path: Path) -> Iterator[Path]:
         yield part
         _sync(part, os.O_RDWR)
         os.replace(part, path)
+        flush_name(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
-    flush_name(path)
 
 
 def flush_name(path: Path) -> None:
@@ -101,23 +115,28 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:
-    """Write fields and the version; a crash leaves the file that was there before."""
-    write_whole(path, json.dumps(versioned(fields), indent=1, default=_plain).encode())
+    """Write fields, the version and a checksum; a crash leaves the file that was there before."""
+    write_whole(path, sealed(json.dumps(versioned(fields), indent=1, default=_plain)))
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read what :func:`write_json` wrote.
 
     Raises:
-        InputError: if the file is missing or damaged, or of a newer major version.
+        Damaged: if the file is missing, or was changed since.
+        InputError: if it is of another major version.
     """
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        fields = json.loads(text)
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(path)!r} must be a file that meden wrote, but cannot be read: {error}") from None
+        raise Damaged(f"{str(path)!r} must be a file that meden wrote, but cannot be read: {error}") from None
     if not isinstance(fields, dict):
-        raise InputError(f"{str(path)!r} must be a file that meden wrote, got {fields!r:.80}")
+        raise Damaged(f"{str(path)!r} must be a file that meden wrote, got {fields!r:.80}")
     check_format(fields.get(FIELD), path)
+    if not is_sealed(text):
+        raise Damaged(f"{str(path)!r} must be as meden wrote it, but was changed: it does not match its {CHECKSUM}")
+    del fields[CHECKSUM]
     return fields
 
 

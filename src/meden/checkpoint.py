@@ -1,42 +1,74 @@
-"""Tensors and plain values in one file, written whole or not at all; no pickle is ever loaded."""
+"""Tensors and plain values in one file, written whole or not at all, with their checksum; no pickle is ever loaded."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from meden._checks import InputError
+from meden._checks import Damaged
+from meden._checksums import CHECKSUM
 from meden._files import FORMAT, check_format, whole
+
+ERRNO = re.compile(r"os error (\d+)")
+"""How safetensors says which error of the system it met."""
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write tensors and JSON-able values; a crash leaves the file that was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     owned = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(values)
+    metadata = {"values": text, "meden_format": FORMAT, CHECKSUM: _checksum(owned, text)}
     with whole(path) as part:
-        save_file(owned, part, metadata={"values": json.dumps(values), "meden_format": FORMAT})
+        part.touch()
+        mode = part.stat().st_mode
+        try:
+            save_file(owned, part, metadata=metadata)
+        except SafetensorError as error:
+            if (found := ERRNO.search(str(error))) is None:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        part.chmod(mode)  # safetensors puts a file there that nobody else may read
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read what :func:`save` wrote.
 
     Raises:
-        InputError: if the file is missing or damaged, or of a newer major version.
+        Damaged: if the file is missing, or was changed since.
+        InputError: if it is of another major version.
     """
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             check_format(metadata.get("meden_format"), path)
-            return {name: file.get_tensor(name) for name in file.keys()}, json.loads(metadata.get("values", "{}"))
+            tensors, text = {name: file.get_tensor(name) for name in file.keys()}, metadata.get("values", "{}")
+        values = json.loads(text)
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
-        raise InputError(f"checkpoint {str(path)!r} cannot be read: {error}") from None
+        raise Damaged(f"checkpoint {str(path)!r} cannot be read: {error}") from None
+    if metadata.get(CHECKSUM) != _checksum(tensors, text):
+        raise Damaged(f"checkpoint {str(path)!r} must be as meden wrote it, but does not match its {CHECKSUM}")
+    return tensors, values
+
+
+def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
+    """Return the SHA-256 of tensors, with their names, types and shapes, and of a text."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden import checkpoint
-from meden._checks import InputError, check_count
+from meden._checks import Damaged, InputError, check_count
+from meden._checksums import FILES, check_files, checksums
 from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.diagnosis import Evidence, of_history
@@ -24,6 +25,10 @@ from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.optim import bind
 from meden.progress import LOST, Outcome, Status
 from meden.recipe import Recipe
+
+RUN = "run.json"
+"""Written last: a folder that has it holds a whole run."""
+WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,10 @@ class Run:
         return [b.label for b in bound if adaptive and b.coupling == "decoupled"]
 
     def save(self, folder: Path | str) -> None:
-        """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder."""
+        """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder.
+
+        The last has size and SHA-256 of the others: :func:`load_run` says which is missing or was changed.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.recipe.save(folder / "recipe.yaml")
@@ -125,8 +133,8 @@ class Run:
         summary: dict[str, Any] = {name: getattr(self, name) for name in _SUMMARY}
         summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
         summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
-        checkpoint.save(folder / "model.safetensors", self.model.state_dict(), {})
-        write_json(folder / "run.json", summary)
+        checkpoint.save(folder / WEIGHTS, self.model.state_dict(), {})
+        write_json(folder / RUN, summary | {FILES: checksums(folder, ("recipe.yaml", "history.json", WEIGHTS))})
 
 
 def finished(model: nn.Module, recipe: Recipe, seed: int, history: History, outcome: Outcome) -> Run:
@@ -179,7 +187,8 @@ class Ensemble:
         for number, run in enumerate(self.runs):
             run.save(folder / f"fold_{number}")
         self.recipe.save(folder / "recipe.yaml")
-        write_json(folder / "run.json", {"num_runs": len(self.runs)})
+        parts = [f"fold_{number}/{RUN}" for number in range(len(self.runs))]
+        write_json(folder / RUN, {"num_runs": len(self.runs), FILES: checksums(folder, ("recipe.yaml", *parts))})
 
 
 _SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_name", "model_args", "constant_loss")
@@ -202,21 +211,22 @@ def load_run(
         augmentations: the same for augmentations.
 
     Raises:
-        InputError: if a file is missing or damaged, or of a newer major version; or if it names no model and
-            ``make_model`` is None.
+        Damaged: an InputError, if a file is missing or was changed since it was written, naming it.
+        InputError: if one is of another major version; or if it names no model and ``make_model`` is None.
     """
     folder = Path(folder)
-    if not (folder / "run.json").is_file():
-        raise InputError(f"folder must hold a saved run (a run.json), got {str(folder)!r}")
-    summary = read_json(folder / "run.json")
+    if not (folder / RUN).is_file():
+        raise InputError(f"folder must hold a saved run (a {RUN}), got {str(folder)!r}")
+    summary = read_json(folder / RUN)
+    check_files(folder / RUN, summary)
     if "num_runs" in summary:
-        check_count(f"num_runs in {str(folder / 'run.json')!r}", summary["num_runs"])
+        check_count(f"num_runs in {str(folder / RUN)!r}", summary["num_runs"])
         folders = [folder / f"fold_{number}" for number in range(summary["num_runs"])]
         parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
     recipe = Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations)
     history = History.load(folder / "history.json")
-    tensors, _ = checkpoint.load(folder / "model.safetensors")
+    tensors, _ = checkpoint.load(folder / WEIGHTS)
     named = None if make_model else _named(summary.get("model_name"), folder)
     try:
         arguments = summary.get("model_args") or {}
@@ -235,7 +245,7 @@ def load_run(
         )
     except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"folder {str(folder)!r} must hold a whole run, but is damaged: {cause:.300}") from error
+        raise Damaged(f"folder {str(folder)!r} must hold a whole run, but is damaged: {cause:.300}") from error
 
 
 def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:

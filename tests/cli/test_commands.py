@@ -24,6 +24,7 @@ from meden.models import MLP, Linear, TabularNet
 from meden.run import Run, load_run
 from meden.training.fit_many import fit_many
 from tests.cli.conftest import Command
+from tests.forgery import rewrite
 
 COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "fit", "predict", "report", "resume", "tune")
 QUICK = (
@@ -243,8 +244,8 @@ def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFr
     ledger.write_text("".join([header, *sorted(rows, key=lambda row: json.loads(row)["configuration"])[:2]]))
     Path("study/run.json").unlink()
     description = json.loads(Path("study/study.json").read_text())
-    description |= {"format": "1.9", "settings": description["settings"] | {"new": 1}}
-    Path("study/study.json").write_text(json.dumps(description))  # as a newer version would have written it
+    description |= {"format": "2.9", "settings": description["settings"] | {"new": 1}}
+    rewrite(Path("study/study.json"), description)  # as a newer version would have written it
     told = "2 of at most 4 planned fits are done, 2 missing; complete configurations: 1"
     ended = meden("report", "study", "-o", "half.html")
     assert ended.status == 0 and ended.err == f"unfinished: {told}; go on with: meden resume study\n"

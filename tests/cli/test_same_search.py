@@ -46,7 +46,7 @@ def ledger_rows(study: Study) -> list[dict[str, Any]]:
 
 
 def untimed(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name != "seconds"}
+    return {name: value for name, value in row.items() if name not in ("seconds", "sha256")}
 
 
 def number(row: dict[str, Any]) -> tuple[int, int]:

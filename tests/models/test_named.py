@@ -11,6 +11,7 @@ import meden
 from meden import InputError
 from meden.models import MLP, TabularNet
 from meden.models.named import check_size, fixed_arguments, model_name
+from tests.forgery import rewrite
 
 MAKERS = {
     "MLP": MLP,
@@ -61,7 +62,7 @@ def test_sizes_beyond_the_weights_beside_them_are_refused_before_memory_is_taken
     file = tmp_path / "run.json"
     summary = json.loads(file.read_text())
     summary["model_args"] |= {name: size} if name != "width" else {name: size, "depth": 2}
-    file.write_text(json.dumps(summary))
+    rewrite(file, summary)
     with pytest.raises(InputError, match="must hold a whole run, but is damaged") as said:
         meden.load_run(tmp_path)
     assert "\n" not in str(said.value)

@@ -14,7 +14,8 @@ from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from meden._checks import InputError
-from meden.cli.console import stderr
+from meden._files import NO_ROOM
+from meden.cli.console import no_room, stderr
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises: click's own, or typer's copy of it."""
@@ -105,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("MEDEN_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            return _fail(1, "failed", no_room(error))
         return _fail(1, "failed", f"{type(error).__name__}: {error} (MEDEN_DEBUG=1 shows where)")
 
 

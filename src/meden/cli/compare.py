@@ -14,6 +14,7 @@ from meden import search
 from meden._checks import InputError, check_choice
 from meden.cli.console import (
     Address,
+    AllowVersion,
     BackendName,
     Data,
     Decimal,
@@ -85,6 +86,7 @@ def compare(
     jobs: Jobs = 1,
     backend: BackendName = "local",
     address: Address = None,
+    allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Say which regulariser helps on a table, and by how much, with error bars.
@@ -127,6 +129,7 @@ def compare(
             gap=gap,
             seed=seed,
             study_dir=out,
+            allow_version=allow_version,
             on_start=lambda: show_data(setup.data),
             on_progress=lambda done: bar.update(job, completed=done.done),
             **where,

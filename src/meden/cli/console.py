@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,12 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, we
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
 BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
 Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
+AllowVersion = Annotated[
+    bool,
+    typer.Option(
+        "--allow-version", help="Go on with what another version of meden or torch began; numbers may differ."
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
 
 
@@ -89,6 +96,12 @@ def progress(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
 def say(text: str) -> None:
     """Print a line for people on standard error, so that standard output stays what was asked for."""
     stderr.print(text)
+
+
+def no_room(error: OSError, then: str = "run again") -> str:
+    """Return what to say of a full disk, in one line."""
+    where = f": {error.filename}" if error.filename else ""
+    return f"{os.strerror(error.errno or 0)}{where}; what was done before is safe: make room, and {then}"
 
 
 def describe(dataset: Dataset) -> str:

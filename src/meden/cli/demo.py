@@ -15,7 +15,7 @@ from scipy import stats
 from meden import report as reports
 from meden import search
 from meden.cli.console import JsonFlag, Seed, describe, print_json, progress, say, stdout
-from meden.cli.folders import REPORT, check_new_folder
+from meden.cli.folders import REPORT, check_new_folder, filling
 from meden.data import Dataset, Fold, as_dataset, holdout
 from meden.member import Member
 from meden.models import MLP
@@ -67,8 +67,9 @@ def demo(
             _study(digits.take(rows), budget, seed + i, lambda: bar.advance(job)) for i, rows in enumerate(splits)
         ]
         measured = _measure(digits, splits, studies, seed)
-    studies[0].refit().save(out)
-    studies[0].report(out / REPORT, extra=[_section(measured)])
+    with filling(out):
+        studies[0].refit().save(out)
+        studies[0].report(out / REPORT, extra=[_section(measured)])
     _show(measured, studies[0], out, as_json)
 
 

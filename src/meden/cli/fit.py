@@ -28,7 +28,7 @@ from meden.cli.console import (
     progress,
     stdout,
 )
-from meden.cli.folders import REPORT, check_new_folder
+from meden.cli.folders import REPORT, check_new_folder, filling
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_settings
 from meden.data import Dataset, Fold, holdout
@@ -105,8 +105,9 @@ def fit(
             bar.update(job, completed=record.epoch, note=f"stop loss {record.valid['loss']:.4g}")
 
         run = fit_many(make_model, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
-    run.save(out)
-    run_report(run, out / REPORT)
+    with filling(out):
+        run.save(out)
+        run_report(run, out / REPORT)
     _show(run, out, as_json)
 
 

@@ -7,30 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from meden._checks import InputError
+from meden._checks import Damaged, InputError
+from meden._files import flush_name
 from meden.cli.console import say
-from meden.run import Ensemble, Run, load_run
+from meden.run import RUN, Ensemble, Run, load_run
 from meden.study import Study
-from meden.study.folder import STUDY
-from meden.study.ledger import LEDGER
+from meden.study.folder import ARRAYS, STUDY, is_described
+from meden.study.ledger import LEDGER, read_rows
 
-RUN = "run.json"
-"""Written last: a folder that has it holds a whole run."""
 REPORT = "report.html"
+UNFINISHED = "unfinished.part"
+"""Is in a folder while it is being filled."""
 
 
 def check_new_folder(name: str, folder: Path) -> None:
-    """Check that an output folder is new or empty.
+    """Check that an output folder is new or empty, or holds only what a full disk or a kill left of a beginning.
 
     Raises:
         InputError: if it holds anything, or is a file; it says how to go on with a study that was cut off.
     """
     with _refused(name, "a new or empty folder", folder):
-        if (folder / STUDY).exists():
+        if is_described(folder):
             here = "a finished study" if (folder / RUN).exists() else "a study that is not finished"
             go_on = "" if (folder / RUN).exists() else f"; go on with: meden resume {folder}"
             raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
-        if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        if folder.is_file() or (folder.is_dir() and not _holds_nothing(folder)):
             raise InputError(
                 f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already"
             )
@@ -42,6 +43,33 @@ def check_new_folder(name: str, folder: Path) -> None:
             for part in new:
                 with suppress(OSError):
                     part.rmdir()
+
+
+def check_study_folder(name: str, folder: Path) -> None:
+    """Check that a folder is new, or one whose ledger has lost the files that say what it is of, to go on in.
+
+    Raises:
+        InputError: if it holds something else.
+    """
+    if is_described(folder) or not (folder / LEDGER).exists():
+        check_new_folder(name, folder)
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Make a new folder, and mark it while the body fills it: one that was left so may be filled again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / UNFINISHED).touch()
+    flush_name(folder / UNFINISHED)
+    yield
+    (folder / UNFINISHED).unlink()
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Return whether there is nothing in a folder but what was left of a beginning, before the first result."""
+    names = {path.name for path in folder.iterdir()}
+    others = {name for name in names if not name.endswith((".part", ".lock", ".pid"))} - {STUDY, ARRAYS, LEDGER}
+    return UNFINISHED in names or not (others or read_rows(folder / LEDGER).rows)
 
 
 def check_new_file(name: str, path: Path, *, force: bool) -> None:
@@ -80,6 +108,21 @@ def say_unfinished(study: Study, folder: Path) -> None:
     if study.num_missing:
         own = study.model.name is not None
         say(f"unfinished: {study.reason}" + (f"; go on with: meden resume {folder}" if own else ""))
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder holds a whole run; it says what is missing or was changed, and keeps a recipe aside."""
+    if not (folder / RUN).exists():
+        return False
+    try:
+        load_run(folder)
+    except Damaged as error:
+        recipe = folder / "recipe.yaml"
+        if recipe.exists():  # a person may have changed it
+            recipe.replace(recipe.with_name("recipe.before.yaml"))
+        say(f"{error}: trained and written again")
+        return False
+    return True
 
 
 def trained(folder: Path) -> Run | Ensemble:

@@ -12,9 +12,11 @@ import typer
 from rich.table import Table
 
 from meden import search
-from meden._checks import InputError, check_choice
+from meden._checks import Damaged, InputError, check_choice
+from meden._files import NO_ROOM
 from meden.cli.console import (
     Address,
+    AllowVersion,
     BackendName,
     Data,
     Decimal,
@@ -33,12 +35,13 @@ from meden.cli.console import (
     Sep,
     Target,
     TaskOption,
+    no_room,
     print_json,
     progress,
     say,
     stdout,
 )
-from meden.cli.folders import REPORT, RUN, check_new_folder, trained
+from meden.cli.folders import REPORT, check_study_folder, holds_run, trained
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
 from meden.data.targets import Task
@@ -145,7 +148,7 @@ def tune(
 
         meden tune large.parquet --target price --backend ray --address auto --jobs 32
     """  # noqa: D412 - typer prints the paragraphs as they stand
-    check_new_folder("--out", out)
+    check_study_folder("--out", out)
     check_choice("--refit", refit, ("all", "folds"))
     check_choice("--model", model, NETWORKS)
     loaded = None if recipe is None else Recipe.load(recipe)
@@ -183,15 +186,21 @@ def resume(
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
+    allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Go on with a study that was cut off; the result equals that of an uninterrupted one.
+
+    Of one that is finished, what is missing or damaged beside the ledger (model, recipe, report) is made again.
 
     Example:
 
         meden resume runs/study --jobs 2
     """  # noqa: D412
-    described = read_description(folder)
+    try:
+        described = read_description(folder)
+    except Damaged as error:
+        raise InputError(f"{error}; the `meden tune` command that began the study writes it again") from None
     make_model = described.model.find()
     if make_model is None:
         raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
@@ -207,6 +216,7 @@ def resume(
         "backend": backend,
         "address": address,
         "storage": storage,
+        "allow_version": allow_version,
     }
     _show(finish(settings, folder), folder, as_json)
 
@@ -220,14 +230,19 @@ def finish(settings: Mapping[str, Any], out: Path) -> Study:
     """
     try:
         study = _search(settings, out)
-        if study.status == "ok" and not (out / RUN).exists():
+        if study.status == "ok" and not holds_run(out):
             study.refit(policy=settings["notes"].get(REFIT, "all")).save(out)
+        study.report(out / REPORT)
     except KeyboardInterrupt:
         if (out / STUDY).exists():
             say(f"interrupted; go on with: meden resume {out}")
             raise typer.Exit(1) from None
         raise
-    study.report(out / REPORT)
+    except OSError as error:
+        if error.errno not in NO_ROOM or not (out / STUDY).exists():
+            raise
+        say(f"failed: {no_room(error, f'go on with: meden resume {out}')}")
+        raise typer.Exit(1) from None
     if study.status == "ok" and (failure := trained(out).failure):
         say(f"failed: the final model {failure}; lower lr, or set clip_norm; see {out}/{REPORT}")
         raise typer.Exit(1)

@@ -241,7 +241,7 @@ class Recipe(Settings):
             raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
         newer = False
         if isinstance(fields, Mapping) and FIELD in fields:
-            newer = check_format(fields[FIELD], path)
+            newer = check_format(fields[FIELD], path, oldest=1)
             fields = {name: value for name, value in fields.items() if name != FIELD}
         return cls.from_dict(fields or {}, newer=newer, penalties=penalties, augmentations=augmentations)
 

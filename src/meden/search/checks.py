@@ -5,11 +5,9 @@ A search must not fail after an hour because of a value it could have reached fr
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import random
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +20,7 @@ from meden.member import EncodedData, Member, ModelMaker, as_taken, build_model
 from meden.objective import check_fits, on_device
 from meden.optim import bind
 from meden.recipe import Recipe, prepare_noise
+from meden.search.identity import Models
 from meden.space.dimensions import Dimension
 from meden.space.names import Space, configure
 from meden.trainable import check_trains
@@ -30,19 +29,14 @@ from meden.training.fit import check_augmentations
 MOST_POINTS = 2000
 """Points of a space that are tried: all combinations of edges, or so many of them drawn at random."""
 MOST_MODELS = 32
-ADDRESS = re.compile(" at 0x[0-9a-f]+")
-"""Of an object in memory, which is another in each process."""
 Setting = tuple[Recipe, Mapping[str, Any]]
 """A recipe and the arguments of its model."""
 
 
 def check_reachable(
     space: Space, recipe: Recipe, make_model: ModelMaker, dataset: Dataset, folds: Sequence[Fold]
-) -> str:
+) -> Models:
     """Check what a space can reach: its recipes at all edges, and the models made with the edges of their arguments.
-
-    Returns:
-        A hash of the models' structure and settings.
 
     Raises:
         InputError: naming what cannot be trained.
@@ -64,8 +58,8 @@ def check_models(
     settings: Iterable[tuple[Recipe, Mapping[str, Any]]],
     dataset: Dataset,
     folds: Sequence[Fold],
-) -> str:
-    """Make each model once, see that it takes data and recipe; return a hash of their structures and settings.
+) -> Models:
+    """Make each model once, see that it takes data and recipe; return what a ledger says of them.
 
     Raises:
         InputError: if ``make_model`` fails, or model, data and recipe do not fit together.
@@ -76,17 +70,18 @@ def check_models(
     first = dataset.labels.reshape(dataset.num_rows, -1)[:, 0]
     rows = [int(first.argmin()), int(first.argmax())]  # of the first class and the last
     share = EncodedData(encoder, dataset.features(encoder, rows), dataset.targets(encoder, rows))
-    digest = hashlib.sha256()
-    for recipe, model_args in settings:
-        model = _made(make_model, share, dataset, Member(recipe, folds[0], 0, model_args))
-        digest.update(ADDRESS.sub("", repr(model)).encode())
-        digest.update(repr([(name, tuple(param.shape)) for name, param in model.named_parameters()]).encode())
-        _check_fits(model, share, dataset)
-        check_trains(model, on_device(share.x, model), recipe.batch_size, num_rows=min(len(f.fit) for f in folds))
-        check_augmentations(recipe, share.x, dataset.task)
-        prepare_noise(model, recipe, 0)
-        bind(model, recipe.regularizers, adaptive=recipe.adaptive)
-    return digest.hexdigest()
+
+    def checked() -> Iterator[nn.Module]:
+        for recipe, model_args in settings:
+            model = _made(make_model, share, dataset, Member(recipe, folds[0], 0, model_args))
+            yield model
+            _check_fits(model, share, dataset)
+            check_trains(model, on_device(share.x, model), recipe.batch_size, num_rows=min(len(f.fit) for f in folds))
+            check_augmentations(recipe, share.x, dataset.task)
+            prepare_noise(model, recipe, 0)
+            bind(model, recipe.regularizers, adaptive=recipe.adaptive)
+
+    return Models.of(make_model, checked())
 
 
 def check_stopping(recipe: Recipe, folds: Sequence[Fold]) -> None:

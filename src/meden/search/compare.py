@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from meden._checks import InputError
-from meden.data import as_dataset, splits_hash
+from meden.data import as_dataset
 from meden.member import ModelMaker
 from meden.objective import SCORE_NAMES
 from meden.recipe import Recipe
@@ -18,6 +18,7 @@ from meden.search.checks import check_models, check_stopping
 from meden.search.comparison import Alternative, Comparison, overlap
 from meden.search.engine import Progress, Search, members_of, open_ledger
 from meden.search.fixed import Fixed
+from meden.search.identity import identity_of
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.names import check_names, configure
@@ -37,6 +38,7 @@ def compare(
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
+    allow_version: bool = False,
     on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     **fields: Unpack[CompareFields],
@@ -56,6 +58,7 @@ def compare(
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, weights, batches and noise.
+        allow_version: as for :func:`meden.tune`.
         on_start: called once all checks are passed, before the first fit.
         on_progress: called after each fit.
         **fields: of ``cv`` and ``workers``, by themselves.
@@ -84,10 +87,9 @@ def compare(
     workers.reach()
 
     def identity() -> dict[str, Any]:
-        given = {"data": dataset.content_hash(), "splits": splits_hash(folds), "models": models}
-        return given | {"alternatives": _plain(settings), "seeds": cv.seeds, "seed": seed}
+        return identity_of(dataset, folds, models) | {"alternatives": _plain(settings), "seeds": cv.seeds, "seed": seed}
 
-    with open_ledger(study_dir, identity) as ledger:
+    with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
         if on_start is not None:
             on_start()
         trials = Search(

@@ -219,7 +219,9 @@ class Search:
         return [self.ledger.rows[key] for key in keys if key in self.ledger.rows]
 
 
-def open_ledger(study_dir: Path | str | None, identity: Callable[[], Mapping[str, Any]]) -> Ledger:
+def open_ledger(
+    study_dir: Path | str | None, identity: Callable[[], Mapping[str, Any]], *, allow_version: bool
+) -> Ledger:
     """Return the ledger of a folder; for None one in memory, which may hold what no file can.
 
     Raises:
@@ -229,7 +231,7 @@ def open_ledger(study_dir: Path | str | None, identity: Callable[[], Mapping[str
         return Ledger(None, {})
     if (Path(study_dir) / STUDY).exists():
         raise InputError(f"study_dir must be a folder of its own, got {str(study_dir)!r}, which holds a study")
-    return Ledger(Path(study_dir) / LEDGER, identity())
+    return Ledger(Path(study_dir) / LEDGER, identity(), allow_version=allow_version)
 
 
 def members_of(

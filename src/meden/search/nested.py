@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import check_choice
-from meden.data import Dataset, Fold, as_dataset, make_folds, splits_hash
+from meden.data import Dataset, Fold, as_dataset, make_folds
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search.comparison import mean_over_folds, overlap
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
+from meden.search.identity import identity_of
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.strategies import StrategyName
 from meden.search.tune import tune
@@ -67,6 +68,7 @@ def nested(
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
+    allow_version: bool = False,
     on_fold: Callable[[int, Study], None] | None = None,
     **fields: Unpack[SearchFields],
 ) -> NestedScore:
@@ -95,6 +97,7 @@ def nested(
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of outer splits and of the searches.
+        allow_version: as for :func:`meden.tune`.
         on_fold: called with the number of each outer fold and its study.
         **fields: of ``cv``, ``limits`` and ``workers``, by themselves.
 
@@ -127,7 +130,15 @@ def nested(
     for part, inner, own in parts:
         inner.divide(part, own)  # refused before the first search
     search = functools.partial(
-        tune, make_model, space=space, limits=limits, workers=workers, strategy=strategy, metric=metric, recipe=recipe
+        tune,
+        make_model,
+        space=space,
+        limits=limits,
+        workers=workers,
+        strategy=strategy,
+        metric=metric,
+        recipe=recipe,
+        allow_version=allow_version,
     )
     studies = []
     for k, (part, inner, own) in enumerate(parts):
@@ -135,7 +146,7 @@ def nested(
         studies.append(search(data=part, cv=inner, seed=own, study_dir=folder))
         if on_fold is not None:
             on_fold(k, studies[-1])
-    rows = _final_rows(make_model, dataset, outer, studies, which, workers, study_dir)
+    rows = _final_rows(make_model, dataset, outer, studies, which, workers, study_dir, allow_version)
     scores = _fold_means(metric, rows, outer, dataset)
     found = mean_over_folds(scores, overlap(outer), confidence)
     return NestedScore(metric, found.mean, found.low, found.high, confidence, scores, tuple(studies))
@@ -154,19 +165,20 @@ def _final_rows(
     which: Which,
     workers: Workers,
     study_dir: Path | str | None,
+    allow_version: bool,
 ) -> Sequence[Row]:
     """Train, in each outer fold, what :meth:`Study.refit` trains there, and score it on the fold's other rows."""
     finals = [study.final(which) for study in studies]
 
     def identity() -> dict[str, Any]:
         chosen = [[recipe.to_dict(), repr(model_args)] for recipe, model_args in finals]
-        return {"data": dataset.content_hash(), "splits": splits_hash(outer), "choices": chosen}
+        return identity_of(dataset, outer) | {"choices": chosen}
 
     def member(key: Key, _params: Mapping[str, Any]) -> Member:
         recipe, model_args = finals[key.fold]
         return Member(recipe, outer[key.fold], studies[key.fold].seed, model_args)
 
-    with open_ledger(study_dir, identity) as ledger:
+    with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
         (trial,) = Search(
             make_model=make_model,
             dataset=dataset,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice, check_count, check_number
-from meden.data import Dataset, Fold, as_dataset, splits_hash
+from meden.data import Dataset, Fold, as_dataset
 from meden.history import History
 from meden.member import Member, ModelMaker, as_taken, encode_folds
 from meden.recipe import Recipe
@@ -21,6 +21,7 @@ from meden.search.checks import check_models, check_stopping
 from meden.search.engine import MemberOf, Search, members_of, open_ledger
 from meden.search.final_states import FinalStates, run_of
 from meden.search.fixed import Fixed
+from meden.search.identity import identity_of
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.dimensions import FromData, LogUniform
@@ -80,6 +81,7 @@ def strength_path(
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
+    allow_version: bool = False,
     **fields: Unpack[CompareFields],
 ) -> list[PathPoint]:
     """Train from the largest strength to the smallest, and keep the better of a warm and a cold start at each.
@@ -103,6 +105,7 @@ def strength_path(
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, weights, batches and noise.
+        allow_version: as for :func:`meden.tune`.
         **fields: of ``cv`` and ``workers``, by themselves.
 
     Returns:
@@ -140,14 +143,14 @@ def strength_path(
     workers.reach()
 
     def identity() -> dict[str, Any]:
-        given = {"data": dataset.content_hash(), "splits": splits_hash(folds), "models": models}
-        return given | {"path": [name, *chosen], "recipe": recipe.to_dict(), "seeds": cv.seeds, "seed": seed}
+        searched = {"path": [name, *chosen], "recipe": recipe.to_dict(), "seeds": cv.seeds, "seed": seed}
+        return identity_of(dataset, folds, models) | searched
 
     cold = members_of(lambda params: configure(recipe, {name: params[name]}), folds, seed)
     paths = _Paths(len(chosen), cold, FinalStates(None if study_dir is None else Path(study_dir) / WEIGHTS))
     first, *others = ({name: strength} for strength in chosen)
     fresh = [params | {"start": "cold"} for params in (first, *others)]
-    with open_ledger(study_dir, identity) as ledger:
+    with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
         trials = Search(
             make_model=make_model,
             dataset=dataset,

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from meden._checks import InputError
-from meden._files import read_json
-from meden.data import as_dataset, splits_hash
+from meden.data import as_dataset
 from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
@@ -19,6 +18,7 @@ from meden.search import racing as races
 from meden.search.budget import Budget
 from meden.search.checks import check_reachable
 from meden.search.engine import Progress, Search, members_of
+from meden.search.identity import identity_of
 from meden.search.optuna_database import OptunaDatabase
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.strategies import Proposals, StrategyName
@@ -27,7 +27,7 @@ from meden.space.from_data import resolve
 from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
-from meden.study.folder import STUDY, Description, write_description
+from meden.study.folder import Description, is_described, write_description
 from meden.study.ledger import LEDGER, Ledger
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
@@ -58,6 +58,7 @@ def tune(
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
+    allow_version: bool = False,
     notes: Mapping[str, Any] | None = None,
     on_start: Callable[[], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -95,6 +96,8 @@ def tune(
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, proposals, weights, batches and noise.
+        allow_version: go on in ``study_dir`` with what another version of meden or torch began, whose numbers may
+            differ; each row says which trained it.
         notes: plain values to keep in ``study_dir``, for a later call that goes on with the study.
         on_start: called once all checks are passed, before the first fit.
         on_progress: called after each fit.
@@ -144,7 +147,8 @@ def tune(
         notes=notes or {},
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
-    with _opened(study_dir, storage, described, models) as (ledger, database):
+    identity = identity_of(dataset, folds, models)
+    with _opened(study_dir, storage, described, identity, allow_version) as (ledger, database):
         if on_start is not None:
             on_start()
         Search(
@@ -170,7 +174,11 @@ def tune(
 
 @contextmanager
 def _opened(
-    study_dir: Path | str | None, storage: str | None, described: Description, models: str
+    study_dir: Path | str | None,
+    storage: str | None,
+    described: Description,
+    identity: Mapping[str, Any],
+    allow_version: bool,
 ) -> Iterator[tuple[Ledger, OptunaDatabase | None]]:
     """Open the folder of a study, which says from then on what the study is; without one, keep all in memory."""
     if study_dir is None:
@@ -179,18 +187,15 @@ def _opened(
         yield Ledger(None, {}), None
         return
     folder = Path(study_dir)
-    identity = {
-        "data": described.data.hash,
-        "splits": splits_hash(described.folds),
-        "models": models,
-        "space": [
-            [name, repr(dimension)] for name, dimension in described.space.items()
-        ],  # proposals go by their order
-        "recipe": described.recipe.to_dict(),
-    } | {name: value for name, value in described.settings.items() if name != METRIC}
-    begun = (folder / STUDY).exists() and bool(read_json(folder / STUDY))  # one of a newer format is refused
-    with closing(OptunaDatabase(folder, identity, storage)) as database, Ledger(folder / LEDGER, identity) as ledger:
-        if not begun:
+    searched = [[name, repr(dimension)] for name, dimension in described.space.items()]  # proposals go by their order
+    identity = {**identity, "space": searched, "recipe": described.recipe.to_dict()}
+    identity |= {name: value for name, value in described.settings.items() if name != METRIC}
+    begun = is_described(folder)
+    with (
+        closing(OptunaDatabase(folder, identity, storage)) as database,
+        Ledger(folder / LEDGER, identity, allow_version=allow_version) as ledger,
+    ):
+        if not (begun and ledger.rows):
             write_description(dataclasses.replace(described, identity=ledger.digest), folder)
         yield ledger, database
 

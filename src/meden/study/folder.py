@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
-from meden._checks import InputError
-from meden._files import FIELD, check_format, known_fields, read_json, whole, write_json
+from meden._checks import Damaged, InputError
+from meden._checksums import FILES, check_files, checksums
+from meden._files import FIELD, check_format, known_fields, read_json, write_json, write_whole
 from meden.data import Fold
 from meden.recipe import Recipe
 from meden.space.names import Space
@@ -54,13 +55,25 @@ class Description:
 
 def write_description(description: Description, folder: Path) -> None:
     """Write what a study is, each file whole or not at all; what newer versions wrote there besides is kept."""
-    path, arrays = folder / STUDY, folder / ARRAYS
-    before = read_json(path) if path.exists() else {}
+    before = _before(folder)
     before.pop(FIELD, None)
-    with whole(arrays) as part:
-        save_file(_arrays(description), part)
+    write_whole(folder / ARRAYS, save(_arrays(description)))
     notes = {**before.get("notes", {}), **description.notes}
-    write_json(path, before | _to_dict(description) | {"notes": notes})
+    written = before | _to_dict(description) | {"notes": notes, FILES: checksums(folder, [ARRAYS])}
+    write_json(folder / STUDY, written)
+
+
+def is_described(folder: Path) -> bool:
+    """Return whether a folder says what it is the study of, in files that are whole.
+
+    Raises:
+        InputError: if they are of another major version.
+    """
+    try:
+        check_files(folder / STUDY, read_json(folder / STUDY))
+    except Damaged:
+        return False
+    return True
 
 
 def read_description(
@@ -77,7 +90,8 @@ def read_description(
         augmentations: likewise.
 
     Raises:
-        InputError: if the folder holds no study, one that is damaged, or one of a newer major version.
+        Damaged: an InputError, if a file is missing or was changed since it was written, naming it.
+        InputError: if the folder holds no study, or one of another major version.
     """
     path = folder / STUDY
     if not path.is_file():
@@ -85,6 +99,7 @@ def read_description(
         hint = ", which holds a comparison or another search: its own command goes on there" if other else ""
         raise InputError(f"folder must hold a study (a {STUDY}), got {str(folder)!r}{hint}")
     written = read_json(path)
+    check_files(path, written)
     try:
         rows: dict[str, Any] = load_file(folder / ARRAYS)
         data = known_fields(DataSummary, written["data"]) | {"classes": tuple(written["data"]["classes"])}
@@ -106,7 +121,15 @@ def read_description(
         )
     except (KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
         text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(f"{str(folder)!r} must be a study that meden wrote, but is damaged: {text:.160}") from None
+        raise Damaged(f"{str(folder)!r} must be a study that meden wrote, but is damaged: {text:.160}") from None
+
+
+def _before(folder: Path) -> dict[str, Any]:
+    """Return what is written already; nothing, where that is missing or damaged."""
+    try:
+        return read_json(folder / STUDY)
+    except Damaged:
+        return {}
 
 
 def _to_dict(description: Description) -> dict[str, Any]:

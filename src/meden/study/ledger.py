@@ -1,6 +1,7 @@
 """The durable record of a study: one line per (configuration, fold, seed), appended and flushed to the disk.
 
-One process at a time writes a file.
+One process at a time writes a file. Every line ends in its checksum, which covers that of the first line too: a row
+that was changed, or that comes from another study, is found.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from binascii import a2b_base64
 from collections.abc import Mapping
 from contextlib import ExitStack
 from io import FileIO
@@ -20,8 +22,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meden._checks import InputError
-from meden._files import FIELD, check_format, known_fields, versioned
+from meden._checks import Damaged, InputError
+from meden._checksums import is_sealed, sealed
+from meden._files import FIELD, NO_ROOM, check_format, flush_name, versioned
 from meden.study.lock import writing
 
 LEDGER = "ledger.jsonl"
@@ -59,6 +62,8 @@ class Row:
     """Data loss of each scored row, in the fold's order; NaN if the run diverged."""
     scores: NDArray[np.float64]
     """Whether each scored row is right, or its squared error in the user's units."""
+    versions: dict[str, str] | None = None
+    """Those of the libraries that trained it, by name; None where they are those that began the ledger."""
 
     @property
     def key(self) -> Key:
@@ -66,8 +71,13 @@ class Row:
         return Key(self.configuration, self.fold, self.seed)
 
 
-_ARRAYS = {"losses": "<f4", "scores": "<f8"}
-"""How a line holds what is of each row; squared errors in the user's units may be as small or large as 1e-80, 1e80."""
+_ARRAYS = {"train_loss": "<f8", "stop_loss": "<f8", "losses": "<f4", "scores": "<f8"}
+"""How a line holds what is of each epoch and row; squared errors may be as small or large as 1e-80, 1e80."""
+_CURVES = ("train_loss", "stop_loss")
+_DECODER = json.JSONDecoder()
+_NAMES = frozenset(field.name for field in dataclasses.fields(Row))
+_VERSIONS, _CODE = "versions", "code"
+"""What an identity says of the libraries that trained, and of the model's source."""
 
 
 class Content(NamedTuple):
@@ -75,6 +85,8 @@ class Content(NamedTuple):
 
     identity: dict[str, Any] | None
     """What the study is; None before the first row."""
+    header: bytes
+    """The first line, whose checksum those of the rows cover; empty before the first row."""
     rows: dict[Key, Row]
     num_bytes: int
     """Length of the whole lines: a kill, or a full disk, may have torn one after them, which is not read."""
@@ -87,18 +99,21 @@ def read_rows(path: Path) -> Content:
         path: of the file; one that is not there has no rows yet.
 
     Raises:
-        InputError: if a line is damaged, if the file cannot be read, or if it is of a newer major version.
+        Damaged: an InputError, if a line was changed, naming it.
+        InputError: if the file cannot be read, or if it is of another major version.
     """
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise InputError(f"{str(path)!r} must be a ledger that can be read: {error.strerror}") from None
-    whole = content[: content.rfind(b"\n") + 1]
-    header, *lines = whole.splitlines() or [b"{}"]
+    header, *lines = content.split(b"\n")[:-1] or [b""]  # what follows the last end of a line is torn
+    if not header and not lines:
+        return Content(None, b"", {}, 0)
     first = _parse(header, 1, path)
     check_format(first.get(FIELD), path)
-    rows = [_row(_parse(line, number, path), number, path) for number, line in enumerate(lines, start=2)]
-    return Content(first.get("identity"), {row.key: row for row in rows}, len(whole))
+    _check_sealed(header, b"", 1, path)
+    rows = [_row(line, header, number, path) for number, line in enumerate(lines, start=2)]
+    return Content(first["identity"], header, {row.key: row for row in rows}, content.rfind(b"\n") + 1)
 
 
 class Ledger:
@@ -106,16 +121,22 @@ class Ledger:
 
     Args:
         path: a file, made if it is not there; None keeps the rows in memory only.
-        identity: what the study is (data, splits, space, seed): a file of another study is refused.
+        identity: what the study is (data, splits, space, seed, versions): a file of another study is refused.
+        allow_version: go on with a file that other versions of the libraries began; each row that is added says which
+            it was made with.
 
     Raises:
         InputError: if the file belongs to another study, naming what differs; if it cannot be written, or if another
             process is writing it.
     """
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, identity: Mapping[str, Any], *, allow_version: bool = False) -> None:
         self.path, self.identity = path, dict(identity)
         self.rows: dict[Key, Row] = {}
+        self._allow_version = allow_version
+        self._versions: dict[str, str] | None = None
+        """Those of this process, where others began the file."""
+        self._header = sealed(json.dumps(versioned({"identity": self.identity})))
         self._num_bytes = 0
         """Length of the whole lines in the file; what is torn after them is cut off by the next write."""
         self._file: FileIO | None = None
@@ -147,11 +168,13 @@ class Ledger:
         Raises:
             OSError: if it cannot be written; the rows before it are safe.
         """
+        if self._versions is not None:
+            row = dataclasses.replace(row, versions=self._versions)
         if self._file is not None:
-            fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+            fields = {name: value for name, value in vars(row).items() if value is not None}
             line = json.dumps(fields | {name: _pack(fields[name], dtype) for name, dtype in _ARRAYS.items()})
-            header = json.dumps(versioned({"identity": self.identity})) + "\n" if self._num_bytes == 0 else ""
-            self._write(self._file, (header + line + "\n").encode())
+            lines = [sealed(line, self._header), b""]
+            self._write(self._file, b"\n".join(lines if self._num_bytes else [self._header, *lines]))
         self.rows[row.key] = row
 
     def close(self) -> None:
@@ -172,9 +195,14 @@ class Ledger:
 
     def _load(self, path: Path) -> None:
         found = read_rows(path)
-        if found.num_bytes:
-            _check_same(found.identity, self.identity, path)
+        if not found.rows:  # whatever began here left nothing
+            return
+        assert found.identity is not None
         self.rows, self._num_bytes = found.rows, found.num_bytes
+        _check_same(found.identity, self.identity, path, self._allow_version)
+        if found.identity.get(_VERSIONS) != self.identity.get(_VERSIONS):
+            self._versions = self.identity[_VERSIONS]
+        self.identity, self._header = found.identity, found.header
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:
@@ -188,23 +216,14 @@ def _opened(path: Path, held: ExitStack) -> FileIO:
         path.parent.mkdir(parents=True, exist_ok=True)
         held.enter_context(writing(path))
         file = held.enter_context(FileIO(path, "a+"))
-        _flush_name(path)
+        flush_name(path)
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise InputError(
             f"study_dir must be a folder that can be written to, got {str(path.parent)!r}: {error.strerror}"
         ) from error
     return file
-
-
-def _flush_name(path: Path) -> None:
-    """Make sure that a new file is found in its folder after the power has failed."""
-    if os.name != "posix":  # a folder cannot be opened there
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
@@ -213,33 +232,53 @@ def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
     except ValueError:
         fields = None
     if not isinstance(fields, dict):
-        raise InputError(f"{str(path)!r} must be a ledger that meden wrote, but line {number} is damaged")
+        raise Damaged(f"{str(path)!r} must be a ledger as meden wrote it, but line {number} is damaged")
     return fields
 
 
-def _row(fields: Mapping[str, Any], number: int, path: Path) -> Row:
-    try:
-        arrays = {name: _unpack(fields[name], dtype) for name, dtype in _ARRAYS.items()}
-        if len(arrays["losses"]) != len(arrays["scores"]):
-            raise ValueError
-        return Row(**known_fields(Row, fields) | arrays)
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{str(path)!r} must be a ledger that meden wrote, but line {number} is damaged") from None
+def _row(line: bytes, header: bytes, number: int, path: Path) -> Row:
+    _check_sealed(line, header, number, path)
+    written, _ = _DECODER.raw_decode(line.decode())  # that it is JSON is known by now
+    fields = {name: value for name, value in written.items() if name in _NAMES}
+    for name, dtype in _ARRAYS.items():
+        values = np.frombuffer(a2b_base64(fields[name]), dtype=dtype)
+        fields[name] = values.tolist() if name in _CURVES else values.astype(dtype[1:])
+    return Row(**fields)
 
 
-def _check_same(found: Any, wanted: Mapping[str, Any], path: Path) -> None:
-    found = found if isinstance(found, dict) else {}
+def _check_sealed(line: bytes, header: bytes, number: int, path: Path) -> None:
+    if not is_sealed(line, header):
+        raise Damaged(
+            f"{str(path)!r} must be a ledger as meden wrote it, but line {number} is damaged: it was changed, or is of "
+            "another study"
+        )
+
+
+def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path, allow_version: bool) -> None:
     differing = [name for name, value in wanted.items() if found.get(name) != json.loads(json.dumps(value))]
-    if differing:
+    if differing == [_VERSIONS]:
+        if not allow_version:
+            raise InputError(
+                f"study_dir {str(path.parent)!r} must go on with the versions that began it, "
+                f"{_text(found[_VERSIONS])}, got {_text(wanted[_VERSIONS])}, whose numbers may differ; "
+                "allow_version=True (--allow-version) goes on all the same"
+            )
+    elif differing == [_CODE]:
+        raise InputError(
+            f"study_dir {str(path.parent)!r} must go on with the code that began it, but the model's code may have "
+            "changed; choose another folder, or take the change back"
+        )
+    elif differing:
+        differing = [name for name in differing if name not in (_CODE, _VERSIONS)] or ["code and versions"]
         raise InputError(
             f"study_dir {str(path.parent)!r} must be empty or hold this same study, got one with other "
             f"{' and '.join(differing)}; choose another folder"
         )
 
 
+def _text(versions: Mapping[str, str]) -> str:
+    return " and ".join(f"{name} {version}" for name, version in versions.items())
+
+
 def _pack(values: NDArray[Any], dtype: str) -> str:
     return base64.b64encode(np.asarray(values, dtype=dtype).tobytes()).decode()
-
-
-def _unpack(text: str, dtype: str) -> NDArray[Any]:
-    return np.frombuffer(base64.b64decode(text), dtype=dtype).astype(dtype[1:])
