@@ -26,6 +26,7 @@ from meden.optim import bind, has_batch_norm
 from meden.recipe import prepare_noise
 from meden.run import Run
 from meden.training.fit import check_augmentations, check_recipe, prepare
+from meden.training.heap import give_back
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
 from meden.training.many.population import Programs
@@ -178,7 +179,9 @@ class _Work:
     """What is trained, and with whom; None is all members, as is fastest."""
     runs: dict[int, Run] = dataclasses.field(default_factory=dict)
     programs: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
-    """What was traced, by what stacks must share to use it."""
+    """What was traced for the stacks held in memory, by what stacks must share to use it."""
+    earlier: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
+    """The same for the stacks before them: of neighbours, the structure is often the same."""
     warned: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
@@ -186,7 +189,12 @@ class _Work:
         """Train every member, in stacks of equal structure."""
         groups = self._grouped()
         for wave in [self.stacks or groups] if self.rungs else self._waves(groups):
+            self.earlier, self.programs = self.programs, {}
             self._train(wave)
+            self.earlier = {}
+            give_back()
+        self.programs = {}
+        give_back()
 
     def plan(self) -> list[list[int]]:
         """Divide the members into stacks."""
@@ -291,7 +299,7 @@ class _Work:
                 chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
             stacks: list[StackTrainer] = []
             for part in _cut(entrants, chunk) if chunk > 1 else ():
-                shared = self.programs.get(key)
+                shared = self.programs.get(key) or self.earlier.get(key)
                 stack = StackTrainer(
                     part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._report_epoch
                 )

@@ -55,15 +55,17 @@ class StackTrainer(Trainer):
         on_epoch: OnEpoch,
         programs: Programs | None,
     ) -> None:
-        self._numbers = list(entrants)
+        numbers = self._numbers = list(
+            entrants
+        )  # told apart from the trainer, whose memory else waits for a collection
         self.population = Population(
             list(entrants.values()),
             x,
             y,
             task,
             pads=pads,
-            on_run=lambda place, run: on_done(self._numbers[place], run),
-            on_epoch=lambda place, record: on_epoch(self._numbers[place], record),
+            on_run=lambda place, run: on_done(numbers[place], run),
+            on_epoch=lambda place, record: on_epoch(numbers[place], record),
             programs=programs,
         )
         self.population.trace()
