@@ -113,9 +113,9 @@ class SingleTrainer(Trainer):
             self._on_done(self._number, run)
 
 
-def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, Run], judge: Judge) -> None:
-    """Let a judge decide after an epoch who goes on; members that have ended run along."""
-    histories = {number: run.history for number, run in ended.items() if run.status != "dropped"}
+def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, History], judge: Judge) -> None:
+    """Let a judge decide after an epoch who goes on; members that have ended, unless dropped, run along."""
+    histories = dict(ended)
     for trainer in trainers:
         histories |= trainer.histories()
     losers = set(judge(epoch, dict(sorted(histories.items()))))
