@@ -83,7 +83,7 @@ def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | 
     first = next(iter(encoders.values()))
     if all(encoder == first for encoder in encoders.values()):
         share = _encode(dataset, first)
-        return dict.fromkeys(encoders, share)
+        return {fold: replace(share, encoder=encoder) for fold, encoder in encoders.items()}
     return {fold: _encode(dataset, encoder) for fold, encoder in encoders.items()}
 
 

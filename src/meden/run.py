@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden import checkpoint
-from meden._checks import Damaged, InputError, check_count
+from meden._checks import Damaged, InputError, check_choice, check_count
 from meden._checksums import FILES, check_files, checksums
 from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
+from meden.data.new_rows import ON_MISSING, OnMissing, check_answered, warn_unanswered
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
 from meden.models.named import check_size, find_model
@@ -92,20 +94,25 @@ class Run:
         """Why the model cannot predict: that it diverged, and how; empty if it can."""
         return f"{self.status}: {self.reason}" if self.status == "diverged" else ""
 
-    def predict(self, rows: Any) -> Predictions:
-        """Predict new rows: a DataFrame of raw columns, or an array or tensor of inputs (n, ...).
+    def predict(self, rows: Any, *, on_missing: OnMissing = "error") -> Predictions:
+        """Predict new rows.
+
+        Warns about strings that have no level of their own, missing values where the fit had none, and numbers far
+        outside of the fitted range: those of a table are clipped, those of arrays taken as they are.
+
+        Args:
+            rows: a table of raw columns, or an array or tensor of inputs (n, ...).
+            on_missing: what becomes of rows that have no answer, as a cell cannot be read, a number of an array is
+                missing, or the model's output is not finite. ``"error"`` predicts nothing; ``"empty"`` leaves the
+                predictions of these rows empty (None or NaN), with a warning.
 
         Raises:
-            ValueError: if the run has no encoder (call ``run.model`` instead), a column is missing, or it diverged.
+            InputError: naming rows that have no answer; or if the run has no encoder (call ``run.model`` instead), a
+                column is missing, or it diverged.
         """
-        if self.failure:
-            raise InputError(f"run must have a model that can predict, got one that {self.failure}")
-        if self.encoder is None:
-            raise ValueError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
-        x = self.encoder.typed(rows) if isinstance(rows, Tensor) else self.encoder.transform_frame(rows)
-        with torch.no_grad(), evaluating(self.model):
-            outputs = [self.model(on_device(part, self.model)) for part in torch.split(x, EVAL_ROWS)]
-        return self.encoder.decode(torch.cat(outputs))
+        (outputs,), refused = answers([self], rows, on_missing)
+        assert self.encoder is not None
+        return self.encoder.decode(outputs).without(refused)
 
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by."""
@@ -166,14 +173,15 @@ class Ensemble:
         """Why it cannot predict: that a run of it diverged, and how; empty if it can."""
         return next((run.failure for run in self.runs if run.failure), "")
 
-    def predict(self, rows: Any) -> Predictions:
-        """Predict new rows, as :meth:`Run.predict` does."""
-        each = [run.predict(rows) for run in self.runs]
+    def predict(self, rows: Any, *, on_missing: OnMissing = "error") -> Predictions:
+        """Predict new rows, as :meth:`Run.predict` does; a row has an answer if each run has one."""
+        outputs, refused = answers(self.runs, rows, on_missing)
+        each = [run.encoder.decode(part) for run, part in zip(self.runs, outputs, strict=True) if run.encoder]
         probabilities = np.mean([one.probabilities for one in each], axis=0)
         if not each[0].classes:
-            return Predictions(np.mean([one.values for one in each], axis=0), (), probabilities)
+            return Predictions(np.mean([one.values for one in each], axis=0), (), probabilities).without(refused)
         labels = np.asarray(each[0].classes, dtype=each[0].values.dtype)
-        return Predictions(labels[probabilities.argmax(axis=1)], each[0].classes, probabilities)
+        return Predictions(labels[probabilities.argmax(axis=1)], each[0].classes, probabilities).without(refused)
 
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by."""
@@ -189,6 +197,38 @@ class Ensemble:
         self.recipe.save(folder / "recipe.yaml")
         parts = [f"fold_{number}/{RUN}" for number in range(len(self.runs))]
         write_json(folder / RUN, {"num_runs": len(self.runs), FILES: checksums(folder, ("recipe.yaml", *parts))})
+
+
+@torch.no_grad()
+def answers(runs: Sequence[Run], rows: Any, on_missing: OnMissing = "error") -> tuple[list[Tensor], Mapping[int, str]]:
+    """Return raw outputs (n, ...) of runs for new rows, zeros where they are not finite; and rows without an answer.
+
+    Arguments and errors are those of :meth:`Run.predict`.
+    """
+    check_choice("on_missing", on_missing, ON_MISSING)
+    outputs: list[Tensor] = []
+    refused: dict[int, str] = {}
+    remarks: dict[str, str] = {}
+    for run in runs:
+        if run.failure:
+            raise InputError(f"run must have a model that can predict, got one that {run.failure}")
+        if run.encoder is None:
+            raise InputError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
+        found = run.encoder.transform(rows)
+        with evaluating(run.model):
+            parts = [run.model(on_device(part, run.model)) for part in torch.split(found.x, EVAL_ROWS)]
+        told = torch.cat(parts)
+        lost = ~torch.isfinite(told.flatten(1)).all(1)
+        outputs.append(told.masked_fill(lost.view(-1, *[1] * (told.ndim - 1)), 0.0))
+        reason = "the model's output is not a finite number"
+        refused = dict.fromkeys(torch.nonzero(lost)[:, 0].tolist(), reason) | refused | dict(found.refused)
+        remarks = dict(found.remarks) | remarks
+    if on_missing == "error":
+        check_answered(refused, len(outputs[0]))
+    warn_unanswered(refused, len(outputs[0]))
+    for remark in remarks.values():
+        warnings.warn(remark, stacklevel=3)
+    return outputs, refused
 
 
 _SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_name", "model_args", "constant_loss")

@@ -41,6 +41,24 @@ def test_one_table_says_how_columns_were_read_and_new_rows_are_read_alike(meden)
 
 
 @pytest.mark.usefixtures("european")
+def test_rows_without_an_answer_are_refused_or_left_empty(meden) -> None:  # type: ignore[no-untyped-def]
+    assert meden("fit", "t.csv", "--target", "y", "--out", "run", "--model", "mlp", *QUICK).status == 0
+    Path("new.csv").write_text("wert;tag;y\n2,50;1;?\nkaputt;2;?\n;3;?\n9000,00;4;?\n")
+    ended = meden("predict", "run", "new.csv", "--out", "p.csv")
+    assert ended.status == 2 and ended.err.count("\n") == 2 and not Path("p.csv").exists()
+    assert "1 of 4 rows has none: column 'wert' must hold numbers, got 'kaputt' (row 2)" in ended.err
+    ended = meden("predict", "run", "new.csv", "--out", "p.csv", "--on-missing", "empty", "--json")
+    assert ended.status == 0 and json.loads(ended.out) == {"rows": 4, "empty": 1, "file": "p.csv"}
+    assert "left empty: 1 of 4" in ended.err and "column 'wert': 1 of 3 rows hold nothing" in ended.err
+    assert "column 'wert': 1 of 3 rows lie far outside of the fitted range" in ended.err and "(up to 9000)" in ended.err
+    found = pd.read_csv("p.csv")
+    assert found.isna().to_numpy().all(axis=1).tolist() == [False, True, False, False] and Path("p.csv").read_text()
+    assert found.notna().to_numpy().any(axis=1).tolist() == [True, False, True, True]
+    ended = meden("predict", "run", "new.csv", "--out", "q.csv", "--on-missing", "guess")
+    assert ended.status == 2 and "--on-missing must be one of error, empty, got 'guess'" in ended.err
+
+
+@pytest.mark.usefixtures("european")
 def test_options_that_cannot_be_read_get_one_line(meden) -> None:  # type: ignore[no-untyped-def]
     for options, said in (
         (("--read", "wert"), "--read must look like age=number"),

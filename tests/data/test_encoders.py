@@ -231,8 +231,8 @@ def test_unseen_levels_warn_with_column_and_values() -> None:
 
 
 BAD_ROWS: list[tuple[str, Any, str]] = [
-    ("size", ["1", "big", "2"], "column 'size' must hold numbers, got 'big' (row 1)"),
-    ("size", [1.0, np.inf, 2.0], "column 'size' must hold finite values, got 1 infinite of 3"),
+    ("size", ["1", "big", "2"], "column 'size' must hold numbers, got 'big' (row 2)"),
+    ("size", [1.0, np.inf, 2.0], "column 'size' must hold numbers, got 'inf' (row 2)"),
     ("open", ["true", "perhaps", "false"], "column 'open' must hold booleans, got 'perhaps'"),
     ("sold", ["2024-01-01", "soon", None], "column 'sold' must hold dates, got 'soon'"),
     ("sold", [1, 2, 3], "column 'sold' must hold dates, got"),

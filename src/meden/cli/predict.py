@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from meden._checks import InputError
+from meden._checks import InputError, check_choice
 from meden._files import write_whole
 from meden.cli.console import JsonFlag, Sep, print_json, stdout
 from meden.cli.folders import check_new_file, trained
 from meden.cli.rows import read_rows, without_formulas
+from meden.data.new_rows import ON_MISSING
 from meden.report.numbers import plural
 
 
@@ -25,6 +26,13 @@ def predict(
         typer.Option("--raw", help="Keep labels such as `=1+1` that a spreadsheet takes for formulas."),
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
+    on_missing: Annotated[
+        str,
+        typer.Option(
+            "--on-missing",
+            help="`error`: predict nothing if a row has no answer; `empty`: leave the predictions of such rows empty.",
+        ),
+    ] = "error",
     as_json: JsonFlag = False,
 ) -> None:
     """Predict the target of new rows: a label with its probabilities, or a number.
@@ -32,19 +40,25 @@ def predict(
     Columns are read as those the model was trained on. The output has one line for each row, in the same order. Labels
     that begin like a formula of a spreadsheet (`=`, `+`, `-`, `@`) get a quote before them.
 
+    A row has no answer if a cell cannot be read as what its column was in training, or the model's output is not
+    finite. Numbers far outside of what was trained on are clipped, and that is said.
+
     Example:
 
         meden predict runs/study new_rows.csv -o predictions.csv
     """  # noqa: D412
+    check_choice("--on-missing", on_missing, ON_MISSING)
     check_new_file("--out", out, force=force)
     run = trained(folder)
     if run.failure:
         raise InputError(f"folder must hold a model that can predict, got {str(folder)!r}, whose run {run.failure}")
     assert run.encoder is not None
-    predictions = run.predict(read_rows(rows, run.encoder, sep)).frame()
+    told = run.predict(read_rows(rows, run.encoder, sep), on_missing="empty" if on_missing == "empty" else "error")
+    predictions = told.frame()
     written = predictions if raw else without_formulas(predictions)
     write_whole(out, written.to_csv(index=False).encode())
     if as_json:
-        print_json({"rows": len(predictions), "file": str(out)})
+        num_empty = int(predictions.iloc[:, 0].isna().sum())
+        print_json({"rows": len(predictions), "empty": num_empty, "file": str(out)})
     else:
         stdout.print(f"{plural(len(predictions), 'prediction')}: {out}")

@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError
+from meden._files import known_fields
 from meden.data.columns import Values
+from meden.data.fitted import FAR
+from meden.data.new_rows import NewRows, far_remark
 
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -45,9 +48,8 @@ class Arrays:
 
     def fit(self) -> ArrayEncoder:
         """Return the encoder that passes rows of this shape and type through."""
-        return ArrayEncoder(
-            tuple(self.x.shape[1:]), "float32" if self.as_floats or self.x.is_floating_point() else "int64"
-        )
+        dtype = "float32" if self.as_floats or self.x.is_floating_point() else "int64"
+        return ArrayEncoder(tuple(self.x.shape[1:]), dtype, float(self.x.min()), float(self.x.max()))
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""
@@ -57,10 +59,13 @@ class Arrays:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayEncoder:
-    """Passes rows through; ``shape`` is the shape of one row."""
+    """Passes rows through; ``shape`` is the shape of one row. Two that do so alike are equal."""
 
     shape: tuple[int, ...]
     dtype: str
+    low: float = dataclasses.field(default=-np.inf, compare=False)
+    high: float = dataclasses.field(default=np.inf, compare=False)
+    """The fitting rows' smallest and largest number."""
 
     @property
     def num_inputs(self) -> int:
@@ -80,27 +85,87 @@ class ArrayEncoder:
         """Return a tensor of the type that was fitted."""
         return x.float() if self.dtype == "float32" else x
 
-    def read(self, frame: pd.DataFrame) -> Arrays:
-        """Return the columns ``x0``, ``x1``, ... of a table as an array.
+    def transform(self, rows: Any) -> NewRows:
+        """Return new rows: an array or tensor, or a table with columns ``x0``, ``x1``, ...
 
         Raises:
-            InputError: if rows are no vectors, or naming missing columns.
+            InputError: if they are of another shape, there are none, or naming missing columns.
         """
+        check_some(rows)
+        found = array_rows(self._columns(rows) if isinstance(rows, pd.DataFrame) else rows, self.shape, self.dtype)
+        return dataclasses.replace(found, remarks=self._remarks(found)) if self.dtype == "float32" else found
+
+    def _columns(self, frame: pd.DataFrame) -> Values:
+        """Return columns of a table as an array, NaN for cells that are no numbers."""
         if len(self.shape) != 1:
             raise InputError(f"rows of shape {self.shape} cannot come from a table; pass the model a tensor")
         absent = [name for name in self.input_names if name not in frame.columns]
         if absent:
             raise InputError(f"the table must have columns x0 to x{self.num_inputs - 1}, but lacks {absent[0]!r}")
-        return read_array(frame[list(self.input_names)].to_numpy(self.dtype))
+        columns = [pd.to_numeric(frame[name], errors="coerce") for name in self.input_names]
+        return np.column_stack([column.to_numpy(np.float64, na_value=np.nan) for column in columns])
+
+    def _remarks(self, found: NewRows) -> dict[str, str]:
+        margin = FAR * (self.high - self.low)
+        rows = found.x.flatten(1)
+        far = ((rows < self.low - margin) | (rows > self.high + margin)).any(1).cpu().numpy()
+        far[list(found.refused)] = False
+        if not far.any():
+            return {}
+        furthest = rows.gather(1, (rows - (self.low + self.high) / 2).abs().argmax(1, keepdim=True))[:, 0]
+        numbers = furthest.double().cpu().numpy()
+        said = far_remark(numbers, far, self.low, self.high, "{:.4g}".format, "taken as they are")
+        return {"far": f"inputs: {said}"}
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
-        return {"shape": list(self.shape), "dtype": self.dtype}
+        return {**dataclasses.asdict(self), "shape": list(self.shape)}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ArrayEncoder:
         """Return the encoder that :meth:`to_dict` described."""
-        return cls(tuple(fields["shape"]), fields["dtype"])
+        return cls(**{**known_fields(cls, fields), "shape": tuple(fields["shape"])})
+
+
+def check_some(rows: Any) -> None:
+    """Check that there are rows.
+
+    Raises:
+        InputError: if not.
+    """
+    if np.ndim(rows) < 2:
+        raise InputError(f"rows must be a table, or an array (n, ...), got {rows!r:.80}")
+    if len(rows) == 0:
+        raise InputError("the table must have rows, got none")
+
+
+def array_rows(rows: Any, shape: tuple[int, ...], dtype: str) -> NewRows:
+    """Return new rows of an array or tensor (n, ...); refused are those with a number that is not finite, or not whole.
+
+    Args:
+        rows: the array or tensor.
+        shape: of one row; only that of a vector must be the same.
+        dtype: ``"float32"`` or ``"int64"``.
+
+    Raises:
+        InputError: if it holds no numbers, or has another shape.
+    """
+    x = rows.detach() if isinstance(rows, Tensor) else _from_numpy("rows", np.asarray(rows))
+    if x.is_complex() or x.ndim != len(shape) + 1 or (len(shape) == 1 and dtype == "float32" and x.shape[1:] != shape):
+        wanted = ", ".join(map(str, shape))
+        raise InputError(f"rows must have shape (n, {wanted}) of real numbers, got {tuple(x.shape)} of {x.dtype}")
+    wrong = ~torch.isfinite(x.float())
+    if dtype == "int64":
+        wrong |= x != x.round() if x.is_floating_point() else False
+    places = torch.nonzero(wrong.flatten(1)).tolist()
+    what = "a finite" if dtype == "float32" else "a whole"
+    refused: dict[int, str] = {}
+    for row, number in places:
+        refused.setdefault(row, f"input x{number} must be {what} number, got {x[row].flatten()[number].item():g}")
+    if refused:
+        x = x.clone()
+        x[list(refused)] = 0
+    return NewRows(x.to(torch.float32 if dtype == "float32" else torch.int64), refused, {})
 
 
 def read_array(x: Any) -> Arrays:

@@ -72,13 +72,25 @@ def canonical(column: pd.Series[Any], kind: Kind) -> Values:
     Raises:
         InputError: naming the column and a value that cannot be read as that kind, or counting infinities.
     """
-    if kind == "text":
-        return _texts(column)
-    read = {"number": _numbers, "boolean": _booleans, "date": _days}[kind]
-    values = read(column)
-    _check_readable(column, values, kind)
-    check_finite(column.name, values)
+    values = _read(column, kind)
+    if kind != "text":
+        _check_readable(column, values, kind)
+        check_finite(column.name, values)
     return values
+
+
+def readable(column: pd.Series[Any], kind: Kind) -> tuple[Values, list[tuple[int, str]]]:
+    """Return what :func:`canonical` does, with NaN for cells that cannot be read; and their rows, with their texts.
+
+    Example:
+        >>> readable(pd.Series([1.5, float("inf")]), "number")
+        (array([1.5, nan]), [(1, 'inf')])
+    """
+    values = _read(column, kind)
+    if kind == "text":
+        return values, []
+    wrong = np.isinf(values) | (np.isnan(values) & column.notna().to_numpy(dtype=bool))
+    return np.where(wrong, np.nan, values), [(int(row), text_of(column.iloc[row])) for row in np.flatnonzero(wrong)]
 
 
 def check_finite(name: object, values: Values) -> None:
@@ -105,6 +117,10 @@ def text_of(value: object) -> str:
 def missing(values: Values) -> npt.NDArray[np.bool_]:
     """Return which canonical values are missing, (n,)."""
     return np.asarray(pd.isna(values), dtype=bool)
+
+
+def _read(column: pd.Series[Any], kind: Kind) -> Values:
+    return {"number": _numbers, "boolean": _booleans, "date": _days, "text": _texts}[kind](column)
 
 
 def _texts(column: pd.Series[Any]) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from meden._checks import InputError
 from meden.data.arrays import ArrayEncoder
 from meden.data.frames import as_pandas
+from meden.data.new_rows import NewRows, check_answered
 from meden.data.tables import TableEncoder
 from meden.data.targets import Predictions, TargetCodec, target_from_dict
 
@@ -55,22 +57,33 @@ class Encoder:
         """Columns to pass as ``as_text`` when new rows are read from a file: strings, and numbers with units."""
         return self.inputs.text_columns if isinstance(self.inputs, TableEncoder) else ()
 
+    def transform(self, rows: Any) -> NewRows:
+        """Return inputs of new rows, which of them have no answer, and what is to be said of their columns.
+
+        Args:
+            rows: a table of raw columns, of which those that the fit did not know are ignored; or an array or tensor of
+                inputs (n, ...).
+
+        Raises:
+            InputError: if there are no rows, they have another shape, or a column is missing.
+        """
+        return self.inputs.transform(as_pandas(rows))
+
     def transform_frame(self, frame: pd.DataFrame) -> Tensor:
         """Return inputs of new raw rows, float32 (n, D); columns that the fit did not know are ignored.
 
-        Warns, naming column and values, about strings that have no level of their own.
+        Warns, naming the column, about strings that have no level of their own, missing values where the fit had none,
+        and numbers far outside of the fitted range.
 
         Raises:
-            InputError: if there are no rows, a column is missing or cannot be read as what it was.
+            InputError: if there are no rows, a column is missing, or naming rows with cells that cannot be read as what
+                they were.
         """
-        frame = as_pandas(frame)
-        if len(frame) == 0:
-            raise InputError("the table must have rows, got none")
-        return self.inputs.encode(self.inputs.read(frame))  # type: ignore[arg-type]
-
-    def typed(self, x: Tensor) -> Tensor:
-        """Return inputs (n, ...) in the type that the model was trained with."""
-        return self.inputs.typed(x) if isinstance(self.inputs, ArrayEncoder) else x
+        found = self.transform(frame)
+        check_answered(found.refused, len(found.x))
+        for remark in found.remarks.values():
+            warnings.warn(remark, stacklevel=2)
+        return found.x
 
     def decode(self, outputs: Tensor) -> Predictions:
         """Return predictions in the user's labels or units, of raw network outputs (n, C) or (n, M)."""

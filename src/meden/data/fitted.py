@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +16,7 @@ import pandas as pd
 
 from meden._files import known_fields
 from meden.data.columns import Kind, Values, missing
+from meden.data.new_rows import far_remark
 
 MAX_LEVELS = 50
 """Levels of a text column that get an input of their own: the most frequent; the rest share one, "other"."""
@@ -23,8 +24,14 @@ MIN_LEVEL_ROWS = 2
 """Fitting rows a level needs for an input of its own; what is seen once cannot generalise."""
 ROBUST_CLIP = 3.0
 """Where robustly scaled numbers level off."""
+FAR = 3.0
+"""Ranges of the fitting rows outside of their range from where on a number is far from them, and clipped."""
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest scaled number that is taken."""
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
 """Values that differ by less, relative to the largest, are constant."""
+SHOWN = 5
+"""Names that a message lists."""
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}
 """Cycles of a date, in days."""
 
@@ -34,7 +41,8 @@ class NumberColumn:
     """(value - center) * scale, missing values replaced by the median first, and marked by an indicator.
 
     A column that is constant (or wholly missing) in the fitting rows has scale 0: it contributes zeros. With a
-    ``clip`` c, the scaled value z becomes z / sqrt(1 + (z / c)^2), which is smooth and stays within (-c, c).
+    ``clip`` c, the scaled value z becomes z / sqrt(1 + (z / c)^2), which is smooth and stays within (-c, c). Without,
+    values end at ``limits``.
 
     Example:
         >>> column = NumberColumn.fit("age", np.array([20.0, 40.0, np.nan]))
@@ -48,6 +56,9 @@ class NumberColumn:
     scale: float
     indicator: bool
     clip: float | None = None
+    low: float = -np.inf
+    high: float = np.inf
+    """The fitting rows' smallest and largest value."""
 
     @classmethod
     def fit(cls, name: str, values: Values, *, robust: bool = False) -> Self:
@@ -61,20 +72,47 @@ class NumberColumn:
         """
         absent = missing(values)
         fill = float(np.median(values[~absent])) if not absent.all() else 0.0
-        center, scale = (robust_scaling if robust else standardisation)(np.where(absent, fill, values))
-        return cls(name, fill, center, scale, bool(absent.any()), ROBUST_CLIP if robust else None)
+        filled = np.where(absent, fill, values)
+        center, scale = (robust_scaling if robust else standardisation)(filled)
+        low, high = (float(filled.min()), float(filled.max())) if filled.size else (fill, fill)
+        return cls(name, fill, center, scale, bool(absent.any()), ROBUST_CLIP if robust else None, low, high)
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """The column, and its indicator."""
         return (self.name, f"{self.name} is missing") if self.indicator else (self.name,)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Where values are far from those of the fit: ``FAR`` ranges outside of their range."""
+        margin = FAR * (self.high - self.low)
+        return self.low - margin, self.high + margin
+
+    def far(self, values: Values) -> Values:
+        """Return which values lie beyond the limits, (n,); none of a column that contributes zeros."""
+        low, high = self.limits
+        return ((values < low) | (values > high)) & (self.scale > 0)
+
+    def remarks(self, values: Values) -> dict[str, str]:
+        """Return what is to be said of values of new rows, by what it is about."""
+        return _missing_remark(values, "the median", fitted=self.indicator) | self._far_remark(values, "{:.4g}".format)
+
+    def _far_remark(self, values: Values, shown: Callable[[float], str]) -> dict[str, str]:
+        far = self.far(values)
+        return {"far": far_remark(values, far, self.low, self.high, shown, "clipped")} if far.any() else {}
+
     def encode(self, values: Values) -> Values:
-        """Impute, scale, clip, indicate."""
+        """Impute, scale, clip, indicate; NaN for what is too large once scaled."""
         absent = missing(values)
-        scaled = (np.where(absent, self.fill, values) - self.center) * self.scale
+        filled = np.where(absent, self.fill, values)
+        scaled = (filled - self.center) * self.scale
+        too_large = np.abs(scaled) > LARGEST
         if self.clip is not None:
             scaled = scaled / np.sqrt(1 + (scaled / self.clip) ** 2)
+        elif self.far(filled).any():
+            scaled = (np.clip(filled, *self.limits) - self.center) * self.scale
+        if too_large.any():
+            scaled[too_large] = np.nan
         return np.column_stack([scaled, absent] if self.indicator else [scaled]).astype(np.float64)
 
 
@@ -127,6 +165,16 @@ class TextColumn:
         """Return values without a level; none for a column that had no level at all (identifiers)."""
         return sorted({v for v in values if v is not None} - set(self.levels)) if self.levels else []
 
+    def remarks(self, values: Values) -> dict[str, str]:
+        """Return what is to be said of values of new rows, by what it is about."""
+        said = _missing_remark(values, "no level", fitted=self.indicator)
+        if unknown := self.unknown(values):
+            said["levels"] = (
+                f"{listed(unknown)} never seen in fitting, or too rarely to have a level; "
+                "the rows are predicted without that"
+            )
+        return said
+
 
 @dataclasses.dataclass(frozen=True)
 class DateColumn:
@@ -154,11 +202,16 @@ class DateColumn:
         """The day, its indicator, the cycles."""
         return self.day.input_names + tuple(f"{self.name} {p} {f}" for p in self.periods for f in ("sin", "cos"))
 
+    def remarks(self, values: Values) -> dict[str, str]:
+        """Return what is to be said of values of new rows, by what it is about."""
+        said = _missing_remark(values, "the median", fitted=self.day.indicator)
+        return said | self.day._far_remark(values, _date)
+
     def encode(self, values: Values) -> Values:
         """Standardise the day and turn the cycles; a missing date has no phase, and zeros there."""
         turns = [values / PERIODS[period] * 2 * np.pi for period in self.periods]
         waves = [wave(turn) for turn in turns for wave in (np.sin, np.cos)]
-        return np.asarray(np.nan_to_num(np.column_stack([self.day.encode(values), *waves])))
+        return np.column_stack([self.day.encode(values), *np.nan_to_num(waves)])
 
 
 def standardisation(values: Values) -> tuple[float, float]:
@@ -200,6 +253,25 @@ def robust_scaling(values: Values) -> tuple[float, float]:
 
 
 Column = NumberColumn | TextColumn | DateColumn
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names."""
+    shown = ", ".join(repr(name) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _missing_remark(values: Values, taken: str, *, fitted: bool) -> dict[str, str]:
+    """Say that values are missing where the fit had none, or that none is there."""
+    absent = missing(values)
+    if not absent.any() or (fitted and not (absent.all() and len(values) > 1)):
+        return {}
+    seen = "" if fitted else "; no fitted row lacked one"
+    return {"missing": f"{int(absent.sum())} of {len(values)} rows hold nothing, for which {taken} is taken{seen}"}
+
+
+def _date(day: float) -> str:
+    return str(np.datetime64(round(day), "D"))
 
 
 def fit_column(name: str, kind: Kind, values: Values, *, robust: bool = False) -> Column:

@@ -18,7 +18,7 @@ from pandas.api import types as pdtypes
 
 from meden._checks import InputError, check_choice
 from meden._files import known_fields
-from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing
+from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing, readable
 from meden.data.dates import Order, read_date, tell_dates
 from meden.data.numerals import DECIMALS, Decimal, Hint, Numerals, decisive, is_mark, is_plain, tell_numerals
 from meden.data.texts import Texts, texts_of
@@ -196,22 +196,17 @@ def reading_of_labels(column: pd.Series[Any]) -> Reading:
     )
 
 
-def read_again(column: pd.Series[Any], told: Format) -> Values:
-    """Return the canonical values of new rows of a column, read as it was.
-
-    Raises:
-        InputError: naming a cell that cannot be read.
-    """
+def read_again(column: pd.Series[Any], told: Format) -> tuple[Values, Reading]:
+    """Return the canonical values of new rows of a column, read as it was, and what could not be read of them."""
     cells = without(column, told.marks)
     texts = None if told.kind in ("text", "boolean") else texts_of(cells)
     if texts is None:
-        return canonical(cells, told.kind)
-    values, unread = _read_texts(texts, told)
-    if unread:
-        row, text = unread[0]
-        raise InputError(f"column {column.name!r} must hold {told.kind}s, got {text!r} (row {row})")
-    check_finite(str(column.name), values)
-    return values
+        values, unread = readable(cells, told.kind)
+    else:
+        values, unread = _read_texts(texts, told)
+        unread += [(int(row), f"{values[row]:g}") for row in np.flatnonzero(np.isinf(values))]
+        values = np.where(np.isinf(values), np.nan, values)
+    return values, Reading(str(column.name), told, int(missing(values).sum()), unread=tuple(unread))
 
 
 def without(column: pd.Series[Any], marks: Sequence[str]) -> pd.Series[Any]:

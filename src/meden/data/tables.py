@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, nearest
+from meden.data.arrays import array_rows, check_some
 from meden.data.columns import Kind, Values, missing
-from meden.data.fitted import Column, TextColumn, column_from_dict, fit_column
+from meden.data.fitted import Column, column_from_dict, fit_column, listed
+from meden.data.new_rows import NewRows
 from meden.data.numerals import Hint
 from meden.data.reading import Format, Reading, ReadOptions, read_again, read_column
-
-_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Table:
         )
         encoder = TableEncoder(columns)
         if encoder.num_inputs == 0:
-            raise InputError(f"the table must have a column whose values recur, got only {_listed(self.feature_names)}")
+            raise InputError(f"the table must have a column whose values recur, got only {listed(self.feature_names)}")
         formats = {r.name: r.format for r in self.readings if r.format is not None}
         return TableEncoder(columns, tuple(formats.get(name, Format(kind)) for name, kind in self.kinds.items()))
 
@@ -100,44 +100,78 @@ class TableEncoder:
         return tuple(_numbers_first(self.columns, [column.input_names for _, column in self.columns]))
 
     def encode(self, table: Table) -> Tensor:
-        """Return the inputs, float32 (n, D)."""
+        """Return the inputs, float32 (n, D).
+
+        Raises:
+            InputError: naming a cell that is too far from those of the fit for a float32.
+        """
+        inputs = self._inputs(table)
+        if not bool(torch.isfinite(inputs).all()):
+            row, number = (int(place) for place in torch.nonzero(~torch.isfinite(inputs))[0])
+            raise InputError(f"{self._too_large(table, row, number)} (row {row})")
+        return inputs
+
+    def transform(self, rows: Any) -> NewRows:
+        """Return the inputs of new rows: a table, or a tensor of inputs that are encoded already.
+
+        Raises:
+            InputError: if it is neither, has no rows, or lacks a column.
+        """
+        if isinstance(rows, Tensor):
+            return array_rows(rows, (self.num_inputs,), "float32")
+        if not isinstance(rows, pd.DataFrame):
+            raise InputError(f"rows must be a table with the columns of the fit, got {type(rows).__name__}")
+        check_some(rows)
+        table = self.read(rows)
+        refused: dict[int, str] = {}
+        for reading, kind in zip(table.readings, table.kinds.values(), strict=True):
+            for row, text in reading.unread:
+                refused.setdefault(row, f"column {reading.name!r} must hold {kind}s, got {text!r:.40}")
+        inputs = self._inputs(table)
+        for row, number in torch.nonzero(~torch.isfinite(inputs)).tolist():
+            refused.setdefault(row, self._too_large(table, row, number))
+        inputs[list(refused)] = 0.0
+        answered = np.ones(table.num_rows, dtype=bool)
+        answered[list(refused)] = False
+        remarks: dict[str, str] = {}
+        for _, column in self.columns:
+            values = table.values[column.name]
+            said = column.remarks(values[answered])
+            remarks |= {f"{column.name} {about}": f"column {column.name!r}: {text}" for about, text in said.items()}
+        return NewRows(inputs, refused, remarks)
+
+    def _inputs(self, table: Table) -> Tensor:
+        """Return the inputs, float32 (n, D); not finite where a number is too far from those of the fit."""
         columns = zip(table.feature_names, self.columns, strict=True)
-        with np.errstate(over="ignore"):  # what overflows is refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is NaN
             blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
         inputs = torch.zeros(self.num_inputs, table.num_rows)
         for number, cells in enumerate(_numbers_first(self.columns, blocks)):
             inputs[number] = torch.from_numpy(cells)
-        if not bool(torch.isfinite(inputs).all()):
-            self._refuse(table, inputs)
         return inputs.T.contiguous()
 
-    def _refuse(self, table: Table, inputs: Tensor) -> None:
-        """Name the first cell that is too far from those of the fit for a float32."""
-        number, row = (int(place) for place in torch.nonzero(~torch.isfinite(inputs))[0])
+    def _too_large(self, table: Table, row: int, number: int) -> str:
+        """Say which cell is too far from those of the fit for a float32."""
         name = [column.name for kind, column in self.columns if is_numeric(kind)][number]
-        raise InputError(
-            f"column {name!r} must hold numbers of the scale of the fit, got {table.values[name][row]:g} (row {row})"
-        )
+        return f"column {name!r} must hold numbers of the scale of the fit, got {table.values[name][row]:g}"
 
     def read(self, frame: pd.DataFrame) -> Table:
-        """Return the fitted columns of a new raw table; other columns are ignored.
+        """Return the fitted columns of a new raw table; others are ignored, and ``readings`` say what was not read.
 
         Raises:
-            InputError: naming missing columns, or a column with values of another kind.
+            InputError: naming missing columns.
         """
         names = [column.name for _, column in self.columns]
         frame = named_columns(frame)
         absent = [name for name in names if name not in frame.columns]
         if absent:
             hint = nearest(absent[0], frame.columns)
-            raise InputError(f"the table must have all columns of the fit, but lacks {_listed(absent)}{hint}")
+            raise InputError(f"the table must have all columns of the fit, but lacks {listed(absent)}{hint}")
         kinds = dict(zip(names, (kind for kind, _ in self.columns), strict=True))
         told = dict(zip(names, self.formats, strict=True))
-        table = Table(kinds, {name: read_again(frame[name], told[name]) for name in names})
-        for _, column in self.columns:
-            if isinstance(column, TextColumn):
-                _warn_unknown(column, table.values[column.name])
-        return table
+        read = {name: read_again(frame[name], told[name]) for name in names}
+        values = {name: cells for name, (cells, _) in read.items()}
+        return Table(kinds, values, readings=tuple(reading for _, reading in read.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
@@ -174,7 +208,7 @@ def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
     names = [str(name) for name in frame.columns]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise InputError(f"column names must be different, got more than one {_listed(twice)}")
+        raise InputError(f"column names must be different, got more than one {listed(twice)}")
     return frame.set_axis(names, axis=1)
 
 
@@ -201,7 +235,7 @@ def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: 
         raise InputError("the table must have at least one column besides the target")
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
-        raise InputError(f"every column must hold values, got nothing in {_listed(empty)}; leave out with drop={empty}")
+        raise InputError(f"every column must hold values, got nothing in {listed(empty)}; leave out with drop={empty}")
     read = {name: read_column(frame[name], options, hint) for name in frame.columns}
     kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
     values = {name: values for name, (values, _) in read.items()}
@@ -222,21 +256,6 @@ def _warn_identifier(name: str, values: Values) -> None:
             f"free text: a string seen once teaches a model nothing; leave the column out with drop=[{name!r}]",
             stacklevel=4,
         )
-
-
-def _warn_unknown(column: TextColumn, values: Values) -> None:
-    unknown = column.unknown(values)
-    if unknown:
-        warnings.warn(
-            f"column {column.name!r}: {_listed(unknown)} never seen in fitting, or too rarely to have a level; "
-            "the rows are predicted without that",
-            stacklevel=4,
-        )
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _bytes(values: Values) -> bytes:

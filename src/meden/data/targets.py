@@ -6,7 +6,7 @@ Legend: ``n`` rows, ``C`` classes, ``M`` outputs of a regression.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -75,14 +75,25 @@ class Predictions:
     """Answers in the user's labels and units.
 
     Attributes:
-        values: labels (n,), or numbers (n,) or (n, M).
+        values: labels (n,), or numbers (n,) or (n, M); None or NaN for a row without an answer.
         classes: the labels of the columns of ``probabilities``; empty for regression.
-        probabilities: float64 (n, C); (n, 0) for regression.
+        probabilities: float64 (n, C), NaN for a row without an answer; (n, 0) for regression.
     """
 
     values: Values
     classes: tuple[Label, ...]
     probabilities: Values
+
+    def without(self, rows: Iterable[int]) -> Predictions:
+        """Return them with nothing, None or NaN, for some rows."""
+        gone = list(rows)
+        if not gone:
+            return self
+        values = self.values.astype(np.float64 if not self.classes else object)
+        values[gone] = None if self.classes else np.nan
+        probabilities = self.probabilities.copy()
+        probabilities[gone] = np.nan
+        return Predictions(values, self.classes, probabilities)
 
     def frame(self) -> pd.DataFrame:
         """Return a table: ``prediction`` (``prediction_0``, ... for several outputs), then ``p_<label>`` per class."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
-BLOCK_SIZE = 2**22
+BLOCK_SIZE = 2**20
 """Numbers of a bootstrap block: it bounds the memory, and changes no result."""
 
 

@@ -10,13 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 from meden._checks import InputError
 from meden.data.targets import ClassCodec
-from meden.objective import EVAL_ROWS, evaluating, on_device
-from meden.run import Ensemble, Run
+from meden.run import Ensemble, Run, answers
 from meden.study import Study
 
 Array = NDArray[Any]
@@ -37,15 +35,11 @@ def final_models(study: Study, policy: Literal["all", "folds"]) -> Sequence[Run]
     return runs
 
 
-@torch.no_grad()
 def predicted(runs: Sequence[Run], frame: pd.DataFrame) -> Array:
     """Return the mean answer of models: probabilities (n, C) or (n, T, C), or numbers (n,) or (n, M)."""
     total: Any = 0.0
-    for run in runs:
+    for run, outputs in zip(runs, answers(runs, frame)[0], strict=True):
         assert run.encoder is not None
-        x = run.encoder.transform_frame(frame)
-        with evaluating(run.model):
-            outputs = torch.cat([run.model(on_device(part, run.model)) for part in torch.split(x, EVAL_ROWS)])
         classified = isinstance(run.encoder.target, ClassCodec)
         total = total + (outputs.softmax(-1).numpy() if classified else run.encoder.decode(outputs).values)
     return np.asarray(total / len(runs))

@@ -19,7 +19,7 @@ from torch import Tensor
 from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_dataset, is_dataset, num_batches
 from meden.data.targets import Task
-from meden.history import Record
+from meden.history import History, Record
 from meden.member import Member, ModelMaker, as_taken, build_model, check_member, constant_loss, encode_folds, made_with
 from meden.noise import draws_past_torch
 from meden.objective import check_fits, on_device, rows_are_independent
@@ -28,6 +28,7 @@ from meden.recipe import prepare_noise
 from meden.run import Run
 from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
+from meden.training.heap import give_back
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
 from meden.training.many.population import Programs
@@ -118,6 +119,13 @@ def fit_many(
     if bool(rungs) != (judge is not None):
         raise InputError(f"rungs and judge must be given together, got rungs {list(rungs)!r} and judge {judge!r}")
     work: _Work | OneByOne
+    runs: dict[int, Run] = {}
+
+    def ended(number: int, run: Run) -> None:
+        runs[number] = run
+        if on_run is not None:
+            on_run(number, run)
+
     if isinstance(data, Source) or is_dataset(data):
         for name, value in (("chunk", chunk), ("memory", memory)):
             if value is not None:
@@ -126,11 +134,11 @@ def fit_many(
                 )
         warnings.warn("models are trained one by one, since the rows of a Dataset are read as needed", stacklevel=2)
         source = data if isinstance(data, Source) else DatasetSource(data)
-        work = OneByOne(make_model, members, source, rungs, judge, on_run, on_epoch)
+        work = OneByOne(make_model, members, source, rungs, judge, ended, on_epoch)
     else:
-        work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, on_run, on_epoch)
+        work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, ended, on_epoch)
     work.run()
-    return [work.runs[number] for number in range(len(members))]
+    return [runs[number] for number in range(len(members))]
 
 
 def plan_stacks(make_model: ModelMaker, members: Sequence[Member], data: Any) -> list[list[int]]:
@@ -152,20 +160,18 @@ def fit_stacks(
     judge: Judge | None = None,
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
-) -> dict[int, Run]:
-    """Train some stacks of a plan; returns the runs by the members' numbers.
+) -> None:
+    """Train some stacks of a plan; ``on_run`` is given the runs, which are not kept.
 
     All members are given, by whose numbers ``stacks`` go.
     """
     callbacks = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
-    work = _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **callbacks)  # type: ignore[arg-type]
-    work.run()
-    return work.runs
+    _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **callbacks).run()  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass
 class _Work:
-    """What is to be trained, and what came of it."""
+    """What is to be trained, and how far that is; runs are handed on."""
 
     make_model: ModelMaker
     members: Sequence[Member]
@@ -178,9 +184,12 @@ class _Work:
     on_epoch: OnEpoch | None = None
     stacks: Sequence[Sequence[int]] | None = None
     """What is trained, and with whom; None is all members, as is fastest."""
-    runs: dict[int, Run] = dataclasses.field(default_factory=dict)
+    ended: dict[int, History | None] = dataclasses.field(default_factory=dict)
+    """Records of members that have ended; None of one that was dropped."""
     programs: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
-    """What was traced, by what stacks must share to use it."""
+    """What was traced for the stacks held in memory, by what stacks must share to use it."""
+    earlier: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
+    """The same for the stacks before them: of neighbours, the structure is often the same."""
     warned: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
@@ -188,7 +197,12 @@ class _Work:
         """Train every member, in stacks of equal structure."""
         groups = self._grouped()
         for wave in [self.stacks or groups] if self.rungs else self._waves(groups):
+            self.earlier, self.programs = self.programs, {}
             self._train(wave)
+            self.earlier = {}
+            give_back()
+        self.programs = {}
+        give_back()
 
     def plan(self) -> list[list[int]]:
         """Divide the members into stacks."""
@@ -234,13 +248,27 @@ class _Work:
     def _waves(self, groups: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
         """Yield the members that are held in memory at once."""
         if self.stacks is not None:
-            num = STACKS_A_THREAD * num_threads(self.device)
-            yield from (self.stacks[start : start + num] for start in range(0, len(self.stacks), num))
+            yield from self._stacks_at_once(self.stacks)
             return
         size = (self.chunk or LARGEST_CHUNK) * num_threads(self.device)
         for numbers in groups:
             for start in range(0, len(numbers), size):
                 yield [numbers[start : start + size]]
+
+    def _stacks_at_once(self, stacks: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+        """Yield neighbours among the stacks: a few for each thread, of no more structures, and traces, than threads."""
+        threads = num_threads(self.device)
+        wave: list[Sequence[int]] = []
+        keys: set[Hashable] = set()
+        for stack in stacks:
+            key = self._key(self.members[stack[0]])
+            if len(wave) == STACKS_A_THREAD * threads or len(keys | {key}) > threads:
+                yield wave
+                wave, keys = [], set()
+            wave.append(stack)
+            keys.add(key)
+        if wave:
+            yield wave
 
     def _train(self, groups: Sequence[Sequence[int]]) -> None:
         try:
@@ -248,11 +276,11 @@ class _Work:
             for rung in self.rungs:
                 run_all(trainers, self.device, rung)
                 assert self.judge is not None
-                drop_losers(rung, trainers, self.runs, self.judge)
+                drop_losers(rung, trainers, {n: h for n, h in self.ended.items() if h is not None}, self.judge)
             run_all(trainers, self.device)
         except Exception as error:
             trainers = []
-            left = [[number for number in numbers if number not in self.runs] for numbers in groups]
+            left = [[number for number in numbers if number not in self.ended] for numbers in groups]
             largest = max(map(len, left))
             if not _is_out_of_memory(error) or largest <= 1 or self.chunk == 1:
                 raise
@@ -293,7 +321,7 @@ class _Work:
                 chunk = fastest_chunk(list(entrants.values()), *data, pads=pads, largest=chunk)
             stacks: list[StackTrainer] = []
             for part in _cut(entrants, chunk) if chunk > 1 else ():
-                shared = self.programs.get(key)
+                shared = self.programs.get(key) or self.earlier.get(key)
                 stack = StackTrainer(
                     part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._report_epoch
                 )
@@ -381,15 +409,11 @@ class _Work:
             scored = Part(TensorSource(share.x, share.y), member.fold.score)
             held_out = score(run, scored, self.dataset.task, scale=score_scale(share.encoder))
         with self.lock:
-            self.runs[number] = dataclasses.replace(
-                run,
-                held_out=held_out,
-                encoder=share.encoder,
-                **made_with(self.make_model, share, self.dataset, member),
-                constant_loss=self.constant_loss,
-            )
+            self.ended[number] = None if run.status == "dropped" else run.history
             if self.on_run is not None:
-                self.on_run(number, self.runs[number])
+                origin = made_with(self.make_model, share, self.dataset, member)
+                known: dict[str, Any] = {"encoder": share.encoder, "constant_loss": self.constant_loss}
+                self.on_run(number, dataclasses.replace(run, held_out=held_out, **known, **origin))
 
 
 def _why_alone(entrant: Entrant) -> str | None:

@@ -44,7 +44,8 @@ class OneByOne:
             for trainer in trainers:
                 trainer.run_until(epoch)
             if self.judge is not None and epoch < math.inf:
-                drop_losers(int(epoch), trainers, self.runs, self.judge)
+                ended = {number: run.history for number, run in self.runs.items() if run.status != "dropped"}
+                drop_losers(int(epoch), trainers, ended, self.judge)
 
     def _training(self, number: int) -> Training:
         member, fold = self.members[number], self.members[number].fold

@@ -22,11 +22,11 @@ class Rows:
     """Encodings of the data of one width behind each other, and where those of each fold begin."""
 
     def __init__(self, encoded: Mapping[Fold | None, EncodedData]) -> None:
-        distinct = list({id(share): share for share in encoded.values()}.values())
+        distinct = list({id(share.x): share for share in encoded.values()}.values())
         self.x: Tensor = torch.cat([share.x for share in distinct]) if len(distinct) > 1 else distinct[0].x
         self.y: Tensor = torch.cat([share.y for share in distinct]) if len(distinct) > 1 else distinct[0].y
-        places = {id(share): number * len(share.x) for number, share in enumerate(distinct)}
-        self.first = {fold: places[id(share)] for fold, share in encoded.items()}
+        places = {id(share.x): number * len(share.x) for number, share in enumerate(distinct)}
+        self.first = {fold: places[id(share.x)] for fold, share in encoded.items()}
 
 
 def rows_of(encoded: Mapping[Fold | None, EncodedData]) -> dict[Fold | None, Rows]:

@@ -55,15 +55,17 @@ class StackTrainer(Trainer):
         on_epoch: OnEpoch,
         programs: Programs | None,
     ) -> None:
-        self._numbers = list(entrants)
+        numbers = self._numbers = list(
+            entrants
+        )  # told apart from the trainer, whose memory else waits for a collection
         self.population = Population(
             list(entrants.values()),
             x,
             y,
             task,
             pads=pads,
-            on_run=lambda place, run: on_done(self._numbers[place], run),
-            on_epoch=lambda place, record: on_epoch(self._numbers[place], record),
+            on_run=lambda place, run: on_done(numbers[place], run),
+            on_epoch=lambda place, record: on_epoch(numbers[place], record),
             programs=programs,
         )
         self.population.trace()
@@ -111,9 +113,9 @@ class SingleTrainer(Trainer):
             self._on_done(self._number, run)
 
 
-def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, Run], judge: Judge) -> None:
-    """Let a judge decide after an epoch who goes on; members that have ended run along."""
-    histories = {number: run.history for number, run in ended.items() if run.status != "dropped"}
+def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, History], judge: Judge) -> None:
+    """Let a judge decide after an epoch who goes on; members that have ended, unless dropped, run along."""
+    histories = dict(ended)
     for trainer in trainers:
         histories |= trainer.histories()
     losers = set(judge(epoch, dict(sorted(histories.items()))))

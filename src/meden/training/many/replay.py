@@ -14,6 +14,13 @@ from torch.utils import _pytree as pytree
 
 from meden.training.many.tracing import Recorder
 
+_LOOP = """
+def loop(fixed: List[Tensor], rows: List[Tensor], constants: List[Tensor]):
+    for row in range(rows[0].size(0)):
+        run(fixed + [tensor[row] for tensor in rows] + constants)
+"""
+"""A call for each row, in TorchScript."""
+
 
 class Replay(NamedTuple):
     """A recorded function of a flat list of tensors."""
@@ -78,22 +85,31 @@ def record(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any]
     recorder = Recorder(pytree.tree_leaves(parts))
     with recorder:
         outputs = function(*parts)
-    graph, constants = recorder.module(outputs), recorder.constants
+    recorded, constants = recorder.function(outputs), recorder.constants
 
     def run(leaves: list[Tensor]) -> tuple[Tensor, ...]:
-        return graph.forward(*leaves)  # type: ignore[no-any-return]
+        return recorded(*leaves)
 
-    def loop(fixed: list[torch.Tensor], rows: list[torch.Tensor], constants: list[torch.Tensor]) -> None:
+    def loop(fixed: list[Tensor], rows: list[Tensor], constants: list[Tensor]) -> None:
         for row in range(rows[0].size(0)):
             run(fixed + [tensor[row] for tensor in rows] + constants)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch means to replace TorchScript by its compiler
         try:
-            run = torch.jit.trace(run, ([*pytree.tree_leaves(copied()), *constants],), check_trace=False)  # type: ignore[no-untyped-call]
-            loop = torch.jit.script(loop)
+            run, loop = _scripts(run, [*pytree.tree_leaves(copied()), *constants])
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:  # it does not know every operation, such as the backward pass of batch norm
             pass
     return Replay(lambda leaves: run(leaves + constants), lambda fixed, rows: loop(fixed, rows, constants))
+
+
+def _scripts(run: Callable[[list[Tensor]], tuple[Tensor, ...]], leaves: list[Tensor]) -> tuple[Any, Any]:
+    """Return a function and the loop over it as scripts, each in a compilation unit of its own.
+
+    What ``torch.jit.trace`` and ``torch.jit.script`` make lies in one of the process, and is kept until that ends.
+    """
+    graph, _ = torch._C._create_graph_by_tracing(run, (leaves,), lambda _: "", True, False, None, ["leaves"])
+    run = torch._C._create_function_from_graph("run", graph)
+    return run, torch.jit.CompilationUnit(_LOOP).loop  # which finds `run` here

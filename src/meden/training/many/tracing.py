@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
@@ -78,17 +79,19 @@ class Recorder(Watcher):
             self._store(result, node)
         return result
 
-    def module(self, outputs: Sequence[Tensor]) -> fx.GraphModule:
+    def function(self, outputs: Sequence[Tensor]) -> Callable[..., tuple[Tensor, ...]]:
         """Return what was recorded, as a function of the leaves and then the constants.
 
-        Operations that come to nothing are left out.
+        Operations that come to nothing are left out. An ``fx.GraphModule`` would run the same code, and keep its text
+        until the process ends.
         """
         self._graph.output(tuple(self._node(output) for output in outputs))
-        module = fx.GraphModule({}, self._graph)
-        _drop_idle_views(module)
-        module.graph.eliminate_dead_code()
-        module.recompile()
-        return module
+        _drop_idle_views(self._graph)
+        self._graph.eliminate_dead_code()
+        code = self._graph.python_code("self")
+        namespace = dict(code.globals)
+        exec(code.src, namespace)
+        return functools.partial(namespace["forward"], None)
 
     def _argument(self) -> fx.Node:
         """Return a new argument of the graph, after those that it has."""
@@ -122,9 +125,9 @@ def _is_tensor(part: object) -> bool:
     return isinstance(part, Tensor)
 
 
-def _drop_idle_views(module: fx.GraphModule) -> None:
+def _drop_idle_views(graph: fx.Graph) -> None:
     """Take out views that change no shape, and pairs of transposes that undo each other: vmap leaves many."""
-    for node in list(module.graph.nodes):
+    for node in list(graph.nodes):
         if node.op != "call_function":
             continue
         source = node.args[0] if node.args else None
