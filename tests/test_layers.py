@@ -11,6 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
     {"_checks"},
+    {"normalising", "parametrised"},
     {"_files", "_settings", "params"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
     {"augment"},

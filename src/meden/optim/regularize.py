@@ -47,7 +47,7 @@ def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Re
         that strength schedules have reached and the starting weights that a penalty pulls to.
 
     Under a closure, ``step`` returns the data loss plus the gradient-coupled penalties, which is what a line search
-    needs. Under GradScaler a step that overflowed changes nothing.
+    needs. Under GradScaler a step that overflowed changes nothing, and is not counted.
 
     Raises:
         InputError: for ``coupling="loss"`` (the optimizer never sees the loss), for decoupled or proximal penalties
@@ -134,7 +134,8 @@ class Handle:
         if self._sites["proximal"]:
             with torch.no_grad():
                 self._shrink()
-        self.num_steps += 1
+        overflow = _scaler_leaves(self.optimizer, "found_inf")
+        self.num_steps += int(overflow is None or not overflow > 0)
 
     def _penalised(self, closure: Closure) -> Closure:
         """Return the closure of the data loss plus the gradient-coupled penalties; its first call also decays."""
