@@ -58,6 +58,17 @@ class Softmax(NormalScale):
         return torch.softmax(x * self.weight, -1)
 
 
+class Column(nn.Module):
+    """A linear layer of one input, of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(4, 1)), nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
 class Fourier(NormalScale):
     """Takes what no one can guess."""
 
@@ -151,6 +162,7 @@ ROLES = [
     (Mine(5, 1), ["weight"], ["bias"]),
     (Mine(1, 5), ["weight"], ["bias"]),
     (Mine(1, 1), ["weight"], ["bias"]),
+    (Column(), ["weight"], ["bias"]),
     (TabularNet(3, 1, depth=0), ["layers.1.weight"], ["numbers.embedding_bias", "layers.1.bias"]),
 ]
 
@@ -284,6 +296,7 @@ def test_an_attribute_called_module_is_a_name() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_weights_that_are_made_have_the_name_of_their_layer(norm) -> None:
+    torch.manual_seed(66)  # of a spectral norm that has not settled
     net = nn.Sequential(nn.Linear(3, 3), norm(nn.Linear(3, 2)), nn.Linear(2, 1))
     names = [f"{i}.{leaf}" for i in range(3) for leaf in ("weight", "bias")]
     assert sorted(select(net, "all")) == sorted(names)

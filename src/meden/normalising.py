@@ -23,7 +23,7 @@ def normalises(module: nn.Module) -> bool:
 
     It must have no children, and parameters of one size alone that are vectors (axes of one entry do not count).
     A copy of it is then given random inputs and their multiples. Where no input will do, such a layer is taken for a
-    norm if it has a parameter with the name of a scale: ``weight``, ``gamma``, ``scale`` or ``g``.
+    norm if it has a parameter of one axis with the name of a scale: ``weight``, ``gamma``, ``scale`` or ``g``.
 
     Example:
         >>> normalises(nn.RMSNorm(5)), normalises(nn.PReLU(5)), normalises(nn.Linear(1, 5))
@@ -36,7 +36,7 @@ def normalises(module: nn.Module) -> bool:
         return False
     found = [_is_invariant(module, shape) for shape in _shapes(sizes.pop())]
     tried = [answer for answer in found if answer is not None]
-    return any(tried) if tried else any(name.lower() in _SCALES for name in own)
+    return any(tried) if tried else any(name.lower() in _SCALES and param.ndim == 1 for name, param in own.items())
 
 
 def _shapes(size: int) -> list[tuple[int, ...]]:

@@ -238,7 +238,7 @@ def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Seq
 def _weighted(model: nn.Module) -> list[nn.Module]:
     """Return the layers that a position counts."""
     layers = dict.fromkeys(module for _, module in _layers(model) if not isinstance(module, _NEVER_CALLED))
-    return [m for m in layers if "weight" in m._parameters.keys() | parametrised(m).keys() and m.weight is not None]
+    return [m for m in layers if m._parameters.get("weight") is not None or "weight" in parametrised(m)]
 
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -272,12 +272,12 @@ def _sites(model: nn.Module) -> Iterator[Site]:
 def _role(site: Site) -> Role:
     if "bias" in site.leaf:
         return "bias"
-    if isinstance(site.module, _NORMS) or normalises(site.module):
-        return "norm"
-    if isinstance(site.module, _EMBEDDINGS):
-        return "embedding"
     if isinstance(site.module, _WEIGHTED) and site.param.ndim >= 2:
         return "weight"
+    if isinstance(site.module, _EMBEDDINGS):
+        return "embedding"
+    if isinstance(site.module, _NORMS) or normalises(site.module):
+        return "norm"
     if site.leaf == "weight" and site.param.ndim == 2:  # of a layer of one input or output too
         return "weight"
     if sum(size > 1 for size in site.param.shape) < 2:  # a scale, a token or a gate, also one of shape (C, 1, 1)

@@ -218,6 +218,56 @@ def test_gradscaler_leaves_no_trace_and_skips_overflow(make) -> None:
     torch.testing.assert_close(weights(model), weights(reference), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: Adam(p, lr=0.01, fused=True),
+        lambda p: AdamW(p, lr=0.01, weight_decay=0.0, fused=True),
+        lambda p: SGD(p, lr=0.1, fused=True),
+        lambda p: SGD(p, lr=0.1),
+    ],
+    ids=["Adam", "AdamW", "SGD", "SGD, skipped by GradScaler"],
+)
+@pytest.mark.parametrize("coupling", ["gradient", "decoupled", "proximal"])
+def test_steps_that_are_skipped_are_not_counted(make, coupling) -> None:
+    """A strength that grows from step to step is, after two overflows of six, that of four steps."""
+    model, reference = make_model().float(), make_model().float()
+    x, y = X.float(), Y.float()
+    ramp = [Regularizer(L2(STRENGTH), coupling=coupling, schedule=StrengthSchedule(end=6))]
+    optimizer, plain = make(model.parameters()), make(reference.parameters())
+    handle, other = regularize(optimizer, model, ramp), regularize(plain, reference, ramp)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1000)
+    for step in range(6):
+        optimizer.zero_grad()
+        scaler.scale((model(x) - y).square().mean() / 2).backward()
+        if step in (1, 4):
+            model[0].weight.grad[0, 0] = torch.inf
+        scaler.step(optimizer)
+        scaler.update()
+        if step not in (1, 4):
+            plain.zero_grad()
+            ((reference(x) - y).square().mean() / 2).backward()
+            plain.step()
+    assert handle.num_steps == other.num_steps == handle.state_dict()["num_steps"] == 4
+    torch.testing.assert_close(weights(model), weights(reference), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_found_inf_on_a_fused_optimizer_is_a_step_that_was_not(kind) -> None:
+    model = make_model().float()
+    optimizer = kind(model.parameters(), lr=0.01, fused=True)
+    handle = regularize(optimizer, model, [Regularizer(L1(STRENGTH))])
+    (model(X.float()) - Y.float()).square().mean().backward()
+    before = weights(model)
+    for found, counted in ((1.0, 0), (0.0, 1), (1.0, 1)):
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(1.0), torch.tensor(found)
+        optimizer.step()
+        assert handle.num_steps == counted and torch.equal(weights(model), before) is (counted == 0)
+    del optimizer.grad_scale, optimizer.found_inf
+    optimizer.step()
+    assert handle.num_steps == 2
+
+
 def test_groups_added_later_and_replaced_by_loading_are_covered() -> None:
     model = make_model()
     optimizer = SGD(model[0].parameters(), lr=0.1)

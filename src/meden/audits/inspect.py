@@ -55,10 +55,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         **dict.fromkeys(unreached(model), "no gradient"),
         **dict.fromkeys(shifted_away(model), "norm"),
     }
-    audits = tuple(
-        _tensor(sites, groups, optimizer, handles, idle)
-        for sites in tensors(model)
-    )
+    audits = tuple(_tensor(sites, groups, optimizer, handles, idle) for sites in tensors(model))
     return Audit(type(optimizer).__name__, audits, warnings_about(audits))
 
 

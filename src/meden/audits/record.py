@@ -10,7 +10,18 @@ from typing import Any, Literal
 from meden.params import Role
 
 Code = Literal[
-    "bias", "norm", "embedding", "twice", "untouched", "tied", "adapter", "missing", "frozen", "idle", "no_gradient", "parametrised"
+    "bias",
+    "norm",
+    "embedding",
+    "twice",
+    "untouched",
+    "tied",
+    "adapter",
+    "missing",
+    "frozen",
+    "idle",
+    "no_gradient",
+    "parametrised",
 ]
 Idle = Literal["norm", "no gradient"]
 

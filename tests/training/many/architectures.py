@@ -225,6 +225,10 @@ def on_magnitudes(s):
     ]
 
 
+def beside(s):
+    return [meden.Regularizer(L1(s), on="2.weight"), meden.Regularizer(L2(s), on="biases", coupling="gradient")]
+
+
 def in_loss(s):
     return [meden.Regularizer(L1(s), coupling="loss"), meden.Regularizer(L2(s), on="biases")]
 
@@ -258,14 +262,26 @@ NORMED = [
         dtype=torch.float32,  # in which rounding counts: by plain gradients the biases part by 2 %
     ),
     Architecture("weight norm", lambda: normed(weight_norm), penalties=on_magnitudes),
-    Architecture("weight norm, L1 in the loss", lambda: normed(weight_norm), stacked=False, penalties=in_loss),
-    Architecture("spectral norm, L1 in the loss", lambda: normed(spectral_norm), stacked=False, penalties=in_loss),
-    Architecture("orthogonal, L1 in the loss", lambda: normed(orthogonal), stacked=False, penalties=in_loss),
+    Architecture(
+        "weight norm of the whole, and of a convolution",
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (1, 5)),
+            weight_norm(nn.Conv1d(1, 3, 2), dim=1),
+            nn.Tanh(),
+            nn.Flatten(),
+            weight_norm(nn.Linear(12, 3), dim=None),
+        ),
+        penalties=lambda s: [meden.Regularizer(L2(s)), meden.Regularizer(GroupLasso(s, dim=1), on="1.weight")],
+    ),
+    Architecture("spectral norm", lambda: normed(spectral_norm), stacked=False, penalties=beside),
 ]
 
 ARCHITECTURES = [
     *DRAWING,
     *NORMED,
+    Architecture("weight norm, L1 in the loss", lambda: normed(weight_norm), stacked=False, penalties=in_loss),
+    Architecture("spectral norm, L1 in the loss", lambda: normed(spectral_norm), stacked=False, penalties=in_loss),
+    Architecture("orthogonal, L1 in the loss", lambda: normed(orthogonal), stacked=False, penalties=in_loss),
     Architecture("convolutional, batch and group norm", convolutional, images),
     Architecture(
         "convolutional, augmented images",
