@@ -76,14 +76,16 @@ def _by_list(leaf: str, made: ParametrizationList) -> Parametrised:
     originals = {f"parametrizations.{leaf}.{name}": param for name, param in made.named_parameters()}
     magnitudes = None
     if len(parts) == 1 and isinstance(parts[0], _WeightNorm):
-        magnitudes = _magnitudes(f"parametrizations.{leaf}.original0", made.original0, made.original1, parts[0].dim)
+        g, v = list(made.parameters(recurse=False))
+        magnitudes = _magnitudes(f"parametrizations.{leaf}.original0", g, v, parts[0].dim)
     kind = ", ".join(_TORCHS.get(type(part), type(part).__name__) for part in parts)
     return Parametrised(kind, originals, magnitudes, made, list(made.modules()))
 
 
 def _by_weight_norm(module: nn.Module, hook: WeightNorm) -> Parametrised:
-    originals = {name: module.get_parameter(name) for name in (f"{hook.name}_g", f"{hook.name}_v")}
-    magnitudes = _magnitudes(f"{hook.name}_g", *originals.values(), hook.dim)
+    g, v = (module.get_parameter(f"{hook.name}_{part}") for part in "gv")
+    originals = {f"{hook.name}_g": g, f"{hook.name}_v": v}
+    magnitudes = _magnitudes(f"{hook.name}_g", g, v, hook.dim)
     return Parametrised("weight_norm", originals, magnitudes, functools.partial(hook.compute_weight, module))
 
 

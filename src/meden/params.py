@@ -220,8 +220,8 @@ def _matcher(on: Selector, model: nn.Module, counted: Sequence[nn.Module]) -> Ca
     if isinstance(on, type):
         return lambda _, layer, *__: isinstance(layer, on)
     if isinstance(on, int):
-        chosen = counted[on] if -len(counted) <= on < len(counted) else None
-        return lambda _, layer, *__: layer is chosen
+        counts = counted[on] if -len(counted) <= on < len(counted) else None
+        return lambda _, layer, *__: layer is counts
     if callable(on):
         return on
     parts = [_matcher(part, model, counted) for part in on]

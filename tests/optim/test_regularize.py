@@ -501,3 +501,31 @@ def test_a_metric_that_is_not_known_is_a_warning() -> None:
     model = make_model()
     with pytest.warns(UserWarning, match=r"the proximal step of L1\(weights\) is the learning rate.*for NAdam"):
         regularize(NAdam(model.parameters()), model, [Regularizer(L1(0.1)), Regularizer(MaxNorm(2.0))])
+
+
+@pytest.mark.parametrize("make", [lambda p: Adam(p, lr=0.01), lambda p: RMSprop(p, lr=0.01, momentum=0.5)])
+@pytest.mark.parametrize("penalty", [L1(0.1), GroupLasso(0.1), Sum((L1(0.1), L2(0.1)))], ids=repr)
+def test_what_the_data_do_not_move_yet_is_not_gone_in_one_step(make, penalty) -> None:
+    """A last layer of zeros tells the others nothing in the first step: their gradient is 0, and their metric endless."""
+    model = make_model()
+    nn.init.zeros_(model[2].weight)
+    before = model[0].weight.detach().clone()
+    optimizer = make(model.parameters())
+    regularize(optimizer, model, [Regularizer(penalty, on="0.weight")])
+    train(model, optimizer, 1)
+    moved = (before - model[0].weight).abs()
+    rate = 0.01 / (1 - optimizer.param_groups[0].get("momentum", 0.0))
+    assert 0 < float(moved.max().detach()) <= 2 * rate * (1.1 if isinstance(penalty, GroupLasso) else 1 + 1e-6)
+
+
+def test_a_column_without_data_still_ends_at_exact_zeros() -> None:
+    model = nn.Linear(3, 1).double()
+    optimizer = Adam(model.parameters(), lr=0.01)
+    regularize(optimizer, model, [Regularizer(L1(0.01))])
+    x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[:, 2] = 0
+    for _ in range(100):
+        optimizer.zero_grad()
+        (model(x)[:, 0] - x[:, 0]).square().mean().backward()
+        optimizer.step()
+    assert model.weight[0, 2] == 0 and model.weight[0, 0] != 0

@@ -61,7 +61,7 @@ def one_length(step: Number) -> Number:
 
 
 def bounded(step: Number, rate: Number | None, penalty: Penalty, w: Tensor) -> Number:
-    """Return a step per coordinate that shrinks none by more than ``STRIDES`` rates.
+    """Return a step per coordinate that shrinks none by much more than ``STRIDES`` rates.
 
     Solutions are the same: where gradient and penalty balance, the step is one rate over the slope. Smooth penalties
     fade with the weight, and constraints have no slope: their steps stay as they are.

@@ -263,8 +263,8 @@ def _refusal(label: str, regularizer: Regularizer, coupling: Coupling, name: str
             f"cannot act on these{alike}; got on={selector_name(regularizer.on)!r}"
         )
     return (
-        f"coupling of {label} must be 'loss' for {name}, which {source.kind} makes from other tensors{alike}, or on must "
-        f"leave {name} out; got {coupling!r}"
+        f"coupling of {label} must be 'loss' for {name}, which {source.kind} makes from other tensors{alike}, or on "
+        f"must leave {name} out; got {coupling!r}"
     )
 
 

@@ -135,7 +135,7 @@ def highest(name: str, x: Tensor, y: Tensor, task: Task, layers: int) -> float:
         return l2_max(x, y)
     power = (1 if name == "l1" else 2) / layers
     gain = l1_max(x, y) if name == "l1" else float(torch.linalg.matrix_norm(_gradient(x, y), ord=2))
-    return power * gain**power * _loss_of_a_constant(y, task) ** (1 - power)
+    return float(power * gain**power * _loss_of_a_constant(y, task) ** (1 - power))
 
 
 def _gradient(x: Tensor, y: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def embedding(
 def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
     """Return g v / norm(v), slice by slice along ``dim``; -1 is the tensor as a whole."""
     others = [axis for axis in range(v.ndim) if axis != dim]
-    return v * (g / torch.linalg.vector_norm(v, dim=others, keepdim=dim != -1))
+    unit: Tensor = v / torch.linalg.vector_norm(v, dim=others, keepdim=dim != -1)
+    return g * unit
 
 
 def recurrent(
