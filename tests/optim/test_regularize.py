@@ -506,7 +506,7 @@ def test_a_metric_that_is_not_known_is_a_warning() -> None:
 @pytest.mark.parametrize("make", [lambda p: Adam(p, lr=0.01), lambda p: RMSprop(p, lr=0.01, momentum=0.5)])
 @pytest.mark.parametrize("penalty", [L1(0.1), GroupLasso(0.1), Sum((L1(0.1), L2(0.1)))], ids=repr)
 def test_what_the_data_do_not_move_yet_is_not_gone_in_one_step(make, penalty) -> None:
-    """A last layer of zeros tells the others nothing in the first step: their gradient is 0, and their metric endless."""
+    """A last layer of zeros tells the others nothing in the first step: gradients are 0, and their metric endless."""
     model = make_model()
     nn.init.zeros_(model[2].weight)
     before = model[0].weight.detach().clone()

@@ -95,7 +95,7 @@ def test_no_chain_of_layers_beats_the_constant_beyond_the_end(layers):
 @pytest.mark.parametrize("network", [Linear, MLP, TabularNet], ids=lambda network: network.__name__)
 @pytest.mark.parametrize("name", ["l1", "l2"])
 def test_training_accuracy_falls_to_a_constant_answer_at_the_end(network, name):
-    """Over the range that the data give: a constant answer at its end, much learned at its start, and no fall between."""
+    """Over the range that the data give: a constant answer at its end, and much learned in half of it."""
     iris = as_dataset("iris")
     make_model = {
         TabularNet: lambda num_inputs, num_outputs: TabularNet(num_inputs, num_outputs, num_numbers=4, width=32)
