@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 import meden
-from meden import FromData, InputError, Member, Recipe, Regularizer
+from meden import FromData, InputError, Member, Regularizer
 from meden.data import as_dataset, make_folds
 from meden.models import MLP, Linear, TabularNet
 from meden.penalties import L1, L2
 from meden.space.degree import degree
 from meden.space.from_data import highest, l1_max, l2_max, resolve
+from meden.tabular.defaults import DEFAULTS
+from meden.tabular.network import network, scaled_for
 from tests.optim.test_parametrised import KINDS
 from tests.training.many.architectures import MultiHead, Residual, convolutional, encoder, images, tokens
 
@@ -92,22 +94,21 @@ def test_no_chain_of_layers_beats_the_constant_beyond_the_end(layers):
         assert float((loss + 0.3 * end * penalty).argmin()) > 0
 
 
-@pytest.mark.parametrize("network", [Linear, MLP, TabularNet], ids=lambda network: network.__name__)
+@pytest.mark.parametrize("model", ["linear", "mlp", "tabular"])
 @pytest.mark.parametrize("name", ["l1", "l2"])
-def test_training_accuracy_falls_to_a_constant_answer_at_the_end(network, name):
+def test_training_accuracy_falls_to_a_constant_answer_at_the_end(model, name):
     """Over the range that the data give: a constant answer at its end, and much learned in half of it."""
-    iris = as_dataset("iris")
-    make_model = {
-        TabularNet: lambda num_inputs, num_outputs: TabularNet(num_inputs, num_outputs, num_numbers=4, width=32)
-    }.get(network, network)
+    iris = scaled_for(model, as_dataset("iris"))
+    make_model = network(model, iris)
     space = resolve({name: FromData(decades=3)}, iris, make_folds(iris, 3, seed=0), make_model)
     strengths = space[name].grid(10)
     penalty = {"l1": L1, "l2": L2}[name]
-    recipe = Recipe(optimizer="adam", lr=0.02, epochs=100, batch_size=50, schedule="cosine")
+    recipe = DEFAULTS[model].recipe.replace(early_stopping=None, schedule="cosine", epochs=128)
+    recipe = recipe.replace(lr=0.04 if model == "tabular" else 0.01)
     members = [Member(recipe.replace(regularizers=[Regularizer(penalty(s), coupling="proximal")])) for s in strengths]
     scores = [run.history[-1].train for run in meden.fit_many(make_model, members, iris)]
     assert min(score["accuracy"] for score in scores[:5]) > 0.85  # half of the range is of use
-    if (network, name) == (Linear, "l2"):  # which is never constant
+    if (model, name) == ("linear", "l2"):  # which is never constant
         assert scores[-1]["loss"] > 0.8 * math.log(3)
     else:
         assert scores[-1]["loss"] > 0.98 * math.log(3)
