@@ -1,19 +1,79 @@
 """Which tensors a selector finds, on every kind of layer."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from meden import InputError
 from meden.models import TabularNet
-from meden.params import select, select_modules
+from meden.params import role, select, select_modules, tensors
 
 
-class LlamaRMSNorm(nn.Module):
+class T5Thing(nn.Module):
+    """A norm without a norm's name."""
+
+    def __init__(self, size: int = 4, leaf: str = "weight", shift: str = "", axis: int = -1) -> None:
+        super().__init__()
+        self.leaf, self.shift, self.axis = leaf, shift, axis
+        setattr(self, leaf, nn.Parameter(torch.zeros(size) if leaf == "offset" else torch.ones(size)))
+        if shift:
+            setattr(self, shift, nn.Parameter(torch.zeros(size)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        centred = x - x.mean(self.axis, keepdim=True) if self.shift else x
+        x = (centred * centred.square().mean(self.axis, keepdim=True).add(1e-5).rsqrt()).movedim(self.axis, -1)
+        x = x * (getattr(self, self.leaf) + (self.leaf == "offset"))
+        return (x + getattr(self, self.shift) if self.shift else x).movedim(-1, self.axis)
+
+
+class NormalisedAttention(nn.Module):
+    """No norm, but in name."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(4, 4))
+        self.weight, self.mix = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))
+
+
+class EnormousHead(nn.Linear):
+    pass
+
+
+class NormalScale(nn.Module):
+    """A factor for each input: a vector, but no norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight
+
+
+class Softmax(NormalScale):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.softmax(x * self.weight, -1)
+
+
+class Column(nn.Module):
+    """A linear layer of one input, of one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(4, 1)), nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.linear(x, self.weight, self.bias)
+
+
+class Fourier(NormalScale):
+    """Takes what no one can guess."""
+
+    def forward(self, x: dict[str, torch.Tensor]) -> torch.Tensor:
+        return x["numbers"] * self.weight
 
 
 class Mine(nn.Module):
@@ -24,6 +84,22 @@ class Mine(nn.Module):
         self.weight = nn.Parameter(torch.ones(fan_out, fan_in))
         self.bias = nn.Parameter(torch.ones(fan_out))
         self.gate = nn.Parameter(torch.ones(1, fan_in))
+
+
+class Doubled(nn.Module):
+    def forward(self, w: torch.Tensor) -> torch.Tensor:
+        return 2 * w
+
+
+class LowRank(nn.Module):
+    """A parametrisation with matrices of its own."""
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.ones(shape[0], 1)), nn.Parameter(torch.ones(1, *shape[1:]))
+
+    def forward(self, w: torch.Tensor) -> torch.Tensor:
+        return w + (self.a @ self.b.flatten(1)).view(w.shape)
 
 
 class Custom(nn.Module):
@@ -41,6 +117,23 @@ class Custom(nn.Module):
         self.embedder = nn.Linear(4, 1)
 
 
+def old_weight_norm(layer: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.utils.weight_norm(layer)
+
+
+NORMS = [
+    weight_norm,
+    spectral_norm,
+    orthogonal,
+    lambda layer: register_parametrization(layer, "weight", Doubled()),
+    lambda layer: register_parametrization(layer, "weight", LowRank(*layer.weight.shape)),
+    old_weight_norm,
+    nn.utils.spectral_norm,
+]
+"""Parametrisations, torch's older ones last."""
+
 ROLES = [
     (nn.Linear(3, 1), ["weight"], ["bias"]),
     (nn.Linear(1, 1), ["weight"], ["bias"]),
@@ -57,20 +150,19 @@ ROLES = [
     ),
     (nn.MultiheadAttention(4, 2), ["in_proj_weight", "out_proj.weight"], ["in_proj_bias", "out_proj.bias"]),
     (
-        nn.Sequential(nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.RMSNorm((3, 3)), LlamaRMSNorm()),
+        nn.Sequential(nn.BatchNorm2d(3), nn.GroupNorm(1, 3), nn.RMSNorm((3, 3)), T5Thing()),
         [],
         ["0.bias", "1.bias"],
     ),
     (nn.Sequential(nn.Embedding(5, 3), nn.EmbeddingBag(5, 3), nn.PReLU(3)), [], []),
     (Custom(), ["w", "experts", "embedder.weight"], ["embedder.bias"]),
-    (weight_norm(nn.Linear(3, 2)), ["parametrizations.weight.original1"], ["bias"]),
-    (spectral_norm(nn.Linear(3, 2)), ["parametrizations.weight.original"], ["bias"]),
-    (weight_norm(nn.Linear(3, 1)), ["parametrizations.weight.original1"], ["bias"]),
-    (spectral_norm(nn.Linear(3, 1)), ["parametrizations.weight.original"], ["bias"]),
-    (spectral_norm(nn.Conv2d(1, 1, 3)), ["parametrizations.weight.original"], ["bias"]),
+    (nn.Sequential(NormalisedAttention(), EnormousHead(3, 2)), ["0.weight", "0.mix", "1.weight"], ["1.bias"]),
+    *((norm(layer), ["weight"], ["bias"]) for norm in NORMS for layer in (nn.Linear(3, 2), nn.Linear(3, 1))),
+    *((norm(nn.Conv2d(1, 1, 3)), ["weight"], ["bias"]) for norm in NORMS),
     (Mine(5, 1), ["weight"], ["bias"]),
     (Mine(1, 5), ["weight"], ["bias"]),
     (Mine(1, 1), ["weight"], ["bias"]),
+    (Column(), ["weight"], ["bias"]),
     (TabularNet(3, 1, depth=0), ["layers.1.weight"], ["numbers.embedding_bias", "layers.1.bias"]),
 ]
 
@@ -83,7 +175,8 @@ def test_roles_are_told_by_structure(model, weights, biases) -> None:
         else:
             with pytest.raises(InputError, match=f"on must select at least one .*got '{on}'"):
                 select(model, on)
-    assert list(select(model, "all")) == [name for name, _ in model.named_parameters()]
+    if not any("parametrizations" in name or "weight_" in name for name, _ in model.named_parameters()):
+        assert list(select(model, "all")) == [name for name, _ in model.named_parameters()]
 
 
 def test_transformers_layers() -> None:
@@ -138,9 +231,86 @@ def test_a_head_tied_to_an_embedding_is_an_embedding() -> None:
     assert list(select(tied, "weights")) == ["2.weight"]
 
 
+NORM_LAYERS = [
+    *(T5Thing(leaf=leaf, shift=shift) for leaf in ("weight", "gamma", "g", "offset") for shift in ("", "beta", "bias")),
+    T5Thing(axis=1),  # of channels first
+    T5Thing(1000),
+    nn.BatchNorm1d(4),
+    nn.RMSNorm((4, 4)),
+]
+NO_NORM_LAYERS = [NormalisedAttention(), NormalScale(), Softmax(), nn.PReLU(4), EnormousHead(4, 1, bias=False)]
+
+
+def roles(layer: nn.Module) -> set[str]:
+    return {role(sites) for sites in tensors(layer)}
+
+
+@pytest.mark.parametrize("layer", NORM_LAYERS)
+def test_norms_are_told_by_what_they_do(layer) -> None:
+    state = torch.get_rng_state()
+    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    layer.register_forward_hook(lambda *_: pytest.fail("a hook was called"))
+    assert roles(layer) - {"bias"} == {"norm"}
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in layer.named_buffers())
+
+
+@pytest.mark.parametrize("layer", NO_NORM_LAYERS)
+def test_what_only_has_a_norms_name_is_none(layer) -> None:
+    assert "norm" not in roles(layer)
+
+
+def test_a_layer_that_cannot_be_tried_goes_by_its_structure() -> None:
+    assert roles(Fourier()) == {"norm"}
+    assert roles(T5Thing().to("meta")) == {"norm"}
+    gate = Fourier()
+    gate.gate = gate._parameters.pop("weight")
+    assert roles(gate) == {"other"}
+
+
+WRAPS = {
+    "data parallel": nn.DataParallel,
+    "compiled": torch.compile,
+    "compiled, then data parallel": lambda m: nn.DataParallel(torch.compile(m)),
+    "data parallel, then compiled": lambda m: torch.compile(nn.DataParallel(m)),
+    "the encoder alone": lambda m: m.update({"encoder": nn.DataParallel(torch.compile(m["encoder"]))}) or m,
+}
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, when it is first imported
-def test_compiled_models_keep_their_names() -> None:
-    assert list(select(torch.compile(model()), "head.*")) == ["head.weight", "head.bias"]
+@pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
+def test_wrapped_models_keep_their_names(wrap) -> None:
+    wrapped = wrap(model())
+    assert list(select(wrapped, "all")) == list(select(model(), "all"))
+    assert list(select(wrapped, "head.*")) == ["head.weight", "head.bias"]
+    assert list(select_modules(wrapped, nn.Linear)) == ["encoder.0", "encoder.1", "head"]
+    assert list(select(wrapped, 0)) == ["encoder.0.weight", "encoder.0.bias"]
+
+
+def test_an_attribute_called_module_is_a_name() -> None:
+    mine = nn.Sequential()
+    mine.module = nn.Linear(2, 1)
+    assert list(select(mine, "weights")) == ["module.weight"]
+    assert list(select(nn.DataParallel(mine), "weights")) == ["module.weight"]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_weights_that_are_made_have_the_name_of_their_layer(norm) -> None:
+    torch.manual_seed(66)  # of a spectral norm that has not settled
+    net = nn.Sequential(nn.Linear(3, 3), norm(nn.Linear(3, 2)), nn.Linear(2, 1))
+    names = [f"{i}.{leaf}" for i in range(3) for leaf in ("weight", "bias")]
+    assert sorted(select(net, "all")) == sorted(names)
+    assert list(select(net, "*.weight")) == names[::2]
+    assert list(select(net, 1)) == names[2:4] and list(select_modules(net, "weights")) == ["0", "1", "2"]
+    assert list(select_modules(net, "all")) == ["0", "1", "2"]
+    net.eval()
+    net(torch.ones(4, 3))
+    torch.testing.assert_close(select(net, "1.weight")["1.weight"], net[1].weight.detach())
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    select(net.train(), "weights")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items()) and net[1].training
+    with pytest.raises(InputError, match=r"at least one parameter of the model \(0.weight"):
+        select(net, "*original*")
 
 
 @pytest.mark.parametrize("on", [None, 3.5, True, [], int, ["head.*", None], {"head.*"}, nn.Linear(1, 1)])

@@ -32,7 +32,7 @@ class Record:
     lr: float
     """Learning rate of the last step."""
     num_zeros: int
-    """Parameters that are exactly zero."""
+    """Parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made from."""
     weight_norm: float
     """Euclidean norm of all parameters."""
     seconds: float

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import UninitializedParameter
-from torch.nn.utils.parametrizations import _WeightNorm
-from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils.parametrize import is_parametrized
 
 from meden._checks import InputError, nearest
+from meden.normalising import normalises
+from meden.parametrised import Parametrised, parametrised, snapshot
 
 Role = Literal["weight", "bias", "norm", "embedding", "other"]
 Selector = str | type[nn.Module] | int | Callable[..., bool] | Sequence["Selector"]
@@ -22,7 +24,8 @@ Selector = str | type[nn.Module] | int | Callable[..., bool] | Sequence["Selecto
   matrices of other layers; by structure, see :func:`role`), ``"biases"`` or ``"all"``; the layers of a role are
   those that hold such a tensor;
 - a name glob: of tensors such as ``"encoder.*.weight"``, of layers such as ``"encoder.*"``; what has several names
-  answers to each;
+  answers to each. Names are those of the model inside ``DataParallel``, ``torch.compile`` and the like; a weight that
+  a parametrisation makes has the name under which its layer uses it, and the tensors it is made from have none;
 - a layer type: its layers, their tensors;
 - a position: the number of a layer among those that hold a parameter ``weight``, from 0, or from -1 backwards;
 - a function of ``(name, layer, tensor)`` for tensors, of ``(name, layer)`` for layers, which says yes or no;
@@ -41,32 +44,45 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _EMBEDDING_NAME = re.compile(r"embed|token|(^|_)pos(ition|itional)?(_|$)")
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
-_COMPILED = "_orig_mod."
+_WRAPPERS = (DataParallel, DistributedDataParallel)
+_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+"""Names that torch gives to what it compiles, shards and checkpoints."""
 
 
 class Site(NamedTuple):
-    """A place where a parameter is used: its dotted name and the module that holds it."""
+    """A place where a tensor is used as a weight: its dotted name and the module that holds it."""
 
     name: str
     module: nn.Module
-    param: nn.Parameter
+    param: Tensor
+    """The parameter; of a weight that is made from others what it is now."""
+    made: Parametrised | None = None
+    """How it is made, unless it is a parameter itself."""
 
     @property
     def leaf(self) -> str:
         """The last part of the name, in lower case."""
         return self.name.rpartition(".")[2].lower()
 
+    @property
+    def sources(self) -> tuple[nn.Parameter, ...]:
+        """The parameters that decide it: itself, or what it is made from."""
+        return (self.param,) if self.made is None else tuple(self.made.originals.values())  # type: ignore[return-value]
+
 
 def tensors(model: nn.Module) -> list[tuple[Site, ...]]:
-    """Return every parameter once, in the model's order, each with all of its sites (several if it is tied)."""
-    places: dict[int, list[Site]] = {}
+    """Return every tensor once, in the model's order, each with all of its sites (several if it is tied).
+
+    Weights that a parametrisation makes stand for what they are made from.
+    """
+    places: dict[tuple[bool, int], list[Site]] = {}
     for site in _sites(model):
-        places.setdefault(id(site.param), []).append(site)
+        places.setdefault((site.made is None, id(site.sources[0])), []).append(site)
     return [tuple(sites) for sites in places.values()]
 
 
 def role(sites: Sequence[Site]) -> Role:
-    """Return what a parameter is for; a tied one is an embedding as soon as one of its sites is."""
+    """Return what a tensor is for; a tied one is an embedding as soon as one of its sites is."""
     roles: list[Role] = [_role(site) for site in sites]
     return "embedding" if "embedding" in roles else roles[0]
 
@@ -86,15 +102,16 @@ def forward_scale(sites: Sequence[Site]) -> float:
     return scales.pop() if scales else 1.0
 
 
-def select(model: nn.Module, on: Selector) -> dict[str, nn.Parameter]:
-    """Choose parameters of a model.
+def select(model: nn.Module, on: Selector) -> dict[str, Tensor]:
+    """Choose parameters of a model, and weights that it makes from others.
 
     Args:
         model: any module.
         on: which tensors, see :data:`Selector`.
 
     Returns:
-        ``{name: parameter}`` in the model's order; a tied tensor counts once, under its first name.
+        ``{name: parameter}`` in the model's order; a tied tensor counts once, under its first name. A weight that a
+        parametrisation makes is a copy of what it is now.
 
     Raises:
         InputError: if ``on`` is no selector or selects nothing, or if a lazy layer has no shape yet.
@@ -105,10 +122,15 @@ def select(model: nn.Module, on: Selector) -> dict[str, nn.Parameter]:
         >>> list(select(model, "weights")), list(select(model, -1))
         (['0.weight'], ['1.weight', '1.bias'])
     """
+    return {name: sites[0].param for name, sites in select_sites(model, on).items()}
+
+
+def select_sites(model: nn.Module, on: Selector) -> dict[str, tuple[Site, ...]]:
+    """Do what :func:`select` does, and return all sites of each tensor."""
     check_selector(on)
     places = tensors(model)
     meant = _matcher(on, model, _weighted(model))
-    chosen = {sites[0].name: sites[0].param for sites in places if any(meant(*site) for site in sites)}
+    chosen = {s[0].name: s for s in places if any(meant(site.name, site.module, site.param) for site in s)}
     _check_chosen(chosen, on, "parameter", [site.name for sites in places for site in sites])
     return chosen
 
@@ -144,9 +166,9 @@ def select_modules(
     """
     check_selector(on)
     places: dict[nn.Module, list[str]] = {}
-    for name, module in model.named_modules(remove_duplicate=False):
+    for name, module in _layers(model):
         if name and isinstance(module, kind) and not isinstance(module, (_NEVER_CALLED, *without)):
-            places.setdefault(module, []).append(name.replace(_COMPILED, ""))
+            places.setdefault(module, []).append(name)
     meant = _matcher(on, model, _weighted(model) if kind is nn.Module else list(places))
     chosen = {names[0]: layer for layer, names in places.items() if any(meant(name, layer) for name in names)}
     what = "layer" if kind is nn.Module else f"{kind.__name__.lower()} layer"
@@ -190,15 +212,16 @@ def _matcher(on: Selector, model: nn.Module, counted: Sequence[nn.Module]) -> Ca
     if on == "all":
         return lambda *_: True
     if isinstance(on, str) and on in _ROLES:
-        ids = {id(sites[0].param) for sites in tensors(model) if role(sites) == _ROLES[on]}
-        return lambda _, layer, *tensor: any(id(t) in ids for t in tensor or _own(layer).values())
+        chosen = [site for sites in tensors(model) if role(sites) == _ROLES[on] for site in sites]
+        names, layers = {site.name for site in chosen}, {site.module for site in chosen}
+        return lambda name, layer, *tensor: name in names if tensor else layer in layers
     if isinstance(on, str):
         return lambda name, *_: fnmatchcase(name, on)
     if isinstance(on, type):
         return lambda _, layer, *__: isinstance(layer, on)
     if isinstance(on, int):
-        chosen = counted[on] if -len(counted) <= on < len(counted) else None
-        return lambda _, layer, *__: layer is chosen
+        counts = counted[on] if -len(counted) <= on < len(counted) else None
+        return lambda _, layer, *__: layer is counts
     if callable(on):
         return on
     parts = [_matcher(part, model, counted) for part in on]
@@ -214,46 +237,52 @@ def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Seq
 
 def _weighted(model: nn.Module) -> list[nn.Module]:
     """Return the layers that a position counts."""
-    return [m for m in model.modules() if "weight" in _own(m) and not isinstance(m, _NEVER_CALLED)]
+    layers = dict.fromkeys(module for _, module in _layers(model) if not isinstance(module, _NEVER_CALLED))
+    return [m for m in layers if m._parameters.get("weight") is not None or "weight" in parametrised(m)]
 
 
-def _own(module: nn.Module) -> dict[str, nn.Parameter]:
-    return dict(module.named_parameters(recurse=False))
+def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield every layer under each of its names, those inside parametrisations apart; wrappers have no name."""
+    yield from _layers_below("", model)
+
+
+def _layers_below(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    yield name, module
+    for leaf, child in module._modules.items():
+        if child is None or (leaf == "parametrizations" and is_parametrized(module)):
+            continue
+        hidden = leaf in _WRAPPED or (leaf == "module" and isinstance(module, _WRAPPERS))
+        yield from _layers_below(name if hidden else f"{name}.{leaf}".lstrip("."), child)
 
 
 def _sites(model: nn.Module) -> Iterator[Site]:
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        for name, param in module.named_parameters(prefix=prefix, recurse=False, remove_duplicate=False):
+    for layer, module in _layers(model):
+        prefix = f"{layer}." if layer else ""
+        made = parametrised(module)
+        for leaf, how in made.items():
+            yield Site(prefix + leaf, module, snapshot(how), how)
+        hidden = {name for how in made.values() for name in how.originals}
+        for leaf, param in module._parameters.items():
             if isinstance(param, UninitializedParameter):
-                raise InputError(f"model must have its shapes: run one batch through it first, {name} has none yet")
-            yield Site(name.replace(_COMPILED, ""), module, param)
+                raise InputError(f"model must have its shapes: run one batch through it first, {prefix}{leaf} has none")
+            if param is not None and leaf not in hidden:
+                yield Site(prefix + leaf, module, param)
 
 
 def _role(site: Site) -> Role:
-    if isinstance(site.module, ParametrizationList):
-        return _parametrised_role(site)
     if "bias" in site.leaf:
         return "bias"
-    if isinstance(site.module, _NORMS) or "norm" in type(site.module).__name__.lower():
-        return "norm"
+    if isinstance(site.module, _WEIGHTED) and site.param.ndim >= 2:
+        return "weight"
     if isinstance(site.module, _EMBEDDINGS):
         return "embedding"
-    if isinstance(site.module, _WEIGHTED) and site.param.ndim >= 2 and site.leaf != "weight_g":
-        return "weight"
+    if isinstance(site.module, _NORMS) or normalises(site.module):
+        return "norm"
     if site.leaf == "weight" and site.param.ndim == 2:  # of a layer of one input or output too
         return "weight"
     if sum(size > 1 for size in site.param.shape) < 2:  # a scale, a token or a gate, also one of shape (C, 1, 1)
         return "other"
     return "embedding" if _EMBEDDING_NAME.search(site.leaf) else "weight"
-
-
-def _parametrised_role(site: Site) -> Role:
-    """Return the role of what a tensor is made from; weight norm keeps its magnitudes apart."""
-    tensor = site.name.split(".")[-2].lower()
-    if "bias" in tensor:
-        return "bias"
-    is_magnitude = site.leaf == "original0" and any(isinstance(part, _WeightNorm) for part in site.module.children())
-    return "weight" if "weight" in tensor and site.param.ndim >= 2 and not is_magnitude else "other"
 
 
 _ROLES: dict[str, Role] = {"weights": "weight", "biases": "bias"}

@@ -331,3 +331,10 @@ def test_noise_moves_with_the_model() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).to("meta")
     set_dropout(model, 0.1)
     assert {b.device.type for b in model.buffers()} == {"meta"}
+
+
+def test_noise_of_a_wrapped_model_is_found_by_the_names_inside():
+    wrapped = nn.DataParallel(nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 1)))
+    assert insert(wrapped, "0", Dropout(0.5)).names == ["0"]
+    assert remove(wrapped).names == ["0"]
+    assert not list(wrapped.module[0].children())

@@ -218,6 +218,56 @@ def test_gradscaler_leaves_no_trace_and_skips_overflow(make) -> None:
     torch.testing.assert_close(weights(model), weights(reference), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: Adam(p, lr=0.01, fused=True),
+        lambda p: AdamW(p, lr=0.01, weight_decay=0.0, fused=True),
+        lambda p: SGD(p, lr=0.1, fused=True),
+        lambda p: SGD(p, lr=0.1),
+    ],
+    ids=["Adam", "AdamW", "SGD", "SGD, skipped by GradScaler"],
+)
+@pytest.mark.parametrize("coupling", ["gradient", "decoupled", "proximal"])
+def test_steps_that_are_skipped_are_not_counted(make, coupling) -> None:
+    """A strength that grows from step to step is, after two overflows of six, that of four steps."""
+    model, reference = make_model().float(), make_model().float()
+    x, y = X.float(), Y.float()
+    ramp = [Regularizer(L2(STRENGTH), coupling=coupling, schedule=StrengthSchedule(end=6))]
+    optimizer, plain = make(model.parameters()), make(reference.parameters())
+    handle, other = regularize(optimizer, model, ramp), regularize(plain, reference, ramp)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=1000)
+    for step in range(6):
+        optimizer.zero_grad()
+        scaler.scale((model(x) - y).square().mean() / 2).backward()
+        if step in (1, 4):
+            model[0].weight.grad[0, 0] = torch.inf
+        scaler.step(optimizer)
+        scaler.update()
+        if step not in (1, 4):
+            plain.zero_grad()
+            ((reference(x) - y).square().mean() / 2).backward()
+            plain.step()
+    assert handle.num_steps == other.num_steps == handle.state_dict()["num_steps"] == 4
+    torch.testing.assert_close(weights(model), weights(reference), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Adam, SGD])
+def test_found_inf_on_a_fused_optimizer_is_a_step_that_was_not(kind) -> None:
+    model = make_model().float()
+    optimizer = kind(model.parameters(), lr=0.01, fused=True)
+    handle = regularize(optimizer, model, [Regularizer(L1(STRENGTH))])
+    (model(X.float()) - Y.float()).square().mean().backward()
+    before = weights(model)
+    for found, counted in ((1.0, 0), (0.0, 1), (1.0, 1)):
+        optimizer.grad_scale, optimizer.found_inf = torch.tensor(1.0), torch.tensor(found)
+        optimizer.step()
+        assert handle.num_steps == counted and torch.equal(weights(model), before) is (counted == 0)
+    del optimizer.grad_scale, optimizer.found_inf
+    optimizer.step()
+    assert handle.num_steps == 2
+
+
 def test_groups_added_later_and_replaced_by_loading_are_covered() -> None:
     model = make_model()
     optimizer = SGD(model[0].parameters(), lr=0.1)
@@ -451,3 +501,31 @@ def test_a_metric_that_is_not_known_is_a_warning() -> None:
     model = make_model()
     with pytest.warns(UserWarning, match=r"the proximal step of L1\(weights\) is the learning rate.*for NAdam"):
         regularize(NAdam(model.parameters()), model, [Regularizer(L1(0.1)), Regularizer(MaxNorm(2.0))])
+
+
+@pytest.mark.parametrize("make", [lambda p: Adam(p, lr=0.01), lambda p: RMSprop(p, lr=0.01, momentum=0.5)])
+@pytest.mark.parametrize("penalty", [L1(0.1), GroupLasso(0.1), Sum((L1(0.1), L2(0.1)))], ids=repr)
+def test_what_the_data_do_not_move_yet_is_not_gone_in_one_step(make, penalty) -> None:
+    """A last layer of zeros tells the others nothing in the first step: gradients are 0, and their metric endless."""
+    model = make_model()
+    nn.init.zeros_(model[2].weight)
+    before = model[0].weight.detach().clone()
+    optimizer = make(model.parameters())
+    regularize(optimizer, model, [Regularizer(penalty, on="0.weight")])
+    train(model, optimizer, 1)
+    moved = (before - model[0].weight).abs()
+    rate = 0.01 / (1 - optimizer.param_groups[0].get("momentum", 0.0))
+    assert 0 < float(moved.max().detach()) <= 2 * rate * (1.1 if isinstance(penalty, GroupLasso) else 1 + 1e-6)
+
+
+def test_a_column_without_data_still_ends_at_exact_zeros() -> None:
+    model = nn.Linear(3, 1).double()
+    optimizer = Adam(model.parameters(), lr=0.01)
+    regularize(optimizer, model, [Regularizer(L1(0.01))])
+    x = torch.randn(20, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[:, 2] = 0
+    for _ in range(100):
+        optimizer.zero_grad()
+        (model(x)[:, 0] - x[:, 0]).square().mean().backward()
+        optimizer.step()
+    assert model.weight[0, 2] == 0 and model.weight[0, 0] != 0

@@ -178,6 +178,42 @@ def test_a_stack_equals_members_alone(regularizer):
         assert first == pytest.approx(second, rel=1e-4, abs=1e-7)
 
 
+class Standard(nn.Module):
+    """x W' / sqrt(fan_in) + b with standard normal W, and the same function with W / sqrt(fan_in) as weights."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.weight_scale = scale
+        self.weight = nn.Parameter(torch.randn(2, 5) / 5**0.5 / scale)
+        self.bias = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self.weight * self.weight_scale, self.bias)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("kind", [L1, L2])
+@pytest.mark.parametrize("chunk", [1, 3], ids=["alone", "in a stack"])
+def test_standard_weights_and_a_declared_scale_have_the_solution_of_plain_weights(optimizer, kind, chunk):
+    """Under one rate for all tensors, so that the way there is another; three strengths beside each other."""
+    recipe = Recipe(optimizer=optimizer, lr={"sgd": 0.3, "adam": 0.02}[optimizer], epochs=1200, batch_size="full")
+    recipe = recipe.replace(schedule="cosine", eval_rows=1)
+    members = [
+        Member(recipe.replace(regularizers=[Regularizer(kind(s), coupling="proximal")])) for s in (0.02, 0.1, 0.3)
+    ]
+    scaled, plain = (
+        meden.fit_many(lambda scale=scale: Standard(scale), members, (X, Y), chunk=chunk) for scale in (5**-0.5, 1.0)
+    )
+    for ours, wanted in zip(scaled, plain, strict=True):
+        effective, expected = (run.model.weight.detach() * run.model.weight_scale for run in (ours, wanted))
+        atol = {"sgd": 1e-4, "adam": 3e-3}[optimizer]  # Adam's last steps are as long as its rate
+        torch.testing.assert_close(effective, expected, rtol=1e-3, atol=atol)
+        if kind is L1:
+            assert ((effective == 0) == (expected == 0)).all()
+        penalties = [run.history[-1].penalties for run in (ours, wanted)]
+        assert penalties[0] == pytest.approx(penalties[1], rel=1e-3 if optimizer == "sgd" else 0.01)
+
+
 def test_audit_says_strengths_of_the_weights_the_forward_pass_sees():
     model = Layer(C)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.01)

@@ -110,13 +110,13 @@ def test_ends_that_the_data_decide_come_from_the_fitting_rows():
         spoiled.y.labels[fold.score] = 0
     only = folds[:1]
     asked = {"l1": FromData(), "l2": Maybe(FromData(decades=2)), "lr": Uniform(0.1, 1)}
-    found = resolve(asked, iris, only)
-    assert found == resolve(asked, spoiled, only)
+    found = resolve(asked, iris, only, MLP)
+    assert found == resolve(asked, spoiled, only, MLP)
     assert found["l1"].high / found["l1"].low == pytest.approx(1e4, rel=0.1)
     assert found["l2"].inner.high / found["l2"].inner.low == pytest.approx(1e2, rel=0.1)
     assert found["lr"] == asked["lr"]
-    whole = resolve(asked, iris, folds)["l1"]
-    assert whole.high == max(resolve(asked, iris, [fold])["l1"].high for fold in folds)
+    whole = resolve(asked, iris, folds, MLP)["l1"]
+    assert whole.high == max(resolve(asked, iris, [fold], MLP)["l1"].high for fold in folds)
 
 
 def test_simpler_is_more_shrinkage_more_dropout_and_less_width():

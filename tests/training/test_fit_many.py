@@ -385,3 +385,20 @@ def test_rungs_rise_and_come_with_a_judge(rungs):
     judge = None if rungs == (2,) else (lambda *_: ())
     with pytest.raises(meden.InputError, match="rungs"):
         meden.fit_many(_double, MEMBERS, DATA, rungs=rungs, judge=judge)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler itself, when it is first imported
+def test_penalties_reach_the_tensors_of_wrapped_models():
+    """By the names of the model inside, which a stack would not find."""
+
+    def make(wrap=torch.nn.DataParallel):
+        return wrap(torch.nn.Sequential(torch.nn.Linear(5, 4), torch.nn.Tanh(), torch.nn.Linear(4, 3)))
+
+    recipe = meden.Recipe(lr=0.02, epochs=3, regularizers=[meden.Regularizer(L1(0.1), on="0.weight")])
+    members = [meden.Member(recipe), meden.Member(recipe.replace(lr=0.01))]
+    with pytest.warns(UserWarning, match="one by one, since what wraps a model"):
+        wrapped = meden.fit_many(make, members, blobs())
+    plain = meden.fit_many(lambda: make(lambda model: model), members, blobs(), chunk=1)
+    for ours, wanted in zip(wrapped, plain, strict=True):
+        assert ours.history[-1].penalties == pytest.approx(wanted.history[-1].penalties, rel=1e-4)
+        assert ours.history[-1].num_zeros == wanted.history[-1].num_zeros > 0

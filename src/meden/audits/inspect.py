@@ -55,10 +55,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         **dict.fromkeys(unreached(model), "no gradient"),
         **dict.fromkeys(shifted_away(model), "norm"),
     }
-    audits = tuple(
-        _tensor(sites, groups.get(id(sites[0].param)), optimizer, handles, idle.get(id(sites[0].param)))
-        for sites in tensors(model)
-    )
+    audits = tuple(_tensor(sites, groups, optimizer, handles, idle) for sites in tensors(model))
     return Audit(type(optimizer).__name__, audits, warnings_about(audits))
 
 
@@ -73,31 +70,43 @@ def _check_handles(optimizer: Optimizer, handles: Sequence[Handle]) -> None:
 
 
 def _tensor(
-    sites: Sequence[Site], group: int | None, optimizer: Optimizer, handles: Sequence[Handle], idle: Idle | None
+    sites: Sequence[Site],
+    groups: Mapping[int, int],
+    optimizer: Optimizer,
+    handles: Sequence[Handle],
+    idle: Mapping[int, Idle],
 ) -> TensorAudit:
-    first, *others = (site.name for site in sites)
-    param = sites[0].param
+    (first, *others), site = (s.name for s in sites), sites[0]
+    held = [p for p in site.sources if id(p) in groups]
+    group = groups[id(held[0])] if held else None
     settings = {} if group is None else optimizer.param_groups[group]
-    own = _own(optimizer, settings, forward_scale(sites))
+    reasons = [idle.get(id(p)) for p in site.sources]
+    own = {s: None for p in held for s in _own(optimizer, optimizer.param_groups[groups[id(p)]], sites)}
     return TensorAudit(
         name=first,
         aliases=tuple(others),
         role=role(sites),
-        shape=tuple(param.shape),
-        trainable=param.requires_grad,
+        shape=tuple(site.param.shape),
+        trainable=any(p.requires_grad for p in site.sources),
         group=group,
         lr=None if group is None else _rate(settings),
-        shrinkage=() if group is None else (*own, *_attached(param, settings, handles)),
-        idle=idle,
+        shrinkage=() if group is None else (*own, *_attached(first, site.sources, settings, handles)),
+        idle=reasons[0] if len(set(reasons)) == 1 else None,
+        made_by=None if site.made is None else site.made.kind,
     )
 
 
-def _own(optimizer: Optimizer, group: Mapping[str, Any], scale: float) -> Iterator[Shrinkage]:
-    """Yield the optimizer's own decay, as a strength on the weights that the forward pass sees, times ``scale``."""
+def _own(optimizer: Optimizer, group: Mapping[str, Any], sites: Sequence[Site]) -> Iterator[Shrinkage]:
+    """Yield the optimizer's own decay, as a strength on the weights that the forward pass sees.
+
+    What it does to weights that are made from the tensors it shrinks, no number says.
+    """
     decay = float(group.get("weight_decay") or 0.0)
-    if decay:
+    if decay and sites[0].made is not None:
+        yield Shrinkage("weight_decay", _own_coupling(optimizer, group), None, None)
+    elif decay:
         coupling = _own_coupling(optimizer, group)
-        strength = decay if coupling == "decoupled" else decay / scale**2
+        strength = decay if coupling == "decoupled" else decay / forward_scale(sites) ** 2
         yield _shrinkage("weight_decay", coupling, 0.0, strength, _rate(group))
 
 
@@ -110,15 +119,15 @@ def _own_coupling(optimizer: Optimizer, group: Mapping[str, Any]) -> str:
     return "gradient" if type(optimizer).__module__.startswith("torch.optim") else "unknown"
 
 
-def _attached(param: nn.Parameter, group: Mapping[str, Any], handles: Sequence[Handle]) -> Iterator[Shrinkage]:
+def _attached(
+    name: str, sources: Sequence[nn.Parameter], group: Mapping[str, Any], handles: Sequence[Handle]
+) -> Iterator[Shrinkage]:
     for handle in handles:
         for bound in handle.bound:
-            for own in bound.params.values():
-                if own is param:
-                    penalty = bound.scheduled(bound.regularizer.penalty, handle.num_steps)
-                    l1, l2 = strengths(penalty)
-                    is_constraint = penalty.is_constraint
-                    yield _shrinkage(bound.label, bound.coupling, l1, l2, _rate(group), is_constraint)
+            if name in bound.targets and any(own is p for own in bound.params.values() for p in sources):
+                penalty = bound.scheduled(bound.regularizer.penalty, handle.num_steps)
+                l1, l2 = strengths(penalty)
+                yield _shrinkage(bound.label, bound.coupling, l1, l2, _rate(group), penalty.is_constraint)
 
 
 def _shrinkage(

@@ -10,7 +10,18 @@ from typing import Any, Literal
 from meden.params import Role
 
 Code = Literal[
-    "bias", "norm", "embedding", "twice", "untouched", "tied", "adapter", "missing", "frozen", "idle", "no_gradient"
+    "bias",
+    "norm",
+    "embedding",
+    "twice",
+    "untouched",
+    "tied",
+    "adapter",
+    "missing",
+    "frozen",
+    "idle",
+    "no_gradient",
+    "parametrised",
 ]
 Idle = Literal["norm", "no gradient"]
 
@@ -60,6 +71,7 @@ class TensorAudit:
         lr: learning rate of the group.
         shrinkage: all that acts on it.
         idle: why data do not move it: a norm subtracts it again, or the last backward pass did not reach it.
+        made_by: the parametrisation that makes it from other tensors, such as ``weight_norm``; None for a parameter.
     """
 
     name: str
@@ -71,6 +83,7 @@ class TensorAudit:
     lr: float | None
     shrinkage: tuple[Shrinkage, ...]
     idle: Idle | None = None
+    made_by: str | None = None
 
     @property
     def num_weights(self) -> int:
@@ -139,7 +152,8 @@ def total(parts: Iterable[float | None]) -> float | None:
 def _row(t: TensorAudit) -> tuple[str, ...]:
     shape = "x".join(str(size) for size in t.shape) or "1"
     group = "none" if t.group is None else str(t.group)
-    where = (t.name, t.role, shape, group if t.trainable else f"{group} (frozen)", _shown(t.lr))
+    name = t.name if t.made_by is None else f"{t.name} ({t.made_by})"
+    where = (name, t.role, shape, group if t.trainable else f"{group} (frozen)", _shown(t.lr))
     return (*where, _shown(t.l1), _shown(t.l2), " + ".join(_how(s) for s in t.shrinkage))
 
 

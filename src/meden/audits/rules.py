@@ -72,6 +72,10 @@ def _without_gradient(tensors: Tensors) -> Tensors:
     return [t for t in tensors if t.idle == "no gradient"]
 
 
+def _parametrised(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if t.made_by is not None and any(s.source == "weight_decay" for s in t.shrinkage)]
+
+
 _RULES: dict[Code, tuple[Rule, str]] = {
     "bias": (_penalised("bias"), "biases ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
     "norm": (_penalised("norm"), "scales of norm layers ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
@@ -113,5 +117,10 @@ _RULES: dict[Code, tuple[Rule, str]] = {
         _without_gradient,
         "trainable tensors ({names}) are idle: the last backward pass gave gradients to others and none to them; use "
         "them in the forward pass, or freeze them with requires_grad_(False)",
+    ),
+    "parametrised": (
+        _parametrised,
+        "weight_decay shrinks the tensors that a parametrisation makes weights from, and not these weights ({names}): "
+        "set it to 0 for them, and penalise the weights with meden's L2 (in the loss, where no step is the same)",
     ),
 }

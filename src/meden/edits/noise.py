@@ -140,7 +140,7 @@ def _removal(model: nn.Module, name: str, layer: Noise) -> Edit:
     site = split_name(name)
     if site is None:
         return retunings({name: layer}, [0.0])[0]
-    owner = model.get_submodule(site[0])
+    owner = next(iter(select_modules(model, site[0]).values())) if site[0] else model  # whatever wraps the model
     return Edit(site[0], type(owner).__name__, f"{layer} on {site[1]}", "-", partial(_detach, owner, layer, site[1]))
 
 

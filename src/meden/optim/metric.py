@@ -3,6 +3,10 @@
 A proximal step is consistent with an update only if it is as long as the update's answer to a constant gradient:
 then, and only then, a fixed point of "update, prox" solves "gradient + subgradient of the penalty contains 0". That is
 lr for plain SGD, lr (1 - dampening) / (1 - momentum) with momentum, and lr / (sqrt(v) + eps) per coordinate for Adam.
+
+Where the gradient vanishes that answer is endless, and one step would take all of a tensor that the data do not move
+yet: every hidden layer, where the last one starts at zero. A penalty of slope s at a weight has a use for steps up to
+the rate over s, the one at which gradient and penalty balance; :func:`bounded` leaves it a multiple of that.
 """
 
 from __future__ import annotations
@@ -10,13 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import ASGD, LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-from meden.penalties import Number
+from meden.penalties import L1, Number, Penalty
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
+
+STRIDES = 2.0
+"""Rates by which a penalty shrinks a coordinate in one step, at most: more than one, which only stands against an
+update, and not many, with which hidden layers are gone before the last has begun to tell them their use."""
 
 _PLAIN = (SGD, ASGD, LBFGS)
 
@@ -49,6 +58,41 @@ def one_length(step: Number) -> Number:
     strength is then the nominal one on the average over the coordinates, and not for each of them.
     """
     return step.reciprocal().mean().reciprocal() if isinstance(step, Tensor) and step.ndim > 0 else step
+
+
+def bounded(step: Number, rate: Number | None, penalty: Penalty, w: Tensor) -> Number:
+    """Return a step per coordinate that shrinks none by much more than ``STRIDES`` rates.
+
+    Solutions are the same: where gradient and penalty balance, the step is one rate over the slope. Smooth penalties
+    fade with the weight, and constraints have no slope: their steps stay as they are.
+
+    Args:
+        step: of each coordinate.
+        rate: see :func:`full_rate`; None leaves the step as it is.
+        penalty: whose step it is.
+        w: weights before it.
+
+    Example:
+        >>> bounded(torch.tensor([0.5, 1e8]), 0.01, L1(0.1), torch.ones(2))
+        tensor([0.2000, 0.2000])
+    """
+    if rate is None or not isinstance(step, Tensor) or penalty.smooth or penalty.is_constraint or not penalty.metric:
+        return step
+    slope = torch.as_tensor(penalty.strength) if isinstance(penalty, L1) else penalty.grad(w).abs()
+    return torch.minimum(step, STRIDES * rate / slope.to(step).clamp(min=torch.finfo(step.dtype).tiny))
+
+
+def full_rate(optimizer: Optimizer, group: Group) -> Number | None:
+    """Return what a coordinate moves by in a step under a constant gradient of any size: lr / (1 - momentum).
+
+    None for an optimizer that has no such number: whose moves grow with the gradient, or, as those of a centred
+    RMSprop, with how little it varies. The momenta of Adam are means, and count as none.
+    """
+    known = isinstance(optimizer, tuple(kind for kind, _ in _LENGTHS)) and not isinstance(optimizer, SGD)
+    if not known or group.get("centered"):
+        return None
+    rate: Number = group["lr"] / (1 - group.get("momentum", 0.0))
+    return rate
 
 
 def adam_length(lr: Number, second: Tensor, correction: Number, eps: Number) -> Tensor:

@@ -26,7 +26,7 @@ from torch.optim import LBFGS, Optimizer
 
 from meden._checks import InputError
 from meden.optim.inplace import add_grad_, decay_, prox_
-from meden.optim.metric import Group, is_adaptive, knows_metric, one_length, step_length
+from meden.optim.metric import Group, bounded, full_rate, is_adaptive, knows_metric, one_length, step_length
 from meden.optim.regularizer import Bound, Regularizer, bind, nested
 from meden.penalties import L2, ElasticNet, Penalty, Sum
 
@@ -47,7 +47,7 @@ def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Re
         that strength schedules have reached and the starting weights that a penalty pulls to.
 
     Under a closure, ``step`` returns the data loss plus the gradient-coupled penalties, which is what a line search
-    needs. Under GradScaler a step that overflowed changes nothing.
+    needs. Under GradScaler a step that overflowed changes nothing, and is not counted.
 
     Raises:
         InputError: for ``coupling="loss"`` (the optimizer never sees the loss), for decoupled or proximal penalties
@@ -134,7 +134,8 @@ class Handle:
         if self._sites["proximal"]:
             with torch.no_grad():
                 self._shrink()
-        self.num_steps += 1
+        overflow = _scaler_leaves(self.optimizer, "found_inf")
+        self.num_steps += int(overflow is None or not overflow > 0)
 
     def _penalised(self, closure: Closure) -> Closure:
         """Return the closure of the data loss plus the gradient-coupled penalties; its first call also decays."""
@@ -172,9 +173,10 @@ class Handle:
         stepped = self._stepped("proximal")
         with self._unless_skipped(stepped):
             for param, penalties, group in stepped:
-                step = step_length(self.optimizer, group, param)
+                step, rate = step_length(self.optimizer, group, param), full_rate(self.optimizer, group)
                 for penalty in joined(penalties):
-                    prox_(penalty, param, step if penalty.metric else one_length(step))
+                    own = step if penalty.metric else one_length(step)
+                    prox_(penalty, param, bounded(own, rate, penalty, param))
 
     @contextmanager
     def _unless_skipped(self, stepped: Sequence[Stepped]) -> Iterator[None]:

@@ -136,7 +136,7 @@ def strength_path(
         raise InputError(f"stop_fraction must be 0 on a path, on which nothing stops early, got {cv.stop_fraction}")
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     folds = cv.replace(stop_fraction=0.0).divide(dataset, seed)
-    chosen = _strengths(name, num, dataset, folds) if strengths is None else _given(strengths)
+    chosen = _strengths(name, num, dataset, folds, make_model) if strengths is None else _given(strengths)
     recipes = [configure(recipe, {name: strength})[0] for strength in chosen]
     check_stopping(recipe, folds)
     models = check_models(make_model, [(own, {}) for own in recipes], dataset, folds)
@@ -201,8 +201,8 @@ class _Paths:
         return {start: _objective(self.ends[key].history) for start, key in self.starts(cold).items()}
 
 
-def _strengths(name: str, num: int, dataset: Dataset, folds: Sequence[Fold]) -> list[float]:
-    dimension = resolve({name: FromData()}, dataset, folds)[name]
+def _strengths(name: str, num: int, dataset: Dataset, folds: Sequence[Fold], make_model: ModelMaker) -> list[float]:
+    dimension = resolve({name: FromData()}, dataset, folds, make_model)[name]
     assert isinstance(dimension, LogUniform)
     return dimension.grid(num)[::-1]
 

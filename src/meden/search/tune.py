@@ -129,7 +129,7 @@ def tune(
     folds = cv.divide(dataset, seed)
     if limits.racing and not all(len(fold.stop) for fold in folds):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
-    found = resolve(space, dataset, folds)
+    found = resolve(space, dataset, folds, make_model)
     proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"), first=first)
     models = check_reachable(found, recipe, make_model, dataset, folds)
     epochs = longest(found, recipe)

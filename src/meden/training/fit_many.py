@@ -427,6 +427,12 @@ def _why_alone(entrant: Entrant) -> str | None:
         return "sharpness-aware steps pass twice through one model"
     if recipe.averaging is not None and has_batch_norm(entrant.model):
         return "batch norm must be measured anew for averaged weights"
+    names = dict(entrant.model.named_parameters(remove_duplicate=False))
+    for bound in entrant.bound:
+        for name, (made, _) in bound.made.items():
+            return f"{bound.label} is a penalty on {name}, which {made.kind} makes from other tensors"
+        if not bound.params.keys() <= names.keys():
+            return f"what wraps a model ({type(entrant.model).__name__}) holds one"
     return None
 
 

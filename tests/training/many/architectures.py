@@ -8,10 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
 import meden
 from meden.augment import Affine, CutMix, Cutout, Flip, LabelSmoothing, Mixup, PadCrop
-from meden.penalties import L1, L2
+from meden.penalties import L1, L2, GroupLasso, MaxNorm, Sum
 from tests.contracts import Each, PopulationCase
 from tests.training.many.witness import blobs, curve
 
@@ -26,14 +27,18 @@ class Architecture:
     fields: dict[str, Any] | None = None
     dtype: torch.dtype = torch.float64
     stacked: bool = True
+    penalties: Callable[[float], list[meden.Regularizer]] = lambda s: [
+        meden.Regularizer(L1(s)),
+        meden.Regularizer(L2(s), on="all", coupling="gradient"),
+    ]
+    """Of a strength."""
 
     def __str__(self) -> str:
         return self.name
 
     def recipes(self):
-        penalties = lambda s: [meden.Regularizer(L1(s)), meden.Regularizer(L2(s), on="all", coupling="gradient")]  # noqa: E731
         fields = {"optimizer": "adam"} | (self.fields or {})
-        return PopulationCase(self.name, fields, penalties, strengths=(1e-5, 1e-4, 1e-3)).recipes()
+        return PopulationCase(self.name, fields, self.penalties, strengths=(1e-5, 1e-4, 1e-3)).recipes()
 
 
 def images(n=60):
@@ -206,8 +211,26 @@ def encoder():
     return nn.Sequential(nn.Embedding(11, 8), layer, nn.Flatten(), nn.Linear(56, 3))
 
 
-def weight_normed():
-    return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3))
+def normed(norm):
+    return nn.Sequential(norm(nn.Linear(5, 6)), nn.Tanh(), nn.Linear(6, 3))
+
+
+def on_magnitudes(s):
+    """Penalties that act on a weight of weight norm in steps."""
+    return [
+        meden.Regularizer(L1(s), on="2.weight"),
+        meden.Regularizer(Sum((GroupLasso(s), L2(s)))),
+        meden.Regularizer(L2(s), on="all", coupling="gradient"),
+        meden.Regularizer(MaxNorm(1 + s), on="0.weight"),
+    ]
+
+
+def beside(s):
+    return [meden.Regularizer(L1(s), on="2.weight"), meden.Regularizer(L2(s), on="biases", coupling="gradient")]
+
+
+def in_loss(s):
+    return [meden.Regularizer(L1(s), coupling="loss"), meden.Regularizer(L2(s), on="biases")]
 
 
 DRAWING = [
@@ -238,12 +261,27 @@ NORMED = [
         fields={"lr": Each((0.001, 0.002, 0.003))},
         dtype=torch.float32,  # in which rounding counts: by plain gradients the biases part by 2 %
     ),
-    Architecture("weight norm", weight_normed),
+    Architecture("weight norm", lambda: normed(weight_norm), penalties=on_magnitudes),
+    Architecture(
+        "weight norm of the whole, and of a convolution",
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (1, 5)),
+            weight_norm(nn.Conv1d(1, 3, 2), dim=1),
+            nn.Tanh(),
+            nn.Flatten(),
+            weight_norm(nn.Linear(12, 3), dim=None),
+        ),
+        penalties=lambda s: [meden.Regularizer(L2(s)), meden.Regularizer(GroupLasso(s, dim=1), on="1.weight")],
+    ),
+    Architecture("spectral norm", lambda: normed(spectral_norm), stacked=False, penalties=beside),
 ]
 
 ARCHITECTURES = [
     *DRAWING,
     *NORMED,
+    Architecture("weight norm, L1 in the loss", lambda: normed(weight_norm), stacked=False, penalties=in_loss),
+    Architecture("spectral norm, L1 in the loss", lambda: normed(spectral_norm), stacked=False, penalties=in_loss),
+    Architecture("orthogonal, L1 in the loss", lambda: normed(orthogonal), stacked=False, penalties=in_loss),
     Architecture("convolutional, batch and group norm", convolutional, images),
     Architecture(
         "convolutional, augmented images",

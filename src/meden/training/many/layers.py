@@ -1,4 +1,4 @@
-"""Layers for which vmap has no rule, in operations for which it has one: recurrent layers, attention, embeddings.
+"""Layers for which vmap has no rule, in operations for which it has one: recurrent, attention, embeddings, weight norm.
 
 Legend: ``T`` steps of a sequence, ``B`` rows, ``D`` inputs, ``H`` units.
 """
@@ -40,6 +40,8 @@ class _Plain(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is F.embedding:
             return embedding(*args, **kwargs or {})
+        if func is torch._weight_norm:
+            return weight_norm(*args, **kwargs or {})
         is_sequence = len(args) > 3 and isinstance(args[3], bool)  # and not packed
         return recurrent(_CELLS[func], *args) if func in _CELLS and is_sequence else func(*args, **kwargs or {})
 
@@ -60,6 +62,13 @@ def embedding(
     if padding_idx is None:
         return rows
     return torch.where((numbers == padding_idx % len(weight))[..., None], rows.detach(), rows)
+
+
+def weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """Return g v / norm(v), slice by slice along ``dim``; -1 is the tensor as a whole."""
+    others = [axis for axis in range(v.ndim) if axis != dim]
+    unit: Tensor = v / torch.linalg.vector_norm(v, dim=others, keepdim=dim != -1)
+    return g * unit
 
 
 def recurrent(

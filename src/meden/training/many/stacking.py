@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations  # a parametrised layer has a class of its own
 
 from meden.noise import noise_layers
 from meden.optim import Bound
@@ -37,7 +38,8 @@ class Layout:
 
     def join(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """Return tensors (K, *shape) as the columns they have in ``flat``, in order."""
-        return [(tensors[name].mT if name in self.turned else tensors[name]).flatten(1) for name in self.columns]
+        parts = (tensors[name].mT if name in self.turned else tensors[name] for name in self.columns)
+        return [part.reshape(len(part), -1) for part in parts]
 
 
 @dataclass
@@ -81,7 +83,10 @@ def structure(model: nn.Module) -> Hashable:
     The level of noise layers is a number per member, not structure.
     """
     noise = set(noise_layers(model))
-    layers = [(name, type(m), "" if name in noise else _settings(m)) for name, m in model.named_modules()]
+    layers = [
+        (name, type_before_parametrizations(m), "" if name in noise else _settings(m))
+        for name, m in model.named_modules()
+    ]
     tensors = [(n, t.shape, t.dtype, t.device, t.requires_grad) for n, t in _tensors(model).items()]
     return tuple(layers), tuple(tensors)
 

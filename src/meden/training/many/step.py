@@ -107,8 +107,9 @@ class Step:
         self.update.apply(flat, g, state, batch.lr, constants.momentum)
         if proximal := acting("proximal"):
             length = self.update.length(state, batch.lr, constants.momentum)
+            rates = self.update.full_rates(batch.lr, constants.momentum)
             for segment, own, factor in proximal:
-                flat[:, segment.columns].copy_(segment.map(stacked_penalties.shrink, own, factor, flat, length))
+                flat[:, segment.columns].copy_(segment.map(stacked_penalties.shrink, own, factor, flat, length, *rates))
         if AVERAGE in state:
             state[AVERAGE].lerp_(flat, batch.blend)
         return (g,)

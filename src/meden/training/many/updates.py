@@ -36,6 +36,10 @@ class Update(abc.ABC):
     def length(self, state: State, lr: Tensor, momentum: Tensor) -> Tensor:
         """Return the proximal step of every coordinate, (K, P) or (K, 1): see :mod:`meden.optim.metric`."""
 
+    @abc.abstractmethod
+    def full_rates(self, lr: Tensor, momentum: Tensor) -> tuple[Tensor, ...]:
+        """Return what bounds the steps of an adaptive rule, (K, 1), or nothing: see :func:`meden.optim.bounded`."""
+
 
 class SGD(Update):
     """Momentum, plain or Nesterov's."""
@@ -52,6 +56,10 @@ class SGD(Update):
     def length(self, state: State, lr: Tensor, momentum: Tensor) -> Tensor:  # noqa: ARG002
         """Return lr / (1 - momentum)."""
         return lr / (1 - momentum)
+
+    def full_rates(self, lr: Tensor, momentum: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """Return nothing."""
+        return ()
 
 
 class RMSprop(Update):
@@ -70,6 +78,10 @@ class RMSprop(Update):
     def length(self, state: State, lr: Tensor, momentum: Tensor) -> Tensor:
         """Return lr / (1 - momentum) / (sqrt(v) + eps)."""
         return lr / (1 - momentum) / (state["second"].sqrt() + self.recipe.eps)
+
+    def full_rates(self, lr: Tensor, momentum: Tensor) -> tuple[Tensor, ...]:
+        """Return lr / (1 - momentum)."""
+        return (lr / (1 - momentum),)
 
 
 class Adam(Update):
@@ -97,6 +109,10 @@ class Adam(Update):
         correction = 1 - self.recipe.betas[1] ** state["steps"].double()
         root = state["second"].clamp(min=tiny(lr)).sqrt()
         return lr / (root * correction.rsqrt().to(lr.dtype) + self.recipe.eps)
+
+    def full_rates(self, lr: Tensor, momentum: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """Return lr."""
+        return (lr,)
 
 
 def _adam(  # an operation of its own, since TorchScript drops one that writes into the members of a list
