@@ -235,3 +235,23 @@ def test_a_history_that_is_none_is_refused_in_one_line(tmp_path):
         with pytest.raises(InputError, match=r"history\.json") as told:
             History.load(path)
         assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ['{"a":' * 10**5 + "1" + "}" * 10**5, "[" * 10**5, '{"seed": ' + "9" * 10**5 + "}"])
+def test_json_that_is_nested_or_long_without_end_is_refused_in_one_line(copy, text):
+    (copy / "run.json").write_text(text)
+    with pytest.raises(InputError, match=r"run.json' must be a file that meden wrote, but cannot be read"):
+        meden.load_run(copy)
+
+
+def test_more_runs_than_there_are_folders_are_refused_at_the_first_that_is_missing(copy):
+    change(copy / "run.json", num_runs=10**12)
+    with pytest.raises(InputError, match="fold_0"):
+        meden.load_run(copy)
+
+
+@pytest.mark.parametrize("files", [None, [], {"history.json": None}, {"history.json": {}}, {"history.json": {"size": "x"}}])
+def test_a_list_of_files_that_is_none_is_refused_in_one_line(copy, files):
+    change(copy / "run.json", files=files)
+    with pytest.raises(InputError, match=r"must name the files|bytes instead of"):
+        meden.load_run(copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import sys
 from collections.abc import Iterable
@@ -54,10 +55,29 @@ def check_strength(name: str, value: Any) -> None:
     check_number(name, value, low=0.0)
 
 
-def check_count(name: str, value: Any, *, low: int = 1) -> None:
-    """Check that ``value`` is a whole number of at least ``low``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:
-        raise InputError(f"{name} must be a whole number of at least {low}, got {value!r}")
+def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None) -> None:
+    """Check that ``value`` is a whole number of at least ``low``, and at most ``high`` if that is given."""
+    whole = not isinstance(value, bool) and hasattr(value, "__index__")
+    if not whole or value < low or (high is not None and value > high):
+        allowed = f"of at least {low}" if high is None else f"in [{low}, {high}]"
+        raise InputError(f"{name} must be a whole number {allowed}, got {value!r}")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON says.
+
+    Raises:
+        ValueError: if it is none, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:

@@ -57,15 +57,15 @@ def check_files(path: Path, fields: Mapping[str, Any]) -> None:
         Damaged: naming the first that is missing or was changed.
     """
     files = fields.get(FILES)
-    if not isinstance(files, dict):
+    if not isinstance(files, dict) or not all(isinstance(file, dict) for file in files.values()):
         raise Damaged(f"{str(path)!r} must name the files that were written with it, got {files!r:.80}")
     for name, wanted in files.items():
         file = path.parent / name
         rule = f"{str(file)!r} must be as it was written with {path.name}, but"
         if not file.is_file():
             raise Damaged(f"{rule} is missing")
-        if (size := file.stat().st_size) != wanted["size"]:
-            raise Damaged(f"{rule} has {size:,} bytes instead of {wanted['size']:,}")
+        if (size := file.stat().st_size) != wanted.get("size"):
+            raise Damaged(f"{rule} has {size} bytes instead of {wanted.get('size')}")
         try:
             found = _of_file(file)
         except OSError as error:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from meden._checks import Damaged, InputError
+from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import CHECKSUM, is_sealed, sealed
 
 MAJOR, MINOR = 2, 0
@@ -128,7 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_bytes()
-        fields = json.loads(text)
+        fields = parse_json(text)
     except (OSError, ValueError) as error:
         raise Damaged(f"{str(path)!r} must be a file that meden wrote, but cannot be read: {error}") from None
     if not isinstance(fields, dict):

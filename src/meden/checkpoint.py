@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from meden._checks import Damaged
+from meden._checks import Damaged, parse_json
 from meden._checksums import CHECKSUM
 from meden._files import FORMAT, check_format, whole
 
@@ -54,8 +54,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             check_format(metadata.get("meden_format"), path)
             tensors, text = {name: file.get_tensor(name) for name in file.keys()}, metadata.get("values", "{}")
-        values = json.loads(text)
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        values = parse_json(text)
+    except (OSError, SafetensorError, ValueError) as error:
         raise Damaged(f"checkpoint {str(path)!r} cannot be read: {error}") from None
     if metadata.get(CHECKSUM) != _checksum(tensors, text):
         raise Damaged(f"checkpoint {str(path)!r} must be as meden wrote it, but does not match its {CHECKSUM}")

@@ -261,7 +261,7 @@ def load_run(
     check_files(folder / RUN, summary)
     if "num_runs" in summary:
         check_count(f"num_runs in {str(folder / RUN)!r}", summary["num_runs"])
-        folders = [folder / f"fold_{number}" for number in range(summary["num_runs"])]
+        folders = (folder / f"fold_{number}" for number in range(summary["num_runs"]))
         parts = [load_run(one, make_model, penalties=penalties, augmentations=augmentations) for one in folders]
         return Ensemble(runs=tuple(run for run in parts if isinstance(run, Run)))
     recipe = Recipe.load(folder / "recipe.yaml", penalties=penalties, augmentations=augmentations)

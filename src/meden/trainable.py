@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from meden._checks import InputError
+from meden._checks import InputError, one_line
 from meden.data.batches import BatchSize
 from meden.noise import find_other_draws, may_draw, seeded
 from meden.objective import evaluating, in_mode
@@ -94,7 +94,7 @@ def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows
             )
     except Exception as error:
         rows = "1 row" if least == 1 else f"{least} rows"
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        cause = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(
             f"batch_size must be one that the model can train on: with batch_size={batch_size!r} and {num_rows} rows "
             f"it meets batches of {rows}, and failed: {cause}"

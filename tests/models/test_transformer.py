@@ -109,7 +109,7 @@ def test_alone_or_together():
     ("options", "message"),
     [
         ({"width": 9}, "width must be a multiple of num_heads=2, got 9"),
-        ({"depth": -1}, "depth must be a whole number of at least 0, got -1"),
+        ({"depth": -1}, "depth must be a whole number in \\[0, 1000\\], got -1"),
         ({"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
         ({"num_tokens": 0}, "num_tokens must be a whole number of at least 1, got 0"),
         ({"dropout": 1.0}, r"dropout must be a finite number in \[0, 1\), got 1.0"),

@@ -108,6 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             return _fail(1, "failed", no_room(error))
+        if isinstance(error, OSError) and error.filename is not None:
+            return _fail(1, "failed", f"{error.filename}: {error.strerror}")
+        if isinstance(error, MemoryError):
+            return _fail(1, "failed", f"there is not enough memory: {error}")
         return _fail(1, "failed", f"{type(error).__name__}: {error} (MEDEN_DEBUG=1 shows where)")
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from meden._checks import InputError, check_choice, check_count, check_number
+from meden._checks import InputError, check_choice, check_count, check_number, one_line
 from meden.data.columns import Values
 
 OnError = Literal["raise", "skip"]
@@ -99,7 +99,7 @@ def _archived(path: Path) -> Iterator[tuple[str, bytes]]:
                     yield entry.name, archive.extractfile(entry).read()  # type: ignore[union-attr]
     except (OSError, EOFError, tarfile.TarError) as error:
         raise InputError(
-            f"path must be a folder, a tar archive or a .wav file, got {str(path)!r}: {' '.join(str(error).split())}"
+            f"path must be a folder, a tar archive or a .wav file, got {str(path)!r}: {one_line(error)}"
         ) from None
 
 

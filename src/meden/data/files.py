@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
-from meden._checks import InputError, nearest
+from meden._checks import InputError, nearest, one_line
 from meden.data.layout import LOOKED_AT, drop_lines, tell_layout
 from meden.data.numerals import is_plain
 from meden.data.reading import EXACT, ReadingWarning
@@ -126,7 +126,7 @@ def read_file(
     except (OSError, EOFError, zlib.error, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(f"file {str(path)!r} must be a readable {suffix} table, got: {reason}") from error
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meden._checks import InputError, check_choice
+from meden._checks import InputError, check_choice, one_line
 from meden.data.arrays import to_tensor
 from meden.data.columns import Values
 from meden.data.fitted import standardisation
@@ -70,7 +70,7 @@ def _load(path: Path, key: str | None) -> Values:
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"images {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+        raise InputError(f"images {str(path)!r} cannot be read: {one_line(error)}") from None
 
 
 def _named(arrays: Mapping[str, Values], path: Path, key: str | None) -> Values:

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from meden._checks import InputError, check_choice, check_count
+from meden._checks import InputError, check_choice, check_count, parse_json
 from meden._files import write_whole
 
 Unit = Literal["word", "character", "chinese"]
@@ -159,7 +159,7 @@ class Vocabulary:
             InputError: if the file is missing or not what :meth:`save` wrote.
         """
         try:
-            fields = json.loads(Path(path).read_text(encoding="utf-8"))
+            fields = parse_json(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"vocabulary {str(path)!r} cannot be read: {error}") from None
         return cls.from_dict(fields)

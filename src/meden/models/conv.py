@@ -40,9 +40,9 @@ class ConvNet(nn.Sequential):
         dropout: float = 0.0,
         batch_norm: bool = True,
     ) -> None:
-        counts = {"num_outputs": num_outputs, "num_channels": num_channels, "width": width, "depth": depth}
-        for name, value in counts.items():
+        for name, value in (("num_outputs", num_outputs), ("num_channels", num_channels), ("width", width)):
             check_count(name, value)
+        check_count("depth", depth, high=30)
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
         widths = chain([num_channels], (width * 2**stage for stage in range(depth)))
         stages = [layer for sizes in pairwise(widths) for layer in _stage(*sizes, batch_norm)]

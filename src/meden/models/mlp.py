@@ -46,7 +46,7 @@ class MLP(nn.Sequential):
     ) -> None:
         for name, value, low in (("num_inputs", num_inputs, 1), ("num_outputs", num_outputs, 1), ("width", width, 1)):
             check_count(name, value, low=low)
-        check_count("depth", depth, low=0)
+        check_count("depth", depth, low=0, high=1000)
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
         check_choice("activation", activation, ACTIVATIONS)
         layers: list[nn.Module] = [nn.Flatten()]

@@ -72,8 +72,8 @@ class TabularNet(nn.Module):
         super().__init__()
         for name, value in (("num_inputs", num_inputs), ("num_outputs", num_outputs), ("width", width)):
             check_count(name, value)
-        for name, value in (("num_numbers", num_numbers), ("depth", depth)):
-            check_count(name, value, low=0)
+        check_count("num_numbers", num_numbers, low=0)
+        check_count("depth", depth, low=0, high=1000)
         if num_numbers > num_inputs:
             raise InputError(f"num_numbers must be at most num_inputs ({num_inputs}), got {num_numbers}")
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)

@@ -178,7 +178,7 @@ class Block(nn.Module):
 
 
 def _blocks(width: int, depth: int, num_heads: int, dropout: float) -> nn.ModuleList:
-    check_count("depth", depth, low=0)
+    check_count("depth", depth, low=0, high=1000)
     check_count("num_heads", num_heads)
     if width % num_heads:
         raise InputError(f"width must be a multiple of num_heads={num_heads}, got {width}")

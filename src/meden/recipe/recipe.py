@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from torch import nn
 from torch.optim import Optimizer
 
-from meden._checks import InputError, check_choice
+from meden._checks import InputError, check_choice, one_line
 from meden._files import FIELD, check_format, versioned, write_whole
 from meden._settings import Settings
 from meden.augment import Augmentation
@@ -58,7 +58,7 @@ class Recipe(Settings):
     """Decay of the second moment of ``rmsprop``."""
     eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
     """Added to the root of the second moment."""
-    epochs: int = Field(default=50, ge=1)
+    epochs: int = Field(default=50, ge=1, le=1_000_000)
     """Passes over the fitting rows, at most; the schedule is laid out over them."""
     eval_rows: int | None = Field(default=None, ge=1)
     """Fitting rows that are evaluated for each epoch's record: at most so many, a seeded sample; None is all."""
@@ -238,7 +238,7 @@ class Recipe(Settings):
         try:
             fields = read_yaml(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"recipe {str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+            raise InputError(f"recipe {str(path)!r} cannot be read: {one_line(error)}") from None
         newer = False
         if isinstance(fields, Mapping) and FIELD in fields:
             newer = check_format(fields[FIELD], path, oldest=1)

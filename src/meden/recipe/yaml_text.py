@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from meden._checks import InputError
+from meden._checks import InputError, one_line
 
 MAX_LENGTH = 1_000_000
 """Characters of the longest text that is read."""
@@ -61,4 +61,4 @@ def read_yaml(text: str) -> Any:
     except (yaml.YAMLError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"must be YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"must be YAML: {one_line(error)}") from None

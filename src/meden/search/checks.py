@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from meden._checks import InputError
+from meden._checks import InputError, one_line
 from meden.data import Dataset, Fold
 from meden.member import EncodedData, Member, ModelMaker, as_taken, build_model
 from meden.objective import check_fits, on_device
@@ -132,5 +132,5 @@ def _as_input_error(rule: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        cause = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        cause = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(f"{rule}, but failed: {cause}") from error

@@ -17,7 +17,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from meden._checks import InputError
+from meden._checks import InputError, one_line
 from meden.search.strategies import Proposals, quiet
 from meden.study.results import Trial
 
@@ -48,7 +48,7 @@ class OptunaDatabase:
                 self._connect()
             except Exception as error:
                 missing = isinstance(error, ImportError) and storage.startswith("postgresql")
-                cause = "pip install 'meden[postgres]'" if missing else " ".join(str(error).split())
+                cause = "pip install 'meden[postgres]'" if missing else one_line(error)
                 raise InputError(
                     f"storage must be the address of a database that Optuna can open: {cause:.200}"
                 ) from error
@@ -61,7 +61,7 @@ class OptunaDatabase:
                     self._write(trials, proposals)
         except Exception as error:
             self._works = False
-            cause = " ".join(str(error).split())
+            cause = one_line(error)
             warnings.warn(f"the study goes on, but its database cannot be written: {cause:.200}", stacklevel=2)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from meden._checks import Damaged, InputError
+from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import is_sealed, sealed
 from meden._files import FIELD, NO_ROOM, check_format, flush_name, versioned
 from meden.study.lock import writing
@@ -228,7 +228,7 @@ def _opened(path: Path, held: ExitStack) -> FileIO:
 
 def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
     try:
-        fields = json.loads(line)
+        fields = parse_json(line)
     except ValueError:
         fields = None
     if not isinstance(fields, dict):

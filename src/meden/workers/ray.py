@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meden._checks import InputError
+from meden._checks import InputError, one_line
 from meden.workers.coordinator import Address
 
 
@@ -23,7 +23,7 @@ def cluster_host(address: str | None, jobs: int) -> str:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
+            reason = one_line(error)
             raise InputError(f"address must be that of a Ray cluster, got {address!r}: {reason:.200}") from error
     num_cores = int(ray.cluster_resources().get("CPU", 0))
     if jobs > num_cores:
