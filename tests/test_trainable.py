@@ -171,3 +171,22 @@ def test_a_generator_that_is_seeded_in_each_pass_is_no_cause_for_worry(recwarn):
 
     meden.fit(Fixed(), (X, Y), recipe=RECIPE)
     assert not recwarn.list
+
+
+WRAPPINGS = {
+    "compiled": lambda model: torch.compile(model, backend="eager"),
+    "a compiled layer": lambda model: nn.Sequential(torch.compile(model[0], backend="eager"), *model[1:]),
+    "DataParallel": nn.DataParallel,
+    "both": lambda model: torch.compile(nn.DataParallel(model), backend="eager"),
+    "none": lambda model: model,
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPINGS.values(), ids=WRAPPINGS)
+@pytest.mark.parametrize("other", WRAPPINGS.values(), ids=WRAPPINGS)
+def test_a_run_is_saved_by_the_names_within_its_wrappers(wrap, other, tmp_path):
+    run = meden.fit(wrap(plain()), (X, Y), recipe=RECIPE)
+    run.save(tmp_path)
+    loaded = meden.load_run(tmp_path, lambda: other(plain()))
+    x = torch.as_tensor(X)
+    assert torch.equal(loaded.model(x), run.model(x))

@@ -135,6 +135,26 @@ def select_sites(model: nn.Module, on: Selector) -> dict[str, tuple[Site, ...]]:
     return chosen
 
 
+def inner_names(model: nn.Module) -> dict[str, str]:
+    """Return the names of a model's state, and what they are inside of wrappers such as ``torch.compile``'s.
+
+    Example:
+        >>> inner_names(DataParallel(nn.Linear(2, 1)))
+        {'module.weight': 'weight', 'module.bias': 'bias'}
+    """
+    wrapped = [
+        (f"{name}.".lstrip("."), leaf)
+        for name, module in model.named_modules(remove_duplicate=False)
+        for leaf in module._modules
+        if _is_wrapped(module, leaf)
+    ]
+    names = {name: name for name in model.state_dict()}
+    for prefix, leaf in sorted(wrapped, key=lambda place: len(place[0]), reverse=True):
+        path = f"{prefix}{leaf}."
+        names = {name: prefix + n.removeprefix(path) if n.startswith(path) else n for name, n in names.items()}
+    return names
+
+
 def select_modules(
     model: nn.Module,
     on: Selector,
@@ -251,8 +271,12 @@ def _layers_below(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module
     for leaf, child in module._modules.items():
         if child is None or (leaf == "parametrizations" and is_parametrized(module)):
             continue
-        hidden = leaf in _WRAPPED or (leaf == "module" and isinstance(module, _WRAPPERS))
-        yield from _layers_below(name if hidden else f"{name}.{leaf}".lstrip("."), child)
+        yield from _layers_below(name if _is_wrapped(module, leaf) else f"{name}.{leaf}".lstrip("."), child)
+
+
+def _is_wrapped(module: nn.Module, leaf: str) -> bool:
+    """Say whether a module does nothing but wrap its child of this name."""
+    return leaf in _WRAPPED or (leaf == "module" and isinstance(module, _WRAPPERS))
 
 
 def _sites(model: nn.Module) -> Iterator[Site]:

@@ -25,6 +25,7 @@ from meden.history import History
 from meden.models.named import check_size, find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
 from meden.optim import bind
+from meden.params import inner_names
 from meden.progress import LOST, Outcome, Status
 from meden.recipe import Recipe
 
@@ -140,7 +141,8 @@ class Run:
         summary: dict[str, Any] = {name: getattr(self, name) for name in _SUMMARY}
         summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
         summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
-        checkpoint.save(folder / WEIGHTS, self.model.state_dict(), {})
+        inner = inner_names(self.model)
+        checkpoint.save(folder / WEIGHTS, {inner[name]: t for name, t in self.model.state_dict().items()}, {})
         write_json(folder / RUN, summary | {FILES: checksums(folder, ("recipe.yaml", "history.json", WEIGHTS))})
 
 
@@ -273,7 +275,8 @@ def load_run(
         if named is not None:
             check_size(named, arguments, tensors)
         model = (named or make_model)(**arguments)
-        model.load_state_dict(tensors)
+        outer = {inner: name for name, inner in inner_names(model).items()}
+        model.load_state_dict({outer.get(name, name): tensor for name, tensor in tensors.items()})
         encoder, held_out = summary.get("encoder"), summary.get("held_out")
         return Run(
             model=model.eval(),
