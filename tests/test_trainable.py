@@ -190,3 +190,22 @@ def test_a_run_is_saved_by_the_names_within_its_wrappers(wrap, other, tmp_path):
     loaded = meden.load_run(tmp_path, lambda: other(plain()))
     x = torch.as_tensor(X)
     assert torch.equal(loaded.model(x), run.model(x))
+
+
+class Counts(nn.Module):
+    """Anneals by a count of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.num_passes = nn.Linear(4, 2), 0
+
+    def forward(self, x):
+        self.num_passes += self.training
+        return self.last(x) / (1 + self.num_passes)
+
+
+@pytest.mark.filterwarnings("ignore:two training passes")
+def test_the_trial_pass_is_not_counted():
+    model = Counts()
+    meden.fit(model, (X, Y), recipe=RECIPE.replace(batch_size="full"))
+    assert model.num_passes == RECIPE.epochs

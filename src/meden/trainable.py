@@ -73,25 +73,18 @@ def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows
         InputError: with what the model raised.
     """
     least = 1 if batch_size == 1 else min(2, num_rows)
-    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
-    def trial() -> Any:
-        with torch.no_grad(), in_mode(model, training=True), seeded(model, "check"):
-            outputs = model(x[:least])
-        for name, buffer in model.named_buffers():
+    def trial(tried: nn.Module) -> Any:
+        before = {name: buffer.clone() for name, buffer in tried.named_buffers()}
+        with torch.no_grad(), in_mode(tried, training=True), seeded(tried, "check"):
+            outputs = tried(x[:least])
+        for name, buffer in tried.named_buffers():
             if name in before:
                 buffer.copy_(before[name])
         return outputs
 
     try:
-        if not may_draw(model):
-            trial()
-        elif not find_other_draws(model, trial):
-            warnings.warn(
-                f"two training passes of a {type(model).__name__} over the same rows differ: it draws from a generator "
-                "of its own, or remembers; the seed does not decide the result",
-                stacklevel=1,  # the same place for all models of a search: told once
-            )
+        decided = find_other_draws(model, trial) if may_draw(model) else trial(model) is not None
     except Exception as error:
         rows = "1 row" if least == 1 else f"{least} rows"
         cause = f"{type(error).__name__}: {one_line(error)}"
@@ -99,3 +92,9 @@ def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows
             f"batch_size must be one that the model can train on: with batch_size={batch_size!r} and {num_rows} rows "
             f"it meets batches of {rows}, and failed: {cause}"
         ) from error
+    if not decided:
+        warnings.warn(
+            f"two training passes of a {type(model).__name__} over the same rows differ: it draws from a generator of "
+            "its own, or counts its passes; the seed alone does not decide the result",
+            stacklevel=1,  # the same place for all models of a search: told once
+        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from meden._checks import Damaged, InputError
-from meden._files import flush_name
+from meden._files import NO_ROOM, flush_name
 from meden.cli.console import say
 from meden.run import RUN, Ensemble, Run, load_run
 from meden.study import Study
@@ -94,13 +95,16 @@ def _refused(name: str, what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
         raise InputError(f"{name} must be {what}, got {str(path)!r}: {error.strerror}") from None
 
 
 def _try_to_write(folder: Path) -> None:
-    """Write a file and take it away; access rights alone do not say whether that can be done."""
-    with tempfile.TemporaryFile(dir=folder) as file:
-        file.write(b"\0")
+    """Make a file and take it away; access rights alone do not say whether that can be done."""
+    descriptor, path = tempfile.mkstemp(dir=folder, suffix=".part")
+    os.close(descriptor)
+    Path(path).unlink()
 
 
 def say_unfinished(study: Study, folder: Path) -> None:

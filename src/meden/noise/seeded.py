@@ -9,6 +9,7 @@ by :func:`find_other_draws`, and makes its passes with the global generators see
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ _OWN = ("torch.nn.modules.", "torch.nn.utils.", "meden.")
 """Where there is code that draws by functions only if it is one of these layers, unless their ``dropout`` is 0:"""
 _MARK = "_draws_past_torch"
 """Attribute of a marked model: it goes with copies and to other processes."""
+LARGEST_COPIED = 2**26
+"""Numbers of the largest models that are copied to be tried."""
 _NOTHING = contextlib.nullcontext()
 _DRAWING = (
     nn.modules.dropout._DropoutNd,
@@ -94,22 +97,35 @@ def draws_past_torch(model: nn.Module) -> bool:
     return getattr(model, _MARK, False)
 
 
-def find_other_draws(model: nn.Module, trial: Callable[[], Any]) -> bool:
+def find_other_draws(model: nn.Module, trial: Callable[[nn.Module], Any]) -> bool:
     """Mark a model that draws past torch's functions; returns whether the seed then decides all that it draws.
 
     Args:
-        model: any module that may draw.
-        trial: passes rows through it with its draws, see :func:`seeded`, and returns the output.
+        model: any module that may draw; what it may count or remember is left alone, if it can be copied.
+        trial: passes rows through a copy with its draws, see :func:`seeded`, and returns the output.
     """
+    copied = _copy(model)
     with own_randomness():
         before = drawn_from()
-        trial()
+        trial(copied)
         if drawn_from() != before:
-            setattr(model, _MARK, True)
+            for marked in (model, copied):
+                setattr(marked, _MARK, True)
         seed_all(1)
-        first = trial()
+        first = trial(copied)
         seed_all(2)
-        return not isinstance(first, Tensor) or torch.allclose(first, trial(), rtol=1e-4, atol=1e-6, equal_nan=True)
+        again = trial(copied)
+    return not isinstance(first, Tensor) or torch.allclose(first, again, rtol=1e-4, atol=1e-6, equal_nan=True)
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """Return a copy, or the model itself if it is large or holds what cannot be copied."""
+    if sum(param.numel() for param in model.parameters()) > LARGEST_COPIED:
+        return model
+    try:
+        return copy.deepcopy(model)
+    except Exception:  # whatever a user's attributes raise
+        return model
 
 
 def may_draw(model: nn.Module) -> bool:

@@ -184,6 +184,11 @@ class Results:
             InputError: if there is no configuration to choose, or the metric does not fit the task.
         """
         metric = metric or (self.metric if self.chosen_by == "loss" else self.chosen_by)
+        if (metric, which) not in self._scores:
+            self._scores[metric, which] = self._corrected(metric, which)
+        return self._scores[metric, which]
+
+    def _corrected(self, metric: MetricName, which: Which) -> selection.Score:
         trial, values, groups = self._which(which), self.values(metric), self.data.groups
         place = next(place for place, other in enumerate(self.trials) if other is trial)
         return selection.corrected_score(
@@ -278,6 +283,11 @@ class Results:
     @property
     def _sign(self) -> int:
         return -1 if self.chosen_by in HIGHER_IS_BETTER else 1
+
+    @functools.cached_property
+    def _scores(self) -> dict[tuple[MetricName, Which], selection.Score]:
+        """Corrected scores that were asked for; thousands of draws make each."""
+        return {}
 
     @functools.cached_property
     def _by_fold(self) -> Array:

@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 BLOCK_SIZE = 2**20
 """Numbers of a bootstrap block: it bounds the memory, and changes no result."""
+MOST_DRAWN = 1e8
+"""Rows that all draws of a bootstrap have together: of so many rows, few draws differ."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def corrected_score(
     simplicity: Sequence[float] | None = None,
     units: Whole | None = None,
     metric: str = "loss",
-    num_draws: int = 1000,
+    num_draws: int | None = None,
     confidence: float = 0.9,
     seed: int = 0,
 ) -> Score:
@@ -90,7 +92,7 @@ def corrected_score(
         simplicity: (M,), for the rule of one standard error; None chooses the best.
         units: (n,), groups of rows that are drawn together; None draws single rows.
         metric: name of ``values``.
-        num_draws: bootstrap draws.
+        num_draws: bootstrap draws; None is 1,000, and fewer, 100 at least, where they would draw more than 1e8 rows.
         confidence: coverage of the interval, in (0, 1).
         seed: of the draws.
 
@@ -104,6 +106,7 @@ def corrected_score(
     num_rows = losses.shape[1]
     folds = np.zeros(num_rows, dtype=np.int64) if folds is None else folds
     units = np.arange(num_rows) if units is None else np.unique(units, return_inverse=True)[1]
+    num_draws = num_draws or int(np.clip(MOST_DRAWN / num_rows, 100, 1000))
     found = []
     for counts in _counts(units, num_draws, np.random.default_rng(seed)):
         winners = _winners(*_fold_means(counts, chosen_by, folds), simple)

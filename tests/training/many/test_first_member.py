@@ -81,6 +81,7 @@ def test_what_is_recorded_is_as_alone(between):
     check(between, stacked=True)
 
 
+@pytest.mark.filterwarnings("ignore:two training passes")
 @pytest.mark.parametrize("between", [asked_for_gradients, hooked, replaced_buffer, counted, scattered])
 def test_what_cannot_be_is_trained_one_by_one_and_told(between):
     check(between, stacked=False)
