@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 BLOCK_SIZE = 2**20
 """Numbers of a bootstrap block: it bounds the memory, and changes no result."""
-MOST_DRAWN = 1e8
+MOST_DRAWN = 3e7
 """Rows that all draws of a bootstrap have together: of so many rows, few draws differ."""
 
 
@@ -92,7 +92,7 @@ def corrected_score(
         simplicity: (M,), for the rule of one standard error; None chooses the best.
         units: (n,), groups of rows that are drawn together; None draws single rows.
         metric: name of ``values``.
-        num_draws: bootstrap draws; None is 1,000, and fewer, 100 at least, where they would draw more than 1e8 rows.
+        num_draws: bootstrap draws; None is 1,000, and fewer, 100 at least, where they would draw more than 3e7 rows.
         confidence: coverage of the interval, in (0, 1).
         seed: of the draws.
 
