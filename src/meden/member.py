@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, nearest
 from meden._randomness import own_randomness
-from meden.data import Dataset, Encoder, Fold, splits_hash
+from meden.data import Dataset, Encoder, Fold, Pair, splits_hash
 from meden.data.arrays import Arrays
 from meden.data.tables import Table
 from meden.models.named import fixed_arguments, model_name
@@ -71,6 +71,15 @@ class EncodedData:
     encoder: Encoder
     x: Tensor
     y: Tensor
+    beside: Pair | None = None
+    """All encodings of this width behind each other, of which ``x`` and ``y`` are a part; None is these alone."""
+    first: int = 0
+    """Where they begin there."""
+
+    @property
+    def together(self) -> Pair:
+        """The tensors that members of all folds of this width index into."""
+        return self.beside or (self.x, self.y)
 
 
 def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, EncodedData]:
@@ -84,7 +93,28 @@ def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | 
     if all(encoder == first for encoder in encoders.values()):
         share = _encode(dataset, first)
         return {fold: replace(share, encoder=encoder) for fold, encoder in encoders.items()}
-    return {fold: _encode(dataset, encoder) for fold, encoder in encoders.items()}
+    widths: dict[int, dict[Fold | None, Encoder]] = {}
+    for fold, encoder in encoders.items():
+        widths.setdefault(encoder.num_inputs, {})[fold] = encoder
+    shares: dict[Fold | None, EncodedData] = {}
+    for alike in widths.values():
+        shares |= _behind_each_other(dataset, alike)
+    return {fold: shares[fold] for fold in encoders}
+
+
+def _behind_each_other(dataset: Dataset, encoders: Mapping[Fold | None, Encoder]) -> dict[Fold | None, EncodedData]:
+    """Encode a data set by encoders of one width into one pair of tensors; no encoding is held twice."""
+    shares: dict[Fold | None, EncodedData] = {}
+    both: Pair | None = None
+    for number, (fold, encoder) in enumerate(encoders.items()):
+        own, first = _encode(dataset, encoder), number * dataset.num_rows
+        if both is None:
+            sizes = [(len(encoders) * len(part), *part.shape[1:]) for part in (own.x, own.y)]
+            both = own.x.new_empty(sizes[0]), own.y.new_empty(sizes[1])
+        x, y = (part[first : first + dataset.num_rows] for part in both)
+        x.copy_(own.x), y.copy_(own.y)
+        shares[fold] = EncodedData(encoder, x, y, both, first)
+    return shares
 
 
 def constant_loss(dataset: Dataset) -> float:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError
 from meden.data import Pair
+from meden.data.arrays import all_finite
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.noise import PassDraws, noise_layers, passing, seeded, stream
@@ -159,13 +160,14 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(y) == 0:
         raise InputError(f"{name} must hold as many rows of x as of y, got {tuple(x.shape)} and {tuple(y.shape)}")
     for part, tensor in (("x", x), ("y", y)):
-        if tensor.is_floating_point() and (wrong := int((~tensor.isfinite()).sum())):
+        if tensor.is_floating_point() and not all_finite(tensor):
+            wrong = int((~tensor.isfinite()).sum())
             raise InputError(f"{name} {part} must be finite, got {wrong} values that are NaN or infinite")
     taken_x, taken_y = on_device(x, model), on_device(y if y.is_floating_point() else y.long(), model)
     for part, tensor, taken in (("x", x, taken_x), ("y", y, taken_y)):
         if taken.is_floating_point():
             largest = torch.finfo(taken.dtype).max ** (0.5 if part == "y" else 1)  # y is squared
-            if (farthest := float(tensor.abs().max())) > largest:
+            if (farthest := max(abs(float(end)) for end in tensor.aminmax())) > largest:
                 raise InputError(
                     f"{name} {part} must hold numbers up to {largest:.2g} for a model of {taken.dtype}, got "
                     f"{farthest:.2g}; standardise them"

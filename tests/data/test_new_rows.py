@@ -16,7 +16,6 @@ from meden._checks import InputError
 from meden.data import Encoder, as_dataset
 from meden.data.fitted import FAR, NumberColumn
 from meden.member import encode_folds
-from meden.training.scoring import rows_of
 
 N = 60
 QUICK = meden.Recipe(epochs=2, batch_size="full")
@@ -255,7 +254,7 @@ def test_folds_of_arrays_share_memory_and_know_their_own_range() -> None:
     shares = encode_folds(as_dataset((x, x[:, 0] / 3)), folds)
     assert [shares[fold].encoder.inputs.high for fold in folds] == [3.0, 7.0]  # type: ignore[union-attr]
     assert shares[folds[0]].x is shares[folds[1]].x
-    assert all(rows.x is shares[folds[0]].x for rows in rows_of(shares).values())
+    assert all(share.together[0] is shares[folds[0]].x for share in shares.values())
 
 
 @pytest.mark.parametrize("make", [fitted, on_arrays])
@@ -288,3 +287,19 @@ def test_one_row_of_which_the_model_makes_nan_is_left_empty_alone() -> None:
     with pytest.warns(UserWarning, match="1 of 2 rows has none: the model's output is not a finite number .row 2"):
         found = run.predict(np.array([[0.1, 0.2], [2.5, 0.2]]), on_missing="empty")
     assert found.values[0] in (False, True) and found.values[1] is None
+
+
+def test_encodings_of_folds_lie_behind_each_other_and_are_held_once() -> None:
+    frame = pd.DataFrame({"a": np.arange(8.0), "b": list("uuvvuuvv"), "y": np.arange(8.0)})
+    rows = np.arange(8)
+    folds = [meden.data.Fold(rows[:4], rows[4:6], rows[6:]), meden.data.Fold(rows[4:], rows[:2], rows[2:4])]
+    dataset = as_dataset(frame, target="y")
+    shares = encode_folds(dataset, [*folds, None])
+    x, y = shares[None].together
+    assert len(x) == len(y) == 24
+    for fold, share in shares.items():
+        encoder = dataset.fit_encoder(rows if fold is None else fold.fit)
+        assert torch.equal(share.x, dataset.features(encoder, rows)) and torch.equal(
+            share.y, dataset.targets(encoder, rows)
+        )
+        assert share.x.data_ptr() == x[share.first].data_ptr() and share.y.data_ptr() == y[share.first].data_ptr()

@@ -189,6 +189,11 @@ def read_array(x: Any) -> Arrays:
     return Arrays(tensor.to(torch.int64 if tensor.dtype in _INTEGERS else torch.float32))
 
 
+def all_finite(tensor: Tensor) -> bool:
+    """Say whether all numbers are finite; a sum tells nearly always, and takes no memory."""
+    return bool(torch.isfinite(tensor.sum())) or bool(torch.isfinite(tensor).all())
+
+
 def to_tensor(name: str, array: Any) -> Tensor:
     """Return an array of finite numbers as a tensor that needs no gradient.
 
@@ -198,7 +203,7 @@ def to_tensor(name: str, array: Any) -> Tensor:
     tensor = array.detach() if isinstance(array, Tensor) else _from_numpy(name, np.asarray(array))
     if tensor.is_complex():
         raise InputError(f"{name} must hold real numbers, got {tensor.dtype}")
-    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    if tensor.is_floating_point() and not all_finite(tensor):
         num_nan, num_infinite = int(tensor.isnan().sum()), int(tensor.isinf().sum())
         raise InputError(f"{name} must hold finite numbers, got {num_nan} NaN and {num_infinite} infinite")
     return tensor

@@ -114,11 +114,16 @@ class Dataset:
         if rows.size == 0:
             raise InputError("rows must hold at least one position, got none")
         standardise = isinstance(self.inputs, Table)
-        return Encoder(self.inputs.take(rows).fit(), fit_target(self.y, self.labels[rows], standardise=standardise))
+        return Encoder(self._some(rows).fit(), fit_target(self.y, self.labels[rows], standardise=standardise))
 
     def features(self, encoder: Encoder, rows: Values | Any) -> Tensor:
         """Return inputs of some rows, float32 (len(rows), D), or (len(rows), ...) as they are for arrays."""
-        return encoder.inputs.encode(self.inputs.take(rows))  # type: ignore[arg-type]
+        return encoder.inputs.encode(self._some(np.asarray(rows, dtype=np.int64)))  # type: ignore[arg-type]
+
+    def _some(self, rows: Values) -> Table | Arrays:
+        """Return the inputs of some rows; of all in their order without a copy."""
+        whole = len(rows) == self.num_rows and bool((rows == np.arange(self.num_rows)).all())
+        return self.inputs if whole else self.inputs.take(rows)
 
     def targets(self, encoder: Encoder, rows: Values | Any) -> Tensor:
         """Return training targets of some rows: int64 (len(rows),), or float32 of the target's own shape.

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, nearest
-from meden.data.arrays import array_rows, check_some
+from meden.data.arrays import all_finite, array_rows, check_some
 from meden.data.columns import Kind, Values, missing
 from meden.data.fitted import Column, column_from_dict, fit_column, listed
 from meden.data.new_rows import NewRows
@@ -106,7 +106,7 @@ class TableEncoder:
             InputError: naming a cell that is too far from those of the fit for a float32.
         """
         inputs = self._inputs(table)
-        if not bool(torch.isfinite(inputs).all()):
+        if not all_finite(inputs):
             row, number = (int(place) for place in torch.nonzero(~torch.isfinite(inputs))[0])
             raise InputError(f"{self._too_large(table, row, number)} (row {row})")
         return inputs
@@ -142,13 +142,19 @@ class TableEncoder:
 
     def _inputs(self, table: Table) -> Tensor:
         """Return the inputs, float32 (n, D); not finite where a number is too far from those of the fit."""
-        columns = zip(table.feature_names, self.columns, strict=True)
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is NaN
-            blocks = [list(column.encode(table.values[name]).T.astype(np.float32)) for name, (_, column) in columns]
-        inputs = torch.zeros(self.num_inputs, table.num_rows)
-        for number, cells in enumerate(_numbers_first(self.columns, blocks)):
-            inputs[number] = torch.from_numpy(cells)
-        return inputs.T.contiguous()
+        blocks = [[(name, k) for k in range(len(column.input_names))] for name, (_, column) in self._named(table)]
+        places = {part: place for place, part in enumerate(_numbers_first(self.columns, blocks))}
+        inputs = torch.empty(table.num_rows, self.num_inputs)
+        for name, (_, column) in self._named(table):
+            with np.errstate(over="ignore", invalid="ignore"):  # what overflows is NaN
+                cells = torch.from_numpy(column.encode(table.values[name]).astype(np.float32))
+            for k in range(cells.shape[1]):
+                inputs[:, places[name, k]] = cells[:, k]
+        return inputs
+
+    def _named(self, table: Table) -> Iterator[tuple[str, tuple[Kind, Column]]]:
+        """Yield the columns with the names of a table's."""
+        return zip(table.feature_names, self.columns, strict=True)
 
     def _too_large(self, table: Table, row: int, number: int) -> str:
         """Say which cell is too far from those of the fit for a float32."""

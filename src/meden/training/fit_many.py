@@ -35,7 +35,7 @@ from meden.training.many.population import Programs
 from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
-from meden.training.scoring import rows_of, score, score_scale
+from meden.training.scoring import score, score_scale
 from meden.training.stacks import (
     Judge,
     OnEpoch,
@@ -218,7 +218,6 @@ class _Work:
             check_member(self.make_model, self.dataset.num_rows, member)
         self.dataset = as_taken(self.make_model, self.dataset, self.members[0])
         self.shares = encode_folds(self.dataset, [member.fold for member in self.members])
-        self.rows = rows_of(self.shares)
         self.constant_loss = constant_loss(self.dataset)
         groups: dict[Hashable, list[int]] = {}
         for number, member in enumerate(self.members):
@@ -242,8 +241,8 @@ class _Work:
 
     def _data(self, member: Member, entrant: Entrant) -> tuple[Tensor, Tensor]:
         """Return the rows that a member, and those beside it, index into."""
-        rows = self.rows[member.fold]
-        return on_device(rows.x, entrant.model), on_device(rows.y, entrant.model)
+        x, y = self.shares[member.fold].together
+        return on_device(x, entrant.model), on_device(y, entrant.model)
 
     def _waves(self, groups: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
         """Yield the members that are held in memory at once."""
@@ -363,7 +362,7 @@ class _Work:
         fit_rows, stop = self._rows_of(member)
         parts = {"train": fit_rows, "valid": stop}
         pairs = {
-            name: (on_device(share.x[rows], model), on_device(share.y[rows], model))
+            name: (on_device(share.x[rows[:2]], model), on_device(share.y[rows], model))
             for name, rows in parts.items()
             if len(rows)
         }
@@ -372,8 +371,7 @@ class _Work:
         check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
         prepare_noise(model, member.recipe, member.run_seed)
         bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
-        first = self.rows[member.fold].first[member.fold]
-        return Entrant(model, member.recipe, bound, member.run_seed, first + fit_rows, first + stop)
+        return Entrant(model, member.recipe, bound, member.run_seed, share.first + fit_rows, share.first + stop)
 
     def _rows_of(self, member: Member) -> tuple[RowNumbers, RowNumbers]:
         """Return the fitting rows and the rows of the stop split."""
