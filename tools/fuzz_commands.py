@@ -29,7 +29,7 @@ from types import FrameType
 import numpy as np
 import pandas as pd
 
-BAD = re.compile(r"Traceback \(most recent|failed: \w+|Internal|MarkupError")
+BAD = re.compile(r"Traceback \(most recent|failed: \w*(Error|Exception)|Internal|MarkupError")
 NAMES = ["size", "colour", "day", "rooms", "price", "kind"]
 
 

@@ -489,9 +489,10 @@ def test_an_unwritable_place_is_refused_before_training(meden: Command, mixed: p
 def test_a_place_where_no_folder_can_be_made_is_refused_before_training(
     meden: Command, mixed: pd.DataFrame, place: str
 ) -> None:
-    ended = meden("fit", "mixed.csv", "-t", "price", "-o", place)
-    assert ended.status == 2 and "--out must be a new or empty folder" in ended.err
-    assert not Path("deep").exists()
+    for command in ("fit", "tune", "compare"):
+        ended = meden(command, "mixed.csv", "-t", "price", "-o", place)
+        assert ended.status == 2 and "--out must be a new or empty folder" in ended.err
+        assert not Path("deep").exists()
 
 
 def test_what_is_tried_before_training_leaves_no_folder(meden: Command, mixed: pd.DataFrame) -> None:

@@ -38,12 +38,11 @@ from meden.cli.console import (
     say,
     stdout,
 )
-from meden.cli.folders import REPORT, check_new_folder
+from meden.cli.folders import REPORT, check_study_folder
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_alternatives
 from meden.recipe import Recipe
 from meden.search import Comparison
-from meden.study.folder import STUDY
 from meden.study.ledger import LEDGER
 from meden.tabular.defaults import FOLDS
 from meden.tabular.network import NETWORKS
@@ -109,7 +108,7 @@ def compare(
     if "none" in others:
         raise InputError("--with must not be called 'none': that is the recipe as it is, which is always there")
     if out is not None:
-        _check_folder(out)
+        check_study_folder("--out", out)
     loaded = None if recipe is None else Recipe.load(recipe)
     setup = set_up(
         read_data(data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na),
@@ -137,16 +136,6 @@ def compare(
     if out is not None:
         made.report(out / REPORT)
     _show(made, as_json)
-
-
-def _check_folder(out: Path) -> None:
-    """Check that a folder is new or empty, or one to go on in.
-
-    Raises:
-        InputError: if it holds something else.
-    """
-    if not (out / LEDGER).exists() or (out / STUDY).exists():
-        check_new_folder("--out", out)
 
 
 @contextmanager

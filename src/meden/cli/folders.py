@@ -52,7 +52,9 @@ def check_study_folder(name: str, folder: Path) -> None:
     Raises:
         InputError: if it holds something else.
     """
-    if is_described(folder) or not (folder / LEDGER).exists():
+    with _refused(name, "a new or empty folder", folder):
+        goes_on = not is_described(folder) and (folder / LEDGER).exists()
+    if not goes_on:
         check_new_folder(name, folder)
 
 
