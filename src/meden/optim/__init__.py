@@ -2,7 +2,7 @@
 
 from meden.optim.activity import Activity, Recording, record_activity
 from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, measure_batch_norm, refresh_batch_norm
-from meden.optim.metric import adam_length, bounded, is_adaptive, one_length, step_length
+from meden.optim.metric import adam_length, is_adaptive, one_length, step_length, within_reach
 from meden.optim.regularize import Handle, joined, regularize
 from meden.optim.regularizer import Bound, Regularizer, StrengthSchedule, bind
 from meden.optim.schedules import Schedule
@@ -24,7 +24,6 @@ __all__ = [
     "ascend",
     "bind",
     "blend",
-    "bounded",
     "displacements",
     "has_batch_norm",
     "is_adaptive",
@@ -36,4 +35,5 @@ __all__ = [
     "regularize",
     "restore",
     "step_length",
+    "within_reach",
 ]

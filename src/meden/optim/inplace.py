@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+import torch
 from torch import Tensor
 
+from meden.optim.metric import STRIDES, within_reach
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty
 
 
@@ -26,9 +28,9 @@ def decay_(penalty: Penalty, w: Tensor, lr: Number) -> None:
 
 
 @singledispatch
-def prox_(penalty: Penalty, w: Tensor, step: Number) -> None:
-    """Set w <- penalty.prox(w, step)."""
-    w.copy_(penalty.prox(w, step))
+def prox_(penalty: Penalty, w: Tensor, step: Number, rate: Number | None = None) -> None:
+    """Set w <- penalty.prox(w, step), within reach of w at a rate: see :func:`meden.optim.within_reach`."""
+    w.copy_(within_reach(penalty.prox(w, step), w, rate, penalty))
 
 
 @add_grad_.register
@@ -54,20 +56,28 @@ def _(penalty: L2, w: Tensor, lr: Number) -> None:
 
 
 @prox_.register
-def _(penalty: L1, w: Tensor, step: Number) -> None:
-    _soften_(w, step * penalty.strength)
+def _(penalty: L1, w: Tensor, step: Number, rate: Number | None = None) -> None:
+    threshold = step * penalty.strength
+    if rate is not None:
+        threshold = torch.as_tensor(threshold).clamp(max=STRIDES * rate)
+    _soften_(w, threshold)
 
 
 @prox_.register
-def _(penalty: L2, w: Tensor, step: Number) -> None:
-    _shrink_(w, step * penalty.strength)
+def _(penalty: L2, w: Tensor, step: Number, rate: Number | None = None) -> None:
+    if rate is None:
+        _shrink_(w, step * penalty.strength)
+    else:
+        w.copy_(within_reach(penalty.prox(w, step), w, rate, penalty))
 
 
 @prox_.register
-def _(penalty: ElasticNet, w: Tensor, step: Number) -> None:
-    l1, l2 = _strengths(penalty)
+def _(penalty: ElasticNet, w: Tensor, step: Number, rate: Number | None = None) -> None:
+    before, (l1, l2) = None if rate is None else w.clone(), _strengths(penalty)
     _soften_(w, step * l1)
     _shrink_(w, step * l2)
+    if before is not None:
+        w.copy_(within_reach(w, before, rate, penalty))
 
 
 def _strengths(penalty: ElasticNet) -> tuple[Number, Number]:

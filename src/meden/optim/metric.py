@@ -5,8 +5,8 @@ then, and only then, a fixed point of "update, prox" solves "gradient + subgradi
 lr for plain SGD, lr (1 - dampening) / (1 - momentum) with momentum, and lr / (sqrt(v) + eps) per coordinate for Adam.
 
 Where the gradient vanishes that answer is endless, and one step would take all of a tensor that the data do not move
-yet: every hidden layer, where the last one starts at zero. A penalty of slope s at a weight has a use for steps up to
-the rate over s, the one at which gradient and penalty balance; :func:`bounded` leaves it a multiple of that.
+yet: every hidden layer, where the last one starts at zero. An update moves a coordinate by one rate at most, and what
+is to balance it needs to move it no farther: :func:`within_reach` leaves a step a multiple of that.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import ASGD, LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-from meden.penalties import L1, Number, Penalty
+from meden.penalties import Number, Penalty, Sum
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
 
 STRIDES = 2.0
-"""Rates by which a penalty shrinks a coordinate in one step, at most: more than one, which only stands against an
-update, and not many, with which hidden layers are gone before the last has begun to tell them their use."""
+"""Rates by which a proximal step moves a coordinate, at most: more than one, which only stands against an update, and
+not many, with which hidden layers are gone before the last has begun to tell them their use."""
 
 _PLAIN = (SGD, ASGD, LBFGS)
 
@@ -60,26 +60,28 @@ def one_length(step: Number) -> Number:
     return step.reciprocal().mean().reciprocal() if isinstance(step, Tensor) and step.ndim > 0 else step
 
 
-def bounded(step: Number, rate: Number | None, penalty: Penalty, w: Tensor) -> Number:
-    """Return a step per coordinate that shrinks none by much more than ``STRIDES`` rates.
+def within_reach(shrunk: Tensor, w: Tensor, rate: Number | None, penalty: Penalty) -> Tensor:
+    """Return what a proximal step made of weights ``w``, with no coordinate farther from them than ``STRIDES`` rates.
 
-    Solutions are the same: where gradient and penalty balance, the step is one rate over the slope. Smooth penalties
-    fade with the weight, and constraints have no slope: their steps stay as they are.
+    Solutions are the same: where gradient and penalty balance, a step moves each coordinate by one rate at most, since
+    an update does. Constraints are projections, and stay what they are.
 
     Args:
-        step: of each coordinate.
+        shrunk: after the step.
+        w: before it.
         rate: see :func:`full_rate`; None leaves the step as it is.
-        penalty: whose step it is.
-        w: weights before it.
+        penalty: whose step it was.
 
     Example:
-        >>> bounded(torch.tensor([0.5, 1e8]), 0.01, L1(0.1), torch.ones(2))
-        tensor([0.2000, 0.2000])
+        >>> w = torch.tensor([0.01, 1.0])
+        >>> within_reach(L1(0.1).prox(w, 1e8), w, 0.01, L1(0.1))
+        tensor([0.0000, 0.9800])
     """
-    if rate is None or not isinstance(step, Tensor) or penalty.smooth or penalty.is_constraint or not penalty.metric:
-        return step
-    slope = torch.as_tensor(penalty.strength) if isinstance(penalty, L1) else penalty.grad(w).abs()
-    return torch.minimum(step, STRIDES * rate / slope.to(step).clamp(min=torch.finfo(step.dtype).tiny))
+    if rate is None or penalty.is_constraint:
+        return shrunk
+    near = torch.clamp(shrunk, w - STRIDES * rate, w + STRIDES * rate)
+    constraints = tuple(part for part in penalty.parts if part.is_constraint) if isinstance(penalty, Sum) else ()
+    return Sum(constraints).prox(near, 1.0) if constraints else near
 
 
 def full_rate(optimizer: Optimizer, group: Group) -> Number | None:

@@ -26,7 +26,7 @@ from torch.optim import LBFGS, Optimizer
 
 from meden._checks import InputError
 from meden.optim.inplace import add_grad_, decay_, prox_
-from meden.optim.metric import Group, bounded, full_rate, is_adaptive, knows_metric, one_length, step_length
+from meden.optim.metric import Group, full_rate, is_adaptive, knows_metric, one_length, step_length
 from meden.optim.regularizer import Bound, Regularizer, bind, nested
 from meden.penalties import L2, ElasticNet, Penalty, Sum
 
@@ -175,8 +175,7 @@ class Handle:
             for param, penalties, group in stepped:
                 step, rate = step_length(self.optimizer, group, param), full_rate(self.optimizer, group)
                 for penalty in joined(penalties):
-                    own = step if penalty.metric else one_length(step)
-                    prox_(penalty, param, bounded(own, rate, penalty, param))
+                    prox_(penalty, param, step if penalty.metric else one_length(step), rate)
 
     @contextmanager
     def _unless_skipped(self, stepped: Sequence[Stepped]) -> Iterator[None]:

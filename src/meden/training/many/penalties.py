@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from meden.optim import Bound, StrengthSchedule, bounded, joined, one_length
+from meden.optim import Bound, StrengthSchedule, joined, one_length, within_reach
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Scaled
 from meden.training.many import stacked_settings
 from meden.training.many.stacking import Stack, shaped
@@ -144,7 +144,7 @@ def times(penalty: Penalty, factor: Number) -> Penalty:
 def shrink(penalties: list[Penalty], w: Tensor, step: Tensor, rate: Tensor | None = None) -> Tensor:
     """Return w after the proximal steps, joined where the prox of the sum is known."""
     for penalty in joined(penalties):
-        w = penalty.prox(w, bounded(step if penalty.metric else one_length(step), rate, penalty, w))
+        w = within_reach(penalty.prox(w, step if penalty.metric else one_length(step)), w, rate, penalty)
     return w
 
 

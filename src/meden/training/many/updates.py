@@ -38,7 +38,7 @@ class Update(abc.ABC):
 
     @abc.abstractmethod
     def full_rates(self, lr: Tensor, momentum: Tensor) -> tuple[Tensor, ...]:
-        """Return what bounds the steps of an adaptive rule, (K, 1), or nothing: see :func:`meden.optim.bounded`."""
+        """Return what bounds proximal steps, (K, 1), or nothing: see :func:`meden.optim.within_reach`."""
 
 
 class SGD(Update):
