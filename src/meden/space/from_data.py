@@ -39,8 +39,9 @@ def resolve(space: AskedSpace, dataset: Dataset, folds: Sequence[Fold], make_mod
     The high end is where a network with nothing but the penalised weights can do no better than a constant answer, on
     the fitting rows of every fold: see :func:`highest` (scales of inputs that are not penalised may put it off). It
     depends on the number of layers on the shortest way through the network, which is measured
-    (:func:`meden.space.degree.degree`) for the models that the space can reach. The ends are in the units of the
-    canonical objective, and are rounded to two digits.
+    (:func:`meden.space.degree.degree`) for the models that the space can reach. Scales without a penalty, as those of
+    the network for tables, carry the answer a little beyond it. The ends are in the units of the canonical objective,
+    and are rounded to two digits.
 
     Raises:
         InputError: if ends are left open that the data do not decide.
