@@ -405,3 +405,23 @@ def test_lazy_layers_are_found_by_all_but_a_role() -> None:
     assert list(select_modules(lazy, [nn.ReLU, 0])) == ["0", "1"]
     with pytest.raises(InputError, match="run one batch through it first"):
         select_modules(lazy, "weights")
+
+
+class Single(nn.Module):
+    """A parameter of one row or column, under a name."""
+
+    def __init__(self, name: str, *shape: int) -> None:
+        super().__init__()
+        self.register_parameter(name, nn.Parameter(torch.ones(shape)))
+
+
+@pytest.mark.parametrize("name", ["w", "kernel", "projection", "out"])
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1, 1)])
+def test_matrices_of_one_row_or_column_are_weights(name: str, shape: tuple[int, ...]) -> None:
+    assert roles(Single(name, *shape)) == {"weight"}
+
+
+@pytest.mark.parametrize("name", ["cls_token", "pos_embed", "layer_scale", "gate", "gamma", "temperature"])
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1, 1, 8), (8,)])
+def test_tokens_and_scales_are_none(name: str, shape: tuple[int, ...]) -> None:
+    assert "weight" not in roles(Single(name, *shape))

@@ -43,6 +43,8 @@ _WEIGHTED = (
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _EMBEDDING_NAME = re.compile(r"embed|token|(^|_)pos(ition|itional)?(_|$)")
+_SINGLE_NAME = re.compile(r"embed|token|pos|scale|gate|gamma|beta|alpha|shift|slope|temperature|query|prompt|mask")
+"""Of what is a single row or column, and multiplies no inputs."""
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 _WRAPPERS = (DataParallel, DistributedDataParallel)
 _WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
@@ -305,7 +307,7 @@ def _role(site: Site) -> Role:
     if site.leaf == "weight" and site.param.ndim == 2:  # of a layer of one input or output too
         return "weight"
     if sum(size > 1 for size in site.param.shape) < 2:  # a scale, a token or a gate, also one of shape (C, 1, 1)
-        return "other"
+        return "weight" if site.param.ndim == 2 and not _SINGLE_NAME.search(site.leaf) else "other"
     return "embedding" if _EMBEDDING_NAME.search(site.leaf) else "weight"
 
 

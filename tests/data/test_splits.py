@@ -288,3 +288,22 @@ def test_splits_hash_sees_parts_and_their_borders() -> None:
     folds = [Fold(a, b, none), Fold(a, none, b), Fold(b, a, none), Fold(np.array([0, 1, 2]), none, none)]
     assert len({splits_hash([fold]) for fold in folds}) == 4
     assert splits_hash(folds[:2]) != splits_hash(folds[1::-1])
+
+
+@pytest.mark.parametrize("order", [None, [996, 198, 946, 90, 623, 580, 898, 298]], ids=["at random", "in time"])
+@pytest.mark.parametrize("groups", [None, [8, 7, 7, 2, 7, 0, 5, 4]], ids=["rows", "groups"])
+def test_folds_of_classes_that_are_all_rarer_than_the_folds(order: Any, groups: Any) -> None:
+    x = np.arange(8.0)[:, None]
+    data = as_dataset((x, np.array([2, 2, 0, 0, 2, 1, 1, 0])), groups=groups)
+    try:
+        folds = make_folds(data, 4, seed=0, order=order, stop_fraction=0.0)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        assert len(folds) == 4
+
+
+def test_an_order_that_is_none_is_refused() -> None:
+    data = as_dataset((np.ones((4, 1)), np.array([0, 1, 0, 1])))
+    with pytest.raises(InputError, match="order must hold numbers, dates or texts"):
+        make_folds(data, 2, seed=0, order=np.ones(4, dtype=complex))

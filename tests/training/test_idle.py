@@ -23,6 +23,17 @@ def convolutional(norm):
     return nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2), norm, nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
 
 
+class Positioned(nn.Module):
+    """Adds a vector of its own to its input."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.position, self.norm, self.out = nn.Parameter(torch.randn(5)), norm, nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.out(self.norm(x + self.position).tanh())
+
+
 IMAGES, TOKENS = torch.from_numpy(images(16)[0]), torch.from_numpy(tokens(16)[0])
 CASES = {
     "nothing": (perceptron, rows(), {}),
@@ -39,6 +50,8 @@ CASES = {
     "keys of an encoder": (encoder, TOKENS, {"1.self_attn.in_proj_bias": 8}),
     "a last layer of zeros": (Residual, rows(), {}),
     "a centred batch by hand": (lambda: Between(lambda _, h: (h - h.mean(0)).tanh()), rows(), {"into.bias": 6}),
+    "a position before a batch norm": (lambda: Positioned(nn.BatchNorm1d(5)), rows(), {"position": 5}),
+    "a position before none": (lambda: Positioned(nn.Identity()), rows(), {}),
     "softmax": (lambda: Between(lambda _, h: h.softmax(1)), rows(), {}),
 }
 

@@ -39,11 +39,42 @@ def past_functions(net, h):
     return torch.native_dropout(h, 0.3, net.training)[0]
 
 
+def by_numpy_in_large_batches(net, h):
+    """Draw where a trial with two rows does not come."""
+    return h * float(np.random.beta(1, 1)) if net.training and len(h) > 5 else h
+
+
+def by_a_helper_after_a_while(net, h):
+    """Draw where a trial of one pass does not come, by a function elsewhere."""
+    net.num_passes = getattr(net, "num_passes", 0) + net.training
+    return h * coin() if net.num_passes > 4 else h
+
+
+def coin():
+    return float(random.random() < 0.5)
+
+
+class NoisyGradient(Between):
+    """Noise on a gradient, by a hook that torch knows nothing of."""
+
+    def __init__(self, draw):
+        super().__init__(lambda _, h: h.tanh())
+        self.into.weight.register_hook(lambda g: g + 0.1 * draw(g))
+
+
+def by_numpy_on_the_gradient(g):
+    return torch.as_tensor(np.random.randn(*g.shape), dtype=g.dtype)
+
+
 PAST_TORCH = [
     Architecture(function.__name__, lambda function=function: Between(function), stacked=False)
-    for function in (by_numpy, by_python, by_half_of_a_pair, past_functions)
+    for function in (by_numpy, by_python, by_half_of_a_pair, past_functions, by_numpy_in_large_batches)
 ]
-table = pytest.mark.parametrize("case", [*DRAWING, *NORMED, *PAST_TORCH], ids=str)
+HOOKED = [
+    Architecture("torch on the gradient", lambda: NoisyGradient(torch.randn_like), stacked=False),
+    Architecture("numpy on the gradient", lambda: NoisyGradient(by_numpy_on_the_gradient), stacked=False),
+]
+table = pytest.mark.parametrize("case", [*DRAWING, *NORMED, *PAST_TORCH, *HOOKED], ids=str)
 RECIPE = meden.Recipe(lr=0.01, epochs=3, batch_size=16)
 
 
@@ -174,3 +205,9 @@ def test_weights_that_numpy_draws_are_decided_by_the_seed():
         return meden.fit_many(make, [Member(RECIPE, fold) for fold in folds_of(blobs())], blobs())
 
     assert all(same(a, b) for a, b in zip(runs(), runs(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:two training passes")
+def test_what_is_drawn_after_a_while_is_decided_by_the_seed():
+    case = Architecture("late", lambda: Between(by_a_helper_after_a_while), stacked=False)
+    assert same(fitted(case), fitted(case)) and not same(fitted(case), fitted(case, seed=1))

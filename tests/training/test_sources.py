@@ -291,3 +291,28 @@ def test_memory_does_not_grow_with_the_number_of_rows(tmp_path):
         np.save(tmp_path / f"{row}.npy", np.random.default_rng(row).normal(size=(3, 32, 32)).astype("float32"))
     few, many = (peak_kilobytes(tmp_path, num) for num in (3_000, 9_000))
     assert many - few < 20_000  # the rows between them are 72 MB
+
+
+class Drifting:
+    """Noise from a generator that no seed reaches: its rows are others at each reading."""
+
+    def __init__(self):
+        self.generator = np.random.default_rng(0)
+
+    def __len__(self):
+        return 24
+
+    def __getitem__(self, row):
+        return torch.full((3,), float(row)) + float(self.generator.normal()), row % 2
+
+
+@pytest.mark.filterwarnings("ignore:item 0 of the Dataset")
+def test_a_checkpoint_of_rows_that_drift_is_gone_on_with(tmp_path):
+    def kill(record):
+        if record.epoch == 1:
+            raise KeyboardInterrupt
+
+    recipe, path = meden.Recipe(epochs=3), tmp_path / "run.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        meden.fit(nn.Linear(3, 2), Drifting(), recipe=recipe, checkpoint=path, on_epoch=kill)
+    assert len(meden.fit(nn.Linear(3, 2), Drifting(), recipe=recipe, checkpoint=path).history) == 3

@@ -37,6 +37,8 @@ def moments_of(dataset: Dataset, order: Any) -> Values:
             raise InputError(f"order must be a column of numbers or dates ({', '.join(known)}), got {order!r}")
         order = numeric.values[order]
     values = pd.Series(np.asarray(order))
+    if values.dtype.kind == "c":
+        raise InputError(f"order must hold numbers, dates or texts, which come one after the other, got {values.dtype}")
     if len(values) != dataset.num_rows or values.isna().any():
         raise InputError(
             f"order must have a value for each of {dataset.num_rows} rows, "

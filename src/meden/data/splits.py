@@ -170,16 +170,17 @@ def _at_random(rules: _Rules, folds: int, seed: int) -> Iterator[tuple[Rows, Row
     from sklearn import model_selection as ms
 
     rows = np.arange(rules.num_rows)
-    if rules.groups is not None and rules.strata is not None:
+    strata = rules.strata if rules.strata is not None and np.bincount(rules.strata).max() >= folds else None
+    if rules.groups is not None and strata is not None:
         splitter = ms.StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        return splitter.split(rows, rules.strata, rules.groups)  # type: ignore[no-any-return]
+        return splitter.split(rows, strata, rules.groups)  # type: ignore[no-any-return]
     if rules.groups is not None:
         names = np.random.default_rng(seed).permutation(int(rules.groups.max()) + 1)  # GroupKFold takes no seed
         return ms.GroupKFold(folds).split(rows, groups=names[rules.groups])  # type: ignore[no-any-return]
-    if rules.strata is None:
+    if strata is None:
         return ms.KFold(folds, shuffle=True, random_state=seed).split(rows)  # type: ignore[no-any-return]
-    spare = np.bincount(rules.strata)[rules.strata] > 1  # the only row of a class trains in every fold
-    divided = ms.StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows[spare], rules.strata[spare])
+    spare = np.bincount(strata)[strata] > 1  # the only row of a class trains in every fold
+    divided = ms.StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows[spare], strata[spare])
     return ((np.concatenate([rows[spare][train], rows[~spare]]), rows[spare][score]) for train, score in divided)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from meden._randomness import drawn_from, own_randomness, seed_all
+from meden.noise.other_generators import names_other_generators
 from meden.noise.rng import derive, stream
 from meden.noise.torch_functions import MASKED, PassDraws, Rule
 
@@ -85,9 +86,9 @@ def seeded(model: nn.Module, *identifiers: int | str, step: int = 0) -> contextl
 
 
 @contextlib.contextmanager
-def passing(model: nn.Module, draws: PassDraws) -> Iterator[Seeded]:
-    """Give a forward pass of a model, or the backward pass that computes parts of it anew, its draws."""
-    others = own_randomness(derive(*draws.identifiers or (), "others")) if draws_past_torch(model) else _NOTHING
+def passing(model: nn.Module, draws: PassDraws, name: str = "forward") -> Iterator[Seeded]:
+    """Give a pass of a model its draws; ``name`` tells those of a backward pass, by hooks, from a forward pass's."""
+    others = own_randomness(derive(*draws.identifiers or (), name)) if draws_past_torch(model) else _NOTHING
     with others, Seeded(draws) as mode:
         yield mode
 
@@ -98,7 +99,7 @@ def draws_past_torch(model: nn.Module) -> bool:
 
 
 def find_other_draws(model: nn.Module, trial: Callable[[nn.Module], Any]) -> bool:
-    """Mark a model that draws past torch's functions; returns whether the seed then decides all that it draws.
+    """Mark a model that draws past torch's functions, or may; returns whether the seed decides what it draws.
 
     Args:
         model: any module that may draw; what it may count or remember is left alone, if it can be copied.
@@ -108,7 +109,7 @@ def find_other_draws(model: nn.Module, trial: Callable[[nn.Module], Any]) -> boo
     with own_randomness():
         before = drawn_from()
         trial(copied)
-        if drawn_from() != before:
+        if drawn_from() != before or names_other_generators(model):
             for marked in (model, copied):
                 setattr(marked, _MARK, True)
         seed_all(1)
@@ -130,7 +131,8 @@ def _copy(model: nn.Module) -> nn.Module:
 
 def may_draw(model: nn.Module) -> bool:
     """Say whether a model may draw by torch's functions: any code may that is neither torch's nor ours."""
-    return any(_layer_may_draw(layer) for layer in model.modules())
+    hooked = any(param._backward_hooks for param in model.parameters())
+    return hooked or any(_layer_may_draw(layer) for layer in model.modules())
 
 
 def _layer_may_draw(layer: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""Biases that a model's outputs do not depend on while it trains, such as those in front of a batch norm.
+"""Biases and their like that a model's outputs do not depend on while it trains, such as those before a batch norm.
 
 Their gradient is zero, but what is computed is rounding: an adaptive optimizer would make whole steps of it, and the
 same model would end elsewhere alone and in company. They are found once, by trying, and their gradient is taken to be
@@ -27,7 +27,7 @@ SHIFTS = (3.0, 30.0, 3.0, 30.0)
 
 
 def idle_numbers(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """Return by name where biases are idle: booleans of their shape, with one that is true at least.
+    """Return by name where what is no weight is idle: booleans of their shape, with one that is true at least.
 
     They are tried on copies whose weights are disturbed, so that none is idle for a factor that starts at zero. Idle
     numbers have no gradient, and large shifts of either sign change no output. (A weight whose input happens to be
@@ -65,15 +65,15 @@ def _found(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 
 def _without_gradient(model: nn.Module, x: Tensor, tolerance: float) -> dict[str, Tensor]:
-    """Return where the gradients of a random sum of the outputs vanish, of biases."""
+    """Return where the gradients of a random sum of the outputs vanish, of all but weights."""
     outputs = draw_much(model, x)
     weights = normal(stream("outputs").to(x.device), torch.tensor(0), outputs.shape)
     params = {name: param for name, param in model.named_parameters() if param.requires_grad}
     grads = torch.autograd.grad((outputs * weights).sum(), list(params.values()), allow_unused=True)
     found = {name: grad.abs() for name, grad in zip(params, grads, strict=True) if grad is not None}
     largest = max((float(grad.max()) for grad in found.values()), default=0.0)
-    biases = {id(sites[0].param) for sites in tensors(model) if role(sites) == "bias"}
-    return {name: grad <= tolerance * largest for name, grad in found.items() if id(params[name]) in biases}
+    own = {id(p) for sites in tensors(model) if role(sites) in ("weight", "embedding") for p in sites[0].sources}
+    return {name: grad <= tolerance * largest for name, grad in found.items() if id(params[name]) not in own}
 
 
 def _change_nothing(model: nn.Module, silent: Mapping[str, Tensor], x: Tensor, tolerance: float) -> bool:

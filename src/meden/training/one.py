@@ -189,9 +189,7 @@ class Training:
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)
-            with (
-                passing(self.model, draws) if draws and draws.num_calls else nullcontext()
-            ):  # backward passes may compute parts anew
+            with passing(self.model, draws, "backward") if draws else nullcontext():  # hooks may draw
                 torch.autograd.backward(data_loss if self.idle else loss)
             if self.idle:
                 silence(self.model, self.idle)

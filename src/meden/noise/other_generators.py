@@ -1,0 +1,76 @@
+"""Whether a model's code names Python's or numpy's global generators: read, since a trial may not reach all of it."""
+
+from __future__ import annotations
+
+import random
+import types
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+_LIBRARIES = ("torch.", "meden.", "numpy.", "scipy.", "pandas.")
+_BOUND_TO = random.Random, np.random.RandomState
+
+
+def names_other_generators(model: nn.Module) -> bool:
+    """Say whether a method of a model's layers, a hook, or a function that they call names one of them.
+
+    Example:
+        >>> class Skips(nn.Module):
+        ...     def forward(self, x):
+        ...         return x if self.training and len(x) > 99 and np.random.rand() < 0.5 else 2 * x
+        >>> names_other_generators(Skips()), names_other_generators(nn.Dropout(0.5))
+        (True, False)
+    """
+    seen: set[types.CodeType] = set()
+    return any(_names(function, seen) for layer in model.modules() for function in _functions(layer))
+
+
+def _functions(layer: nn.Module) -> Iterator[types.FunctionType]:
+    """Yield what runs when a layer does: methods of its classes, functions that it holds, hooks."""
+    kinds = [kind for kind in type(layer).__mro__ if not f"{kind.__module__}.".startswith((*_LIBRARIES, "builtins."))]
+    hooks = [layer._forward_pre_hooks, layer._forward_hooks, layer._backward_pre_hooks, layer._backward_hooks]
+    hooks += [param._backward_hooks or {} for param in layer.parameters(recurse=False)]
+    held = [*vars(layer).values(), *(hook for each in hooks for hook in each.values())]
+    for value in [*(value for kind in kinds for value in vars(kind).values()), *held]:
+        function = getattr(value, "__func__", getattr(value, "fget", value))
+        if isinstance(function, types.FunctionType):
+            yield function
+
+
+def _names(function: types.FunctionType, seen: set[types.CodeType]) -> bool:
+    if function.__code__ in seen or f"{function.__module__}.".startswith(_LIBRARIES):
+        return False
+    seen.add(function.__code__)
+    names = {name for code in _codes(function.__code__) for name in code.co_names}
+    values = [function.__globals__[name] for name in names if name in function.__globals__]
+    values += [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
+    imported = "random" in names and "random" not in function.__globals__ and np not in values
+    return imported or any(_is_generator(value, names) for value in values) or any(_follow(values, seen))
+
+
+def _is_generator(value: Any, names: set[str]) -> bool:
+    if value is np:
+        return "random" in names
+    return value is random or value is np.random or isinstance(getattr(value, "__self__", None), _BOUND_TO)
+
+
+def _follow(values: Sequence[Any], seen: set[types.CodeType]) -> Iterator[bool]:
+    return (_names(value, seen) for value in values if isinstance(value, types.FunctionType))
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield a function's code, and that of functions inside of it."""
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _codes(part)
+
+
+def _is_full(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a name that is not bound yet
+        return False
