@@ -20,6 +20,7 @@ from meden._checks import InputError, check_choice
 from meden._files import known_fields
 from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing, readable
 from meden.data.dates import Order, read_date, tell_dates
+from meden.data.layout import check_separator
 from meden.data.numerals import DECIMALS, Decimal, Hint, Numerals, decisive, is_mark, is_plain, tell_numerals
 from meden.data.texts import Texts, texts_of
 
@@ -65,8 +66,7 @@ class ReadOptions:
             raise InputError(f"read must be a mapping of columns to kinds, got {self.read!r}")
         for name, kind in self.read.items():
             check_choice(f"read of {name!r}", kind, (*KINDS, "drop"))
-        if self.sep is not None and (not isinstance(self.sep, str) or len(self.sep) != 1 or self.sep in '"\r\n'):
-            raise InputError(f"sep must be one character, such as ';', got {self.sep!r}")
+        check_separator(self.sep)
         if self.decimal is not None:
             check_choice("decimal", self.decimal, DECIMALS)
         if isinstance(self.na, str) or not all(isinstance(mark, str) for mark in self.na):
