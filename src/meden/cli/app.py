@@ -59,7 +59,7 @@ class Command(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
-            text = texts.get(getattr(getattr(error, "param", None), "name", None))
+            text = texts.get(getattr(getattr(error, "param", None), "name", None) or "")
             if isinstance(text, str):
                 error.message = f"{error.message}, got {text!r}"
             raise

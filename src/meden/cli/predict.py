@@ -45,10 +45,12 @@ def predict(
     """Predict the target of new rows: a label with its probabilities, or a number.
 
     Columns are read as those the model was trained on, unless `--decimal` or `--na` say otherwise. The output has one
-    line for each line under the header, in the same order; messages call the first of them row 0. Labels that begin like a formula of a spreadsheet (`=`, `+`, `-`, `@`) get a quote before them.
+    line for each line under the header, in the same order; messages call the first of them row 0. Labels that begin
+    like a formula of a spreadsheet (`=`, `+`, `-`, `@`) get a quote before them.
 
-    A row has no answer if a cell cannot be read as what its column was in training, all its cells are empty though the
-    model never saw that, or the model's output is not finite. Numbers far outside of what was trained on are clipped, and that is said.
+    A row has no answer if a cell cannot be read as what its column was in training, if all its cells are empty though
+    no row in training may have been, or if the model's output is not finite. Numbers far outside of what was trained
+    on are clipped, and that is said.
 
     Example:
 
@@ -90,7 +92,5 @@ def _check_apart(out: Path, rows: Path) -> None:
 def _reading_as(run: Run | Ensemble, options: ReadOptions) -> Run | Ensemble:
     """Return a run that reads new rows by what is said of them."""
     runs = run.runs if isinstance(run, Ensemble) else (run,)
-    told = tuple(
-        replace(one, encoder=one.encoder and one.encoder.reading_as(options.decimal, options.na)) for one in runs
-    )
+    told = tuple(replace(one, encoder=one.encoder and one.encoder.reading_as(options.mark, options.na)) for one in runs)
     return Ensemble(runs=told) if isinstance(run, Ensemble) else told[0]

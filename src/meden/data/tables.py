@@ -263,7 +263,7 @@ def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: 
         raise InputError("the table must have at least one column besides the target")
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
-        raise InputError(f"every column must hold values, got nothing in {listed(empty)}; leave out with drop={empty}")
+        raise InputError(f"every column must hold values, got nothing in {listed(empty)}; drop them")
     read = {name: read_column(frame[name], options, hint) for name in frame.columns}
     kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
     values = {name: values for name, (values, _) in read.items()}
@@ -281,7 +281,7 @@ def _warn_identifier(name: str, values: Values) -> None:
     if num_distinct > 20 and num_distinct > 0.9 * len(present):
         warnings.warn(
             f"column {name!r} holds {num_distinct} different strings in {len(present)} rows, like an identifier or "
-            f"free text: a string seen once teaches a model nothing; leave the column out with drop=[{name!r}]",
+            f"free text: a string seen once teaches a model nothing; drop the column",
             stacklevel=4,
         )
 
