@@ -114,7 +114,7 @@ BAD_OPTIONS = {
     ("fit", "--set", "drpout=0.1"): "did you mean 'dropout'",
     ("fit", "--set", "lr"): "--set must look like",
     ("fit", "--model", "MLP"): "--model must be one of tabular, mlp, linear, got 'MLP'",
-    ("fit", "--held-out", "1.5"): "fraction",
+    ("fit", "--held-out", "1.5"): "--held-out",
     ("compare", "--with", "l2=0.1"): "--with must look like",
     ("compare", "--with", "none: l2=0.1"): "must not be called 'none'",
     ("compare", "--with", "L2: l3=0.1"): "--with 'L2': name must be one of",
