@@ -114,7 +114,7 @@ BAD_OPTIONS = {
     ("fit", "--set", "drpout=0.1"): "did you mean 'dropout'",
     ("fit", "--set", "lr"): "--set must look like",
     ("fit", "--model", "MLP"): "--model must be one of tabular, mlp, linear, got 'MLP'",
-    ("fit", "--held-out", "1.5"): "fraction",
+    ("fit", "--held-out", "1.5"): "--held-out",
     ("compare", "--with", "l2=0.1"): "--with must look like",
     ("compare", "--with", "none: l2=0.1"): "must not be called 'none'",
     ("compare", "--with", "L2: l3=0.1"): "--with 'L2': name must be one of",
@@ -216,3 +216,55 @@ def test_nothing_to_diagnose(meden: Command, folder: Path) -> None:
     for content in ("no json", "[1, 2]", '[{"epoch": 1}]', "{}", "[]"):
         Path("history.json").write_text(content)
         assert "history.json" in refused(meden, folder, "diagnose", "history.json")
+
+
+REPEATED = {
+    "target": ("fit", "x.csv", "-t", "price", "--target", "size"),
+    "seed": ("compare", "x.csv", "-t", "price", "--seed", "1", "--seed=1"),
+    "budget": ("tune", "x.csv", "-t", "price", "--budget", "2", "--budget", "3"),
+    "out": ("predict", "run", "x.csv", "-o", "a.csv", "-ob.csv"),
+    "on-missing": ("predict", "run", "x.csv", "--on-missing", "empty", "--on-missing", "error"),
+    "from": ("convert", "1", "--from", "a", "--from", "b", "--to", "c"),
+    "json": ("diagnose", "run", "--json", "--json"),
+}
+
+
+@pytest.mark.parametrize(("option", "arguments"), REPEATED.items(), ids=REPEATED)
+def test_an_option_that_is_given_twice(meden: Command, folder: Path, option: str, arguments: tuple[str, ...]) -> None:
+    table().to_csv("x.csv", index=False)
+    assert refused(meden, folder, *arguments) == f"--{option} must be given once, got it 2 times"
+
+
+def test_options_that_may_be_repeated(meden: Command, folder: Path) -> None:
+    table().assign(a=1.0, b=2.0).to_csv("x.csv", index=False)
+    more = ("--drop", "a", "--drop", "b", "--set", "epochs=1", "--set", "lr=0.1", "--na", "x", "--na", "y")
+    reads = ("--read", "size=number", "--read", "colour=category")
+    ended = meden("fit", "x.csv", "--target", "price", "--out", folder / "run", *more, *reads)
+    assert ended.status == 0, ended.err
+
+
+def test_what_came_is_said_of_options_of_another_type(meden: Command, folder: Path) -> None:
+    table().to_csv("x.csv", index=False)
+    assert refused(meden, folder, "tune", "x.csv", "-t", "price", "--jobs", "many").count("got 'many'") == 1
+    assert "got 'much'" in refused(meden, folder, "convert", "much", "--from", "a", "--to", "b")
+    assert "--held-out must be a finite number in (0, 1), got 1" in refused(
+        meden, folder, "fit", "x.csv", "-t", "price", "--held-out", "1"
+    )
+    table(3).assign(price=["low", "high", "low"]).to_csv("x.csv", index=False)
+    assert "--held-out must leave rows" in refused(meden, folder, "fit", "x.csv", "-t", "price")
+
+
+def test_long_messages_lose_their_middle(meden: Command, folder: Path) -> None:
+    table().rename(columns={"size": "size" * 2000}).to_csv("x.csv", index=False)
+    line = refused(meden, folder, "fit", "x.csv", "-t", "prize")
+    assert len(line) < 900 and " [...] " in line and line.endswith("did you mean 'price'?")
+    table().to_csv("x.csv", index=False)
+    line = refused(meden, folder, "fit", "x.csv", "-t", "price", "--set", "lr=" + "x" * 5000)
+    assert len(line) < 900 and line.startswith("Recipe lr")
+
+
+def test_a_number_beyond_all_others_is_one_line(meden: Command, folder: Path) -> None:
+    frame = table()
+    frame.loc[3, "size"] = 1e308
+    frame.to_csv("x.csv", index=False)
+    assert "got 1e+308 (row 3)" in refused(meden, folder, "fit", "x.csv", "-t", "price")

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from meden._checks import InputError
 from meden.cli.rows import parse_read, without_formulas
 from meden.recipe import Recipe
-from meden.recipe.yaml_text import read_yaml
+from meden.recipe.yaml_text import PlainDumper, read_yaml
 
 QUICK = ("--set", "epochs=2")
 
@@ -46,7 +47,7 @@ def test_rows_without_an_answer_are_refused_or_left_empty(meden) -> None:  # typ
     Path("new.csv").write_text("wert;tag;y\n2,50;1;?\nkaputt;2;?\n;3;?\n9000,00;4;?\n")
     ended = meden("predict", "run", "new.csv", "--out", "p.csv")
     assert ended.status == 2 and ended.err.count("\n") == 2 and not Path("p.csv").exists()
-    assert "1 of 4 rows has none: column 'wert' must hold numbers, got 'kaputt' (row 2)" in ended.err
+    assert "1 of 4 rows has none: column 'wert' must hold numbers, got 'kaputt' (row 1)" in ended.err
     ended = meden("predict", "run", "new.csv", "--out", "p.csv", "--on-missing", "empty", "--json")
     assert ended.status == 0 and json.loads(ended.out) == {"rows": 4, "empty": 1, "file": "p.csv"}
     assert "left empty: 1 of 4" in ended.err and "column 'wert': 1 of 3 rows hold nothing" in ended.err
@@ -64,8 +65,9 @@ def test_options_that_cannot_be_read_get_one_line(meden) -> None:  # type: ignor
         (("--read", "wert"), "--read must look like age=number"),
         (("--read", "wert=text"), "must be one of number, category, date, drop"),
         (("--read", "wert=date", "--read", "wert=number"), "'wert' twice"),
-        (("--sep", "::"), "sep must be one character"),
-        (("--decimal", ";"), "decimal must be one of"),
+        (("--sep", "::"), "--sep must be one character"),
+        (("--sep", ""), "--sep must be one character, such as ';', got ''"),
+        (("--decimal", ";"), "--decimal must be one of"),
         (("--set", "lr=0.1", "--set", "lr=0.2"), "each setting once, got 'lr' twice"),
     ):
         ended = meden("fit", "t.csv", "--target", "y", *options)
@@ -73,10 +75,12 @@ def test_options_that_cannot_be_read_get_one_line(meden) -> None:  # type: ignor
 
 
 def test_formulas_get_a_quote_and_numbers_do_not() -> None:
-    frame = pd.DataFrame({"prediction": ["=1", "+1", "-1", "@x", "no"], "p_=1": [-1.0] * 5})
+    taken = ["=1", "+1", "-1", "@x", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x", "\t=1", "\r=1", "\n=1"]
+    left = ["no", "a=1", "a;=1", "a,=1", " =1", "1-1"]
+    frame = pd.DataFrame({"prediction": taken + left, "p_=1": [-1.0] * (len(taken) + len(left))})
     escaped = without_formulas(frame)
-    assert escaped["prediction"].tolist() == ["'=1", "'+1", "'-1", "'@x", "no"]
-    assert escaped["p_=1"].tolist() == [-1.0] * 5
+    assert escaped["prediction"].tolist() == [f"'{text}" for text in taken] + left
+    assert set(escaped["p_=1"]) == {-1.0}
 
 
 def test_read_takes_each_column_once() -> None:
@@ -104,3 +108,79 @@ def test_yaml_that_is_no_recipe_gets_one_line(tmp_path: Path, text: str, said: s
 
 def test_yaml_that_is_plain_is_read() -> None:
     assert read_yaml("lr: 1e-3\nbetas: [0.9, 0.9]\n") == {"lr": 0.001, "betas": [0.9, 0.9]}
+
+
+@pytest.mark.usefixtures("european")
+def test_predictions_are_as_many_as_lines_and_are_written_over_nothing_else(meden) -> None:  # type: ignore[no-untyped-def]
+    assert meden("fit", "t.csv", "--target", "y", "--out", "run", *QUICK).status == 0
+    lines = ["cm,d", "2.5,1", ",", "", "wert,tag", "Total,"]
+    Path("new.csv").write_text("\n".join(["wert,tag", *lines, "\n"]))
+    given = Path("new.csv").read_bytes()
+    told = ("--decimal", ".", "--on-missing", "empty")
+    ended = meden("predict", "run", "new.csv", "--out", "p.csv", *told, "--json")
+    assert json.loads(ended.out) == {"rows": 6, "empty": 5, "file": "p.csv"}
+    found = pd.read_csv("p.csv", skip_blank_lines=False)["prediction"]
+    assert found.notna().tolist() == [False, True, False, False, False, False]
+    Path("link.csv").symlink_to("new.csv")
+    Path("run/report.html").unlink()
+    for out, said in (
+        ("new.csv", "--out must be another file than the rows"),
+        ("link.csv", "--out must be another file than the rows"),
+        ("run/run.json", "--out must be a .csv file in a folder that holds a study or run"),
+        ("run/../run/model.safetensors", "--out must be a .csv file in a folder"),
+        ("run/report.html", "--out must be a .csv file in a folder"),
+    ):
+        ended = meden("predict", "run", "new.csv", "--out", out, "--force", *told)
+        assert ended.status == 2 and said in ended.err and ended.err.count("\n") == 1
+    assert Path("new.csv").read_bytes() == given
+    assert meden("predict", "run", "new.csv", "--out", "run/p.csv", *told).status == 0
+    ended = meden("predict", "run", "new.csv", "--out", "q.csv", "--sep", "||")
+    assert ended.status == 2 and "--sep must be one character, such as ';', got '||'" in ended.err
+
+
+@pytest.mark.usefixtures("european")
+def test_new_rows_may_have_another_decimal_mark_and_words_for_nothing(meden) -> None:  # type: ignore[no-untyped-def]
+    assert meden("fit", "t.csv", "--target", "y", "--out", "run", *QUICK).status == 0
+    Path("comma.csv").write_text("wert;tag\n2,5;1\n9,25;-\n")
+    Path("point.csv").write_text("wert,tag\n2.5,1\n9.25,nix\n")
+    assert meden("predict", "run", "comma.csv", "--out", "comma.out").status == 0
+    assert meden("predict", "run", "point.csv", "--out", "point.out").status == 2
+    ended = meden("predict", "run", "point.csv", "--out", "point.out", "--decimal", ".", "--na", "nix")
+    assert ended.status == 0 and Path("point.out").read_text() == Path("comma.out").read_text()
+    ended = meden("predict", "run", "point.csv", "--out", "q.out", "--decimal", "x")
+    assert ended.status == 2 and "--decimal must be one of" in ended.err
+
+
+def test_plain_words_of_yaml_mean_what_its_version_1_2_says() -> None:
+    for text in ("1:30:00", "190:20:30.15", "yes", "No", "on", "OFF", "y", "1_000", "0b11", "2024-01-31", "=", "<<"):
+        assert read_yaml(f"lr: {text}") == {"lr": text}
+    numbers = {"010": 10, "0o10": 8, "0x1F": 31, "-7": -7, "1e-3": 1e-3, "+.5": 0.5, "1.": 1.0, "-.Inf": -np.inf}
+    for text, number in numbers.items():
+        found = read_yaml(f"lr: {text}")["lr"]
+        assert found == number and type(found) is type(number)
+    others = {"true": True, "FALSE": False, "~": None, "": None, "Null": None, "!!float 3": 3.0, "'3'": "3"}
+    for text, value in others.items():
+        assert read_yaml(f"lr: {text}")["lr"] is value or read_yaml(f"lr: {text}") == {"lr": value}
+    with pytest.raises(InputError, match="must hold numbers such as 10 or 1e-3, got '1:30'"):
+        read_yaml("lr: !!int 1:30")
+
+
+def test_what_is_written_as_yaml_is_read_as_it_was() -> None:
+    for value in (
+        "010",
+        "08",
+        "1e-3",
+        "0o7",
+        "yes",
+        "1:30",
+        "~",
+        "=",
+        "<<",
+        "2024-01-31",
+        1e-5,
+        3,
+        -np.inf,
+        None,
+        True,
+    ):
+        assert read_yaml(yaml.dump({"a": value}, Dumper=PlainDumper)) == {"a": value}

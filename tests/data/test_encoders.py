@@ -141,7 +141,7 @@ def test_rare_levels_share_one_input_and_many_are_capped() -> None:
 
 def test_identifiers_are_warned_about_and_contribute_nothing() -> None:
     frame = pd.DataFrame({"id": [f"row{i}" for i in range(40)], "a": range(40), "y": ["u", "v"] * 20})
-    with pytest.warns(UserWarning, match=r"column 'id' holds 40 different strings.*drop=\['id'\]"):
+    with pytest.warns(UserWarning, match=r"column 'id' holds 40 different strings.*drop the column"):
         data = as_dataset(frame, target="y")
     assert data.fit_encoder(range(40)).input_names == ("a",)
     assert as_dataset(frame, target="y", drop=["id"]).feature_names == ("a",)
@@ -231,8 +231,8 @@ def test_unseen_levels_warn_with_column_and_values() -> None:
 
 
 BAD_ROWS: list[tuple[str, Any, str]] = [
-    ("size", ["1", "big", "2"], "column 'size' must hold numbers, got 'big' (row 2)"),
-    ("size", [1.0, np.inf, 2.0], "column 'size' must hold numbers, got 'inf' (row 2)"),
+    ("size", ["1", "big", "2"], "column 'size' must hold numbers, got 'big' (row 1)"),
+    ("size", [1.0, np.inf, 2.0], "column 'size' must hold numbers, got 'inf' (row 1)"),
     ("open", ["true", "perhaps", "false"], "column 'open' must hold booleans, got 'perhaps'"),
     ("sold", ["2024-01-01", "soon", None], "column 'sold' must hold dates, got 'soon'"),
     ("sold", [1, 2, 3], "column 'sold' must hold dates, got"),
@@ -268,7 +268,7 @@ def test_new_rows_for_arrays() -> None:
 
 
 BAD_TABLES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"a": [None, None], "b": [np.nan] * 2}, {}, "got nothing in 'a', 'b'; leave out with drop=['a', 'b']"),
+    ({"a": [None, None], "b": [np.nan] * 2}, {}, "got nothing in 'a', 'b'; drop them"),
     ({"a": [1.0, np.inf]}, {}, "column 'a' must hold finite values, got 1 infinite of 2"),
     ({"a": [[1], [2]]}, {}, "column 'a' must hold numbers, strings, booleans or dates"),
     ({"a": [1j, 2j]}, {}, "column 'a' must hold numbers, strings, booleans or dates"),

@@ -1,14 +1,17 @@
 """Files: what is read, and the one line that every unreadable one gets."""
 
+import csv
 import gzip
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from meden._checks import InputError
 from meden.data import BUNDLED, as_dataset, read_table
+from meden.data.layout import LONGEST_CELL
 
 GOOD = b"a,y\n1,yes\n2,no\n3,yes\n4,no\n"
 
@@ -122,3 +125,21 @@ def test_a_long_mixed_column_has_one_type(tmp_path: Path) -> None:
         warnings.simplefilter("error")
         frame = read_table(path)
     assert {type(v) for v in frame["a"].iloc[[0, -1]]} == {str}
+
+
+def test_long_cells_and_headers_are_read(tmp_path: Path) -> None:
+    usual = csv.field_size_limit()
+    frame = pd.DataFrame({"n" * 3_000_000: [1.5, 2.5, 3.5], "b": ["x, " * 70_000, "y", "z"], "y": ["u", "v", "u"]})
+    frame.to_csv(tmp_path / "long.csv", index=False)
+    assert [len(name) for name in read_table(tmp_path / "long.csv")] == [3_000_000, 1, 1]
+    assert read_table(tmp_path / "long.csv")["b"].tolist() == frame["b"].tolist()
+    (tmp_path / "open.csv").write_text('a,b\n1,"' + "x" * (LONGEST_CELL + 1) + "\n")
+    with pytest.raises(InputError, match=r"cells must hold at most 16,777,216 characters, got a longer one"):
+        read_table(tmp_path / "open.csv")
+    assert csv.field_size_limit() == usual
+
+
+@pytest.mark.parametrize("sep", ["", "||", '"', "\n", 3])
+def test_a_separator_that_is_none(tmp_path: Path, sep: Any) -> None:
+    with pytest.raises(InputError, match="sep must be one character, such as ';', got"):
+        read_table(write(tmp_path, "t.csv", b"a,b\n1,2\n"), sep=sep)

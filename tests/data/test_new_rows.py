@@ -13,7 +13,7 @@ from torch import nn
 
 import meden
 from meden._checks import InputError
-from meden.data import Encoder, as_dataset
+from meden.data import Encoder, as_dataset, read_table
 from meden.data.fitted import FAR, NumberColumn
 from meden.member import encode_folds
 
@@ -73,7 +73,7 @@ UNREADABLE: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("column", "cell"), UNREADABLE)
 def test_a_cell_that_no_encoder_takes_leaves_its_row_without_an_answer(column: str, cell: Any) -> None:
     run, given = fitted(), new_rows(**{column: cell})
-    with pytest.raises(InputError, match=rf"1 of 4 rows has none: column '{column}'.*\(row 3\)") as caught:
+    with pytest.raises(InputError, match=rf"1 of 4 rows has none: column '{column}'.*\(row 2\)") as caught:
         run.predict(given)
     assert "\n" not in str(caught.value) and "--on-missing empty" in str(caught.value)
     with pytest.warns(UserWarning, match=rf"left empty: 1 of 4 rows has none: column '{column}'"):
@@ -89,7 +89,7 @@ def test_a_cell_that_no_encoder_takes_leaves_its_row_without_an_answer(column: s
 def test_rows_of_one_reason_are_named_together() -> None:
     given = new_rows()
     given["size"], given.loc[0, "count"] = "abc", "x"
-    with pytest.raises(InputError, match=r"4 of 4 rows have none: .*'abc' \(rows 1, 2, 3 and 1 more\)"):
+    with pytest.raises(InputError, match=r"4 of 4 rows have none: .*'abc' \(rows 0, 1, 2 and 1 more\)"):
         fitted().predict(given)
 
 
@@ -210,7 +210,7 @@ def test_arrays_with_numbers_that_are_not_finite(cell: float, form: Any) -> None
     run, x = on_arrays(), np.random.default_rng(1).normal(size=(5, 3))
     expected = run.predict(form(x))
     x[3, 1] = cell
-    with pytest.raises(InputError, match=r"1 of 5 rows has none: input x1 must be a finite number.*\(row 4\)"):
+    with pytest.raises(InputError, match=r"1 of 5 rows has none: input x1 must be a finite number.*\(row 3\)"):
         run.predict(form(x))
     with pytest.warns(UserWarning, match="left empty: 1 of 5"):
         found = run.predict(form(x), on_missing="empty")
@@ -284,7 +284,7 @@ class Wanting(nn.Module):
 def test_one_row_of_which_the_model_makes_nan_is_left_empty_alone() -> None:
     x = np.random.default_rng(0).uniform(size=(N, 2)).astype(np.float32)
     run = meden.fit_many(Wanting, [meden.Member(QUICK)], (x, x[:, 0] > 0.5))[0]
-    with pytest.warns(UserWarning, match="1 of 2 rows has none: the model's output is not a finite number .row 2"):
+    with pytest.warns(UserWarning, match="1 of 2 rows has none: the model's output is not a finite number .row 1"):
         found = run.predict(np.array([[0.1, 0.2], [2.5, 0.2]]), on_missing="empty")
     assert found.values[0] in (False, True) and found.values[1] is None
 
@@ -303,3 +303,56 @@ def test_encodings_of_folds_lie_behind_each_other_and_are_held_once() -> None:
             share.y, dataset.targets(encoder, rows)
         )
         assert share.x.data_ptr() == x[share.first].data_ptr() and share.y.data_ptr() == y[share.first].data_ptr()
+
+
+LINES = {
+    "units under the header": ["cm,pieces,,,", *["1.5,2,cat,True,2024-01-02"] * 3],
+    "errors throughout": ["err,err,err,err,err", "1.5,2,cat,True,2024-01-02", "1,2,dog,False,2024-01-02"],
+    "the header again": ["1.5,2,cat,True,2024-01-02", "size,count,pet,open,sold", "1,2,dog,True,2024-01-02"],
+    "a total": [*["1.5,2,cat,True,2024-01-02"] * 3, "Total,,,,"],
+    "one word": [*["1.5,2,cat,True,2024-01-02"] * 3, "z,,,,"],
+    "nothing, with commas": [*["1.5,2,cat,True,2024-01-02"] * 3, ",,,,"],
+    "a blank line between": ["1.5,2,cat,True,2024-01-02", "", "1,2,dog,True,2024-01-02"],
+    "a comment": ["1.5,2,cat,True,2024-01-02", "# 3,2,dog", "#9,2,dog,True,2024-01-02"],
+    "one line": [",,,,"],
+}
+
+
+@pytest.mark.parametrize("lines", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n"], ids=["none", "one", "three", "windows"])
+def test_each_line_under_the_header_of_a_file_is_a_row(tmp_path: Path, lines: list[str], end: str) -> None:
+    run = fitted()
+    assert run.encoder is not None
+    for before in ("", "# of 2024\n", "sep=,\n"):
+        (tmp_path / "rows.csv").write_text(before + "\n".join(["size,count,pet,open,sold", *lines]) + end, newline="")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows = read_table(tmp_path / "rows.csv", as_text=run.encoder.text_columns, new_rows=True)
+            found = run.predict(rows, on_missing="empty").values.tolist()
+        readable = [line.startswith("1") for line in lines]
+        assert [label is not None for label in found] == readable
+
+
+def test_a_row_that_holds_nothing_has_an_answer_only_where_the_fit_may_have_had_such_rows() -> None:
+    empty = pd.DataFrame({name: [None, None] for name in ("size", "count", "pet", "open", "sold")})
+    with pytest.raises(InputError, match=r"2 of 2 rows have none: no column holds anything \(rows 0, 1\)"):
+        fitted().predict(empty)
+    seen = table()
+    seen.loc[5, "size"] = np.nan
+    alone = fitted(seen[["size", "y"]])
+    with pytest.warns(UserWarning, match="'size': 2 of 2 rows hold nothing, for which the median is taken$"):
+        assert set(alone.predict(empty).values) <= {"no", "yes"}
+
+
+def test_new_rows_are_read_by_another_decimal_mark_or_other_words_for_nothing() -> None:
+    run = fitted()
+    assert run.encoder is not None
+    given = new_rows(size="1.234,5").astype({"size": str})
+    given.loc[0, "size"] = "fehlt"
+    with pytest.raises(InputError, match="2 of 4 rows have none"):
+        run.encoder.transform_frame(given)
+    with pytest.warns(UserWarning, match="'size': 1 of 4 rows"):
+        found = run.encoder.reading_as(",", ["fehlt"]).transform(given.assign(size=["fehlt", "1,5", "1.234,5", "2"]))
+        plain = run.encoder.transform_frame(given.assign(size=[np.nan, 1.5, 1234.5, 2]))
+    assert not found.refused
+    torch.testing.assert_close(found.x, plain)

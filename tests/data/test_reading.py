@@ -106,7 +106,7 @@ def test_new_rows_without_thousands_are_refused_where_they_would_mean_another_nu
     (tmp_path / "new.csv").write_text("a;b\n1.234;u\n")
     frame = read_file(tmp_path / "new.csv", as_text=encoder.text_columns).frame
     assert encoder.inputs.read(frame).values["a"].tolist() == [1234.0]  # type: ignore[union-attr]
-    with pytest.raises(InputError, match=r"column 'a' must hold numbers, got '12.3' \(row 1\)"):
+    with pytest.raises(InputError, match=r"column 'a' must hold numbers, got '12.3' \(row 0\)"):
         encoder.transform_frame(pd.DataFrame({"a": ["12.3"], "b": ["u"]}))
 
 
@@ -165,7 +165,7 @@ def test_a_number_beside_which_all_others_vanish_is_refused(tmp_path: Path) -> N
         read(tmp_path, table_of([*NUMBERS[:3], "inf", *NUMBERS[4:]]))
     data, _ = read(tmp_path, table_of([v * 1e39 for v in NUMBERS]))  # a unit is no fault
     encoder = data.fit_encoder(range(40))
-    with pytest.raises(InputError, match=r"column 'a'.*got 1e\+300 \(row 2\)"):
+    with pytest.raises(InputError, match=r"column 'a'.*got 1e\+300 \(row 1\)"):
         encoder.transform_frame(pd.DataFrame({"a": [1e39, 1e300], "b": ["u", "v"]}))
 
 

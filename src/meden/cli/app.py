@@ -38,6 +38,33 @@ COMMANDS = {
 """Per command, the file that holds the function of its name, and the first line of that function's docstring."""
 
 
+SHOWN = 800
+"""Characters of the longest message; of a longer one the middle is left out."""
+
+
+class Command(TyperCommand):
+    """A command of which an option is given once, unless it may be repeated: the last one would win unseen."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments.
+
+        Raises:
+            InputError: naming an option that was given twice.
+            UsageError: saying what came, too.
+        """
+        texts, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option in given:
+            if option.param_type_name == "option" and not option.multiple and given.count(option) > 1:
+                raise InputError(f"{option.opts[0]} must be given once, got it {given.count(option)} times")
+        try:
+            return super().parse_args(ctx, args)
+        except UsageError as error:
+            text = texts.get(getattr(getattr(error, "param", None), "name", None) or "")
+            if isinstance(text, str):
+                error.message = f"{error.message}, got {text!r}"
+            raise
+
+
 class LazyGroup(TyperGroup):
     """Commands of which only the one that runs is imported."""
 
@@ -55,7 +82,7 @@ def load(name: str) -> TyperCommand:
     """Return a command with its function and options."""
     module = import_module(f"meden.cli.{COMMANDS[name][0]}")
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name)(getattr(module, name))
+    single.command(name, cls=Command)(getattr(module, name))
     command = typer.main.get_command(single)
     assert isinstance(command, TyperCommand)
     return command
@@ -126,4 +153,9 @@ def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 
 def _print_line(kind: str, style: str, message: str) -> None:
-    stderr.print(Text.assemble((f"{kind}:", style), " ", " ".join(message.split())))
+    stderr.print(Text.assemble((f"{kind}:", style), " ", _shortened(" ".join(message.split()))))
+
+
+def _shortened(text: str) -> str:
+    """Return a text, without its middle if it is longer than a person reads: names and cells may have any length."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} [...] {text[-SHOWN // 2 :]}"

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from meden._checks import check_choice
+from meden._checks import InputError, check_choice, check_count, check_number
 from meden.cli.console import (
     Data,
     Decimal,
@@ -37,7 +37,7 @@ from meden.history import Record
 from meden.member import Member
 from meden.recipe import Recipe
 from meden.report import run_report
-from meden.report.numbers import number, percent
+from meden.report.numbers import number, percent, plural
 from meden.run import Run
 from meden.search.checks import check_models
 from meden.space.names import configure
@@ -86,6 +86,8 @@ def fit(
     """  # noqa: D412
     check_new_folder("--out", out)
     check_choice("--model", model, NETWORKS)
+    check_number("--held-out", held_out, low=0.0, high=1.0, low_open=True, high_open=True)
+    check_count("--seed", seed, low=0)
     settings = parse_settings(changes or [], "--set", NETWORKS[model])
     loaded = None if recipe is None else Recipe.load(recipe)
     setup = set_up(
@@ -113,8 +115,15 @@ def fit(
 
 def _three_parts(dataset: Dataset, held_out: float, seed: int) -> Fold:
     """Divide the rows into those that train, those that stop and those that score."""
-    training, scored = holdout(dataset, held_out, seed)
-    fitting, stop = holdout(dataset.take(training), STOP_FRACTION, seed)
+    try:
+        training, scored = holdout(dataset, held_out, seed)
+        fitting, stop = holdout(dataset.take(training), STOP_FRACTION, seed)
+    except InputError:
+        what = "groups" if dataset.groups is not None else "of each class" if dataset.classes else "rows"
+        raise InputError(
+            f"--held-out must leave rows to train on, to stop by and to score (about 3 {what} or more), got "
+            f"{held_out:g} of {plural(dataset.num_rows, 'row')}"
+        ) from None
     return Fold(training[fitting], training[stop], scored)
 
 

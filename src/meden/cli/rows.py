@@ -16,10 +16,10 @@ from meden._checks import InputError
 from meden.cli.console import describe, say, stderr
 from meden.data import Dataset, Encoder, as_dataset
 from meden.data.files import read_file
-from meden.data.reading import Reading, ReadingWarning
+from meden.data.reading import Reading, ReadingWarning, ReadOptions
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""With what a cell begins that a spreadsheet would take for a formula."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+"""With what a cell begins that a spreadsheet would take for a formula; full-width signs count as the others."""
 
 
 def read_data(data: str, *, drop: Sequence[str] | None, read: Iterable[str] | None, **options: Any) -> Dataset:
@@ -31,15 +31,16 @@ def read_data(data: str, *, drop: Sequence[str] | None, read: Iterable[str] | No
         read: texts such as ``age=number``.
         **options: of :func:`meden.as_dataset`, as they are typed.
     """
-    options |= {"sep": separator(options["sep"]), "na": options["na"] or ()}
+    given = as_typed(options.pop("sep"), options.pop("decimal"), options.pop("na"))
+    options |= {"sep": given.sep, "decimal": given.decimal, "na": given.na}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReadingWarning)
         return as_dataset(data, drop=drop or (), read=parse_read(read or ()), **options)
 
 
-def read_rows(path: Path, encoder: Encoder, sep: str | None) -> pd.DataFrame:
-    """Return new rows as they stand in a file, and say what of it was passed over."""
-    raw = read_file(path, as_text=encoder.text_columns, sep=separator(sep))
+def read_rows(path: Path, encoder: Encoder, options: ReadOptions) -> pd.DataFrame:
+    """Return new rows as they stand in a file, one for each line, and say what above them was passed over."""
+    raw = read_file(path, as_text=encoder.text_columns, sep=options.sep, decimal=options.decimal, new_rows=True)
     for note in raw.notes:
         say(f"{path}: {note}")
     return raw.frame
@@ -90,9 +91,21 @@ def parse_read(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def separator(text: str | None) -> str | None:
-    r"""Return what ``--sep`` stands for: ``tab`` and ``\t`` are the character."""
-    return {"tab": "\t", "\\t": "\t", "space": " "}.get(text or "", text)
+def as_typed(sep: str | None, decimal: str | None, na: Sequence[str] | None) -> ReadOptions:
+    r"""Return what ``--sep``, ``--decimal`` and ``--na`` stand for: ``tab`` and ``\t`` are the character.
+
+    Raises:
+        InputError: naming the option.
+
+    Example:
+        >>> as_typed("tab", None, None).sep
+        '\t'
+    """
+    separator = {"tab": "\t", "\\t": "\t", "space": " "}.get(sep or "", sep)
+    try:
+        return ReadOptions(sep=separator, decimal=decimal, na=tuple(na or ()))
+    except InputError as error:
+        raise InputError(f"--{error}") from None
 
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:

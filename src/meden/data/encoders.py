@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,6 +14,7 @@ from meden._checks import InputError
 from meden.data.arrays import ArrayEncoder
 from meden.data.frames import as_pandas
 from meden.data.new_rows import NewRows, check_answered
+from meden.data.numerals import Decimal
 from meden.data.tables import TableEncoder
 from meden.data.targets import Predictions, TargetCodec, target_from_dict
 
@@ -84,6 +85,12 @@ class Encoder:
         for remark in found.remarks.values():
             warnings.warn(remark, stacklevel=2)
         return found.x
+
+    def reading_as(self, decimal: Decimal | None = None, na: Sequence[str] = ()) -> Encoder:
+        """Return one that reads new rows of a table by another decimal mark, or with more words for a missing cell."""
+        if not isinstance(self.inputs, TableEncoder):
+            return self
+        return dataclasses.replace(self, inputs=self.inputs.reading_as(decimal, na))
 
     def decode(self, outputs: Tensor) -> Predictions:
         """Return predictions in the user's labels or units, of raw network outputs (n, C) or (n, M)."""

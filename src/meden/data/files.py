@@ -66,24 +66,27 @@ class RawTable:
     """Between the fields of a text file."""
 
 
-def read_table(path: str | Path, *, as_text: Iterable[str] = (), sep: str | None = None) -> pd.DataFrame:
+def read_table(
+    path: str | Path, *, as_text: Iterable[str] = (), sep: str | None = None, new_rows: bool = False
+) -> pd.DataFrame:
     """Read a table from a file, by its suffix: .csv, .tsv (also .gz), .parquet or .feather.
 
     Text is UTF-8 with a header line. Empty fields and pandas' usual words for nothing (``NA``, ``N/A``, ``NaN``,
     ``null``, ``None``, ...) are missing values; pass a DataFrame of your own to keep such words as strings. What
     separates the fields is told from the file; titles, comments, headers that recur and the like are passed over, with
-    a warning.
+    a warning. Of a file of new rows only what is above the header is passed over.
 
     Args:
         path: the file.
         as_text: columns of a text file to read as strings even if they look like numbers (for new rows of a table
             where they were strings).
         sep: what separates the fields of a text file.
+        new_rows: whether each line under the header is a row to be predicted, blank lines at the end apart.
 
     Raises:
         InputError: if the file is missing, unreadable, not UTF-8, empty, of an unknown suffix, or names a column twice.
     """
-    raw = read_file(path, as_text=as_text, sep=sep)
+    raw = read_file(path, as_text=as_text, sep=sep, new_rows=new_rows)
     if raw.notes:
         warnings.warn(f"{str(path)!r}: {'; '.join(raw.notes)}", ReadingWarning, stacklevel=2)
     return raw.frame
@@ -96,6 +99,7 @@ def read_file(
     labels: Iterable[str] = (),
     sep: str | None = None,
     decimal: str | None = None,
+    new_rows: bool = False,
 ) -> RawTable:
     """Read a file as :func:`read_table` does; it says what it passed over, and keeps all words of some columns.
 
@@ -105,6 +109,7 @@ def read_file(
         labels: columns in which only empty cells are missing: ``NA`` and ``None`` may be labels there.
         sep: what separates the fields of a text file; None is told from the file.
         decimal: the decimal mark, where it is known: with ``","`` a point may stand between thousands.
+        new_rows: as in :func:`read_table`.
     """
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
@@ -115,7 +120,7 @@ def read_file(
         raise InputError(f"file must exist, got {str(path)!r}{_beside(path)}")
     try:
         if suffix in _TEXT:
-            return _read_text(path, _TEXT[suffix], set(as_text), set(labels), sep, decimal)
+            return _read_text(path, _TEXT[suffix], set(as_text), set(labels), sep, decimal, new_rows)
         return RawTable(named_columns(_BINARY[suffix](path)))
     except UnicodeDecodeError as error:
         raise InputError(
@@ -131,7 +136,13 @@ def read_file(
 
 
 def _read_text(
-    path: Path, usual: str, as_text: set[str], labels: set[str], sep: str | None, decimal: str | None
+    path: Path,
+    usual: str,
+    as_text: set[str],
+    labels: set[str],
+    sep: str | None,
+    decimal: str | None,
+    new_rows: bool,
 ) -> RawTable:
     lines = _first_lines(path)
     if not any(line.strip() for line in lines):
@@ -143,10 +154,15 @@ def _read_text(
     # low_memory=False: a long column's type could differ from chunk to chunk; index_col=False: with a field more per
     # line than the header has, read_csv would shift every column
     settings: dict[str, Any] = {"sep": layout.separator, "names": names, "low_memory": False, "index_col": False}
-    settings |= {"header": 0 if layout.header_line else None, "skiprows": layout.skipped, "skipinitialspace": True}
+    settings |= {"header": 0 if layout.header_line else None, "skipinitialspace": True}
+    settings |= {"skip_blank_lines": False} if new_rows else {"skiprows": layout.skipped}
 
     def read(**more: Any) -> pd.DataFrame:
-        source = _uncommented(path) if layout.comments else path
+        source: Path | io.StringIO = path
+        if new_rows:
+            source = _from_header(path, layout.skipped)
+        elif layout.comments:
+            source = _uncommented(path)
         return pd.read_csv(source, **settings, **more)  # type: ignore[no-any-return]
 
     with warnings.catch_warnings():
@@ -166,7 +182,8 @@ def _read_text(
         frame[texts] = read(usecols=texts, dtype=str)
     nameless = [name for name in names if name.startswith(_NAMELESS)]
     notes = [f"{len(nameless)} column without a name (row numbers?) left out"] if nameless else []
-    kept, left_out = drop_lines(frame.drop(columns=nameless))
+    frame = frame.drop(columns=nameless)
+    kept, left_out = (frame, ()) if new_rows else drop_lines(frame)
     if left_out:
         kept = kept.apply(_retyped)
     return RawTable(kept, (*layout.notes, *notes, *left_out), layout.separator)
@@ -188,6 +205,12 @@ def _uncommented(path: Path) -> io.StringIO:
         return io.StringIO("".join("\n" if line.startswith("#") else line for line in file))
 
 
+def _from_header(path: Path, skipped: int) -> io.StringIO:
+    """Return the text without the first lines, and without blank ones at the end."""
+    with _opened(path) as file:
+        return io.StringIO("".join(itertools.islice(file, skipped, None)).rstrip("\r\n") + "\n")
+
+
 def _may_be_otherwise(column: pd.Series[Any], decimal: str | None) -> bool:
     """Say whether the texts of a column of floats may tell more: points between thousands, whole numbers cut short."""
     if not pd.api.types.is_float_dtype(column.dtype):
@@ -199,9 +222,11 @@ def _may_be_otherwise(column: pd.Series[Any], decimal: str | None) -> bool:
         return False
     if (values >= EXACT).any() and (values % 1 == 0).all():
         return True
-    thousandths = values * 1000
     grouped = (values < 1000).all() and (values >= 1).sum() == (values > 0).sum() and (values % 1 != 0).any()
-    return bool(grouped and np.allclose(thousandths, thousandths.round(), rtol=0, atol=1e-6))
+    if not grouped:
+        return False
+    thousandths = values * 1000
+    return bool(np.allclose(thousandths, thousandths.round(), rtol=0, atol=1e-6))
 
 
 def _retyped(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -6,15 +6,19 @@ import csv
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 
+from meden._checks import InputError
 from meden.data.numerals import is_mark, tell_numerals
 
 SEPARATORS = (",", ";", "\t", "|")
 LOOKED_AT = 200
 """Rows from which the layout is told."""
+LONGEST_CELL = 2**24
+"""Characters of the longest cell that is read: Python's own limit is less than some texts have."""
 _FOOTER = re.compile(
     r"(grand |sub)?(totals?|sums?|summe|gesamt|averages?|means?|mittelwert|count|source|quelle|notes?|end of .*)\b.*",
     re.IGNORECASE,
@@ -43,6 +47,17 @@ class Layout:
     """Whether the header is a line of its own after those skipped; else it was a comment among them."""
 
 
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let the standard library read cells of ``LONGEST_CELL`` characters while the body runs."""
+    usual = csv.field_size_limit(LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(usual)
+
+
+@_long_cells()
 def tell_layout(lines: Sequence[str], usual: str, separator: str | None = None) -> Layout:
     r"""Return the layout of a file.
 
@@ -58,6 +73,7 @@ def tell_layout(lines: Sequence[str], usual: str, separator: str | None = None) 
     """
     notes: list[str] = []
     first = 0
+    check_separator(separator)
     if lines and (told := re.fullmatch(r"\s*\"?sep=(.)\"?[,;]*\s*", lines[0].rstrip("\r\n"), re.IGNORECASE)):
         separator, first = separator or told[1], 1
         notes.append(f"the line 'sep={told[1]}' was heeded")
@@ -67,6 +83,8 @@ def tell_layout(lines: Sequence[str], usual: str, separator: str | None = None) 
     chosen = max(rows_of, key=lambda s: (_regularity(rows_of[s]), s == usual)) if rows_of else usual
     if separator is None and _regularity(rows_of[chosen]) <= _regularity(rows_of[usual]):
         chosen = usual
+    if body[leading:] and not rows_of[chosen]:
+        raise InputError(f"cells must hold at most {LONGEST_CELL:,} characters, got a longer one (a quote left open?)")
     if chosen != usual:
         notes.append(f"fields are separated by {NAMES.get(chosen, repr(chosen))}")
     rows = rows_of[chosen]
@@ -111,6 +129,17 @@ def drop_lines(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         notes.append(f"the line under the header left out, units: {', '.join(map(str, frame.iloc[0].fillna(''))):.60}")
         frame = frame.iloc[1:].reset_index(drop=True)
     return frame, tuple(notes)
+
+
+def check_separator(separator: str | None) -> None:
+    """Check what a user says is between the fields of a text file; None is told from the file.
+
+    Raises:
+        InputError: if it is not one character, or one that cells are written with.
+    """
+    one = isinstance(separator, str) and len(separator) == 1 and separator not in '"\r\n'
+    if separator is not None and not one:
+        raise InputError(f"sep must be one character, such as ';', got {separator!r}")
 
 
 def _rows(lines: Sequence[str], separator: str) -> list[list[str]]:

@@ -1,6 +1,6 @@
 """New rows on their way to a model: their inputs, which of them have no answer, and what is said of the others.
 
-Legend: ``n`` rows. A row is a position from 0; messages count from 1, as people do in a file.
+Legend: ``n`` rows. A row is a position from 0, in messages too: row 0 is the first under a header.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def unanswered(refused: Mapping[int, str], num_rows: int) -> str:
 
     Example:
         >>> unanswered({1: "column 'a' must hold numbers, got 'x'"}, 9)
-        "1 of 9 rows has none: column 'a' must hold numbers, got 'x' (row 2)"
+        "1 of 9 rows has none: column 'a' must hold numbers, got 'x' (row 1)"
     """
     reasons: dict[str, list[int]] = {}
     for row in sorted(refused):
-        reasons.setdefault(refused[row], []).append(row + 1)
+        reasons.setdefault(refused[row], []).append(row)
     named = [f"{reason} ({_numbered(rows)})" for reason, rows in list(reasons.items())[:SHOWN]]
     left = sum(map(len, list(reasons.values())[SHOWN:]))
     more = f"; and {left} more" if left else ""

@@ -20,6 +20,7 @@ from meden._checks import InputError, check_choice
 from meden._files import known_fields
 from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing, readable
 from meden.data.dates import Order, read_date, tell_dates
+from meden.data.layout import check_separator
 from meden.data.numerals import DECIMALS, Decimal, Hint, Numerals, decisive, is_mark, is_plain, tell_numerals
 from meden.data.texts import Texts, texts_of
 
@@ -65,12 +66,16 @@ class ReadOptions:
             raise InputError(f"read must be a mapping of columns to kinds, got {self.read!r}")
         for name, kind in self.read.items():
             check_choice(f"read of {name!r}", kind, (*KINDS, "drop"))
-        if self.sep is not None and (not isinstance(self.sep, str) or len(self.sep) != 1 or self.sep in '"\r\n'):
-            raise InputError(f"sep must be one character, such as ';', got {self.sep!r}")
+        check_separator(self.sep)
         if self.decimal is not None:
             check_choice("decimal", self.decimal, DECIMALS)
         if isinstance(self.na, str) or not all(isinstance(mark, str) for mark in self.na):
             raise InputError(f"na must be a list of texts, got {self.na!r}")
+
+    @property
+    def mark(self) -> Decimal | None:
+        """The decimal mark, where it is given."""
+        return next((mark for mark in DECIMALS if mark == self.decimal), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what differs from the usual, as plain values."""
@@ -178,7 +183,7 @@ def read_column(column: pd.Series[Any], options: ReadOptions, hint: Hint | None 
     told, sure = _tell(name, texts, asked, options, hint)
     if told.kind == "text":
         padded = (f"spaces around {texts.num_padded} labels taken off",) * bool(texts.num_padded)
-        return _finished(name, told, canonical(cells, "text"), mended=padded, doubts=_half_numbers(name, texts))
+        return _finished(name, told, canonical(cells, "text"), mended=padded, doubts=_half_numbers(texts))
     values, unread = _read_texts(texts, told)
     return _read_as(name, told, texts, values, unread, sure=sure)
 
@@ -251,7 +256,7 @@ def _tell(name: str, texts: Texts, asked: Kind | None, options: ReadOptions, hin
     """Return how a column of texts is read, and whether that is sure."""
     every = texts.counts
     cells = _values_of(every)
-    decimal: Decimal | None = "," if options.decimal == "," else "." if options.decimal == "." else None
+    decimal = options.mark
     least = READABLE if asked is None else 0.0
     if asked != "date" and cells and not (asked is None and _are_codes(every)):
         numbers = tell_numerals(cells, decimal, hint)
@@ -369,11 +374,11 @@ def _ambiguous(name: str, told: Format, texts: Texts) -> str:
     return f"the decimal mark of {name!r} is not sure"
 
 
-def _half_numbers(name: str, texts: Texts) -> tuple[str, ...]:
+def _half_numbers(texts: Texts) -> tuple[str, ...]:
     cells = _values_of(texts.counts)
     many = len(cells) > CODES  # fewer are levels
     share = max(tell_numerals(cells).share, tell_dates(cells).share) if many else 0.0
-    return (f"{share:.0%} of the cells look like numbers or dates; read {name}=number takes the others as missing",) * (
+    return (f"{share:.0%} of the cells look like numbers or dates; read as number, the others are missing",) * (
         0.5 <= share < 1.0
     )
 
@@ -415,7 +420,7 @@ def _sentinels(values: Values) -> tuple[str, ...]:
             if gap > FAR * (others[-1] - others[0]):
                 count = int((values == mark).sum())
                 said.append(
-                    f"{mark:g} ({count} rows) lies far from all others: if it stands for missing, say na {mark:g}"
+                    f"{mark:g} ({count} rows) lies far from all others: if it stands for missing, name it as na"
                 )
     return tuple(said)
 

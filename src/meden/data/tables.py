@@ -22,7 +22,7 @@ from meden.data.arrays import all_finite, array_rows, check_some
 from meden.data.columns import Kind, Values, missing
 from meden.data.fitted import Column, column_from_dict, fit_column, listed
 from meden.data.new_rows import NewRows
-from meden.data.numerals import Hint
+from meden.data.numerals import Decimal, Hint
 from meden.data.reading import Format, Reading, ReadOptions, read_again, read_column
 
 
@@ -127,6 +127,10 @@ class TableEncoder:
         for reading, kind in zip(table.readings, table.kinds.values(), strict=True):
             for row, text in reading.unread:
                 refused.setdefault(row, f"column {reading.name!r} must hold {kind}s, got {text!r:.40}")
+        if any(f"{column.name} is missing" not in column.input_names for _, column in self.columns):
+            absent = np.all([missing(values) for values in table.values.values()], axis=0)
+            for row in np.flatnonzero(absent).tolist():
+                refused.setdefault(row, "no column holds anything")
         inputs = self._inputs(table)
         for row, number in torch.nonzero(~torch.isfinite(inputs)).tolist():
             refused.setdefault(row, self._too_large(table, row, number))
@@ -178,6 +182,24 @@ class TableEncoder:
         read = {name: read_again(frame[name], told[name]) for name in names}
         values = {name: cells for name, (cells, _) in read.items()}
         return Table(kinds, values, readings=tuple(reading for _, reading in read.values()))
+
+    def reading_as(self, decimal: Decimal | None = None, na: Sequence[str] = ()) -> TableEncoder:
+        """Return one that reads new rows of another decimal mark, or with more words for a missing cell.
+
+        Example:
+            >>> encoder = read_columns(pd.DataFrame({"a": [1.5, 2.0]})).fit()
+            >>> encoder.reading_as(",").read(pd.DataFrame({"a": ["1,5"]})).values["a"].tolist()
+            [1.5]
+        """
+        formats = [
+            dataclasses.replace(
+                form,
+                numerals=dataclasses.replace(form.numerals, decimal=decimal or form.numerals.decimal),
+                marks=(*form.marks, *na),
+            )
+            for form in self.formats
+        ]
+        return dataclasses.replace(self, formats=tuple(formats))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
@@ -241,7 +263,7 @@ def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: 
         raise InputError("the table must have at least one column besides the target")
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
-        raise InputError(f"every column must hold values, got nothing in {listed(empty)}; leave out with drop={empty}")
+        raise InputError(f"every column must hold values, got nothing in {listed(empty)}; drop them")
     read = {name: read_column(frame[name], options, hint) for name in frame.columns}
     kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
     values = {name: values for name, (values, _) in read.items()}
@@ -259,7 +281,7 @@ def _warn_identifier(name: str, values: Values) -> None:
     if num_distinct > 20 and num_distinct > 0.9 * len(present):
         warnings.warn(
             f"column {name!r} holds {num_distinct} different strings in {len(present)} rows, like an identifier or "
-            f"free text: a string seen once teaches a model nothing; leave the column out with drop=[{name!r}]",
+            f"free text: a string seen once teaches a model nothing; drop the column",
             stacklevel=4,
         )
 

@@ -302,7 +302,7 @@ def _check_complete(column: pd.Series[Any], name: str) -> None:
     if absent.size:
         raise InputError(
             f"target {name!r} must have a value in every row, got {absent.size} missing of {len(column)}; "
-            f"leave those rows out first (pandas: table.dropna(subset=[{name!r}])); the first is row {int(absent[0])}"
+            f"leave those rows out of the table; the first is row {int(absent[0])}"
         )
 
 
@@ -352,7 +352,7 @@ def _are_numbers(texts: Texts, name: str, *, wanted: bool) -> bool:
         return False
     raise InputError(
         f"target {name!r} must hold numbers, as in most rows, got {cells_named(texts.rows(wrong))}; "
-        f"correct them or leave the rows out, or read {name}=category if they are labels"
+        f"correct them or leave the rows out, or read {name!r} as category if they are labels"
     )
 
 
