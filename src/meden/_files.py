@@ -22,6 +22,7 @@ MAJOR, MINOR = 2, 0
 FORMAT = f"{MAJOR}.{MINOR}"
 """Version of what this meden writes."""
 FIELD = "format"
+_BEGINNING = f'{{\n "{FIELD}": "'.encode()
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk that is full, and of quotas."""
 
@@ -117,6 +118,16 @@ def write_whole(path: Path, data: bytes) -> None:
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:
     """Write fields, the version and a checksum; a crash leaves the file that was there before."""
     write_whole(path, sealed(json.dumps(versioned(fields), indent=1, default=_plain)))
+
+
+def begins_file(text: bytes) -> bool:
+    r"""Return whether a text is what :func:`write_json` writes, as far as its first field, or a beginning of that.
+
+    Example:
+        >>> begins_file(b'{\n "form'), begins_file(b'{"mine": 1}')
+        (True, False)
+    """
+    return text[: len(_BEGINNING)] == _BEGINNING[: len(text)]
 
 
 def read_json(path: Path) -> dict[str, Any]:

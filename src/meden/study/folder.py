@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from meden._checks import Damaged, InputError
-from meden._checksums import FILES, check_files, checksums
-from meden._files import FIELD, check_format, known_fields, read_json, write_json, write_whole
+from meden._checks import Damaged, InputError, is_json, parse_json
+from meden._checksums import FILES, check_files, checksums, is_sealed
+from meden._files import FIELD, begins_file, check_format, known_fields, read_json, write_json, write_whole
 from meden.data import Fold
 from meden.recipe import Recipe
 from meden.space.names import Space
@@ -30,6 +30,8 @@ STUDY, ARRAYS = "study.json", "study.safetensors"
 ROWS = ("labels", "groups", "weights")
 """What is known of each row, in the second file."""
 FOLDS = "folds"
+MOST_HEADER = 4096
+"""Bytes of what the second file says of its tensors, at most."""
 PARTS = ("fit", "stop", "score")
 """A row's part in a fold is written as its place here, from 1; 0 is none."""
 
@@ -74,6 +76,26 @@ def is_described(folder: Path) -> bool:
     except Damaged:
         return False
     return True
+
+
+def is_written(path: Path) -> bool:
+    """Return whether one of the two files, or what is put beside it first, is as it was written, or a beginning of it.
+
+    A file of the same name that somebody else wrote is not.
+    """
+    content = path.read_bytes()
+    if path.name.startswith(STUDY):
+        return is_sealed(content) or (begins_file(content) and not is_json(content))
+    size, header = int.from_bytes(content[:8], "little"), content[8:]
+    if len(header) < size <= MOST_HEADER:  # torn
+        return any(
+            header.startswith(start[: len(header)]) for start in (f'{{"{name}"'.encode() for name in (*ROWS, FOLDS))
+        )
+    try:
+        named = parse_json(header[:size])
+    except ValueError:
+        return not content
+    return isinstance(named, dict) and FOLDS in named and named.keys() <= {*ROWS, FOLDS, "__metadata__"}
 
 
 def read_description(

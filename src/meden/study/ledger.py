@@ -74,6 +74,8 @@ class Row:
 _ARRAYS = {"train_loss": "<f8", "stop_loss": "<f8", "losses": "<f4", "scores": "<f8"}
 """How a line holds what is of each epoch and row; squared errors may be as small or large as 1e-80, 1e80."""
 _CURVES = ("train_loss", "stop_loss")
+_BEGINNING = f'{{"{FIELD}": "'.encode()
+"""Of the first line: what has another is no ledger that was torn, but somebody's own file."""
 _DECODER = json.JSONDecoder()
 _NAMES = frozenset(field.name for field in dataclasses.fields(Row))
 _VERSIONS, _CODE = "versions", "code"
@@ -108,6 +110,8 @@ def read_rows(path: Path) -> Content:
         raise InputError(f"{str(path)!r} must be a ledger that can be read: {error.strerror}") from None
     header, *lines = content.split(b"\n")[:-1] or [b""]  # what follows the last end of a line is torn
     if not header and not lines:
+        if content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
+            raise Damaged(f"{str(path)!r} must be a ledger as meden wrote it, but line 1 is damaged")
         return Content(None, b"", {}, 0)
     first = _parse(header, 1, path)
     check_format(first.get(FIELD), path)
