@@ -10,9 +10,10 @@ from pydantic import field_validator
 from meden._checks import InputError, check_count, check_number, nearest
 from meden._settings import Settings
 from meden.data import Dataset, Fold, make_folds
+from meden.study.folder import MOST_SEEDS
 from meden.workers.workers import Backend, Workers
 
-MOST_CONFIGURATIONS, MOST_SEEDS = 1_000_000, 1_000
+MOST_CONFIGURATIONS = 1_000_000
 
 
 class CV(Settings):

@@ -33,6 +33,7 @@ STUDY, ARRAYS = "study.json", "study.safetensors"
 ROWS = ("labels", "groups", "weights")
 """What is known of each row, in the second file."""
 FOLDS = "folds"
+MOST_SEEDS = 1_000
 _SUMMARY = tuple(known.name for known in fields(DataSummary) if known.name not in ROWS)
 _SETTINGS = {"seeds": int, "seed": int, "metric": str}
 """Those that reading goes by, and what they are."""
@@ -136,7 +137,7 @@ def read_description(
         for name, kind in _SETTINGS.items():
             check_all(f"{name} must be in the settings", type(written["settings"][name]) is kind, written["settings"])
         check_metric(written["settings"]["metric"], data)
-        check_count("seeds", written["settings"]["seeds"])
+        check_count("seeds", written["settings"]["seeds"], high=MOST_SEEDS)
         return Description(
             data=data,
             folds=[_fold(parts) for parts in rows[FOLDS]],

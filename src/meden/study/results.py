@@ -265,6 +265,8 @@ class Results:
 
     @property
     def _all_lost(self) -> str:
+        if not self.trials:
+            return "no configuration is complete"
         worst = next((trial for trial in self.trials if trial.status == "diverged"), self.trials[0])
         return f"every configuration {worst.outcome}"
 
