@@ -279,6 +279,8 @@ def load_run(
     with damaged(f"folder {str(folder)!r} must hold a whole run"):
         fields = checked_fields(Run, summary, *_SUMMARY)
         arguments = fields.get("model_args") or {}
+        last = history[-1].epoch if len(history) else 0
+        check_all("best_epoch must be one of the history", fields["best_epoch"] <= last, fields["best_epoch"])
         if named is not None:
             check_size(named, arguments, tensors)
         model = (named or make_model)(**arguments)

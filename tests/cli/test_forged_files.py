@@ -39,6 +39,7 @@ RUN = [
     (("format",), "9" * 5000 + ".0"),
     (("best_epoch",), "a"),
     (("best_epoch",), -1),
+    (("best_epoch",), 10**9),
     (("best_step",), 1.5),
     (("seed",), [1]),
     (("constant_loss",), "x"),

@@ -58,7 +58,8 @@ def check_study_folder(name: str, folder: Path) -> None:
         InputError: if it holds something else.
     """
     with _refused(name, "a new or empty folder", folder):
-        goes_on = not is_described(folder) and bool(read_rows(folder / LEDGER).rows)
+        begun = not is_described(folder) and (folder / LEDGER).exists()
+        goes_on = begun and bool(read_rows(folder / LEDGER).rows)
     if not goes_on:
         check_new_folder(name, folder)
 
