@@ -255,3 +255,18 @@ def test_a_list_of_files_that_is_none_is_refused_in_one_line(copy, files):
     change(copy / "run.json", files=files)
     with pytest.raises(InputError, match=r"must name the files|bytes instead of"):
         meden.load_run(copy)
+
+
+def test_a_file_of_tensors_has_the_same_bytes_in_each_process(tmp_path):
+    code = (
+        "import sys, torch; from pathlib import Path; from meden import checkpoint;"
+        "checkpoint.save(Path(sys.argv[1]), {'b': torch.ones(2), 'a': torch.zeros(3)}, {'é': '\"\\n\\x01/\\\\'})"
+    )
+    paths = [tmp_path / f"{number}.safetensors" for number in range(4)]
+    for path in paths:
+        subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert len({path.read_bytes() for path in paths}) == 1
+    tensors, values = checkpoint.load(paths[0])
+    assert values == {"é": '"\n\x01/\\'} and tensors["a"].tolist() == [0.0] * 3
+    header = paths[0].read_bytes()[8:].partition(b"__metadata__")[2]
+    assert header.index(b'"meden_format"') < header.index(b'"sha256"') < header.index(b'"values"')

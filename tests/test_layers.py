@@ -12,7 +12,7 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 FLOORS: list[set[str]] = [
     {"_checks"},
     {"normalising", "parametrised"},
-    {"_checksums", "_randomness", "_settings", "params"},
+    {"_checksums", "_fields", "_randomness", "_settings", "params"},
     {"_files"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
     {"augment"},

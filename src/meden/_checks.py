@@ -80,6 +80,15 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def is_json(text: str | bytes) -> bool:
+    """Say whether a text is JSON, to its end."""
+    try:
+        parse_json(text)
+    except ValueError:
+        return False
+    return True
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Check that ``value`` is one of ``choices``; the message suggests the nearest."""
     choices = list(choices)

@@ -46,12 +46,13 @@ def checksums(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {name: _of_file(folder / name) for name in names}
 
 
-def check_files(path: Path, fields: Mapping[str, Any]) -> None:
+def check_files(path: Path, fields: Mapping[str, Any], names: Iterable[str] = ()) -> None:
     """Check that the files that belong to an object are those that were written with it.
 
     Args:
         path: of the object.
         fields: of the object.
+        names: of files that must be among them.
 
     Raises:
         Damaged: naming the first that is missing or was changed.
@@ -59,6 +60,8 @@ def check_files(path: Path, fields: Mapping[str, Any]) -> None:
     files = fields.get(FILES)
     if not isinstance(files, dict) or not all(isinstance(file, dict) for file in files.values()):
         raise Damaged(f"{str(path)!r} must name the files that were written with it, got {files!r:.80}")
+    if missing := [name for name in names if name not in files]:
+        raise Damaged(f"{str(path)!r} must name the files that were written with it, but lacks {missing[0]!r}")
     for name, wanted in files.items():
         file = path.parent / name
         rule = f"{str(file)!r} must be as it was written with {path.name}, but"

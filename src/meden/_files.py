@@ -10,6 +10,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ MAJOR, MINOR = 2, 0
 FORMAT = f"{MAJOR}.{MINOR}"
 """Version of what this meden writes."""
 FIELD = "format"
+_VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}")
+_BEGINNING = f'{{\n "{FIELD}": "'.encode()
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk that is full, and of quotas."""
 
@@ -48,9 +51,9 @@ def check_format(version: Any, path: Path | str, oldest: int = MAJOR) -> bool:
     """
     if version is None:
         return False
-    major, dot, minor = str(version).partition(".")
-    if not (dot and major.isdigit() and minor.isdigit()):
-        raise InputError(f"{str(path)!r} must have a format such as {FORMAT!r}, got {version!r}")
+    if not isinstance(version, (str, float)) or not _VERSION.fullmatch(str(version)):
+        raise InputError(f"{str(path)!r} must have a format such as {FORMAT!r}, got {version!r:.60}")
+    major, _, minor = str(version).partition(".")
     if int(major) > MAJOR:
         raise InputError(
             f"{str(path)!r} must be of format {MAJOR} or older to be read by this meden (format {FORMAT}), "
@@ -117,6 +120,16 @@ def write_whole(path: Path, data: bytes) -> None:
 def write_json(path: Path, fields: Mapping[str, Any]) -> None:
     """Write fields, the version and a checksum; a crash leaves the file that was there before."""
     write_whole(path, sealed(json.dumps(versioned(fields), indent=1, default=_plain)))
+
+
+def begins_file(text: bytes) -> bool:
+    r"""Return whether a text is what :func:`write_json` writes, as far as its first field, or a beginning of that.
+
+    Example:
+        >>> begins_file(b'{\n "form'), begins_file(b'{"mine": 1}')
+        (True, False)
+    """
+    return text[: len(_BEGINNING)] == _BEGINNING[: len(text)]
 
 
 def read_json(path: Path) -> dict[str, Any]:

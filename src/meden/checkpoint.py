@@ -39,7 +39,20 @@ def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -
             if (found := ERRNO.search(str(error))) is None:
                 raise
             raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+        _sort_metadata(part)
         part.chmod(mode)  # safetensors puts a file there that nobody else may read
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put the metadata of a file in order, in place: safetensors writes them in another order in each process."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

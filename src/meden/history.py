@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meden._checks import InputError
-from meden._files import known_fields, read_json, write_json
+from meden._fields import Count, check_all, checked_fields, damaged
+from meden._files import read_json, write_json
 
 Scores = Mapping[str, float]
 """Scores by name; ``"loss"`` is the mean data loss without penalties, in evaluation mode."""
@@ -19,9 +19,9 @@ Scores = Mapping[str, float]
 class Record:
     """One epoch."""
 
-    epoch: int
+    epoch: Count
     """Epochs done, from 1."""
-    step: int
+    step: Count
     """Optimizer steps done."""
     train: Scores
     """Scores on the fitting rows, in evaluation mode."""
@@ -31,7 +31,7 @@ class Record:
     """Value of each penalty, apart, times its strength."""
     lr: float
     """Learning rate of the last step."""
-    num_zeros: int
+    num_zeros: Count
     """Parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made from."""
     weight_norm: float
     """Euclidean norm of all parameters."""
@@ -82,7 +82,11 @@ class History:
     @classmethod
     def from_list(cls, rows: Sequence[Mapping[str, Any]]) -> History:
         """Rebuild a history from :meth:`to_list`; what a record has no field for is ignored."""
-        return cls(tuple(Record(**known_fields(Record, row)) for row in rows))
+        records = tuple(Record(**checked_fields(Record, row)) for row in rows)
+        for record in records:
+            for scores in (record.train, record.valid):
+                check_all("scores must have a loss", scores is None or "loss" in scores, scores)
+        return cls(records)
 
     def save(self, path: Path | str) -> None:
         """Write the records as JSON (not-a-number is kept as ``NaN``)."""
@@ -93,11 +97,9 @@ class History:
         """Read what :meth:`save` wrote.
 
         Raises:
-            InputError: if the file is missing or damaged, or of a newer major version.
+            Damaged: an InputError, if the file is missing or was changed.
+        InputError: if it is of another major version.
         """
         fields = read_json(Path(path))
-        try:
+        with damaged(f"{str(path)!r} must be a history that meden wrote"):
             return cls.from_list(fields["records"])
-        except (KeyError, TypeError, AttributeError) as error:
-            cause = f"{type(error).__name__}: {error}"
-            raise InputError(f"{str(path)!r} must be a history that meden wrote, but is damaged: {cause}") from None

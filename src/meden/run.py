@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from meden import checkpoint
-from meden._checks import Damaged, InputError, check_choice, check_count
+from meden._checks import InputError, check_choice, check_count
 from meden._checksums import FILES, check_files, checksums
+from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import read_json, write_json
 from meden.data import Encoder, Predictions
 from meden.data.new_rows import ON_MISSING, OnMissing, check_answered, warn_unanswered
@@ -32,6 +33,8 @@ from meden.recipe import Recipe
 RUN = "run.json"
 """Written last: a folder that has it holds a whole run."""
 WEIGHTS = "model.safetensors"
+PARTS = ("recipe.yaml", "history.json", WEIGHTS)
+"""Files of a run that are written with it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,10 @@ class HeldOut:
     @classmethod
     def from_dict(cls, values: Mapping[str, Sequence[float]]) -> HeldOut:
         """Rebuild from :meth:`to_dict`."""
-        return cls(np.asarray(values["losses"], dtype=np.float32), np.asarray(values["scores"], dtype=np.float64))
+        losses, scores = (np.asarray(values[name], dtype=np.float64) for name in ("losses", "scores"))
+        check_all("held_out must have a loss and a score of each row", losses.ndim == scores.ndim == 1, values)
+        check_all("held_out must have a loss and a score of each row", len(losses) == len(scores) > 0, values)
+        return cls(losses.astype(np.float32), scores)
 
     @property
     def loss(self) -> float:
@@ -75,9 +81,9 @@ class Run:
     status: Status
     reason: str
     """Why it ended, in words."""
-    best_step: int
+    best_step: Count
     """Optimizer steps of the state that ``model`` is in."""
-    best_epoch: int
+    best_epoch: Count
     seed: int
     held_out: HeldOut | None = None
     """Results on the scored rows of a member's fold."""
@@ -143,7 +149,7 @@ class Run:
         summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
         inner = inner_names(self.model)
         checkpoint.save(folder / WEIGHTS, {inner[name]: t for name, t in self.model.state_dict().items()}, {})
-        write_json(folder / RUN, summary | {FILES: checksums(folder, ("recipe.yaml", "history.json", WEIGHTS))})
+        write_json(folder / RUN, summary | {FILES: checksums(folder, PARTS)})
 
 
 def finished(model: nn.Module, recipe: Recipe, seed: int, history: History, outcome: Outcome) -> Run:
@@ -260,7 +266,7 @@ def load_run(
     if not (folder / RUN).is_file():
         raise InputError(f"folder must hold a saved run (a {RUN}), got {str(folder)!r}")
     summary = read_json(folder / RUN)
-    check_files(folder / RUN, summary)
+    check_files(folder / RUN, summary, ("recipe.yaml",) if "num_runs" in summary else PARTS)
     if "num_runs" in summary:
         check_count(f"num_runs in {str(folder / RUN)!r}", summary["num_runs"])
         folders = (folder / f"fold_{number}" for number in range(summary["num_runs"]))
@@ -270,8 +276,11 @@ def load_run(
     history = History.load(folder / "history.json")
     tensors, _ = checkpoint.load(folder / WEIGHTS)
     named = None if make_model else _named(summary.get("model_name"), folder)
-    try:
-        arguments = summary.get("model_args") or {}
+    with damaged(f"folder {str(folder)!r} must hold a whole run"):
+        fields = checked_fields(Run, summary, *_SUMMARY)
+        arguments = fields.get("model_args") or {}
+        last = history[-1].epoch if len(history) else 0
+        check_all("best_epoch must be one of the history", fields["best_epoch"] <= last, fields["best_epoch"])
         if named is not None:
             check_size(named, arguments, tensors)
         model = (named or make_model)(**arguments)
@@ -282,13 +291,19 @@ def load_run(
             model=model.eval(),
             recipe=recipe,
             history=history,
-            encoder=None if encoder is None else Encoder.from_dict(encoder),
+            encoder=None if encoder is None else _fitting(Encoder.from_dict(encoder), arguments),
             held_out=None if held_out is None else HeldOut.from_dict(held_out),
-            **{name: summary[name] for name in _SUMMARY if name in summary},
+            **fields,
         )
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError, MemoryError) as error:
-        cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Damaged(f"folder {str(folder)!r} must hold a whole run, but is damaged: {cause:.300}") from error
+
+
+def _fitting(encoder: Encoder, arguments: Mapping[str, Any]) -> Encoder:
+    """Return an encoder whose inputs and outputs are those that the model was made for."""
+    inputs, outputs = encoder.num_inputs, len(getattr(encoder.target, "classes", ())) or arguments.get("num_outputs")
+    check_all("inputs of the encoder must be those of the model", arguments.get("num_inputs", inputs) == inputs, inputs)
+    right = arguments.get("num_outputs", outputs) == outputs
+    check_all("classes of the encoder must be the outputs of the model", right, outputs)
+    return encoder
 
 
 def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:

@@ -2,6 +2,8 @@
 
 import functools
 import importlib
+import json
+import re
 import sys
 
 import pytest
@@ -10,6 +12,7 @@ from torch import nn
 
 import meden
 from meden import InputError
+from meden.cli import app
 from meden.models import MLP
 from meden.search import identity, strength_path
 from meden.study.ledger import LEDGER, read_rows
@@ -79,6 +82,20 @@ def test_another_version_goes_on_when_it_is_allowed_to(tmp_path, monkeypatch, se
     by = [row.versions for row in read_rows(tmp_path / LEDGER).rows.values()]
     assert by[:2] == [None, None] and len(by) > 2
     assert {versions["torch"] for versions in by[2:]} == {"9.9.0"}
+
+
+def test_a_study_says_that_versions_are_mixed(tmp_path, monkeypatch, capsys):
+    made = tuned(tmp_path / "study")
+    assert made.mixed == ""
+    assert "Versions are mixed" not in made.report(tmp_path / "plain.html").read_text()
+    shortened(tmp_path / "study" / LEDGER)
+    other_torch(monkeypatch)
+    found = tuned(tmp_path / "study", allow_version=True)
+    assert re.match(r"2 of 4 fits were trained with meden \S+ and torch 9\.9\.0, and not with", found.mixed)
+    assert found.mixed == meden.load_study(tmp_path / "study").mixed
+    assert "Versions are mixed: 2 of 4 fits" in found.report(tmp_path / "mixed.html").read_text()
+    assert app.main(["report", str(tmp_path / "study"), "-o", str(tmp_path / "cli.html"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["mixed_versions"] == found.mixed
 
 
 def test_reading_asks_for_no_version(tmp_path, monkeypatch):

@@ -2,12 +2,14 @@
 
 import math
 import statistics
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy.stats import qmc
 
 from meden import Choice, InputError, IntUniform, LogUniform, Uniform
+from meden.search.settings import CV, Limits
 from meden.search.strategies import STRATEGIES, Proposals
 from meden.space.dimensions import Maybe
 
@@ -179,3 +181,28 @@ def test_first_points_may_be_all_there_is():
 def test_first_points_outside_of_the_space_are_refused(first, message):
     with pytest.raises(InputError, match=message):
         Proposals(SPACE, "random", budget=2, seed=0, first=first)
+
+
+@pytest.mark.parametrize("strategy", ["sobol", "grid", "random"])
+def test_points_are_made_when_they_are_asked_for(strategy):
+    space = {"l2": LogUniform(1e-4, 1.0), "dropout": Uniform(0.0, 0.5), "width": IntUniform(8, 4096)}
+    tracemalloc.start()
+    proposals = Proposals(space, strategy, budget=1_000_000, seed=0)
+    points = proposals.ask(20) + proposals.ask(3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(points) == 23 and peak < 30e6
+    assert len(Proposals(space, strategy, budget=20, seed=0).ask()) <= 20
+
+
+def test_sobol_points_are_those_of_the_sequence():
+    space = {"l1": Uniform(0.0, 1.0), "l2": Uniform(0.0, 1.0)}
+    points = Proposals(space, "sobol", budget=50, seed=3).ask()
+    wanted = qmc.Sobol(2, rng=np.random.default_rng(3)).random_base2(6)[:50]
+    assert [[point["l1"], point["l2"]] for point in points] == wanted.tolist()
+
+
+@pytest.mark.parametrize("name, value", [("budget", 1_000_001), ("budget", 10**30), ("seeds", 1001), ("seeds", 10**9)])
+def test_counts_end_somewhere(name, value):
+    with pytest.raises(InputError, match=rf"{name} must be a whole number in \[1, "):
+        (Limits if name == "budget" else CV)(**{name: value})

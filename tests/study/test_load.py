@@ -420,3 +420,18 @@ def test_another_model_of_the_same_shapes_is_another_study(tmp_path: Path) -> No
     search(tmp_path, data[0], net(0.0), space=data[1], budget=2)
     with pytest.raises(InputError, match="got one with other models"):
         search(tmp_path, data[0], net(0.9), space=data[1], budget=2)
+
+
+@pytest.mark.parametrize("arguments", [{"width": 10**9}, {"depth": 10**7}])
+def test_a_file_that_asks_for_a_huge_model_takes_no_memory(flowers, tmp_path, arguments):
+    folder = Path(shutil.copytree(flowers[1], tmp_path / "study"))
+    written = json.loads((folder / STUDY).read_text())
+    space = {name: value for name, value in written["space"].items() if name != "width"}
+    model = written["model"] | {"arguments": arguments}
+    rewrite(folder / STUDY, written | {"model": model, "space": space})
+    rewrite_ledger(
+        folder / LEDGER, lambda header: header, lambda row: row | {"params": {n: row["params"][n] for n in space}}
+    )
+    study = load_study(folder)
+    assert study.evidence().model is None
+    assert meden.diagnose(study).findings is not None

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from meden._checks import Damaged, InputError
-from meden._files import NO_ROOM, flush_name
+from meden._files import NO_ROOM, begins_file, read_json, write_json
 from meden.cli.console import say
-from meden.run import RUN, Ensemble, Run, load_run
+from meden.run import RUN, WEIGHTS, Ensemble, Run, load_run
 from meden.study import Study
-from meden.study.folder import ARRAYS, STUDY, is_described
+from meden.study.folder import ARRAYS, STUDY, is_described, is_written
 from meden.study.ledger import LEDGER, read_rows
 
 REPORT = "report.html"
 UNFINISHED = "unfinished.part"
-"""Is in a folder while it is being filled."""
+"""Is in a folder while it is being filled, and names the files."""
+_FILLING, _FILLED = "filling", (RUN, "recipe.yaml", "history.json", WEIGHTS, REPORT)
+_HOLDER = re.compile(rb"(\d+( on .*)?)?")
+"""What the files beside a ledger hold that say which process writes it."""
+_SHORT = 4096
 
 
 def check_new_folder(name: str, folder: Path) -> None:
@@ -53,7 +58,8 @@ def check_study_folder(name: str, folder: Path) -> None:
         InputError: if it holds something else.
     """
     with _refused(name, "a new or empty folder", folder):
-        goes_on = not is_described(folder) and (folder / LEDGER).exists()
+        begun = not is_described(folder) and (folder / LEDGER).exists()
+        goes_on = begun and bool(read_rows(folder / LEDGER).rows)
     if not goes_on:
         check_new_folder(name, folder)
 
@@ -62,17 +68,42 @@ def check_study_folder(name: str, folder: Path) -> None:
 def filling(folder: Path) -> Iterator[None]:
     """Make a new folder, and mark it while the body fills it: one that was left so may be filled again."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / UNFINISHED).touch()
-    flush_name(folder / UNFINISHED)
+    write_json(folder / UNFINISHED, {_FILLING: list(_FILLED)})
     yield
     (folder / UNFINISHED).unlink()
 
 
 def _holds_nothing(folder: Path) -> bool:
-    """Return whether there is nothing in a folder but what was left of a beginning, before the first result."""
-    names = {path.name for path in folder.iterdir()}
-    others = {name for name in names if not name.endswith((".part", ".lock", ".pid"))} - {STUDY, ARRAYS, LEDGER}
-    return UNFINISHED in names or not (others or read_rows(folder / LEDGER).rows)
+    """Return whether there is nothing in a folder but what was left of a beginning, before the first result.
+
+    A name alone makes no file meden's own: its content does, or the mark that says which files are being written.
+    """
+    marked = _marked(folder)
+    return all(_is_left(path, marked) for path in folder.iterdir()) and not read_rows(folder / LEDGER).rows
+
+
+def _marked(folder: Path) -> Collection[str]:
+    """Return which files the mark of a folder that was being filled names; none if there is none."""
+    try:
+        names = read_json(folder / UNFINISHED).get(_FILLING)
+    except Damaged:
+        return ()
+    return {UNFINISHED, *(name for name in names if name in _FILLED)} if isinstance(names, list) else ()
+
+
+def _is_left(path: Path, marked: Collection[str]) -> bool:
+    """Return whether a file of a new folder was left of a beginning."""
+    if not path.is_file():
+        return False
+    name = path.name.removesuffix(".part")
+    if path.name == LEDGER or path.name in marked or name in marked:
+        return True  # another ledger is refused when it is read
+    if name in (STUDY, ARRAYS):
+        return is_written(path)
+    content = path.read_bytes() if path.stat().st_size < _SHORT else b"long"
+    if path.suffix == ".part":
+        return not content or (name == UNFINISHED and begins_file(content))
+    return path.stem == Path(LEDGER).stem and path.suffix in (".lock", ".pid") and bool(_HOLDER.fullmatch(content))
 
 
 def check_new_file(name: str, path: Path, *, force: bool) -> None:

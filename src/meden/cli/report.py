@@ -55,6 +55,7 @@ def report(
     else:
         run_report(subject, path, extra=extra)
     if as_json:
-        print_json({"file": str(path)})
+        mixed = {"mixed_versions": subject.mixed} if isinstance(subject, Study) and subject.mixed else {}
+        print_json({"file": str(path), **mixed})
     else:
         stdout.print(f"Report: {path}")

@@ -269,7 +269,9 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
 def summary(study: Study) -> dict[str, Any]:
     """Return what a study found, as plain values."""
     lost = {why: sum(trial.status == why for trial in study.trials) for why in ("diverged", "dropped")}
-    counts = {"status": study.status, "configurations": len(study.trials), **lost}
+    counts: dict[str, Any] = {"status": study.status, "configurations": len(study.trials), **lost}
+    if study.mixed:
+        counts["mixed_versions"] = study.mixed
     if study.status != "ok":
         return counts
     return counts | {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError
-from meden._files import known_fields
+from meden._fields import checked_fields
 from meden.data.columns import Values
 from meden.data.fitted import FAR
 from meden.data.new_rows import NewRows, far_remark
@@ -124,7 +124,7 @@ class ArrayEncoder:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> ArrayEncoder:
         """Return the encoder that :meth:`to_dict` described."""
-        return cls(**{**known_fields(cls, fields), "shape": tuple(fields["shape"])})
+        return cls(**checked_fields(cls, fields))
 
 
 def check_some(rows: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from meden._checks import InputError
+from meden._fields import damaged
 from meden.data.arrays import ArrayEncoder
 from meden.data.frames import as_pandas
 from meden.data.new_rows import NewRows, check_answered
@@ -106,10 +106,8 @@ class Encoder:
         """Return the encoder that :meth:`to_dict` described.
 
         Raises:
-            InputError: if the form is not one that :meth:`to_dict` gives.
+            Damaged: an InputError, if the form is not one that :meth:`to_dict` gives.
         """
-        try:
+        with damaged("encoder must be what to_dict() gave"):
             inputs = _INPUTS[fields["inputs"]["kind"]].from_dict(fields["inputs"])
             return cls(inputs, target_from_dict(fields["target"]))
-        except (KeyError, TypeError) as error:
-            raise InputError(f"encoder must be what to_dict() gave, got {fields!r:.80}") from error

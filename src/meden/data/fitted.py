@@ -7,6 +7,7 @@ Legend: ``n`` rows, ``width`` inputs made of one column. Each is a frozen datacl
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
@@ -14,7 +15,8 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from meden._files import known_fields
+from meden._checks import check_choice
+from meden._fields import check_all, checked_fields
 from meden.data.columns import Kind, Values, missing
 from meden.data.new_rows import far_remark
 
@@ -286,8 +288,23 @@ def fit_column(name: str, kind: Kind, values: Values, *, robust: bool = False) -
 def column_from_dict(kind: Kind, fields: Mapping[str, Any]) -> Column:
     """Return the column whose ``dataclasses.asdict`` gave ``fields`` (through JSON or not)."""
     if kind == "text":
-        return TextColumn(**{**known_fields(TextColumn, fields), "levels": tuple(fields["levels"])})
+        text = TextColumn(**checked_fields(TextColumn, fields))
+        check_all("levels must differ", len(set(text.levels)) == len(text.levels) <= MAX_LEVELS, text.levels)
+        return text
     if kind == "date":
-        day = NumberColumn(**known_fields(NumberColumn, fields["day"]))
-        return DateColumn(fields["name"], day, tuple(fields["periods"]))
-    return NumberColumn(**known_fields(NumberColumn, fields))
+        date = DateColumn(**checked_fields(DateColumn, fields))
+        known = set(date.periods) <= PERIODS.keys() and len(set(date.periods)) == len(date.periods)
+        check_all(f"periods must be of {', '.join(PERIODS)}", known, date.periods)
+        _check_numbers(date.day)
+        return date
+    check_choice("kind", kind, ("number", "boolean"))
+    number = NumberColumn(**checked_fields(NumberColumn, fields))
+    _check_numbers(number)
+    return number
+
+
+def _check_numbers(column: NumberColumn) -> None:
+    numbers = (column.fill, column.center, column.scale)
+    check_all("fill, center and scale must be finite", all(map(math.isfinite, numbers)) and column.scale >= 0, numbers)
+    check_all("clip must be above 0", column.clip is None or column.clip > 0, column.clip)
+    check_all("low must be at most high", column.low <= column.high, column.low)

@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.api import types as pdtypes
 
 from meden._checks import InputError, check_choice
-from meden._files import known_fields
+from meden._fields import checked_fields
 from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing, readable
 from meden.data.dates import Order, read_date, tell_dates
 from meden.data.layout import check_separator
@@ -110,12 +110,7 @@ class Format:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Format:
         """Return the format that :meth:`to_dict` described."""
-        return cls(
-            fields["kind"],
-            Numerals(**known_fields(Numerals, fields["numerals"])),
-            fields["order"],
-            tuple(fields["marks"]),
-        )
+        return cls(**checked_fields(cls, fields))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, nearest
+from meden._fields import check_all
 from meden.data.arrays import all_finite, array_rows, check_some
 from meden.data.columns import Kind, Values, missing
 from meden.data.fitted import Column, column_from_dict, fit_column, listed
@@ -212,7 +213,11 @@ class TableEncoder:
         split = [(c["kind"], {k: v for k, v in c.items() if k != "kind"}) for c in fields["columns"]]
         columns = tuple((kind, column_from_dict(kind, rest)) for kind, rest in split)
         usual = [Format(kind).to_dict() for kind, _ in columns]
-        return cls(columns, tuple(Format.from_dict(form) for form in fields.get("formats", usual)))
+        formats = tuple(Format.from_dict(form) for form in fields.get("formats", usual))
+        names = [column.name for _, column in columns]
+        check_all("columns must be one or more, of different names", 0 < len(names) == len(set(names)), names)
+        check_all("each column must have a format", len(formats) == len(columns), len(formats))
+        return cls(columns, formats)
 
 
 def is_numeric(kind: Kind) -> bool:

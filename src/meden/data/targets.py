@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from meden._checks import InputError, check_choice
+from meden._fields import check_all, checked_fields
 from meden.data.columns import Values, canonical, kind_of
 from meden.data.fitted import standardisation
 from meden.data.numerals import Hint, is_mark, is_plain, tell_numerals
@@ -218,10 +219,19 @@ def _number_codec(labels: Values) -> NumberCodec:
 def target_from_dict(fields: Mapping[str, Any]) -> TargetCodec:
     """Return the codec whose ``dataclasses.asdict`` gave ``fields``."""
     if "classes" in fields:
-        return ClassCodec(tuple(fields["classes"]))
-    if isinstance(fields["mean"], float | int):
-        return NumberCodec(fields["mean"], fields["std"])
-    return NumbersCodec(tuple(fields["mean"]), tuple(fields["std"]))
+        codec = ClassCodec(**checked_fields(ClassCodec, fields))
+        kinds = {isinstance(label, str) for label in codec.classes}
+        right = len(set(codec.classes)) == len(codec.classes) > 0 and len(kinds) == 1
+        check_all("classes must be one or more, differ, and be all texts or none", right, codec.classes)
+        return codec
+    kind = NumberCodec if isinstance(fields["mean"], float | int) else NumbersCodec
+    numbers = kind(**checked_fields(kind, fields))
+    means, stds = np.atleast_1d(numbers.mean), np.atleast_1d(numbers.std)
+    right = len(means) == len(stds) > 0 and bool(
+        np.isfinite(means).all() and np.isfinite(stds).all() and (stds > 0).all()
+    )
+    check_all("mean and std must be finite, std above 0", right, fields)
+    return numbers
 
 
 def read_target(

@@ -68,15 +68,28 @@ def check_size(make_model: Callable[..., nn.Module], arguments: Mapping[str, Any
         >>> from meden.models import MLP
         >>> check_size(MLP, {"num_inputs": 2, "num_outputs": 1, "depth": 0}, MLP(2, 1, depth=0).state_dict())
     """
-    num_saved, seen = sum(tensor.numel() for tensor in saved.values()), [0, 0]
+    num_saved = sum(tensor.numel() for tensor in saved.values())
+    shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+    refusal = f"model must have no more than the {num_saved:,} numbers saved of it, got {shown:.200}"
+    check_within(make_model, arguments, len(saved), num_saved, refusal)
+
+
+def check_within(
+    make_model: Callable[..., nn.Module], arguments: Mapping[str, Any], num_tensors: int, num_numbers: int, refusal: str
+) -> None:
+    """Check that a model has no more parameters, as tensors and in all; it is made without memory, up to the first.
+
+    Raises:
+        InputError: with the text of ``refusal``, if it has.
+    """
+    seen = [0, 0]
 
     def count(_module: nn.Module, _name: str, param: nn.Parameter | None) -> None:
         if param is not None:
             seen[0] += 1
             seen[1] += param.numel()
-        if seen[0] > len(saved) or seen[1] > num_saved:
-            shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-            raise InputError(f"model must have no more than the {num_saved:,} numbers saved of it, got {shown:.200}")
+        if seen[0] > num_tensors or seen[1] > num_numbers:
+            raise InputError(refusal)
 
     hook = register_module_parameter_registration_hook(count)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from safetensors.torch import load
 from torch import Tensor
@@ -13,7 +13,6 @@ from meden import checkpoint as files
 from meden.data import Dataset
 from meden.history import History
 from meden.member import EncodedData, Member, ModelMaker, build_model, constant_loss, made_with
-from meden.progress import Status
 from meden.recipe import prepare_noise
 from meden.run import HeldOut, Run
 from meden.study.ledger import Key, Row
@@ -78,7 +77,7 @@ def run_of(
         model=model.eval(),
         recipe=member.recipe,
         history=end.history,
-        status=cast(Status, row.status),
+        status=row.status,
         reason=row.reason,
         best_step=row.best_step,
         best_epoch=row.best_epoch,

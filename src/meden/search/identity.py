@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import hashlib
 import inspect
 import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -17,11 +15,10 @@ from torch import nn
 from meden.data import Dataset, Fold, splits_hash
 from meden.member import ModelMaker
 from meden.models.named import fixed_arguments
+from meden.search.source import is_ours, source_hash
 
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
 """Of an object in memory, which is another in each process."""
-_OURS = ("meden", "torch", "builtins")
-"""Packages whose code their versions stand for."""
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -59,32 +56,11 @@ def identity_of(dataset: Dataset, folds: Sequence[Fold], models: Models | None =
 
 
 def _code(make_model: ModelMaker, kinds: Iterable[type]) -> str:
-    """Return a hash of the source of a function and of classes, as far as there is one to be read.
-
-    What a version stands for is left out. Comments and layout do not count; plain values that the function holds do.
-    """
+    """Return a hash of the source of a function and of classes; plain values that the function holds count too."""
     inner = make_model
     while isinstance(inner, functools.partial):
         inner = inner.func
-    texts = [repr({name: value for name, value in fixed_arguments(make_model).items() if isinstance(value, _PLAIN)})]
-    if inspect.isfunction(inner):
-        held = inspect.getclosurevars(inner)
-        texts.append(repr({n: v for n, v in ({**held.globals, **held.nonlocals}).items() if isinstance(v, _PLAIN)}))
-    sources = inner if inspect.isroutine(inner) or inspect.isclass(inner) else type(inner)
-    for part in (sources, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__))):
-        if part.__module__.partition(".")[0] not in _OURS:
-            texts.append(_source(part))
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-
-
-def _source(part: Any) -> str:
-    try:
-        text = textwrap.dedent(inspect.getsource(part))
-    except (OSError, TypeError):  # typed in, or not written in Python
-        return ""
-    try:
-        tree = ast.parse(text)
-    except SyntaxError:  # a lambda in the middle of something
-        return text
-    lambdas = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
-    return "\n".join(lambdas) if part.__name__ == "<lambda>" else ast.unparse(tree)
+    values = {name: value for name, value in fixed_arguments(make_model).items() if isinstance(value, _PLAIN)}
+    maker = inner if inspect.isroutine(inner) or inspect.isclass(inner) else type(inner)
+    parts = (maker, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)))
+    return source_hash([part for part in parts if not is_ours(part)], sorted(values.items()))

@@ -10,7 +10,10 @@ from pydantic import field_validator
 from meden._checks import InputError, check_count, check_number, nearest
 from meden._settings import Settings
 from meden.data import Dataset, Fold, make_folds
+from meden.study.folder import MOST_SEEDS
 from meden.workers.workers import Backend, Workers
+
+MOST_CONFIGURATIONS = 1_000_000
 
 
 class CV(Settings):
@@ -47,7 +50,7 @@ class CV(Settings):
     @field_validator("seeds", mode="before")
     @classmethod
     def _seeds(cls, value: Any) -> Any:
-        check_count("seeds", value)
+        check_count("seeds", value, high=MOST_SEEDS)
         return value
 
     @field_validator("gap", mode="before")
@@ -85,7 +88,7 @@ class Limits(Settings):
     """What a search may spend; the tightest limit ends it."""
 
     budget: int = 64
-    """Configurations to try, at most."""
+    """Configurations to try, at most; 1 to 1,000,000."""
     epochs_budget: int | None = None
     """Epochs of all runs together, at most; None is no limit."""
     time_limit: float | None = None
@@ -99,7 +102,7 @@ class Limits(Settings):
     @classmethod
     def _counts(cls, value: Any, info: Any) -> Any:
         if value is not None or info.field_name == "budget":
-            check_count(info.field_name, value)
+            check_count(info.field_name, value, high=MOST_CONFIGURATIONS if info.field_name == "budget" else None)
         return value
 
     @field_validator("time_limit", mode="before")

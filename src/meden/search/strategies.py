@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import warnings
@@ -20,8 +21,8 @@ from meden.space.names import Space, shaping
 
 StrategyName = Literal["tpe", "gp", "sobol", "random", "grid"]
 STRATEGIES = ("tpe", "gp", "sobol", "random", "grid")
-BATCH = 16
-"""Configurations that a strategy which learns proposes at once."""
+BATCH, MOST_AT_ONCE = 16, 4096
+"""Configurations that are proposed at once: by a strategy which learns, and by any."""
 ALIKE = 4
 """So many configurations, one after the other, are of one shape where there are many: they are trained in one stack."""
 
@@ -60,12 +61,13 @@ class Proposals:
         self.space = space
         self._first = [{name: point[name] for name in space} for point in first]
         left = budget - len(first)
-        self._points = _points(space, strategy, left, seed) if left else []
+        size = _grid_values(space, left) if strategy == "grid" and left else 0
+        self._points = _points(space, strategy, seed, size)
         many = strategy != "grid" and _grid_size(space, ALIKE + 1, shaping(space)) > ALIKE
         self._shared = shaping(space) if many else []
         self._shape: dict[str, Any] = {}
-        self.budget = len(first) + (len(self._points) or left)
-        self.batch = BATCH if strategy in ("tpe", "gp") else self.budget
+        self.budget = len(first) + min(left, _grid_size(space, size, space) if size else left)
+        self.batch = BATCH if strategy in ("tpe", "gp") else min(self.budget, MOST_AT_ONCE)
         with quiet():
             self._study = optuna.create_study(sampler=_sampler(strategy, seed), direction="minimize")
         self._asked: list[optuna.Trial] = []
@@ -95,7 +97,7 @@ class Proposals:
         if number < 0:
             fixed = self._first[number]
         else:
-            fixed = (self._points[number] if self._points else {}) | (self._shape if number % ALIKE else {})
+            fixed = next(self._points, {}) | (self._shape if number % ALIKE else {})
         if fixed:
             self._study.enqueue_trial(_as_asked(self.space, fixed))
         trial = self._study.ask()
@@ -122,19 +124,21 @@ def _check_first(first: Sequence[Mapping[str, Any]], space: Space, budget: int) 
                 raise InputError(f"first must lie in the space: {name!r} in {dimension!r}, got {point[name]!r}")
 
 
-def _points(space: Space, strategy: StrategyName, budget: int, seed: int) -> list[dict[str, Any]]:
-    """Return the points of a strategy that fixes them beforehand."""
+def _points(space: Space, strategy: StrategyName, seed: int, size: int) -> Iterator[dict[str, Any]]:
+    """Return the points of a strategy that fixes them beforehand, each made when it is asked for."""
     if strategy == "grid":
-        return list(_grid(space, budget))
-    return _sobol(space, budget, seed) if strategy == "sobol" else []
+        return _grid(space, size)
+    return _sobol(space, seed) if strategy == "sobol" else iter(())
 
 
-def _sobol(space: Space, num: int, seed: int) -> list[dict[str, Any]]:
-    """Return the first points of a scrambled Sobol sequence; those of a larger number begin with them."""
+def _sobol(space: Space, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield the points of a scrambled Sobol sequence."""
     from scipy.stats.qmc import Sobol
 
-    places = Sobol(len(space), rng=np.random.default_rng(seed)).random_base2(math.ceil(math.log2(num)))[:num]
-    return [{name: space[name].at(float(place)) for name, place in zip(space, row, strict=True)} for row in places]
+    sequence = Sobol(len(space), rng=np.random.default_rng(seed))
+    while True:
+        for row in sequence.random(BATCH):
+            yield {name: space[name].at(float(place)) for name, place in zip(space, row, strict=True)}
 
 
 def _as_asked(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,12 +149,16 @@ def _as_asked(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     return switches | {name: value for name, value in params.items() if name not in off}
 
 
-def _grid(space: Space, budget: int) -> Iterator[dict[str, Any]]:
-    """Yield a full grid of at most ``budget`` points, with equally many values in each dimension where they exist."""
-    num = max(size for size in range(1, budget + 1) if _grid_size(space, size, space) <= budget or size == 1)
-    values = [dimension.grid(num) for dimension in space.values()]
-    for point in itertools.islice(itertools.product(*values), budget):
+def _grid(space: Space, size: int) -> Iterator[dict[str, Any]]:
+    """Yield a full grid with so many values in each dimension, where they exist."""
+    for point in itertools.product(*(dimension.grid(size) for dimension in space.values())):
         yield dict(zip(space, point, strict=True))
+
+
+def _grid_values(space: Space, budget: int) -> int:
+    """Return how many values each dimension of a grid of at most ``budget`` points may have, 1 or more."""
+    sizes = range(1, budget + 1)
+    return max(1, bisect.bisect_right(sizes, budget, key=lambda size: _grid_size(space, size, space)))
 
 
 def _grid_size(space: Space, num: int, names: Iterable[str]) -> int:

@@ -6,6 +6,7 @@ Legend: ``n`` rows, ``M`` numbers to predict.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -118,4 +119,7 @@ class DataSummary:
             raise InputError("data must be given to train again: the study does not say where they came from")
         if place not in BUNDLED and not Path(place).exists():
             raise InputError(f"data came from {place!r}, which is not there: put it back, or give data")
+        known = inspect.signature(as_dataset).parameters
+        if unknown := [name for name in origin if name not in known]:
+            raise InputError(f"data came from {place!r} with {unknown[0]!r}, which is not known here: give data")
         return dict(origin)

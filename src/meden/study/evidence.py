@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch import nn
 
+from meden._checks import InputError
 from meden._randomness import own_randomness
 from meden.diagnosis import Curve, Evidence
 from meden.member import ModelMaker
+from meden.models.named import check_within, model_name
 from meden.noise import derive
 from meden.recipe import prepare_noise
 from meden.run import HeldOut
 from meden.study.ledger import Row
 from meden.study.results import Results, Trial
+
+MOST_TENSORS, MOST_NUMBERS = 10_000, 10**8
+"""Parameters, as tensors and in all, of a model that is looked at."""
 
 
 def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evidence:
@@ -49,12 +56,26 @@ def curve_of(row: Row) -> Curve:
     )
 
 
-def untrained(make_model: ModelMaker, results: Results, trial: Trial) -> nn.Module:
-    """Return a configuration's model with its noise, before its first step; no rows are needed for it."""
+def untrained(make_model: ModelMaker, results: Results, trial: Trial) -> nn.Module | None:
+    """Return a configuration's model with its noise, before its first step; no rows are needed for it.
+
+    None is one of meden's own that is too large to be made for a look: a file of a few bytes can ask for any width.
+    """
     recipe, model_args = results.recipe_of(trial)
     given = {"num_inputs": results.data.num_inputs, "num_outputs": results.data.num_outputs}
     wanted = inspect.signature(make_model).parameters
+    arguments = {name: value for name, value in given.items() if name in wanted} | model_args
+    if model_name(make_model) is not None and not _is_moderate(make_model, arguments):
+        return None
     with own_randomness(derive(results.seed, "weights")):
-        model = make_model(**{name: value for name, value in given.items() if name in wanted} | model_args)
+        model = make_model(**arguments)
     prepare_noise(model, recipe, results.seed)
     return model
+
+
+def _is_moderate(make_model: ModelMaker, arguments: Mapping[str, Any]) -> bool:
+    try:
+        check_within(make_model, arguments, MOST_TENSORS, MOST_NUMBERS, "model must be smaller")
+    except InputError:
+        return False
+    return True

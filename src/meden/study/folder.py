@@ -6,7 +6,7 @@ Legend: ``F`` folds, ``n`` rows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,30 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from meden._checks import Damaged, InputError
-from meden._checksums import FILES, check_files, checksums
-from meden._files import FIELD, check_format, known_fields, read_json, write_json, write_whole
+from meden._checks import Damaged, InputError, check_count, is_json, parse_json
+from meden._checksums import FILES, check_files, checksums, is_sealed
+from meden._fields import Count, check_all, checked_fields, damaged
+from meden._files import FIELD, begins_file, check_format, read_json, write_json, write_whole
 from meden.data import Fold
+from meden.data.targets import TASKS
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.space.serialise import space_from_dict, space_to_dict
 from meden.study.data_summary import DataSummary
 from meden.study.ledger import LEDGER
+from meden.study.metrics import check_metric
 from meden.study.model_reference import ModelReference
 
 STUDY, ARRAYS = "study.json", "study.safetensors"
 ROWS = ("labels", "groups", "weights")
 """What is known of each row, in the second file."""
 FOLDS = "folds"
+MOST_SEEDS = 1_000
+_SUMMARY = tuple(known.name for known in fields(DataSummary) if known.name not in ROWS)
+_SETTINGS = {"seeds": int, "seed": int, "metric": str}
+"""Those that reading goes by, and what they are."""
+MOST_HEADER = 4096
+"""Bytes of what the second file says of its tensors, at most."""
 PARTS = ("fit", "stop", "score")
 """A row's part in a fold is written as its place here, from 1; 0 is none."""
 
@@ -45,9 +54,9 @@ class Description:
     model: ModelReference
     settings: Mapping[str, Any]
     """Those arguments of :func:`meden.tune` that decide the result and are plain values."""
-    notes: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
     """Plain values that the caller of the search left there."""
-    num_fits: int
+    num_fits: Count
     """Fits that are planned; once the search has ended, those that are there."""
     identity: str = ""
     """Of the ledger, :attr:`meden.study.ledger.Ledger.digest`."""
@@ -76,6 +85,26 @@ def is_described(folder: Path) -> bool:
     return True
 
 
+def is_written(path: Path) -> bool:
+    """Return whether one of the two files, or what is put beside it first, is as it was written, or a beginning of it.
+
+    A file of the same name that somebody else wrote is not.
+    """
+    content = path.read_bytes()
+    if path.name.startswith(STUDY):
+        return is_sealed(content) or (begins_file(content) and not is_json(content))
+    size, header = int.from_bytes(content[:8], "little"), content[8:]
+    if len(header) < size <= MOST_HEADER:  # torn
+        return any(
+            header.startswith(start[: len(header)]) for start in (f'{{"{name}"'.encode() for name in (*ROWS, FOLDS))
+        )
+    try:
+        named = parse_json(header[:size])
+    except ValueError:
+        return not content
+    return isinstance(named, dict) and FOLDS in named and named.keys() <= {*ROWS, FOLDS, "__metadata__"}
+
+
 def read_description(
     folder: Path,
     *,
@@ -99,12 +128,18 @@ def read_description(
         hint = ", which holds a comparison or another search: its own command goes on there" if other else ""
         raise InputError(f"folder must hold a study (a {STUDY}), got {str(folder)!r}{hint}")
     written = read_json(path)
-    check_files(path, written)
-    try:
-        rows: dict[str, Any] = load_file(folder / ARRAYS)
-        data = known_fields(DataSummary, written["data"]) | {"classes": tuple(written["data"]["classes"])}
+    check_files(path, written, (ARRAYS,))
+    with damaged(f"{str(folder)!r} must be a study that meden wrote"):
+        rows = _arrays_of(folder / ARRAYS)
+        summary = checked_fields(DataSummary, written["data"], *_SUMMARY)
+        data = DataSummary(**summary | {name: rows[name] for name in ROWS if name in rows})
+        _check_rows(data, rows[FOLDS])
+        for name, kind in _SETTINGS.items():
+            check_all(f"{name} must be in the settings", type(written["settings"][name]) is kind, written["settings"])
+        check_metric(written["settings"]["metric"], data)
+        check_count("seeds", written["settings"]["seeds"], high=MOST_SEEDS)
         return Description(
-            data=DataSummary(**data, **{name: rows[name] for name in ROWS if name in rows}),
+            data=data,
             folds=[_fold(parts) for parts in rows[FOLDS]],
             space=space_from_dict(written["space"]),
             recipe=Recipe.from_dict(
@@ -113,15 +148,32 @@ def read_description(
                 penalties=penalties,
                 augmentations=augmentations,
             ),
-            model=ModelReference(**known_fields(ModelReference, written["model"])),
-            settings=written["settings"],
-            notes=written.get("notes", {}),
-            num_fits=written["num_fits"],
-            identity=written.get("identity", ""),
+            model=ModelReference(**checked_fields(ModelReference, written["model"])),
+            **checked_fields(Description, written, "settings", "notes", "num_fits", "identity"),
         )
-    except (KeyError, TypeError, AttributeError, OSError, SafetensorError) as error:
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Damaged(f"{str(folder)!r} must be a study that meden wrote, but is damaged: {text:.160}") from None
+
+
+def _arrays_of(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from None
+
+
+def _check_rows(data: DataSummary, folds: NDArray[Any]) -> None:
+    """Check that labels are of the task and its classes, and folds of the rows."""
+    check_all(
+        "classes must be there for a classification only", bool(data.classes) == (data.task == TASKS[0]), data.task
+    )
+    check_all("classes must differ", len(set(data.classes)) == len(data.classes), data.classes)
+    if data.classes:
+        inside = data.labels.dtype.kind == "i" and 0 <= data.labels.min() and data.labels.max() < len(data.classes)
+        check_all("labels must be positions in the classes", bool(inside), data.labels)
+    shaped = folds.ndim == 2 and folds.shape[1] == data.num_rows and len(folds) > 0
+    check_all("folds must score some of the rows", shaped and bool((folds == len(PARTS)).any(1).all()), folds.shape)
+    for name in ROWS[1:]:
+        values = getattr(data, name)
+        check_all(f"{name} must be of the rows", values is None or values.shape == (data.num_rows,), name)
 
 
 def _before(folder: Path) -> dict[str, Any]:

@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import is_sealed, sealed
+from meden._fields import Count, checked_fields, damaged
 from meden._files import FIELD, NO_ROOM, check_format, flush_name, versioned
+from meden.progress import Status
 from meden.study.lock import writing
 
 LEDGER = "ledger.jsonl"
@@ -43,15 +45,15 @@ class Key(NamedTuple):
 class Row:
     """What one fit gave."""
 
-    configuration: int
-    fold: int
-    seed: int
+    configuration: Count
+    fold: Count
+    seed: Count
     params: dict[str, Any]
-    status: str
+    status: Status
     reason: str
-    best_epoch: int
-    best_step: int
-    num_epochs: int
+    best_epoch: Count
+    best_step: Count
+    num_epochs: Count
     seconds: float
     """Wall time since the row before: fits run together, and these add up to the time of the search."""
     train_loss: list[float]
@@ -74,8 +76,10 @@ class Row:
 _ARRAYS = {"train_loss": "<f8", "stop_loss": "<f8", "losses": "<f4", "scores": "<f8"}
 """How a line holds what is of each epoch and row; squared errors may be as small or large as 1e-80, 1e80."""
 _CURVES = ("train_loss", "stop_loss")
+_BEGINNING = f'{{"{FIELD}": "'.encode()
+"""Of the first line: what has another is no ledger that was torn, but somebody's own file."""
 _DECODER = json.JSONDecoder()
-_NAMES = frozenset(field.name for field in dataclasses.fields(Row))
+_PLAIN = tuple(field.name for field in dataclasses.fields(Row) if field.name not in _ARRAYS)
 _VERSIONS, _CODE = "versions", "code"
 """What an identity says of the libraries that trained, and of the model's source."""
 
@@ -108,12 +112,16 @@ def read_rows(path: Path) -> Content:
         raise InputError(f"{str(path)!r} must be a ledger that can be read: {error.strerror}") from None
     header, *lines = content.split(b"\n")[:-1] or [b""]  # what follows the last end of a line is torn
     if not header and not lines:
+        if content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
+            raise Damaged(f"{str(path)!r} must be a ledger as meden wrote it, but line 1 is damaged")
         return Content(None, b"", {}, 0)
     first = _parse(header, 1, path)
     check_format(first.get(FIELD), path)
     _check_sealed(header, b"", 1, path)
     rows = [_row(line, header, number, path) for number, line in enumerate(lines, start=2)]
-    return Content(first["identity"], header, {row.key: row for row in rows}, content.rfind(b"\n") + 1)
+    if not isinstance(identity := first.get("identity"), dict):
+        raise Damaged(f"{str(path)!r} must be a ledger as meden wrote it, but says not what it is of")
+    return Content(identity, header, {row.key: row for row in rows}, content.rfind(b"\n") + 1)
 
 
 class Ledger:
@@ -239,11 +247,12 @@ def _parse(line: bytes, number: int, path: Path) -> dict[str, Any]:
 def _row(line: bytes, header: bytes, number: int, path: Path) -> Row:
     _check_sealed(line, header, number, path)
     written, _ = _DECODER.raw_decode(line.decode())  # that it is JSON is known by now
-    fields = {name: value for name, value in written.items() if name in _NAMES}
-    for name, dtype in _ARRAYS.items():
-        values = np.frombuffer(a2b_base64(fields[name]), dtype=dtype)
-        fields[name] = values.tolist() if name in _CURVES else values.astype(dtype[1:])
-    return Row(**fields)
+    with damaged(f"{str(path)!r} must be a ledger as meden wrote it"):
+        fields = checked_fields(Row, written, *_PLAIN)
+        for name, dtype in _ARRAYS.items():
+            values = np.frombuffer(a2b_base64(written[name]), dtype=dtype)
+            fields[name] = values.tolist() if name in _CURVES else values.astype(dtype[1:])
+        return Row(**fields)
 
 
 def _check_sealed(line: bytes, header: bytes, number: int, path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from meden._checks import InputError
+from meden._fields import check_all, damaged
 from meden.member import ModelMaker
+from meden.progress import LOST
+from meden.space.names import Space
 from meden.study.folder import Description, read_description
 from meden.study.ledger import LEDGER, Row, digest_of, read_rows
 from meden.study.results import Results, make_trial
@@ -65,10 +68,13 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
         described: the study.
         rows: of its ledger.
     """
+    folds, seeds = [len(fold.score) for fold in described.folds], described.settings["seeds"]
     configurations: dict[int, list[Row]] = {}
     for row in rows:
+        with damaged("the rows of a ledger must be of the study's configurations, folds and seeds"):
+            _check_row(row, folds, seeds, described.space)
         configurations.setdefault(row.configuration, []).append(row)
-    num_fits = len(described.folds) * described.settings["seeds"]
+    num_fits = len(folds) * seeds
     complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
     return Results(
         data=described.data,
@@ -82,3 +88,17 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
         incomplete=[row for row in rows if row.configuration not in complete],
         num_missing=max(0, described.num_fits - len(rows)),
     )
+
+
+def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None:
+    check_all("fold and seed must be of the study", row.fold < len(folds) and row.seed < seeds, row.key)
+    check_all("params must be of the space", row.params.keys() == space.keys(), row.params)
+    for name, value in row.params.items():
+        if value not in space[name]:
+            raise ValueError(f"{name} must lie in {space[name]!r}, got {value!r:.60}")
+    scored = folds[row.fold]
+    check_all("losses and scores must be of the rows", len(row.losses) == len(row.scores) == scored, len(row.losses))
+    epochs = len(row.train_loss)
+    check_all("best_epoch must be one that was trained", row.best_epoch <= epochs == row.num_epochs, row.best_epoch)
+    check_all("stop_loss must be of the epochs", len(row.stop_loss) in (0, epochs), len(row.stop_loss))
+    check_all("a result must have an epoch", row.status in LOST or row.best_epoch > 0, row.best_epoch)

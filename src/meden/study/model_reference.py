@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from meden._checks import InputError, nearest
 from meden.member import ModelMaker
 from meden.models.named import find_model, fixed_arguments, model_name
 
@@ -37,10 +39,18 @@ class ModelReference:
         return cls(f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}")
 
     def find(self) -> ModelMaker | None:
-        """Return the function; None where it is not one of meden's own."""
+        """Return the function; None where it is not one of meden's own.
+
+        Raises:
+            InputError: if there is no such model, or it has no such arguments.
+        """
         if self.name is None:
             return None
         found = find_model(self.name)
+        known = inspect.signature(found).parameters
+        for name in self.arguments:
+            if name not in known:
+                raise InputError(f"{self.name} has no argument {name!r}{nearest(name, known)}")
         return functools.partial(found, **self.arguments) if self.arguments else found
 
 

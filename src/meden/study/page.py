@@ -57,7 +57,9 @@ def study_report(
     last = (_table(results), _data(results))
     if not results.usable:
         lead = f"There is nothing to choose: {results.reason}."
-        return write(Report(title=title, lead=lead, text=(_counts(results),), sections=(*extra, *last)), path)
+        return write(
+            Report(title=title, lead=lead, text=(*_mixed(results), _counts(results)), sections=(*extra, *last)), path
+        )
     findings = findings_section(found or diagnose(evidence_of(results)))
     shown = (_scores(results), _curves(results), findings, last[0], _recipe(results, run_folder(path)), last[1])
     sections = (*extra, *shown)
@@ -149,7 +151,11 @@ def _paragraphs(results: Results) -> tuple[str, ...]:
     )
     compared = (f"{choice}.", flatters) if len(results.trials) > 1 else ()
     unfinished = (f"The search is unfinished: {results.reason}.",) if results.num_missing else ()
-    return (*unfinished, *compared, _counts(results))
+    return (*unfinished, *_mixed(results), *compared, _counts(results))
+
+
+def _mixed(results: Results) -> tuple[str, ...]:
+    return (f"Versions are mixed: {results.mixed}.",) if results.mixed else ()
 
 
 def _counts(results: Results) -> str:

@@ -110,6 +110,18 @@ class Results:
     """Fits that an unfinished search has still to do."""
 
     @property
+    def mixed(self) -> str:
+        """Which other versions of the libraries trained some of the fits, in words; empty where none did."""
+        others = [row.versions for row in self._rows if row.versions is not None]
+        told = sorted({" and ".join(f"{name} {version}" for name, version in one.items()) for one in others})
+        if not told:
+            return ""
+        return (
+            f"{len(others)} of {len(self._rows)} fits were trained with {'; '.join(told)}, and not with the "
+            "versions that began the study: their numbers may differ"
+        )
+
+    @property
     def status(self) -> Literal["ok", "diverged", "unfinished"]:
         """``"ok"``; ``"diverged"`` if every configuration did; ``"unfinished"`` if the search was cut off."""
         if self.num_missing:
@@ -265,6 +277,8 @@ class Results:
 
     @property
     def _all_lost(self) -> str:
+        if not self.trials:
+            return "no configuration is complete"
         worst = next((trial for trial in self.trials if trial.status == "diverged"), self.trials[0])
         return f"every configuration {worst.outcome}"
 
