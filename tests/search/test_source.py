@@ -132,3 +132,27 @@ def test_what_a_run_leaves_in_a_cache_does_not_count(hashed):
     before, module = hashed()
     module.CACHE[1] = object()
     assert source_hash([module.Net, module.Base]) == before
+
+
+CALLS, COUNTS, LAST, NUM = [], {}, [0], 0
+
+
+def counting():
+    global NUM
+    NUM += 1
+    CALLS.append(NUM)
+    COUNTS[NUM] = NUM
+    LAST[0] = NUM
+
+
+def test_what_the_code_counts_by_itself_is_no_change_of_it():
+    num = 0
+
+    def around():
+        nonlocal num
+        num += 1
+        counting()
+
+    before = source_hash([around])
+    around()
+    assert NUM and CALLS and COUNTS and LAST and num and source_hash([around]) == before

@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -26,6 +27,22 @@ _CONTAINERS = (tuple, list, set, frozenset)
 _WRAPPERS = (functools.partial, staticmethod, classmethod, property, functools.cached_property)
 _GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 _IMPORT = "IMPORT_NAME"
+_WRITES = ("STORE_GLOBAL", "STORE_DEREF", "DELETE_GLOBAL")
+_FILLS = ("STORE_SUBSCR", "DELETE_SUBSCR")
+_MUTATORS = {
+    "add",
+    "append",
+    "appendleft",
+    "clear",
+    "extend",
+    "insert",
+    "pop",
+    "popitem",
+    "remove",
+    "setdefault",
+    "update",
+}
+"""What a function does to names and containers that are no constants then, but counts and caches of its own."""
 
 
 def source_hash(parts: Iterable[Any], values: Any = ()) -> str:
@@ -111,22 +128,23 @@ def _counts(name: str, value: Any) -> bool:
 
 def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function, and those inside it, take from their module, other modules and around them."""
+    steps = [step for code in _codes(function.__code__) for step in dis.get_instructions(code)]
+    attributes = {name for code in _codes(function.__code__) for name in code.co_names}
+    written = {step.argval for step in steps if step.opname in _WRITES}
+    fills = bool(attributes & _MUTATORS) or any(step.opname in _FILLS for step in steps)
+
+    def is_kept(name: str, value: Any) -> bool:
+        return name not in written and not (fills and isinstance(value, (list, set, dict)))
+
+    around = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # not there yet
-            continue
-    names, attributes, imported = set(), set(), set()
-    for code in _codes(function.__code__):
-        attributes |= set(code.co_names)
-        for step in dis.get_instructions(code):
-            if step.opname in _GLOBAL:
-                names.add(step.argval)
-            elif step.opname == _IMPORT:
-                imported.add(step.argval)
-    found = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
-    found |= {name: sys.modules[name] for name in sorted(imported) if name in sys.modules}
-    yield from _of_modules(found, attributes)
+        with suppress(ValueError):  # not there yet
+            around[name] = cell.cell_contents
+    yield from ((name, value) for name, value in around.items() if is_kept(name, value))
+    names = sorted({step.argval for step in steps if step.opname in _GLOBAL} & function.__globals__.keys())
+    imported = sorted({step.argval for step in steps if step.opname == _IMPORT} & sys.modules.keys())
+    found = {name: value for name in names if is_kept(name, value := function.__globals__[name])}
+    yield from _of_modules(found | {name: sys.modules[name] for name in imported}, attributes)
 
 
 def _of_modules(found: dict[str, Any], attributes: set[str]) -> Iterator[tuple[str, Any]]:
