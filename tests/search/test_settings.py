@@ -49,7 +49,7 @@ CALLS = {
         ({"workers": 2}, "workers must be a meden.search.Workers, got 2"),
         ({"folds": 1}, "folds must be a whole number of at least 2, got 1"),
         ({"folds": 2.5}, "folds must be a whole number of at least 2, got 2.5"),
-        ({"seeds": True}, "seeds must be a whole number of at least 1, got True"),
+        ({"seeds": True}, r"seeds must be a whole number in \[1, 1000\], got True"),
         ({"stop_fraction": 0.6}, r"stop_fraction must be a finite number in \[0, 0.5\], got 0.6"),
         ({"jobs": "two"}, "jobs must be a whole number of at least 1, got 'two'"),
         ({"backend": "slurm"}, "backend must be one of local, ray, got 'slurm'"),
@@ -66,7 +66,7 @@ def test_what_is_out_of_range_is_one_line_wherever_it_is_given(call, options, to
     ("options", "told"),
     [
         ({"limits": 64}, "limits must be a meden.search.Limits, got 64"),
-        ({"budget": 0}, "budget must be a whole number of at least 1, got 0"),
+        ({"budget": 0}, r"budget must be a whole number in \[1, 1000000\], got 0"),
         ({"epochs_budget": 1.5}, "epochs_budget must be a whole number of at least 1, got 1.5"),
         ({"time_limit": 0}, "time_limit must be a finite number above 0, got 0"),
     ],

@@ -268,7 +268,7 @@ def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: 
         raise InputError("the table must have at least one column besides the target")
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
-        raise InputError(f"every column must hold values, got nothing in {listed(empty)}; drop them")
+        raise InputError(f"every column must hold values, got nothing in {', '.join(map(repr, empty))}; drop them")
     read = {name: read_column(frame[name], options, hint) for name in frame.columns}
     kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
     values = {name: values for name, (values, _) in read.items()}

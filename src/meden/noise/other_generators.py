@@ -18,11 +18,8 @@ def names_other_generators(model: nn.Module) -> bool:
     """Say whether a method of a model's layers, a hook, or a function that they call names one of them.
 
     Example:
-        >>> class Skips(nn.Module):
-        ...     def forward(self, x):
-        ...         return x if self.training and len(x) > 99 and np.random.rand() < 0.5 else 2 * x
-        >>> names_other_generators(Skips()), names_other_generators(nn.Dropout(0.5))
-        (True, False)
+        >>> names_other_generators(nn.Dropout(0.5))
+        False
     """
     seen: set[types.CodeType] = set()
     return any(_names(function, seen) for layer in model.modules() for function in _functions(layer))

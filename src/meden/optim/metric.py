@@ -73,6 +73,7 @@ def within_reach(shrunk: Tensor, w: Tensor, rate: Number | None, penalty: Penalt
         penalty: whose step it was.
 
     Example:
+        >>> from meden.penalties import L1
         >>> w = torch.tensor([0.01, 1.0])
         >>> within_reach(L1(0.1).prox(w, 1e8), w, 0.01, L1(0.1))
         tensor([0.0000, 0.9800])
