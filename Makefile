@@ -11,7 +11,7 @@ install: $(DONE)
 # Every file is checked against its SHA-256; torch is a CPU build where pip finds one. What a CUDA build asks for comes last.
 $(DONE): pyproject.toml constraints.txt requirements.lock torch-cpu.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r torch-cpu.lock 2>/dev/null || true
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r torch-cpu.lock 2>/dev/null || echo 'torch: no CPU build at hand, the index has another'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e '.[dev]'
 	touch $@
