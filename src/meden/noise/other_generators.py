@@ -44,7 +44,8 @@ def _names(function: types.FunctionType, seen: set[types.CodeType]) -> bool:
     names = {name for code in _codes(function.__code__) for name in code.co_names}
     values = [function.__globals__[name] for name in names if name in function.__globals__]
     values += [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
-    imported = "random" in names and "random" not in function.__globals__ and np not in values
+    elsewhere = "random" not in function.__globals__ and not any(value is np for value in values)
+    imported = "random" in names and elsewhere
     return imported or any(_is_generator(value, names) for value in values) or any(_follow(values, seen))
 
 
