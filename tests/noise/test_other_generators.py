@@ -39,6 +39,24 @@ def imports(x):
     return x * gauss(0, 1)
 
 
+class Proxy:
+    """Knows nothing outside of a context, and says so loudly."""
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"working outside of context: {name}")
+
+
+class FixedProjection(nn.Module):
+    """Draws when it is made, and has an attribute of a telling name."""
+
+    def __init__(self):
+        super().__init__()
+        self.random = np.random.RandomState(0).randn(3)
+
+    def forward(self, x):
+        return x * self.random * float(torch.random.initial_seed() > 0)
+
+
 DRAW = {
     "numpy": lambda x: x * np.random.rand() if len(x) > 99 else x,
     "a module of numpy": lambda x: x * draws.rand(),
@@ -66,6 +84,15 @@ def test_code_that_draws(function):
 @pytest.mark.parametrize("function", DO_NOT.values(), ids=DO_NOT)
 def test_code_that_does_not(function):
     assert not names_other_generators(nn.Sequential(nn.Linear(3, 3), Holder(function)))
+
+
+def test_what_is_drawn_to_make_a_layer_is_no_draw_of_a_pass():
+    assert not names_other_generators(FixedProjection())
+
+
+def test_objects_whose_attributes_raise_are_no_code():
+    proxy = Proxy()
+    assert not names_other_generators(Holder(proxy)) and not names_other_generators(Holder(lambda x: (proxy, x)))
 
 
 def test_hooks_are_code_too():

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 import pytest
+import torch
 
 from meden.search.source import source_hash
 
@@ -156,3 +157,48 @@ def test_what_the_code_counts_by_itself_is_no_change_of_it():
     before = source_hash([around])
     around()
     assert NUM and CALLS and COUNTS and LAST and num and source_hash([around]) == before
+
+
+class Counted:
+    """Counts on the class, and in a container of it."""
+
+    count, log = 0, []
+
+    def make(self):
+        Counted.count += 1
+        self.log.append(1)
+        return LAST
+
+    @classmethod
+    def made(cls):
+        return cls.count
+
+
+EMA = torch.zeros(2)
+
+
+def helped():
+    counting()
+    return NUM, CALLS, EMA
+
+
+def test_what_helpers_classes_and_tensors_count_is_no_change():
+    parts = [Counted, Counted().make, helped]
+    before = source_hash(parts)
+    Counted().make()
+    helped()
+    EMA.add_(1)
+    assert source_hash(parts) == before
+
+
+def test_methods_are_followed_to_their_code():
+    def code(of):
+        return source_hash([of])
+
+    assert code(Counted().make) != code(Counted.made) != code(Counted)
+    assert code(Counted().make) == code(Counted().make)
+
+
+def test_tensors_of_any_kind_are_no_obstacle():
+    odd = torch.view_as_complex(torch.ones(2, 2)).conj(), torch.ones(2).to_sparse(), torch.ones(2, device="meta")
+    assert source_hash([lambda: odd])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import random
 import types
 from collections.abc import Iterator, Sequence
@@ -26,37 +27,48 @@ def names_other_generators(model: nn.Module) -> bool:
 
 
 def _functions(layer: nn.Module) -> Iterator[types.FunctionType]:
-    """Yield what runs when a layer does: methods of its classes, functions that it holds, hooks."""
+    """Yield what may run when a layer does: methods of its classes, functions that it holds, hooks."""
     kinds = [kind for kind in type(layer).__mro__ if not f"{kind.__module__}.".startswith((*_LIBRARIES, "builtins."))]
     hooks = [layer._forward_pre_hooks, layer._forward_hooks, layer._backward_pre_hooks, layer._backward_hooks]
     hooks += [param._backward_hooks or {} for param in layer.parameters(recurse=False)]
     held = [*vars(layer).values(), *(hook for each in hooks for hook in each.values())]
-    for value in [*(value for kind in kinds for value in vars(kind).values()), *held]:
-        function = getattr(value, "__func__", getattr(value, "fget", value))
-        if isinstance(function, types.FunctionType):
+    methods = (value for kind in kinds for name, value in vars(kind).items() if name != "__init__")
+    for value in (*methods, *held):
+        if isinstance(function := _function(value), types.FunctionType):
             yield function
+
+
+def _function(value: Any) -> Any:
+    if isinstance(value, (classmethod, staticmethod, types.MethodType)):
+        return value.__func__
+    return value.fget if isinstance(value, property) else value
 
 
 def _names(function: types.FunctionType, seen: set[types.CodeType]) -> bool:
     if function.__code__ in seen or f"{function.__module__}.".startswith(_LIBRARIES):
         return False
     seen.add(function.__code__)
-    names = {name for code in _codes(function.__code__) for name in code.co_names}
-    values = [function.__globals__[name] for name in names if name in function.__globals__]
+    steps = [step for code in _codes(function.__code__) for step in dis.get_instructions(code)]
+    if any(step.opname == "IMPORT_NAME" and step.argval in ("random", "numpy", "numpy.random") for step in steps):
+        return True
+    named = {step.argval for step in steps if step.opname == "LOAD_GLOBAL"} & function.__globals__.keys()
+    values = [function.__globals__[name] for name in named]
     values += [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
-    elsewhere = "random" not in function.__globals__ and not any(value is np for value in values)
-    imported = "random" in names and elsewhere
-    return imported or any(_is_generator(value, names) for value in values) or any(_follow(values, seen))
+    attributes = {name for code in _codes(function.__code__) for name in code.co_names}
+    return any(_is_generator(value, attributes) for value in values) or any(_follow(values, seen))
 
 
-def _is_generator(value: Any, names: set[str]) -> bool:
+def _is_generator(value: Any, attributes: set[str]) -> bool:
     if value is np:
-        return "random" in names
-    return value is random or value is np.random or isinstance(getattr(value, "__self__", None), _BOUND_TO)
+        return "random" in attributes
+    if isinstance(value, (types.MethodType, types.BuiltinMethodType)):
+        return isinstance(value.__self__, _BOUND_TO)
+    return value is random or value is np.random
 
 
 def _follow(values: Sequence[Any], seen: set[types.CodeType]) -> Iterator[bool]:
-    return (_names(value, seen) for value in values if isinstance(value, types.FunctionType))
+    functions = (_function(value) for value in values)
+    return (_names(function, seen) for function in functions if isinstance(function, types.FunctionType))
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -10,13 +10,10 @@ import inspect
 import sys
 import textwrap
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
-
-import numpy as np
-import torch
 
 _OURS = ("meden", "torch", "builtins")
 """Packages whose code their versions stand for."""
@@ -28,35 +25,21 @@ _WRAPPERS = (functools.partial, staticmethod, classmethod, property, functools.c
 _GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 _IMPORT = "IMPORT_NAME"
 _WRITES = ("STORE_GLOBAL", "STORE_DEREF", "DELETE_GLOBAL")
-_FILLS = ("STORE_SUBSCR", "DELETE_SUBSCR")
-_MUTATORS = {
-    "add",
-    "append",
-    "appendleft",
-    "clear",
-    "extend",
-    "insert",
-    "pop",
-    "popitem",
-    "remove",
-    "setdefault",
-    "update",
-}
-"""What a function does to names and containers that are no constants then, but counts and caches of its own."""
 
 
 def source_hash(parts: Iterable[Any], values: Any = ()) -> str:
     """Return a hash of the source of classes and functions, as far as there is one to be read.
 
-    It follows what they refer to by name: functions, classes and modules of the user's own, and plain constants.
-    Comments and layout do not count; what a version stands for, or is installed, is not followed.
+    It follows what they refer to by name: functions, classes and modules of the user's own. Of other names of a module
+    the text that assigns them counts, and not what they are now: code may count and cache by itself. Comments and
+    layout do not count; what a version stands for, or is installed, is not followed.
 
     Args:
         parts: classes and functions; those of the user's own count wherever they lie.
         values: plain values that belong to them.
     """
     digest, seen = hashlib.sha256(), dict[int, Any]()
-    waiting = deque(("", part) for part in (*parts, values))
+    waiting = deque(("", part) for part in (*parts, tuple(values)))
     while waiting:
         name, part = waiting.popleft()
         if (text := _constant(part)) is not None:
@@ -77,7 +60,7 @@ def _own(part: Any) -> bool:
     """Say whether something is a constant, or the user's own code."""
     if _constant(part) is not None or isinstance(part, (*_WRAPPERS, *_CONTAINERS, dict)):
         return True
-    kind = part if isinstance(part, (FunctionType, type, ModuleType)) or hasattr(part, "__wrapped__") else type(part)
+    kind = part if isinstance(part, (FunctionType, type, ModuleType)) or _wrapped(part) is not None else type(part)
     name = kind.__name__ if isinstance(kind, ModuleType) else getattr(kind, "__module__", None) or ""
     top = name.partition(".")[0]
     module = sys.modules.get(name)
@@ -93,12 +76,17 @@ def _own(part: Any) -> bool:
 def _followed(part: Any) -> Iterator[tuple[str, Any]]:
     """Yield what the source of a part refers to, in an order that is the same in each process."""
     if isinstance(part, FunctionType):
-        yield "defaults", part.__defaults__ or ()
-        yield "defaults", part.__kwdefaults__ or {}
+        yield from (
+            ("defaults", value) for value in (*(part.__defaults__ or ()), *(part.__kwdefaults__ or {}).values())
+        )
         yield from _referred(part)
-        yield "wrapped", getattr(part, "__wrapped__", None)
+        yield "wrapped", _wrapped(part)
+    elif isinstance(part, MethodType):
+        yield from (("function", part.__func__), ("self", part.__self__))
     elif isinstance(part, type):
-        yield from ((name, value) for name, value in vars(part).items() if _counts(name, value))
+        yield from (
+            (name, value) for name, value in vars(part).items() if callable(value) or isinstance(value, _WRAPPERS)
+        )
         yield from ((base.__name__, base) for base in part.__bases__)
     elif isinstance(part, functools.partial):
         yield from (("func", part.func), ("args", part.args), *sorted(part.keywords.items()))
@@ -112,18 +100,10 @@ def _followed(part: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(part, (*_CONTAINERS, dict)):
         values = part.values() if isinstance(part, dict) else part
         yield from (("of", value) for value in values if callable(value))
-    elif hasattr(part, "__wrapped__"):  # such as functools.cache makes
-        yield "function", part.__wrapped__
+    elif _wrapped(part) is not None:  # such as functools.cache makes
+        yield "function", _wrapped(part)
     elif not isinstance(part, ModuleType):
         yield "type", type(part)
-        held = getattr(part, "__dict__", {})
-        yield from ((name, value) for name, value in sorted(held.items()) if _constant(value) is not None)
-
-
-def _counts(name: str, value: Any) -> bool:
-    """Say whether an attribute of a class is code or a constant that was written there."""
-    written = not name.startswith("__") and _constant(value) is not None
-    return written or callable(value) or isinstance(value, _WRAPPERS)
 
 
 def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
@@ -131,33 +111,47 @@ def _referred(function: FunctionType) -> Iterator[tuple[str, Any]]:
     steps = [step for code in _codes(function.__code__) for step in dis.get_instructions(code)]
     attributes = {name for code in _codes(function.__code__) for name in code.co_names}
     written = {step.argval for step in steps if step.opname in _WRITES}
-    fills = bool(attributes & _MUTATORS) or any(step.opname in _FILLS for step in steps)
-
-    def is_kept(name: str, value: Any) -> bool:
-        return name not in written and not (fills and isinstance(value, (list, set, dict)))
-
-    around = {}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):  # not there yet
-            around[name] = cell.cell_contents
-    yield from ((name, value) for name, value in around.items() if is_kept(name, value))
-    names = sorted({step.argval for step in steps if step.opname in _GLOBAL} & function.__globals__.keys())
-    imported = sorted({step.argval for step in steps if step.opname == _IMPORT} & sys.modules.keys())
-    found = {name: value for name in names if is_kept(name, value := function.__globals__[name])}
-    yield from _of_modules(found | {name: sys.modules[name] for name in imported}, attributes)
+            if name not in written:
+                yield name, cell.cell_contents
+    names = {step.argval for step in steps if step.opname in _GLOBAL} & function.__globals__.keys()
+    imported = {step.argval for step in steps if step.opname == _IMPORT} & sys.modules.keys()
+    yield from _of_module(function.__globals__, names - written, attributes, set())
+    yield from _of_module(sys.modules, imported, attributes, set())
 
 
-def _of_modules(found: dict[str, Any], attributes: set[str]) -> Iterator[tuple[str, Any]]:
-    """Yield parts; of a module of the user's own, and of those inside it, what is named in place of the module."""
-    seen: set[int] = set()
-    waiting = deque(found.items())
-    while waiting:
-        name, part = waiting.popleft()
-        if not isinstance(part, ModuleType):
+def _of_module(
+    held: Mapping[str, Any], names: Iterable[str], attributes: set[str], seen: set[int]
+) -> Iterator[tuple[str, Any]]:
+    """Yield what names of a module stand for; in place of modules of the user's own, what is named of them."""
+    texts = _assigned(held.get("__name__"))
+    for name in sorted(names):
+        part = held[name]
+        if isinstance(part, ModuleType):
+            if id(part) not in seen and _own(part):
+                seen.add(id(part))
+                yield from _of_module(vars(part), attributes & vars(part).keys(), attributes, seen)
+            continue
+        if name in texts:
+            yield name, texts[name]
+        if name not in texts or _constant(part) is None:
             yield name, part
-        elif id(part) not in seen and _own(part):
-            seen.add(id(part))
-            waiting.extend((f"{name}.{inner}", vars(part)[inner]) for inner in sorted(attributes & vars(part).keys()))
+
+
+def _assigned(module: str | None) -> dict[str, str]:
+    """Return the text of what a module assigns to its names; none where there is no source."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module or ""]))
+    except (KeyError, OSError, TypeError, SyntaxError):
+        return {}
+    found: dict[str, str] = {}
+    for node in tree.body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in (part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)):
+                found[name] = found.get(name, "") + ast.unparse(node)
+    return found
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -168,34 +162,22 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _constant(value: Any) -> str | None:
-    """Return the text of a constant; None for others, such as caches of what was computed."""
-    return _array(value) if isinstance(value, (torch.Tensor, np.ndarray)) else _plain(value)
-
-
-def _plain(value: Any, depth: int = 8) -> str | None:
-    """Return the text of a plain value, or of some together; what starts empty may be filled by a run."""
+    """Return the text of a plain value that cannot change; None for others."""
     if isinstance(value, _PLAIN) and type(value).__module__ == "builtins":
         return repr(value)
-    if isinstance(value, dict):
-        return _plain([*value.items()], depth)
-    if depth == 0 or not isinstance(value, _CONTAINERS) or (not value and isinstance(value, (list, set))):
+    if not isinstance(value, (tuple, frozenset)):
         return None
-    texts = [text for text in (_plain(one, depth - 1) for one in value) if text is not None]
-    if len(texts) < len(value):
-        return None
-    return f"{type(value).__name__}{sorted(texts) if isinstance(value, (set, frozenset)) else texts}"
+    texts = [text for text in map(_constant, value) if text is not None]
+    return (
+        None
+        if len(texts) < len(value)
+        else f"{type(value).__name__}{sorted(texts) if isinstance(value, frozenset) else texts}"
+    )
 
 
-def _array(value: Any) -> str | None:
-    if isinstance(value, torch.Tensor):
-        if value.is_meta or value.layout is not torch.strided:
-            return None
-        content = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    elif value.dtype.hasobject:
-        return None
-    else:
-        content = value.tobytes()
-    return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(content).hexdigest()}"
+def _wrapped(part: Any) -> Any:
+    """Return the function within a decorated one; None for others, whatever their attributes raise."""
+    return inspect.getattr_static(part, "__wrapped__", None)
 
 
 def _source(part: Any) -> str:
