@@ -197,6 +197,9 @@ def test_methods_are_followed_to_their_code():
 
     assert code(Counted().make) != code(Counted.made) != code(Counted)
     assert code(Counted().make) == code(Counted().make)
+    held = Counted().make, Counted.made
+    around = [(lambda of: lambda: of())(method) for method in held]
+    assert code(around[0]) != code(around[1])
 
 
 def test_tensors_of_any_kind_are_no_obstacle():

@@ -60,6 +60,8 @@ def _own(part: Any) -> bool:
     """Say whether something is a constant, or the user's own code."""
     if _constant(part) is not None or isinstance(part, (*_WRAPPERS, *_CONTAINERS, dict)):
         return True
+    if isinstance(part, MethodType):
+        return _own(part.__func__)
     kind = part if isinstance(part, (FunctionType, type, ModuleType)) or _wrapped(part) is not None else type(part)
     name = kind.__name__ if isinstance(kind, ModuleType) else getattr(kind, "__module__", None) or ""
     top = name.partition(".")[0]
