@@ -264,7 +264,7 @@ def of_folder(draw: random.Random, command: str, made: Path) -> list[str]:
         if draw.random() < 0.25:
             path.unlink()
         elif path.suffix == ".json" and draw.random() < 0.6:
-            path.write_text(spoil_json(draw, path.read_text()))
+            path.write_text(spoil_json(draw, path.read_text(errors="replace")))
         else:
             path.write_bytes(spoil_bytes(draw, path.read_bytes()))
     frame = table(draw, 8)
