@@ -13,6 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from meden._checks import InputError
 from meden.data import Dataset, Encoder, as_dataset, read_table
+from meden.data.fitted import robust_scaling, standardisation
 
 N = 60
 
@@ -336,3 +337,10 @@ def test_whole_numbers_among_strings_read_alike_as_integers_and_floats() -> None
     rows = [encoder.transform_frame(pd.DataFrame({"c": given})) for given in ([1, 2], [1.0, 2.0], ["1", "2"])]
     assert rows[0].tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert all(torch.equal(rows[0], other) for other in rows)
+
+
+@pytest.mark.parametrize("scaling", [standardisation, robust_scaling])
+@pytest.mark.parametrize("size", [5e-324, 1e-310, 1e-301])
+def test_numbers_that_differ_by_less_than_has_a_reciprocal_are_constant(scaling: Any, size: float) -> None:
+    assert scaling(np.array([0.0, size, 0.0, size]))[1] == 0.0
+    assert np.isfinite(scaling(np.array([0.0, 1e-290, 0.0, 1e-290]))[1])

@@ -32,6 +32,8 @@ LARGEST = float(np.finfo(np.float32).max)
 """The largest scaled number that is taken."""
 ROUNDING = 8 * float(np.finfo(np.float64).eps)
 """Values that differ by less, relative to the largest, are constant."""
+SMALLEST = 1e-300
+"""So are those that differ by less than this, whose reciprocal is no number."""
 SHOWN = 5
 """Names that a message lists."""
 PERIODS = {"year": 365.2425, "week": 7.0, "day": 1.0}
@@ -228,7 +230,7 @@ def standardisation(values: Values) -> tuple[float, float]:
     middle = float(values.min() / 2 + values.max() / 2)  # taken away first: an offset would round what varies
     moved = values - middle
     largest = float(np.abs(moved).max())
-    if largest <= ROUNDING * float(np.abs(values).max()):
+    if largest <= max(SMALLEST, ROUNDING * float(np.abs(values).max())):
         return middle, 0.0
     unit = moved / largest  # squares of very large or small values would not be finite, or 0
     return middle + float(unit.mean()) * largest, 1.0 / (float(unit.std()) * largest)
@@ -251,7 +253,8 @@ def robust_scaling(values: Values) -> tuple[float, float]:
         return 0.0, 0.0
     low, center, high = np.quantile(values, (0.25, 0.5, 0.75))
     spread = float(high - low) or float(np.ptp(values)) / 2
-    return float(center), 1.0 / spread if spread > ROUNDING * float(np.abs(values).max()) else 0.0
+    varies = spread > max(SMALLEST, ROUNDING * float(np.abs(values).max()))
+    return float(center), 1.0 / spread if varies else 0.0
 
 
 Column = NumberColumn | TextColumn | DateColumn
