@@ -84,7 +84,7 @@ def mappings(value):
 
 def test_unknown_fields_of_a_newer_minor_version_are_ignored_wherever_they_are(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({"format": "2.9", **strange(NESTED.to_dict())}))
+    path.write_text(yaml.safe_dump({"format": "3.9", **strange(NESTED.to_dict())}))
     assert Recipe.load(path) == NESTED
 
 
@@ -104,7 +104,7 @@ def test_unknown_fields_inside_a_newer_run_are_ignored(saved, copy):
     written = json.loads((copy / "run.json").read_text())
     for inner in [written["held_out"], *mappings(written["encoder"])]:
         inner["gravity"] = [9.81]
-    change(copy / "run.json", **written | {"format": "2.9"})
+    change(copy / "run.json", **written | {"format": "3.9"})
     found = meden.load_run(copy)
     assert found.held_out.losses.tolist() == saved[0].held_out.losses.tolist()
     assert found.encoder == saved[0].encoder

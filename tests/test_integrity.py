@@ -156,7 +156,7 @@ def test_rows_of_another_study_are_no_rows_of_this_one(folders, tmp_path):
 def test_what_an_older_format_wrote_is_refused_as_that(folders, tmp_path, version):
     path = Path(shutil.copytree(folders["study"], tmp_path / "study")) / LEDGER
     rewrite_ledger(path, lambda header: header | {"format": version})
-    assert f"must be of format 2 or newer to be read by this meden (format 2.0), got format {version}" in said(
+    assert f"must be of format 3 or newer to be read by this meden (format 3.0), got format {version}" in said(
         path.parent
     )
 

@@ -19,7 +19,7 @@ from typing import Any
 from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import CHECKSUM, is_sealed, sealed
 
-MAJOR, MINOR = 2, 0
+MAJOR, MINOR = 3, 0
 FORMAT = f"{MAJOR}.{MINOR}"
 """Version of what this meden writes."""
 FIELD = "format"
@@ -46,7 +46,7 @@ def check_format(version: Any, path: Path | str, oldest: int = MAJOR) -> bool:
         InputError: if its major version is another than this meden's, or if it is no version.
 
     Example:
-        >>> check_format("2.0", "run.json"), check_format("2.99", "run.json"), check_format(None, "recipe.yaml")
+        >>> check_format("3.0", "run.json"), check_format("3.99", "run.json"), check_format(None, "recipe.yaml")
         (False, True, False)
     """
     if version is None:

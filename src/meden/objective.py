@@ -292,15 +292,32 @@ def means(task: Task, totals: Totals) -> dict[str, float]:
 
 
 @torch.no_grad()
-def score_rows(model: nn.Module, batches: Iterable[Pair], task: Task) -> tuple[Tensor, Tensor]:
-    """Return the loss and the score of each row, (n,) each, in evaluation mode; the model's mode is put back."""
-    rows = []
+def evaluated(model: nn.Module, batches: Iterable[Pair]) -> Iterator[Pair]:
+    """Yield outputs (B, ...) and targets of rows, in evaluation mode; the model's mode is put back."""
     for part, (x, y) in enumerate(batches):
         with evaluating(model, part):
             outputs = model(x)
-        rows.append((row_loss(task, outputs, y), row_score(task, outputs, y)))
+        yield outputs, y
+
+
+def score_rows(model: nn.Module, batches: Iterable[Pair], task: Task) -> tuple[Tensor, Tensor]:
+    """Return the loss and the score of each row, (n,) each, in evaluation mode; the model's mode is put back."""
+    rows = ((row_loss(task, outputs, y), row_score(task, outputs, y)) for outputs, y in evaluated(model, batches))
     losses, scores = (torch.cat(parts) for parts in zip(*rows, strict=True))
     return losses, scores
+
+
+def row_answers(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
+    """Return what a model says of each row, (B, C) or (B, M): probabilities of its classes, or its numbers.
+
+    Of rows with several labels each, such as tokens, it is (B, 0).
+    """
+    if task == "regression":
+        return outputs.reshape(len(outputs), -1)
+    if _one_logit(outputs, y):
+        likely = outputs.reshape(-1, 1).sigmoid()
+        return torch.cat([1 - likely, likely], dim=1)
+    return outputs.softmax(-1) if outputs.ndim == 2 else outputs.new_empty(len(outputs), 0)
 
 
 def add_up(losses: Tensor, scores: Tensor) -> Totals:

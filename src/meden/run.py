@@ -45,18 +45,25 @@ class HeldOut:
     """Data loss of each row; NaN if the run diverged."""
     scores: NDArray[np.float64]
     """Whether each row is right, or its squared error in the user's units."""
+    outputs: NDArray[np.floating[Any]]
+    """Probabilities of the classes, float32 (n, C), or numbers in the user's units, float64 (n, M); (n, 0) if the run
+    was lost, or rows have several labels each."""
 
-    def to_dict(self) -> dict[str, list[float]]:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
-        return {"losses": self.losses.tolist(), "scores": self.scores.tolist()}
+        return {name: values.tolist() for name, values in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Sequence[float]]) -> HeldOut:
+    def from_dict(cls, values: Mapping[str, Any]) -> HeldOut:
         """Rebuild from :meth:`to_dict`."""
-        losses, scores = (np.asarray(values[name], dtype=np.float64) for name in ("losses", "scores"))
-        check_all("held_out must have a loss and a score of each row", losses.ndim == scores.ndim == 1, values)
-        check_all("held_out must have a loss and a score of each row", len(losses) == len(scores) > 0, values)
-        return cls(losses.astype(np.float32), scores)
+        losses, scores, outputs = (
+            np.asarray(values[name], dtype=np.float64) for name in ("losses", "scores", "outputs")
+        )
+        shaped = losses.ndim == scores.ndim == 1 and outputs.ndim == 2
+        check_all("held_out must have a loss, a score and outputs of each row", shaped, values)
+        same = len(losses) == len(scores) == len(outputs) > 0
+        check_all("held_out must have a loss, a score and outputs of each row", same, values)
+        return cls(losses.astype(np.float32), scores, outputs)
 
     @property
     def loss(self) -> float:

@@ -162,10 +162,10 @@ def test_files_of_a_newer_format(meden: Command, folder: Path) -> None:
     read = {"study.json": commands, "ledger.jsonl": commands, "run.json": {"predict": ("x.csv",)}}
     for name, readers in read.items():
         path, whole = Path("study", name), Path("study", name).read_text()
-        path.write_text(whole.replace('"format": "2.0"', '"format": "3.0"', 1))
+        path.write_text(whole.replace('"format": "3.0"', '"format": "4.0"', 1))
         for command, rest in readers.items():
             told = refused(meden, folder, command, "study", *rest)
-            assert name in told and "(format 2.0), got format 3.0; update meden" in told
+            assert name in told and "(format 3.0), got format 4.0; update meden" in told
         path.write_text(whole)
 
 

@@ -7,10 +7,10 @@ from meden._files import write_json
 from meden.cli.folders import UNFINISHED, check_new_folder, check_study_folder, filling
 
 OWN = {
-    "study.json": [b'{"mine": 1}', b"not json", b'{\n "format": "2.0",\n "mine": 1}'],
+    "study.json": [b'{"mine": 1}', b"not json", b'{\n "format": "3.0",\n "mine": 1}'],
     "study.safetensors": [b"MINE", b"\x10\0\0\0\0\0\0\0{'mine': 1}     "],
     "ledger.jsonl": [b"my own ledger without an end of line", b'{"my": "own"}\n', b'{"my'],
-    "history.json.part": [b"precious", b'{\n "format": "2.0"'],
+    "history.json.part": [b"precious", b'{\n "format": "3.0"'],
     "study.json.part": [b"precious"],
     "notes.part": [b"precious"],
     "thesis.lock": [b""],
@@ -18,10 +18,10 @@ OWN = {
     "run.json": [b"", b"precious"],
 }
 LEFT = {
-    "study.json": [b"", b'{\n "form', b'{\n "format": "2.0",\n "data": {'],
+    "study.json": [b"", b'{\n "form', b'{\n "format": "3.0",\n "data": {'],
     "study.safetensors": [b"", b"\x90\0\0", b'\x90\0\0\0\0\0\0\0{"labels":{"dty'],
-    "ledger.jsonl": [b"", b'{"for', b'{"format": "2.0", "identity": {'],
-    "study.json.part": [b"", b'{\n "format": "2.0",\n "data": {'],
+    "ledger.jsonl": [b"", b'{"for', b'{"format": "3.0", "identity": {'],
+    "study.json.part": [b"", b'{\n "format": "3.0",\n "data": {'],
     "model.safetensors.part": [b""],
     "ledger.lock": [b""],
     "ledger.pid": [b"12 on here", b""],

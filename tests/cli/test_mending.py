@@ -63,7 +63,7 @@ def test_what_is_harmed_is_made_again(made, tmp_path, monkeypatch, capsys, name,
     assert kept.exists() and kept.read_text().startswith("# mine") if (name, harm) == ("recipe.yaml", change) else True
 
 
-@pytest.mark.parametrize("left", ["", '{"format": "2.0", "ident', None])
+@pytest.mark.parametrize("left", ["", '{"format": "3.0", "ident', None])
 def test_what_a_full_disk_left_of_a_beginning_is_no_obstacle(made, tmp_path, monkeypatch, left):
     folder = Path(shutil.copytree(made, tmp_path / "here"))
     monkeypatch.chdir(folder)

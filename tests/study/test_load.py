@@ -336,8 +336,8 @@ def test_what_a_newer_version_adds_is_ignored_and_kept(flowers, tmp_path):
 def test_a_newer_format_is_refused_in_one_line(flowers, tmp_path, name):
     folder = copied(flowers[1], tmp_path)
     text = (folder / name).read_text()
-    assert '"format": "2.0"' in text
-    (folder / name).write_text(text.replace('"format": "2.0"', '"format": "3.1"', 1))
+    assert '"format": "3.0"' in text
+    (folder / name).write_text(text.replace('"format": "3.0"', '"format": "3.1"', 1))
     before = content(folder)
     with pytest.raises(InputError, match=r"format 2 or older .* \(format 2\.0\), got format 3\.1; update meden"):
         load_study(folder)

@@ -265,6 +265,7 @@ def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, secon
         stop_loss=stop_curve(run.history) if run.history[-1].valid else [],
         losses=nothing.astype(np.float32) if run.held_out is None else run.held_out.losses,
         scores=nothing if run.held_out is None else run.held_out.scores,
+        outputs=np.empty((len(nothing), 0)) if run.held_out is None else run.held_out.outputs,
     )
 
 
@@ -284,6 +285,7 @@ def never_trained(key: Key, params: Mapping[str, Any], fold: Fold) -> Row:
         stop_loss=[],
         losses=nothing.astype(np.float32),
         scores=nothing,
+        outputs=np.empty((len(nothing), 0)),
     )
 
 

@@ -82,7 +82,7 @@ def run_of(
         best_step=row.best_step,
         best_epoch=row.best_epoch,
         seed=member.run_seed,
-        held_out=HeldOut(row.losses, row.scores),
+        held_out=HeldOut(row.losses, row.scores, row.outputs),
         encoder=share.encoder,
         **made_with(make_model, share, dataset, member),
         constant_loss=constant_loss(dataset),

@@ -166,7 +166,8 @@ def tune(
             on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
             on_progress=on_progress,
         ).run()
-        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=len(ledger.rows))
+        num_fits = sum(not row.baseline for row in ledger.rows.values())
+        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
         if study_dir is not None:
             write_description(ended, Path(study_dir))
     return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)

@@ -45,7 +45,7 @@ def curve_of(row: Row) -> Curve:
     """Return the curves of a fit that was not dropped, and its loss on the rows that did nothing but score."""
     if row.status == "diverged":
         return Curve(train=row.train_loss, lost=row.reason, fold=row.fold)
-    scored = HeldOut(row.losses, row.scores)
+    scored = HeldOut(row.losses, row.scores, row.outputs)
     return Curve(
         train=row.train_loss,
         held_out=row.stop_loss if all(map(math.isfinite, row.stop_loss)) else (),

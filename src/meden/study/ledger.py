@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import is_sealed, sealed
-from meden._fields import Count, checked_fields, damaged
+from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import FIELD, NO_ROOM, check_format, flush_name, versioned
 from meden.progress import Status
 from meden.study.lock import writing
@@ -39,6 +39,8 @@ class Key(NamedTuple):
     configuration: int
     fold: int
     seed: int
+    baseline: str = ""
+    """Name of what the configurations are compared with; empty for one of them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,13 +66,17 @@ class Row:
     """Data loss of each scored row, in the fold's order; NaN if the run diverged."""
     scores: NDArray[np.float64]
     """Whether each scored row is right, or its squared error in the user's units."""
+    outputs: NDArray[np.floating[Any]]
+    """Of each scored row, (n, ...): see :attr:`meden.run.HeldOut.outputs`."""
+    baseline: str = ""
+    """What it is, if it is no configuration of the space: a row that they are compared with, and never chosen."""
     versions: dict[str, str] | None = None
     """Those of the libraries that trained it, by name; None where they are those that began the ledger."""
 
     @property
     def key(self) -> Key:
         """What the row is about."""
-        return Key(self.configuration, self.fold, self.seed)
+        return Key(self.configuration, self.fold, self.seed, self.baseline)
 
 
 _ARRAYS = {"train_loss": "<f8", "stop_loss": "<f8", "losses": "<f4", "scores": "<f8"}
@@ -79,7 +85,9 @@ _CURVES = ("train_loss", "stop_loss")
 _BEGINNING = f'{{"{FIELD}": "'.encode()
 """Of the first line: what has another is no ledger that was torn, but somebody's own file."""
 _DECODER = json.JSONDecoder()
-_PLAIN = tuple(field.name for field in dataclasses.fields(Row) if field.name not in _ARRAYS)
+_OUTPUTS = "outputs"
+"""Of another precision, and another shape, in each study."""
+_PLAIN = tuple(field.name for field in dataclasses.fields(Row) if field.name not in (*_ARRAYS, _OUTPUTS))
 _VERSIONS, _CODE = "versions", "code"
 """What an identity says of the libraries that trained, and of the model's source."""
 
@@ -180,7 +188,9 @@ class Ledger:
             row = dataclasses.replace(row, versions=self._versions)
         if self._file is not None:
             fields = {name: value for name, value in vars(row).items() if value is not None}
-            line = json.dumps(fields | {name: _pack(fields[name], dtype) for name, dtype in _ARRAYS.items()})
+            packed = {name: _pack(fields[name], dtype) for name, dtype in _ARRAYS.items()}
+            packed[_OUTPUTS] = row.outputs.dtype.str + _pack(row.outputs, row.outputs.dtype.str)
+            line = json.dumps(fields | packed)
             lines = [sealed(line, self._header), b""]
             self._write(self._file, b"\n".join(lines if self._num_bytes else [self._header, *lines]))
         self.rows[row.key] = row
@@ -252,7 +262,13 @@ def _row(line: bytes, header: bytes, number: int, path: Path) -> Row:
         for name, dtype in _ARRAYS.items():
             values = np.frombuffer(a2b_base64(written[name]), dtype=dtype)
             fields[name] = values.tolist() if name in _CURVES else values.astype(dtype[1:])
-        return Row(**fields)
+        return Row(**fields, outputs=_outputs(written[_OUTPUTS], len(fields["losses"])))
+
+
+def _outputs(text: str, num_rows: int) -> NDArray[Any]:
+    dtype, packed = text[:3], text[3:]
+    check_all("outputs must be floating numbers", dtype in ("<f4", "<f8"), dtype)
+    return np.frombuffer(a2b_base64(packed), dtype=dtype).reshape(num_rows, -1)
 
 
 def _check_sealed(line: bytes, header: bytes, number: int, path: Path) -> None:

@@ -13,7 +13,7 @@ from meden.progress import LOST
 from meden.space.names import Space
 from meden.study.folder import Description, read_description
 from meden.study.ledger import LEDGER, Row, digest_of, read_rows
-from meden.study.results import Results, make_trial
+from meden.study.results import BASELINES, Results, make_baseline, make_trial
 from meden.study.study import Study
 
 
@@ -70,12 +70,17 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
     """
     folds, seeds = [len(fold.score) for fold in described.folds], described.settings["seeds"]
     configurations: dict[int, list[Row]] = {}
+    compared: dict[str, list[Row]] = {}
     for row in rows:
         with damaged("the rows of a ledger must be of the study's configurations, folds and seeds"):
             _check_row(row, folds, seeds, described.space)
-        configurations.setdefault(row.configuration, []).append(row)
+        if row.baseline:
+            compared.setdefault(row.baseline, []).append(row)
+        else:
+            configurations.setdefault(row.configuration, []).append(row)
     num_fits = len(folds) * seeds
     complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
+    whole = [name for name in BASELINES if len({row.fold for row in compared.get(name, ())}) == len(folds)]
     return Results(
         data=described.data,
         folds=described.folds,
@@ -85,14 +90,17 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
         model=described.model,
         trials=[make_trial(number, own[0].params, own, described.space) for number, own in complete.items()],
         chosen_by=described.settings["metric"],
-        incomplete=[row for row in rows if row.configuration not in complete],
-        num_missing=max(0, described.num_fits - len(rows)),
+        baselines=[make_baseline(name, compared[name]) for name in whole],
+        incomplete=[row for own in configurations.values() for row in own if row.configuration not in complete],
+        num_missing=max(0, described.num_fits - sum(map(len, configurations.values()))),
     )
 
 
 def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None:
     check_all("fold and seed must be of the study", row.fold < len(folds) and row.seed < seeds, row.key)
-    check_all("params must be of the space", row.params.keys() == space.keys(), row.params)
+    check_all("baseline must be one that is known", row.baseline in ("", *BASELINES), row.baseline)
+    named = row.params.keys() <= space.keys() if row.baseline else row.params.keys() == space.keys()
+    check_all("params must be of the space", named, row.params)
     for name, value in row.params.items():
         if value not in space[name]:
             raise ValueError(f"{name} must lie in {space[name]!r}, got {value!r:.60}")
@@ -101,4 +109,6 @@ def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None
     epochs = len(row.train_loss)
     check_all("best_epoch must be one that was trained", row.best_epoch <= epochs == row.num_epochs, row.best_epoch)
     check_all("stop_loss must be of the epochs", len(row.stop_loss) in (0, epochs), len(row.stop_loss))
-    check_all("a result must have an epoch", row.status in LOST or row.best_epoch > 0, row.best_epoch)
+    trained = row.status in LOST or row.best_epoch > 0 or bool(row.baseline)
+    check_all("a result must have an epoch", trained, row.best_epoch)
+    check_all("outputs must be of the rows", len(row.outputs) == scored, len(row.outputs))

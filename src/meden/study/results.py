@@ -28,6 +28,14 @@ from meden.study.metrics import HIGHER_IS_BETTER, MetricName, check_metric, of_r
 from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
+BASELINES = {
+    "constant": "a constant answer",
+    "linear": "a linear model, ridge by cross-validation",
+    "trees": "gradient-boosted trees",
+    "plain": "the network of the choice without regularisation",
+    "plain_stopped": "the same, stopped early",
+}
+"""What a search's configurations are compared with, by the name of its rows."""
 Which = Literal["one_se", "best"]
 TrialStatus = Literal["ok"] | Lost
 
@@ -41,6 +49,8 @@ class Trial:
     rows: tuple[Row, ...]
     """Ordered by fold, then seed."""
     simplicity: float
+    baseline: str = ""
+    """Which of :data:`BASELINES` it is, if it is no configuration of the space; it is never chosen."""
 
     @functools.cached_property
     def fold_losses(self) -> NDArray[np.float64]:
@@ -66,6 +76,12 @@ class Trial:
     def score(self) -> float:
         """Mean accuracy, or mean squared error in the user's units."""
         return float(self.fold_scores.mean())
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss, over folds and seeds, of the states that were kept; NaN if one is unknown."""
+        kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in self.rows]
+        return statistics.fmean(kept)
 
     @property
     def status(self) -> TrialStatus:
@@ -104,6 +120,8 @@ class Results:
     """Configurations all of whose fits have ended."""
     chosen_by: MetricName = "loss"
     """The metric that decides which configuration is best."""
+    baselines: Sequence[Trial] = ()
+    """What the configurations are compared with, on the same folds."""
     incomplete: Sequence[Row] = ()
     """What has ended of the other configurations."""
     num_missing: int = 0
@@ -144,8 +162,9 @@ class Results:
 
     @property
     def seconds(self) -> float:
-        """Wall time of the search."""
-        return math.fsum(row.seconds for row in self._rows)
+        """Wall time of the search, baselines included."""
+        compared = (row for trial in self.baselines for row in trial.rows)
+        return math.fsum(row.seconds for row in (*self._rows, *compared))
 
     @functools.cached_property
     def best(self) -> Trial:
@@ -169,14 +188,14 @@ class Results:
 
     @functools.cached_property
     def score(self) -> selection.Score:
-        """What the best is worth: its held-out loss, corrected for having been chosen, with a 90 % interval.
+        """What the choice is worth: its held-out loss, corrected for having been chosen, with a 90 % interval.
 
         Raises:
             InputError: if every configuration diverged, or none is complete.
         """
         return self.score_of("loss")
 
-    def score_of(self, metric: MetricName | None = None, which: Which = "best") -> selection.Score:
+    def score_of(self, metric: MetricName | None = None, which: Which = "one_se") -> selection.Score:
         """Return what a choice is worth in a metric, corrected for having been chosen, with a 90 % interval.
 
         Each draw chooses among all configurations tried. Those that ``tpe`` or ``gp`` proposed after looking at scores
@@ -190,7 +209,7 @@ class Results:
         Args:
             metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of
                 numbers; None is the one that decided, or accuracy or mse where that was the loss.
-            which: ``"best"`` or ``"one_se"``: the same rule chooses in each draw of the bootstrap.
+            which: ``"one_se"``, the choice, or ``"best"``: the same rule chooses in each draw of the bootstrap.
 
         Raises:
             InputError: if there is no configuration to choose, or the metric does not fit the task.
@@ -214,16 +233,21 @@ class Results:
             seed=self.seed,
         )
 
-    def values(self, metric: MetricName) -> Array:
+    def values(self, metric: MetricName, trials: Sequence[Trial] | None = None) -> Array:
         """Return what each scored row adds to a metric, (M, n), out of fold and averaged over seeds.
 
         Rows are in the order of the folds. Configurations that diverged, or were dropped, have NaN.
+
+        Args:
+            metric: as for :meth:`score_of`.
+            trials: M of them, such as baselines; None are the configurations.
 
         Raises:
             InputError: if the metric does not fit the task.
         """
         check_metric(metric, self.data)
-        losses, scores = (np.stack([_by_row(trial, name) for trial in self.trials]) for name in ("losses", "scores"))
+        trials = self.trials if trials is None else trials
+        losses, scores = (np.stack([_by_row(trial, name) for trial in trials]) for name in ("losses", "scores"))
         weights = None if self.data.weights is None else self.data.weights[self._scored]
         return of_rows(metric, losses, scores, self.data.labels[self._scored], weights)
 
@@ -248,25 +272,30 @@ class Results:
         return [self.trials[place] for place in np.argsort(self._by_fold.mean(axis=1), kind="stable")]
 
     def decided_by(self, trial: Trial) -> float:
-        """Return a configuration's mean over the folds of the metric that decides."""
-        place = next(place for place, other in enumerate(self.trials) if other is trial)
-        return float(self._sign * self._by_fold[place].mean())
+        """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
+        return float(self._fold_means(self.values(self.chosen_by, [trial])).mean())
 
     def table(self) -> pd.DataFrame:
-        """Return one row per configuration, best first; diverged and dropped ones last with their reason."""
+        """Return one row per configuration and baseline, best first; diverged and dropped ones last with the reason.
+
+        Baselines have their name in the column ``baseline``, which is empty for configurations, and no number.
+        """
+        decided = {id(trial): self.decided_by(trial) for trial in (*self.trials, *self.baselines)}
+        ranked = sorted((*self.trials, *self.baselines), key=lambda trial: _last(self._sign * decided[id(trial)]))
         return pd.DataFrame(
             {
-                "configuration": trial.number,
-                **trial.params,
+                "configuration": None if trial.baseline else trial.number,
+                "baseline": trial.baseline,
+                **{name: trial.params.get(name) for name in self.space},
                 "loss": trial.loss,
                 "loss_error": trial.loss_error,
                 self.metric: trial.score,
-                self.chosen_by: self.decided_by(trial),
+                self.chosen_by: decided[id(trial)],
                 "epochs": trial.median_epoch,
                 "status": trial.outcome,
                 "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
             }
-            for trial in self.ranked
+            for trial in ranked
         )
 
     def _check_usable(self) -> None:
@@ -336,6 +365,17 @@ def make_trial(number: int, params: Mapping[str, Any], rows: Sequence[Row], spac
     """Put the rows of one configuration together."""
     ordered = tuple(sorted(rows, key=lambda row: row.key))
     return Trial(number, dict(params), ordered, simplicity(space, params))
+
+
+def make_baseline(name: str, rows: Sequence[Row]) -> Trial:
+    """Put the rows of one baseline together."""
+    ordered = tuple(sorted(rows, key=lambda row: row.key))
+    return Trial(list(BASELINES).index(name), dict(ordered[0].params), ordered, math.nan, name)
+
+
+def _last(value: float) -> float:
+    """Return a number to sort by: what is not finite comes last."""
+    return value if math.isfinite(value) else math.inf
 
 
 def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:

@@ -35,7 +35,7 @@ from meden.training.many.population import Programs
 from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
-from meden.training.scoring import score, score_scale
+from meden.training.scoring import score
 from meden.training.stacks import (
     Judge,
     OnEpoch,
@@ -405,7 +405,7 @@ class _Work:
         held_out = None
         if member.fold is not None:
             scored = Part(TensorSource(share.x, share.y), member.fold.score)
-            held_out = score(run, scored, self.dataset.task, scale=score_scale(share.encoder))
+            held_out = score(run, scored, self.dataset.task, share.encoder.target)
         with self.lock:
             self.ended[number] = None if run.status == "dropped" else run.history
             if self.on_run is not None:

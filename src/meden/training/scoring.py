@@ -3,34 +3,56 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from meden.data import Encoder, Source
-from meden.data.targets import NumberCodec, Task
+from meden.data.targets import NumberCodec, TargetCodec, Task
 from meden.noise import derive
-from meden.objective import eval_parts, output_shape, score_rows
+from meden.objective import eval_parts, evaluated, output_shape, row_answers, row_loss, row_score
 from meden.progress import LOST
 from meden.run import HeldOut, Run
 from meden.training.reading import classes_of, first_rows, read
 
 
-def score(run: Run, rows: Source, task: Task, *, scale: float = 1.0) -> HeldOut | None:
-    """Return the losses of the scored rows, and their scores times ``scale``; None if there are no such rows.
+def score(run: Run, rows: Source, task: Task, codec: TargetCodec | None = None) -> HeldOut | None:
+    """Return what a model makes of the scored rows; None if there are no such rows.
 
-    Those of a model that diverged or was dropped from a race are NaN.
+    Losses and scores of a model that diverged or was dropped from a race are NaN.
+
+    Args:
+        run: of the model.
+        rows: that score.
+        task: what their targets are.
+        codec: of the targets, into whose units outputs and squared errors return; None leaves them as they are.
     """
     if len(rows) == 0:
         return None
     if run.status in LOST:
         nothing = np.full(len(rows), np.nan)
-        return HeldOut(nothing.astype(np.float32), nothing)
+        return HeldOut(nothing.astype(np.float32), nothing, np.empty((len(rows), 0)))
     x, _ = first_rows(rows, run.model)
     num_classes = classes_of(task, output_shape(run.model, x))
     parts = eval_parts(range(len(rows)), x)
     read_parts = read("score", rows, parts, derive(run.seed, "rows"), run.model, num_classes)
-    losses, scores = score_rows(run.model, read_parts, task)
-    return HeldOut(losses.float().cpu().numpy(), scores.cpu().double().numpy() * scale)
+    found = [
+        (row_loss(task, outputs, y), row_score(task, outputs, y), row_answers(task, outputs, y))
+        for outputs, y in evaluated(run.model, read_parts)
+    ]
+    losses, scores, outputs = (torch.cat(own) for own in zip(*found, strict=True))
+    scale = 1.0 if codec is None else squared_scale(codec)
+    answers = outputs.float().cpu().numpy()
+    if task == "regression":
+        answers = (
+            outputs.cpu().double().numpy() if codec is None else codec.decode(outputs).values.reshape(len(rows), -1)
+        )
+    return HeldOut(losses.float().cpu().numpy(), scores.cpu().double().numpy() * scale, answers)
 
 
 def score_scale(encoder: Encoder) -> float:
     """Return the factor from a squared error of encoded numbers to one in the user's units."""
-    return encoder.target.std**2 if isinstance(encoder.target, NumberCodec) else 1.0
+    return squared_scale(encoder.target)
+
+
+def squared_scale(codec: TargetCodec) -> float:
+    """Return the factor from a squared error of a codec's numbers to one in the user's units."""
+    return codec.std**2 if isinstance(codec, NumberCodec) else 1.0
