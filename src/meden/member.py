@@ -42,6 +42,8 @@ class Member:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Tensor] | None = None
     """State dict that training starts from, in place of the weights that ``seed`` would draw."""
+    newest: bool = False
+    """Whether the scored rows are also given to the newest state, if another one is kept."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):

@@ -94,6 +94,8 @@ class Run:
     seed: int
     held_out: HeldOut | None = None
     """Results on the scored rows of a member's fold."""
+    newest: HeldOut | None = None
+    """The same of the state at the end, if another one was kept, for a member that asked for it."""
     encoder: Encoder | None = None
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
     model_name: str | None = None

@@ -29,13 +29,15 @@ from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
 BASELINES = {
-    "constant": "a constant answer",
-    "linear": "a linear model, ridge by cross-validation",
-    "trees": "gradient-boosted trees",
-    "plain": "the network of the choice without regularisation",
-    "plain_stopped": "the same, stopped early",
+    "constant": "constant answer",
+    "linear": "linear model",
+    "trees": "boosted trees",
+    "plain": "plain network",
+    "plain_stopped": "plain, stopped early",
 }
-"""What a search's configurations are compared with, by the name of its rows."""
+"""What a search's configurations are compared with, by the name of its rows: the best constant answer, a linear model
+whose ridge is chosen by cross-validation, histogram gradient boosting, and the network of the choice with nothing that
+regularises, at the end of its training and at the state that early stopping keeps."""
 Which = Literal["one_se", "best"]
 TrialStatus = Literal["ok"] | Lost
 
@@ -186,6 +188,21 @@ class Results:
         self._check_usable()
         return self.trials[selection.one_standard_error(self._by_fold, [t.simplicity for t in self.trials])]
 
+    @property
+    def choice(self) -> Trial:
+        """The configuration to use: :attr:`one_se`."""
+        return self.one_se
+
+    def baseline(self, name: str) -> Trial:
+        """Return a baseline of this search.
+
+        Raises:
+            InputError: if there is none of that name.
+        """
+        named = {trial.baseline: trial for trial in self.baselines}
+        check_choice("baseline", name, named)
+        return named[name]
+
     @functools.cached_property
     def score(self) -> selection.Score:
         """What the choice is worth: its held-out loss, corrected for having been chosen, with a 90 % interval.
@@ -214,13 +231,32 @@ class Results:
         Raises:
             InputError: if there is no configuration to choose, or the metric does not fit the task.
         """
-        metric = metric or (self.metric if self.chosen_by == "loss" else self.chosen_by)
+        metric = metric or self.told
         if (metric, which) not in self._scores:
-            self._scores[metric, which] = self._corrected(metric, which)
+            self._scores[metric, which] = self._corrected(self.values(metric), metric, which)
         return self._scores[metric, which]
 
-    def _corrected(self, metric: MetricName, which: Which) -> selection.Score:
-        trial, values, groups = self._which(which), self.values(metric), self.data.groups
+    def gain_over(self, baseline: str, metric: MetricName | None = None) -> selection.Score:
+        """Return how much better the choice is than a baseline on new rows, corrected as :meth:`score_of` is.
+
+        Both are compared row by row. Above 0 is better, whether the metric is to be high or low.
+
+        Args:
+            baseline: name of one that this search has, see :data:`BASELINES`.
+            metric: as for :meth:`score_of`; None is :attr:`told`.
+
+        Raises:
+            InputError: if there is no configuration to choose, no such baseline, or the metric does not fit the task.
+        """
+        metric = metric or self.told
+        sign = 1 if metric in HIGHER_IS_BETTER else -1
+        if (metric, baseline) not in self._scores:
+            gains = sign * (self.values(metric) - self.values(metric, [self.baseline(baseline)]))
+            self._scores[metric, baseline] = self._corrected(gains, metric, "one_se")
+        return self._scores[metric, baseline]
+
+    def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
+        trial, groups = self._which(which), self.data.groups
         place = next(place for place, other in enumerate(self.trials) if other is trial)
         return selection.corrected_score(
             self._sign * self.values(self.chosen_by),
@@ -271,9 +307,18 @@ class Results:
         """The configurations by what decides, best first; diverged and dropped ones last."""
         return [self.trials[place] for place in np.argsort(self._by_fold.mean(axis=1), kind="stable")]
 
+    @property
+    def told(self) -> MetricName:
+        """The metric that people read: what decides, or accuracy or mse where that is the loss."""
+        return self.metric if self.chosen_by == "loss" else self.chosen_by
+
+    def mean_of(self, metric: MetricName, trial: Trial) -> float:
+        """Return a metric's mean over the folds, of a configuration or a baseline."""
+        return float(self._fold_means(self.values(metric, [trial])).mean())
+
     def decided_by(self, trial: Trial) -> float:
         """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
-        return float(self._fold_means(self.values(self.chosen_by, [trial])).mean())
+        return self.mean_of(self.chosen_by, trial)
 
     def table(self) -> pd.DataFrame:
         """Return one row per configuration and baseline, best first; diverged and dropped ones last with the reason.
@@ -282,9 +327,9 @@ class Results:
         """
         decided = {id(trial): self.decided_by(trial) for trial in (*self.trials, *self.baselines)}
         ranked = sorted((*self.trials, *self.baselines), key=lambda trial: _last(self._sign * decided[id(trial)]))
-        return pd.DataFrame(
+        rows = [
             {
-                "configuration": None if trial.baseline else trial.number,
+                "configuration": pd.NA if trial.baseline else trial.number,
                 "baseline": trial.baseline,
                 **{name: trial.params.get(name) for name in self.space},
                 "loss": trial.loss,
@@ -296,7 +341,8 @@ class Results:
                 "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
             }
             for trial in ranked
-        )
+        ]
+        return pd.DataFrame(rows).astype({"configuration": "Int64"}) if rows else pd.DataFrame()
 
     def _check_usable(self) -> None:
         if not self.usable and self.num_missing:
@@ -328,8 +374,8 @@ class Results:
         return -1 if self.chosen_by in HIGHER_IS_BETTER else 1
 
     @functools.cached_property
-    def _scores(self) -> dict[tuple[MetricName, Which], selection.Score]:
-        """Corrected scores that were asked for; thousands of draws make each."""
+    def _scores(self) -> dict[tuple[MetricName, str], selection.Score]:
+        """Corrected scores of a choice, and gains over a baseline, that were asked for: many draws make each."""
         return {}
 
     @functools.cached_property

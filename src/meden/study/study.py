@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from meden.run import Ensemble, Run
 from meden.study.evidence import evidence_of
 from meden.study.page import study_report
 from meden.study.results import Results, Which
+from meden.study.verdict import Verdict, verdict_of
 from meden.training.fit_many import fit_many
 
 
@@ -114,6 +116,11 @@ class Study(Results):
         if maker is None:
             raise InputError(f"make_model must be given to train again: the study was made with {self.model.text}")
         return maker, self.dataset if data is None and self.dataset is not None else self.data.read(data)
+
+    @functools.cached_property
+    def verdict(self) -> Verdict:
+        """What the results say, in sentences with numbers; printing it gives them."""
+        return verdict_of(self)
 
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by: the fits of the choice, ``one_se``, in all folds."""
