@@ -90,9 +90,9 @@ def as_lines(title: str, pairs: Iterable[Pair]) -> str:
 
 def as_table(title: str, pairs: Iterable[Pair]) -> str:
     """Return an HTML table of two columns, of 30 rows at most; formulas in it are not typeset."""
-    told = [(cut(name, _LONG), cut(text(value), _CELL)) for name, value in pairs]
+    told = [(cut(name, _SHORT), cut(text(value), _CELL)) for name, value in pairs]
     rows = "".join(
-        f"<tr><th {_LEFT}>{escape(name)}</th><td {_LEFT}>{escape(value)}</td></tr>" for name, value in told[:MOST]
+        f"<tr><th {_LEFT}>{escape(name)}</th><td {_WRAPPED}>{escape(value)}</td></tr>" for name, value in told[:MOST]
     )
     more = f'<tr><td colspan="2">and {len(told) - MOST} more</td></tr>' if len(told) > MOST else ""
     return (
@@ -100,7 +100,7 @@ def as_table(title: str, pairs: Iterable[Pair]) -> str:
     )
 
 
-_LEFT = 'style="text-align:left"'
+_LEFT, _WRAPPED = 'style="text-align:left"', 'style="text-align:left;overflow-wrap:anywhere"'
 
 
 def text(value: Any) -> str:
