@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice
+from meden._shown import Pair, Shown, as_lines, text
 from meden.data import Fold
 from meden.progress import LOST, Lost
 from meden.recipe import Recipe
@@ -42,8 +44,8 @@ Which = Literal["one_se", "best"]
 TrialStatus = Literal["ok"] | Lost
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, repr=False)
+class Trial(Shown):
     """One configuration and its results on every fold and seed."""
 
     number: int
@@ -105,9 +107,17 @@ class Trial:
         """Median over folds of the epoch that was kept."""
         return round(statistics.median(row.best_epoch for row in self.rows))
 
+    def _pairs(self) -> Iterable[Pair]:
+        yield "configuration", self.number
+        if self.status == "ok":
+            yield from (("loss", f"{self.loss:.4g} ± {self.loss_error:.2g}"), ("score", self.score))
+        else:
+            yield "status", self.outcome
+        yield from self.params.items()
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Results:
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Results(Shown):
     """What a search found; neither the model nor the features are needed to read it."""
 
     data: DataSummary
@@ -128,6 +138,24 @@ class Results:
     """What has ended of the other configurations."""
     num_missing: int = 0
     """Fits that an unfinished search has still to do."""
+
+    def __str__(self) -> str:
+        return as_lines(type(self).__name__, self._pairs())
+
+    def _pairs(self) -> Iterable[Pair]:
+        lost = Counter(trial.status for trial in self.trials if trial.status != "ok")
+        yield "status", f"{self.status}: {self.reason}" if self.reason else self.status
+        yield "configurations", ", ".join([str(len(self.trials)), *(f"{num} {status}" for status, num in lost.items())])
+        for trial in {trial.number: trial for trial in reversed(self._choices().values())}.values():
+            name = " and ".join(name for name, chosen in self._choices().items() if chosen is trial)
+            worth = f"held-out {self.chosen_by} {self.decided_by(trial):.4g} (uncorrected)"
+            yield name, f"{worth} with {text(trial.params)}"
+        for (metric, which), score in self._scores.items():  # those that were asked for: thousands of draws make each
+            interval = f"{score.low:.4g} to {score.high:.4g} ({score.confidence:.0%})"
+            yield f"{metric} of {which}", f"{score.estimate:.4g}, {interval}, corrected for the choice"
+        yield "folds", len(self.folds)
+        yield "data", f"{self.data.task} of {self.data.target}, rows: {self.data.num_rows}"
+        yield "model", self.model.text
 
     @property
     def mixed(self) -> str:

@@ -26,7 +26,7 @@ from meden.study.verdict import Verdict, verdict_of
 from meden.training.fit_many import fit_many
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Study(Results):
     """What a search found, and what trains its choice: made by :func:`meden.tune` and :func:`meden.load_study`."""
 
