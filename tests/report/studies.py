@@ -45,6 +45,7 @@ def study(
     labels: tuple[str, str] = ("good", "bad"),
     reason: str = "loss or weights were not finite after epoch 2 (step 9)",
     num_folds: int = 3,
+    num_rows: int = 60,
     epochs: int = 20,
     make_model: Any = meden.models.MLP,
     baselines: Mapping[str, float] | None = None,
@@ -53,7 +54,7 @@ def study(
 
     Baselines are given by their mean loss above that of the best configuration, about 0.4.
     """
-    dataset = as_dataset(table(task, target, labels=labels), target=target, task=task)
+    dataset = as_dataset(table(task, target, num_rows, labels=labels), target=target, task=task)
     folds = make_folds(dataset, num_folds, seed=0, stop_fraction=0.15 if stop_split else 0.0)
     random = np.random.default_rng(1)
     trials = []

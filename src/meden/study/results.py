@@ -108,7 +108,7 @@ class Trial(Shown):
         return round(statistics.median(row.best_epoch for row in self.rows))
 
     def _pairs(self) -> Iterable[Pair]:
-        yield "configuration", self.number
+        yield ("baseline", self.baseline) if self.baseline else ("configuration", self.number)
         if self.status == "ok":
             yield from (("loss", f"{self.loss:.4g} ± {self.loss_error:.2g}"), ("score", self.score))
         else:

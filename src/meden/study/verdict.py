@@ -262,5 +262,5 @@ def signed(value: float, *, points: bool = False) -> str:
         ('+0.1235', '-2.1')
     """
     if points and math.isfinite(value):
-        return f"{value:+.1f}"
-    return f"{'+' * (value >= 0)}{number(value)}"
+        return f"{round(value, 1) + 0.0:+.1f}"
+    return f"{'+' * (value >= 0)}{number(value + 0.0)}"
