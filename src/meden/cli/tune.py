@@ -54,7 +54,6 @@ from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
 from meden.study.metrics import METRICS
-from meden.study.page import train_loss
 from meden.study.selection import Score
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
@@ -334,4 +333,4 @@ def _column(study: Study, trial: Trial) -> list[tuple[str, str]]:
     if study.metric == "mse":
         score = (f"held-out RMSE ({study.data.target})", number(math.sqrt(trial.score)))
     loss = ("held-out loss", f"{number(trial.loss)} ± {trial.loss_error:.2g}")
-    return [*params, loss, score, ("training loss", number(train_loss(trial))), ("epochs", str(trial.median_epoch))]
+    return [*params, loss, score, ("training loss", number(trial.train_loss)), ("epochs", str(trial.median_epoch))]

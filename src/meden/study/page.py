@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,12 +68,6 @@ def study_report(
     return write(report, path)
 
 
-def train_loss(trial: Trial) -> float:
-    """Return the mean training loss, over folds and seeds, of the states that were kept; NaN if one is unknown."""
-    kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in trial.rows]
-    return statistics.fmean(kept)
-
-
 def _usable(results: Results) -> list[Trial]:
     return [trial for trial in results.trials if math.isfinite(trial.loss)]
 
@@ -108,12 +101,12 @@ def _lead(results: Results) -> str:
 
 def _tiles(results: Results) -> tuple[Tile, ...]:
     chosen, score, unit = results.one_se, results.score, UNITS[results.data.task]
-    gap = chosen.loss - train_loss(chosen)
+    gap = chosen.loss - chosen.train_loss
     interval = f"{score.confidence:.0%} interval {number(score.low)} to {number(score.high)}"
     return (
         _score_tile(results),
         Tile("Held-out loss of the choice", number(chosen.loss), f"{_plus_minus(chosen.loss_error)}{unit}"),
-        Tile("Gap to its training loss", number(gap), f"training loss {number(train_loss(chosen))} {unit}"),
+        Tile("Gap to its training loss", number(gap), f"training loss {number(chosen.train_loss)} {unit}"),
         Tile("Best, corrected for choosing", number(score.estimate), f"{interval}; uncorrected {number(score.naive)}"),
     )
 
@@ -198,7 +191,7 @@ def _scores(results: Results) -> Section:
 
 def _point(results: Results, trial: Trial) -> panels.Point:
     name = f"configuration {trial.number}: {_params_text(trial.params)}"
-    return panels.Point(name, trial.loss, trial.loss_error, train_loss(trial), _mark(results, trial))
+    return panels.Point(name, trial.loss, trial.loss_error, trial.train_loss, _mark(results, trial))
 
 
 def _dimensions(results: Results) -> list[panels.Axis]:
@@ -266,7 +259,7 @@ def _table(results: Results) -> Section:
 def _table_row(results: Results, trial: Trial, names: Sequence[str]) -> TableRow:
     mark = _mark(results, trial)
     scale = 100 if results.metric == "accuracy" else 1
-    measured = (trial.loss, trial.loss_error, scale * trial.score, train_loss(trial))
+    measured = (trial.loss, trial.loss_error, scale * trial.score, trial.train_loss)
     params = [trial.params[name] for name in names]
     values = (trial.number, MARKED.get(mark, ""), *measured, *params, trial.median_epoch, trial.outcome)
     return TableRow(values, mark)

@@ -52,6 +52,17 @@ class Trial:
         """Mean accuracy, or mean squared error in the user's units, of each fold and seed, (F,)."""
         return np.array([row.scores.mean(dtype=np.float64) for row in self.rows])
 
+    @functools.cached_property
+    def fold_train_losses(self) -> NDArray[np.float64]:
+        """Training loss of the state that was kept on each fold and seed, (F,); NaN where it is not known."""
+        kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in self.rows]
+        return np.array(kept, dtype=np.float64)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss, over folds and seeds, of the states that were kept; NaN if one is not known."""
+        return float(self.fold_train_losses.mean())
+
     @property
     def loss(self) -> float:
         """Mean over folds and seeds."""
