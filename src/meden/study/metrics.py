@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 MetricName = Literal["loss", "accuracy", "balanced_accuracy", "mse", "r2"]
 METRICS = ("loss", "accuracy", "balanced_accuracy", "mse", "r2")
 FIT = {"classification": ("loss", "accuracy", "balanced_accuracy"), "regression": ("loss", "mse", "r2")}
+UNITS = {"classification": "nats", "regression": "half squared error"}
+"""Of losses, by task."""
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "r2")
 
 

@@ -263,6 +263,18 @@ class Results:
         place = next(place for place, other in enumerate(self.trials) if other is trial)
         return float(self._sign * self._by_fold[place].mean())
 
+    def differences_from_best(self) -> tuple[Array, Array]:
+        """Return how much worse each configuration is than the best, fold by fold, in what decides, (M,).
+
+        Returns:
+            Means over the folds, NaN for those that diverged or were dropped, and their standard errors.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        self._check_usable()
+        return selection.differences_from_best(self._by_fold)
+
     def table(self) -> pd.DataFrame:
         """Return one row per configuration, best first; diverged and dropped ones last with their reason."""
         return pd.DataFrame(
