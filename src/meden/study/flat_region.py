@@ -147,7 +147,7 @@ def _span(values: tuple[Any, ...], inner: Dimension) -> str:
 def _value(value: Any) -> str:
     if value is None:
         return "off"
-    return number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+    return number(float(f"{value:.2g}")) if isinstance(value, float) else str(value)
 
 
 def _amount(width: float, results: Results) -> str:

@@ -1,11 +1,12 @@
-"""What mattered: the share of the differences between configurations that each searched name explains.
+"""What mattered: how much each searched name explains of which configurations do better.
 
 Legend: ``m`` finished configurations, ``F`` folds, ``D`` searched names.
 
-A random forest learns the loss from the configurations tried; the variance of its predictions over the whole searched
-range is split among the names (fANOVA). Shares are therefore of what was searched: a wider range matters more. Every
-name is one number from 0 to 1, its place, as :meth:`meden.LogUniform.at` and its like draw values: a decade counts as
-a decade, an option as an option, and "off" as half of a name that may be off.
+A random forest learns the ranks of the losses from the configurations tried; the variance of its predictions over the
+whole searched range is split among the names (fANOVA). Ranks, since losses have long tails: a few hopeless
+configurations would be all that is explained. Shares are of what was searched: a wider range matters more. Every name
+is one number from 0 to 1, its place, as :meth:`meden.LogUniform.at` and its like draw values: a decade counts as a
+decade, an option as an option, and "off" as half of a name that may be off.
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ from meden.study.results import Results, Trial
 
 Array = NDArray[np.float64]
 Of = Literal["loss", "gap"]
-NUM_TREES = 64
-FEWEST, ENOUGH = 16, 32
-"""Configurations below which shares are not shown, and from which they are shown without a word of caution: by
-benchmarks/importance.py, where true shares are known."""
+MOST = 256
+"""Configurations that are judged: of more, so many are drawn by the seed."""
+TREES, LEAVES = (16, 64), 4096
+"""Fewest and most trees of a forest, which have so many leaves together: time grows faster than what is learned."""
+FEWEST, ENOUGH = 24, 64
+"""Configurations below which shares are not shown, and from which they are shown without a word of caution. In studies
+whose true shares are known (benchmarks/importance.py), the name of most weight came first in half of those of 16
+configurations, in two thirds of those of 24, in nine tenths of those of 64."""
 PREDICTED = 0.1
-"""Share of the differences that a forest must predict for configurations it has not seen: pure noise reaches it in
-less than one study of twenty."""
+"""Share of the variance of ranks that a forest must predict for configurations it has not seen: pure noise reaches it
+in less than one study of twenty."""
 CONSTANT = 1e-6
 """Losses whose range is smaller than so much of them are the same: rows hold seven digits."""
 SHOWN = 0.05
@@ -45,11 +50,11 @@ class Importance:
 
     name: str
     share: float
-    """Mean over the folds."""
+    """Of the variance of ranks, by the mean loss over the folds."""
     low: float
     high: float
-    """The lowest and the highest of the folds, each judged by its own losses: no interval of a given coverage, but the
-    range of what other rows would have said."""
+    """The lowest and the highest of that and of what each fold says by its own losses: no interval of a given coverage,
+    but the range of what other rows would have said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +69,14 @@ class Importances:
     shares: tuple[Importance, ...]
     """In falling order."""
     num_configurations: int
-    """Those that finished: diverged and dropped ones tell nothing."""
+    """Those that finished; diverged and dropped ones tell nothing. Of more than 256, so many were drawn."""
     predicted: float
-    """Share of the differences between configurations that the names predict for one not seen, at most 1; NaN where it
-    was not measured."""
+    """Share of the variance of ranks that the names predict for configurations not seen, at most 1, below 0 where a
+    constant does better; NaN where it was not measured."""
 
     @property
-    def interactions(self) -> float:
-        """Share that no name explains by itself."""
+    def rest(self) -> float:
+        """Share that no name explains by itself: interactions, and what is noise to the forest."""
         return max(0.0, 1 - sum(one.share for one in self.shares)) if self.shares else math.nan
 
     @property
@@ -86,16 +91,16 @@ class Importances:
         if left:
             names = left[0].name if len(left) == 1 else f"the other {len(left)} names together"
             parts.append(f"{names} {_percent(sum(one.share for one in left))}")
-        if self.interactions >= SHOWN:
-            parts.append(f"interactions {_percent(self.interactions)}")
+        if self.rest >= SHOWN:
+            parts.append(f"the rest, interactions or noise, is {_percent(self.rest)}")
         rough = f" (roughly: {self.reason})" if self.reason else ""
-        return f"{TITLES[self.of]}: {', '.join(parts)} of what differs between configurations{rough}."
+        return f"{TITLES[self.of]}: {', '.join(parts)} of which configurations do better{rough}."
 
 
 def importance_of(results: Results, of: Of = "loss") -> Importances:
     """Return what each searched name explains of the held-out loss, or of its gap to the training loss.
 
-    Each fold is judged by itself, by configurations that finished. The same results give the same shares.
+    Configurations that finished are ranked. The same results give the same shares.
 
     Args:
         results: of a search, finished or not.
@@ -125,18 +130,21 @@ def importance_of(results: Results, of: Of = "loss") -> Importances:
     num = len(used)
     if num < FEWEST:
         return _none(of, "few", f"{_finished(num)}: shares of fewer than {FEWEST} are mostly noise", num)
+    if num > MOST:
+        drawn = np.random.default_rng(results.seed).choice(num, MOST, replace=False)
+        used = [used[place] for place in sorted(drawn)]
     y = np.stack([values for _, values in used], axis=1)
-    mean, varied = y.mean(axis=0), y[np.ptp(y, axis=1) > CONSTANT * np.abs(y).max(axis=1)]
-    if np.ptp(mean) <= CONSTANT * np.abs(y).max():
+    together = y.mean(axis=0)
+    if np.ptp(together) <= CONSTANT * max(np.abs(trial.fold_losses).max() for trial, _ in used):
         return _none(of, "constant", f"it is the same for all {plural(num, 'configuration')}", num)
     x = np.array([[_place(d, trial.params[name]) for name, d in results.space.items()] for trial, _ in used])
-    predicted = _predicted(x, _standardised(mean), results.seed)
+    predicted = predicted_share(x, together, results.seed)
     if predicted < PREDICTED:
-        told = f"what was searched predicts {_percent(max(predicted, 0.0))} of it for a configuration not seen"
+        told = f"what was searched predicts {_percent(max(predicted, 0.0))} of the ranks of configurations not seen"
         return _none(of, "noise", f"{told}, as noise would be", num, predicted)
-    shares = _fold_shares(x, varied, results.seed)
+    shares = np.stack([explained_shares(x, values, results.seed) for values in (together, *y)])
     found = [
-        Importance(name, float(own.mean()), float(own.min()), float(own.max()))
+        Importance(name, float(own[0]), float(own.min()), float(own.max()))
         for name, own in zip(results.space, shares.T, strict=True)
     ]
     return Importances(
@@ -170,27 +178,28 @@ def _place(dimension: Dimension, value: Any) -> float:
     return float(dimension.position(value))
 
 
-def _predicted(x: Array, y: Array, seed: int) -> float:
-    """Return the share of the variance of ``y`` that trees predict which have not seen the row: R2 out of bag.
+def predicted_share(x: Array, y: Array, seed: int) -> float:
+    """Return the share of the variance of ranks that trees predict which have not seen the row: R2 out of bag.
 
     Args:
-        x: (m, D), places.
-        y: (m,), of mean 0 and variance 1.
+        x: (m, D), places of the names.
+        y: (m,), what is predicted.
         seed: of the forest.
     """
     from sklearn.ensemble import RandomForestRegressor
 
-    forest = RandomForestRegressor(NUM_TREES, oob_score=True, random_state=seed % 2**32).fit(x, y)
-    return float(1 - np.mean((y - forest.oob_prediction_) ** 2))
+    ranks = _ranks(y)
+    forest = RandomForestRegressor(TREES[1], oob_score=True, random_state=seed % 2**32).fit(x, ranks)
+    return float(forest.oob_score_)
 
 
-def _fold_shares(x: Array, y: Array, seed: int) -> Array:
-    """Return the share of each name in each fold, (F, D).
+def explained_shares(x: Array, y: Array, seed: int) -> Array:
+    """Return the share of the variance of ranks that each name explains by itself, (D,).
 
     Args:
-        x: (m, D), places.
-        y: (F, m), what is explained.
-        seed: of the forests.
+        x: (m, D), places of the names.
+        y: (m,), what is explained; all 0 where it does not vary.
+        seed: of the forest.
     """
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution
@@ -198,26 +207,30 @@ def _fold_shares(x: Array, y: Array, seed: int) -> Array:
 
     names = [str(column) for column in range(x.shape[1])]
     everywhere: dict[str, BaseDistribution] = {name: FloatDistribution(0.0, 1.0) for name in names}
-    shares = []
+    if np.ptp(y) == 0:
+        return np.zeros(len(names))
     with quiet():
-        for values in y:
-            study = optuna.create_study()
-            study.add_trials(
-                optuna.trial.create_trial(
-                    params=dict(zip(names, map(float, places), strict=True)), distributions=everywhere, value=value
-                )
-                for places, value in zip(x, map(float, _standardised(values)), strict=True)
+        study = optuna.create_study()
+        study.add_trials(
+            optuna.trial.create_trial(
+                params=dict(zip(names, map(float, places), strict=True)), distributions=everywhere, value=float(rank)
             )
-            evaluator = FanovaImportanceEvaluator(n_trees=NUM_TREES, seed=seed % 2**32)
-            found = evaluator.evaluate(study, params=names)
-            shares.append([found[name] for name in names])
-    return np.array(shares)
+            for places, rank in zip(x, _ranks(y), strict=True)
+        )
+        evaluator = FanovaImportanceEvaluator(n_trees=_num_trees(y), seed=seed % 2**32)
+        found = evaluator.evaluate(study, params=names)
+    return np.array([found[name] for name in names])
 
 
-def _standardised(values: Array) -> Array:
-    """Return values of mean 0 and variance 1: trees do not split what varies by less than 1e-8."""
-    standardised: Array = (values - values.mean()) / values.std()
-    return standardised
+def _num_trees(y: Array) -> int:
+    return min(max(LEAVES // len(y), TREES[0]), TREES[1])
+
+
+def _ranks(values: Array) -> Array:
+    from scipy.stats import rankdata
+
+    ranks: Array = rankdata(values)
+    return ranks
 
 
 def _none(
