@@ -34,13 +34,14 @@ FEWEST, ENOUGH = 24, 64
 """Configurations below which shares are not shown, and from which they are shown without a word of caution. In studies
 whose true shares are known (benchmarks/importance.py), the name of most weight came first in half of those of 16
 configurations, in two thirds of those of 24, in nine tenths of those of 64."""
-PREDICTED = 0.1
+PREDICTED = 0.2
 """Share of the variance of ranks that a forest must predict for configurations it has not seen: pure noise reaches it
 in less than one study of twenty."""
 CONSTANT = 1e-6
 """Losses whose range is smaller than so much of them are the same: rows hold seven digits."""
 SHOWN = 0.05
 """Names with a smaller share are told together."""
+ORDERS: dict[Of, str] = {"loss": "which configurations do better", "gap": "which configurations overfit less"}
 TITLES: dict[Of, str] = {"loss": "Held-out loss", "gap": "Gap between held-out and training loss"}
 
 
@@ -92,9 +93,9 @@ class Importances:
             names = left[0].name if len(left) == 1 else f"the other {len(left)} names together"
             parts.append(f"{names} {_percent(sum(one.share for one in left))}")
         if self.rest >= SHOWN:
-            parts.append(f"the rest, interactions or noise, is {_percent(self.rest)}")
+            parts.append(f"interactions or noise {_percent(self.rest)}")
         rough = f" (roughly: {self.reason})" if self.reason else ""
-        return f"{TITLES[self.of]}: {', '.join(parts)} of which configurations do better{rough}."
+        return f"{TITLES[self.of]}: {', '.join(parts)} of {ORDERS[self.of]}{rough}."
 
 
 def importance_of(results: Results, of: Of = "loss") -> Importances:

@@ -67,11 +67,11 @@ def _bars(explained: Importances, names: list[str]) -> Any:
             "symmetric": False,
             "array": [100 * (one.high - one.share) for one in shares],
             "arrayminus": [100 * (one.share - one.low) for one in shares],
-            "color": OTHER,
+            "color": COLOURS[explained.of],
             "thickness": 2,
             "width": 4,
         },
-        marker={"color": COLOURS[explained.of]},
+        marker={"color": COLOURS[explained.of], "opacity": 0.45},
         hovertext=[
             lines(
                 label(one.name),
