@@ -13,8 +13,8 @@ from meden.study.importance import TITLES, Importances, importance_of
 from meden.study.results import Results
 
 COLOURS = {"loss": HELD_OUT, "gap": TRAIN}
-BAR, FRAME = 34, 70
-"""Height of a name's bars, and of the axis below them, in pixels."""
+BAR, FRAME, LEAST = 34, 70, 320
+"""Height of a name's bars, of the axis below them, and of a chart at least, in pixels."""
 
 
 def importance_section(results: Results) -> Section:
@@ -50,7 +50,9 @@ def importance_chart(explained: list[Importances]) -> Chart:
         x=axis_title("explained by the name alone, %") | {"range": [0, 100]},
         y={"autorange": "reversed", "type": "category", "tickvals": names, "ticktext": [label(n, 30) for n in names]},
     )
-    return dataclasses.replace(made, layout=made.layout | {"height": FRAME + BAR * len(names), "bargap": 0.3})
+    return dataclasses.replace(
+        made, layout=made.layout | {"height": max(LEAST, FRAME + BAR * len(names)), "bargap": 0.3}
+    )
 
 
 def _bars(explained: Importances, names: list[str]) -> Any:
