@@ -20,6 +20,8 @@ METRICS = ("loss", "accuracy", "balanced_accuracy", "mse", "r2")
 FIT = {"classification": ("loss", "accuracy", "balanced_accuracy"), "regression": ("loss", "mse", "r2")}
 SHARES = ("accuracy", "balanced_accuracy")
 """Metrics that are shares of 1, and read in percent."""
+UNITS = {"classification": "nats", "regression": "half squared error"}
+"""Of losses, by task."""
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "r2")
 
 

@@ -28,10 +28,10 @@ from meden.report.recipes import recipe_text, versions
 from meden.space.dimensions import Choice, Dimension, LogUniform, Maybe
 from meden.study.data_summary import SHOWN
 from meden.study.evidence import evidence_of
+from meden.study.metrics import UNITS
 from meden.study.results import Results, Trial
 from meden.study.selection import standard_error
 
-UNITS = {"classification": "nats", "regression": "half squared error"}
 MARKED: dict[Mark, str] = {"both": "chosen, best", "one_se": "chosen", "best": "best"}
 
 

@@ -66,6 +66,17 @@ class Trial(Shown):
         """Mean accuracy, or mean squared error in the user's units, of each fold and seed, (F,)."""
         return np.array([row.scores.mean(dtype=np.float64) for row in self.rows])
 
+    @functools.cached_property
+    def fold_train_losses(self) -> NDArray[np.float64]:
+        """Training loss of the state that was kept on each fold and seed, (F,); NaN where it is not known."""
+        kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in self.rows]
+        return np.array(kept, dtype=np.float64)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss, over folds and seeds, of the states that were kept; NaN if one is not known."""
+        return float(self.fold_train_losses.mean())
+
     @property
     def loss(self) -> float:
         """Mean over folds and seeds."""
@@ -80,12 +91,6 @@ class Trial(Shown):
     def score(self) -> float:
         """Mean accuracy, or mean squared error in the user's units."""
         return float(self.fold_scores.mean())
-
-    @property
-    def train_loss(self) -> float:
-        """Mean training loss, over folds and seeds, of the states that were kept; NaN if one is unknown."""
-        kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in self.rows]
-        return statistics.fmean(kept)
 
     @property
     def status(self) -> TrialStatus:
@@ -347,6 +352,18 @@ class Results(Shown):
     def decided_by(self, trial: Trial) -> float:
         """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
         return self.mean_of(self.chosen_by, trial)
+
+    def differences_from_best(self) -> tuple[Array, Array]:
+        """Return how much worse each configuration is than the best, fold by fold, in what decides, (M,).
+
+        Returns:
+            Means over the folds, NaN for those that diverged or were dropped, and their standard errors.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        self._check_usable()
+        return selection.differences_from_best(self._by_fold)
 
     def table(self) -> pd.DataFrame:
         """Return one row per configuration and baseline, best first; diverged and dropped ones last with the reason.
