@@ -5,12 +5,11 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import plotly.graph_objects as go
 import pytest
 
 from meden._checks import InputError
 from meden.report import Code, Column, Key, Report, ReportTable, Section, TableRow, Tile, render, write
-from meden.report.charts import axis_title, chart, label
+from meden.report.charts import axis_title, chart, label, scatter
 from meden.report.page import cell
 from tests.report.studies import EVIL
 
@@ -46,8 +45,8 @@ class Tags(HTMLParser):
 
 def report(text: str) -> Report:
     """The same text wherever a report takes one."""
-    scatter = go.Scatter(x=[1, 2], y=[1, 2], name=label(text), hovertext=[label(text)] * 2, hoverinfo="text")
-    drawn = chart(text, [scatter], x=axis_title(text), y=axis_title(text))
+    points = scatter(x=[1, 2], y=[1, 2], name=label(text), hovertext=[label(text)] * 2, hoverinfo="text")
+    drawn = chart(text, [points], x=axis_title(text), y=axis_title(text))
     table = ReportTable((Column(text), Column("n")), (TableRow((text, 1.5), "best"), TableRow((text, None))))
     section = Section(
         title=text, text=(text,), keys=(Key(text, "●", "#000"),), charts=(drawn,), table=table,

@@ -51,7 +51,7 @@ def curves_chart(title: str, curves: Sequence[LearningCurve], *, y_title: str, t
     margin = 0.05 * (top - min(low, 0.0) or 1.0)
     return chart(
         title,
-        [trace for trace in traces if len(trace.x)] + _kept(curves),
+        [*traces, _kept(curves)],
         x=epoch_axis(max((len(c.train) for c in curves), default=1)),
         y=axis_title(y_title) | {"range": [min(low, 0.0) - margin, top + margin]},
     )
@@ -70,7 +70,7 @@ def line_chart(
         from_zero: the vertical axis begins at zero.
     """
     traces = [
-        _line(values, name, colour, 2, 1.0).update(name=label(name), showlegend=len(lines) > 1)
+        _line(values, name, colour, 2, 1.0) | {"name": label(name), "showlegend": len(lines) > 1}
         for (name, values), colour in zip(lines.items(), colours, strict=False)
     ]
     x = epoch_axis(max((len(values) for values in lines.values()), default=1))
@@ -100,26 +100,24 @@ def mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(values) / len(values) for values in columns if 2 * len(values) >= len(curves)]
 
 
-def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> Any:
-    finite = [v if math.isfinite(v) else None for v in values]
-    hover = [f"{label(name)}, epoch {i}: {number(v)}" for i, v in enumerate(values, start=1)]
+def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> dict[str, Any]:
     short: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}} if len(values) == 1 else {"mode": "lines"}
     return scatter(
         x=list(range(1, len(values) + 1)),
-        y=finite,
-        hovertext=hover,
-        hoverinfo="text",
+        y=list(values),
+        meta=label(name),
+        hovertemplate="%{meta}, epoch %{x}: %{y:.4~g}<extra></extra>",
         line={"color": colour, "width": width},
         opacity=opacity,
         **short,
     )
 
 
-def _kept(curves: Sequence[LearningCurve]) -> list[Any]:
+def _kept(curves: Sequence[LearningCurve]) -> dict[str, Any]:
     """Return the kept epochs as points, on the held-out curve where there is one."""
     shown = [(curve, curve.held_out or curve.train) for curve in curves]
     at = [(c, values[c.kept_epoch - 1]) for c, values in shown if 1 <= c.kept_epoch <= len(values)]
     hover = [f"{label(c.name)}: kept epoch {c.kept_epoch}, loss {number(loss)}" for c, loss in at]
     marker = {"color": HELD_OUT, "size": 8, "line": {"width": 1, "color": "white"}}
     xs, ys = [c.kept_epoch for c, _ in at], [loss for _, loss in at]
-    return [scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")] if at else []
+    return scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")

@@ -60,7 +60,7 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
     ]
     return chart(
         axis.name,
-        [trace for trace in traces if len(trace.x)],
+        traces,
         x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
         y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
         shapes=_band(points),
@@ -109,7 +109,7 @@ def _place_of_off(axis: Axis) -> float:
 
 def _trace(
     x: Sequence[Any], points: Sequence[Point], y: Sequence[float], mode: str, *, color: str, **marker: Any
-) -> Any:
+) -> dict[str, Any]:
     return scatter(
         x=list(x),
         y=list(y),
@@ -121,34 +121,29 @@ def _trace(
     )
 
 
-def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> Any:
+def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> dict[str, Any]:
     shown = [p.loss if p.loss <= top else math.nan for p in points]
     trace = _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT)
     errors = [p.error if math.isfinite(p.error) else 0.0 for p in points]
-    return trace.update(error_y={"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0})
+    return trace | {"error_y": {"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0}}
 
 
-def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> Any:
+def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> dict[str, Any]:
     """Return the configurations whose loss is beyond the axis, or not a number, at its upper edge."""
     at = [i for i, p in enumerate(points) if (p.loss > top if beyond else not math.isfinite(p.loss))]
     symbol, color = ("triangle-up", HELD_OUT) if beyond else ("x-thin", OTHER)
-    line = {"width": 2, "color": color}
-    return _trace(
-        [x[i] for i in at], [points[i] for i in at], [top] * len(at), "markers", symbol=symbol, color=color, size=8
-    ).update(marker={"line": line})
+    marker = {"symbol": symbol, "size": 8, "line": {"width": 2, "color": color}}
+    return _trace([x[i] for i in at], [points[i] for i in at], [top] * len(at), "markers", color=color, **marker)
 
 
-def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[Any]:
-    marks = (("best", "diamond-open", BEST, 19), ("one_se", "star", CHOSEN, 15))
+def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[dict[str, Any]]:
+    marks = (("best", "diamond-open", BEST, 19, 2), ("one_se", "star", CHOSEN, 15, 0))
     traces = []
-    for mark, symbol, color, size in marks:
+    for mark, symbol, color, size, width in marks:
         at = [i for i, p in enumerate(points) if p.mark in (mark, "both")]
-        some = [points[i] for i in at]
-        traces.append(
-            _trace(
-                [x[i] for i in at], some, [p.loss for p in some], "markers", symbol=symbol, size=size, color=color
-            ).update(marker={"line": {"width": 2 if mark == "best" else 0, "color": color}})
-        )
+        marker = {"symbol": symbol, "size": size, "line": {"width": width, "color": color}}
+        losses = [points[i].loss for i in at]
+        traces.append(_trace([x[i] for i in at], [points[i] for i in at], losses, "markers", color=color, **marker))
     return traces
 
 
