@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from meden.report.document import Chart
@@ -81,10 +82,11 @@ def _plain(value: Any) -> Any:
     """Return what JSON can hold: numbers with six digits, which no screen tells from more, and None for no number."""
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, (str, bool, int)) or value is None:
+    if isinstance(value, (str, bool)) or value is None:
         return value
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, Real):
+        whole = isinstance(value, Integral)
+        return int(value) if whole else float(f"{value:.6g}") if math.isfinite(value) else None
     return [_plain(part) for part in value]
 
 

@@ -105,8 +105,8 @@ def _line(values: Sequence[float], name: str, colour: str, width: float, opacity
     return scatter(
         x=list(range(1, len(values) + 1)),
         y=list(values),
-        meta=label(name),
-        hovertemplate="%{meta}, epoch %{x}: %{y:.4~g}<extra></extra>",
+        text=label(name),
+        hovertemplate="%{text}, epoch %{x}: %{y:.4~g}<extra></extra>",
         line={"color": colour, "width": width},
         opacity=opacity,
         **short,
