@@ -72,21 +72,33 @@ def chart(
         "showlegend": False,
         "dragmode": False,
         "shapes": list(shapes),
-        "xaxis": _AXIS | x,
-        "yaxis": _AXIS | y,
+        "xaxis": {**_AXIS, **x},
+        "yaxis": {**_AXIS, **y},
     }
     return Chart(title, _plain([trace for trace in traces if len(trace["x"])]), _plain(layout))
 
 
+def tinted(colour: str, opacity: float) -> str:
+    """Return a colour that lets through what lies below it.
+
+    Example:
+        >>> tinted("#0a9a73", 0.15)
+        'rgba(10,154,115,0.15)'
+    """
+    red, green, blue = bytes.fromhex(colour[1:])
+    return f"rgba({red},{green},{blue},{opacity:.3g})"
+
+
 def _plain(value: Any) -> Any:
-    """Return what JSON can hold: numbers with six digits, which no screen tells from more, and None for no number."""
+    """Return what JSON can hold: numbers with nine digits, more than any screen shows, and None for no number."""
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, (str, bool)) or value is None:
         return value
+    if isinstance(value, Integral):
+        return int(value)
     if isinstance(value, Real):
-        whole = isinstance(value, Integral)
-        return int(value) if whole else float(f"{value:.6g}") if math.isfinite(value) else None
+        return float(f"{float(value):.9g}") if math.isfinite(value) else None
     return [_plain(part) for part in value]
 
 

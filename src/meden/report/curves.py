@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, epoch_axis, label, scatter
+from meden.report.charts import CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, epoch_axis, label, scatter, tinted
 from meden.report.document import Chart, Key
 from meden.report.numbers import number
 
@@ -16,6 +16,14 @@ KEYS = (
     Key("stop split (not trained on, decides when to stop)", "▬", HELD_OUT),
     Key("epoch kept", "●", HELD_OUT),
 )
+
+AGAINST_KEYS = (
+    Key("chosen, held out", "▬", CHOSEN),
+    Key("chosen, training; shaded: the gap between them", "┅", CHOSEN),
+    Key("plain, held out", "▬", OTHER),
+    Key("plain, training; shaded: the gap between them", "┅", OTHER),
+)
+"""Of :func:`against_chart`."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,36 @@ def curves_chart(title: str, curves: Sequence[LearningCurve], *, y_title: str, t
         [*traces, _kept(curves)],
         x=epoch_axis(max((len(c.train) for c in curves), default=1)),
         y=axis_title(y_title) | {"range": [min(low, 0.0) - margin, top + margin]},
+    )
+
+
+def against_chart(
+    title: str, plain: Sequence[LearningCurve], chosen: Sequence[LearningCurve], *, y_title: str, top: float
+) -> Chart:
+    """Return the mean curves of two configurations on the same axes, the gap of each shaded.
+
+    Args:
+        title: above the chart.
+        plain: the runs without regularisation, one for each fold and seed.
+        chosen: those of the choice.
+        y_title: what the vertical axis shows.
+        top: end of the vertical axis (:func:`highest` of both).
+    """
+    traces, means = [], []
+    for curves, name, colour in ((plain, "plain", OTHER), (chosen, "chosen", CHOSEN)):
+        train, held_out = mean_curve([c.train for c in curves]), mean_curve([c.held_out for c in curves])
+        shade = {"fill": "tonexty", "fillcolor": tinted(colour, 0.16)} if train else {}
+        traces.append(_line(train, f"{name}, training", colour, 2, 1.0, dash="dot"))
+        traces.append(_line(held_out, f"{name}, held out", colour, 3, 1.0) | shade)
+        means += [train, held_out]
+    low = min([0.0, *(v for mean in means for v in mean if math.isfinite(v))])
+    margin = 0.05 * (top - low or 1.0)
+    return chart(
+        title,
+        traces,
+        x=epoch_axis(max(map(len, means))),
+        y=axis_title(y_title) | {"range": [low - margin, top + margin]},
+        height=380,
     )
 
 
@@ -100,14 +138,16 @@ def mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(values) / len(values) for values in columns if 2 * len(values) >= len(curves)]
 
 
-def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> dict[str, Any]:
+def _line(
+    values: Sequence[float], name: str, colour: str, width: float, opacity: float, dash: str = "solid"
+) -> dict[str, Any]:
     short: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}} if len(values) == 1 else {"mode": "lines"}
     return scatter(
         x=list(range(1, len(values) + 1)),
         y=list(values),
         text=label(name),
         hovertemplate="%{text}, epoch %{x}: %{y:.4~g}<extra></extra>",
-        line={"color": colour, "width": width},
+        line={"color": colour, "width": width, "dash": dash},
         opacity=opacity,
         **short,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
@@ -52,11 +53,12 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
     x, points = [places[i] for i in order], [points[i] for i in order]
     top = _top(points)
     mode = "lines+markers" if connected else "markers"
+    losses = [p.loss for p in points]
     traces = [
         _trace(x, points, [p.train_loss for p in points], mode, symbol="circle-open", size=6, color=TRAIN),
         _held_out(x, points, top, mode),
-        *(_edge(x, points, top, beyond) for beyond in (True, False)),
-        *_choices(x, points),
+        *(_edge(x, points, losses, top, beyond) for beyond in (True, False)),
+        *_choices(x, points, losses),
     ]
     return chart(
         axis.name,
@@ -64,6 +66,37 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
         x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
         y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
         shapes=_band(points),
+    )
+
+
+def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
+    """Return by how much the held-out loss is above the training loss, along one dimension.
+
+    Args:
+        axis: its values are in the order of ``points``.
+        points: all configurations.
+        unit: of the loss.
+        connected: draw lines from point to point, which is right only if nothing else varies.
+    """
+    places, scale = _placed(axis)
+    order = sorted(range(len(points)), key=lambda i: places[i])
+    x, points = [places[i] for i in order], [points[i] for i in order]
+    gaps = [p.loss - p.train_loss for p in points]
+    top = _top([dataclasses.replace(p, loss=gap, error=math.nan) for p, gap in zip(points, gaps, strict=True)])
+    shown = [gap if gap <= top else math.nan for gap in gaps]
+    mode = "lines+markers" if connected else "markers"
+    traces = [
+        _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT),
+        *(_edge(x, points, gaps, top, beyond) for beyond in (True, False)),
+        *_choices(x, points, gaps),
+    ]
+    low = min([0.0, top, *(gap for gap in gaps if math.isfinite(gap))])
+    margin = 0.06 * (top - low or 1.0)
+    return chart(
+        axis.name,
+        traces,
+        x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
+        y=axis_title(f"gap ({unit})") | {"range": [low - margin, top + margin], "zeroline": True},
     )
 
 
@@ -92,8 +125,18 @@ def _placed(axis: Axis) -> tuple[list[float], dict[str, Any]]:
         return places, ticks | {"range": [-0.5, len(options) - 0.5]}
     off = _place_of_off(axis)
     places = [off if value is None else float(value) for value in axis.values]
-    far = axis.scale == "log" and max(places) >= 100 * min(places)
-    return places, {"type": axis.scale} | ({"dtick": 1} if far else {})
+    ticks = _ticks(min(places), max(places)) if axis.scale == "log" else {}
+    return places, {"type": axis.scale} | ticks
+
+
+def _ticks(low: float, high: float) -> dict[str, Any]:
+    """Return the ticks of a logarithmic axis: powers of ten, or round numbers where there are few of those."""
+    if high >= 100 * low:
+        return {"dtick": 1}
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    inside = [value for value in values if low / 1.1 <= value <= high * 1.1]
+    return {"tickvals": inside, "ticktext": [number(value) for value in inside]} if len(inside) > 1 else {}
 
 
 def _may_be_off(axis: Axis) -> bool:
@@ -128,22 +171,24 @@ def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) 
     return trace | {"error_y": {"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0}}
 
 
-def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> dict[str, Any]:
-    """Return the configurations whose loss is beyond the axis, or not a number, at its upper edge."""
-    at = [i for i, p in enumerate(points) if (p.loss > top if beyond else not math.isfinite(p.loss))]
+def _edge(
+    x: Sequence[Any], points: Sequence[Point], values: Sequence[float], top: float, beyond: bool
+) -> dict[str, Any]:
+    """Return the configurations whose value is beyond the axis, or not a number, at its upper edge."""
+    at = [i for i, value in enumerate(values) if (value > top if beyond else not math.isfinite(value))]
     symbol, color = ("triangle-up", HELD_OUT) if beyond else ("x-thin", OTHER)
     marker = {"symbol": symbol, "size": 8, "line": {"width": 2, "color": color}}
     return _trace([x[i] for i in at], [points[i] for i in at], [top] * len(at), "markers", color=color, **marker)
 
 
-def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[dict[str, Any]]:
+def _choices(x: Sequence[Any], points: Sequence[Point], values: Sequence[float]) -> list[dict[str, Any]]:
     marks = (("best", "diamond-open", BEST, 19, 2), ("one_se", "star", CHOSEN, 15, 0))
     traces = []
     for mark, symbol, color, size, width in marks:
         at = [i for i, p in enumerate(points) if p.mark in (mark, "both")]
         marker = {"symbol": symbol, "size": size, "line": {"width": width, "color": color}}
-        losses = [points[i].loss for i in at]
-        traces.append(_trace([x[i] for i in at], [points[i] for i in at], losses, "markers", color=color, **marker))
+        y = [values[i] for i in at]
+        traces.append(_trace([x[i] for i in at], [points[i] for i in at], y, "markers", color=color, **marker))
     return traces
 
 
