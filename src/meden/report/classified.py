@@ -57,15 +57,19 @@ def confusion_chart(title: str, counts: Any, classes: Sequence[Any]) -> Chart:
         for r, c in cells
     ]
     points = scatter(
-        x=[column for _, column in cells], y=[row for row, _ in cells], mode="text", text=text, hovertext=hover,
+        x=[column for _, column in cells],
+        y=[row for row, _ in cells],
+        mode="text",
+        text=text,
+        hovertext=hover,
         hoverinfo="text",
-    )  # fmt: skip
+    )
     size = len(names)
-    ticks = {"tickvals": list(range(size)), "ticktext": [label(name, limit=14) for name in names], "showgrid": False}
+    ticks = {"tickvals": list(range(size)), "ticktext": [label(name, limit=20) for name in names], "showgrid": False}
     return chart(
         title,
         [points],
-        x=axis_title("predicted") | ticks | {"range": [-0.5, size - 0.5]},
+        x=axis_title("predicted") | ticks | {"range": [-0.5, size - 0.5], "ticklabeloverflow": "allow"},
         y=axis_title("true") | ticks | {"range": [size - 0.5, -0.5]},
         shapes=[_tile(row, column, float(shares[row, column])) for row, column in cells],
         height=max(260, 90 + 34 * size),
@@ -100,16 +104,27 @@ def calibration_chart(title: str, predicted: Any, happened: Any, *, bins: int = 
     n = [int(group.sum()) for group in groups]
     ends = [wilson(share, count) for share, count in zip(y, n, strict=True)]
     points = scatter(
-        x=x, y=y, mode="lines+markers+text", text=[f"{count:,}" for count in n], textposition="bottom right",
+        x=x,
+        y=y,
+        mode="lines+markers+text",
+        text=[f"{count:,}" for count in n],
+        textposition="bottom right",
+        cliponaxis=False,
         hovertext=[
             lines(f"predicted {percent(p)}, is so {percent(s)}", f"{percent(low)} to {percent(high)}, {count:,} rows")
             for p, s, (low, high), count in zip(x, y, ends, n, strict=True)
         ],
-        hoverinfo="text", marker={"color": HELD_OUT, "size": 8}, line={"color": HELD_OUT, "width": 1},
-        error_y={"array": [high - s for (_, high), s in zip(ends, y, strict=True)],
-                 "arrayminus": [s - low for (low, _), s in zip(ends, y, strict=True)],
-                 "color": HELD_OUT, "thickness": 1, "width": 0},
-    )  # fmt: skip
+        hoverinfo="text",
+        marker={"color": HELD_OUT, "size": 8},
+        line={"color": HELD_OUT, "width": 1},
+        error_y={
+            "array": [high - s for (_, high), s in zip(ends, y, strict=True)],
+            "arrayminus": [s - low for (low, _), s in zip(ends, y, strict=True)],
+            "color": HELD_OUT,
+            "thickness": 1,
+            "width": 0,
+        },
+    )
     dashed = {"color": OTHER, "width": 1, "dash": "dash"}
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below", "line": dashed}
     both = {"range": [-0.03, 1.03], "tickformat": ".0%"}

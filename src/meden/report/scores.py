@@ -48,9 +48,7 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
         unit: of the loss.
         connected: draw lines from point to point, which is right only if nothing else varies.
     """
-    places, scale = _placed(axis)
-    order = sorted(range(len(points)), key=lambda i: places[i])
-    x, points = [places[i] for i in order], [points[i] for i in order]
+    x, points, setting = _sorted(axis, points)
     top = _top(points)
     mode = "lines+markers" if connected else "markers"
     losses = [p.loss for p in points]
@@ -60,13 +58,8 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
         *(_edge(x, points, losses, top, beyond) for beyond in (True, False)),
         *_choices(x, points, losses),
     ]
-    return chart(
-        axis.name,
-        traces,
-        x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
-        y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
-        shapes=_band(points),
-    )
+    y = axis_title(f"loss ({unit})") | {"range": _range(points, top)}
+    return chart(axis.name, traces, x=setting, y=y, shapes=_band(points))
 
 
 def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
@@ -78,13 +71,10 @@ def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool
         unit: of the loss.
         connected: draw lines from point to point, which is right only if nothing else varies.
     """
-    places, scale = _placed(axis)
-    order = sorted(range(len(points)), key=lambda i: places[i])
-    x, points = [places[i] for i in order], [points[i] for i in order]
-    gaps = [p.loss - p.train_loss for p in points]
-    top = _top([dataclasses.replace(p, loss=gap, error=math.nan) for p, gap in zip(points, gaps, strict=True)])
-    shown = [gap if gap <= top else math.nan for gap in gaps]
+    x, points, setting = _sorted(axis, points)
+    gaps, top = _gaps(points)
     mode = "lines+markers" if connected else "markers"
+    shown = [gap if gap <= top else math.nan for gap in gaps]
     traces = [
         _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT),
         *(_edge(x, points, gaps, top, beyond) for beyond in (True, False)),
@@ -92,12 +82,8 @@ def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool
     ]
     low = min([0.0, top, *(gap for gap in gaps if math.isfinite(gap))])
     margin = 0.06 * (top - low or 1.0)
-    return chart(
-        axis.name,
-        traces,
-        x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
-        y=axis_title(f"gap ({unit})") | {"range": [low - margin, top + margin], "zeroline": True},
-    )
+    y = axis_title(f"gap ({unit})") | {"range": [low - margin, top + margin], "zeroline": True}
+    return chart(axis.name, traces, x=setting, y=y)
 
 
 def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
@@ -110,9 +96,38 @@ def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
         Key("best", "◇", BEST),
         Key("one standard error around the best", "▬", BEST),
     )
-    beyond = (Key("held-out loss beyond the axis", "▲", HELD_OUT),) if any(p.loss > top for p in points) else ()
-    diverged = (Key("diverged", "✕", OTHER),) if not all(math.isfinite(p.loss) for p in points) else ()
-    return keys + beyond + diverged
+    return keys + _edge_keys("held-out loss", [p.loss for p in points], top)
+
+
+def gap_keys(points: Sequence[Point]) -> tuple[Key, ...]:
+    """Return the legend of :func:`gap_chart`."""
+    keys = (
+        Key("held-out loss less training loss", "●", HELD_OUT),
+        Key("chosen", "★", CHOSEN),
+        Key("best", "◇", BEST),
+    )
+    return keys + _edge_keys("gap", *_gaps(points))
+
+
+def _edge_keys(what: str, values: Sequence[float], top: float) -> tuple[Key, ...]:
+    """Return what the marks at the upper edge mean, as far as there are any."""
+    beyond = (Key(f"{what} beyond the axis", "▲", HELD_OUT),) if any(value > top for value in values) else ()
+    diverged = (Key("diverged", "✕", OTHER),) if not all(math.isfinite(value) for value in values) else ()
+    return beyond + diverged
+
+
+def _gaps(points: Sequence[Point]) -> tuple[list[float], float]:
+    """Return by how much each held-out loss is above its training loss, and the highest that is drawn to scale."""
+    gaps = [p.loss - p.train_loss for p in points]
+    return gaps, _top([dataclasses.replace(p, loss=gap, error=0.0) for p, gap in zip(points, gaps, strict=True)])
+
+
+def _sorted(axis: Axis, points: Sequence[Point]) -> tuple[list[float], list[Point], dict[str, Any]]:
+    """Return where the configurations lie on the axis, from left to right, and the settings of the axis."""
+    places, scale = _placed(axis)
+    order = sorted(range(len(points)), key=lambda i: places[i])
+    title = axis_title(axis.name + " (far left: off)" * _may_be_off(axis))
+    return [places[i] for i in order], [points[i] for i in order], title | scale
 
 
 def _placed(axis: Axis) -> tuple[list[float], dict[str, Any]]:
