@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from meden.report.charts import CHOSEN, chart, scatter
-from meden.report.curves import LearningCurve, against_chart, curves_chart, highest, mean_curve
+from meden.report.curves import LearningCurve, against_chart, curves_chart, highest, line_chart, mean_curve
 from meden.report.document import Chart
 from meden.report.scores import Axis, Point, gap_chart, gap_keys, score_chart, score_keys
 from tests.report.drawn import BETTER, CURVES, POINTS, STRENGTHS, charts
@@ -145,3 +145,11 @@ def test_gaps_are_held_out_less_training_and_the_choice_is_never_beyond() -> Non
 def test_short_logarithmic_axes_have_round_ticks(strengths: tuple[float, float], wanted: list[str] | None) -> None:
     made = score_chart(Axis("lr", "log", strengths), points([1.0, 2.0]), unit="nats", connected=False)
     assert made.layout["xaxis"].get("ticktext") == wanted
+
+
+def test_long_curves_are_thinned_and_keep_their_epochs() -> None:
+    values = [1 / (1 + epoch) for epoch in range(1, 1201)]
+    made = line_chart("t", {"loss": values}, (CHOSEN,), y_title="loss")
+    [line] = made.data
+    assert (line["x0"], line["dx"]) == (1, 3) and len(line["y"]) == 400
+    assert np.allclose(line["y"], values[::3], rtol=1e-5) and made.layout["xaxis"]["range"][1] > 1200

@@ -75,7 +75,7 @@ def chart(
         "xaxis": {**_AXIS, **x},
         "yaxis": {**_AXIS, **y},
     }
-    return Chart(title, _plain([trace for trace in traces if len(trace["x"])]), _plain(layout))
+    return Chart(title, _plain([trace for trace in traces if len(trace["y"])]), _plain(layout))
 
 
 def tinted(colour: str, opacity: float) -> str:

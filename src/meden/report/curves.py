@@ -11,6 +11,8 @@ from meden.report.charts import CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, char
 from meden.report.document import Chart, Key
 from meden.report.numbers import number
 
+MOST_EPOCHS = 500
+"""Of longer curves every second epoch is drawn, or every third, and so on: a page stays small."""
 KEYS = (
     Key("training rows", "▬", TRAIN),
     Key("stop split (not trained on, decides when to stop)", "▬", HELD_OUT),
@@ -141,10 +143,12 @@ def mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
 def _line(
     values: Sequence[float], name: str, colour: str, width: float, opacity: float, dash: str = "solid"
 ) -> dict[str, Any]:
+    step = math.ceil(len(values) / MOST_EPOCHS) or 1
     short: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}} if len(values) == 1 else {"mode": "lines"}
     return scatter(
-        x=list(range(1, len(values) + 1)),
-        y=list(values),
+        x0=1,
+        dx=step,
+        y=[float(f"{value:.6g}") for value in values[::step]],
         text=label(name),
         hovertemplate="%{text}, epoch %{x}: %{y:.4~g}<extra></extra>",
         line={"color": colour, "width": width, "dash": dash},

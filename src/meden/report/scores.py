@@ -53,7 +53,7 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
     mode = "lines+markers" if connected else "markers"
     losses = [p.loss for p in points]
     traces = [
-        _trace(x, points, [p.train_loss for p in points], mode, symbol="circle-open", size=6, color=TRAIN),
+        _training(x, points, mode),
         _held_out(x, points, top, mode),
         *(_edge(x, points, losses, top, beyond) for beyond in (True, False)),
         *_choices(x, points, losses),
@@ -177,6 +177,14 @@ def _trace(
         marker={"color": color, **marker},
         line={"width": 1, "color": color},
     )
+
+
+def _training(x: Sequence[Any], points: Sequence[Point], mode: str) -> dict[str, Any]:
+    """Return the training losses; what each belongs to is told above it, by the held-out loss."""
+    marker = {"symbol": "circle-open", "size": 6, "color": TRAIN}
+    line = {"width": 1, "color": TRAIN}
+    told = "training loss %{y:.4~g}<extra></extra>"
+    return scatter(x=list(x), y=[p.train_loss for p in points], mode=mode, hovertemplate=told, marker=marker, line=line)
 
 
 def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> dict[str, Any]:
