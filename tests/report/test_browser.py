@@ -9,7 +9,7 @@ import pytest
 
 from meden.cli.rows import without_formulas
 from meden.report import Code, Column, Key, Report, ReportTable, Section, TableRow, write
-from meden.space import Choice
+from meden.space import Choice, LogUniform
 from meden.study.page import study_report
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.drawn import charts
@@ -166,10 +166,12 @@ def test_rows_are_one_line_and_headers_stay_and_a_wide_table_says_so(browser: Br
     assert abs(box - header) <= 2
 
 
-def test_no_column_of_a_study_is_cut_off(browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_searched", [2, 4, 6])
+def test_no_column_of_a_study_is_cut_off(browser: Browser, tmp_path: Path, num_searched: int) -> None:
     browser.size(1400, 900)
-    path = study_report(study(12), tmp_path / "report.html")
-    browser.open(path)
+    names = ("l2", "l1", "lr", "max_norm", "label_smoothing", "ema_decay")
+    space = dict.fromkeys(names[:num_searched], LogUniform(1e-4, 0.5))
+    browser.open(study_report(study(12, space=space), tmp_path / "report.html"))
     assert browser.evaluate("[...document.querySelectorAll('.box')].every(box => box.scrollWidth <= box.clientWidth)")
     assert browser.evaluate("[...document.querySelectorAll('.hint')].every(hint => hint.hidden)")
 
