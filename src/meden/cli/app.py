@@ -31,7 +31,7 @@ COMMANDS = {
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
     "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
     "diagnose": ("diagnose", "Say what stands out in a run, how sure that is, and what to do about it."),
-    "report": ("report", "Write the report of a study or run, as one HTML file that opens offline."),
+    "report": ("report", "Write the report of a study or run, as one HTML file that opens offline, or as Markdown."),
     "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),
     "convert": ("convert", "Say what a strength of one tool is called in another."),
 }

@@ -17,7 +17,7 @@ from meden.diagnosis import Evidence, diagnose
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.noise import derive
-from meden.report import Section
+from meden.report import Format, Section
 from meden.run import Ensemble, Run
 from meden.study.evidence import evidence_of
 from meden.study.page import study_report
@@ -126,14 +126,16 @@ class Study(Results):
         """Return what :func:`meden.diagnose` goes by: the fits of the choice, ``one_se``, in all folds."""
         return evidence_of(self, self.make_model)
 
-    def report(self, path: Path | str, *, extra: Sequence[Section] = ()) -> Path:
+    def report(self, path: Path | str, *, extra: Sequence[Section] = (), format: Format = "html") -> Path:
         """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.
 
         Args:
             path: of the file.
             extra: more sections, shown after the headline.
+            format: ``"html"``, or ``"md"``: Markdown without the charts.
         """
-        return study_report(self, path, found=diagnose(self) if self.usable else None, extra=extra)
+        found = diagnose(self) if self.usable else None
+        return study_report(self, path, found=found, extra=extra, format=format)
 
 
 def _whole(fold: Fold) -> Fold:
