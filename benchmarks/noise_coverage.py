@@ -4,12 +4,12 @@
     python benchmarks/noise_coverage.py noise-100 signal-100   some of them
     python benchmarks/noise_coverage.py --strategy tpe         proposals that learn from the scores
 
-Rows are 10 normal numbers and two classes: half of each by chance (noise), or with log odds of 1.5 times the sum of the
-first two and the product of the third and fourth (signal). The truth of a choice is what it is worth when it is trained on
-as many fresh rows as in a fold, with a stop split of its own: the mean of 10 such trainings, scored on 5,000 rows that
-nothing else has seen. What its model is worth that is trained on all rows of the search (``refit``) is printed beside
-it: that differs by the rows it has more, and is one training and not the mean of many. A gain is the loss of a fixed
-plain configuration, trained on the same folds, less that of the choice.
+Rows are 10 normal numbers and two classes: half of each by chance (noise), or with log odds of 1.5 times the sum of
+the first two and the product of the third and fourth (signal). The truth of a choice is what it is worth when it is
+trained on as many fresh rows as in a fold, with a stop split of its own: the mean of 10 such trainings, scored on 5,000
+rows that nothing else has seen. What its model is worth that is trained on all rows of the search (``refit``) is
+printed beside it: that differs by the rows it has more, and is one training and not the mean of many. A gain is the
+loss of a fixed plain configuration, trained on the same folds, less that of the choice.
 
 Bias is estimate less truth, with the standard error of its mean over searches; "fold" and "refit" say which truth.
 How the estimator was chosen is in known_truth.py, which needs no training.
