@@ -5,13 +5,17 @@
     python benchmarks/noise_coverage.py --strategy tpe         proposals that learn from the scores
 
 Rows are 10 normal numbers and two classes: half of each by chance (noise), or with log odds of 1.5 times the sum of
-the first two and the product of the third and fourth (signal). The truth of a choice is what it is worth when it is
-trained on as many fresh rows as in a fold, with a stop split of its own: the mean of 10 such trainings, scored on 5,000
-rows that nothing else has seen. What its model is worth that is trained on all rows of the search (``refit``) is
-printed beside it: that differs by the rows it has more, and is one training and not the mean of many. A gain is the
-loss of a fixed plain configuration, trained on the same folds, less that of the choice.
+the first two and the product of the third and fourth (signal). There are three truths of a choice, all measured on
+5,000 rows that nothing else has seen:
 
-Bias is estimate less truth, with the standard error of its mean over searches; "fold" and "refit" say which truth.
+    own     the mean over the models of the search's own folds: what the naive number is the flattered estimate of
+    fresh   the mean over 10 trainings on as many fresh rows as in a fold: ``own`` without the luck of the search's rows
+            and seeds, which draws of rows cannot know
+    refit   the one model trained on all rows of the search, which has more of them and one luck of its own
+
+A gain is the loss of a fixed plain configuration, trained alike, less that of the choice. Bias is estimate less truth,
+with the standard error of its mean over searches.
+
 How the estimator was chosen is in known_truth.py, which needs no training.
 """
 
@@ -29,6 +33,7 @@ import torch
 
 import meden
 from meden.data import Dataset, Fold, as_dataset
+from meden.noise import derive
 from meden.objective import evaluate
 from meden.study import Score, Study
 from meden.study.selection import corrected_score
@@ -77,10 +82,9 @@ class Result(NamedTuple):
     """What one search told, and what is true."""
 
     score: Score
-    fold: float
-    """Worth of the choice trained on fresh rows, as many as in a fold."""
+    own: float
+    fresh: float
     refit: float
-    """Worth of the model trained on all rows of the search."""
 
 
 class Worth(NamedTuple):
@@ -100,37 +104,45 @@ def rows_of(random: np.random.Generator, num: int, signal: bool) -> tuple[np.nda
 
 
 class Truth:
-    """Fresh rows of one search, and what configurations are worth on them."""
+    """What configurations are worth on rows that a search has not seen."""
 
-    def __init__(self, random: np.random.Generator, setting: Setting) -> None:
+    def __init__(self, random: np.random.Generator, setting: Setting, x: np.ndarray, y: np.ndarray, seed: int) -> None:
         size = setting.num_rows * (NUM_FOLDS - 1) // NUM_FOLDS
-        num_stop, num_train = round(STOP * size), NUM_SETS * size
         parts = [rows_of(random, num, setting.signal) for num in [size] * NUM_SETS + [NUM_FRESH]]
-        x, y = (np.concatenate(part) for part in zip(*parts, strict=True))
-        self.data, self.fresh = as_dataset((x, y)), (torch.from_numpy(x[num_train:]), torch.from_numpy(y[num_train:]))
-        scored = np.arange(num_train, len(x))
-        sets = [np.arange(start, start + size) for start in range(0, num_train, size)]
-        self.folds = [Fold(rows[num_stop:], rows[:num_stop], scored) for rows in sets]
-        self.known: dict[str, Worth] = {}
+        self.rows, self.labels = (np.concatenate(part) for part in zip((x, y), *parts, strict=True))
+        self.data, self.seed, self.known = as_dataset((self.rows, self.labels)), seed, dict[str, list[Worth]]()
+        self.scored = np.arange(len(self.rows))[-NUM_FRESH:]
+        num_stop, starts = round(STOP * size), len(x) + size * np.arange(NUM_SETS)
+        sets = [np.arange(start, start + size) for start in starts]
+        self.fresh = [Fold(rows[num_stop:], rows[:num_stop], self.scored) for rows in sets]
 
-    def of(self, params: dict[str, Any]) -> Worth:
-        """Return the mean of the trainings on as many fresh rows as in a fold."""
+    def of(self, params: dict[str, Any], study: Study) -> list[Worth]:
+        """Return the means over the models of the search's own folds, and over fresh ones."""
         key = repr(params)
         if key not in self.known:
-            held = held_out(params, self.data, self.folds, seed=1)
-            self.known[key] = Worth(*(float(np.mean([np.mean(one) for one in part])) for part in held))
+            own = [Fold(fold.fit, fold.stop, self.scored) for fold in study.folds]
+            seeds = [of_folds(self.seed)] * NUM_FOLDS + [derive(self.seed, "fresh", k) for k in range(NUM_SETS)]
+            losses, right = held_out(params, self.data, [*own, *self.fresh], seeds)
+            parts = slice(None, NUM_FOLDS), slice(NUM_FOLDS, None)
+            self.known[key] = [Worth(float(np.mean(losses[part])), float(np.mean(right[part]))) for part in parts]
         return self.known[key]
 
     def of_model(self, study: Study, which: str) -> Worth:
         """Return that of the model trained on all rows of the search."""
-        found = evaluate(study.refit(which).model, [self.fresh], "classification")
+        fresh = torch.from_numpy(self.rows[self.scored]), torch.from_numpy(self.labels[self.scored])
+        found = evaluate(study.refit(which).model, [fresh], "classification")
         return Worth(found["loss"], found["accuracy"])
 
 
-def held_out(params: dict[str, Any], data: Dataset, folds: list[Fold], seed: int) -> tuple[list[Any], list[Any]]:
-    """Train a configuration in each fold; return losses and right answers of the scored rows, fold by fold."""
+def of_folds(seed: int) -> int:
+    """Return the seed that a search trains by in each of its folds."""
+    return derive(seed, "seed", 0)
+
+
+def held_out(params: dict[str, Any], data: Dataset, folds: list[Fold], seeds: list[int]) -> tuple[list[Any], list[Any]]:
+    """Train a configuration in each fold as a search does; return losses and right answers, fold by fold."""
     recipe, model_args = meden.space.configure(RECIPE, params)
-    members = [meden.Member(recipe, fold, seed, model_args) for fold in folds]
+    members = [meden.Member(recipe, fold, seed, model_args) for fold, seed in zip(folds, seeds, strict=True)]
     runs = [run.held_out for run in meden.fit_many(meden.models.MLP, members, data)]
     return [np.asarray(run.losses, np.float64) for run in runs], [np.asarray(run.scores, np.float64) for run in runs]
 
@@ -138,22 +150,23 @@ def held_out(params: dict[str, Any], data: Dataset, folds: list[Fold], seed: int
 def one_search(seed: int, setting: Setting, strategy: str) -> list[Result]:
     """Search, and return a result for each case."""
     random = np.random.default_rng(seed)
-    data = as_dataset(rows_of(random, setting.num_rows, setting.signal))
+    x, y = rows_of(random, setting.num_rows, setting.signal)
+    data = as_dataset((x, y))
     limits = {"budget": setting.num_configurations, "strategy": strategy, "racing": setting.racing}
     study = meden.tune(meden.models.MLP, data, SPACE, recipe=RECIPE, seed=seed, folds=NUM_FOLDS, **limits)
-    truth = Truth(random, setting)
-    plain = np.concatenate(held_out(PLAIN, data, list(study.folds), seed)[0])
+    truth = Truth(random, setting, x, y, seed)
+    plain = np.concatenate(held_out(PLAIN, data, list(study.folds), [of_folds(seed)] * NUM_FOLDS)[0])
     return [_result(study, plain, truth, *case) for case in CASES]
 
 
-def _result(study: Study, plain: np.ndarray, truth: Truth, decides: str, which: str, told: str) -> Result:
+def _result(study: Study, of_plain: np.ndarray, truth: Truth, decides: str, which: str, told: str) -> Result:
     study = dataclasses.replace(study, chosen_by=decides)
     trial = getattr(study, which)
-    fold, refit = truth.of(trial.params), truth.of_model(study, which)
+    worths = [*truth.of(trial.params, study), truth.of_model(study, which)]
     if told != "gain":
-        return Result(study.score_of(told, which), getattr(fold, told), getattr(refit, told))
+        return Result(study.score_of(told, which), *(getattr(worth, told) for worth in worths))
     losses = study.values("loss")
-    gains = plain - losses
+    gains = of_plain - losses
     place = study.trials.index(trial)
     numbers = np.repeat(np.arange(len(study.folds)), [len(part.score) for part in study.folds])
     score = corrected_score(
@@ -164,21 +177,21 @@ def _result(study: Study, plain: np.ndarray, truth: Truth, decides: str, which: 
         simplicity=None if which == "best" else [other.simplicity for other in study.trials],
         metric="gain",
     )
-    worth = truth.of(PLAIN).loss
-    return Result(score, worth - fold.loss, worth - refit.loss)
+    own, fresh = truth.of(PLAIN, study)
+    plains = (own, fresh, fresh)  # none is trained on all rows
+    return Result(score, *(plain.loss - worth.loss for plain, worth in zip(plains, worths, strict=True)))
 
 
 def told_of(results: list[Result]) -> str:
     """Return the columns of a case."""
     scores = [result.score for result in results]
-    fold, refit = (np.array([getattr(result, name) for result in results]) for name in ("fold", "refit"))
-    naive, estimate = (np.array([getattr(score, name) for score in scores]) for name in ("naive", "estimate"))
-    low, high = (np.array([getattr(score, name) for score in scores]) for name in ("low", "high"))
-    cells = [f"{naive.mean():.4f} | {estimate.mean():.4f} | {fold.mean():.4f} | {refit.mean():.4f}"]
-    for bias in (naive - fold, estimate - fold, estimate - refit):
+    truths = [np.array([getattr(result, name) for result in results]) for name in ("own", "fresh", "refit")]
+    names = ("naive", "estimate", "low", "high")
+    naive, estimate, low, high = (np.array([getattr(score, name) for score in scores]) for name in names)
+    cells = [f"{part.mean():.3f}" for part in (naive, estimate, *truths)]
+    for bias in (naive - truths[0], *(estimate - truth for truth in truths)):
         cells.append(f"{bias.mean():+.4f} ± {bias.std(ddof=1) / np.sqrt(len(bias)):.4f}")
-    cells.append(f"{(high - low).mean():.4f}")
-    cells += [f"{np.mean((low <= truth) & (truth <= high)):.0%}" for truth in (fold, refit)]
+    cells.append(" / ".join(f"{np.mean((low <= truth) & (truth <= high)):.0%}" for truth in truths))
     return " | ".join(cells)
 
 
@@ -189,8 +202,10 @@ def main() -> None:
     parser.add_argument("--strategy", default="random")
     arguments = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
-    print("| setting | decides / choice / told | naive | corrected | truth: fold | refit ", end="")
-    print("| bias of naive | bias | bias to refit | width | covers fold | refit |")
+    print(
+        "| setting | decides / choice / told | naive | corrected | own | fresh | refit | bias of naive to own ", end=""
+    )
+    print("| bias to own | to fresh | to refit | covers own / fresh / refit |")
     print("|" + "---|" * 12)
     for name in arguments.settings or SETTINGS:
         setting, started = SETTINGS[name], time.perf_counter()

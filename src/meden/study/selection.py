@@ -80,21 +80,23 @@ def corrected_score(
     """Return what the choice is worth once its having been chosen is accounted for.
 
     Rows are drawn with replacement; each draw chooses its own winner on the rows drawn, by the rule that chose on all
-    rows, so that no row that it left out has chosen. With ``left(w)`` the mean of a draw's winner over the rows left
-    out, and ``left(c)`` that of the choice on all rows,
+    rows, so that no row that it left out has chosen. With ``left(w)`` the mean of the draw's winner over the rows left
+    out, and ``left(c)`` the mean of the choice over the same rows,
 
         estimate = naive + mean over draws of (left(w) - left(c)).
 
     Every row weighs as in ``naive``, one over its fold's size, and is compared with itself, so that what makes folds or
     rows hard cancels out; where there is nothing to choose the estimate is ``naive``. The interval has the quantiles of
-    ``left(w)`` about their mean, times ``sqrt(q / (1 - q))`` for the share ``q`` left out, 1 in e: so much wider is the
-    mean of a sample of a share ``q`` than that of all. Where fold means scatter more than rows alone explain, because
-    each fold's models learned from other rows, it is as much wider as they do.
+    ``left(w)`` about their mean, times ``sqrt(q / (1 - q))`` for the share ``q`` left out, 1 in e: by so much does the
+    mean of all rows scatter less than that of a part of them. Where means of folds scatter more than rows alone
+    explain, because each fold's models learned from other rows, it is as much wider as they do.
 
-    What the correction is: let means of configurations err by ``e``, and those of rows drawn by ``e + d``, where ``d``
-    has the variance of ``e``. The mean of the rows left out errs by ``e - d``, independent of ``e + d``. So
-    ``left(w)`` is without bias for the worth of a choice made with twice the variance: exactly that of the choice where
-    all are worth the same, and else a little worse than it, never better.
+    Why: let means of configurations err by ``e``, and those of rows drawn by ``e + d``, where ``d`` has the variance
+    of ``e``. Then means of the rows left out err by ``e - d``, which is independent of ``e + d``. So ``left(w)`` has no
+    bias for what a choice is worth that is made with twice the variance: exactly the worth of the choice where all are
+    worth the same, and otherwise a little worse, on average never better. Measured: no bias where nothing is to be
+    chosen, else pessimistic by at most a sixth of the error's standard deviation; 90 % intervals cover 91 to 99 %. What
+    no draw of rows can tell is luck in training that all rows of a fold share.
 
     Args:
         losses: (M, n), what each configuration is chosen by, out of fold, lower is better; rows with NaN (diverged)
