@@ -239,6 +239,7 @@ def test_after_a_race_all_rows_correct_the_score(whole):
         left_out = np.setdiff1d(np.arange(num_rows), drawn)
         difference = losses[np.argmin(np.mean(means, axis=0))] - choice
         differences.append(np.average(difference[left_out], weights=weights[left_out]))
-    assert whole.score.naive == pytest.approx(whole.best.loss)
-    assert whole.score.estimate == pytest.approx(whole.best.loss + np.mean(differences), rel=1e-5)
-    assert whole.score.estimate >= whole.score.naive
+    score = whole.score_of("loss", "best")
+    assert score.naive == pytest.approx(whole.best.loss)
+    assert score.estimate == pytest.approx(whole.best.loss + np.mean(differences), rel=1e-5)
+    assert score.estimate >= score.naive

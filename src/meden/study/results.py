@@ -26,7 +26,7 @@ from meden.space.names import Space, configure, simplicity
 from meden.study import selection
 from meden.study.data_summary import DataSummary
 from meden.study.ledger import Row
-from meden.study.metrics import HIGHER_IS_BETTER, MetricName, check_metric, of_rows
+from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, check_metric, of_rows
 from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
@@ -268,7 +268,8 @@ class Results(Shown):
         """
         metric = metric or self.told
         if (metric, which) not in self._scores:
-            self._scores[metric, which] = self._corrected(self.values(metric), metric, which)
+            found = self._corrected(self.values(metric), metric, which)
+            self._scores[metric, which] = found.within(0.0, 1.0) if metric in SHARES else found
         return self._scores[metric, which]
 
     def gain_over(self, baseline: str, metric: MetricName | None = None) -> selection.Score:

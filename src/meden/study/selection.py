@@ -5,6 +5,7 @@ Legend: ``M`` configurations, ``F`` folds, ``n`` scored rows, ``D`` draws of the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class Score:
     """The chosen configuration's mean over the folds, uncorrected: too good when many were tried."""
     metric: str = "loss"
     """What all these numbers are."""
+
+    def within(self, low: float, high: float) -> Score:
+        """Return the score with its numbers cut to the range that the metric has."""
+        cut = {name: min(max(getattr(self, name), low), high) for name in ("estimate", "low", "high")}
+        return dataclasses.replace(self, **cut)
 
 
 def standard_error(values: Array) -> float:
