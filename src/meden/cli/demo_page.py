@@ -51,8 +51,8 @@ class Interval:
         """Return the interval of independent values (S,), two or more.
 
         Example:
-            >>> Interval.of(np.array([1.0, 2.0, 3.0]))
-            Interval(mean=2.0, half=2.48...)
+            >>> Interval.of(np.array([1.0, 2.0, 3.0])).text()
+            '2.0 ± 2.5'
         """
         half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
         return cls(float(values.mean()), float(half))
