@@ -125,28 +125,33 @@ def _compare(digits: Dataset, seed: int, budget: int, done: Callable[[], None]) 
         seed=seed,
         on_progress=lambda _: done(),
     )
-    chosen, params = study.final()[0], study.one_se.params
-    without = [
-        configure(PLAIN, {name: v for name, v in params.items() if name not in off})[0] for off in GROUPS.values()
-    ]
-    watched, scored = Fold(rows, held_out, held_out), Fold(rows, held_out[:0], held_out)
-    members = [Member(recipe, watched, seed) for recipe in (PLAIN, chosen)]
-    members += [Member(recipe, scored, seed) for recipe in without]
-    plain, one, *others = fit_many(NETWORK, members, digits)
-    everything = np.asarray(digits.features(digits.fit_encoder(rows), np.arange(digits.num_rows)))
     averaged = study.refit(policy="folds")
-    predicted = averaged.predict(everything[held_out]).values
-    accuracy = dict(_simple(everything.reshape(len(everything), -1), digits.labels, rows, held_out, study.folds))
+    plain, one, *others = _networks(digits, study, rows, held_out, seed)
+    images = np.asarray(digits.features(digits.fit_encoder(rows), np.arange(digits.num_rows)))
+    right = averaged.predict(images[held_out]).values == digits.labels[held_out]
+    accuracy = dict(_simple(images.reshape(len(images), -1), digits.labels, rows, held_out, study.folds))
     accuracy |= {page.PLAIN: _percent_right(plain), page.ONE: _percent_right(one)}
-    accuracy |= {page.CHOSEN: 100 * float(np.mean(predicted == digits.labels[held_out]))}
-    done()
     outcome = page.Outcome(
-        accuracy=accuracy,
+        accuracy=accuracy | {page.CHOSEN: 100 * float(right.mean())},
         without={name: _percent_right(run) for name, run in zip(GROUPS, others, strict=True)},
         curves={page.PLAIN: _curve(plain), page.ONE: _curve(one)},
-        params=params,
+        params=study.one_se.params,
     )
+    done()
     return Compared(study, averaged, outcome)
+
+
+def _networks(
+    digits: Dataset, study: Study, rows: NDArray[np.int64], held_out: NDArray[np.int64], seed: int
+) -> list[Run]:
+    """Train on all training rows: the plain network, one by the choice, and one without each group of its names."""
+    watched, scored = Fold(rows, held_out, held_out), Fold(rows, held_out[:0], held_out)
+    params = study.one_se.params
+    members = [Member(recipe, watched, seed) for recipe in (PLAIN, study.final()[0])]
+    for group in GROUPS.values():
+        kept = {name: value for name, value in params.items() if name not in group}
+        members.append(Member(configure(PLAIN, kept)[0], scored, seed))
+    return fit_many(NETWORK, members, digits)
 
 
 def simple_models() -> dict[str, tuple[Any, dict[str, Sequence[float]]]]:
