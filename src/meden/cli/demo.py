@@ -19,6 +19,7 @@ from meden.cli.folders import REPORT, check_new_folder, filling
 from meden.data import Dataset, Fold, as_dataset, holdout
 from meden.member import Member
 from meden.models import MLP
+from meden.optim import Schedule
 from meden.recipe import Recipe
 from meden.run import Ensemble, Run
 from meden.space import LogUniform, Uniform
@@ -29,7 +30,7 @@ from meden.training.fit_many import fit_many
 TRAIN_ROWS = 50
 FOLDS = 5
 NETWORK = partial(MLP, width=128)
-PLAIN = Recipe(lr=2e-3, epochs=300, schedule="cosine")
+PLAIN = Recipe(lr=2e-3, epochs=300, schedule=Schedule(kind="cosine"))
 SPACE: Space = {
     "affine": Uniform(0.0, 2.0),
     "mixup": Uniform(0.0, 0.5),
