@@ -450,13 +450,6 @@ def test_audit(meden: Command, folder: Path) -> None:
     assert found["optimizer"] == "SGD" and [t["name"] for t in found["tensors"]] == ["weight", "bias"]
 
 
-def test_demo_in_small(meden: Command, folder: Path) -> None:
-    found = json.loads(meden("demo", "--out", "demo", "--repeats", "2", "--budget", "2", "--json").out)
-    assert found["gap, %"]["plain"][0] > 5, "the plain network overfits"
-    assert set(found) >= {"held-out accuracy, %", "held-out loss", "splits"}
-    assert "Plain against chosen" in Path("demo/report.html").read_text()
-
-
 def test_failures_are_one_line(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("first\nsecond [bold]")

@@ -78,7 +78,8 @@ def tune(
         data: ``(X, y)``, a DataFrame or file with ``target``, a bundled name, or a :class:`meden.data.Dataset`.
         space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
             penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
-            ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.space.cocktail`.
+            ``jitter``, ``feature_mask``, ``affine``, ``elastic``), or an argument of ``make_model``. None is
+            :func:`meden.space.cocktail`.
         cv: how the rows are divided; or fields of :class:`meden.search.CV` by themselves: ``folds``, ``seeds``,
             ``groups``, ``order``, ``gap``, ``stop_fraction``.
         limits: what may be spent; or fields of :class:`meden.search.Limits` by themselves: ``budget``,
