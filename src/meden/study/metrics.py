@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
+from meden.data.targets import Task
 from meden.run import HeldOut
 from meden.study.data_summary import DataSummary
 
@@ -29,8 +30,8 @@ Array = NDArray[np.float64]
 MetricName = Literal[
     "loss", "accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1", "mse", "rmse", "mae", "r2"
 ]
-OF_LABELS = ("loss", "accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1")
-OF_NUMBERS = ("loss", "mse", "rmse", "mae", "r2")
+OF_LABELS: tuple[MetricName, ...] = ("loss", "accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1")
+OF_NUMBERS: tuple[MetricName, ...] = ("loss", "mse", "rmse", "mae", "r2")
 METRICS = (*OF_LABELS, *OF_NUMBERS[1:])
 OF_SEVERAL = ("loss", "accuracy", "mse")
 """Those of rows with several labels or numbers each."""
@@ -56,10 +57,10 @@ class Truth:
         return np.ones(len(self.labels)) if self.weights is None else self.weights
 
 
-def fitting(dataset: Dataset | DataSummary) -> tuple[str, ...]:
-    """Return the metrics that fit a data set's target."""
-    fit = OF_LABELS if dataset.task == "classification" else OF_NUMBERS
-    several = dataset.labels.ndim > 1 and dataset.labels.shape[1] > 1
+def fitting(task: Task, labels: NDArray[Any]) -> tuple[MetricName, ...]:
+    """Return the metrics that fit a target, (n,) or (n, M)."""
+    fit = OF_LABELS if task == "classification" else OF_NUMBERS
+    several = labels.ndim > 1 and labels.shape[1] > 1
     return tuple(metric for metric in fit if metric in OF_SEVERAL) if several else fit
 
 
@@ -70,7 +71,7 @@ def check_metric(metric: str, dataset: Dataset | DataSummary, folds: Sequence[Fo
         InputError: if it does not; it lists those that do.
     """
     check_choice("metric", metric, METRICS)
-    if metric not in (allowed := fitting(dataset)):
+    if metric not in (allowed := fitting(dataset.task, dataset.labels)):
         several = " of several labels or numbers a row" if allowed not in (OF_LABELS, OF_NUMBERS) else ""
         raise InputError(f"metric must be one of {', '.join(allowed)} for {dataset.task}{several}, got {metric!r}")
     if folds is not None and not any(is_defined(metric, truth) for truth in truths_of(dataset, folds)):
@@ -86,7 +87,7 @@ def truths_of(dataset: Dataset | DataSummary, folds: Sequence[Fold]) -> list[Tru
     weights = dataset.weights
     variance = 0.0
     if not dataset.classes and dataset.labels.size == dataset.num_rows:
-        variance = _variance(
+        variance = variance_of(
             dataset.labels[rows].astype(np.float64).ravel(), None if weights is None else weights[rows]
         )
     return [
@@ -220,6 +221,7 @@ def _precision(scores: NDArray[np.floating[Any]], positive: NDArray[np.bool_], w
     return added
 
 
-def _variance(labels: Array, weights: Array | None) -> float:
+def variance_of(labels: Array, weights: Array | None = None) -> float:
+    """Return the mean squared difference of numbers (n,) from their mean, times the rows' weights."""
     squares = (labels - np.average(labels, weights=weights)) ** 2
     return float(np.mean(squares if weights is None else weights * squares))
