@@ -122,7 +122,7 @@ def _mistakes(counts: np.ndarray, classes: list[str]) -> Table:
 def _calibration(found: Calibration, second: object) -> Table:
     of = "the class that is predicted" if second is None else str(second)
     title = f"probability of {of}; expected calibration error {number(found.error)}"
-    table = Table("from", "to", "rows", "mean probability", "share that is", title=Text(title))
+    table = Table("from", "to", "rows", "mean probability", "share that is so", title=Text(title))
     for one in found.bins:
         ends = (percent(one.low), percent(one.high))
         table.add_row(*ends, str(one.num_rows), percent(one.said), percent(one.right))
@@ -130,9 +130,9 @@ def _calibration(found: Calibration, second: object) -> Table:
 
 
 def _residuals(found: Residuals) -> Table:
-    names = [
-        {0.0: "lowest", 0.5: "median", 1.0: "highest"}.get(share, f"{100 * share:g} %") for share in found.quantiles
-    ]
-    table = Table("bias", "90 % interval", *names, title="predicted minus true")
-    table.add_row(number(found.bias.value), _interval(found.bias), *map(number, found.quantiles.values()))
+    table = Table("predicted minus true", "")
+    table.add_row("mean (bias)", f"{number(found.bias.value)} ({_interval(found.bias)})")
+    for share, error in found.quantiles.items():
+        name = {0.0: "lowest", 0.5: "median", 1.0: "highest"}.get(share, f"{100 * share:g} % are below")
+        table.add_row(name, number(error))
     return table
