@@ -76,9 +76,9 @@ def predict(
     label, names = run.encoder.label.name, () if id_column is None else (id_column,)
     frame = read_rows(rows, run.encoder, options, as_text=names, labels=names)
     ids = None if id_column is None else _ids(frame, id_column, run.encoder.classes)
+    predictions = run.predict(frame, on_missing="empty" if on_missing == "empty" else "error").frame()
     if label in frame.columns:
         say(f"column {label!r} is the target, and is ignored; to score the predictions: meden evaluate {folder} {rows}")
-    predictions = run.predict(frame, on_missing="empty" if on_missing == "empty" else "error").frame()
     written = predictions if raw else without_formulas(predictions)
     if ids is not None:
         written = pd.concat([ids if raw else _quoted(ids), written], axis=1)
