@@ -48,9 +48,9 @@ def rows_of(study):
 
 def told(run):
     weights = [(name, t.numpy().tobytes()) for name, t in run.model.state_dict().items()]
-    held_out = run.held_out and run.held_out.to_dict()
-    fields = {name: value for name, value in vars(run).items() if name not in ("model", "held_out")}
-    return weights, held_out, fields
+    whole = run.held_out and run.held_out.to_dict(), run.encoder and run.encoder.to_dict(), run.history.to_list()
+    apart = ("model", "held_out", "encoder", "history")
+    return weights, whole, {name: value for name, value in vars(run).items() if name not in apart}
 
 
 def said(folder: Path) -> str:

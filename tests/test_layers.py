@@ -10,7 +10,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
-    {"_checks"},
+    {"_checks", "_shown"},
     {"normalising", "parametrised"},
     {"_checksums", "_fields", "_randomness", "_settings", "params"},
     {"_files"},

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import read_json, write_json
+from meden._shown import Pair, Shown, ShownFields, text
 
 Scores = Mapping[str, float]
 """Scores by name; ``"loss"`` is the mean data loss without penalties, in evaluation mode."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Record(ShownFields):
     """One epoch."""
 
     epoch: Count
@@ -44,8 +45,8 @@ class Record:
         return all(math.isfinite(number) for number in (self.weight_norm, *losses))
 
 
-@dataclasses.dataclass(frozen=True)
-class History:
+@dataclasses.dataclass(frozen=True, repr=False)
+class History(Shown):
     """The records of one run in order.
 
     Example:
@@ -64,6 +65,16 @@ class History:
 
     def __getitem__(self, index: int) -> Record:
         return self.records[index]
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "epochs", len(self)
+        if self.records:
+            held_out = [loss for loss in self.column("valid.loss") if not math.isnan(loss)]
+            yield "train loss", f"{text(self.column('train.loss')[0])} to {text(self.column('train.loss')[-1])}"
+            if held_out:
+                yield "held-out loss", f"{text(held_out[0])} to {text(held_out[-1])}, lowest {text(min(held_out))}"
+            yield "steps", self.records[-1].step
+            yield "seconds", self.records[-1].seconds
 
     def add(self, record: Record) -> History:
         """Return a history with one more record."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, nearest
 from meden._randomness import own_randomness
+from meden._shown import ShownFields
 from meden.data import Dataset, Encoder, Fold, Pair, splits_hash
 from meden.data.arrays import Arrays
 from meden.data.tables import Table
@@ -27,8 +28,8 @@ ModelMaker = Callable[..., nn.Module]
 """Returns a fresh model; arguments called ``num_inputs`` and ``num_outputs`` are filled in from the data."""
 
 
-@dataclass(frozen=True, eq=False)
-class Member:
+@dataclass(frozen=True, eq=False, repr=False)
+class Member(ShownFields):
     """What distinguishes one run from the others.
 
     Members that share fold and seed share starting weights (if their shapes agree) and batch order, so that their
@@ -42,6 +43,8 @@ class Member:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Tensor] | None = None
     """State dict that training starts from, in place of the weights that ``seed`` would draw."""
+    newest: bool = False
+    """Whether the scored rows are also given to the newest state, if another one is kept."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from meden._checks import InputError, check_choice, check_count
 from meden._checksums import FILES, check_files, checksums
 from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import read_json, write_json
+from meden._shown import Pair, Shown
 from meden.data import Encoder, Predictions
 from meden.data.new_rows import ON_MISSING, OnMissing, check_answered, warn_unanswered
 from meden.diagnosis import Evidence, of_history
@@ -37,8 +39,8 @@ PARTS = ("recipe.yaml", "history.json", WEIGHTS)
 """Files of a run that are written with it."""
 
 
-@dataclass(frozen=True)
-class HeldOut:
+@dataclass(frozen=True, repr=False)
+class HeldOut(Shown):
     """What a model makes of the rows that score it, in the fold's order."""
 
     losses: NDArray[np.float32]
@@ -76,9 +78,14 @@ class HeldOut:
         num = len(self.losses)
         return float(self.losses.std(ddof=1, dtype=np.float64)) / math.sqrt(num) if num > 1 else None
 
+    def _pairs(self) -> Iterable[Pair]:
+        yield from (("rows", len(self.losses)), ("loss", self.loss))
+        if self.loss_error is not None:
+            yield "error", self.loss_error
 
-@dataclass(frozen=True, kw_only=True)
-class Run:
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Run(Shown):
     """One run: what was trained, and what came of it."""
 
     model: nn.Module
@@ -94,6 +101,8 @@ class Run:
     seed: int
     held_out: HeldOut | None = None
     """Results on the scored rows of a member's fold."""
+    newest: HeldOut | None = None
+    """The same of the state at the end, if another one was kept, for a member that asked for it."""
     encoder: Encoder | None = None
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
     model_name: str | None = None
@@ -142,6 +151,22 @@ class Run:
         bound = bind(self.model, self.recipe.regularizers, adaptive=adaptive)
         return [b.label for b in bound if adaptive and b.coupling == "decoupled"]
 
+    def _pairs(self) -> Iterable[Pair]:
+        yield "status", f"{self.status}: {self.reason}"
+        yield "model", self.model_name or type(self.model).__name__
+        yield from ((name, value) for name, value in self._losses().items() if value is not None)
+        yield "best epoch", f"{self.best_epoch} of {len(self.history)}"
+        yield "optimizer", f"{self.recipe.optimizer}, lr {self.recipe.lr:.4g}"
+        yield "regularizers", [regularizer.label for regularizer in self.recipe.regularizers]
+        yield "seed", self.seed
+
+    def _losses(self) -> dict[str, float | None]:
+        """Return the losses of the state that was kept; none if there is none."""
+        kept = next((record for record in self.history if record.epoch == self.best_epoch), None)
+        valid = None if kept is None or kept.valid is None else kept.valid["loss"]
+        held_out = self.held_out.loss if self.held_out is not None else valid
+        return {"train loss": None if kept is None else kept.train["loss"], "held-out loss": held_out}
+
     def save(self, folder: Path | str) -> None:
         """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder.
 
@@ -164,8 +189,8 @@ def finished(model: nn.Module, recipe: Recipe, seed: int, history: History, outc
     return Run(model=model.eval(), recipe=recipe, seed=seed, history=history, **outcome._asdict())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ensemble:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Ensemble(Shown):
     """Runs whose predictions are averaged: the probabilities of classes, or the numbers.
 
     Each run has its own encoder, which has seen its own fitting rows.
@@ -203,6 +228,12 @@ class Ensemble:
         each = [run.evidence() for run in self.runs]
         curves = tuple(curve for one in each for curve in one.curves)
         return Evidence(curves, self.runs[0].constant_loss, self.runs[0].model)
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "runs", len(self.runs)
+        yield "status", f"cannot predict: {self.failure}" if self.failure else Counter(run.status for run in self.runs)
+        for number, run in enumerate(self.runs):
+            yield f"run {number}", run
 
     def save(self, folder: Path | str) -> None:
         """Write each run into a folder of its own, ``fold_0`` and so on, then ``recipe.yaml`` and ``run.json``."""

@@ -175,6 +175,14 @@ def test_a_study_is_not_overwritten_and_reported_again(meden: Command, mixed: pd
     assert meden("report", "study").status == 2, "the report is there already"
     assert meden("report", "study", "-o", "again.html").status == 0
     assert "Score against strength" in Path("again.html").read_text()
+    written = json.loads(meden("report", "study", "--format", "md", "--json").out)
+    assert (
+        written == {"file": "study/report.md"}
+        and "\n## Score against strength\n" in Path("study/report.md").read_text()
+    )
+    assert meden("report", "study", "--format", "md").status == 2, "it is there already"
+    refused = meden("report", "study", "--format", "pdf", "-o", "new.pdf")
+    assert refused.status == 2 and "--format must be one of html, md, got 'pdf'" in refused.err
     resumed = json.loads(meden("resume", "study", "--json").out)
     assert resumed["one_se"] == summary["one_se"] and resumed["scores"] == summary["scores"]
 
@@ -325,6 +333,8 @@ def test_fit_changes_settings(meden: Command, mixed: pd.DataFrame) -> None:
     assert run.recipe.dropout == 0.2 and run.recipe.regularizers[0].penalty.settings() == {"strength": 1e-3}
     assert run.model_args is not None and run.model_args["width"] == 7
     assert meden("report", "run", "-o", "again.html").status == 0
+    assert meden("report", "run", "-o", "again.md", "--format", "md", "--units", "keras.L2").status == 0
+    assert "\n## Over the epochs\n" in Path("again.md").read_text() and "| keras.L2 |" in Path("again.md").read_text()
 
 
 def test_rows_that_score_a_fit_do_nothing_else(meden: Command, mixed: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any, Self
 
@@ -77,6 +78,29 @@ class Browser:
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def click(self, selector: str) -> None:
+        """Click on an element as a person does."""
+        found = f"document.querySelector({json.dumps(selector)})"
+        self.evaluate(f"{found}.scrollIntoView({{block: 'center'}})")
+        place = self.evaluate(
+            f"(box => [box.x + box.width / 2, box.y + box.height / 2])({found}.getBoundingClientRect())"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
+
+    def download(self, selector: str, folder: Path, timeout: float = 20.0) -> Path:
+        """Click on an element and return the file that comes of it."""
+        before = set(folder.iterdir())
+        self.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        self.click(selector)
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            self.evaluate("new Promise(done => setTimeout(done, 50))")
+            new = [path for path in set(folder.iterdir()) - before if path.suffix != ".crdownload"]
+            if new and new[0].stat().st_size:
+                return new[0]
+        raise AssertionError(f"no file came of {selector}")
 
     def size(self, width: int, height: int) -> None:
         """Set the size of the window."""

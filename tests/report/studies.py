@@ -1,9 +1,11 @@
 """Studies made by hand: plausible losses, no training."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 import meden
 from meden.data import as_dataset, make_folds
@@ -12,7 +14,7 @@ from meden.space.names import Space
 from meden.study.data_summary import DataSummary
 from meden.study.ledger import Row
 from meden.study.model_reference import ModelReference
-from meden.study.results import make_trial
+from meden.study.results import make_baseline, make_trial
 from meden.study.study import Study
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -43,11 +45,16 @@ def study(
     labels: tuple[str, str] = ("good", "bad"),
     reason: str = "loss or weights were not finite after epoch 2 (step 9)",
     num_folds: int = 3,
+    num_rows: int = 60,
     epochs: int = 20,
     make_model: Any = meden.models.MLP,
+    baselines: Mapping[str, float] | None = None,
 ) -> Study:
-    """A study whose held-out loss is lowest in the middle of its space and whose training loss grows with strength."""
-    dataset = as_dataset(table(task, target, labels=labels), target=target, task=task)
+    """A study whose held-out loss is lowest in the middle of its space and whose training loss grows with strength.
+
+    Baselines are given by their mean loss above that of the best configuration, about 0.4.
+    """
+    dataset = as_dataset(table(task, target, num_rows, labels=labels), target=target, task=task)
     folds = make_folds(dataset, num_folds, seed=0, stop_fraction=0.15 if stop_split else 0.0)
     random = np.random.default_rng(1)
     trials = []
@@ -64,7 +71,7 @@ def study(
                 fold,
                 params,
                 place,
-                len(folds[fold].score),
+                dataset.labels[folds[fold].score],
                 epochs,
                 stop_split,
                 reason if number in diverged else "",
@@ -72,7 +79,12 @@ def study(
             for fold in range(num_folds)
         ]
         trials.append(make_trial(number, params, rows, space))
+    compared = [
+        make_baseline(name, [_baseline(random, name, above, n, dataset.labels[f.score]) for n, f in enumerate(folds)])
+        for name, above in (baselines or {}).items()
+    ]
     return Study(
+        baselines=compared,
         make_model=make_model,
         dataset=dataset,
         data=DataSummary.of(dataset),
@@ -91,11 +103,12 @@ def _row(
     fold: int,
     params: dict[str, Any],
     place: float,
-    num_scored: int,
+    labels: NDArray[Any],
     epochs: int,
     stop_split: bool,
     reason: str,
 ) -> Row:
+    num_scored = len(labels)
     t = np.arange(1, epochs + 1)
     train = np.exp(-t / 4) + 0.05 + 0.4 * place
     stop = train + 0.02 * t * (1 - place) + 0.05 * random.normal(size=epochs)
@@ -118,4 +131,35 @@ def _row(
         stop_loss=stop.tolist() if stop_split else [],
         losses=nothing if reason else losses.astype(np.float32),
         scores=nothing if reason else scores,
+        outputs=np.empty((num_scored, 0)) if reason else _outputs(labels, scores),
+    )
+
+
+def _outputs(labels: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    """Return probabilities of two classes, or numbers, that are off where the scores say so."""
+    if labels.dtype.kind == "f":
+        return (labels + 10 * (1 - right))[:, None]
+    return np.where(np.eye(2)[labels] == right[:, None], 0.8, 0.2).astype(np.float32)
+
+
+def _baseline(random: Any, name: str, above: float, fold: int, labels: NDArray[Any]) -> Row:
+    losses = 0.4 + above + 0.02 * random.normal(size=len(labels))
+    right = (random.random(len(labels)) < 0.9 - above).astype(np.float64)
+    return Row(
+        configuration=0,
+        fold=fold,
+        seed=0,
+        baseline=name,
+        params={},
+        status="completed",
+        reason="fitted",
+        best_epoch=0,
+        best_step=0,
+        num_epochs=0,
+        seconds=0.1,
+        train_loss=[],
+        stop_loss=[],
+        losses=losses.astype(np.float32),
+        scores=right,
+        outputs=_outputs(labels, right),
     )

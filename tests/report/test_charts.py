@@ -1,9 +1,16 @@
+import dataclasses
+import json
 import math
 
 import numpy as np
+import plotly.graph_objects as go
+import pytest
 
-from meden.report.curves import LearningCurve, curves_chart, highest, mean_curve
-from meden.report.scores import Axis, Point, score_chart, score_keys
+from meden.report.charts import CHOSEN, chart, scatter
+from meden.report.curves import LearningCurve, against_chart, curves_chart, highest, line_chart, mean_curve
+from meden.report.document import Chart
+from meden.report.scores import Axis, Point, gap_chart, gap_keys, score_chart, score_keys
+from tests.report.drawn import BETTER, CURVES, POINTS, STRENGTHS, charts
 
 NAN = math.nan
 
@@ -78,3 +85,71 @@ def test_kept_epoch_is_marked_and_missing_curves_do_not_matter() -> None:
 def test_an_explosion_does_not_flatten_the_rest() -> None:
     assert highest([LearningCurve("a", [1.0, 2.0, 1e9], [], 1)]) == 3.0
     assert highest([LearningCurve("a", [1.0, 2.0], [], 1)]) == 2.0
+
+
+@pytest.mark.parametrize("made", charts().values(), ids=charts())
+def test_plotly_knows_every_setting(made: Chart) -> None:
+    go.Figure(made.data, made.layout)
+    assert {trace["type"] for trace in made.data} <= {"scatter", "bar", "pie"}, "what the basic bundle draws"
+    json.dumps([made.data, made.layout], allow_nan=False)
+
+
+def test_plotly_would_have_told() -> None:
+    with pytest.raises(ValueError, match="Invalid property"):
+        go.Figure([scatter(x=[1], y=[1], mood="happy")])
+
+
+def test_numbers_of_any_kind_become_plain_and_traces_without_points_are_left_out() -> None:
+    columns = np.array([1.0, np.nan, 1e-300]), np.arange(3)
+    made = chart("t", [scatter(x=[], y=[]), scatter(x=columns[0], y=columns[1])], x={}, y={"range": (np.float32(1), 2)})
+    [trace] = made.data
+    assert trace["x"] == [1.0, None, 1e-300] and trace["y"] == [0, 1, 2] and made.layout["yaxis"]["range"] == [1.0, 2]
+
+
+def test_plain_and_chosen_share_their_axes_and_each_gap_is_shaded() -> None:
+    made = against_chart("t", CURVES, BETTER, y_title="loss", top=highest(CURVES))
+    plain_train, plain, chosen_train, chosen = made.data
+    assert plain_train["y"] == [2.5, 1.5, 1.0] and plain["y"] == [3.0, 2.5, 3.25]
+    assert chosen_train["y"] == BETTER[0].train and chosen["y"] == BETTER[0].held_out
+    assert plain["fill"] == chosen["fill"] == "tonexty" and "fill" not in plain_train
+    assert chosen["line"]["color"] == CHOSEN != plain["line"]["color"]
+
+
+def test_without_training_curves_nothing_is_shaded() -> None:
+    made = against_chart("t", [], [LearningCurve("a", [], [1.0, 0.5], 2)], y_title="loss", top=1.0)
+    [line] = made.data
+    assert line["y"] == [1.0, 0.5] and "fill" not in line
+
+
+def test_gaps_are_held_out_less_training_and_the_choice_is_never_beyond() -> None:
+    made = gap_chart(STRENGTHS, POINTS, unit="nats", connected=False)
+    held = [(x, round(y, 9)) for x, y in by_symbol(made.data, "circle")]
+    assert held == [(0.001, 0.2), (0.002, 0.05), (0.005, 0.01)]
+    assert [x for x, _ in by_symbol(made.data, "triangle-up")] == [0.01]
+    assert [x for x, _ in by_symbol(made.data, "x-thin")] == [0.02]
+    assert [key.name for key in gap_keys(POINTS)][-2:] == ["gap beyond the axis", "diverged"]
+    wild = [dataclasses.replace(p, mark="both" if p.name == "d" else "") for p in POINTS]
+    [(_, top)] = by_symbol(gap_chart(STRENGTHS, wild, unit="nats", connected=False).data, "star")
+    assert top < gap_chart(STRENGTHS, wild, unit="nats", connected=False).layout["yaxis"]["range"][1]
+
+
+@pytest.mark.parametrize(
+    ("strengths", "wanted"),
+    [
+        ((5e-4, 1e-2), ["0.0005", "0.001", "0.002", "0.005", "0.01"]),
+        ((0.9, 3.0), ["1", "2"]),
+        ((1e-6, 1.0), None),
+        ((1.2, 1.3), None),
+    ],
+)
+def test_short_logarithmic_axes_have_round_ticks(strengths: tuple[float, float], wanted: list[str] | None) -> None:
+    made = score_chart(Axis("lr", "log", strengths), points([1.0, 2.0]), unit="nats", connected=False)
+    assert made.layout["xaxis"].get("ticktext") == wanted
+
+
+def test_long_curves_are_thinned_and_keep_their_epochs() -> None:
+    values = [1 / (1 + epoch) for epoch in range(1, 1201)]
+    made = line_chart("t", {"loss": values}, (CHOSEN,), y_title="loss")
+    [line] = made.data
+    assert (line["x0"], line["dx"]) == (1, 3) and len(line["y"]) == 400
+    assert np.allclose(line["y"], values[::3], rtol=1e-5) and made.layout["xaxis"]["range"][1] > 1200

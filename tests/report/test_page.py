@@ -5,14 +5,18 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import plotly.graph_objects as go
 import pytest
 
 from meden._checks import InputError
 from meden.report import Code, Column, Key, Report, ReportTable, Section, TableRow, Tile, render, write
-from meden.report.charts import axis_title, chart, label
-from meden.report.page import cell
-from tests.report.studies import EVIL
+from meden.report.charts import axis_title, chart, label, scatter
+from meden.report.numbers import cell
+from meden.report.page import _asset
+from meden.study.page import study_report
+from tests.report.studies import EVIL, study
+
+PUBLISHED = "99784e3abfb07b142a15e521a439e6d9addceadb3f79553fd24c72774f0649ba"
+"""Hash of the script in npm's plotly.js-basic-dist-min 4.1.1."""
 
 
 class Tags(HTMLParser):
@@ -46,8 +50,8 @@ class Tags(HTMLParser):
 
 def report(text: str) -> Report:
     """The same text wherever a report takes one."""
-    scatter = go.Scatter(x=[1, 2], y=[1, 2], name=label(text), hovertext=[label(text)] * 2, hoverinfo="text")
-    drawn = chart(text, [scatter], x=axis_title(text), y=axis_title(text))
+    points = scatter(x=[1, 2], y=[1, 2], name=label(text), hovertext=[label(text)] * 2, hoverinfo="text")
+    drawn = chart(text, [points], x=axis_title(text), y=axis_title(text))
     table = ReportTable((Column(text), Column("n")), (TableRow((text, 1.5), "best"), TableRow((text, None))))
     section = Section(
         title=text, text=(text,), keys=(Key(text, "●", "#000"),), charts=(drawn,), table=table,
@@ -82,7 +86,7 @@ def test_page_names_no_address_outside_its_scripts() -> None:
     assert "http" not in outside.replace("http-equiv", "") and "//" not in outside and "@import" not in outside
     assert "url(" not in outside
     assert not any("src" in attrs for _, attrs in parsed.tags)
-    assert [attrs["href"] for _, attrs in parsed.tags if "href" in attrs] == ["data:,"]
+    assert {attrs["href"] for _, attrs in parsed.tags if "href" in attrs} == {"data:,", "#harmless"}
 
 
 def test_policy_allows_the_two_scripts_and_no_other() -> None:
@@ -110,3 +114,29 @@ def test_write_makes_the_folder_and_refuses_a_folder(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     with pytest.raises(InputError, match="path must name a file"):
         write(report("harmless"), tmp_path)
+
+
+def test_sections_have_names_that_no_two_share_and_the_contents_point_at_them() -> None:
+    titles = ["A", "a", "a 2", EVIL, "", "", "A" * 99]
+    page = Tags(render(Report(title="t", lead="l", sections=tuple(Section(title=title) for title in titles))))
+    names = [attrs["id"] for tag, attrs in page.tags if tag == "section"]
+    assert len(set(names)) == len(titles) and all(re.fullmatch("[a-z0-9-]+", str(name)) for name in names)
+    links = [str(attrs["href"]) for tag, attrs in page.tags if tag == "a" and "class" not in attrs]
+    assert links == [f"#{name}" for name in names]
+
+
+def test_one_section_needs_no_contents() -> None:
+    assert "nav" not in [tag for tag, _ in Tags(render(report("harmless"))).tags]
+
+
+def test_the_script_is_as_published_and_needs_no_escape() -> None:
+    script = _asset("plotly-basic.min.js")
+    assert script.startswith("/**\n* plotly.js (basic - minified) v4.1.1\n") and "MIT" in script[:200]
+    assert hashlib.sha256(script.encode()).hexdigest() == PUBLISHED
+    assert not re.search(r"</script|<!--|<script|\r", script, flags=re.IGNORECASE)
+
+
+def test_a_page_is_below_two_megabytes(tmp_path: Path) -> None:
+    """Of a large search: 200 configurations, ten folds of 300 epochs."""
+    made = study_report(study(200, num_folds=10, epochs=300), tmp_path / "report.html")
+    assert made.stat().st_size < 2_000_000

@@ -9,7 +9,7 @@ from meden.report import Column, ReportTable, Section, TableRow
 from meden.report.numbers import number, percent
 from meden.space import Choice, LogUniform, Maybe, Uniform
 from meden.study import Results
-from meden.study.page import study_report, train_loss
+from meden.study.page import study_report
 from tests.report.studies import EVIL, SPACE, any_network, study
 from tests.report.test_page import Tags
 
@@ -24,15 +24,15 @@ def test_headline_holds_both_choices_and_both_scores(tmp_path: Path) -> None:
     assert chosen is not best, "the study should show the harder case"
     for told in (f"The choice is configuration {chosen.number};", f"configuration {best.number} (l2 = ",
                  f"l2 = {number(chosen.params['l2'])}", number(made.score.estimate), number(made.score.naive),
-                 percent(chosen.score), number(chosen.loss - train_loss(chosen)),
+                 percent(chosen.score), number(chosen.loss - chosen.train_loss),
                  "40 configurations, 5 folds, 1 seed: 200 fits; 1 configuration diverged"):  # fmt: skip
         assert told in text
 
 
 def test_training_loss_is_that_of_the_kept_epochs() -> None:
     trial = study().trials[0]
-    assert np.isclose(train_loss(trial), np.mean([row.train_loss[row.best_epoch - 1] for row in trial.rows]))
-    assert np.isnan(train_loss(study(diverged=(0,)).trials[0]))
+    assert np.isclose(trial.train_loss, np.mean([row.train_loss[row.best_epoch - 1] for row in trial.rows]))
+    assert np.isnan(study(diverged=(0,)).trials[0].train_loss)
 
 
 def test_table_is_best_first_and_diverged_last_with_its_reason(tmp_path: Path) -> None:

@@ -5,7 +5,14 @@ import resource
 import numpy as np
 import pytest
 
-from meden.study.selection import BLOCK_SIZE, best, corrected_score, one_standard_error, standard_error
+from meden.study.selection import (
+    BLOCK_SIZE,
+    best,
+    corrected_score,
+    differences_from_best,
+    one_standard_error,
+    standard_error,
+)
 
 
 def test_standard_error_by_hand():
@@ -30,6 +37,20 @@ def test_best_is_the_lowest_mean_and_never_a_diverged_row():
 def test_one_standard_error_is_that_of_mean_over_foldss(row, within):
     scores = np.array([[1.0, 2, 3], row])
     assert one_standard_error(scores, [0.0, 1.0]) == int(within)
+
+
+def test_differences_from_the_best_by_hand_and_as_the_rule_takes_them():
+    random = np.random.default_rng(4)
+    scores = random.random((9, 4))
+    scores[3, 1] = np.nan
+    differences, errors = differences_from_best(scores)
+    paired = scores - scores[best(scores)]
+    assert np.allclose(differences, paired.mean(axis=1), equal_nan=True)
+    assert np.allclose(errors, paired.std(axis=1, ddof=1) / 2, equal_nan=True)
+    for row in range(9):
+        alone = [float(other == row) for other in range(9)]
+        assert (one_standard_error(scores, alone) == row) == (differences[row] <= errors[row])
+    assert np.isposinf(differences_from_best(scores[:, :1])[1]).all()
 
 
 def test_the_simplest_wins_and_the_better_of_equally_simple_ones():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from meden._shown import Pair, Shown
 from meden.params import Role
 
 Code = Literal[
@@ -121,8 +122,8 @@ class AuditWarning:
     message: str
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Shown):
     """The result of :func:`meden.audit`; printing it gives a table."""
 
     optimizer: str
@@ -130,12 +131,19 @@ class Audit:
     warnings: tuple[AuditWarning, ...]
 
     def __str__(self) -> str:
-        head = ("tensor", "role", "shape", "group", "lr", "L1", "L2", "what acts on it")
-        rows = [head, *(_row(t) for t in self.tensors)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        rows = [_HEAD, *(_row(t) for t in self.tensors)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD))]
         table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         notes = [f"warning ({w.code}): {w.message}" for w in self.warnings] or ["no warnings"]
         return "\n".join([self.optimizer, *table, *notes])
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "optimizer", self.optimizer
+        yield "tensors", len(self.tensors)
+        yield "warnings", len(self.warnings)
+        yield from ((f"warning ({warning.code})", warning.message) for warning in self.warnings)
+        for name, *cells in map(_row, self.tensors):
+            yield name, "; ".join(f"{head} {cell}" for head, cell in zip(_HEAD[1:], cells, strict=True) if cell)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -147,6 +155,9 @@ def total(parts: Iterable[float | None]) -> float | None:
     """Return the sum of strengths, or None if one of them is no number."""
     known = list(parts)
     return None if None in known else sum((p for p in known if p is not None), start=0.0)
+
+
+_HEAD = ("tensor", "role", "shape", "group", "lr", "L1", "L2", "what acts on it")
 
 
 def _row(t: TensorAudit) -> tuple[str, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from meden._checks import InputError
+from meden._checks import InputError, check_choice
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import REPORT, check_new_file, say_unfinished, trained
-from meden.report import Section, run_report, units_section
+from meden.report import FORMATS, Format, Section, run_report, units_section
 from meden.run import Ensemble
 from meden.study import Study, load_study
 from meden.study.folder import STUDY
@@ -19,8 +19,9 @@ from meden.study.folder import STUDY
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="HTML file to write; FOLDER/report.html unless given.")
+        Path | None, typer.Option("--out", "-o", help="File to write; FOLDER/report.html, or .md, unless given.")
     ] = None,
+    format: Annotated[str, typer.Option("--format", help="html, or md: Markdown without the charts.")] = "html",
     units: Annotated[
         str | None, typer.Option("--units", help="Tool whose units the strengths are shown in too, such as keras.L2.")
     ] = None,
@@ -29,7 +30,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write the report of a study or run, as one HTML file that opens offline.
+    """Write the report of a study or run, as one HTML file that opens offline, or as Markdown.
 
     It only reads the folder: nothing is trained, and the data are not needed. Of a study that was cut off it shows what
     is there, and says what is missing.
@@ -39,8 +40,11 @@ def report(
         meden report runs/study -o study.html
 
         meden report runs/study -o keras.html --units keras.L2
+
+        meden report runs/study --format md
     """  # noqa: D412
-    path = out or folder / REPORT
+    kind = _format(format)
+    path = out or (folder / REPORT).with_suffix(f".{kind}")
     subject = load_study(folder) if (folder / STUDY).exists() else trained(folder)
     check_new_file("--out", path, force=force)
     if isinstance(subject, Ensemble):
@@ -50,12 +54,17 @@ def report(
         recipe = subject.final()[0] if isinstance(subject, Study) else subject.recipe
         extra = [units_section(recipe, units, n=n, loss=loss)]
     if isinstance(subject, Study):
-        subject.report(path, extra=extra)
+        subject.report(path, extra=extra, format=kind)
         say_unfinished(subject, folder)
     else:
-        run_report(subject, path, extra=extra)
+        run_report(subject, path, extra=extra, format=kind)
     if as_json:
         mixed = {"mixed_versions": subject.mixed} if isinstance(subject, Study) and subject.mixed else {}
         print_json({"file": str(path), **mixed})
     else:
         stdout.print(f"Report: {path}")
+
+
+def _format(name: str) -> Format:
+    check_choice("--format", name, FORMATS)
+    return cast(Format, name)

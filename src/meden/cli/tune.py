@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 
 from meden import search
@@ -46,7 +47,7 @@ from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
 from meden.data.targets import Task
 from meden.recipe import Recipe
-from meden.report.numbers import number, percent, plural
+from meden.report.numbers import number, plural
 from meden.search.settings import Limits
 from meden.search.strategies import STRATEGIES
 from meden.space.cocktail import cocktail
@@ -54,12 +55,13 @@ from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
 from meden.study.metrics import METRICS
-from meden.study.selection import Score
+from meden.study.results import BASELINES
+from meden.study.verdict import gain_text, value_text
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
 
-SEARCHED = ("strategy", "first", "metric", "seeds", "seed", *Limits.model_fields)
+SEARCHED = ("strategy", "first", "metric", "baselines", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
 REFIT = "refit"
 """Where the folder says which models are trained in the end."""
@@ -108,6 +110,14 @@ def tune(
     strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = STRATEGY,
     metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
     seeds: Annotated[int, typer.Option("--seeds", help="Fits per configuration and fold.")] = 1,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines",
+            help="Also train what the choice is compared with: a constant answer, a linear model, boosted trees, and "
+            "the same network without regularisation.",
+        ),
+    ] = True,
     refit: Annotated[
         str,
         typer.Option(
@@ -163,6 +173,7 @@ def tune(
         "racing": racing,
         "strategy": strategy,
         "metric": metric,
+        "baselines": baselines,
         "seeds": seeds,
         "order": order,
         "gap": gap,
@@ -277,14 +288,11 @@ def summary(study: Study) -> dict[str, Any]:
         "one_se": _plain_trial(study, study.one_se),
         "best": _plain_trial(study, study.best),
         "chosen_by": study.chosen_by,
-        "scores": [dataclasses.asdict(score) for score in _scores(study)],
+        "scores": [dataclasses.asdict(score) for score in (study.score, study.score_of())],
+        "verdict": study.verdict.to_dict(),
+        "baselines": [_plain_trial(study, trial) | {"name": trial.baseline} for trial in study.baselines],
         "seconds": study.seconds,
     }
-
-
-def _scores(study: Study) -> list[Score]:
-    """Return what the model that is kept is worth: its loss, and the metric that people read."""
-    return [study.score_of("loss", "one_se"), study.score_of(None, "one_se")]
 
 
 def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
@@ -311,26 +319,26 @@ def _show(study: Study, out: Path, as_json: bool) -> None:
 
 
 def _show_choices(study: Study, out: Path) -> None:
-    table = Table("", "chosen", "best")
-    for line in zip(*(_column(study, trial) for trial in (study.one_se, study.best)), strict=True):
-        table.add_row(line[0][0], *(cell for _, cell in line))
+    for sentence in study.verdict.sentences:
+        stdout.print(sentence.text)
+    told = study.told.replace("_", " ")
+    table = Table("held-out rows", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
+    gains = {gain.over: gain_text(gain.told, named=False) for gain in study.verdict.gains}
+    for trial in study.baselines:
+        table.add_row(BASELINES[trial.baseline], *_numbers(study, trial), gains.get(trial.baseline, trial.outcome))
+    table.add_row("chosen", *_numbers(study, study.choice), "")
+    if study.best is not study.choice:
+        table.add_row("best", *_numbers(study, study.best), "")
     stdout.print(table)
     by = study.chosen_by.replace("_", " ")
     stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
-    for score in _scores(study):
-        stdout.print(
-            f"Expect on new rows: {score.metric.replace('_', ' ')} {number(score.estimate)} (90 % interval "
-            f"{number(score.low)} to {number(score.high)}), the mean over the folds, {number(score.naive)}, corrected "
-            f"for having been chosen among {plural(len(study.trials), 'configuration')}."
-        )
+    stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
 
 
-def _column(study: Study, trial: Trial) -> list[tuple[str, str]]:
-    """Return what is shown of a configuration: names and values."""
-    params = [(name, number(v) if isinstance(v, float) else str(v)) for name, v in trial.params.items()]
-    score = ("held-out accuracy", percent(trial.score))
-    if study.metric == "mse":
-        score = (f"held-out RMSE ({study.data.target})", number(math.sqrt(trial.score)))
-    loss = ("held-out loss", f"{number(trial.loss)} ± {trial.loss_error:.2g}")
-    return [*params, loss, score, ("training loss", number(trial.train_loss)), ("epochs", str(trial.median_epoch))]
+def _numbers(study: Study, trial: Trial) -> tuple[str, str]:
+    return value_text(study.told, study.mean_of(study.told, trial)), number(trial.loss, keep_zeros=True)
+
+
+def _params_text(trial: Trial) -> str:
+    return ", ".join(f"{name} {number(v) if isinstance(v, float) else v}" for name, v in trial.params.items())

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from meden._checks import InputError
 from meden._fields import checked_fields
+from meden._shown import ShownFields
 from meden.data.columns import Values
 from meden.data.fitted import FAR
 from meden.data.new_rows import NewRows, far_remark
@@ -24,8 +25,8 @@ from meden.data.new_rows import NewRows, far_remark
 _INTEGERS = (torch.int8, torch.int16, torch.int32, torch.int64)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Arrays:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Arrays(ShownFields):
     """A tensor (n, ...): float32, or int64 tokens."""
 
     x: Tensor

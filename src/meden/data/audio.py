@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from meden._checks import InputError, check_choice, check_count, check_number, one_line
+from meden._shown import ShownFields
 from meden.data.columns import Values
 
 OnError = Literal["raise", "skip"]
@@ -32,8 +33,8 @@ RATES = (1_000, 768_000)
 """Lowest and highest rate that is read, samples a second: resampling from 1 Hz makes gigabytes of 46 KB."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Recordings:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Recordings(ShownFields):
     """What :func:`read_wavs` found.
 
     Attributes:

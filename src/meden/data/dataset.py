@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_choice, nearest
+from meden._shown import Pair, Shown
 from meden.data.arrays import Arrays, read_array, to_tensor
 from meden.data.columns import Values, text_of
 from meden.data.encoders import Encoder
@@ -40,8 +41,8 @@ _SAID = 8
 """Remarks on columns that a warning lists."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Shown):
     """Features and target of ``num_rows`` rows, made by :func:`as_dataset`.
 
     Attributes:
@@ -60,6 +61,16 @@ class Dataset:
     weights: Values | None = None
     origin: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "rows", self.num_rows
+        yield "task", self.task
+        yield "target", self.target
+        if self.classes:
+            yield "classes", self.classes
+        yield "features", self.feature_names if isinstance(self.inputs, Table) else self.inputs.x
+        yield from ((name, "given") for name in ("groups", "weights") if getattr(self, name) is not None)
+        yield from (("note", note) for note in self.notes)
 
     @property
     def readings(self) -> tuple[Reading, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from meden._fields import damaged
+from meden._shown import Pair, Shown
 from meden.data.arrays import ArrayEncoder
 from meden.data.columns import Values
 from meden.data.frames import as_pandas
@@ -23,8 +24,8 @@ from meden.data.targets import ClassCodec, Label, Predictions, TargetCodec, targ
 _INPUTS: dict[str, type[TableEncoder] | type[ArrayEncoder]] = {"table": TableEncoder, "arrays": ArrayEncoder}
 
 
-@dataclasses.dataclass(frozen=True)
-class Encoder:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Encoder(Shown):
     """Fitted by :meth:`meden.data.Dataset.fit_encoder`; saved with the model as JSON.
 
     Columns of a table: numbers and booleans are standardised, missing ones take the median and raise an indicator;
@@ -61,6 +62,11 @@ class Encoder:
     def text_columns(self) -> tuple[str, ...]:
         """Columns to pass as ``as_text`` when new rows are read from a file: strings, and numbers with units."""
         return self.inputs.text_columns if isinstance(self.inputs, TableEncoder) else ()
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "inputs", self.num_inputs
+        yield "of", self.inputs
+        yield "target", self.target
 
     def transform(self, rows: Any) -> NewRows:
         """Return inputs of new rows, which of them have no answer, and what is to be said of their columns.

@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from meden._checks import InputError
+from meden._shown import ShownFields
 from meden.data.columns import Values
 
 OnMissing = Literal["error", "empty"]
@@ -22,8 +23,8 @@ ON_MISSING = ("error", "empty")
 SHOWN = 3
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class NewRows:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class NewRows(ShownFields):
     """What an encoder makes of new rows."""
 
     x: Tensor

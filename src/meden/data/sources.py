@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from meden._checks import InputError, check_count
 from meden._randomness import own_randomness, seed_all
+from meden._shown import ShownFields
 
 Pair = tuple[Tensor, Tensor]
 """x (n, ...) and y (n, ...)."""
@@ -46,8 +47,8 @@ class Source(Protocol):
         """
 
 
-@dataclass(frozen=True, eq=False)
-class TensorSource:
+@dataclass(frozen=True, eq=False, repr=False)
+class TensorSource(ShownFields):
     """Rows of two tensors.
 
     Example:
@@ -74,8 +75,8 @@ class TensorSource:
                 yield self.x[chosen], self.y[chosen]
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
+@dataclass(frozen=True, eq=False, repr=False)
+class Part(ShownFields):
     """Some rows of a source, such as the fitting rows of a fold; no others are ever read."""
 
     source: Source

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from meden._checks import InputError, check_count, check_number
+from meden._shown import ShownFields
 from meden.data.columns import Values
 from meden.data.dataset import Dataset, group_codes
 from meden.data.moments import Rows, early_and_late, moments_of, past_and_next
@@ -21,8 +22,8 @@ from meden.data.moments import Rows, early_and_late, moments_of, past_and_next
 _TRIES = 20
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Fold:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Fold(ShownFields):
     """One division of the rows.
 
     Attributes:

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from meden._checks import InputError, nearest
 from meden._fields import check_all
+from meden._shown import Pair, Shown, ShownFields
 from meden.data.arrays import all_finite, array_rows, check_some
 from meden.data.columns import Kind, Values, missing
 from meden.data.fitted import Column, column_from_dict, fit_column, listed
@@ -27,8 +28,8 @@ from meden.data.numerals import Decimal, Hint
 from meden.data.reading import Format, Reading, ReadOptions, read_again, read_column
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Table:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Table(ShownFields):
     """Columns in canonical form (``columns.py``), by name."""
 
     kinds: Mapping[str, Kind]
@@ -72,8 +73,8 @@ class Table:
             digest.update(json.dumps([name, kind, len(content)]).encode() + content)
 
 
-@dataclasses.dataclass(frozen=True)
-class TableEncoder:
+@dataclasses.dataclass(frozen=True, repr=False)
+class TableEncoder(Shown):
     """Fitted columns with their kinds, side by side.
 
     The first inputs are the scaled numbers and days, one of each such column; indicators, levels and the phases of
@@ -83,6 +84,9 @@ class TableEncoder:
     columns: tuple[tuple[Kind, Column], ...]
     formats: tuple[Format, ...] = ()
     """How the cells of each column are read."""
+
+    def _pairs(self) -> Iterable[Pair]:
+        return [("columns", {column.name: kind for kind, column in self.columns})]
 
     @property
     def num_inputs(self) -> int:

@@ -17,6 +17,7 @@ from torch.nn.functional import one_hot
 
 from meden._checks import InputError, check_choice
 from meden._fields import check_all, checked_fields
+from meden._shown import ShownFields
 from meden.data.columns import Values, canonical, kind_of
 from meden.data.fitted import standardisation
 from meden.data.numerals import Hint, is_mark, is_plain, tell_numerals
@@ -45,8 +46,8 @@ MAX_WHOLE_CLASSES = 20
 """Whole numbers with at most this many distinct values, each twice on average, are taken as classes."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Target:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Target(ShownFields):
     """A whole target, read.
 
     Attributes:
@@ -71,8 +72,8 @@ class Target:
             check_range(self.name, self.labels, SMALLEST, LARGEST)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Predictions:
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Predictions(ShownFields):
     """Answers in the user's labels and units.
 
     Attributes:

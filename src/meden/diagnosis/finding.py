@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from meden._shown import Pair, Shown, ShownFields
 
 Code = Literal[
     "diverged",
@@ -20,8 +23,8 @@ Code = Literal[
 ]
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(ShownFields):
     """One thing that stands out.
 
     Args:
@@ -42,8 +45,8 @@ class Finding:
         return f"{self.code}: {self.message}. {self.advice}."
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """The result of :func:`meden.diagnose`; printing it gives a line for each finding."""
 
     findings: tuple[Finding, ...]
@@ -52,6 +55,11 @@ class Diagnosis:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.findings)) or "nothing stands out"
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "runs", self.num_runs
+        yield "findings", [finding.code for finding in self.findings]
+        yield from ((finding.code, f"{finding.message}. {finding.advice}.") for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

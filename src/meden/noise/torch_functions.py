@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from meden._checks import InputError
+from meden._shown import ShownFields
 from meden.noise.dropout import keep_scale
 from meden.noise.rng import derive, uniform
 
@@ -28,8 +29,8 @@ ALPHA = 1.7580993408473766
 Rule = Callable[..., Any]
 
 
-@dataclass
-class PassDraws:
+@dataclass(repr=False)
+class PassDraws(ShownFields):
     """What one forward pass draws, call by call: the place of a call in the pass is its site."""
 
     key: Tensor | None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from meden._checks import InputError
+from meden._shown import Pair, Shown, text
 from meden.optim.inplace import add_grad_, decay_, prox_
 from meden.optim.metric import Group, full_rate, is_adaptive, knows_metric, one_length, step_length
 from meden.optim.regularizer import Bound, Regularizer, bind, nested
@@ -74,7 +75,7 @@ def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Re
     return Handle(optimizer, bound)
 
 
-class Handle:
+class Handle(Shown):
     """Penalties attached to an optimizer; made by :func:`regularize`."""
 
     def __init__(self, optimizer: Optimizer, bound: Sequence[Bound]) -> None:
@@ -113,6 +114,13 @@ class Handle:
         self.bound = tuple(b.restart(starts[b.label]) if b.label in starts else b for b in self.bound)
         self._sites = {coupling: _sites(self.bound, coupling) for coupling in self._sites}
         self.num_steps = int(state["num_steps"])
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "optimizer", type(self.optimizer).__name__
+        for b in self.bound:
+            tensors = [*b.params, *b.made]
+            yield b.label, f"{text(b.regularizer.penalty)}, {b.coupling}, tensors: {len(tensors)}"
+        yield "steps", self.num_steps
 
     def _before_step(
         self, _optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
+from meden._shown import ShownFields
 from meden.optim.magnitudes import on_magnitudes
 from meden.parametrised import Parametrised, snapshot
 from meden.params import Selector, check_selector, forward_scale, select_sites, selector_name
@@ -130,8 +131,8 @@ class Target(NamedTuple):
         return self.source.detach().clone() if isinstance(self.source, nn.Parameter) else snapshot(self.source)
 
 
-@dataclass(frozen=True)
-class Bound:
+@dataclass(frozen=True, repr=False)
+class Bound(ShownFields):
     """A regularizer whose tensors are chosen and whose coupling is decided; made by :func:`bind`."""
 
     label: str

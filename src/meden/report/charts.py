@@ -6,8 +6,9 @@ Text and grid colours are the page's (CSS), so that charts follow the reader's s
 from __future__ import annotations
 
 import html
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from meden.report.document import Chart
@@ -35,48 +36,73 @@ def lines(*parts: str) -> str:
     return "<br>".join(parts)
 
 
-def scatter(**fields: Any) -> Any:
-    """Return a plotly trace of points or lines."""
-    import plotly.graph_objects as go
-
-    return go.Scatter(**fields)
+def scatter(**fields: Any) -> dict[str, Any]:
+    """Return a trace of points or lines, as plotly's script takes it."""
+    return {"type": "scatter", **fields}
 
 
 def chart(
-    title: str, traces: Sequence[Any], *, x: dict[str, Any], y: dict[str, Any], shapes: Sequence[Any] = ()
+    title: str,
+    traces: Sequence[Mapping[str, Any]],
+    *,
+    x: Mapping[str, Any],
+    y: Mapping[str, Any],
+    shapes: Sequence[Mapping[str, Any]] = (),
+    height: int = 320,
 ) -> Chart:
     """Put traces on a pair of axes.
 
     Args:
         title: shown above, by the page.
-        traces: plotly traces.
+        traces: from :func:`scatter`; those without points are left out.
         x: settings of the horizontal axis, over the usual ones.
         y: settings of the vertical axis.
         shapes: bands and lines.
+        height: in pixels.
     """
-    import plotly.graph_objects as go
-
-    layout = go.Layout(
-        template=go.layout.Template(),
-        autosize=True,
-        height=320,
-        margin={"l": 8, "r": 12, "t": 10, "b": 8},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 12},
-        hovermode="closest",
-        hoverlabel={"align": "left"},
-        showlegend=False,
-        dragmode=False,
-        shapes=list(shapes),
-        xaxis=_AXIS | x,
-        yaxis=_AXIS | y,
-    )
-    figure = json.loads(go.Figure(list(traces), layout).to_json())
-    return Chart(title, figure["data"], figure["layout"])
+    layout = {
+        "autosize": True,
+        "height": height,
+        "margin": {"l": 8, "r": 12, "t": 10, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 12},
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left"},
+        "showlegend": False,
+        "dragmode": False,
+        "shapes": list(shapes),
+        "xaxis": {**_AXIS, **x},
+        "yaxis": {**_AXIS, **y},
+    }
+    return Chart(title, _plain([trace for trace in traces if len(trace["y"])]), _plain(layout))
 
 
-_AXIS = {"automargin": True, "zeroline": False, "showline": False, "exponentformat": "e"}
+def tinted(colour: str, opacity: float) -> str:
+    """Return a colour that lets through what lies below it.
+
+    Example:
+        >>> tinted("#0a9a73", 0.15)
+        'rgba(10,154,115,0.15)'
+    """
+    red, green, blue = bytes.fromhex(colour[1:])
+    return f"rgba({red},{green},{blue},{opacity:.3g})"
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold: numbers with nine digits, more than any screen shows, and None for no number."""
+    if isinstance(value, Mapping):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(f"{float(value):.9g}") if math.isfinite(value) else None
+    return [_plain(part) for part in value]
+
+
+_AXIS = {"automargin": True, "zeroline": False, "showline": False, "exponentformat": "e", "fixedrange": True}
 
 
 def axis_title(text: str) -> dict[str, Any]:

@@ -7,15 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart, epoch_axis, label, scatter
+from meden.report.charts import CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, epoch_axis, label, scatter, tinted
 from meden.report.document import Chart, Key
 from meden.report.numbers import number
 
+MOST_EPOCHS = 500
+"""Of longer curves every second epoch is drawn, or every third, and so on: a page stays small."""
 KEYS = (
     Key("training rows", "▬", TRAIN),
     Key("stop split (not trained on, decides when to stop)", "▬", HELD_OUT),
     Key("epoch kept", "●", HELD_OUT),
 )
+
+AGAINST_KEYS = (
+    Key("chosen, held out", "▬", CHOSEN),
+    Key("chosen, training; shaded: the gap between them", "┅", CHOSEN),
+    Key("plain, held out", "▬", OTHER),
+    Key("plain, training; shaded: the gap between them", "┅", OTHER),
+)
+"""Of :func:`against_chart`."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,39 @@ def curves_chart(title: str, curves: Sequence[LearningCurve], *, y_title: str, t
     margin = 0.05 * (top - min(low, 0.0) or 1.0)
     return chart(
         title,
-        [trace for trace in traces if len(trace.x)] + _kept(curves),
+        [*traces, _kept(curves)],
         x=epoch_axis(max((len(c.train) for c in curves), default=1)),
         y=axis_title(y_title) | {"range": [min(low, 0.0) - margin, top + margin]},
+    )
+
+
+def against_chart(
+    title: str, plain: Sequence[LearningCurve], chosen: Sequence[LearningCurve], *, y_title: str, top: float
+) -> Chart:
+    """Return the mean curves of two configurations on the same axes, the gap of each shaded.
+
+    Args:
+        title: above the chart.
+        plain: the runs without regularisation, one for each fold and seed.
+        chosen: those of the choice.
+        y_title: what the vertical axis shows.
+        top: end of the vertical axis (:func:`highest` of both).
+    """
+    traces, means = [], []
+    for curves, name, colour in ((plain, "plain", OTHER), (chosen, "chosen", CHOSEN)):
+        train, held_out = mean_curve([c.train for c in curves]), mean_curve([c.held_out for c in curves])
+        shade = {"fill": "tonexty", "fillcolor": tinted(colour, 0.16)} if train else {}
+        traces.append(_line(train, f"{name}, training", colour, 2, 1.0, dash="dot"))
+        traces.append(_line(held_out, f"{name}, held out", colour, 3, 1.0) | shade)
+        means += [train, held_out]
+    low = min([0.0, *(v for mean in means for v in mean if math.isfinite(v))])
+    margin = 0.05 * (top - low or 1.0)
+    return chart(
+        title,
+        traces,
+        x=epoch_axis(max(map(len, means))),
+        y=axis_title(y_title) | {"range": [low - margin, top + margin]},
+        height=380,
     )
 
 
@@ -70,7 +110,7 @@ def line_chart(
         from_zero: the vertical axis begins at zero.
     """
     traces = [
-        _line(values, name, colour, 2, 1.0).update(name=label(name), showlegend=len(lines) > 1)
+        _line(values, name, colour, 2, 1.0) | {"name": label(name), "showlegend": len(lines) > 1}
         for (name, values), colour in zip(lines.items(), colours, strict=False)
     ]
     x = epoch_axis(max((len(values) for values in lines.values()), default=1))
@@ -100,26 +140,28 @@ def mean_curve(curves: Sequence[Sequence[float]]) -> list[float]:
     return [math.fsum(values) / len(values) for values in columns if 2 * len(values) >= len(curves)]
 
 
-def _line(values: Sequence[float], name: str, colour: str, width: float, opacity: float) -> Any:
-    finite = [v if math.isfinite(v) else None for v in values]
-    hover = [f"{label(name)}, epoch {i}: {number(v)}" for i, v in enumerate(values, start=1)]
+def _line(
+    values: Sequence[float], name: str, colour: str, width: float, opacity: float, dash: str = "solid"
+) -> dict[str, Any]:
+    step = math.ceil(len(values) / MOST_EPOCHS) or 1
     short: dict[str, Any] = {"mode": "lines+markers", "marker": {"size": 5}} if len(values) == 1 else {"mode": "lines"}
     return scatter(
-        x=list(range(1, len(values) + 1)),
-        y=finite,
-        hovertext=hover,
-        hoverinfo="text",
-        line={"color": colour, "width": width},
+        x0=1,
+        dx=step,
+        y=[float(f"{value:.6g}") for value in values[::step]],
+        text=label(name),
+        hovertemplate="%{text}, epoch %{x}: %{y:.4~g}<extra></extra>",
+        line={"color": colour, "width": width, "dash": dash},
         opacity=opacity,
         **short,
     )
 
 
-def _kept(curves: Sequence[LearningCurve]) -> list[Any]:
+def _kept(curves: Sequence[LearningCurve]) -> dict[str, Any]:
     """Return the kept epochs as points, on the held-out curve where there is one."""
     shown = [(curve, curve.held_out or curve.train) for curve in curves]
     at = [(c, values[c.kept_epoch - 1]) for c, values in shown if 1 <= c.kept_epoch <= len(values)]
     hover = [f"{label(c.name)}: kept epoch {c.kept_epoch}, loss {number(loss)}" for c, loss in at]
     marker = {"color": HELD_OUT, "size": 8, "line": {"width": 1, "color": "white"}}
     xs, ys = [c.kept_epoch for c, _ in at], [loss for _, loss in at]
-    return [scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")] if at else []
+    return scatter(x=xs, y=ys, mode="markers", marker=marker, hovertext=hover, hoverinfo="text")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from meden.report.document import Value
+
 MISSING = "–"  # noqa: RUF001 - a dash is what a reader expects in an empty cell
 
 
@@ -25,6 +27,20 @@ def number(value: float, *, keep_zeros: bool = False) -> str:
     text = f"{value:#.4g}" if keep_zeros else f"{value:.4g}"
     mantissa, e, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if e else mantissa.removesuffix(".")
+
+
+def cell(value: Value, measured: bool = False) -> str:
+    """Return the text of a table's cell.
+
+    Args:
+        value: of the cell.
+        measured: numbers keep their trailing zeros.
+    """
+    if value is None:
+        return MISSING
+    if isinstance(value, (str, bool)):
+        return str(value)
+    return number(value, keep_zeros=measured)
 
 
 def percent(share: float) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import itertools
+import re
+from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from meden._checks import InputError
-from meden._files import write_whole
-from meden.report.document import Report, Value
-from meden.report.numbers import MISSING, number
+from meden.report.document import Report
+from meden.report.numbers import cell
 
 
 def render(report: Report) -> str:
@@ -25,6 +25,7 @@ def render(report: Report) -> str:
         .get_template("report.html.j2")
         .render(
             report=report,
+            anchors=anchors([section.title for section in report.sections]),
             style=Markup(_asset("report.css")),
             scripts=[Markup(script) for script in scripts],
             hashes=[_hash(script) for script in scripts],
@@ -32,29 +33,19 @@ def render(report: Report) -> str:
     )
 
 
-def write(report: Report, path: Path | str) -> Path:
-    """Write the HTML of a report and return where it is.
+def anchors(titles: Sequence[str]) -> list[str]:
+    """Return a name for each section, by which an address points at it.
 
-    Raises:
-        InputError: if ``path`` is a folder.
+    Example:
+        >>> anchors(["Score against strength", "Über <b>", "über b", "?"])
+        ['score-against-strength', 'ber-b', 'ber-b-2', 'section']
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"path must name a file such as report.html, got the folder {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, render(report).encode())
-    return path
-
-
-def cell(value: Value, measured: bool) -> str:
-    """Return the text of a table's cell."""
-    if value is None:
-        return MISSING
-    return (
-        number(value, keep_zeros=measured)
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
-        else str(value)
-    )
+    found: list[str] = []
+    for title in titles:
+        name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "section"
+        numbered = (f"{name}-{number}" for number in itertools.count(2))
+        found.append(next(each for each in itertools.chain([name], numbered) if each not in found))
+    return found
 
 
 def _environment() -> Environment:
@@ -69,14 +60,12 @@ def _environment() -> Environment:
     return environment
 
 
-@functools.cache
 def _plotly() -> str:
-    """Return plotly's script as an HTML parser will read it back: the hash must agree."""
-    from plotly.offline import get_plotlyjs
-
-    return str(get_plotlyjs()).replace("\r\n", "\n").replace("\r", "\n").replace("</script", "<\\/script")
+    """Return plotly.js with its basic traces, a quarter of all: npm's plotly.js-basic-dist-min 4.1.1, under MIT."""
+    return _asset("plotly-basic.min.js")
 
 
+@functools.cache
 def _asset(name: str) -> str:
     return resources.files("meden.report").joinpath(name).read_text(encoding="utf-8")
 

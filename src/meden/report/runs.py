@@ -11,9 +11,9 @@ from meden.history import History, Record
 from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN
 from meden.report.curves import LearningCurve, curves_chart, highest, line_chart
 from meden.report.document import Chart, Code, Key, Report, Section, Tile
+from meden.report.files import Format, write
 from meden.report.findings import findings_section
 from meden.report.numbers import number, percent, plural
-from meden.report.page import write
 from meden.report.recipes import recipe_text, versions
 from meden.run import Run
 
@@ -29,14 +29,17 @@ recipe = meden.Recipe.load("recipe.yaml")  # the text above, or the file in the 
 run = meden.load_run(FOLDER)  # the trained model: run.model, run.predict(rows)"""
 
 
-def run_report(run: Run, path: Path | str, *, title: str = "One run", extra: Sequence[Section] = ()) -> Path:
+def run_report(
+    run: Run, path: Path | str, *, title: str = "One run", extra: Sequence[Section] = (), format: Format = "html"
+) -> Path:
     """Write the report of one run and return where it is.
 
     Args:
         run: from :func:`meden.fit`, :func:`meden.load_run` or ``study.refit()``.
-        path: of the HTML file.
+        path: of the file.
         title: above the report.
         extra: more sections, shown before the recipe.
+        format: ``"html"`` or ``"md"``, as in :func:`meden.report.write`.
     """
     kept = _kept(run)
     report = Report(
@@ -46,7 +49,7 @@ def run_report(run: Run, path: Path | str, *, title: str = "One run", extra: Seq
         text=(f"How it ended: {run.reason}.",),
         sections=(_curves(run), findings_section(diagnose(run)), *extra, _recipe(run, run_folder(path))),
     )
-    return write(report, path)
+    return write(report, path, format)
 
 
 def run_folder(path: Path | str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Sequence
@@ -47,24 +48,42 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
         unit: of the loss.
         connected: draw lines from point to point, which is right only if nothing else varies.
     """
-    places, scale = _placed(axis)
-    order = sorted(range(len(points)), key=lambda i: places[i])
-    x, points = [places[i] for i in order], [points[i] for i in order]
+    x, points, setting = _sorted(axis, points)
     top = _top(points)
     mode = "lines+markers" if connected else "markers"
+    losses = [p.loss for p in points]
     traces = [
-        _trace(x, points, [p.train_loss for p in points], mode, symbol="circle-open", size=6, color=TRAIN),
+        _training(x, points, mode),
         _held_out(x, points, top, mode),
-        *(_edge(x, points, top, beyond) for beyond in (True, False)),
-        *_choices(x, points),
+        *(_edge(x, points, losses, top, beyond) for beyond in (True, False)),
+        *_choices(x, points, losses),
     ]
-    return chart(
-        axis.name,
-        [trace for trace in traces if len(trace.x)],
-        x=axis_title(axis.name + " (far left: off)" * _may_be_off(axis)) | scale,
-        y=axis_title(f"loss ({unit})") | {"range": _range(points, top)},
-        shapes=_band(points),
-    )
+    y = axis_title(f"loss ({unit})") | {"range": _range(points, top)}
+    return chart(axis.name, traces, x=setting, y=y, shapes=_band(points))
+
+
+def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
+    """Return by how much the held-out loss is above the training loss, along one dimension.
+
+    Args:
+        axis: its values are in the order of ``points``.
+        points: all configurations.
+        unit: of the loss.
+        connected: draw lines from point to point, which is right only if nothing else varies.
+    """
+    x, points, setting = _sorted(axis, points)
+    gaps, top = _gaps(points)
+    mode = "lines+markers" if connected else "markers"
+    shown = [gap if gap <= top else math.nan for gap in gaps]
+    traces = [
+        _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT),
+        *(_edge(x, points, gaps, top, beyond) for beyond in (True, False)),
+        *_choices(x, points, gaps),
+    ]
+    low = min([0.0, top, *(gap for gap in gaps if math.isfinite(gap))])
+    margin = 0.06 * (top - low or 1.0)
+    y = axis_title(f"gap ({unit})") | {"range": [low - margin, top + margin], "zeroline": True}
+    return chart(axis.name, traces, x=setting, y=y)
 
 
 def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
@@ -77,9 +96,38 @@ def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
         Key("best", "◇", BEST),
         Key("one standard error around the best", "▬", BEST),
     )
-    beyond = (Key("held-out loss beyond the axis", "▲", HELD_OUT),) if any(p.loss > top for p in points) else ()
-    diverged = (Key("diverged", "✕", OTHER),) if not all(math.isfinite(p.loss) for p in points) else ()
-    return keys + beyond + diverged
+    return keys + _edge_keys("held-out loss", [p.loss for p in points], top)
+
+
+def gap_keys(points: Sequence[Point]) -> tuple[Key, ...]:
+    """Return the legend of :func:`gap_chart`."""
+    keys = (
+        Key("held-out loss less training loss", "●", HELD_OUT),
+        Key("chosen", "★", CHOSEN),
+        Key("best", "◇", BEST),
+    )
+    return keys + _edge_keys("gap", *_gaps(points))
+
+
+def _edge_keys(what: str, values: Sequence[float], top: float) -> tuple[Key, ...]:
+    """Return what the marks at the upper edge mean, as far as there are any."""
+    beyond = (Key(f"{what} beyond the axis", "▲", HELD_OUT),) if any(value > top for value in values) else ()
+    diverged = (Key("diverged", "✕", OTHER),) if not all(math.isfinite(value) for value in values) else ()
+    return beyond + diverged
+
+
+def _gaps(points: Sequence[Point]) -> tuple[list[float], float]:
+    """Return by how much each held-out loss is above its training loss, and the highest that is drawn to scale."""
+    gaps = [p.loss - p.train_loss for p in points]
+    return gaps, _top([dataclasses.replace(p, loss=gap, error=0.0) for p, gap in zip(points, gaps, strict=True)])
+
+
+def _sorted(axis: Axis, points: Sequence[Point]) -> tuple[list[float], list[Point], dict[str, Any]]:
+    """Return where the configurations lie on the axis, from left to right, and the settings of the axis."""
+    places, scale = _placed(axis)
+    order = sorted(range(len(points)), key=lambda i: places[i])
+    title = axis_title(axis.name + " (far left: off)" * _may_be_off(axis))
+    return [places[i] for i in order], [points[i] for i in order], title | scale
 
 
 def _placed(axis: Axis) -> tuple[list[float], dict[str, Any]]:
@@ -92,8 +140,18 @@ def _placed(axis: Axis) -> tuple[list[float], dict[str, Any]]:
         return places, ticks | {"range": [-0.5, len(options) - 0.5]}
     off = _place_of_off(axis)
     places = [off if value is None else float(value) for value in axis.values]
-    far = axis.scale == "log" and max(places) >= 100 * min(places)
-    return places, {"type": axis.scale} | ({"dtick": 1} if far else {})
+    ticks = _ticks(min(places), max(places)) if axis.scale == "log" else {}
+    return places, {"type": axis.scale} | ticks
+
+
+def _ticks(low: float, high: float) -> dict[str, Any]:
+    """Return the ticks of a logarithmic axis: powers of ten, or round numbers where there are few of those."""
+    if high >= 100 * low:
+        return {"dtick": 1}
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    values = [float(f"{digit}e{power}") for power in powers for digit in (1, 2, 5)]
+    inside = [value for value in values if low / 1.1 <= value <= high * 1.1]
+    return {"tickvals": inside, "ticktext": [number(value) for value in inside]} if len(inside) > 1 else {}
 
 
 def _may_be_off(axis: Axis) -> bool:
@@ -109,7 +167,7 @@ def _place_of_off(axis: Axis) -> float:
 
 def _trace(
     x: Sequence[Any], points: Sequence[Point], y: Sequence[float], mode: str, *, color: str, **marker: Any
-) -> Any:
+) -> dict[str, Any]:
     return scatter(
         x=list(x),
         y=list(y),
@@ -121,34 +179,39 @@ def _trace(
     )
 
 
-def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> Any:
+def _training(x: Sequence[Any], points: Sequence[Point], mode: str) -> dict[str, Any]:
+    """Return the training losses; what each belongs to is told above it, by the held-out loss."""
+    marker = {"symbol": "circle-open", "size": 6, "color": TRAIN}
+    line = {"width": 1, "color": TRAIN}
+    told = "training loss %{y:.4~g}<extra></extra>"
+    return scatter(x=list(x), y=[p.train_loss for p in points], mode=mode, hovertemplate=told, marker=marker, line=line)
+
+
+def _held_out(x: Sequence[Any], points: Sequence[Point], top: float, mode: str) -> dict[str, Any]:
     shown = [p.loss if p.loss <= top else math.nan for p in points]
     trace = _trace(x, points, shown, mode, symbol="circle", size=7, color=HELD_OUT)
     errors = [p.error if math.isfinite(p.error) else 0.0 for p in points]
-    return trace.update(error_y={"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0})
+    return trace | {"error_y": {"array": errors, "color": HELD_OUT, "thickness": 1, "width": 0}}
 
 
-def _edge(x: Sequence[Any], points: Sequence[Point], top: float, beyond: bool) -> Any:
-    """Return the configurations whose loss is beyond the axis, or not a number, at its upper edge."""
-    at = [i for i, p in enumerate(points) if (p.loss > top if beyond else not math.isfinite(p.loss))]
+def _edge(
+    x: Sequence[Any], points: Sequence[Point], values: Sequence[float], top: float, beyond: bool
+) -> dict[str, Any]:
+    """Return the configurations whose value is beyond the axis, or not a number, at its upper edge."""
+    at = [i for i, value in enumerate(values) if (value > top if beyond else not math.isfinite(value))]
     symbol, color = ("triangle-up", HELD_OUT) if beyond else ("x-thin", OTHER)
-    line = {"width": 2, "color": color}
-    return _trace(
-        [x[i] for i in at], [points[i] for i in at], [top] * len(at), "markers", symbol=symbol, color=color, size=8
-    ).update(marker={"line": line})
+    marker = {"symbol": symbol, "size": 8, "line": {"width": 2, "color": color}}
+    return _trace([x[i] for i in at], [points[i] for i in at], [top] * len(at), "markers", color=color, **marker)
 
 
-def _choices(x: Sequence[Any], points: Sequence[Point]) -> list[Any]:
-    marks = (("best", "diamond-open", BEST, 19), ("one_se", "star", CHOSEN, 15))
+def _choices(x: Sequence[Any], points: Sequence[Point], values: Sequence[float]) -> list[dict[str, Any]]:
+    marks = (("best", "diamond-open", BEST, 19, 2), ("one_se", "star", CHOSEN, 15, 0))
     traces = []
-    for mark, symbol, color, size in marks:
+    for mark, symbol, color, size, width in marks:
         at = [i for i, p in enumerate(points) if p.mark in (mark, "both")]
-        some = [points[i] for i in at]
-        traces.append(
-            _trace(
-                [x[i] for i in at], some, [p.loss for p in some], "markers", symbol=symbol, size=size, color=color
-            ).update(marker={"line": {"width": 2 if mark == "best" else 0, "color": color}})
-        )
+        marker = {"symbol": symbol, "size": size, "line": {"width": width, "color": color}}
+        y = [values[i] for i in at]
+        traces.append(_trace([x[i] for i in at], [points[i] for i in at], y, "markers", color=color, **marker))
     return traces
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
-
-import numpy as np
 
 from meden._checks import InputError
 from meden.data import as_dataset
@@ -131,6 +128,6 @@ def _plain(settings: Mapping[str, tuple[Recipe, Mapping[str, Any]]]) -> list[lis
 
 
 def _alternative(name: str, recipe: Recipe, model_args: Mapping[str, Any], trial: Trial, seeds: int) -> Alternative:
-    kept = np.array([dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in trial.rows])
-    losses, scores, train = (v.reshape(-1, seeds).mean(axis=1) for v in (trial.fold_losses, trial.fold_scores, kept))
+    measured = trial.fold_losses, trial.fold_scores, trial.fold_train_losses
+    losses, scores, train = (values.reshape(-1, seeds).mean(axis=1) for values in measured)
     return Alternative(name, recipe, model_args, losses, scores, train, trial.status, trial.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meden._checks import InputError
+from meden._shown import Pair, Shown, ShownFields
 from meden.data import Fold
 from meden.recipe import Recipe
 from meden.search.comparison_page import comparison_report
@@ -33,8 +34,8 @@ class FoldMean(NamedTuple):
     """Ends of the 95 % interval."""
 
 
-@dataclass(frozen=True)
-class Alternative:
+@dataclass(frozen=True, repr=False)
+class Alternative(ShownFields):
     """One way to train, and its results; arrays are (F,), one number for each fold, averaged over seeds."""
 
     name: str
@@ -51,8 +52,8 @@ class Alternative:
     """Why it diverged; empty where it is ok."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """The outcome of :func:`meden.compare`; printing it gives a table."""
 
     metric: str
@@ -114,6 +115,22 @@ class Comparison:
         blocks = [self._block("loss", "losses", "train_losses"), self._block(self.metric, "scores", None)]
         diverged = [f"{a.name} {a.status}: {a.reason}" for a in self.alternatives if a.status != "ok"]
         return "\n".join([*blocks, self.summary, *diverged])
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "alternatives", len(self.alternatives)
+        yield from ((alternative.name, self._told(alternative)) for alternative in self.alternatives)
+        yield "numbers", self.summary
+
+    def _told(self, alternative: Alternative) -> str:
+        """Return loss, metric and the difference from the first one in a line."""
+        if alternative.status != "ok":
+            return f"{alternative.status}: {alternative.reason}"
+        told = (
+            f"loss {_number_text(alternative.losses.mean())}, {self.metric} {_number_text(alternative.scores.mean())}"
+        )
+        found = self.difference(alternative.name)
+        is_first = alternative is self.alternatives[0] or not math.isfinite(found.mean)
+        return told if is_first else f"{told}; loss differs by {_difference_text(found)}"
 
     def _block(self, of: str, column: str, train: str | None) -> str:
         """Return the lines of one quantity: training rows, held-out rows, the difference from the first."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import check_choice
+from meden._shown import ShownFields
 from meden.data import Dataset, Fold, as_dataset, make_folds
 from meden.member import Member, ModelMaker
 from meden.noise import derive
@@ -34,8 +35,8 @@ from meden.workers.workers import Workers
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class NestedScore:
+@dataclass(frozen=True, eq=False, repr=False)
+class NestedScore(ShownFields):
     """What a search is worth, choosing included: each outer fold was searched by itself."""
 
     metric: str

@@ -18,7 +18,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from meden._checks import InputError, one_line
-from meden.search.strategies import Proposals, quiet
+from meden.search.strategies import Proposals
+from meden.space.quiet import quiet
 from meden.study.results import Trial
 
 DATABASE = "study.db"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice, check_count, check_number
+from meden._shown import ShownFields
 from meden.data import Dataset, Fold, as_dataset
 from meden.history import History
 from meden.member import Member, ModelMaker, as_taken, encode_folds
@@ -38,8 +39,8 @@ WEIGHTS = "weights"
 """Folder, within that of a path, of where its runs ended."""
 
 
-@dataclass(frozen=True, eq=False)
-class PathPoint:
+@dataclass(frozen=True, eq=False, repr=False)
+class PathPoint(ShownFields):
     """One strength of a path; what there is of each run is ordered by fold, then seed."""
 
     strength: float

@@ -5,9 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +16,7 @@ from optuna.trial import FrozenTrial
 from meden._checks import InputError, check_choice, nearest
 from meden.space.dimensions import Maybe, switch
 from meden.space.names import Space, shaping
+from meden.space.quiet import quiet
 
 StrategyName = Literal["tpe", "gp", "sobol", "random", "grid"]
 STRATEGIES = ("tpe", "gp", "sobol", "random", "grid")
@@ -170,16 +169,3 @@ def _sampler(strategy: StrategyName, seed: int) -> BaseSampler:
     if strategy == "tpe":
         return TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
     return GPSampler(seed=seed) if strategy == "gp" else RandomSampler(seed=seed)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Optuna's log lines and notes on experimental samplers out of the user's terminal."""
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(level)

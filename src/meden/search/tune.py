@@ -15,6 +15,7 @@ from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
+from meden.search.baselines import fit_plain, fit_simple_models
 from meden.search.budget import Budget
 from meden.search.checks import check_reachable
 from meden.search.engine import Progress, Search, members_of
@@ -35,8 +36,9 @@ from meden.study.model_reference import ModelReference
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
-METRIC = "metric"
-"""The one setting of a study that may change when it is opened again: it decides nothing that is trained."""
+METRIC, BASELINES = "metric", "baselines"
+FREE = (METRIC, BASELINES)
+"""Settings of a study that may change when it is opened again: configurations are trained as before."""
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from by default: long enough, and stopped by the stop split."""
 
@@ -52,6 +54,7 @@ def tune(
     strategy: StrategyName = "tpe",
     first: Sequence[Mapping[str, Any]] = (),
     metric: MetricName = "loss",
+    baselines: bool = True,
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
     storage: str | None = None,
@@ -89,6 +92,8 @@ def tune(
             ``"roc_auc"``, ``"average_precision"`` or ``"f1"`` of classes (the mean over classes where there are more
             than two, and for F1 always); ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers. Stopping, races and
             proposals go by the loss, which is smoother.
+        baselines: also train, on the same folds, what the choice is compared with: a constant answer, a linear model,
+            boosted trees (tables), and the network of the choice without regularisation.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there, and :func:`meden.load_study`
             opens it without training. None keeps it in memory.
@@ -138,7 +143,7 @@ def tune(
     budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
     workers.reach()
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
-    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric} | dict(limits)
+    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines} | dict(limits)
     described = Description(
         data=DataSummary.of(dataset),
         folds=folds,
@@ -153,6 +158,8 @@ def tune(
     with _opened(study_dir, storage, described, identity, allow_version) as (ledger, database):
         if on_start is not None:
             on_start()
+        if baselines:
+            fit_simple_models(make_model, dataset, folds, ledger, seed)
         Search(
             make_model=make_model,
             dataset=dataset,
@@ -168,6 +175,19 @@ def tune(
             on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
             on_progress=on_progress,
         ).run()
+        so_far = results_of(described, ledger.rows.values())
+        if baselines and so_far.usable:
+            fit_plain(
+                make_model,
+                dataset,
+                folds,
+                ledger,
+                workers,
+                recipe=recipe,
+                params=so_far.one_se.params,
+                seeds=cv.seeds,
+                seed=seed,
+            )
         num_fits = sum(not row.baseline for row in ledger.rows.values())
         ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
         if study_dir is not None:
@@ -192,7 +212,7 @@ def _opened(
     folder = Path(study_dir)
     searched = [[name, repr(dimension)] for name, dimension in described.space.items()]  # proposals go by their order
     identity = {**identity, "space": searched, "recipe": described.recipe.to_dict()}
-    identity |= {name: value for name, value in described.settings.items() if name != METRIC}
+    identity |= {name: value for name, value in described.settings.items() if name not in FREE}
     begun = is_described(folder)
     with (
         closing(OptunaDatabase(folder, identity, storage)) as database,

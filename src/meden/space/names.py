@@ -32,6 +32,18 @@ AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
 }
 """In the order in which they act: noise on cells, then mixtures, then what is done to the target alone."""
 SHORT_NAMES = (*PENALTIES, *AUGMENTATIONS)
+OFF: Mapping[str, Any] = {
+    "dropout": 0.0,
+    "dropout_shape": "constant",
+    "regularizers": (),
+    "activity": (),
+    "augment": (),
+    "averaging": None,
+    "sharpness": None,
+    "early_stopping": None,
+}
+"""Fields of a recipe that regularise, and what they are where nothing does."""
+REGULARISING = (*OFF, *SHORT_NAMES)
 SIMPLER_WHEN_LARGER = (*SHORT_NAMES, "dropout")
 SIMPLER_WHEN_SMALLER = ("width", "depth", "epochs")
 NUMBERS = (

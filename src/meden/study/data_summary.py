@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meden._checks import InputError
+from meden._shown import ShownFields
 from meden.data import BUNDLED, Dataset, as_dataset
 from meden.data.tables import Table
 from meden.data.targets import Label, Task
@@ -25,8 +26,8 @@ SHOWN = 12
 """Digits of a hash that are shown."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class DataSummary:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DataSummary(ShownFields):
     """A data set without its features."""
 
     target: str

@@ -26,6 +26,7 @@ from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import is_sealed, sealed
 from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import FIELD, NO_ROOM, check_format, flush_name, versioned
+from meden._shown import ShownFields
 from meden.progress import Status
 from meden.study.lock import writing
 
@@ -43,8 +44,8 @@ class Key(NamedTuple):
     """Name of what the configurations are compared with; empty for one of them."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Row(ShownFields):
     """What one fit gave."""
 
     configuration: Count

@@ -80,7 +80,7 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
             configurations.setdefault(row.configuration, []).append(row)
     num_fits = len(folds) * seeds
     complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
-    whole = [name for name in BASELINES if len({row.fold for row in compared.get(name, ())}) == len(folds)]
+    whole = [name for name in BASELINES if _is_whole(compared.get(name, ()), len(folds))]
     return Results(
         data=described.data,
         folds=described.folds,
@@ -94,6 +94,11 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
         incomplete=[row for own in configurations.values() for row in own if row.configuration not in complete],
         num_missing=max(0, described.num_fits - sum(map(len, configurations.values()))),
     )
+
+
+def _is_whole(rows: Collection[Row], num_folds: int) -> bool:
+    """Return whether a baseline has been trained in all folds, by settings of one choice."""
+    return len({row.fold for row in rows}) == num_folds and all(row.params == next(iter(rows)).params for row in rows)
 
 
 def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None:

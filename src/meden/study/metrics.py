@@ -36,6 +36,10 @@ METRICS = (*OF_LABELS, *OF_NUMBERS[1:])
 OF_SEVERAL = ("loss", "accuracy", "mse")
 """Those of rows with several labels or numbers each."""
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1", "r2")
+SHARES = ("accuracy", "balanced_accuracy")
+"""Metrics that are shares of 1, and read in percent."""
+UNITS = {"classification": "nats", "regression": "half squared error"}
+"""Of losses, by task."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from meden.diagnosis import Diagnosis, diagnose
 from meden.report import (
     Code,
     Column,
+    Format,
     Mark,
     Report,
     ReportTable,
@@ -28,10 +29,10 @@ from meden.report.recipes import recipe_text, versions
 from meden.space.dimensions import Choice, Dimension, LogUniform, Maybe
 from meden.study.data_summary import SHOWN
 from meden.study.evidence import evidence_of
+from meden.study.metrics import UNITS
 from meden.study.results import Results, Trial
 from meden.study.selection import standard_error
 
-UNITS = {"classification": "nats", "regression": "half squared error"}
 MARKED: dict[Mark, str] = {"both": "chosen, best", "one_se": "chosen", "best": "best"}
 
 
@@ -42,30 +43,31 @@ def study_report(
     found: Diagnosis | None = None,
     title: str | None = None,
     extra: Sequence[Section] = (),
+    format: Format = "html",
 ) -> Path:
     """Write the report of a study and return where it is.
 
     Args:
         results: of a search that is finished or not.
-        path: of the HTML file.
+        path: of the file.
         found: what stands out; None judges the curves of the choice.
         title: above the report; None names the target.
         extra: more sections, shown after the headline.
+        format: ``"html"`` or ``"md"``, as in :func:`meden.report.write`.
     """
     title = title or f"How much to regularise: {results.data.target}"
     last = (_table(results), _data(results))
     if not results.usable:
         lead = f"There is nothing to choose: {results.reason}."
-        return write(
-            Report(title=title, lead=lead, text=(*_mixed(results), _counts(results)), sections=(*extra, *last)), path
-        )
+        report = Report(title=title, lead=lead, text=(*_mixed(results), _counts(results)), sections=(*extra, *last))
+        return write(report, path, format)
     findings = findings_section(found or diagnose(evidence_of(results)))
     shown = (_scores(results), _curves(results), findings, last[0], _recipe(results, run_folder(path)), last[1])
     sections = (*extra, *shown)
     report = Report(
         title=title, lead=_lead(results), tiles=_tiles(results), text=_paragraphs(results), sections=sections
     )
-    return write(report, path)
+    return write(report, path, format)
 
 
 def _usable(results: Results) -> list[Trial]:

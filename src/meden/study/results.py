@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice
+from meden._shown import Pair, Shown, as_lines, text
 from meden.data import Fold
 from meden.progress import LOST, Lost
 from meden.recipe import Recipe
@@ -30,19 +32,21 @@ from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
 BASELINES = {
-    "constant": "a constant answer",
-    "linear": "a linear model, ridge by cross-validation",
-    "trees": "gradient-boosted trees",
-    "plain": "the network of the choice without regularisation",
-    "plain_stopped": "the same, stopped early",
+    "constant": "constant answer",
+    "linear": "linear model",
+    "trees": "boosted trees",
+    "plain": "plain network",
+    "plain_stopped": "plain, stopped early",
 }
-"""What a search's configurations are compared with, by the name of its rows."""
+"""What a search's configurations are compared with, by the name of its rows: the best constant answer, a linear model
+whose ridge is chosen by cross-validation, histogram gradient boosting, and the network of the choice with nothing that
+regularises, at the end of its training and at the state that early stopping keeps."""
 Which = Literal["one_se", "best"]
 TrialStatus = Literal["ok"] | Lost
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, repr=False)
+class Trial(Shown):
     """One configuration and its results on every fold and seed."""
 
     number: int
@@ -63,6 +67,17 @@ class Trial:
         """Mean accuracy, or mean squared error in the user's units, of each fold and seed, (F,)."""
         return np.array([row.scores.mean(dtype=np.float64) for row in self.rows])
 
+    @functools.cached_property
+    def fold_train_losses(self) -> NDArray[np.float64]:
+        """Training loss of the state that was kept on each fold and seed, (F,); NaN where it is not known."""
+        kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in self.rows]
+        return np.array(kept, dtype=np.float64)
+
+    @property
+    def train_loss(self) -> float:
+        """Mean training loss, over folds and seeds, of the states that were kept; NaN if one is not known."""
+        return float(self.fold_train_losses.mean())
+
     @property
     def loss(self) -> float:
         """Mean over folds and seeds."""
@@ -77,12 +92,6 @@ class Trial:
     def score(self) -> float:
         """Mean accuracy, or mean squared error in the user's units."""
         return float(self.fold_scores.mean())
-
-    @property
-    def train_loss(self) -> float:
-        """Mean training loss, over folds and seeds, of the states that were kept; NaN if one is unknown."""
-        kept = [dict(enumerate(row.train_loss, start=1)).get(row.best_epoch, math.nan) for row in self.rows]
-        return statistics.fmean(kept)
 
     @property
     def status(self) -> TrialStatus:
@@ -104,9 +113,17 @@ class Trial:
         """Median over folds of the epoch that was kept."""
         return round(statistics.median(row.best_epoch for row in self.rows))
 
+    def _pairs(self) -> Iterable[Pair]:
+        yield ("baseline", self.baseline) if self.baseline else ("configuration", self.number)
+        if self.status == "ok":
+            yield from (("loss", f"{self.loss:.4g} ± {self.loss_error:.2g}"), ("score", self.score))
+        else:
+            yield "status", self.outcome
+        yield from self.params.items()
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Results:
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Results(Shown):
     """What a search found; neither the model nor the features are needed to read it."""
 
     data: DataSummary
@@ -127,6 +144,24 @@ class Results:
     """What has ended of the other configurations."""
     num_missing: int = 0
     """Fits that an unfinished search has still to do."""
+
+    def __str__(self) -> str:
+        return as_lines(type(self).__name__, self._pairs())
+
+    def _pairs(self) -> Iterable[Pair]:
+        lost = Counter(trial.status for trial in self.trials if trial.status != "ok")
+        yield "status", f"{self.status}: {self.reason}" if self.reason else self.status
+        yield "configurations", ", ".join([str(len(self.trials)), *(f"{num} {status}" for status, num in lost.items())])
+        for trial in {trial.number: trial for trial in reversed(self._choices().values())}.values():
+            name = " and ".join(name for name, chosen in self._choices().items() if chosen is trial)
+            worth = f"held-out {self.chosen_by} {self.decided_by(trial):.4g} (uncorrected)"
+            yield name, f"{worth} with {text(trial.params)}"
+        for (metric, which), score in self._scores.items():  # those that were asked for: thousands of draws make each
+            interval = f"{score.low:.4g} to {score.high:.4g} ({score.confidence:.0%})"
+            yield f"{metric} of {which}", f"{score.estimate:.4g}, {interval}, corrected for the choice"
+        yield "folds", len(self.folds)
+        yield "data", f"{self.data.task} of {self.data.target}, rows: {self.data.num_rows}"
+        yield "model", self.model.text
 
     @property
     def mixed(self) -> str:
@@ -187,6 +222,21 @@ class Results:
         self._check_usable()
         return self.trials[selection.one_standard_error(self._by_fold, [t.simplicity for t in self.trials])]
 
+    @property
+    def choice(self) -> Trial:
+        """The configuration to use: :attr:`one_se`."""
+        return self.one_se
+
+    def baseline(self, name: str) -> Trial:
+        """Return a baseline of this search.
+
+        Raises:
+            InputError: if there is none of that name.
+        """
+        named = {trial.baseline: trial for trial in self.baselines}
+        check_choice("baseline", name, named)
+        return named[name]
+
     @functools.cached_property
     def score(self) -> selection.Score:
         """What the choice is worth: its held-out loss, corrected for having been chosen, with a 90 % interval.
@@ -218,13 +268,32 @@ class Results:
             InputError: if there is no configuration to choose, or the metric does not fit the task, or cannot be told
                 in any fold.
         """
-        metric = metric or (self.metric if self.chosen_by == "loss" else self.chosen_by)
+        metric = metric or self.told
         if (metric, which) not in self._scores:
-            self._scores[metric, which] = self._corrected(metric, which)
+            self._scores[metric, which] = self._corrected(self.values(metric), metric, which)
         return self._scores[metric, which]
 
-    def _corrected(self, metric: MetricName, which: Which) -> selection.Score:
-        trial, values, groups = self._which(which), self.values(metric), self.data.groups
+    def gain_over(self, baseline: str, metric: MetricName | None = None) -> selection.Score:
+        """Return how much better the choice is than a baseline on new rows, corrected as :meth:`score_of` is.
+
+        Both are compared row by row. Above 0 is better, whether the metric is to be high or low.
+
+        Args:
+            baseline: name of one that this search has, see :data:`BASELINES`.
+            metric: as for :meth:`score_of`; None is :attr:`told`.
+
+        Raises:
+            InputError: if there is no configuration to choose, no such baseline, or the metric does not fit the task.
+        """
+        metric = metric or self.told
+        sign = 1 if metric in HIGHER_IS_BETTER else -1
+        if (metric, baseline) not in self._scores:
+            gains = sign * (self.values(metric) - self.values(metric, [self.baseline(baseline)]))
+            self._scores[metric, baseline] = self._corrected(gains, metric, "one_se")
+        return self._scores[metric, baseline]
+
+    def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
+        trial, groups = self._which(which), self.data.groups
         place = next(place for place, other in enumerate(self.trials) if other is trial)
         counted = self._defined(self.chosen_by)[self._fold_numbers]
         return selection.corrected_score(
@@ -275,9 +344,30 @@ class Results:
         """The configurations by what decides, best first; diverged and dropped ones last."""
         return [self.trials[place] for place in np.argsort(self._by_fold.mean(axis=1), kind="stable")]
 
+    @property
+    def told(self) -> MetricName:
+        """The metric that people read: what decides, or accuracy or mse where that is the loss."""
+        return self.metric if self.chosen_by == "loss" else self.chosen_by
+
+    def mean_of(self, metric: MetricName, trial: Trial) -> float:
+        """Return a metric's mean over the folds, of a configuration or a baseline."""
+        return float(self._fold_means(metric, self.values(metric, [trial])).mean())
+
     def decided_by(self, trial: Trial) -> float:
         """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
-        return float(self._fold_means(self.chosen_by, self.values(self.chosen_by, [trial])).mean())
+        return self.mean_of(self.chosen_by, trial)
+
+    def differences_from_best(self) -> tuple[Array, Array]:
+        """Return how much worse each configuration is than the best, fold by fold, in what decides, (M,).
+
+        Returns:
+            Means over the folds, NaN for those that diverged or were dropped, and their standard errors.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        self._check_usable()
+        return selection.differences_from_best(self._by_fold)
 
     def table(self) -> pd.DataFrame:
         """Return one row per configuration and baseline, best first; diverged and dropped ones last with the reason.
@@ -286,9 +376,9 @@ class Results:
         """
         decided = {id(trial): self.decided_by(trial) for trial in (*self.trials, *self.baselines)}
         ranked = sorted((*self.trials, *self.baselines), key=lambda trial: _last(self._sign * decided[id(trial)]))
-        return pd.DataFrame(
+        rows = [
             {
-                "configuration": None if trial.baseline else trial.number,
+                "configuration": pd.NA if trial.baseline else trial.number,
                 "baseline": trial.baseline,
                 **{name: trial.params.get(name) for name in self.space},
                 "loss": trial.loss,
@@ -300,7 +390,8 @@ class Results:
                 "chosen": " ".join(name for name, chosen in self._choices().items() if chosen is trial),
             }
             for trial in ranked
-        )
+        ]
+        return pd.DataFrame(rows).astype({"configuration": "Int64"}) if rows else pd.DataFrame()
 
     def _check_usable(self) -> None:
         if not self.usable and self.num_missing:
@@ -332,8 +423,8 @@ class Results:
         return -1 if self.chosen_by in HIGHER_IS_BETTER else 1
 
     @functools.cached_property
-    def _scores(self) -> dict[tuple[MetricName, Which], selection.Score]:
-        """Corrected scores that were asked for; thousands of draws make each."""
+    def _scores(self) -> dict[tuple[MetricName, str], selection.Score]:
+        """Corrected scores of a choice, and gains over a baseline, that were asked for: many draws make each."""
         return {}
 
     @functools.cached_property

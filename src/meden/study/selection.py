@@ -64,6 +64,27 @@ def one_standard_error(scores: Array, simplicity: Sequence[float]) -> int:
     return _chosen(scores, np.asarray(simplicity, dtype=np.float64))
 
 
+def differences_from_best(scores: Array) -> tuple[Array, Array]:
+    """Return each row's mean paired difference from the best, and its standard error over the folds, (M,) each.
+
+    A row is as good as the best within one standard error where the first is at most the second, which is what
+    :func:`one_standard_error` goes by. Rows with NaN have NaN; a single fold leaves the error infinite.
+
+    Args:
+        scores: (M, F), lower is better; columns are the same folds for every row. One row at least is finite.
+
+    Example:
+        >>> differences_from_best(np.array([[1.0, 2.0, 3.0], [1.5, 2.0, 4.0]]))[0].tolist()
+        [0.0, 0.5]
+    """
+    usable = np.isfinite(scores).all(axis=1)
+    means, drawn = scores[None, usable], np.ones((1, scores.shape[1]), dtype=bool)
+    differences, errors = np.full(len(scores), np.nan), np.full(len(scores), np.nan)
+    mean, error = _differences(means, drawn, _average(means, drawn).argmin(axis=1))
+    differences[usable], errors[usable] = mean[0], error[0]
+    return differences, errors
+
+
 def corrected_score(
     losses: Array,
     *,
@@ -135,15 +156,21 @@ def _winners(means: Array, drawn: NDArray[np.bool_], simplicity: Array | None) -
     leaders: Whole = _average(means, drawn).argmin(axis=1)
     if simplicity is None:
         return leaders
-    differences = means - np.take_along_axis(means, leaders[:, None, None], axis=1)
-    mean, num = _average(differences, drawn), drawn.sum(axis=1)[:, None]
-    squares = (np.where(drawn[:, None], differences - mean[..., None], 0.0) ** 2).sum(axis=2)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.where(num > 1, np.sqrt(squares / (num - 1) / num), np.inf)
+    mean, errors = _differences(means, drawn, leaders)
     rank = np.where(mean <= errors, simplicity, -np.inf)
     simplest = rank == rank.max(axis=1, keepdims=True)
     chosen: Whole = np.where(simplest, mean, np.inf).argmin(axis=1)
     return chosen
+
+
+def _differences(means: Array, drawn: NDArray[np.bool_], leaders: Whole) -> tuple[Array, Array]:
+    """Return the mean paired difference of each row from each draw's leader, and its standard error, (D, M) each."""
+    differences = means - np.take_along_axis(means, leaders[:, None, None], axis=1)
+    mean, num = _average(differences, drawn), drawn.sum(axis=1)[:, None]
+    squares = (np.where(drawn[:, None], differences - mean[..., None], 0.0) ** 2).sum(axis=2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors: Array = np.where(num > 1, np.sqrt(squares / (num - 1) / num), np.inf)
+    return mean, errors
 
 
 def _average(means: Array, drawn: NDArray[np.bool_]) -> Array:

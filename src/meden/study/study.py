@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +17,16 @@ from meden.diagnosis import Evidence, diagnose
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.noise import derive
-from meden.report import Section
+from meden.report import Format, Section
 from meden.run import Ensemble, Run
 from meden.study.evidence import evidence_of
 from meden.study.page import study_report
 from meden.study.results import Results, Which
+from meden.study.verdict import Verdict, verdict_of
 from meden.training.fit_many import fit_many
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Study(Results):
     """What a search found, and what trains its choice: made by :func:`meden.tune` and :func:`meden.load_study`."""
 
@@ -115,18 +117,25 @@ class Study(Results):
             raise InputError(f"make_model must be given to train again: the study was made with {self.model.text}")
         return maker, self.dataset if data is None and self.dataset is not None else self.data.read(data)
 
+    @functools.cached_property
+    def verdict(self) -> Verdict:
+        """What the results say, in sentences with numbers; printing it gives them."""
+        return verdict_of(self)
+
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by: the fits of the choice, ``one_se``, in all folds."""
         return evidence_of(self, self.make_model)
 
-    def report(self, path: Path | str, *, extra: Sequence[Section] = ()) -> Path:
+    def report(self, path: Path | str, *, extra: Sequence[Section] = (), format: Format = "html") -> Path:
         """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.
 
         Args:
             path: of the file.
             extra: more sections, shown after the headline.
+            format: ``"html"``, or ``"md"``: Markdown without the charts.
         """
-        return study_report(self, path, found=diagnose(self) if self.usable else None, extra=extra)
+        found = diagnose(self) if self.usable else None
+        return study_report(self, path, found=found, extra=extra, format=format)
 
 
 def _whole(fold: Fold) -> Fold:

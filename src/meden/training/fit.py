@@ -74,8 +74,11 @@ def prepare(
     task: Task | None = None,
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Record], None] | None = None,
+    on_newest: Callable[[nn.Module], None] | None = None,
 ) -> Training:
     """Return the training that :func:`fit` would run, before its first epoch; the arguments are those of ``fit``.
+
+    ``on_newest`` is called with the model in its newest state, before the one to keep is put in.
 
     Raises:
         InputError: if data, model and recipe do not fit together.
@@ -93,7 +96,7 @@ def prepare(
     check_augmentations(recipe, pairs["train"][0], task)
     prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
-    return Training(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch)
+    return Training(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch, on_newest)
 
 
 def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_dataset, is_dataset, num_batches
@@ -24,8 +24,9 @@ from meden.member import Member, ModelMaker, as_taken, build_model, check_member
 from meden.noise import draws_past_torch
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
+from meden.progress import LOST
 from meden.recipe import prepare_noise
-from meden.run import Run
+from meden.run import HeldOut, Run
 from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
 from meden.training.heap import give_back
@@ -35,7 +36,7 @@ from meden.training.many.population import Programs
 from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
-from meden.training.scoring import score
+from meden.training.scoring import score, score_model
 from meden.training.stacks import (
     Judge,
     OnEpoch,
@@ -186,6 +187,8 @@ class _Work:
     """What is trained, and with whom; None is all members, as is fastest."""
     ended: dict[int, History | None] = dataclasses.field(default_factory=dict)
     """Records of members that have ended; None of one that was dropped."""
+    newest: dict[int, HeldOut] = dataclasses.field(default_factory=dict)
+    """Results of newest states, of members that are ending."""
     programs: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
     """What was traced for the stacks held in memory, by what stacks must share to use it."""
     earlier: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
@@ -322,7 +325,13 @@ class _Work:
             for part in _cut(entrants, chunk) if chunk > 1 else ():
                 shared = self.programs.get(key) or self.earlier.get(key)
                 stack = StackTrainer(
-                    part, *data, pads=pads, programs=shared, on_done=self._done, on_epoch=self._report_epoch
+                    part,
+                    *data,
+                    pads=pads,
+                    programs=shared,
+                    on_done=self._done,
+                    on_epoch=self._report_epoch,
+                    on_newest=self._score_newest,
                 )
                 self.programs[key] = stack.population.programs
                 stacks.append(stack)
@@ -392,6 +401,7 @@ class _Work:
             seed=member.run_seed,
             task=self.dataset.task,
             on_epoch=functools.partial(self._report_epoch, number),
+            on_newest=functools.partial(self._score_newest, number),
         )
 
     def _report_epoch(self, number: int, record: Record) -> None:
@@ -399,19 +409,27 @@ class _Work:
             with self.lock:
                 self.on_epoch(number, record)
 
+    def _score_newest(self, number: int, model: nn.Module) -> None:
+        member = self.members[number]
+        if member.newest and (rows := self._scored_rows(member)):
+            codec = self.shares[member.fold].encoder.target
+            self.newest[number] = score_model(model, rows, self.dataset.task, member.run_seed, codec)
+
+    def _scored_rows(self, member: Member) -> Source | None:
+        share = self.shares[member.fold]
+        return None if member.fold is None else Part(TensorSource(share.x, share.y), member.fold.score)
+
     def _done(self, number: int, run: Run) -> None:
         member = self.members[number]
-        share = self.shares[member.fold]
-        held_out = None
-        if member.fold is not None:
-            scored = Part(TensorSource(share.x, share.y), member.fold.score)
-            held_out = score(run, scored, self.dataset.task, share.encoder.target)
+        share, rows = self.shares[member.fold], self._scored_rows(member)
+        held_out = None if rows is None else score(run, rows, self.dataset.task, share.encoder.target)
+        newest = None if run.status in LOST else self.newest.pop(number, None)
         with self.lock:
             self.ended[number] = None if run.status == "dropped" else run.history
             if self.on_run is not None:
                 origin = made_with(self.make_model, share, self.dataset, member)
                 known: dict[str, Any] = {"encoder": share.encoder, "constant_loss": self.constant_loss}
-                self.on_run(number, dataclasses.replace(run, held_out=held_out, **known, **origin))
+                self.on_run(number, dataclasses.replace(run, held_out=held_out, newest=newest, **known, **origin))
 
 
 def _why_alone(entrant: Entrant) -> str | None:

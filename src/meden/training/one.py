@@ -85,9 +85,10 @@ class Training:
         task: Task,
         checkpoint: Path | None,
         on_epoch: Callable[[Record], None] | None,
+        on_newest: Callable[[nn.Module], None] | None = None,
     ) -> None:
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
-        self.checkpoint, self.on_epoch = checkpoint, on_epoch
+        self.checkpoint, self.on_epoch, self.on_newest = checkpoint, on_epoch, on_newest
         bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
         self.bound = bound
         self.in_loss = tuple(b for b in bound if b.coupling == "loss")
@@ -256,6 +257,9 @@ class Training:
             self.best = files.copy_tensors(files.model_tensors(self.model))
 
     def _finish(self, ending: progress.Ending) -> Run:
+        if self.on_newest is not None:
+            with self._evaluated():
+                self.on_newest(self.model)
         if self.best:
             files.restore_tensors(self.model, self.best)
         self.handle.remove()

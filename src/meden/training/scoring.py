@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import nn
 
 from meden.data import Encoder, Source
 from meden.data.targets import NumberCodec, TargetCodec, Task
@@ -30,13 +31,18 @@ def score(run: Run, rows: Source, task: Task, codec: TargetCodec | None = None) 
     if run.status in LOST:
         nothing = np.full(len(rows), np.nan)
         return HeldOut(nothing.astype(np.float32), nothing, np.empty((len(rows), 0)))
-    x, _ = first_rows(rows, run.model)
-    num_classes = classes_of(task, output_shape(run.model, x))
+    return score_model(run.model, rows, task, run.seed, codec)
+
+
+def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: TargetCodec | None = None) -> HeldOut:
+    """Return what a model makes of rows, 1 or more; ``seed`` is that of its run, for rows that are read as needed."""
+    x, _ = first_rows(rows, model)
+    num_classes = classes_of(task, output_shape(model, x))
     parts = eval_parts(range(len(rows)), x)
-    read_parts = read("score", rows, parts, derive(run.seed, "rows"), run.model, num_classes)
+    read_parts = read("score", rows, parts, derive(seed, "rows"), model, num_classes)
     found = [
         (row_loss(task, outputs, y), row_score(task, outputs, y), row_answers(task, outputs, y))
-        for outputs, y in evaluated(run.model, read_parts)
+        for outputs, y in evaluated(model, read_parts)
     ]
     losses, scores, outputs = (torch.cat(own) for own in zip(*found, strict=True))
     scale = 1.0 if codec is None else squared_scale(codec)

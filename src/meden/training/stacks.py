@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from meden.data.targets import Task
 from meden.history import History, Record
@@ -20,6 +20,8 @@ from meden.training.one import Training
 OnDone = Callable[[int, Run], None]
 OnEpoch = Callable[[int, Record], None]
 """Called with a member's number and its newest record."""
+OnNewest = Callable[[int, nn.Module], None]
+"""Called with the number of a member that ends and its model, in the newest state, before the one to keep is put in."""
 Judge = Callable[[int, Mapping[int, History]], Collection[int]]
 """Called with an epoch and the records so far by the members' numbers; returns the numbers to drop."""
 
@@ -53,6 +55,7 @@ class StackTrainer(Trainer):
         pads: bool,
         on_done: OnDone,
         on_epoch: OnEpoch,
+        on_newest: OnNewest | None,
         programs: Programs | None,
     ) -> None:
         numbers = self._numbers = list(
@@ -66,6 +69,7 @@ class StackTrainer(Trainer):
             pads=pads,
             on_run=lambda place, run: on_done(numbers[place], run),
             on_epoch=lambda place, record: on_epoch(numbers[place], record),
+            on_newest=None if on_newest is None else lambda place, model: on_newest(numbers[place], model),
             programs=programs,
         )
         self.population.trace()

@@ -37,6 +37,7 @@ class Result(NamedTuple):
     best_step: int
     history: History
     held_out: HeldOut | None
+    newest: HeldOut | None = None
     weights: bytes | None = None
     """The model's state dict, as safetensors writes it: such bytes reach any machine."""
 
@@ -44,7 +45,7 @@ class Result(NamedTuple):
     def of(cls, run: Run, *, weights: bool = False) -> Result:
         """Return what is reported of a run, with or without the model's tensors."""
         kept = save(files.state_of(run.model)) if weights else None
-        return cls(run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out, kept)
+        return cls(run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out, run.newest, kept)
 
 
 OnEnd = Callable[[int, Result], None]

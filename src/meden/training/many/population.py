@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from meden import progress
@@ -59,6 +59,7 @@ class Population:
         task: what ``y`` is.
         pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
         on_run: called with a member's place and its run as it ends.
+        on_newest: called before that with its place and its model, in the newest state; None if nobody wants it.
         on_epoch: called with a member's place and its newest record.
         programs: of another population of the same structure; None makes its own.
     """
@@ -73,10 +74,11 @@ class Population:
         pads: bool,
         on_run: Callable[[int, Run], None],
         on_epoch: Callable[[int, Record], None],
+        on_newest: Callable[[int, nn.Module], None] | None = None,
         programs: Programs | None = None,
     ) -> None:
         self.entrants, self.task, self.pads = list(entrants), task, pads
-        self.on_run, self.on_epoch = on_run, on_epoch
+        self.on_run, self.on_epoch, self.on_newest = on_run, on_epoch, on_newest
         first = entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
         self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
@@ -277,6 +279,9 @@ class Population:
     def _finish(self, row: int, ending: progress.Ending) -> None:
         """Write the best state into the member's model, and report."""
         entrant, history = self.entrants[row], self.histories[row]
+        if self.on_newest is not None:
+            unstack(entrant.model, self._shown(), row)
+            self.on_newest(self.ids[row], entrant.model)
         unstack(entrant.model, self.best if self.progress.best_epoch[row] else self._shown(), row)
         null = null_loss(self.task, self.y[entrant.fit], self.output_shape)
         outcome = progress.outcome(self.progress, row, ending, history[-1], null)

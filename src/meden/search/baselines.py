@@ -1,0 +1,282 @@
+"""What a search is compared with: simple models, and the network of the choice without regularisation.
+
+They are trained on the same folds. Simple models learn from all rows of a fold's training part, as they need no stop
+split. Their rows go to the ledger beside those of the configurations; nothing is chosen among them.
+
+Legend: ``n`` rows, ``D`` inputs, ``C`` classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from meden._checks import one_line
+from meden.data import Dataset, Fold
+from meden.data.arrays import Arrays
+from meden.member import Member, ModelMaker, as_taken
+from meden.noise import derive
+from meden.objective import row_loss, row_score
+from meden.recipe import Recipe
+from meden.run import HeldOut
+from meden.search.engine import make_row
+from meden.space.names import OFF, REGULARISING, configure
+from meden.stopping import EarlyStopping
+from meden.study.ledger import Key, Ledger, Row
+from meden.training.fit_many import plan_stacks
+from meden.training.scoring import squared_scale
+from meden.workers.coordinator import OnEpochs, Result
+from meden.workers.workers import Workers, num_cores, train
+
+Array = NDArray[Any]
+MOST_INPUTS = 20_000
+"""Inputs of a row, beyond which no simple model is fitted: it would take longer than the search."""
+FEWEST_TO_CHOOSE, MOST_TO_CHOOSE, CHOOSING_NUMBERS = 500, 5_000, 1e7
+"""Rows by which a linear classifier's strength is chosen: as many as have so many inputs times classes."""
+INVERSE_STRENGTHS = np.logspace(-4, 2, 7)
+"""``C`` of logistic regressions of so many rows, tried by cross-validation; the strength is 1 / (C n)."""
+ALPHAS = np.logspace(-3, 5, 17)
+"""Of ridge regressions; the strength is alpha / n."""
+CHOOSING_FOLDS = 3
+MOST_STEPS = 300
+"""Of a logistic regression's optimizer: its loss hardly falls any more by then."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SimpleModels:
+    """Models that need no search, each for one fold; answers are probabilities (n, C), or encoded numbers (n, M)."""
+
+    dataset: Dataset
+    seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those that can be fitted to the data, cheapest first."""
+        several = self.dataset.labels.ndim > 1
+        x = self.dataset.inputs.x if isinstance(self.dataset.inputs, Arrays) else None
+        tokens = x is not None and not x.is_floating_point() and not self.dataset.inputs.as_floats  # type: ignore[union-attr]
+        wide = self.dataset.fit_encoder([0]).num_inputs > MOST_INPUTS if x is not None else False
+        linear = () if tokens or wide or (several and self.dataset.task == "classification") else ("linear",)
+        return ("constant", *linear, *(("trees",) if x is None and not several else ()))
+
+    def held_out(self, name: str, fold: Fold) -> HeldOut:
+        """Fit one of them to a fold's training part, and return what it makes of the rows that score."""
+        rows = np.sort(np.concatenate([fold.fit, fold.stop]))
+        answers = getattr(self, f"_{name}")(rows, fold)
+        return self._scored(answers, fold)
+
+    def _constant(self, rows: Array, fold: Fold) -> Array:
+        labels, weights = self.dataset.labels[rows], self._weights(rows)
+        if self.dataset.task == "regression":
+            encoded = self._encoded(rows, fold)
+            return np.broadcast_to(np.average(encoded, axis=0, weights=weights), (len(fold.score), encoded.shape[1]))
+        each = [np.bincount(column, weights, self.dataset.num_outputs) for column in labels.reshape(len(rows), -1).T]
+        shares = np.stack(each) / np.sum(each[0])
+        shares = shares[0] if labels.ndim == 1 else shares
+        return np.broadcast_to(shares, (len(fold.score), *shares.shape))
+
+    def _linear(self, rows: Array, fold: Fold) -> Array:
+        from sklearn.linear_model import RidgeCV
+
+        x, scored = self._inputs(rows, fold.score)
+        weights = self._weights(rows)
+        if self.dataset.task == "classification":
+            model = self._logistic(x, self.dataset.labels[rows], weights, rows)
+            return self._probabilities(model, scored)
+        model = RidgeCV(alphas=ALPHAS).fit(x, self._encoded(rows, fold), sample_weight=weights)
+        return np.asarray(model.predict(scored)).reshape(len(scored), -1)
+
+    def _logistic(self, x: Array, labels: Array, weights: Array | None, rows: Array) -> Any:
+        """Return a logistic regression whose strength is chosen by cross-validation, on some of the rows if many."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV
+
+        most = np.clip(CHOOSING_NUMBERS / x.shape[1] / self.dataset.num_outputs, FEWEST_TO_CHOOSE, MOST_TO_CHOOSE)
+        few = np.random.default_rng(self.seed).permutation(len(rows))[: int(most)]
+        model = LogisticRegression(max_iter=MOST_STEPS)
+        splits = self._splits(labels[few], None if self.dataset.groups is None else self.dataset.groups[rows[few]])
+        if splits is not None:
+            tried = {"C": INVERSE_STRENGTHS}
+            search = GridSearchCV(model, tried, cv=splits, scoring="neg_log_loss", refit=False, error_score="raise")
+            search.fit(x[few], labels[few], sample_weight=None if weights is None else weights[few])
+            model.C = search.best_params_["C"] * len(few) / len(rows)  # the same strength of so many more rows
+        return model.fit(x, labels, sample_weight=weights)
+
+    def _splits(self, labels: Array, groups: Array | None) -> list[tuple[Array, Array]] | None:
+        """Return folds of which each part holds every class, by groups if there are any; None where there are none."""
+        from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+        counts = np.unique(labels, return_counts=True)[1]
+        if counts.min() < CHOOSING_FOLDS or (groups is not None and len(np.unique(groups)) < CHOOSING_FOLDS):
+            return None
+        shuffled = StratifiedKFold(CHOOSING_FOLDS, shuffle=True, random_state=self.seed % 2**32)
+        splitter = shuffled if groups is None else GroupKFold(CHOOSING_FOLDS)
+        splits = list(splitter.split(labels, labels, groups))
+        whole = all(len(np.unique(labels[part])) == len(counts) for split in splits for part in split)
+        return splits if whole else None
+
+    def _trees(self, rows: Array, fold: Fold) -> Array:
+        from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+        x, scored = self._inputs(rows, fold.score)
+        weights, seed = self._weights(rows), self.seed % 2**32
+        if self.dataset.task == "classification":
+            model = HistGradientBoostingClassifier(random_state=seed)
+            model.fit(x, self.dataset.labels[rows], sample_weight=weights)
+            return self._probabilities(model, scored)
+        model = HistGradientBoostingRegressor(random_state=seed)
+        model.fit(x, self._encoded(rows, fold)[:, 0], sample_weight=weights)
+        return np.asarray(model.predict(scored)).reshape(len(scored), 1)
+
+    def _probabilities(self, model: Any, x: Array) -> Array:
+        """Return probabilities of all classes (n, C), also of those that the training part does not hold."""
+        found = np.zeros((len(x), self.dataset.num_outputs))
+        found[:, model.classes_] = model.predict_proba(x)
+        return found
+
+    def _inputs(self, *parts: Array) -> list[Array]:
+        """Return rows as a network would get them, flat, encoded by what the first of the parts shows."""
+        encoder = self.dataset.fit_encoder(parts[0])
+        return [self.dataset.features(encoder, rows).flatten(1).double().cpu().numpy() for rows in parts]
+
+    def _encoded(self, rows: Array, fold: Fold) -> Array:
+        """Return numbers (n, M) in the units of the fold's losses."""
+        codec = self.dataset.fit_encoder(fold.fit).target
+        return codec.encode(self.dataset.labels[rows]).double().numpy().reshape(len(rows), -1)
+
+    def _weights(self, rows: Array) -> Array | None:
+        return None if self.dataset.weights is None else self.dataset.weights[rows]
+
+    def _scored(self, answers: Array, fold: Fold) -> HeldOut:
+        """Return losses and scores of answers, defined as those of networks are."""
+        encoder, task = self.dataset.fit_encoder(fold.fit), self.dataset.task
+        y = self.dataset.targets(encoder, fold.score)
+        given = torch.from_numpy(np.ascontiguousarray(answers))
+        if task == "classification":  # a class that is impossible costs as much as in scikit-learn's log_loss
+            given = given.clamp_min(torch.finfo(given.dtype).eps).log()
+        elif y.is_floating_point():
+            y = y.double()
+        losses, scores = row_loss(task, given, y).numpy(), row_score(task, given, y).double().numpy()
+        outputs = answers.astype(np.float32) if answers.ndim == 2 else np.empty((len(answers), 0))
+        if task == "regression":
+            outputs = encoder.decode(given).values.reshape(len(answers), -1)
+        return HeldOut(losses.astype(np.float32), scores * squared_scale(encoder.target), outputs)
+
+
+def fit_simple_models(
+    make_model: ModelMaker, dataset: Dataset, folds: Sequence[Fold], ledger: Ledger, seed: int
+) -> None:
+    """Fit the simple models that a ledger lacks, each on one core; one that fails is left out, with a warning."""
+    dataset = as_taken(make_model, dataset, Member(Recipe(), folds[0]))
+    models = SimpleModels(dataset, derive(seed, "baselines"))
+    keys = [Key(0, number, 0, name) for name in models.names for number in range(len(folds))]
+    wanted = [key for key in keys if key not in ledger.rows]
+    failed: dict[str, Exception] = {}
+    started = time.perf_counter()
+    with warnings.catch_warnings(), ThreadPoolExecutor(num_cores(), initializer=_use_one_core) as pool:
+        warnings.simplefilter("ignore")  # such as that an optimizer ended at its last step
+        made = [pool.submit(models.held_out, key.baseline, folds[key.fold]) for key in wanted]
+        for key, result in zip(wanted, made, strict=True):
+            try:
+                held_out = result.result()
+            except Exception as error:
+                failed[key.baseline] = error
+                continue
+            now = time.perf_counter()
+            ledger.append(_simple_row(key, held_out, now - started))
+            started = now
+    for name, cause in failed.items():
+        warnings.warn(f"there is no baseline {name!r}, which could not be fitted: {one_line(cause)}", stacklevel=3)
+
+
+def fit_plain(
+    make_model: ModelMaker,
+    dataset: Dataset,
+    folds: Sequence[Fold],
+    ledger: Ledger,
+    workers: Workers,
+    *,
+    recipe: Recipe,
+    params: Mapping[str, Any],
+    seeds: int,
+    seed: int,
+    on_epochs: OnEpochs | None = None,
+) -> None:
+    """Train the network of a configuration without regularisation, unless the ledger holds it.
+
+    Where the folds have stop splits, the same training gives a second baseline, by the state that early stopping would
+    have kept; the first is the state at the end.
+
+    Args:
+        make_model: see :func:`meden.tune`, as for the rest.
+        dataset: the rows.
+        folds: that the configuration was trained in.
+        ledger: of the study.
+        workers: who train.
+        recipe: what all configurations share.
+        params: of the configuration; all that does not regularise stays as it is there.
+        seeds: runs in each fold.
+        seed: of the study.
+        on_epochs: called now and then with a number of epochs that were done.
+    """
+    kept = {name: value for name, value in params.items() if name not in REGULARISING}
+    plain, model_args = configure(recipe, kept)
+    plain = plain.replace(**OFF)
+    stops = all(len(fold.stop) for fold in folds)
+    if stops:  # never ends early: both states are wanted
+        plain = plain.replace(early_stopping=EarlyStopping(patience=plain.epochs))
+    keys = [Key(0, fold, number, "plain") for fold in range(len(folds)) for number in range(seeds)]
+    missing = [key for key in keys if (row := ledger.rows.get(key)) is None or row.params != kept]
+    if not missing:
+        return
+    members = [
+        Member(plain, folds[key.fold], derive(seed, "seed", key.seed), model_args, newest=stops) for key in missing
+    ]
+    last = time.perf_counter()
+
+    def ended(number: int, result: Result) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        key, seconds, last = missing[number], now - last, now
+        row = make_row(key, kept, result, folds[key.fold], seconds)
+        if result.newest is not None:
+            stopped = dataclasses.replace(row, baseline="plain_stopped", seconds=0.0)
+            ledger.append(stopped)
+            newest = {name: getattr(result.newest, name) for name in ("losses", "scores", "outputs")}
+            end = result.history[-1]
+            row = dataclasses.replace(row, best_epoch=end.epoch, best_step=end.step, **newest)
+        ledger.append(row)
+
+    stacks = plan_stacks(make_model, members, dataset)
+    train(workers, make_model, members, dataset, stacks, on_end=ended, on_epochs=on_epochs)
+
+
+def _simple_row(key: Key, found: HeldOut, seconds: float) -> Row:
+    return Row(
+        **key._asdict(),
+        params={},
+        status="completed",
+        reason="fitted",
+        best_epoch=0,
+        best_step=0,
+        num_epochs=0,
+        seconds=round(seconds, 4),
+        train_loss=[],
+        stop_loss=[],
+        **vars(found),
+    )
+
+
+def _use_one_core() -> None:
+    """Have a thread use one core: those of several would wait for each other, much longer where cores are busy."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)

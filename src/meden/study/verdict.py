@@ -1,0 +1,286 @@
+"""What the results of a search say, in sentences with numbers: is it worth it, by how much, because of what, what next.
+
+The terminal, the page, ``--json`` and notebooks show the same sentences.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from meden._shown import Pair, Shown
+from meden.report.numbers import number, percent, plural
+from meden.space.dimensions import Choice, Dimension, Maybe
+from meden.space.names import REGULARISING
+from meden.study.flat_region import flat_region
+from meden.study.importance import importance_of
+from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName
+from meden.study.results import Results
+from meden.study.selection import Score
+
+Kind = Literal[
+    "unfinished",
+    "expect",
+    "helps",
+    "probabilities",
+    "hardly_matters",
+    "unclear",
+    "hurts",
+    "not_searched",
+    "early_stopping",
+    "flat",
+    "peaked",
+    "mattered",
+    "network",
+    "as_good",
+    "baseline",
+    "constant",
+    "edge",
+]
+"""What a sentence says, for programs to go by."""
+SIMPLE = ("linear", "trees")
+"""Baselines that may be the better tool."""
+SHORT = {"constant": "a constant answer", "linear": "the linear model", "trees": "boosted trees"}
+NEGLIGIBLE = 0.01
+"""A difference below so much of the baseline's own number, or of 1 for shares, is none that people act on."""
+EDGE = 0.05
+"""Share of a range, at either side, that is its end."""
+MOST = 0.8
+"""Share of a gain that is most of it."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much better the choice is than a baseline on new rows; above 0 is better, in any metric."""
+
+    over: str
+    """Name of the baseline, of :data:`meden.study.results.BASELINES`."""
+    told: Score
+    """In the metric that people read."""
+    loss: Score
+    """In loss."""
+
+    @property
+    def sign(self) -> int:
+        """1 if the choice is clearly better, -1 if clearly worse, by the metric; 0 if it cannot be told."""
+        return _sign(self.told)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One thing that the results say."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
+    """What a search found, to be acted on; printing it gives its sentences."""
+
+    sentences: tuple[Sentence, ...]
+    """The answer first."""
+    told: Score | None = None
+    """What the choice is worth in the metric that people read; None without a choice."""
+    loss: Score | None = None
+    """What it is worth in loss."""
+    gains: tuple[Gain, ...] = ()
+    """Over each baseline there is."""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What the sentences say."""
+        return tuple(sentence.kind for sentence in self.sentences)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return dataclasses.asdict(self) | {"gains": {gain.over: dataclasses.asdict(gain) for gain in self.gains}}
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield from ((sentence.kind, sentence.text) for sentence in self.sentences)
+
+    def __str__(self) -> str:
+        return "\n".join(sentence.text for sentence in self.sentences)
+
+
+def verdict_of(results: Results) -> Verdict:
+    """Say what the results of a search mean."""
+    unfinished = [Sentence("unfinished", f"The search is unfinished: {results.reason}.")] * bool(results.num_missing)
+    if not results.usable:
+        nothing = Sentence("unfinished", f"There is nothing to choose: {results.reason}.")
+        return Verdict((nothing,))
+    loss, told = results.score, results.score_of(results.told)
+    gains = tuple(
+        Gain(name, results.gain_over(name), results.gain_over(name, "loss"))
+        for name in (trial.baseline for trial in results.baselines if trial.status == "ok")
+    )
+    found = {gain.over: gain for gain in gains}
+    sentences = [
+        *unfinished,
+        *_regularisation(results, found),
+        *_strengths(results),
+        *_tool(found),
+        *_edges(results),
+        _expectation(results, told, loss),
+    ]
+    return Verdict(tuple(sentences), told, loss, gains)
+
+
+def _regularisation(results: Results, gains: Mapping[str, Gain]) -> Iterator[Sentence]:
+    """Say whether regularisation is worth it, and whether stopping early alone would do."""
+    if (gain := gains.get("plain")) is None:
+        return
+    recipe = results.recipe
+    if not any(name in REGULARISING for name in results.space) and not recipe.regularizers and not recipe.augment:
+        yield Sentence("not_searched", "Nothing that regularises was searched: say with a space what to try.")
+        return
+    numbers = f"{gain_text(gain.told)}, {gain_text(gain.loss)}"
+    against = "against the same network without it"
+    if gain.sign > 0:
+        yield Sentence("helps", f"Regularisation helps here: {numbers}, {against}.")
+    elif gain.sign < 0:
+        yield Sentence("hurts", f"Regularisation hurts here: {numbers}, {against}; try weaker strengths.")
+    elif _sign(gain.loss) > 0 and results.told != "loss":
+        what = "makes the probabilities better" if results.data.task == "classification" else "lowers the loss"
+        name = results.told.replace("_", " ")
+        yield Sentence(
+            "probabilities", f"Regularisation {what} here, but not clearly the {name}: {numbers}, {against}."
+        )
+    elif all(_is_negligible(results, end, "plain") for end in (gain.told.low, gain.told.high)):
+        yield Sentence("hardly_matters", f"Regularisation hardly matters here: {numbers}, {against}.")
+    else:
+        yield Sentence("unclear", f"Whether regularisation helps here cannot be told: {numbers}, {against}.")
+    yield from _early_stopping(gain, gains.get("plain_stopped"))
+
+
+def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
+    """Say if the plain network, stopped early, has most of what the choice gains."""
+    if stopped is None:
+        return
+    clear = [
+        (whole, rest) for whole, rest in ((gain.told, stopped.told), (gain.loss, stopped.loss)) if _sign(whole) > 0
+    ]
+    if clear and all(_sign(rest) <= 0 and rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
+        rest = ", ".join(gain_text(rest) for _, rest in clear)
+        yield Sentence("early_stopping", f"Stopping early alone does most of it: against it, the choice has {rest}.")
+
+
+def _strengths(results: Results) -> Iterator[Sentence]:
+    """Say how many configurations do as well as the best, and what of them mattered."""
+    region = flat_region(results)
+    if region.status == "ok":
+        yield Sentence("flat" if region.flat else "peaked", region.sentence)
+    explained = importance_of(results)
+    if explained.shares:
+        yield Sentence("mattered", explained.sentence)
+
+
+def _tool(gains: Mapping[str, Gain]) -> Iterator[Sentence]:
+    """Say whether a network is the right tool."""
+    if (gain := gains.get("constant")) is not None and gain.sign <= 0 and _sign(gain.loss) <= 0:
+        text = f"The network is no better than a constant answer: {gain_text(gain.told)} over it."
+        yield Sentence("constant", f"{text} Look at features, target and splits before strengths.")
+    simple = [gains[name] for name in SIMPLE if name in gains]
+    if not simple:
+        return
+    best = min(simple, key=lambda gain: gain.told.estimate)
+    name, numbers = SHORT[best.over], gain_text(best.told)
+    if best.sign > 0:
+        yield Sentence("network", f"A network is the right tool: {numbers} over {name}, the best simple model.")
+    elif best.sign < 0:
+        does = "do" if best.over == "trees" else "does"
+        text = (
+            f"{name[0].upper()}{name[1:]} {does} better here: the network has {numbers} over {'them' * (does == 'do')}"
+        )
+        yield Sentence(
+            "baseline", f"{text}{'it' * (does != 'do')}. Use {'them' if does == 'do' else 'it'}, or search wider."
+        )
+    else:
+        text = (
+            f"The network is not clearly better than {name}: {numbers} over {'them' if best.over == 'trees' else 'it'}"
+        )
+        yield Sentence("as_good", f"{text}.")
+
+
+def _edges(results: Results) -> Iterator[Sentence]:
+    """Say where the choice lies at the end of a range, so that what is best may lie beyond."""
+    for name, dimension in results.space.items():
+        value = results.choice.params[name]
+        inner = _ordered(dimension)
+        if inner is None or value is None or not isinstance(value, (int, float)):
+            continue
+        place = inner.position(value)
+        if EDGE < place < 1 - EDGE:
+            continue
+        end, beyond = ("upper", "more") if place >= 0.5 else ("lower", "less")
+        low, high = (number(side) for side in (inner.at(0.0), inner.at(1.0)))
+        text = f"The choice lies at the {end} end of {name}'s range ({number(value)} of {low} to {high})"
+        yield Sentence("edge", f"{text}: {beyond} may be better still.")
+
+
+def _ordered(dimension: Dimension) -> Any:
+    inner = dimension.inner if isinstance(dimension, Maybe) else dimension
+    return None if isinstance(inner, Choice) else inner
+
+
+def _expectation(results: Results, told: Score, loss: Score) -> Sentence:
+    """Say what new rows may be expected to give."""
+    shown = [told] if told.metric == loss.metric else [told, loss]
+    parts = [
+        f"{score.metric.replace('_', ' ')} {value_text(score.metric, score.estimate)} ({_interval(score)})"
+        for score in shown
+    ]
+    tried = len(results.trials)
+    text = f"Expect on new rows: {', '.join(parts)}"
+    if tried == 1:
+        return Sentence("expect", f"{text}; intervals are of 90 %.")
+    uncorrected = value_text(told.metric, told.naive)
+    text += (
+        f"; the folds' mean was {uncorrected}, before correcting for a choice among {plural(tried, 'configuration')}"
+    )
+    return Sentence("expect", f"{text}; intervals are of 90 %.")
+
+
+def _sign(score: Score) -> int:
+    return 1 if score.low > 0 else -1 if score.high < 0 else 0
+
+
+def _is_negligible(results: Results, difference: float, baseline: str) -> bool:
+    whole = 1.0 if results.told in SHARES else abs(results.mean_of(results.told, results.baseline(baseline)))
+    return abs(difference) <= NEGLIGIBLE * whole
+
+
+def value_text(metric: MetricName | str, value: float) -> str:
+    """Return a number of a metric as people read it: shares in percent."""
+    return percent(value) if metric in SHARES else number(value)
+
+
+def _interval(score: Score) -> str:
+    return f"{value_text(score.metric, score.low)} to {value_text(score.metric, score.high)}"
+
+
+def gain_text(gain: Score, *, named: bool = True) -> str:
+    """Return ``accuracy +2.1 points (+0.8 to +3.4)``, or ``loss -0.12 (-0.2 to -0.05)``: as the metric itself moves."""
+    name, scale, unit = gain.metric.replace("_", " "), 1.0, ""
+    if gain.metric in SHARES:
+        scale, unit = 100.0, " points"
+    sign = 1 if gain.metric in HIGHER_IS_BETTER else -1
+    ends = sorted(sign * scale * end for end in (gain.low, gain.high))
+    low, high = (signed(end, points=unit != "") for end in ends)
+    text = f"{signed(sign * scale * gain.estimate, points=unit != '')}{unit} ({low} to {high})"
+    return f"{name} {text}" if named else text
+
+
+def signed(value: float, *, points: bool = False) -> str:
+    """Return a difference with its sign, points with one decimal.
+
+    Example:
+        >>> signed(0.123456), signed(-2.14, points=True)
+        ('+0.1235', '-2.1')
+    """
+    if points and math.isfinite(value):
+        return f"{round(value, 1) + 0.0:+.1f}"
+    return f"{'+' * (value >= 0)}{number(value + 0.0)}"
