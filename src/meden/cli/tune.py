@@ -53,7 +53,7 @@ from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
-from meden.study.metrics import METRICS
+from meden.study.metrics import METRICS, spoken
 from meden.study.selection import Score
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
@@ -315,11 +315,11 @@ def _show_choices(study: Study, out: Path) -> None:
     for line in zip(*(_column(study, trial) for trial in (study.one_se, study.best)), strict=True):
         table.add_row(line[0][0], *(cell for _, cell in line))
     stdout.print(table)
-    by = study.chosen_by.replace("_", " ")
+    by = spoken(study.chosen_by)
     stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
     for score in _scores(study):
         stdout.print(
-            f"Expect on new rows: {score.metric.replace('_', ' ')} {number(score.estimate)} (90 % interval "
+            f"Expect on new rows: {spoken(score.metric)} {number(score.estimate)} (90 % interval "
             f"{number(score.low)} to {number(score.high)}), the mean over the folds, {number(score.naive)}, corrected "
             f"for having been chosen among {plural(len(study.trials), 'configuration')}."
         )

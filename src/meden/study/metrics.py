@@ -37,6 +37,18 @@ OF_SEVERAL = ("loss", "accuracy", "mse")
 """Those of rows with several labels or numbers each."""
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1", "r2")
 
+_SPOKEN = {"roc_auc": "ROC AUC", "f1": "F1 (macro)", "mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
+
+
+def spoken(metric: str) -> str:
+    """Return a metric as people write it.
+
+    Example:
+        >>> spoken("roc_auc"), spoken("balanced_accuracy")
+        ('ROC AUC', 'balanced accuracy')
+    """
+    return _SPOKEN.get(metric, metric.replace("_", " "))
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
