@@ -18,11 +18,11 @@ from meden.data.new_rows import ON_MISSING
 from meden.report.numbers import number, percent, plural
 from meden.study.evaluation import Calibration, Estimate, Evaluation, Residuals
 from meden.study.evaluation import evaluate as evaluated
+from meden.study.metrics import spoken
 
 MOST_CLASSES = 12
 """Of a confusion matrix that is shown whole; of more, the most frequent mistakes are."""
 MOST_MISTAKES = 12
-METRIC_NAMES = {"roc_auc": "ROC AUC", "f1": "F1 (macro)", "mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
 
 
 def evaluate(
@@ -90,7 +90,7 @@ def _show(found: Evaluation) -> None:
 def _scores(found: Evaluation) -> Table:
     table = Table("", "score", f"{100 * found.confidence:g} % interval")
     for name, score in found.scores.items():
-        table.add_row(METRIC_NAMES.get(name, name.replace("_", " ")), number(score.value), _interval(score))
+        table.add_row(spoken(name), number(score.value), _interval(score))
     return table
 
 

@@ -41,6 +41,18 @@ SHARES = ("accuracy", "balanced_accuracy")
 UNITS = {"classification": "nats", "regression": "half squared error"}
 """Of losses, by task."""
 
+_SPOKEN = {"roc_auc": "ROC AUC", "f1": "F1 (macro)", "mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
+
+
+def spoken(metric: str) -> str:
+    """Return a metric as people write it.
+
+    Example:
+        >>> spoken("roc_auc"), spoken("balanced_accuracy")
+        ('ROC AUC', 'balanced accuracy')
+    """
+    return _SPOKEN.get(metric, metric.replace("_", " "))
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
