@@ -153,7 +153,7 @@ def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
     mixed.drop(columns="colour").to_csv("lacking.csv", index=False)
     ended = meden("predict", "run", "lacking.csv", "-o", "out.csv")
     assert ended.status == 2 and "lacks 'colour'" in ended.err and not Path("out.csv").exists()
-    mixed.assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
+    mixed.drop(columns="price").assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
     ended = meden("predict", "run", "unseen.csv", "-o", "out.csv", "--json")
     assert ended.status == 0 and json.loads(ended.out) == {"rows": 60, "empty": 0, "file": "out.csv"}
     assert ended.err.startswith("warning: ") and "'violet'" in ended.err and len(ended.err.splitlines()) == 1
