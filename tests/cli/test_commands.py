@@ -18,6 +18,7 @@ import torch
 
 import meden as package
 from meden import InputError
+from meden._files import MAJOR, MINOR
 from meden.cli import app
 from meden.data import as_dataset, holdout, read_table
 from meden.models import MLP, Linear, TabularNet
@@ -26,7 +27,7 @@ from meden.training.fit_many import fit_many
 from tests.cli.conftest import Command
 from tests.forgery import rewrite
 
-COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "fit", "predict", "report", "resume", "tune")
+COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "evaluate", "fit", "predict", "report", "resume", "tune")
 QUICK = (
     *("--search", "l2=1e-3:1:log", "--strategy", "random", "--folds", "2", "--budget", "2", "--recipe", "quick.yaml"),
     *("--model", "mlp"),
@@ -152,7 +153,7 @@ def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
     mixed.drop(columns="colour").to_csv("lacking.csv", index=False)
     ended = meden("predict", "run", "lacking.csv", "-o", "out.csv")
     assert ended.status == 2 and "lacks 'colour'" in ended.err and not Path("out.csv").exists()
-    mixed.assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
+    mixed.drop(columns="price").assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
     ended = meden("predict", "run", "unseen.csv", "-o", "out.csv", "--json")
     assert ended.status == 0 and json.loads(ended.out) == {"rows": 60, "empty": 0, "file": "out.csv"}
     assert ended.err.startswith("warning: ") and "'violet'" in ended.err and len(ended.err.splitlines()) == 1
@@ -252,7 +253,7 @@ def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFr
     ledger.write_text("".join([header, *sorted(rows, key=lambda row: json.loads(row)["configuration"])[:2]]))
     Path("study/run.json").unlink()
     description = json.loads(Path("study/study.json").read_text())
-    description |= {"format": "2.9", "settings": description["settings"] | {"new": 1}}
+    description |= {"format": f"{MAJOR}.{MINOR + 9}", "settings": description["settings"] | {"new": 1}}
     rewrite(Path("study/study.json"), description)  # as a newer version would have written it
     told = "2 of at most 4 planned fits are done, 2 missing; complete configurations: 1"
     ended = meden("report", "study", "-o", "half.html")

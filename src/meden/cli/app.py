@@ -30,6 +30,7 @@ COMMANDS = {
     ),
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
     "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
+    "evaluate": ("evaluate", "Say what a trained model is worth on rows that it has not seen."),
     "diagnose": ("diagnose", "Say what stands out in a run, how sure that is, and what to do about it."),
     "report": ("report", "Write the report of a study or run, as one HTML file that opens offline, or as Markdown."),
     "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),

@@ -54,7 +54,7 @@ from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
-from meden.study.metrics import METRICS
+from meden.study.metrics import METRICS, spoken
 from meden.study.results import BASELINES
 from meden.study.verdict import gain_text, value_text
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
@@ -321,7 +321,7 @@ def _show(study: Study, out: Path, as_json: bool) -> None:
 def _show_choices(study: Study, out: Path) -> None:
     for sentence in study.verdict.sentences:
         stdout.print(sentence.text)
-    told = study.told.replace("_", " ")
+    told = spoken(study.told)
     table = Table("held-out rows", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
     gains = {gain.over: gain_text(gain.told, named=False) for gain in study.verdict.gains}
     for trial in study.baselines:
@@ -330,7 +330,7 @@ def _show_choices(study: Study, out: Path) -> None:
     if study.best is not study.choice:
         table.add_row("best", *_numbers(study, study.best), "")
     stdout.print(table)
-    by = study.chosen_by.replace("_", " ")
+    by = spoken(study.chosen_by)
     stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
     stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")

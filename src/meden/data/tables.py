@@ -196,15 +196,7 @@ class TableEncoder(Shown):
             >>> encoder.reading_as(",").read(pd.DataFrame({"a": ["1,5"]})).values["a"].tolist()
             [1.5]
         """
-        formats = [
-            dataclasses.replace(
-                form,
-                numerals=dataclasses.replace(form.numerals, decimal=decimal or form.numerals.decimal),
-                marks=(*form.marks, *na),
-            )
-            for form in self.formats
-        ]
-        return dataclasses.replace(self, formats=tuple(formats))
+        return dataclasses.replace(self, formats=tuple(form.reading_as(decimal, na) for form in self.formats))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""

@@ -89,8 +89,10 @@ def tune(
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         first: points of the space, each with a value for every name, that are tried before what the strategy
             proposes, such as settings known to be good; they count as configurations of the budget.
-        metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
-            classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
+        metric: what decides which configuration is best: ``"loss"``; ``"accuracy"``, ``"balanced_accuracy"``,
+            ``"roc_auc"``, ``"average_precision"`` or ``"f1"`` of classes (the mean over classes where there are more
+            than two, and for F1 always); ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers. Stopping, races and
+            proposals go by the loss, which is smoother.
         baselines: also train, on the same folds, what the choice is compared with: a constant answer, a linear model,
             boosted trees (tables), and the network of the choice without regularisation.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
@@ -129,10 +131,10 @@ def tune(
     workers = settings_of(Workers, workers, fields)
     recipe = check_recipe(recipe)
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
-    check_metric(metric, dataset)
     space = cocktail(dataset.task, make_model) if space is None else space
     check_space(space, make_model)
     folds = cv.divide(dataset, seed)
+    check_metric(metric, dataset, folds)
     if limits.racing and not all(len(fold.stop) for fold in folds):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
     found = resolve(space, dataset, folds, make_model)

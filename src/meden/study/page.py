@@ -29,7 +29,7 @@ from meden.report.recipes import recipe_text, versions
 from meden.space.dimensions import Choice, Dimension, LogUniform, Maybe
 from meden.study.data_summary import SHOWN
 from meden.study.evidence import evidence_of
-from meden.study.metrics import UNITS
+from meden.study.metrics import UNITS, spoken
 from meden.study.results import Results, Trial
 from meden.study.selection import standard_error
 
@@ -134,7 +134,7 @@ def _paragraphs(results: Results) -> tuple[str, ...]:
     chosen, best, unit = results.one_se, results.best, UNITS[results.data.task]
     choice = f"The choice is configuration {chosen.number}"
     if chosen is not best:
-        decided_by = results.chosen_by.replace("_", " ")
+        decided_by = spoken(results.chosen_by)
         choice += (
             f"; the best mean held-out {decided_by} has configuration {best.number} ({_params_text(best.params)}): "
             f"loss {number(best.loss)} {_plus_minus(best.loss_error)}{unit}. Compared fold by fold, the difference "

@@ -22,11 +22,22 @@ from meden._shown import Pair, Shown, as_lines, text
 from meden.data import Fold
 from meden.progress import LOST, Lost
 from meden.recipe import Recipe
+from meden.run import HeldOut
 from meden.space.names import Space, configure, simplicity
 from meden.study import selection
 from meden.study.data_summary import DataSummary
 from meden.study.ledger import Row
-from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, check_metric, of_rows
+from meden.study.metrics import (
+    HIGHER_IS_BETTER,
+    SHARES,
+    MetricName,
+    Truth,
+    check_metric,
+    fitting,
+    is_defined,
+    of_rows,
+    truths_of,
+)
 from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
@@ -259,12 +270,15 @@ class Results(Shown):
         those rows out costs more, a third more error.
 
         Args:
-            metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of
-                numbers; None is the one that decided, or accuracy or mse where that was the loss.
+            metric: ``"loss"``; ``"accuracy"``, ``"balanced_accuracy"``, ``"roc_auc"``, ``"average_precision"`` or
+                ``"f1"`` of classes, ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers
+                (:func:`meden.study.metrics.of_rows` says what they are); None is the one that decided, or accuracy or
+                mse where that was the loss.
             which: ``"one_se"``, the choice, or ``"best"``: the same rule chooses in each draw of the bootstrap.
 
         Raises:
-            InputError: if there is no configuration to choose, or the metric does not fit the task.
+            InputError: if there is no configuration to choose, or the metric does not fit the task, or cannot be told
+                in any fold.
         """
         metric = metric or self.told
         if (metric, which) not in self._scores:
@@ -294,13 +308,14 @@ class Results(Shown):
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
         trial, groups = self._which(which), self.data.groups
         place = next(place for place, other in enumerate(self.trials) if other is trial)
+        counted = (self._defined(self.chosen_by) & self._defined(metric))[self._fold_numbers]
         return selection.corrected_score(
-            self._sign * self.values(self.chosen_by),
-            naive=float(self._fold_means(values[[place]]).mean()),
-            values=values,
-            folds=self._fold_numbers,
+            self._sign * self.values(self.chosen_by)[:, counted],
+            naive=float(self._fold_means(metric, values[[place]]).mean()),
+            values=values[:, counted],
+            folds=self._fold_numbers[counted],
             simplicity=None if which == "best" else [t.simplicity for t in self.trials],
-            units=None if groups is None else groups[self._scored],
+            units=None if groups is None else groups[self._scored][counted],
             metric=metric,
             seed=self.seed,
         )
@@ -308,7 +323,9 @@ class Results(Shown):
     def values(self, metric: MetricName, trials: Sequence[Trial] | None = None) -> Array:
         """Return what each scored row adds to a metric, (M, n), out of fold and averaged over seeds.
 
-        Rows are in the order of the folds. Configurations that diverged, or were dropped, have NaN.
+        The mean over a fold's rows is the metric of the fold. Rows are in the order of the folds. Configurations that
+        diverged, or were dropped, have NaN, and so have the rows of a fold in which the metric cannot be told, such as
+        the ROC AUC of a single class.
 
         Args:
             metric: as for :meth:`score_of`.
@@ -317,11 +334,8 @@ class Results(Shown):
         Raises:
             InputError: if the metric does not fit the task.
         """
-        check_metric(metric, self.data)
-        trials = self.trials if trials is None else trials
-        losses, scores = (np.stack([_by_row(trial, name) for trial in trials]) for name in ("losses", "scores"))
-        weights = None if self.data.weights is None else self.data.weights[self._scored]
-        return of_rows(metric, losses, scores, self.data.labels[self._scored], weights)
+        check_metric(metric, self.data, self.folds)
+        return np.stack([_by_row(trial, metric, self._truths) for trial in (self.trials if trials is None else trials)])
 
     @property
     def metric(self) -> MetricName:
@@ -345,12 +359,14 @@ class Results(Shown):
 
     @property
     def told(self) -> MetricName:
-        """The metric that people read: what decides, or accuracy or mse where that is the loss."""
-        return self.metric if self.chosen_by == "loss" else self.chosen_by
+        """The metric that people read: what decides; where that is the loss, accuracy or RMSE (MSE of several numbers)."""
+        if self.chosen_by != "loss":
+            return self.chosen_by
+        return "rmse" if "rmse" in fitting(self.data.task, self.data.labels) else self.metric
 
     def mean_of(self, metric: MetricName, trial: Trial) -> float:
         """Return a metric's mean over the folds, of a configuration or a baseline."""
-        return float(self._fold_means(self.values(metric, [trial])).mean())
+        return float(self._fold_means(metric, self.values(metric, [trial])).mean())
 
     def decided_by(self, trial: Trial) -> float:
         """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
@@ -431,11 +447,22 @@ class Results(Shown):
         """What decides, (M, F), lower is better: means over rows and seeds."""
         if not self.trials:
             return np.empty((0, len(self.folds)))
-        return self._fold_means(self._sign * self.values(self.chosen_by))
+        return self._fold_means(self.chosen_by, self._sign * self.values(self.chosen_by))
 
-    def _fold_means(self, values: Array) -> Array:
+    def _fold_means(self, metric: MetricName, values: Array) -> Array:
+        """Return means over the rows of each fold in which the metric can be told."""
         ends = np.cumsum([len(fold.score) for fold in self.folds])[:-1]
-        return np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+        means = np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+        return means[:, self._defined(metric)]
+
+    def _defined(self, metric: MetricName) -> NDArray[np.bool_]:
+        """Say in which folds a metric can be told, (F,)."""
+        return np.array([is_defined(metric, truth) for truth in self._truths])
+
+    @functools.cached_property
+    def _truths(self) -> list[Truth]:
+        """What is true of the scored rows of each fold."""
+        return truths_of(self.data, self.folds)
 
     @functools.cached_property
     def _scored(self) -> NDArray[np.int64]:
@@ -465,9 +492,10 @@ def _last(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
-    """Return the numbers of all scored rows, (n,), averaged over seeds; NaN wherever a seed has none."""
-    folds: dict[int, list[NDArray[np.floating[Any]]]] = {}
+def _by_row(trial: Trial, metric: MetricName, truths: Sequence[Truth]) -> Array:
+    """Return what all scored rows add to a metric, (n,), averaged over seeds; NaN wherever a seed has none."""
+    folds: dict[int, list[Array]] = {}
     for row in trial.rows:
-        folds.setdefault(row.fold, []).append(getattr(row, name))
-    return np.concatenate([np.mean(per_seed, axis=0, dtype=np.float64) for per_seed in folds.values()])
+        told = HeldOut(row.losses, row.scores, row.outputs)
+        folds.setdefault(row.fold, []).append(of_rows(metric, told, truths[row.fold]))
+    return np.concatenate([np.mean(per_seed, axis=0) for per_seed in folds.values()])
