@@ -154,7 +154,7 @@ def test_neither_four_workers_nor_two_that_take_over_change_a_bit(tmp_path, monk
     make = lambda num_inputs, num_outputs: MLP(num_inputs, num_outputs, width=8, depth=1)  # noqa: E731 - no name to import
 
     def stop(progress):
-        if progress.done == 20:
+        if progress.num_fits == 20:
             raise Interrupted
 
     race = tune(make, "iris", SPACE, racing=True, **OPTIONS)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -62,9 +63,10 @@ def demo(
     digits = as_dataset("digits")
     say(describe(digits))
     splits = [holdout(digits, 1 - TRAIN_ROWS / digits.num_rows, seed=seed + repeat)[0] for repeat in range(repeats)]
-    with progress("fits done", repeats * (budget * FOLDS + 2)) as (bar, job):
+    with progress() as show:
         studies = [
-            _study(digits.take(rows), budget, seed + i, lambda: bar.advance(job)) for i, rows in enumerate(splits)
+            _study(digits.take(rows), budget, seed + i, functools.partial(show, note=f"split {i + 1} of {repeats}"))
+            for i, rows in enumerate(splits)
         ]
         measured = _measure(digits, splits, studies, seed)
     with filling(out):
@@ -73,7 +75,7 @@ def demo(
     _show(measured, studies[0], out, as_json)
 
 
-def _study(rows: Dataset, budget: int, seed: int, done: Callable[[], None]) -> Study:
+def _study(rows: Dataset, budget: int, seed: int, show: search.OnProgress) -> Study:
     """Search on the training rows of one split; there is no stop split, since all networks train equally long."""
     return search.tune(
         MLP,
@@ -84,7 +86,7 @@ def _study(rows: Dataset, budget: int, seed: int, done: Callable[[], None]) -> S
         recipe=PLAIN,
         stop_fraction=0.0,
         seed=seed,
-        on_progress=lambda _: done(),
+        on_progress=show,
     )
 
 
