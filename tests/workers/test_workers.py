@@ -82,7 +82,7 @@ def trained(assignments: int, *, backwards: bool = False) -> dict:
     common = {"make_model": small, "members": everyone, "dataset": as_dataset("iris")}
     with Server(coordinator) as server:
         for number, part in enumerate(parts):
-            assignment = Assignment(number=number, stacks=part, rungs=(), counts_epochs=False, num_threads=1, **common)
+            assignment = Assignment(number=number, stacks=part, rungs=(), reports_epochs=False, num_threads=1, **common)
             work_elsewhere(assignment, server.address)
     return {
         n: (

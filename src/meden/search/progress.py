@@ -159,8 +159,9 @@ class Meter:
         self._spent, self._might, self._ended = self._spent + row.num_epochs, self._might + might, self._ended + 1
         if row.status == "dropped":
             self._dropped.add(row.configuration)
-            for key in ahead.keys() - self._alive.keys():  # they will not be trained
-                self._left, ahead[key] = self._left - ahead[key], 0
+            for key, epochs in ahead.items():  # none of its fits goes further
+                ahead[key] = min(epochs, max(row.num_epochs, self._epochs(key)))
+                self._left -= epochs - ahead[key]
         self._finished += not ahead
         return not ahead
 

@@ -18,6 +18,8 @@ from meden.search.tracker import Losses, Tracker, mean_curve
 from meden.study.ledger import Key
 from meden.study.results import Trial
 
+CURVES = ("train_loss", "stop_loss")
+"""What is written of each epoch."""
 NUMBER = "configuration"
 """The tag of a run of MLflow that says which configuration it is."""
 MOST_METRICS = 1000
@@ -54,11 +56,10 @@ class TensorBoard:
 
     def epochs(self, losses: Sequence[Losses]) -> None:
         """Write a curve for each fit."""
-        for key, epoch, train_loss, stop_loss in losses:
-            writer = self._writers[key.configuration]
-            writer.add_scalar(f"train_loss/{_fit(key)}", train_loss, epoch)
-            if not math.isnan(stop_loss):
-                writer.add_scalar(f"stop_loss/{_fit(key)}", stop_loss, epoch)
+        for key, epoch, *pair in losses:
+            for name, loss in zip(CURVES, pair, strict=True):
+                if math.isfinite(loss):
+                    self._writers[key.configuration].add_scalar(f"{name}/{_fit(key)}", loss, epoch)
         for writer in {key.configuration: self._writers[key.configuration] for key, *_ in losses}.values():
             writer.flush()
 
@@ -120,8 +121,8 @@ class MLflow:
         """Write a curve for each fit."""
         told: dict[int, list[tuple[str, float, int]]] = {}
         for key, epoch, *pair in losses:
-            curves = zip(("train_loss", "stop_loss"), pair, strict=True)
-            told.setdefault(key.configuration, []).extend((f"{name}/{_fit(key)}", loss, epoch) for name, loss in curves)
+            named = zip(CURVES, pair, strict=True)
+            told.setdefault(key.configuration, []).extend((f"{name}/{_fit(key)}", loss, epoch) for name, loss in named)
         for number, values in told.items():
             self._log(number, values)
 
@@ -163,8 +164,10 @@ def trackers_of(trackers: Sequence[str | Tracker], study_dir: Path | str | None)
     Raises:
         InputError: if one is unknown, not installed, or has no folder to write to.
     """
-    if isinstance(trackers, str):
-        raise InputError(f"trackers must be a list of names or of trackers, got {trackers!r}")
+    given = [trackers] if isinstance(trackers, str) else trackers
+    odd = next((tracker for tracker in given if not isinstance(tracker, str) and not hasattr(tracker, "epochs")), None)
+    if given is not trackers or odd is not None:
+        raise InputError(f"trackers must be a list of names or of trackers, got {odd or trackers!r}")
     return [_named(tracker, study_dir) if isinstance(tracker, str) else tracker for tracker in trackers]
 
 
@@ -188,8 +191,7 @@ def _fit(key: Key) -> str:
 
 
 def _means(trial: Trial) -> dict[str, list[float]]:
-    curves = {"train_loss": [r.train_loss for r in trial.rows], "stop_loss": [r.stop_loss for r in trial.rows]}
-    return {name: mean_curve(of_fits) for name, of_fits in curves.items()}
+    return {name: mean_curve([getattr(row, name) for row in trial.rows]) for name in CURVES}
 
 
 def _results(trial: Trial) -> dict[str, float]:
