@@ -68,9 +68,7 @@ def test_those_that_lost_leave_less_to_do(monkeypatch):
     seen = []
     tune(small, "iris", SPACE, racing=True, on_progress=seen.append, **OPTIONS)
     for before, after in itertools.pairwise(seen):
-        if (
-            after.num_dropped > before.num_dropped
-        ):  # after 4 of 16 epochs: 3 fits in training and 1 to come go no further
+        if after.num_dropped > before.num_dropped:  # after 4 of 16 epochs: none of its 4 fits goes further
             assert before.max_epochs - after.max_epochs == 4 * 12
             return
     pytest.fail("nobody lost")
