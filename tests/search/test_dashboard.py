@@ -61,9 +61,8 @@ class Dashboard:
 
 @pytest.mark.skipif(SERVER is None, reason="optuna-dashboard is not installed, nor named by MEDEN_TEST_DASHBOARD")
 def test_it_shows_the_curves_of_a_race_that_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr("meden.search.tracker.TELL_EVERY", 0.0)
     monkeypatch.setattr("meden.search.engine.TELL_EVERY", 0.0)
-    monkeypatch.setattr("meden.search.tracker.SHARE", math.inf)
+    monkeypatch.setattr("meden.search.tracker.SELDOM", 0.0)
     monkeypatch.setattr("meden.workers.workers.REPORT_EVERY", 0.0)
     dashboard, seen = Dashboard(tmp_path / "study.db"), []
 

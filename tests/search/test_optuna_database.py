@@ -48,9 +48,8 @@ def small(num_inputs, num_outputs):
 @pytest.fixture
 def at_once(monkeypatch):
     """Write after each epoch: the rate is no matter."""
-    monkeypatch.setattr("meden.search.tracker.TELL_EVERY", 0.0)
     monkeypatch.setattr("meden.search.engine.TELL_EVERY", 0.0)
-    monkeypatch.setattr("meden.search.tracker.SHARE", math.inf)
+    monkeypatch.setattr("meden.search.tracker.SELDOM", 0.0)
     monkeypatch.setattr("meden.workers.workers.REPORT_EVERY", 0.0)
 
 

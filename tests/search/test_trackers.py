@@ -21,8 +21,7 @@ def small(num_inputs, num_outputs):
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr("meden.search.tracker.TELL_EVERY", 0.0)
-    monkeypatch.setattr("meden.search.tracker.SHARE", math.inf)
+    monkeypatch.setattr("meden.search.tracker.SELDOM", 0.0)
     monkeypatch.setattr("meden.workers.workers.REPORT_EVERY", 0.0)
 
 

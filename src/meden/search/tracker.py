@@ -18,10 +18,10 @@ from meden._checks import one_line
 from meden.study.ledger import Key, Row
 from meden.study.results import Trial
 
-TELL_EVERY = 2.0
-"""Seconds, at least, between two reports of epochs."""
+TELL_EVERY, SELDOM = 2.0, 10.0
+"""Seconds between two reports of epochs, at least and at most."""
 SHARE = 0.01
-"""Reports of epochs may take this share of the time."""
+"""Between the two, reports of epochs take this share of the time."""
 
 
 class Losses(NamedTuple):
@@ -128,15 +128,15 @@ class Trackers:
         self._trackers = []
 
     def _tell(self) -> None:
-        started = time.monotonic()
         new, self._new = self._new, []
         for number in sorted({losses.key.configuration for losses in new}):
             self._begin(number, self._params.get(number, {}))
+        started = time.monotonic()
         for tracker in list(self._trackers):
             if wanted := [losses for losses in new if tracker in self._wanting[losses.key.configuration]]:
                 self._try(tracker, lambda tracker, wanted=wanted: tracker.epochs(wanted))  # type: ignore[misc]
         ended = time.monotonic()
-        self._next = ended + max(TELL_EVERY, (ended - started) / SHARE)
+        self._next = ended + min(max(TELL_EVERY, (ended - started) / SHARE), SELDOM)
 
     def _begin(self, number: int, params: Mapping[str, Any]) -> None:
         if number not in self._wanting:
