@@ -1,7 +1,6 @@
 """Optuna's dashboard beside a search that runs: its own server is asked what it shows."""
 
 import json
-import math
 import os
 import shutil
 import socket

@@ -1,6 +1,5 @@
 """The database beside the ledger: what Optuna's own tools read there, and that it may be lost or refused."""
 
-import math
 import os
 import sys
 from contextlib import contextmanager

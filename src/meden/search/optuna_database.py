@@ -19,8 +19,8 @@ from optuna.trial import TrialState
 from meden._checks import InputError, one_line
 from meden.search.strategies import Proposals
 from meden.search.tracker import Losses, mean_curve
-from meden.study.ledger import Key
 from meden.space.quiet import quiet
+from meden.study.ledger import Key
 from meden.study.results import Trial
 
 DATABASE = "study.db"
