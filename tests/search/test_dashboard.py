@@ -76,6 +76,9 @@ def test_it_shows_the_curves_of_a_race_that_runs(tmp_path, monkeypatch):
     options = {"folds": 4, "budget": 12, "strategy": "random", "racing": True, "recipe": RECIPE}
     try:
         study = tune(make, "iris", SPACE, study_dir=tmp_path, on_progress=look, **options)
+        while len(seen) < 1000 and "Running" in {trial["state"] for trial in seen[-1]}:  # what it read a moment ago
+            time.sleep(0.1)
+            seen.append(dashboard.trials())
     finally:
         dashboard.stop()
     running = [trial for told in seen for trial in told if trial["state"] == "Running"]
