@@ -21,7 +21,7 @@ from meden.workers.workers import Assignment, Workers, divide, work_elsewhere
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "lr": meden.LogUniform(1e-3, 0.1)}
 RECIPE = meden.Recipe(epochs=8, batch_size=64, dropout=0.2, early_stopping=meden.EarlyStopping(patience=4))
-OPTIONS = {"folds": 4, "budget": 18, "recipe": RECIPE}
+OPTIONS = {"folds": 4, "budget": 18, "recipe": RECIPE, "baselines": False}
 
 
 def small(num_inputs, num_outputs, width=8):
