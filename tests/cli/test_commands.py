@@ -23,6 +23,7 @@ from meden.cli import app
 from meden.data import as_dataset, holdout, read_table
 from meden.models import MLP, Linear, TabularNet
 from meden.run import Run, load_run
+from meden.search import Progress
 from meden.training.fit_many import fit_many
 from tests.cli.conftest import Command
 from tests.forgery import rewrite
@@ -403,12 +404,12 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     )
     whole = json.loads(meden(*command, "--json").out)
 
-    def interrupt(*_told: object, completed: int) -> None:
-        if completed == 3:
+    def interrupt(_lines: object, done: Progress, _note: str = "") -> None:
+        if done.num_fits == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rich.progress.Progress.update", interrupt)
+        patch.setattr("meden.search.progress.ProgressLines.__call__", interrupt)
         ended = meden(*command, "--out", "compared")
     assert ended.status == 1 and "interrupted; the same command goes on" in ended.err
     assert len(Path("compared/ledger.jsonl").read_text().splitlines()) == 1 + 3
@@ -421,6 +422,24 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     Path("mine/notes.txt").write_text("keep")
     assert meden(*command, "--out", "mine").status == 2 and len(list(Path("mine").iterdir())) == 1
     assert Path("compared/ledger.jsonl").read_bytes() == before
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(meden: Command, mixed: pd.DataFrame) -> None:
+    common = ("mixed.csv", "--target", "price", "--recipe", "quick.yaml", "--json")
+    found = meden("tune", *common, "--folds", "2", "--budget", "2", "--out", "told")
+    lines = [line for line in found.err.splitlines() if line.startswith("epochs: ")]
+    assert "4 of 4 fits done, best held-out loss" in lines[-1] and json.loads(found.out)["configurations"] == 2
+    found = meden("compare", *common, "--folds", "2", "-w", "L2: l2=0.1")
+    assert "4 of 4 fits done" in found.err and json.loads(found.out)
+
+
+def test_trackers_are_followed_by_name(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("tune", "mixed.csv", "--target", "price", "--recipe", "quick.yaml", "--folds", "2", "--budget", "1")
+    refused = meden(*command, "--track", "wandb", "--out", "followed")
+    assert refused.status == 2 and "trackers must be one of tensorboard, mlflow, got 'wandb'" in refused.err
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    refused = meden(*command, "--track", "mlflow", "--out", "followed")
+    assert refused.status == 2 and "pip install 'meden[trackers]'" in refused.err and not Path("followed").exists()
 
 
 @pytest.mark.parametrize(("model", "num"), [("tabular", 4), ("linear", 3)])

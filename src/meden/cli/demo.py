@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -75,9 +75,11 @@ def demo(
     check_new_folder("--out", out)
     digits = read_digits()
     say(f"{digits.num_rows:,} images of 8 x 8 pixels, handwritten digits; {TRAIN_ROWS} to train on in each split")
-    with progress("splits and fits done", repeats * (budget * FOLDS + 1)) as (bar, job):
-        done = partial(bar.advance, job)
-        splits = [_compare(digits, seed + repeat, budget, done) for repeat in range(repeats)]
+    with progress() as show:
+        splits = [
+            _compare(digits, seed + repeat, budget, partial(show, note=f"split {repeat + 1} of {repeats}"))
+            for repeat in range(repeats)
+        ]
     evidence = page.Evidence.of([part.outcome for part in splits], TRAIN_ROWS, digits.num_rows - TRAIN_ROWS)
     study, averaged, _ = splits[0]
     with filling(out):
@@ -107,7 +109,7 @@ def split(digits: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int
     return rows, np.setdiff1d(np.arange(digits.num_rows), rows)
 
 
-def _compare(digits: Dataset, seed: int, budget: int, done: Callable[[], None]) -> Compared:
+def _compare(digits: Dataset, seed: int, budget: int, show: search.OnProgress) -> Compared:
     """Search on the training rows of one split, and score all methods on its held-out rows.
 
     There is no stop split, since all networks train equally long; the held-out rows are looked at after each epoch for
@@ -125,7 +127,7 @@ def _compare(digits: Dataset, seed: int, budget: int, done: Callable[[], None]) 
         stop_fraction=0.0,
         seed=seed,
         baselines=False,  # the demo has its own, on the rows that no search sees
-        on_progress=lambda _: done(),
+        on_progress=show,
     )
     averaged = study.refit(policy="folds")
     plain, one, *others = _networks(digits, study, rows, held_out, seed)
@@ -139,7 +141,6 @@ def _compare(digits: Dataset, seed: int, budget: int, done: Callable[[], None]) 
         curves={page.PLAIN: _curve(plain), page.ONE: _curve(one)},
         params=study.one_se.params,
     )
-    done()
     return Compared(study, averaged, outcome)
 
 

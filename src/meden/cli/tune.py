@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +35,7 @@ from meden.cli.console import (
     Sep,
     Target,
     TaskOption,
+    Track,
     no_room,
     print_json,
     progress,
@@ -138,6 +138,7 @@ def tune(
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
+    track: Track = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find how much to regularise a network on a table.
@@ -183,6 +184,7 @@ def tune(
         "backend": backend,
         "address": address,
         "storage": storage,
+        "trackers": track or (),
     }
     _show(finish(setup.arguments() | settings, out), out, as_json)
 
@@ -196,6 +198,7 @@ def resume(
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
+    track: Track = None,
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -226,6 +229,7 @@ def resume(
         "backend": backend,
         "address": address,
         "storage": storage,
+        "trackers": track or (),
         "allow_version": allow_version,
     }
     _show(finish(settings, folder), folder, as_json)
@@ -267,12 +271,7 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
         show_data(settings["data"])
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
-    with progress("fits done", budget * num_folds * settings["seeds"]) as (bar, job):
-
-        def show(done: search.Progress) -> None:
-            note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
-            bar.update(job, completed=done.done, total=done.total, note=note)
-
+    with progress() as show:
         return search.tune(**settings, study_dir=out, on_start=start, on_progress=show)
 
 

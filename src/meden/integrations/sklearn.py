@@ -80,6 +80,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
     recipe: Recipe | None
     refit: Policy
     random_state: Any
+    verbose: int
 
     def _search(self, given: Given, target: Target, folds: int) -> Self:
         """Search, train the final models, and set the attributes of a fitted estimator."""
@@ -87,7 +88,12 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         folds = min(folds, dataset.num_rows)
         setup = set_up(dataset, space=self.space, recipe=self.recipe, folds=folds, time_limit=self.time_limit)
         self.study_ = search.tune(
-            **setup.arguments(), folds=folds, budget=self.budget, strategy=STRATEGY, seed=seed_of(self.random_state)
+            **setup.arguments(),
+            folds=folds,
+            budget=self.budget,
+            strategy=STRATEGY,
+            seed=seed_of(self.random_state),
+            on_progress=search.ProgressLines(each=self.verbose > 1) if self.verbose else None,
         )
         self.best_recipe_, self.best_params_ = self.study_.recipe_of(self.study_.best)[0], self.study_.best.params
         self.best_index_ = self.study_.best.number
@@ -101,6 +107,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         check_count("budget", self.budget)
         check_count("cv", self.cv, low=2)
         check_choice("refit", self.refit, REFITS)
+        check_count("verbose", self.verbose, low=0)
         if self.time_limit is not None:
             check_number("time_limit", self.time_limit, low=0.0, low_open=True)
         if not isinstance(self.recipe, Recipe | None):
@@ -150,6 +157,8 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
             multiply those of rows.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
+        verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
+            that is finished, too.
 
     Attributes:
         classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
@@ -184,6 +193,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         refit: Policy = "folds",
         class_weight: Mapping[Any, float] | str | None = None,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.budget = budget
         self.time_limit = time_limit
@@ -193,6 +203,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self.refit = refit
         self.class_weight = class_weight
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, and train what predicts.
@@ -295,6 +306,8 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
             ``"all"``, one model trained on all rows.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
+        verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
+            that is finished, too.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -314,6 +327,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         recipe: Recipe | None = None,
         refit: Policy = "folds",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.budget = budget
         self.time_limit = time_limit
@@ -322,6 +336,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         self.recipe = recipe
         self.refit = refit
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, and train what predicts.

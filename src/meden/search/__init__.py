@@ -2,10 +2,11 @@
 
 from meden.search.compare import compare
 from meden.search.comparison import Alternative, Comparison, FoldMean
-from meden.search.engine import Progress
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
+from meden.search.progress import OnProgress, Progress, ProgressLines
 from meden.search.settings import CV, Limits
+from meden.search.tracker import Losses, Tracker
 from meden.search.tune import tune
 from meden.workers import Workers
 
@@ -15,9 +16,13 @@ __all__ = [
     "Comparison",
     "FoldMean",
     "Limits",
+    "Losses",
     "NestedScore",
+    "OnProgress",
     "PathPoint",
     "Progress",
+    "ProgressLines",
+    "Tracker",
     "Workers",
     "compare",
     "nested",

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,12 +19,14 @@ from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing
 from meden.search.budget import UNLIMITED, Budget, TimeIsUp
+from meden.search.progress import TELL_EVERY, Meter, OnProgress
+from meden.search.tracker import Losses, Trackers
 from meden.space.names import Space
 from meden.study.folder import STUDY
 from meden.study.ledger import LEDGER, Key, Ledger, Row
 from meden.study.results import Trial, make_trial
 from meden.training.fit_many import plan_stacks
-from meden.workers.coordinator import Result
+from meden.workers.coordinator import Epoch, Result
 from meden.workers.workers import Workers, train
 
 Batch = Mapping[int, Mapping[str, Any]]
@@ -33,17 +35,6 @@ MemberOf = Callable[[Key, Mapping[str, Any]], Member]
 """What is trained for a configuration, in a fold, with a seed."""
 Curves = Mapping[Key, Sequence[float]]
 """The stop split's losses after each epoch, of fits."""
-
-
-class Progress(NamedTuple):
-    """How far a search is."""
-
-    done: int
-    """Fits done."""
-    total: int
-    """Fits in all."""
-    best_loss: float
-    """Lowest mean held-out loss of a finished configuration; infinite before the first."""
 
 
 class Proposer(Protocol):
@@ -77,26 +68,37 @@ class Search:
     budget: Budget = UNLIMITED
     rungs: Sequence[int] | None = None
     """Epochs after which a race is judged; None where there is no race."""
-    on_batch: Callable[[Sequence[Trial]], None] | None = None
-    """Called with all trials after each batch."""
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: OnProgress | None = None
+    """Called at the beginning, at the end of each fit, a few times a second between, and at the end."""
+    trackers: Trackers = dataclasses.field(default_factory=Trackers)
     on_weights: Callable[[Key, Result], None] | None = None
     """Called with each run and its weights before the ledger has its row; None leaves weights where they are."""
     trials: list[Trial] = dataclasses.field(default_factory=list)
-    done: int = 0
-    best_loss: float = math.inf
 
     def __post_init__(self) -> None:
         before = self.ledger.rows.values()
         self.num_epochs, spent = sum(row.num_epochs for row in before), math.fsum(row.seconds for row in before)
         self.last_row_at = time.perf_counter()
         self.deadline = self.last_row_at + (self.budget.seconds or math.inf) - spent
+        self.meter = Meter(self.proposals.budget, len(self._keys(0)), self.budget.longest)
+        self.told_at = -math.inf
 
     def run(self) -> list[Trial]:
         """Ask, train what the ledger does not hold, tell; until the budget is spent."""
+        try:
+            self._tell()
+            self.trackers.start()
+            self._run()
+            self._tell(ended=True)
+        finally:
+            self.trackers.close()
+        return self.trials
+
+    def _run(self) -> None:
         last: list[Row] = []
         while batch := self.proposals.ask(self.budget.allows(self._rows(*range(len(self.trials))), last)):
             numbered = dict(enumerate(batch, start=len(self.trials)))
+            self._note(numbered)
             try:
                 self._train(numbered) if self.rungs is None else self._race(numbered, self.rungs)
             except TimeIsUp:
@@ -104,13 +106,10 @@ class Search:
                 if not numbered and not self.trials:
                     raise self.budget.too_short(time.perf_counter() - self.deadline, self.num_epochs) from None
             self.trials += [make_trial(n, params, self._rows(n), self.space) for n, params in numbered.items()]
-            if self.on_batch is not None:
-                self.on_batch(self.trials)
             if len(numbered) < len(batch):
                 break
             self.proposals.tell([self.trials[number].loss for number in numbered])
             last = self._rows(*numbered)
-        return self.trials
 
     def _race(self, batch: Batch, rungs: Sequence[int]) -> None:
         """Train a batch on some of the folds, and only those that may still win on the others."""
@@ -153,9 +152,6 @@ class Search:
         """Train what the ledger lacks, and the rest of its stacks with it, which decides how numbers are rounded."""
         keys = [key for number in batch for key in self._keys(number, folds)]
         missing = {number for number, key in enumerate(keys) if key not in self.ledger.rows}
-        self.done += len(keys) - len(missing)
-        for number in batch:
-            self._note(number)
         if not missing:
             return
         members = [self.member(key, batch[key.configuration]) for key in keys]
@@ -177,6 +173,9 @@ class Search:
                     self.on_weights(key, result)
                 self._append(make_row(key, batch[key.configuration], result, self.folds[key.fold], seconds))
 
+        def epochs(done: Sequence[Epoch]) -> None:
+            self._epochs([(keys[epoch.number], epoch) for epoch in done])
+
         train(
             self.workers,
             self.make_model,
@@ -184,7 +183,7 @@ class Search:
             self.dataset,
             stacks,
             on_end=record,
-            on_epochs=None if self.budget.seconds is None else self._tick,
+            on_epochs=epochs if self._is_followed else None,
             rungs=rungs,
             judge=judge if rungs else None,
             keeps_weights=self.on_weights is not None,
@@ -195,20 +194,45 @@ class Search:
         if time.perf_counter() > self.deadline:
             raise TimeIsUp
 
+    @property
+    def _is_followed(self) -> bool:
+        return self.budget.seconds is not None or self.on_progress is not None or bool(self.trackers)
+
+    def _epochs(self, done: Sequence[tuple[Key, Epoch]]) -> None:
+        for key, epoch in done:
+            if key not in self.ledger.rows:
+                self.meter.epoch(key, epoch.epoch, epoch.stop_loss)
+                self.trackers.epoch(Losses(key, *epoch[1:]))
+        self.trackers.tell()
+        if time.perf_counter() > self.told_at + TELL_EVERY:
+            self._tell()
+        self._tick(len(done))
+
+    def _tell(self, *, ended: bool = False) -> None:
+        if self.on_progress is not None:
+            self.told_at = time.perf_counter()
+            self.on_progress(self.meter.progress(self.deadline - self.told_at, ended=ended))
+
+    def _note(self, batch: Batch) -> None:
+        """Take note of a batch that is asked for, and of what the ledger holds of it."""
+        for number, params in batch.items():
+            keys = self._keys(number)
+            self.meter.ask(number, keys, self.member(keys[0], params).recipe.last_epoch)
+            self.trackers.ask(number, params)
+            for row in self._rows(number):
+                self._ended(row)
+
     def _append(self, row: Row) -> None:
         self.ledger.append(row)
-        self.done += 1
-        self._note(row.configuration)
-        if self.on_progress is not None:
-            total = self.proposals.budget * len(self._keys(0))
-            self.on_progress(Progress(self.done, total, self.best_loss))
+        self._ended(row)
+        self._tell()
 
-    def _note(self, configuration: int) -> None:
-        """Take a configuration's mean loss into account once all its fits are done."""
-        rows = self._rows(configuration)
-        if len(rows) == len(self._keys(configuration)):
-            loss = float(np.mean([row.losses.mean() for row in rows]))
-            self.best_loss = min(self.best_loss, loss if math.isfinite(loss) else math.inf)
+    def _ended(self, row: Row) -> None:
+        """Take note of a fit that has ended, and with the last one of its configuration."""
+        if self.meter.end(row):
+            trial = make_trial(row.configuration, row.params, self._rows(row.configuration), self.space)
+            self.meter.best_loss = min(self.meter.best_loss, trial.loss if math.isfinite(trial.loss) else math.inf)
+            self.trackers.end(trial)
 
     def _keys(self, configuration: int, folds: range | None = None) -> list[Key]:
         every = range(len(self.folds)) if folds is None else folds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,11 +20,14 @@ from meden.search import racing as races
 from meden.search.baselines import fit_plain, fit_simple_models
 from meden.search.budget import Budget
 from meden.search.checks import check_reachable
-from meden.search.engine import Progress, Search, members_of
+from meden.search.engine import Search, members_of
 from meden.search.identity import identity_of
 from meden.search.optuna_database import OptunaDatabase
+from meden.search.progress import OnProgress
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.strategies import Proposals, StrategyName
+from meden.search.tracker import Tracker, Trackers
+from meden.search.trackers import trackers_of
 from meden.space.cocktail import cocktail
 from meden.space.from_data import resolve
 from meden.space.names import AskedSpace, check_space, configure, longest
@@ -39,6 +44,8 @@ from meden.workers.workers import Workers
 METRIC, BASELINES = "metric", "baselines"
 FREE = (METRIC, BASELINES)
 """Settings of a study that may change when it is opened again: configurations are trained as before."""
+IN_MEMORY = "study"
+"""What trackers are told of a study without a folder."""
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from by default: long enough, and stopped by the stop split."""
 
@@ -64,7 +71,8 @@ def tune(
     allow_version: bool = False,
     notes: Mapping[str, Any] | None = None,
     on_start: Callable[[], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
+    trackers: Sequence[str | Tracker] = (),
     **fields: Unpack[SearchFields],
 ) -> Study:
     """Search a space by cross-validation.
@@ -98,9 +106,9 @@ def tune(
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there, and :func:`meden.load_study`
             opens it without training. None keeps it in memory.
-        storage: address of a database to copy the configurations to, for Optuna's dashboard and its other tools, such
-            as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the file ``study.db`` in
-            ``study_dir``.
+        storage: address of a database to copy the configurations to while they are trained, for Optuna's dashboard
+            and its other tools, such as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the
+            file ``study.db`` in ``study_dir``.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, proposals, weights, batches and noise.
@@ -108,7 +116,10 @@ def tune(
             differ; each row says which trained it.
         notes: plain values to keep in ``study_dir``, for a later call that goes on with the study.
         on_start: called once all checks are passed, before the first fit.
-        on_progress: called after each fit.
+        on_progress: called at the beginning, after each fit, a few times a second between, and at the end, with a
+            :class:`meden.search.Progress`; :class:`meden.search.ProgressLines` prints it now and then.
+        trackers: what follows the search: ``"tensorboard"`` or ``"mlflow"`` (extra ``trackers``), which write into
+            ``study_dir``, or a :class:`meden.search.Tracker`.
         **fields: of ``cv``, ``limits`` and ``workers``, by themselves.
 
     Returns:
@@ -143,6 +154,7 @@ def tune(
     epochs = longest(found, recipe)
     budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
     workers.reach()
+    following = trackers_of(trackers, study_dir)
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
     settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines} | dict(limits)
     described = Description(
@@ -156,7 +168,7 @@ def tune(
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
     identity = identity_of(dataset, folds, models)
-    with _opened(study_dir, storage, described, identity, allow_version) as (ledger, database):
+    with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
         if on_start is not None:
             on_start()
         if baselines:
@@ -173,8 +185,8 @@ def tune(
             space=found,
             budget=budget,
             rungs=races.rungs(epochs) if limits.racing else None,
-            on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
             on_progress=on_progress,
+            trackers=Trackers([*database, *following], name),
         ).run()
         so_far = results_of(described, ledger.rows.values())
         if baselines and so_far.usable:
@@ -202,26 +214,31 @@ def _opened(
     storage: str | None,
     described: Description,
     identity: Mapping[str, Any],
+    proposals: Proposals,
     allow_version: bool,
-) -> Iterator[tuple[Ledger, OptunaDatabase | None]]:
-    """Open the folder of a study, which says from then on what the study is; without one, keep all in memory."""
+) -> Iterator[tuple[Ledger, str, list[Tracker]]]:
+    """Open the folder of a study, which says from then on what the study is; without one, keep all in memory.
+
+    Its name is returned too, and what follows the search there.
+    """
     if study_dir is None:
         if storage is not None:
             raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
-        yield Ledger(None, {}), None
+        yield Ledger(None, {}), IN_MEMORY, []
         return
     folder = Path(study_dir)
     searched = [[name, repr(dimension)] for name, dimension in described.space.items()]  # proposals go by their order
     identity = {**identity, "space": searched, "recipe": described.recipe.to_dict()}
     identity |= {name: value for name, value in described.settings.items() if name not in FREE}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
     begun = is_described(folder)
     with (
-        closing(OptunaDatabase(folder, identity, storage)) as database,
+        closing(OptunaDatabase(folder, proposals, storage)) as database,
         Ledger(folder / LEDGER, identity, allow_version=allow_version) as ledger,
     ):
         if not (begun and ledger.rows):
             write_description(dataclasses.replace(described, identity=ledger.digest), folder)
-        yield ledger, database
+        yield ledger, f"{folder.resolve().name}-{digest[:8]}", [database]
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

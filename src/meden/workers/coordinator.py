@@ -48,8 +48,20 @@ class Result(NamedTuple):
         return cls(run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out, run.newest, kept)
 
 
+class Epoch(NamedTuple):
+    """What is reported of an epoch: little, as there are many."""
+
+    number: int
+    """Of the member."""
+    epoch: int
+    """Epochs it has done."""
+    train_loss: float
+    stop_loss: float
+    """NaN where there is no stop split."""
+
+
 OnEnd = Callable[[int, Result], None]
-OnEpochs = Callable[[int], None]
+OnEpochs = Callable[[Sequence[Epoch]], None]
 
 
 class Stopped(Exception):
@@ -65,7 +77,7 @@ class Coordinator:
         num_workers: workers that report.
         judge: called as by :func:`meden.fit_many`, once all have reached a rung.
         on_end: called with a member's number and what came of it, once for each.
-        on_epochs: called with a number of epochs that were done; None if they are not wanted.
+        on_epochs: called with the epochs that were done; None if they are not wanted.
     """
 
     def __init__(self, num_workers: int, judge: Judge | None, on_end: OnEnd, on_epochs: OnEpochs | None) -> None:
@@ -90,11 +102,11 @@ class Coordinator:
                 self._notify(self._on_end, number, result)
                 self._ended.add(number)
 
-    def epochs(self, num: int) -> None:
-        """Report that so many epochs were done."""
+    def epochs(self, done: Sequence[Epoch]) -> None:
+        """Report epochs that were done."""
         with self._condition:
             if self._on_epochs is not None:
-                self._notify(self._on_epochs, num)
+                self._notify(self._on_epochs, done)
 
     def judge(self, assignment: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
         """Report the histories of an assignment at a rung; returns all who are to be dropped when all have reported."""
@@ -205,9 +217,9 @@ class RemoteCoordinator:
         """See :meth:`Coordinator.ended`."""
         self._ask("ended", number, result)
 
-    def epochs(self, num: int) -> None:
+    def epochs(self, done: Sequence[Epoch]) -> None:
         """See :meth:`Coordinator.epochs`."""
-        self._ask("epochs", num)
+        self._ask("epochs", done)
 
     def judge(self, assignment: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
         """See :meth:`Coordinator.judge`."""
