@@ -359,7 +359,7 @@ class Results(Shown):
 
     @property
     def told(self) -> MetricName:
-        """The metric that people read: what decides; where that is the loss, accuracy, RMSE or (several numbers) MSE."""
+        """The metric that people read: what decides; for the loss, accuracy, RMSE or (several numbers) MSE."""
         if self.chosen_by != "loss":
             return self.chosen_by
         return "rmse" if "rmse" in fitting(self.data.task, self.data.labels) else self.metric
