@@ -33,7 +33,7 @@ def same_search(meden: Command, source: Path | str, frame: pd.DataFrame, target:
     header, *rows = [json.loads(line) for line in Path("study/ledger.jsonl").read_text().splitlines()]
     assert header["identity"]["data"] == model.study_.dataset.content_hash()
     assert sorted(map(untimed, rows), key=number) == [untimed(row) for row in ledger_rows(model.study_)]
-    assert json.loads(ended.out)["best"]["params"] == model.best_params_
+    assert json.loads(ended.out)["one_se"]["params"] == model.best_params_
 
 
 def ledger_rows(study: Study) -> list[dict[str, Any]]:
