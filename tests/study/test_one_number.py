@@ -120,7 +120,7 @@ def test_one_number(shown: Shown) -> None:
 
     assert shown.json["scores"] == [plain(score) for score in scores]
     assert [shown.json["verdict"][name] for name in ("loss", "told")] == [plain(score) for score in scores]
-    assert shown.json["one_se"]["params"] == study.choice.params
+    assert shown.json[shown.json["choice"]]["params"] == study.choice.params
     assert summary(study)["scores"] == shown.json["scores"]
 
     expected = ", ".join(told(score) for score in reversed(scores))

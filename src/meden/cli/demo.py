@@ -166,7 +166,7 @@ def _show(measured: Measured, study: Study, out: Path, as_json: bool) -> None:
     )
     stdout.print(table)
     stdout.print(_verdict(measured))
-    picked = ", ".join(f"{name} = {number(value)}" for name, value in study.one_se.params.items())
+    picked = ", ".join(f"{name} = {number(value)}" for name, value in study.choice.params.items())
     stdout.print(f"On the first split meden chose {picked}.\nReport: {out}/report.html")
     stdout.print("Now your own table: meden tune your.csv --target COLUMN")
 

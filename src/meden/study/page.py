@@ -99,7 +99,8 @@ def _choice(results: Results) -> str:
     if len(results.trials) == 1:
         return f"Only one configuration was tried: {_params_text(chosen.params)}."
     if chosen is best:
-        return f"Use {_params_text(chosen.params)}: the best of {tried}, and none simpler does as well."
+        simpler = ", and none simpler does as well" * (results.one_se is best)
+        return f"Use {_params_text(chosen.params)}: the best of {tried}{simpler}."
     simplest = f"Use {_params_text(chosen.params)}: the simplest of {tried} that does as well as the best"
     return f"{simplest}, within one standard error."
 
