@@ -18,13 +18,14 @@ def text_of(made: meden.Study, tmp_path: Path, **options: object) -> str:
     return Tags(study_report(made, tmp_path / "report.html", **options).read_text(encoding="utf-8")).text  # type: ignore[arg-type]
 
 
-def test_headline_holds_both_choices_and_both_scores(tmp_path: Path) -> None:
+def test_headline_holds_both_choices_and_what_the_choice_is_worth(tmp_path: Path) -> None:
     made = study(40, diverged=(3,), num_folds=5)
     text, chosen, best = text_of(made, tmp_path), made.one_se, made.best
     assert chosen is not best, "the study should show the harder case"
     for told in (f"The choice is configuration {chosen.number};", f"configuration {best.number} (l2 = ",
                  f"l2 = {number(chosen.params['l2'])}", number(made.score.estimate), number(made.score.naive),
-                 percent(chosen.score), number(chosen.loss - chosen.train_loss),
+                 percent(made.score_of().estimate), f"{percent(made.score_of().naive)}, uncorrected",
+                 number(chosen.loss - chosen.train_loss),
                  "40 configurations, 5 folds, 1 seed: 200 fits; 1 configuration diverged"):  # fmt: skip
         assert told in text
 
@@ -61,7 +62,9 @@ def test_unusual_studies_have_reports(made: meden.Study, tmp_path: Path) -> None
 def test_regression_is_told_in_the_units_of_the_target(tmp_path: Path) -> None:
     made = study(task="regression")
     text = text_of(made, tmp_path)
-    assert number(float(np.sqrt(made.one_se.score))) in text and "standardised target" in text
+    worth = made.score_of("mse").estimate
+    assert f"Expected mse of the choice{number(worth)}" in text and "standardised target" in text
+    assert f"root {number(worth**0.5)} in units of the target" in text
 
 
 def test_extra_sections_come_right_after_the_headline(tmp_path: Path) -> None:

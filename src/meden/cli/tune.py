@@ -55,7 +55,7 @@ from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
 from meden.study.metrics import METRICS, spoken
-from meden.study.results import BASELINES
+from meden.study.results import BASELINES, CHOICE, RULES
 from meden.study.verdict import gain_text, value_text
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
@@ -286,6 +286,7 @@ def summary(study: Study) -> dict[str, Any]:
     return counts | {
         "one_se": _plain_trial(study, study.one_se),
         "best": _plain_trial(study, study.best),
+        "choice": CHOICE,
         "chosen_by": study.chosen_by,
         "scores": [dataclasses.asdict(score) for score in (study.score, study.score_of())],
         "verdict": study.verdict.to_dict(),
@@ -330,7 +331,7 @@ def _show_choices(study: Study, out: Path) -> None:
         table.add_row("best", *_numbers(study, study.best), "")
     stdout.print(table)
     by = spoken(study.chosen_by)
-    stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
+    stdout.print(f"chosen: {RULES[CHOICE]}; best: by its mean held-out {by}")
     stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
 

@@ -92,13 +92,15 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
             folds=folds,
             budget=self.budget,
             strategy=STRATEGY,
+            baselines=False,  # nobody would see them
             seed=seed_of(self.random_state),
             on_progress=search.ProgressLines(each=self.verbose > 1) if self.verbose else None,
         )
-        self.best_recipe_, self.best_params_ = self.study_.recipe_of(self.study_.best)[0], self.study_.best.params
-        self.best_index_ = self.study_.best.number
+        choice, score = self.study_.choice, self.study_.score_of()
+        self.best_recipe_, self.best_params_ = self.study_.recipe_of(choice)[0], choice.params
+        self.best_index_ = [trial.number for trial in self.study_.trials].index(choice.number)
         self.cv_results_ = cv_results(self.study_)
-        self.score_interval_ = score_interval(self.study_)
+        self.score_interval_ = (score.low, score.high)
         self.runs_ = final_models(self.study_, self.refit)
         return self
 
@@ -162,13 +164,14 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
 
     Attributes:
         classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
-        best_recipe_: the recipe of the best configuration.
-        best_params_: its point of the space.
+        best_params_: the choice's point of the space: as for ``meden tune``, the simplest configuration within one
+            standard error of the best, so that its rank may be above 1.
+        best_recipe_: its recipe.
         best_index_: its place in ``cv_results_``.
         cv_results_: every configuration, as of scikit-learn's searches; ``mean_test_score`` is minus the held-out
             cross-entropy in nats, by which is chosen, and ``mean_test_accuracy`` the accuracy.
-        score_interval_: 90 % interval of the accuracy of the chosen one (one model, trained without a fold), corrected
-            for its having been chosen.
+        score_interval_: 90 % interval of the choice's accuracy (one model, trained without a fold), corrected for its
+            having been chosen: that of ``study_.score_of()``, as ``meden tune`` shows it.
         study_: the :class:`meden.study.Study`, with the training rows.
         runs_: the models that predict.
         n_features_in_: columns of X.
@@ -295,7 +298,8 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
 
     y holds numbers (n,), or several numbers a row (n, M), which are standardised one by one. In all else it is like
     :class:`MLPClassifierCV`; ``mean_test_score`` is minus half the held-out squared error in units of the target's
-    standard deviation, and ``mean_test_mse`` the squared error in the target's own units.
+    standard deviation, and ``mean_test_mse`` the squared error in the target's own units. ``score_interval_`` is of the
+    latter; ``study_.score_of("r2")`` has that of R2.
 
     Args:
         budget: configurations to try, 1 or more; with the default space the first is the usual one.
@@ -422,16 +426,3 @@ def row_weights(num_rows: int, sample_weight: Any, of_classes: Array | None = No
     if not product.any():
         raise InputError("sample_weight must be above zero in some rows, got zero weights only")
     return np.asarray(product)
-
-
-def score_interval(study: Study) -> tuple[float, float]:
-    """Return the interval of the choice's accuracy or R2; of minus its loss where R2 is not defined."""
-    labels = study.data.labels
-    if study.data.task == "classification":
-        score = study.score_of("accuracy")
-    elif labels.ndim == 1 and np.ptp(labels) > 0:
-        score = study.score_of("r2")
-    else:
-        score = study.score
-        return -score.high, -score.low
-    return score.low, score.high

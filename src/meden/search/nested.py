@@ -28,7 +28,7 @@ from meden.search.tune import tune
 from meden.space.names import AskedSpace
 from meden.study.ledger import Key, Row
 from meden.study.metrics import MetricName, check_metric, is_defined, of_rows, truths_of
-from meden.study.results import Which
+from meden.study.results import CHOICE, Which
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
@@ -58,7 +58,7 @@ def nested(
     space: AskedSpace | None = None,
     *,
     outer_folds: int = 5,
-    which: Which = "one_se",
+    which: Which = CHOICE,
     confidence: float = 0.9,
     cv: CV | None = None,
     limits: Limits | None = None,
@@ -84,7 +84,7 @@ def nested(
         data: as for :func:`meden.tune`.
         space: as for :func:`meden.tune`.
         outer_folds: number of outer folds, 2 or more.
-        which: the choice that is trained on all rows of an outer fold's training part: ``"one_se"`` or ``"best"``.
+        which: what is trained on all rows of an outer fold's training part: ``"one_se"``, the choice, or ``"best"``.
         confidence: coverage of the interval, in (0, 1).
         cv: of each search, as for :func:`meden.tune`, or its fields by themselves. Its ``groups``, ``order`` and
             ``gap`` hold in outer folds too.

@@ -197,7 +197,7 @@ def tune(
                 ledger,
                 workers,
                 recipe=recipe,
-                params=so_far.one_se.params,
+                params=so_far.choice.params,
                 seeds=cv.seeds,
                 seed=seed,
             )

@@ -24,14 +24,15 @@ from meden.report import (
 )
 from meden.report import curves as learning
 from meden.report import scores as panels
-from meden.report.numbers import number, percent, plural
+from meden.report.numbers import number, plural
 from meden.report.recipes import recipe_text, versions
 from meden.space.dimensions import Choice, Dimension, LogUniform, Maybe
 from meden.study.data_summary import SHOWN
 from meden.study.evidence import evidence_of
 from meden.study.metrics import UNITS, spoken
 from meden.study.results import Results, Trial
-from meden.study.selection import standard_error
+from meden.study.selection import Score
+from meden.study.verdict import expectation, value_text
 
 MARKED: dict[Mark, str] = {"both": "chosen, best", "one_se": "chosen", "best": "best"}
 
@@ -91,60 +92,54 @@ def _value(value: Any) -> str:
 
 
 def _lead(results: Results) -> str:
-    chosen, best = results.one_se, results.best
+    return f"{_choice(results)} {expectation(results).text}"
+
+
+def _choice(results: Results) -> str:
+    chosen, best = results.choice, results.best
     tried = plural(len(results.trials), "configuration")
     if len(results.trials) == 1:
         return f"Only one configuration was tried: {_params_text(chosen.params)}."
     if chosen is best:
-        return f"Use {_params_text(chosen.params)}: the best of {tried}, and none simpler does as well."
+        simpler = ", and none simpler does as well" * (results.one_se is best)
+        return f"Use {_params_text(chosen.params)}: the best of {tried}{simpler}."
     simplest = f"Use {_params_text(chosen.params)}: the simplest of {tried} that does as well as the best"
     return f"{simplest}, within one standard error."
 
 
 def _tiles(results: Results) -> tuple[Tile, ...]:
-    chosen, score, unit = results.one_se, results.score, UNITS[results.data.task]
+    chosen, unit = results.choice, UNITS[results.data.task]
     gap = chosen.loss - chosen.train_loss
-    interval = f"{score.confidence:.0%} interval {number(score.low)} to {number(score.high)}"
+    worth = {score.metric: score for score in (results.score_of(), results.score)}
     return (
-        _score_tile(results),
-        Tile("Held-out loss of the choice", number(chosen.loss), f"{_plus_minus(chosen.loss_error)}{unit}"),
+        *(_score_tile(results, score) for score in worth.values()),
         Tile("Gap to its training loss", number(gap), f"training loss {number(chosen.train_loss)} {unit}"),
-        Tile("Best, corrected for choosing", number(score.estimate), f"{interval}; uncorrected {number(score.naive)}"),
     )
 
 
-def _score_tile(results: Results) -> Tile:
-    """Return the accuracy, or the root of the mean squared error, which is in the units of the target."""
-    trial = results.one_se
-    error = standard_error(trial.fold_scores)
-    if results.metric == "accuracy":
-        note = f"± {percent(error)}, " if math.isfinite(error) else ""
-        return Tile("Held-out accuracy of the choice", percent(trial.score), f"{note}mean over {_folds(results)}")
-    note = f"mean squared error {number(trial.score)} {_plus_minus(error)}".rstrip()
-    return Tile(
-        "Held-out error of the choice", number(math.sqrt(trial.score)), f"root mean square, target units; {note}"
-    )
-
-
-def _plus_minus(error: float) -> str:
-    return f"± {number(error)} " if math.isfinite(error) else ""
+def _score_tile(results: Results, score: Score) -> Tile:
+    """Return what the choice is worth on new rows, and its mean over the folds beside it."""
+    low, high, naive = (value_text(score.metric, value) for value in (score.low, score.high, score.naive))
+    notes = [f"{score.confidence:.0%} interval {low} to {high}", f"mean over {_folds(results)} {naive}, uncorrected"]
+    if score.metric == "loss":
+        notes.append(UNITS[results.data.task])
+    if score.metric == "mse":
+        notes.append(f"root {number(math.sqrt(score.estimate))} in units of the target")
+    name = score.metric.replace("_", " ")
+    return Tile(f"Expected {name} of the choice", value_text(score.metric, score.estimate), "; ".join(notes))
 
 
 def _paragraphs(results: Results) -> tuple[str, ...]:
-    chosen, best, unit = results.one_se, results.best, UNITS[results.data.task]
+    chosen, best = results.choice, results.best
     choice = f"The choice is configuration {chosen.number}"
     if chosen is not best:
         decided_by = spoken(results.chosen_by)
         choice += (
-            f"; the best mean held-out {decided_by} has configuration {best.number} ({_params_text(best.params)}): "
-            f"loss {number(best.loss)} {_plus_minus(best.loss_error)}{unit}. Compared fold by fold, the difference "
-            f"between the two is within one standard error, and the choice is simpler"
+            f"; the best mean held-out {decided_by} has configuration {best.number} ({_params_text(best.params)}). "
+            f"Compared fold by fold, the difference between the two is within one standard error, and the choice is "
+            f"simpler"
         )
-    flatters = (
-        f"The best of many looks better than it is. Its naive loss is {number(results.score.naive)}; accounting for "
-        f"having chosen it, expect {number(results.score.estimate)} on new rows."
-    )
-    compared = (f"{choice}.", flatters) if len(results.trials) > 1 else ()
+    compared = (f"{choice}.",) if len(results.trials) > 1 else ()
     unfinished = (f"The search is unfinished: {results.reason}.",) if results.num_missing else ()
     return (*unfinished, *_mixed(results), *compared, _counts(results))
 
@@ -163,7 +158,7 @@ def _counts(results: Results) -> str:
     return (
         f"{plural(tried, 'configuration')}, {_folds(results)}, {plural(num_seeds, 'seed')}: "
         f"{plural(num_rows, 'fit')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
-        f"After ± stands one standard error over the folds. "
+        f"In the table, SE is one standard error over the folds. "
         f"Losses are without penalties, in {UNITS[results.data.task]}{standardised}."
     )
 
@@ -176,7 +171,7 @@ def _mark(results: Results, trial: Trial) -> Mark:
     if not math.isfinite(trial.loss):
         return "diverged"
     marks: dict[tuple[bool, bool], Mark] = {(True, True): "both", (True, False): "one_se", (False, True): "best"}
-    return marks.get((trial is results.one_se, trial is results.best), "")
+    return marks.get((trial is results.choice, trial is results.best), "")
 
 
 def _scores(results: Results) -> Section:
@@ -214,7 +209,7 @@ def _scale(dimension: Dimension) -> panels.Scale:
 def _curves(results: Results) -> Section:
     loosest = min(_usable(results), key=lambda trial: trial.simplicity)
     shown: dict[int, tuple[str, Trial]] = {}
-    for role, trial in (("Chosen", results.one_se), ("Best", results.best), ("Least regularised", loosest)):
+    for role, trial in (("Chosen", results.choice), ("Best", results.best), ("Least regularised", loosest)):
         earlier = f"{shown[trial.number][0]}, {role.lower()}" if trial.number in shown else role
         shown[trial.number] = (earlier, trial)
     curves = {role: _fold_curves(trial) for role, trial in shown.values()}
@@ -268,10 +263,10 @@ def _table_row(results: Results, trial: Trial, names: Sequence[str]) -> TableRow
 
 
 def _recipe(results: Results, folder: str) -> Section:
-    recipe, model_args = results.recipe_of(results.one_se)
+    recipe, model_args = results.recipe_of(results.choice)
     fixed = {**results.model.arguments, **model_args}
     arguments = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
-    epochs = plural(max(1, results.one_se.median_epoch), "epoch")
+    epochs = plural(max(1, results.choice.median_epoch), "epoch")
     own = results.model.name is not None and not results.model.arguments
     maker = results.model.text if own else "make_model"
     made_with = ", ".join(["num_inputs", "num_outputs"] * own + [arguments] * bool(arguments))

@@ -52,6 +52,10 @@ BASELINES = {
 whose ridge is chosen by cross-validation, histogram gradient boosting, and the network of the choice with nothing that
 regularises, at the end of its training and at the state that early stopping keeps."""
 Which = Literal["one_se", "best"]
+RULES: dict[Which, str] = {"one_se": "the simplest within one standard error of the best", "best": "the best"}
+CHOICE: Which = "one_se"
+"""The rule of the choice, everywhere: what terminal, page, ``--json`` and estimators show, and what is trained in the
+end. This line switches it; docs/log.md has what either is worth on new rows."""
 TrialStatus = Literal["ok"] | Lost
 
 
@@ -234,8 +238,12 @@ class Results(Shown):
 
     @property
     def choice(self) -> Trial:
-        """The configuration to use: :attr:`one_se`."""
-        return self.one_se
+        """The configuration to use: :attr:`one_se`, as :data:`CHOICE` says.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        return self._which(CHOICE)
 
     def baseline(self, name: str) -> Trial:
         """Return a baseline of this search.
@@ -256,7 +264,7 @@ class Results(Shown):
         """
         return self.score_of("loss")
 
-    def score_of(self, metric: MetricName | None = None, which: Which = "one_se") -> selection.Score:
+    def score_of(self, metric: MetricName | None = None, which: Which = CHOICE) -> selection.Score:
         """Return what a choice is worth in a metric, corrected for having been chosen, with a 90 % interval.
 
         Each draw chooses among all configurations tried. Those that ``tpe`` or ``gp`` proposed after looking at scores
@@ -302,7 +310,7 @@ class Results(Shown):
         sign = 1 if metric in HIGHER_IS_BETTER else -1
         if (metric, baseline) not in self._scores:
             gains = sign * (self.values(metric) - self.values(metric, [self.baseline(baseline)]))
-            self._scores[metric, baseline] = self._corrected(gains, metric, "one_se")
+            self._scores[metric, baseline] = self._corrected(gains, metric, CHOICE)
         return self._scores[metric, baseline]
 
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
@@ -346,7 +354,7 @@ class Results(Shown):
         """Return a configuration's recipe and the arguments of its model."""
         return configure(self.recipe, trial.params)
 
-    def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
+    def final(self, which: Which = CHOICE) -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
         trial = self._which(which)
         recipe, model_args = self.recipe_of(trial)
@@ -429,7 +437,7 @@ class Results(Shown):
         return {"best": self.best, "one_se": self.one_se} if self.usable else {}
 
     def _which(self, which: Which) -> Trial:
-        check_choice("which", which, ("one_se", "best"))
+        check_choice("which", which, RULES)
         trial: Trial = getattr(self, which)
         return trial
 

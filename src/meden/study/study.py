@@ -21,7 +21,7 @@ from meden.report import Format, Section
 from meden.run import Ensemble, Run
 from meden.study.evidence import evidence_of
 from meden.study.page import study_report
-from meden.study.results import Results, Which
+from meden.study.results import CHOICE, Results, Which
 from meden.study.verdict import Verdict, verdict_of
 from meden.training.fit_many import fit_many
 
@@ -44,7 +44,7 @@ class Study(Results):
     @overload
     def refit(
         self,
-        which: Which = "one_se",
+        which: Which = CHOICE,
         *,
         policy: Literal["all"] = "all",
         seed: int | None = None,
@@ -56,7 +56,7 @@ class Study(Results):
     @overload
     def refit(
         self,
-        which: Which = "one_se",
+        which: Which = CHOICE,
         *,
         policy: Literal["folds"],
         seed: int | None = None,
@@ -67,7 +67,7 @@ class Study(Results):
 
     def refit(
         self,
-        which: Which = "one_se",
+        which: Which = CHOICE,
         *,
         policy: Literal["all", "folds"] = "all",
         seed: int | None = None,
@@ -78,7 +78,7 @@ class Study(Results):
         """Train the chosen configuration once more, for use.
 
         Args:
-            which: ``"one_se"`` or ``"best"``.
+            which: ``"one_se"``, the choice, or ``"best"``.
             policy: ``"all"`` trains one model on all rows, for as many epochs as its folds kept in the median. (Epochs
                 are what carries over: the same number of passes over more rows is proportionally more steps.)
                 ``"folds"`` trains a model for each fold, on all its training rows and stopped by its scored rows, and
@@ -123,7 +123,7 @@ class Study(Results):
         return verdict_of(self)
 
     def evidence(self) -> Evidence:
-        """Return what :func:`meden.diagnose` goes by: the fits of the choice, ``one_se``, in all folds."""
+        """Return what :func:`meden.diagnose` goes by: the fits of the choice in all folds."""
         return evidence_of(self, self.make_model)
 
     def report(self, path: Path | str, *, extra: Sequence[Section] = (), format: Format = "html") -> Path:

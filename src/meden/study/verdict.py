@@ -112,7 +112,7 @@ def verdict_of(results: Results) -> Verdict:
     if not results.usable:
         nothing = Sentence("unfinished", f"There is nothing to choose: {results.reason}.")
         return Verdict((nothing,))
-    loss, told = results.score, results.score_of(results.told)
+    loss, told = results.score, results.score_of()
     gains = tuple(
         Gain(name, results.gain_over(name), results.gain_over(name, "loss"))
         for name in (trial.baseline for trial in results.baselines if trial.status == "ok")
@@ -124,7 +124,7 @@ def verdict_of(results: Results) -> Verdict:
         *_strengths(results),
         *_tool(found),
         *_edges(results),
-        _expectation(results, told, loss),
+        expectation(results),
     ]
     return Verdict(tuple(sentences), told, loss, gains)
 
@@ -226,8 +226,9 @@ def _ordered(dimension: Dimension) -> Any:
     return None if isinstance(inner, Choice) else inner
 
 
-def _expectation(results: Results, told: Score, loss: Score) -> Sentence:
+def expectation(results: Results) -> Sentence:
     """Say what new rows may be expected to give."""
+    told, loss = results.score_of(), results.score
     shown = [told] if told.metric == loss.metric else [told, loss]
     parts = [
         f"{spoken(score.metric)} {value_text(score.metric, score.estimate)} ({_interval(score)})" for score in shown

@@ -1,8 +1,8 @@
 """What a search on a table starts from by default: the same for the command line and for scikit-learn.
 
-The search is one; what is made of it differs on purpose. ``meden tune`` shows its choice to a person, and keeps the
-simplest configuration within one standard error, refitted on all rows; the estimators only predict, and keep the best
-one, as the average of a model for each fold.
+Search, choice and score are one; what is trained of the choice differs on purpose. ``meden tune`` keeps one model,
+refitted on all rows, which a person can look into; the estimators only predict, and keep the average of a model for
+each fold.
 """
 
 from __future__ import annotations

@@ -21,12 +21,12 @@ Array = NDArray[Any]
 
 
 def final_models(study: Study, policy: Literal["all", "folds"]) -> Sequence[Run]:
-    """Train what predicts with the best configuration: see :meth:`meden.study.Study.refit`.
+    """Train what predicts with the choice: see :meth:`meden.study.Study.refit`.
 
     Raises:
         InputError: if every run diverged.
     """
-    final = study.refit("best", policy=policy)
+    final = study.refit(policy=policy)
     if final.failure:
         raise InputError(f"every final model {final.failure}; try lower learning rates")
     runs = final.runs if isinstance(final, Ensemble) else (final,)
