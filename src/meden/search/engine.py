@@ -15,7 +15,7 @@ import torch
 
 from meden._checks import InputError
 from meden.data import Dataset, Fold
-from meden.deadline import UNHURRIED, Deadline, Pace, TimeIsUp, now
+from meden.deadline import NEVER, UNHURRIED, Deadline, Pace, TimeIsUp, now
 from meden.history import History
 from meden.member import Member, ModelMaker
 from meden.noise import derive
@@ -162,7 +162,7 @@ class Search:
             if pace.deadline.seconds_left() < took:
                 raise TimeIsUp(took)
             began, goal = now(), pace.goal.seconds_left() / (len(starts) - 1 - number)
-            own = dataclasses.replace(pace, goal=Deadline.after(goal))
+            own = dataclasses.replace(pace, goal=NEVER if start else Deadline.after(goal))  # the first says how long
             self._train(batch, range(start, stop), pace=own, alone=True)
             took = now() - began
 

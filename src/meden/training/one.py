@@ -99,6 +99,7 @@ class Training:
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
         self.stream = stream(seed, "forward") if may_draw(model) else None
+        self.asked = recipe
         self.steps_per_epoch = num_batches(len(train), recipe.batch_size)
         self._read_recipe()
         self.watched = (
@@ -192,9 +193,9 @@ class Training:
 
     def _shorten(self, pace: Pace) -> None:
         """Have the schedule end when the time is up."""
-        planned, done = self.recipe.last_epoch, self.state.epoch
-        if (epochs := pace.epochs(planned, done, self.state.seconds)) < planned:
-            self.recipe = self.recipe.shortened(epochs)
+        epochs = pace.epochs(self.asked.last_epoch, self.state.epoch, self.state.seconds)
+        if epochs != self.recipe.last_epoch:  # also longer again: the first epoch is often the slowest
+            self.recipe = self.asked.shortened(epochs)
             self._read_recipe()
             if self.averager is not None:
                 self.averager.plan(self.recipe.epochs)
