@@ -138,17 +138,6 @@ def test_a_cocktail_keeps_the_learning_rates_of_the_network(meden: Command, mixe
     assert 0.015 <= found["lr"] <= 0.12 and {"width", "l1", "mixup", "dropout"} < set(found)
 
 
-def test_a_time_limit_is_planned_once(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.05)
-    limits = ("--budget", "1", "--folds", "2", "--time-limit", "30")
-    ended = meden("tune", "mixed.csv", "-t", "price", "-o", "study", *limits, "--json")
-    assert ended.status == 0, ended.err
-    settings = json.loads(Path("study/study.json").read_text())
-    assert settings["recipe"]["epochs"] < 256 and 15 < settings["settings"]["time_limit"] < 30
-    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.01)
-    assert json.loads(meden("resume", "study", "--json").out)["best"] == json.loads(ended.out)["best"]
-
-
 def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
     assert meden("fit", "mixed.csv", "--target", "price", "--out", "run", "--recipe", "quick.yaml").status == 0
     mixed.drop(columns="colour").to_csv("lacking.csv", index=False)

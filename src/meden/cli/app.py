@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from meden._checks import InputError
 from meden._files import NO_ROOM
-from meden.cli.console import no_room, stderr
+from meden.cli.console import begin, no_room, stderr
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises: click's own, or typer's copy of it."""
@@ -121,6 +121,7 @@ def commands(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    begin()
     warnings.showwarning = _show_warning
     try:
         status = app(args=None if arguments is None else list(arguments), standalone_mode=False)

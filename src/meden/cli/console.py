@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 stdout = Console(highlight=False, soft_wrap=True, markup=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Brackets in names of columns and files are no markup."""
+
+_began = [time.time()]
+
+
+def begin() -> None:
+    """Note that a command begins: what it may take counts from here."""
+    _began[0] = time.time()
+
+
+def began() -> float:
+    """Return when the command began, on the clock :func:`time.time`."""
+    return _began[0]
+
 
 Data = Annotated[
     str,

@@ -28,6 +28,7 @@ from meden.data.dataset import group_codes, name_of, with_warning
 from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
+from meden.deadline import Deadline, now
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.study import Study
@@ -84,9 +85,17 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _search(self, given: Given, target: Target, folds: int) -> Self:
         """Search, train the final models, and set the attributes of a fitted estimator."""
+        started = now()
         dataset = given.dataset(target)
         folds = min(folds, dataset.num_rows)
-        setup = set_up(dataset, space=self.space, recipe=self.recipe, folds=folds, time_limit=self.time_limit)
+        setup = set_up(
+            dataset,
+            space=self.space,
+            recipe=self.recipe,
+            refit=self.refit,
+            time_limit=self.time_limit,
+            since=started,
+        )
         self.study_ = search.tune(
             **setup.arguments(),
             folds=folds,
@@ -101,7 +110,8 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         self.best_index_ = [trial.number for trial in self.study_.trials].index(choice.number)
         self.cv_results_ = cv_results(self.study_)
         self.score_interval_ = (score.low, score.high)
-        self.runs_ = final_models(self.study_, self.refit)
+        deadline = None if self.time_limit is None else Deadline.after(self.time_limit, since=started)
+        self.runs_ = final_models(self.study_, self.refit, deadline)
         return self
 
     def _check_settings(self) -> None:

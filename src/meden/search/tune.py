@@ -6,19 +6,22 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 from meden._checks import InputError
+from meden._files import read_json
 from meden.data import as_dataset
+from meden.deadline import Deadline, now
 from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
 from meden.search.baselines import fit_plain, fit_simple_models
-from meden.search.budget import Budget
+from meden.search.budget import Budget, Until
 from meden.search.checks import check_reachable
 from meden.search.engine import Search, members_of
 from meden.search.identity import identity_of
@@ -33,7 +36,7 @@ from meden.space.from_data import resolve
 from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
-from meden.study.folder import Description, is_described, write_description
+from meden.study.folder import STUDY, Description, is_described, write_description
 from meden.study.ledger import LEDGER, Ledger
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
@@ -41,8 +44,10 @@ from meden.study.model_reference import ModelReference
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
+LIMITS = ("budget", "epochs_budget", "time_limit")
+"""Settings that say how far a search gets on its way: it may be opened again to go further."""
 METRIC, BASELINES = "metric", "baselines"
-FREE = (METRIC, BASELINES)
+FREE = (METRIC, BASELINES, *LIMITS)
 """Settings of a study that may change when it is opened again: configurations are trained as before."""
 IN_MEMORY = "study"
 """What trackers are told of a study without a folder."""
@@ -70,6 +75,7 @@ def tune(
     seed: int = 0,
     allow_version: bool = False,
     notes: Mapping[str, Any] | None = None,
+    until: Until | None = None,
     on_start: Callable[[], None] | None = None,
     on_progress: OnProgress | None = None,
     trackers: Sequence[str | Tracker] = (),
@@ -102,10 +108,10 @@ def tune(
             than two, and for F1 always); ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers. Stopping, races and
             proposals go by the loss, which is smoother.
         baselines: also train, on the same folds, what the choice is compared with: a constant answer, a linear model,
-            boosted trees (tables), and the network of the choice without regularisation.
+            boosted trees (tables), and the network of the choice without regularisation; those that there is time for.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
-        study_dir: folder of the ledger; a search that was cut off goes on from there, and :func:`meden.load_study`
-            opens it without training. None keeps it in memory.
+        study_dir: folder of the ledger; a search that was cut off goes on from there, and one that has ended goes on
+            if its limits are larger now. :func:`meden.load_study` opens it without training. None keeps it in memory.
         storage: address of a database to copy the configurations to while they are trained, for Optuna's dashboard
             and its other tools, such as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the
             file ``study.db`` in ``study_dir``.
@@ -115,6 +121,8 @@ def tune(
         allow_version: go on in ``study_dir`` with what another version of meden or torch began, whose numbers may
             differ; each row says which trained it.
         notes: plain values to keep in ``study_dir``, for a later call that goes on with the study.
+        until: when the search must have ended, if ``time_limit`` is for more than the search; None is ``time_limit``
+            seconds from now, less what a search that goes on has spent.
         on_start: called once all checks are passed, before the first fit.
         on_progress: called at the beginning, after each fit, a few times a second between, and at the end, with a
             :class:`meden.search.Progress`; :class:`meden.search.ProgressLines` prints it now and then.
@@ -126,8 +134,8 @@ def tune(
         The study: ``best``, ``one_se``, ``score``, ``table()``, ``refit()``, ``report(path)``.
 
     Raises:
-        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds another study. After
-            ``time_limit``, if not one configuration could be trained: it says how much time one needs.
+        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds another study, or more than
+            the limits allow. After ``time_limit``, if not one epoch could be trained: it says how much time one needs.
 
     Example:
         >>> import meden
@@ -137,6 +145,7 @@ def tune(
         >>> len(study.trials), study.metric
         (2, 'accuracy')
     """
+    started = now()
     check_fields(fields, CV, Limits, Workers)
     cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
     workers = settings_of(Workers, workers, fields)
@@ -152,11 +161,12 @@ def tune(
     proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"), first=first)
     models = check_reachable(found, recipe, make_model, dataset, folds)
     epochs = longest(found, recipe)
-    budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
+    budget = Budget(limits.epochs_budget, epochs * len(folds) * cv.seeds, limits.time_limit, baselines=baselines)
     workers.reach()
     following = trackers_of(trackers, study_dir)
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
-    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines} | dict(limits)
+    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines}
+    settings |= dict(limits) | {"budget": proposals.budget}
     described = Description(
         data=DataSummary.of(dataset),
         folds=folds,
@@ -169,10 +179,14 @@ def tune(
     )
     identity = identity_of(dataset, folds, models)
     with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
+        if limits.time_limit is not None:
+            spent = math.fsum(row.seconds for row in ledger.rows.values())
+            end = until or Until(Deadline.after(limits.time_limit - spent, since=started))
+            budget = dataclasses.replace(budget, until=end)
         if on_start is not None:
             on_start()
         if baselines:
-            fit_simple_models(make_model, dataset, folds, ledger, seed)
+            fit_simple_models(make_model, dataset, folds, ledger, seed, budget.pace_of_simple_models().deadline)
         Search(
             make_model=make_model,
             dataset=dataset,
@@ -188,8 +202,10 @@ def tune(
             on_progress=on_progress,
             trackers=Trackers([*database, *following], name),
         ).run()
-        so_far = results_of(described, ledger.rows.values())
-        if baselines and so_far.usable:
+        num_fits = sum(not row.baseline for row in ledger.rows.values())
+        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
+        so_far = results_of(ended, ledger.rows.values())
+        if baselines and so_far.usable and len(so_far.folds) == len(folds):
             fit_plain(
                 make_model,
                 dataset,
@@ -197,12 +213,11 @@ def tune(
                 ledger,
                 workers,
                 recipe=recipe,
-                params=so_far.choice.params,
+                choice=so_far.choice,
                 seeds=cv.seeds,
                 seed=seed,
+                pace=budget.pace_of_plain(so_far.choice.rows),
             )
-        num_fits = sum(not row.baseline for row in ledger.rows.values())
-        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
         if study_dir is not None:
             write_description(ended, Path(study_dir))
     return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)
@@ -231,14 +246,31 @@ def _opened(
     identity = {**identity, "space": searched, "recipe": described.recipe.to_dict()}
     identity |= {name: value for name, value in described.settings.items() if name not in FREE}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-    begun = is_described(folder)
+    if described.settings["strategy"] == "grid":  # one of another size has other points
+        identity["budget"] = described.settings["budget"]
+    begun = is_described(folder) and read_json(folder / STUDY)["settings"]
     with (
         closing(OptunaDatabase(folder, proposals, storage)) as database,
         Ledger(folder / LEDGER, identity, allow_version=allow_version) as ledger,
     ):
-        if not (begun and ledger.rows):
+        _check_extends(described.settings, ledger, folder)
+        if not ledger.rows or begun != json.loads(json.dumps(dict(described.settings))):
             write_description(dataclasses.replace(described, identity=ledger.digest), folder)
         yield ledger, f"{folder.resolve().name}-{digest[:8]}", [database]
+
+
+def _check_extends(settings: Mapping[str, Any], ledger: Ledger, folder: Path) -> None:
+    """Check that a ledger holds no more than the limits of a search allow."""
+    rows = [row for row in ledger.rows.values() if not row.baseline]
+    held = {
+        "budget": (len({row.configuration for row in rows}), "configurations"),
+        "epochs_budget": (sum(row.num_epochs for row in rows), "epochs"),
+    }
+    for name, (num, what) in held.items():
+        if settings[name] is not None and settings[name] < num:
+            raise InputError(
+                f"{name} must be at least {num}, the {what} that {str(folder)!r} holds, got {settings[name]}"
+            )
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

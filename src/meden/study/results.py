@@ -123,6 +123,11 @@ class Trial(Shown):
         return f"{self.status}: {self.reason}" if self.reason else self.status
 
     @property
+    def longest_schedule(self) -> int | None:
+        """Length of its longest schedule, in epochs, if the time was too short for that of its recipe; else None."""
+        return max((row.epochs for row in self.rows if row.epochs is not None), default=None)
+
+    @property
     def median_epoch(self) -> int:
         """Median over folds of the epoch that was kept."""
         return round(statistics.median(row.best_epoch for row in self.rows))
@@ -158,6 +163,8 @@ class Results(Shown):
     """What has ended of the other configurations."""
     num_missing: int = 0
     """Fits that an unfinished search has still to do."""
+    shortened: str = ""
+    """What a time limit has cost, in words with numbers; empty where there was none, or time enough."""
 
     def __str__(self) -> str:
         return as_lines(type(self).__name__, self._pairs())
@@ -351,8 +358,9 @@ class Results(Shown):
         return "accuracy" if self.data.task == "classification" else "mse"
 
     def recipe_of(self, trial: Trial) -> tuple[Recipe, dict[str, Any]]:
-        """Return a configuration's recipe and the arguments of its model."""
-        return configure(self.recipe, trial.params)
+        """Return a configuration's recipe, as long as there was time for, and the arguments of its model."""
+        recipe, model_args = configure(self.recipe, trial.params)
+        return recipe.shortened(min(recipe.last_epoch, trial.longest_schedule or recipe.last_epoch)), model_args
 
     def final(self, which: Which = CHOICE) -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""

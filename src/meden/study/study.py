@@ -13,6 +13,7 @@ import numpy as np
 
 from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
+from meden.deadline import Deadline
 from meden.diagnosis import Evidence, diagnose
 from meden.history import Record
 from meden.member import Member, ModelMaker
@@ -51,6 +52,7 @@ class Study(Results):
         data: Any = None,
         make_model: ModelMaker | None = None,
         on_epoch: Callable[[Record], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> Run: ...
 
     @overload
@@ -63,6 +65,7 @@ class Study(Results):
         data: Any = None,
         make_model: ModelMaker | None = None,
         on_epoch: Callable[[Record], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> Ensemble: ...
 
     def refit(
@@ -74,6 +77,7 @@ class Study(Results):
         data: Any = None,
         make_model: ModelMaker | None = None,
         on_epoch: Callable[[Record], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> Run | Ensemble:
         """Train the chosen configuration once more, for use.
 
@@ -89,6 +93,7 @@ class Study(Results):
             data: the rows, as for :func:`meden.tune`; None are the study's, or are read again from where they came.
             make_model: as for :func:`meden.tune`; None is the study's.
             on_epoch: called with each epoch's record.
+            deadline: as for :func:`meden.fit_many`.
 
         Returns:
             What predicts new rows and can be saved: a run, or an ensemble of runs.
@@ -104,10 +109,11 @@ class Study(Results):
         if policy == "all":
             recipe, model_args = self.final(which)
             members = [Member(recipe, seed=base, model_args=model_args)]
-            return fit_many(make_model, members, dataset, on_epoch=report)[0]
+            return fit_many(make_model, members, dataset, on_epoch=report, deadline=deadline)[0]
         recipe, model_args = self.recipe_of(self._which(which))
         members = [Member(recipe, _whole(fold), derive(base, "final"), model_args) for fold in self.folds]
-        runs = [dataclasses.replace(r, held_out=None) for r in fit_many(make_model, members, dataset, on_epoch=report)]
+        trained = fit_many(make_model, members, dataset, on_epoch=report, deadline=deadline)
+        runs = [dataclasses.replace(run, held_out=None) for run in trained]
         return Ensemble(runs=tuple([run for run in runs if run.status != "diverged"] or runs))
 
     def trainable(self, data: Any = None, make_model: ModelMaker | None = None) -> tuple[ModelMaker, Dataset]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from meden.augment import LabelSmoothing
 from meden.data.targets import Task
@@ -22,13 +22,34 @@ from meden.space.dimensions import Choice
 from meden.space.names import Space
 from meden.stopping import EarlyStopping
 
+Policy = Literal["all", "folds"]
+"""How final models are trained."""
 MODEL = "tabular"
 """Network of a table unless another is asked for."""
-BUDGET = 8
-"""Configurations, the usual one included."""
 STRATEGY: StrategyName = "sobol"
 """Fills a small space more evenly than chance, and needs no scores to learn from."""
-FOLDS = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """How much is spent on a search on a table."""
+
+    budget: int
+    """Configurations, the usual one included."""
+    folds: int
+    epochs: int | None
+    """Length of the schedule; None is that of the network's recipe."""
+    refit: Policy
+    racing: bool
+
+
+PRESETS: Mapping[str, Preset] = {
+    "fast": Preset(budget=3, folds=3, epochs=32, refit="all", racing=False),
+    "good": Preset(budget=8, folds=5, epochs=None, refit="all", racing=False),
+    "best": Preset(budget=32, folds=10, epochs=256, refit="folds", racing=True),
+}
+"""By name; ``good`` is what is done unless another is asked for. docs/presets.md says what they take and reach."""
+BUDGET, FOLDS = PRESETS["good"].budget, PRESETS["good"].folds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,8 @@ class Result(NamedTuple):
     best_step: int
     history: History
     held_out: HeldOut | None
+    epochs: int
+    """Length of its schedule, which is shorter than its recipe's where the time was."""
     newest: HeldOut | None = None
     weights: bytes | None = None
     """The model's state dict, as safetensors writes it: such bytes reach any machine."""
@@ -45,7 +47,8 @@ class Result(NamedTuple):
     def of(cls, run: Run, *, weights: bool = False) -> Result:
         """Return what is reported of a run, with or without the model's tensors."""
         kept = save(files.state_of(run.model)) if weights else None
-        return cls(run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out, run.newest, kept)
+        found = run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out
+        return cls(*found, run.recipe.epochs, run.newest, kept)
 
 
 class Epoch(NamedTuple):
@@ -89,6 +92,8 @@ class Coordinator:
         self._closed = False
         self.error: BaseException | None = None
         """What the search raised when it was notified."""
+        self.missing: float | None = None
+        """Seconds that a training lacked to its first epoch when the time was up; None if all had one."""
 
     def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
         """Return the stacks that have members whose end was not reported."""
@@ -121,6 +126,11 @@ class Coordinator:
             if epoch not in self._verdicts:
                 raise Stopped
             return self._verdicts[epoch]
+
+    def late(self, missing: float) -> None:
+        """Report that the time was up before a training had an epoch, which would have taken so many seconds more."""
+        with self._condition:
+            self.missing = min(missing, self.missing or missing)
 
     def close(self) -> None:
         """Send away all who wait or come."""
@@ -220,6 +230,10 @@ class RemoteCoordinator:
     def epochs(self, done: Sequence[Epoch]) -> None:
         """See :meth:`Coordinator.epochs`."""
         self._ask("epochs", done)
+
+    def late(self, missing: float) -> None:
+        """See :meth:`Coordinator.late`."""
+        self._ask("late", missing)
 
     def judge(self, assignment: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
         """See :meth:`Coordinator.judge`."""

@@ -22,6 +22,7 @@ from pydantic import field_validator, model_validator
 from meden._checks import InputError, check_choice, check_count
 from meden._settings import Settings
 from meden.data import Dataset
+from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.run import Run
@@ -106,6 +107,8 @@ class Assignment:
     reports_epochs: bool
     num_threads: int
     keeps_weights: bool = False
+    pace: Pace = UNHURRIED
+    """Of its trainings together."""
     parent: int | None = None
     """Process without which the work is of no use; None if it may be on another machine."""
 
@@ -122,6 +125,7 @@ def train(
     rungs: Sequence[int] = (),
     judge: Judge | None = None,
     keeps_weights: bool = False,
+    pace: Pace = UNHURRIED,
 ) -> None:
     """Train some stacks of a plan; what workers report is passed on in this process, one thing at a time.
 
@@ -136,15 +140,17 @@ def train(
         rungs: epochs after which all wait for each other.
         judge: says who is dropped there.
         keeps_weights: report the models' tensors too.
+        pace: of all trainings together.
 
     Raises:
+        TimeIsUp: if there was no time for the first epoch of some; those that have ended were reported.
         RuntimeError: if a worker on this machine was killed.
     """
     parts = divide(stacks, workers.num_processes)
     threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
     settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
     settings |= {"num_threads": threads, "reports_epochs": on_epochs is not None}
-    settings |= {"keeps_weights": keeps_weights}
+    settings |= {"keeps_weights": keeps_weights, "pace": pace}
     settings |= {"parent": os.getpid() if workers.backend == "local" else None}
     assignments = [Assignment(number=number, stacks=part, **settings) for number, part in enumerate(parts)]  # type: ignore[arg-type]
     coordinator = Coordinator(len(assignments), judge, on_end, on_epochs)
@@ -154,6 +160,8 @@ def train(
         if coordinator.error is not None:
             raise coordinator.error from None
         raise
+    if coordinator.missing is not None:
+        raise TimeIsUp(coordinator.missing)
 
 
 def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]]]:
@@ -181,16 +189,20 @@ def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -
     def judge(epoch: int, histories: object) -> list[int]:
         return coordinator.judge(assignment.number, epoch, histories)  # type: ignore[arg-type]
 
-    fit_stacks(
-        assignment.make_model,
-        assignment.members,
-        assignment.dataset,
-        assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks),
-        rungs=assignment.rungs,
-        judge=judge if assignment.rungs else None,
-        on_run=ended,
-        on_epoch=reporter if assignment.reports_epochs else None,
-    )
+    try:
+        fit_stacks(
+            assignment.make_model,
+            assignment.members,
+            assignment.dataset,
+            assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks),
+            rungs=assignment.rungs,
+            judge=judge if assignment.rungs else None,
+            on_run=ended,
+            on_epoch=reporter if assignment.reports_epochs else None,
+            pace=assignment.pace,
+        )
+    except TimeIsUp as late:
+        coordinator.late(late.missing)
 
 
 def work_elsewhere(assignment: Assignment, address: Address) -> None:
