@@ -139,7 +139,7 @@ def _compare(digits: Dataset, seed: int, budget: int, show: search.OnProgress) -
         accuracy=accuracy | {page.CHOSEN: 100 * float(right.mean())},
         without={name: _percent_right(run) for name, run in zip(GROUPS, others, strict=True)},
         curves={page.PLAIN: _curve(plain), page.ONE: _curve(one)},
-        params=study.one_se.params,
+        params=study.choice.params,
     )
     return Compared(study, averaged, outcome)
 
@@ -149,7 +149,7 @@ def _networks(
 ) -> list[Run]:
     """Train on all training rows: the plain network, one by the choice, and one without each group of its names."""
     watched, scored = Fold(rows, held_out, held_out), Fold(rows, held_out[:0], held_out)
-    params = study.one_se.params
+    params = study.choice.params
     members = [Member(recipe, watched, seed) for recipe in (PLAIN, study.final()[0])]
     for group in GROUPS.values():
         kept = {name: value for name, value in params.items() if name not in group}

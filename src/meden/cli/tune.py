@@ -397,7 +397,7 @@ def _show_choices(study: Study, out: Path) -> None:
     for sentence in study.verdict.sentences:
         stdout.print(sentence.text)
     told = spoken(study.told)
-    table = Table("held-out rows", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
+    table = Table(f"{study.data.target}, held out", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
     gains = {gain.over: gain_text(gain.told, named=False) for gain in study.verdict.gains}
     for trial in study.baselines:
         table.add_row(BASELINES[trial.baseline], *_numbers(study, trial), gains.get(trial.baseline, trial.outcome))
