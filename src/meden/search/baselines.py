@@ -231,8 +231,8 @@ def fit_simple_models(
         wanted = models.done_by(deadline, wanted, folds)
     failed: dict[str, Exception] = {}
     started = time.perf_counter()
-    with warnings.catch_warnings(), ThreadPoolExecutor(num_cores(), initializer=_use_one_core) as pool:
-        warnings.simplefilter("ignore")  # such as that an optimizer ended at its last step
+    pool = ThreadPoolExecutor(num_cores(), initializer=_use_one_core)
+    with warnings.catch_warnings(record=True), pool:  # such as that an optimizer ended at its last step
         made = [pool.submit(models.held_out, key.baseline, folds[key.fold]) for key in wanted]
         for key, result in zip(wanted, made, strict=True):
             try:
@@ -261,7 +261,7 @@ def fit_plain(
     on_epochs: OnEpochs | None = None,
     pace: Pace = UNHURRIED,
 ) -> None:
-    """Train the network of a configuration without regularisation, unless the ledger holds it.
+    """Train the network of a configuration without regularisation, and for as long, unless the ledger holds it.
 
     Where the folds have stop splits, the same training gives a second baseline, by the state that early stopping would
     have kept; the first is the state at the end.
@@ -282,7 +282,7 @@ def fit_plain(
     kept = {name: value for name, value in choice.params.items() if name not in REGULARISING}
     plain, model_args = configure(recipe, kept)
     epochs = min(plain.last_epoch, choice.longest_schedule or plain.last_epoch)
-    plain = plain.replace(**OFF).shortened(epochs)
+    plain = plain.replace(**OFF).shortened(epochs).replace(stop_after=max(row.num_epochs for row in choice.rows))
     stops = all(len(fold.stop) for fold in folds)
     if stops:  # never ends early: both states are wanted
         plain = plain.replace(early_stopping=EarlyStopping(patience=plain.epochs))

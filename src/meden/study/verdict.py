@@ -162,10 +162,10 @@ def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
     """Say if the plain network, stopped early, has most of what the choice gains."""
     if stopped is None:
         return
-    clear = [
-        (whole, rest) for whole, rest in ((gain.told, stopped.told), (gain.loss, stopped.loss)) if _sign(whole) > 0
-    ]
-    if clear and all(_sign(rest) <= 0 and rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
+    pairs = ((gain.told, stopped.told), (gain.loss, stopped.loss))
+    clear = [(whole, rest) for whole, rest in pairs if _sign(whole) > 0]
+    adds = any(_sign(rest) > 0 for _, rest in pairs)
+    if clear and not adds and all(rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
         rest = ", ".join(gain_text(rest) for _, rest in clear)
         yield Sentence("early_stopping", f"Stopping early alone does most of it: against it, the choice has {rest}.")
 
