@@ -15,6 +15,7 @@ from rich.table import Table
 from meden import search
 from meden._checks import Damaged, InputError, check_choice
 from meden._files import NO_ROOM
+from meden.cli.command_line import command_line
 from meden.cli.console import (
     Address,
     AllowVersion,
@@ -55,7 +56,7 @@ from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
 from meden.study.metrics import METRICS
-from meden.study.results import BASELINES
+from meden.study.results import BASELINES, COMMAND, REFIT
 from meden.study.verdict import gain_text, value_text
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
 from meden.tabular.network import NETWORKS
@@ -63,8 +64,6 @@ from meden.tabular.setup import set_up
 
 SEARCHED = ("strategy", "first", "metric", "baselines", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
-REFIT = "refit"
-"""Where the folder says which models are trained in the end."""
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -75,6 +74,7 @@ Storage = Annotated[
 
 
 def tune(
+    context: typer.Context,
     data: Data,
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the study.")] = Path("runs/study"),
@@ -178,7 +178,7 @@ def tune(
         "order": order,
         "gap": gap,
         "seed": seed,
-        "notes": {REFIT: refit},
+        "notes": {REFIT: refit, COMMAND: command_line(context)},
         "jobs": jobs,
         "backend": backend,
         "address": address,

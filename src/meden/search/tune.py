@@ -33,6 +33,7 @@ from meden.study.ledger import LEDGER, Ledger
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
+from meden.study.results import DIVISION
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
@@ -149,7 +150,7 @@ def tune(
         recipe=recipe,
         model=ModelReference.of(make_model),
         settings=settings,
-        notes=notes or {},
+        notes={DIVISION: cv.division} | dict(notes or {}) if cv.division else notes or {},
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
     identity = identity_of(dataset, folds, models)

@@ -93,6 +93,8 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
         baselines=[make_baseline(name, compared[name]) for name in whole],
         incomplete=[row for own in configurations.values() for row in own if row.configuration not in complete],
         num_missing=max(0, described.num_fits - sum(map(len, configurations.values()))),
+        settings=described.settings,
+        notes=described.notes,
     )
 
 
