@@ -14,6 +14,8 @@ from typing import Any, Literal
 from meden.report.numbers import number, percent, plural
 from meden.space.dimensions import Choice, Dimension, Maybe
 from meden.space.names import REGULARISING
+from meden.study.flat_region import flat_region
+from meden.study.importance import importance_of
 from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName
 from meden.study.results import Results
 from meden.study.selection import Score
@@ -28,6 +30,9 @@ Kind = Literal[
     "hurts",
     "not_searched",
     "early_stopping",
+    "flat",
+    "peaked",
+    "mattered",
     "network",
     "as_good",
     "baseline",
@@ -112,6 +117,7 @@ def verdict_of(results: Results) -> Verdict:
     sentences = [
         *unfinished,
         *_regularisation(results, found),
+        *_strengths(results),
         *_tool(found),
         *_edges(results),
         _expectation(results, told, loss),
@@ -156,6 +162,16 @@ def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
     if clear and all(_sign(rest) <= 0 and rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
         rest = ", ".join(gain_text(rest) for _, rest in clear)
         yield Sentence("early_stopping", f"Stopping early alone does most of it: against it, the choice has {rest}.")
+
+
+def _strengths(results: Results) -> Iterator[Sentence]:
+    """Say how many configurations do as well as the best, and what of them mattered."""
+    region = flat_region(results)
+    if region.status == "ok":
+        yield Sentence("flat" if region.flat else "peaked", region.sentence)
+    explained = importance_of(results)
+    if explained.shares:
+        yield Sentence("mattered", explained.sentence)
 
 
 def _tool(gains: Mapping[str, Gain]) -> Iterator[Sentence]:
