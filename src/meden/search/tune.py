@@ -29,7 +29,7 @@ from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
 from meden.study.folder import Description, is_described, write_description
-from meden.study.ledger import LEDGER, Ledger
+from meden.study.ledger import LEDGER, Ledger, versions_of
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
@@ -191,7 +191,8 @@ def tune(
         ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
         if study_dir is not None:
             write_description(ended, Path(study_dir))
-    return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)
+    results = results_of(ended, ledger.rows.values(), versions_of(ledger.identity))
+    return Study.of(results, make_model, dataset)
 
 
 @contextmanager

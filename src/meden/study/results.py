@@ -150,6 +150,8 @@ class Results(Shown):
     """Those arguments of :func:`meden.tune` that decide the result and are plain values; empty where not known."""
     notes: Mapping[str, Any] = field(default_factory=dict)
     """Plain values that the caller of the search left."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Those of the libraries that began the study, by name; empty where no folder says so."""
 
     def __str__(self) -> str:
         return as_lines(type(self).__name__, self._pairs())

@@ -226,7 +226,7 @@ def _expectation(results: Results, told: Score, loss: Score) -> Sentence:
     """Say what new rows may be expected to give."""
     shown = [told] if told.metric == loss.metric else [told, loss]
     parts = [
-        f"{score.metric.replace('_', ' ')} {value_text(score.metric, score.estimate)} ({_interval(score)})"
+        f"{score.metric.replace('_', ' ')} {value_text(score.metric, score.estimate)} ({interval_text(score)})"
         for score in shown
     ]
     tried = len(results.trials)
@@ -254,7 +254,8 @@ def value_text(metric: MetricName | str, value: float) -> str:
     return percent(value) if metric in SHARES else number(value)
 
 
-def _interval(score: Score) -> str:
+def interval_text(score: Score) -> str:
+    """Return the ends of an interval as people read them."""
     return f"{value_text(score.metric, score.low)} to {value_text(score.metric, score.high)}"
 
 
