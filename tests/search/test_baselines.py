@@ -86,6 +86,7 @@ def test_the_linear_classifier_has_the_strength_that_cross_validation_likes_best
 
 
 def test_more_rows_than_choose_get_the_same_strength(monkeypatch):
+    monkeypatch.setattr(baselines, "FEWEST_TO_CHOOSE", 90)
     monkeypatch.setattr(baselines, "MOST_TO_CHOOSE", 90)
     dataset = as_dataset("wine")
     rows = np.arange(dataset.num_rows)

@@ -44,6 +44,7 @@ CHANGES = {
 
 def tuned(folder, make_model=MLP, budget=2, **changes):
     options = {"folds": 2, "strategy": "random", "recipe": PLAIN, "space": {"l2": meden.LogUniform(1e-3, 1.0)}}
+    options |= {"baselines": False}
     return meden.tune(make_model, "iris", budget=budget, study_dir=folder, **options | changes)
 
 

@@ -15,9 +15,10 @@ from meden.search import Progress, tune
 from meden.search.tune import LEDGER
 
 SPACE = {"l2": LogUniform(1e-3, 1.0), "dropout": Uniform(0, 0.5)}
+DIVERGING = Recipe(optimizer="sgd", epochs=2, batch_size="full")
 FIRST = {"l2": 0.02, "dropout": 0.1}
 RECIPE = Recipe(epochs=3, lr=0.01, batch_size=64, early_stopping=meden.EarlyStopping(patience=2))
-OPTIONS = {"folds": 2, "budget": 4, "strategy": "random", "recipe": RECIPE}
+OPTIONS = {"folds": 2, "budget": 4, "strategy": "random", "recipe": RECIPE, "baselines": False}
 
 
 def search(**changes):
@@ -161,8 +162,8 @@ def test_seeds_are_rows_of_their_own():
 def lost():
     """A search in which everything diverges."""
     x = np.random.default_rng(0).normal(size=(40, 3))
-    recipe = Recipe(optimizer="sgd", epochs=2, batch_size="full")
-    return tune(MLP, (x, 1e10 * x[:, 0]), {"lr": Choice(1e20, 1e25)}, folds=2, budget=2, strategy="grid", recipe=recipe)
+    options = OPTIONS | {"budget": 2, "strategy": "grid", "recipe": DIVERGING}
+    return tune(MLP, (x, 1e10 * x[:, 0]), {"lr": Choice(1e20, 1e25)}, **options)
 
 
 def test_a_search_in_which_everything_diverged_is_an_outcome(lost, tmp_path):
@@ -179,8 +180,8 @@ def test_a_search_in_which_everything_diverged_is_an_outcome(lost, tmp_path):
 
 def test_diverged_configurations_rank_last_and_never_win():
     x = np.random.default_rng(0).normal(size=(40, 3))
-    recipe = Recipe(optimizer="sgd", epochs=2, batch_size="full")
-    study = tune(MLP, (x, x[:, 0]), {"lr": Choice(1e25, 1e-3)}, folds=2, budget=2, strategy="grid", recipe=recipe)
+    options = OPTIONS | {"budget": 2, "strategy": "grid", "recipe": DIVERGING}
+    study = tune(MLP, (x, x[:, 0]), {"lr": Choice(1e25, 1e-3)}, **options)
     assert study.status == "ok" and study.best.params == study.one_se.params == {"lr": 1e-3}
     assert study.table()["lr"].tolist() == [1e-3, 1e25]
     assert math.isfinite(study.score.estimate)

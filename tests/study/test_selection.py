@@ -59,44 +59,116 @@ def test_the_simplest_wins_and_the_better_of_equally_simple_ones():
     assert one_standard_error(scores, [9, 1, 1, 0.5]) == 0
 
 
-def test_corrected_score_equals_a_plain_loop():
-    random = np.random.default_rng(1)
-    losses = random.random((5, 30))
-    found = corrected_score(losses, naive=0.0, num_draws=50, seed=3)
-    draws, estimates = np.random.default_rng(3), []
-    for _ in range(50):
-        drawn = draws.integers(30, size=30)
-        winner = losses[np.argmin(losses[:, drawn].sum(axis=1))]
-        estimates.append(winner[np.setdiff1d(np.arange(30), drawn)].mean())
-    assert found.estimate == pytest.approx(np.mean(estimates))
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(estimates, [0.05, 0.95])))
+def mean_of_folds(values, folds, rows):
+    """Mean over the rows, of which each weighs one over its fold's size."""
+    return np.average(values[rows], weights=[1 / np.sum(folds == folds[row]) for row in rows])
 
 
 @pytest.mark.parametrize("rule", ["best", "one_se"])
-def test_draws_choose_by_the_rule_that_chose_on_all_rows(rule):
-    """Fold by fold, by the public rules; told in another number than the one that decides."""
+@pytest.mark.parametrize("sizes", [(12,), (4, 4, 4), (2, 7, 3)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_corrected_score_equals_a_plain_loop(rule, sizes, grouped):
+    """Draw by draw, by the public rules; told in another number than the one that decides; one diverged."""
     random = np.random.default_rng(2)
-    losses, values, folds = random.random((6, 12)), random.random((6, 12)), np.repeat([0, 1, 2], 4)
+    losses, values, folds = random.random((6, 12)), random.random((6, 12)), np.repeat(np.arange(len(sizes)), sizes)
     simplicity = [3.0, 1.0, 2.0, 3.0, 0.0, 5.0]
-    losses[0], losses[5] = losses[0] + 10, np.nan
-    found = corrected_score(
-        losses,
-        naive=0.0,
-        values=values,
-        folds=folds,
-        simplicity=simplicity if rule == "one_se" else None,
-        num_draws=200,
-        seed=3,
-    )
-    draws, estimates = np.random.default_rng(3), []
-    for _ in range(200):
-        drawn = draws.integers(12, size=12)
-        parts = [drawn[folds[drawn] == fold] for fold in range(3)]
+    losses[0], losses[5], values[5] = losses[0] + 10, np.nan, np.nan
+    units = np.repeat(np.arange(6), 2) if grouped else np.arange(12)
+    options = {"units": units if grouped else None, "simplicity": simplicity if rule == "one_se" else None}
+    found = corrected_score(losses, naive=7.0, values=values, folds=folds + 3, num_draws=200, seed=3, **options)
+
+    def chosen(rows):
+        parts = [rows[folds[rows] == fold] for fold in range(len(sizes))]
         means = np.stack([losses[:, part].mean(axis=1) for part in parts if len(part)], axis=1)
-        winner = best(means) if rule == "best" else one_standard_error(means, simplicity)
-        estimates.append(values[winner, np.setdiff1d(np.arange(12), drawn)].mean())
-    assert found.estimate == pytest.approx(np.mean(estimates))
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(estimates, [0.05, 0.95])))
+        return best(means) if rule == "best" else one_standard_error(means, simplicity)
+
+    draws, of_winners, of_choice = np.random.default_rng(3), [], []
+    choice, num_units = values[chosen(np.arange(12))], units.max() + 1
+    for _ in range(200):
+        drawn = draws.integers(num_units, size=num_units)
+        rows = np.concatenate([np.flatnonzero(units == unit) for unit in drawn])
+        left = np.setdiff1d(np.arange(12), rows)
+        if len(left):
+            of_winners.append(mean_of_folds(values[chosen(rows)], folds, left))
+            of_choice.append(mean_of_folds(choice, folds, left))
+    assert found.estimate == pytest.approx(7 + np.mean(of_winners) - np.mean(of_choice))
+    share = (1 - 1 / num_units) ** num_units
+    scale = np.sqrt(share / (1 - share))
+    if len(sizes) > 1:
+        of_folds = np.array([choice[folds == fold].mean() for fold in range(len(sizes))])
+        scale *= max(1, standard_error(of_folds) / (scale * np.std(of_choice)))
+    ends = scale * (np.quantile(of_winners, [0.05, 0.95]) - np.mean(of_winners))
+    assert (found.low, found.high) == pytest.approx(tuple(found.estimate + ends))
+    assert found.naive == 7.0
+
+
+@pytest.mark.parametrize("simplicity", [None, [1.0, 2.0]])
+def test_where_there_is_nothing_to_choose_nothing_is_corrected(simplicity):
+    """The other one diverged, so that every draw chooses alike; folds differ in size and level."""
+    random = np.random.default_rng(0)
+    folds = np.repeat([0, 1, 2], [5, 60, 35])
+    losses = np.stack([random.exponential(size=100) + folds, np.full(100, np.nan)])
+    naive = float(np.mean([losses[0, folds == fold].mean() for fold in range(3)]))
+    score = corrected_score(losses, naive=naive, folds=folds, simplicity=simplicity)
+    assert score.estimate == naive and score.low < naive < score.high
+
+
+def test_folds_and_rows_that_are_hard_for_all_cancel_out():
+    """A level of each fold, and of each row, moves the naive number and the corrected one alike."""
+    random = np.random.default_rng(0)
+    folds = np.repeat([0, 1, 2], [10, 60, 30])
+    losses = random.random((8, 100))
+    hard = 5.0 * folds + 0.3 * random.random(100)
+    added = float(np.mean([hard[folds == fold].mean() for fold in range(3)]))
+    plain = corrected_score(losses, naive=1.0, folds=folds)
+    harder = corrected_score(losses + hard, naive=1.0 + added, folds=folds)
+    assert harder.estimate - harder.naive == pytest.approx(plain.estimate - plain.naive, abs=1e-9)
+    assert abs(plain.estimate - plain.naive) > 0.01
+
+
+def test_the_correction_is_on_average_what_the_choice_flatters():
+    """Worth known, folds unequal and of different levels, chosen by loss: the loss, and a gain over a fixed one."""
+    random = np.random.default_rng(0)
+    folds = np.repeat([0, 1, 2], [20, 50, 30])
+    left, gained, flattered = [], [], []
+    for trial in range(150):
+        level, hard = random.normal(size=3), random.normal(size=100)
+        losses = level[folds] + hard + random.normal(size=(21, 100))
+        plain, tried = losses[0], losses[1:]
+        means = np.stack([losses[:, folds == fold].mean(axis=1) for fold in range(3)], axis=1)
+        choice = best(means[1:])
+        truth = level.mean() + np.mean([hard[folds == fold].mean() for fold in range(3)])
+        options = {"folds": folds, "num_draws": 200, "seed": trial}
+        score = corrected_score(tried, naive=means[1 + choice].mean(), **options)
+        gain = corrected_score(tried, naive=(means[0] - means[1 + choice]).mean(), values=plain - tried, **options)
+        flattered.append(score.naive - truth)
+        left.append(score.estimate - truth)
+        gained.append(gain.estimate - (means[0].mean() - truth))
+        assert gain.estimate - gain.naive == pytest.approx(score.naive - score.estimate)
+    assert np.mean(flattered) < -0.15
+    assert abs(np.mean(left)) < 3 * standard_error(np.array(left))
+    assert abs(np.mean(gained)) < 3 * standard_error(np.array(gained))
+
+
+@pytest.mark.parametrize("num_tried", [1, 30])
+@pytest.mark.parametrize("fold_level", [0.0, 0.3])
+def test_intervals_cover(num_tried, fold_level):
+    """All are worth 1; folds may have levels of their own, as different training rows give them."""
+    random = np.random.default_rng(1)
+    folds = np.repeat(np.arange(5), 20)
+    covered = []
+    for trial in range(200):
+        level = np.repeat(fold_level * random.normal(size=5), 20)
+        losses = 1 + level + random.normal(size=100) + random.normal(size=(num_tried, 100))
+        score = corrected_score(losses, naive=losses.mean(axis=1).min(), folds=folds, num_draws=200, seed=trial)
+        covered.append(score.low <= 1 <= score.high)
+    assert 0.85 <= np.mean(covered) <= 0.98
+
+
+def test_what_cannot_be_told_is_not_a_number():
+    losses = np.random.default_rng(0).random((4, 20))
+    score = corrected_score(losses, naive=np.nan, values=np.full((4, 20), np.nan))
+    assert np.isnan([score.estimate, score.low, score.high]).all()
 
 
 def test_groups_are_drawn_whole():

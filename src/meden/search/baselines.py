@@ -39,8 +39,8 @@ from meden.workers.workers import Workers, num_cores, train
 Array = NDArray[Any]
 MOST_INPUTS = 20_000
 """Inputs of a row, beyond which no simple model is fitted: it would take longer than the search."""
-MOST_TO_CHOOSE = 5_000
-"""Rows by which the strength of a linear classifier's penalty is chosen."""
+FEWEST_TO_CHOOSE, MOST_TO_CHOOSE, CHOOSING_NUMBERS = 500, 5_000, 1e7
+"""Rows by which a linear classifier's strength is chosen: as many as have so many inputs times classes."""
 INVERSE_STRENGTHS = np.logspace(-4, 2, 7)
 """``C`` of logistic regressions of so many rows, tried by cross-validation; the strength is 1 / (C n)."""
 ALPHAS = np.logspace(-3, 5, 17)
@@ -99,7 +99,8 @@ class SimpleModels:
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import GridSearchCV
 
-        few = np.random.default_rng(self.seed).permutation(len(rows))[:MOST_TO_CHOOSE]
+        most = np.clip(CHOOSING_NUMBERS / x.shape[1] / self.dataset.num_outputs, FEWEST_TO_CHOOSE, MOST_TO_CHOOSE)
+        few = np.random.default_rng(self.seed).permutation(len(rows))[: int(most)]
         model = LogisticRegression(max_iter=MOST_STEPS)
         splits = self._splits(labels[few], None if self.dataset.groups is None else self.dataset.groups[rows[few]])
         if splits is not None:

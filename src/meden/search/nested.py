@@ -139,6 +139,7 @@ def nested(
         strategy=strategy,
         metric=metric,
         recipe=recipe,
+        baselines=False,
         allow_version=allow_version,
     )
     studies = []

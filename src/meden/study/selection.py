@@ -5,6 +5,7 @@ Legend: ``M`` configurations, ``F`` folds, ``n`` scored rows, ``D`` draws of the
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,11 @@ class Score:
     """The chosen configuration's mean over the folds, uncorrected: too good when many were tried."""
     metric: str = "loss"
     """What all these numbers are."""
+
+    def within(self, low: float, high: float) -> Score:
+        """Return the score with its numbers cut to the range that the metric has."""
+        cut = {name: min(max(getattr(self, name), low), high) for name in ("estimate", "low", "high")}
+        return dataclasses.replace(self, **cut)
 
 
 def standard_error(values: Array) -> float:
@@ -98,17 +104,33 @@ def corrected_score(
     confidence: float = 0.9,
     seed: int = 0,
 ) -> Score:
-    """Return what the winner is worth once its having been chosen is accounted for.
+    """Return what the choice is worth once its having been chosen is accounted for.
 
     Rows are drawn with replacement; each draw chooses its own winner on the rows drawn, by the rule that chose on all
-    rows, and scores it on the rows left out, so that no row both chooses and scores.
+    rows, so that no row that it left out has chosen. With ``left(w)`` the mean of the draw's winner over the rows left
+    out, and ``left(c)`` the mean of the choice over the same rows,
+
+        estimate = naive + mean over draws of (left(w) - left(c)).
+
+    Every row weighs as in ``naive``, one over its fold's size, and is compared with itself, so that what makes folds or
+    rows hard cancels out; where there is nothing to choose the estimate is ``naive``. The interval has the quantiles of
+    ``left(w)`` about their mean, times ``sqrt(q / (1 - q))`` for the share ``q`` left out, 1 in e: by so much does the
+    mean of all rows scatter less than that of a part of them. Where means of folds scatter more than rows alone
+    explain, because each fold's models learned from other rows, it is as much wider as they do.
+
+    Why: let means of configurations err by ``e``, and those of rows drawn by ``e + d``, where ``d`` has the variance
+    of ``e``. Then means of the rows left out err by ``e - d``, which is independent of ``e + d``. So ``left(w)`` has no
+    bias for what a choice is worth that is made with twice the variance: exactly the worth of the choice where all are
+    worth the same, and otherwise a little worse, on average never better. Measured: no bias where nothing is to be
+    chosen, else pessimistic by at most a sixth of the error's standard deviation; 90 % intervals cover 89 to 99 %. What
+    no draw of rows can tell is luck in training that all rows of a fold share.
 
     Args:
-        losses: (M, n), what each configuration is chosen by, out of fold, lower is better; NaN rows (diverged) never
-            win.
-        naive: the uncorrected mean, passed through.
-        values: (M, n), what the winner is worth on each row; None is ``losses``. NaN are rows that must not score,
-            since something that came before the choice has seen them.
+        losses: (M, n), what each configuration is chosen by, out of fold, lower is better; rows with NaN (diverged)
+            never win. One at least is finite.
+        naive: the mean over the folds of the choice's means.
+        values: (M, n), what is told of each row, such as an accuracy or a gain over something fixed, of either sign;
+            None is ``losses``.
         folds: (n,), fold of each row, whose means are compared; None is a single one.
         simplicity: (M,), for the rule of one standard error; None chooses the best.
         units: (n,), groups of rows that are drawn together; None draws single rows.
@@ -117,25 +139,38 @@ def corrected_score(
         confidence: coverage of the interval, in (0, 1).
         seed: of the draws.
 
+    Example:
+        >>> losses = np.random.default_rng(0).exponential(size=(50, 200))  # all are worth 1
+        >>> score = corrected_score(losses, naive=losses.mean(axis=1).min())
+        >>> score.naive < 0.9, 0.95 < score.estimate < 1.05, score.low < 1 < score.high
+        (True, True, True)
+
     Reference:
         I. Tsamardinos, E. Greasidou and G. Borboudakis, Bootstrapping the out-of-sample predictions for efficient and
-        accurate cross-validation, 2018.
+        accurate cross-validation, 2018 (BBC-CV, which this is where folds are alike); N. Oliveira, J. Lei and
+        R. Tibshirani, Unbiased risk estimation in the normal means problem via coupled bootstrap techniques, 2021 (why
+        it has no bias). Measured in benchmarks/known_truth.py and benchmarks/noise_coverage.py.
     """
     finite = np.isfinite(losses).all(axis=1)
     chosen_by, worth = losses[finite], (losses if values is None else values)[finite]
     simple = None if simplicity is None else np.asarray(simplicity, dtype=np.float64)[finite]
     num_rows = losses.shape[1]
-    folds = np.zeros(num_rows, dtype=np.int64) if folds is None else folds
+    folds = np.zeros(num_rows, dtype=np.int64) if folds is None else np.unique(folds, return_inverse=True)[1]
     units = np.arange(num_rows) if units is None else np.unique(units, return_inverse=True)[1]
     num_draws = num_draws or int(np.clip(MOST_DRAWN / num_rows, 100, 1000))
+    weights = 1 / np.bincount(folds)[folds]
+    choice = _chosen(_of_folds(chosen_by, folds), simple)
     found = []
     for counts in _counts(units, num_draws, np.random.default_rng(seed)):
+        counts = counts[(counts == 0).any(axis=1)]  # a draw of very few rows may leave none out
         winners = _winners(*_fold_means(counts, chosen_by, folds), simple)
-        found.append(_left_out_means(counts, worth, winners))
-    estimates = np.concatenate(found)
-    estimates = estimates[np.isfinite(estimates)]  # a draw of very few rows may leave none out
-    low, high = np.quantile(estimates, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Score(float(estimates.mean()), float(low), float(high), confidence, naive, metric)
+        left_out = (counts == 0) * weights
+        found.append(np.stack([_weighted(left_out, worth[winners]), _weighted(left_out, worth[choice])]))
+    of_winners, of_choice = np.concatenate(found, axis=1)
+    estimate = float(naive + (of_winners - of_choice).mean())
+    spread = np.quantile(of_winners, [(1 - confidence) / 2, (1 + confidence) / 2]) - of_winners.mean()
+    low, high = estimate + spread * _scale(of_choice, _of_folds(worth[[choice]], folds)[0], int(units.max()) + 1)
+    return Score(estimate, float(low), float(high), confidence, float(naive), metric)
 
 
 def _chosen(scores: Array, simplicity: Array | None) -> int:
@@ -197,12 +232,22 @@ def _fold_means(counts: Array, losses: Array, folds: Whole) -> tuple[Array, NDAr
     return totals / np.maximum(sizes, 1)[:, None], sizes > 0
 
 
-def _left_out_means(counts: Array, values: Array, winners: Whole) -> Array:
-    """Return, for each draw, the mean of its winner over the rows it left out, (D,); NaN if there are none."""
-    worth = values[winners]
-    left_out = (counts == 0) & ~np.isnan(worth)
-    totals = np.where(left_out, worth, 0.0).sum(axis=1)
-    num_left = left_out.sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        means: Array = totals / num_left
+def _of_folds(values: Array, folds: Whole) -> Array:
+    """Return the mean of each fold, (M, F)."""
+    return np.stack([values[:, folds == fold].mean(axis=1) for fold in range(folds.max() + 1)], axis=1)
+
+
+def _weighted(weights: Array, values: Array) -> Array:
+    """Return the weighted mean of each draw, (D,), of ``values`` (D, n) or (n,)."""
+    means: Array = (weights * values).sum(axis=1) / weights.sum(axis=1)
     return means
+
+
+def _scale(left_out: Array, of_folds: Array, num_units: int) -> float:
+    """Return what makes the spread of means over rows left out, (D,), that of means over all rows and folds."""
+    share = (1 - 1 / num_units) ** num_units
+    scale = float(np.sqrt(share / (1 - share)))
+    by_rows = scale * left_out.std()
+    if len(of_folds) > 1 and standard_error(of_folds) > by_rows > 0:
+        scale *= standard_error(of_folds) / float(by_rows)
+    return scale

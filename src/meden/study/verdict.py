@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from meden._shown import Pair, Shown
 from meden.report.numbers import number, percent, plural
 from meden.space.dimensions import Choice, Dimension, Maybe
 from meden.space.names import REGULARISING
@@ -76,8 +77,8 @@ class Sentence:
     text: str
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """What a search found, to be acted on; printing it gives its sentences."""
 
     sentences: tuple[Sentence, ...]
@@ -97,6 +98,9 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return dataclasses.asdict(self) | {"gains": {gain.over: dataclasses.asdict(gain) for gain in self.gains}}
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield from ((sentence.kind, sentence.text) for sentence in self.sentences)
 
     def __str__(self) -> str:
         return "\n".join(sentence.text for sentence in self.sentences)
