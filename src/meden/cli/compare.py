@@ -12,6 +12,7 @@ import typer
 
 from meden import search
 from meden._checks import InputError, check_choice
+from meden.cli.command_line import command_line
 from meden.cli.console import (
     Address,
     AllowVersion,
@@ -53,6 +54,7 @@ USUAL = ("L2: l2=0.01", "L1: l1=0.001", "dropout: dropout=0.3")
 
 
 def compare(
+    context: typer.Context,
     data: Data,
     target: Target = None,
     alternatives: Annotated[
@@ -134,7 +136,7 @@ def compare(
             **where,
         )
     if out is not None:
-        made.report(out / REPORT)
+        made.report(out / REPORT, command=command_line(context))
     _show(made, as_json)
 
 
@@ -153,8 +155,11 @@ def _interruptible(out: Path | None) -> Iterator[None]:
 def _show(made: Comparison, as_json: bool) -> None:
     if as_json:
         rows = made.table().to_dict("records")
-        print_json({"metric": made.metric, "alternatives": rows})
+        print_json({"metric": made.metric, "alternatives": rows, "verdict": made.verdict.to_dict()})
     else:
+        for sentence in made.verdict.sentences:
+            stdout.print(sentence.text)
+        stdout.print()
         stdout.print(str(made))
     if not any(math.isfinite(alternative.losses.mean()) for alternative in made.alternatives):
         raise typer.Exit(1)

@@ -17,7 +17,7 @@ from meden.data import Dataset, Fold, as_dataset, make_folds
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
-from meden.search.comparison import mean_over_folds, overlap
+from meden.search.alternative import mean_over_folds, overlap
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.identity import identity_of

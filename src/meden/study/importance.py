@@ -43,7 +43,7 @@ CONSTANT = 1e-6
 SHOWN = 0.05
 """Names with a smaller share are told together."""
 _TOLD: WeakKeyDictionary[Results, dict[Of, Importances]] = WeakKeyDictionary()
-"""What was told of results that are still there: the verdict and the page ask for the same, and forests take a second."""
+"""What was told of results that are still there: verdict and page ask for the same, and forests take a second."""
 ORDERS: dict[Of, str] = {"loss": "which configurations do better", "gap": "which configurations overfit less"}
 TITLES: dict[Of, str] = {"loss": "Held-out loss", "gap": "Gap between held-out and training loss"}
 

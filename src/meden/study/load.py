@@ -61,9 +61,7 @@ def load_study(
     return Study.of(results, make_model or results.model.find(), dataset)
 
 
-def results_of(
-    described: Description, rows: Collection[Row], versions: Mapping[str, str] | None = None
-) -> Results:
+def results_of(described: Description, rows: Collection[Row], versions: Mapping[str, str] | None = None) -> Results:
     """Return what a search has found so far: the configurations that are complete, and what is missing.
 
     Args:

@@ -84,7 +84,7 @@ def _tiles(results: Results, verdict: Verdict) -> tuple[Tile, ...]:
     chosen, name = results.one_se, told.metric.replace("_", " ")
     note = f"90 % interval {interval_text(told)}"
     note += f"; {value_text(told.metric, told.naive)} before correcting for the choice" * (len(results.trials) > 1)
-    tiles = [Tile(f"{name[0].upper()}{name[1:]} of the choice on new rows", value_text(told.metric, told.estimate), note)]
+    tiles = [Tile(f"Expected {name} on new rows", value_text(told.metric, told.estimate), note)]
     if (plain := gains.get("plain")) is not None:
         tiles.append(_gain_tile("Against the plain network", plain))
     if simple := [gains[each] for each in SIMPLE if each in gains]:

@@ -1,4 +1,4 @@
-"""Learning curves of a study: plain against chosen, or those of a few configurations where there is no plain network."""
+"""Learning curves of a study: plain against chosen, or a few configurations where there is no plain network."""
 
 from __future__ import annotations
 

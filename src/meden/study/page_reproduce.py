@@ -55,7 +55,7 @@ def trained_with(found: Mapping[str, str]) -> dict[str, str]:
 
 def data_code(data: DataSummary) -> list[str]:
     """Return the lines of Python that read the data."""
-    if data.origin is None:
+    if data.origin is None or data.origin.get("data") is None:
         return [f"data = ...  # the study's rows in their order; their hash begins with {data.hash[:SHOWN]}"]
     read = [f"data = meden.as_dataset({arguments_text(data.origin)})"]
     if data.robust:
@@ -91,7 +91,7 @@ def _codes(results: Results, path: Path) -> tuple[Code, ...]:
         return (Code("Command", command),)
     if not results.settings:
         return ()
-    return Code("In Python", _call(results, path)), Code(START, recipe_text(results.recipe))
+    return Code("The search in Python", _call(results, path)), Code(START, recipe_text(results.recipe))
 
 
 def _call(results: Results, path: Path) -> str:

@@ -32,7 +32,9 @@ def rows_section(results: Results) -> Section | None:
         return None
     several = " and with each seed, so that it counts once for each" * (len(results.one_se.rows) > len(results.folds))
     text = f"{HELD_OUT}{several}."
-    return _classes(results, outputs, labels, text) if results.data.classes else _numbers(results, outputs, labels, text)
+    return (
+        _classes(results, outputs, labels, text) if results.data.classes else _numbers(results, outputs, labels, text)
+    )
 
 
 def outputs_of(results: Results, trial: Trial) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -63,7 +65,7 @@ def _classes(results: Results, outputs: NDArray[Any], labels: NDArray[Any], text
         told = shares[rows, predicted]
         calibration = calibration_chart("Calibration: probability of the predicted class", told, labels == predicted)
     charts = (confusion_chart("Classes, and what they were taken for", counts, classes), calibration)
-    text = f"{text} Points below the diagonal are too sure of themselves above one half, points above it too unsure."
+    text = f"{text} Where points lie on the diagonal, probabilities can be taken at their word."
     keys = (*CONFUSION_KEYS, *CALIBRATION_KEYS)
     return Section(title="Predictions of held-out rows", text=(text,), keys=keys, charts=charts)
 

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -301,7 +301,7 @@ class Results(Shown):
         return self._scores[metric, baseline]
 
     def baseline_score(self, name: str, metric: MetricName | None = None) -> selection.Score:
-        """Return what a baseline is worth: its mean over the folds, with a 90 % interval by the same bootstrap over rows.
+        """Return what a baseline is worth: its mean over the folds, with a 90 % interval by the same bootstrap.
 
         Nothing was chosen among baselines, so that nothing is corrected: the estimate is the mean.
 
@@ -315,15 +315,14 @@ class Results(Shown):
         metric, trial, groups = metric or self.told, self.baseline(name), self.data.groups
         if trial.status != "ok":
             raise InputError(f"baseline must be one with a result, got {name!r}, which {trial.outcome}")
-        mean = self.mean_of(metric, trial)
-        found = selection.corrected_score(
+        return selection.corrected_score(
             self.values(metric, [trial]),
-            naive=mean,
+            naive=self.mean_of(metric, trial),
+            folds=self._fold_numbers,
             units=None if groups is None else groups[self._scored],
             metric=metric,
             seed=self.seed,
         )
-        return replace(found, estimate=mean)
 
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
         trial, groups = self._which(which), self.data.groups

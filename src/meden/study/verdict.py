@@ -39,6 +39,9 @@ Kind = Literal[
     "baseline",
     "constant",
     "edge",
+    "none_helps",
+    "lost",
+    "intervals",
 ]
 """What a sentence says, for programs to go by."""
 SIMPLE = ("linear", "trees")
