@@ -127,5 +127,5 @@ def full(disk: FullDisk) -> Iterator[FullDisk]:
             patch.setattr(os, name, moved(name))
         patch.setattr(checkpoint, "save_file", save_file)
         patch.setattr(ledger, "FileIO", File)
-        patch.setattr(OptunaDatabase, "_write", database)  # sqlite writes by itself; what it holds is a copy
+        patch.setattr(OptunaDatabase, "end", database)  # sqlite writes by itself; what it holds is a copy
         yield disk

@@ -9,10 +9,11 @@ import meden
 
 PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
+    "Evaluation",
     "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "fit", "fit_many", "load_run",
-    "load_study",
+    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "evaluate", "fit", "fit_many",
+    "load_run", "load_study",
     "models", "noise", "penalties", "record_activity", "regularize", "tune",
 }  # fmt: skip
 
@@ -48,5 +49,16 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_functions_of_the_design_are_functions() -> None:
-    for name in ("audit", "compare", "convert", "diagnose", "fit", "fit_many", "load_study", "regularize", "tune"):
+    for name in (
+        "audit",
+        "compare",
+        "convert",
+        "diagnose",
+        "evaluate",
+        "fit",
+        "fit_many",
+        "load_study",
+        "regularize",
+        "tune",
+    ):
         assert callable(getattr(meden, name)), name

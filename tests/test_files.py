@@ -12,7 +12,7 @@ import yaml
 
 import meden
 from meden import EarlyStopping, History, InputError, Recipe, Record, Regularizer, checkpoint
-from meden._files import FORMAT, check_format, read_json, write_json, write_whole
+from meden._files import FORMAT, MAJOR, MINOR, check_format, read_json, write_json, write_whole
 from meden.augment import Mixup
 from meden.data import as_dataset, make_folds
 from meden.data.text import Vocabulary
@@ -21,6 +21,8 @@ from meden.optim import Activity, Sharpness, StrengthSchedule
 from meden.penalties import L1, ActivityL1, GroupLasso, Scaled, Sum
 from meden.report import Report, write
 from tests.forgery import change, drop
+
+NEWER, NEXT = f"{MAJOR}.{MINOR + 9}", f"{MAJOR + 1}.3"
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,10 @@ def test_every_file_of_a_run_says_its_format(saved):
 
 
 def test_unknown_fields_of_a_newer_minor_version_are_ignored(saved, copy):
-    change(copy / "run.json", format="2.9", energy=3.5)
-    change(copy / "recipe.yaml", format="2.9", gravity=9.81)
+    change(copy / "run.json", format=NEWER, energy=3.5)
+    change(copy / "recipe.yaml", format=NEWER, gravity=9.81)
     records = [{**record, "energy": 3.5} for record in saved[0].history.to_list()]
-    change(copy / "history.json", format="2.9", records=records, unit="J")
+    change(copy / "history.json", format=NEWER, records=records, unit="J")
     found = meden.load_run(copy, MLP)
     assert (found.recipe, found.history, found.reason) == (saved[0].recipe, saved[0].history, saved[0].reason)
 
@@ -84,7 +86,7 @@ def mappings(value):
 
 def test_unknown_fields_of_a_newer_minor_version_are_ignored_wherever_they_are(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text(yaml.safe_dump({"format": "3.9", **strange(NESTED.to_dict())}))
+    path.write_text(yaml.safe_dump({"format": NEWER, **strange(NESTED.to_dict())}))
     assert Recipe.load(path) == NESTED
 
 
@@ -104,7 +106,7 @@ def test_unknown_fields_inside_a_newer_run_are_ignored(saved, copy):
     written = json.loads((copy / "run.json").read_text())
     for inner in [written["held_out"], *mappings(written["encoder"])]:
         inner["gravity"] = [9.81]
-    change(copy / "run.json", **written | {"format": "3.9"})
+    change(copy / "run.json", **written | {"format": NEWER})
     found = meden.load_run(copy)
     assert found.held_out.losses.tolist() == saved[0].held_out.losses.tolist()
     assert found.encoder == saved[0].encoder
@@ -118,21 +120,23 @@ def test_fields_that_a_file_lacks_are_at_their_defaults(saved, copy):
 
 @pytest.mark.parametrize("name", ["run.json", "history.json", "recipe.yaml"])
 def test_a_newer_major_version_is_refused_by_both_versions(copy, name):
-    change(copy / name, format="3.3")
-    with pytest.raises(InputError, match=rf"{name}' must be of format 2 or older .* \(format 2\.0\), got format 3\.3"):
+    change(copy / name, format=NEXT)
+    with pytest.raises(
+        InputError, match=rf"{name}' must be of format {MAJOR} or older .* \(format {FORMAT}\), got format {NEXT}"
+    ):
         meden.load_run(copy, MLP)
 
 
 def test_tensors_of_a_newer_major_version_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "FORMAT", "3.0")
+    monkeypatch.setattr(checkpoint, "FORMAT", NEXT)
     checkpoint.save(tmp_path / "model.safetensors", {"weight": torch.ones(2)}, {})
-    with pytest.raises(InputError, match=r"got format 3\.0; update meden"):
+    with pytest.raises(InputError, match=rf"got format {NEXT}; update meden"):
         checkpoint.load(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("version", ["", "one", "1", "1.x", 3])
 def test_what_is_no_version_is_refused(version):
-    with pytest.raises(InputError, match=r"must have a format such as '2\.0'"):
+    with pytest.raises(InputError, match=f"must have a format such as '{FORMAT}'"):
         check_format(version, "run.json")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import meden
 from meden import InputError, Recipe
+from meden._files import FORMAT, MAJOR
 from meden.models import MLP
 from meden.search import strength_path
 from meden.study.ledger import LEDGER
@@ -156,8 +157,9 @@ def test_rows_of_another_study_are_no_rows_of_this_one(folders, tmp_path):
 def test_what_an_older_format_wrote_is_refused_as_that(folders, tmp_path, version):
     path = Path(shutil.copytree(folders["study"], tmp_path / "study")) / LEDGER
     rewrite_ledger(path, lambda header: header | {"format": version})
-    assert f"must be of format 3 or newer to be read by this meden (format 3.0), got format {version}" in said(
-        path.parent
+    assert (
+        f"must be of format {MAJOR} or newer to be read by this meden (format {FORMAT}), got format {version}"
+        in said(path.parent)
     )
 
 

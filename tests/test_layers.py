@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"normalising", "parametrised"},
     {"_checksums", "_fields", "_randomness", "_settings", "params"},
     {"_files"},
-    {"penalties", "noise", "data", "models", "history", "stopping", "strengths"},
+    {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline"},
     {"augment"},
     {"optim", "edits", "diagnosis"},
     {"objective", "recipe", "checkpoint", "audits"},

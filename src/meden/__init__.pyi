@@ -26,6 +26,7 @@ from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
 from meden.study import Study, load_study
+from meden.study.evaluation import Evaluation, evaluate
 from meden.training.fit import fit
 from meden.training.fit_many import fit_many
 
@@ -39,6 +40,7 @@ __all__ = [
     "Dataset",
     "Diagnosis",
     "EarlyStopping",
+    "Evaluation",
     "FromData",
     "Handle",
     "History",
@@ -64,6 +66,7 @@ __all__ = [
     "convert",
     "diagnose",
     "edits",
+    "evaluate",
     "fit",
     "fit_many",
     "load_run",

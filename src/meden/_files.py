@@ -19,7 +19,7 @@ from typing import Any
 from meden._checks import Damaged, InputError, parse_json
 from meden._checksums import CHECKSUM, is_sealed, sealed
 
-MAJOR, MINOR = 3, 0
+MAJOR, MINOR = 3, 1
 FORMAT = f"{MAJOR}.{MINOR}"
 """Version of what this meden writes."""
 FIELD = "format"

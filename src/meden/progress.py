@@ -50,6 +50,11 @@ def completed(epochs: int) -> Ending:
     return Ending("completed", f"all {epochs} epochs")
 
 
+def out_of_time(epoch: int) -> Ending:
+    """Return the ending of a run that was given no more time."""
+    return Ending("stopped_early", f"the time was up after epoch {epoch}")
+
+
 def dropped(epoch: int) -> Ending:
     """Return the ending of a run that lost a race."""
     return Ending("dropped", f"lost a race after epoch {epoch}")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meden._files import FORMAT, MAJOR
 from tests.cli.conftest import Command
 
 
@@ -142,10 +143,10 @@ def test_a_folder_that_holds_something(meden: Command, folder: Path) -> None:
     assert "new or empty folder" in refused(meden, folder, "demo", "--out", "full")
 
 
-@pytest.mark.parametrize("command", ["diagnose", "predict", "report", "resume"])
+@pytest.mark.parametrize("command", ["diagnose", "evaluate", "predict", "report", "resume"])
 def test_folders_that_hold_nothing_of_ours(meden: Command, folder: Path, command: str) -> None:
     table().to_csv("x.csv", index=False)
-    rows = ["x.csv"] if command == "predict" else []
+    rows = ["x.csv"] if command in ("evaluate", "predict") else []
     assert "nowhere" in refused(meden, folder, command, "nowhere", *rows)
     Path("broken").mkdir()
     for name in ("run.json", "study.json"):
@@ -159,13 +160,17 @@ def test_files_of_a_newer_format(meden: Command, folder: Path) -> None:
     options = ("--recipe", "quick.yaml", "--budget", "1", "--folds", "2", "--search", "l2=0.1")
     assert meden("tune", "x.csv", "-t", "price", "-o", "study", *options).status == 0
     commands = {"report": ("-o", "new.html"), "diagnose": (), "resume": ()}
-    read = {"study.json": commands, "ledger.jsonl": commands, "run.json": {"predict": ("x.csv",)}}
+    read = {
+        "study.json": commands,
+        "ledger.jsonl": commands,
+        "run.json": {"predict": ("x.csv",), "evaluate": ("x.csv",)},
+    }
     for name, readers in read.items():
         path, whole = Path("study", name), Path("study", name).read_text()
-        path.write_text(whole.replace('"format": "3.0"', '"format": "4.0"', 1))
+        path.write_text(whole.replace(f'"format": "{FORMAT}"', f'"format": "{MAJOR + 1}.0"', 1))
         for command, rest in readers.items():
             told = refused(meden, folder, command, "study", *rest)
-            assert name in told and "(format 3.0), got format 4.0; update meden" in told
+            assert name in told and f"(format {FORMAT}), got format {MAJOR + 1}.0; update meden" in told
         path.write_text(whole)
 
 

@@ -18,15 +18,17 @@ import torch
 
 import meden as package
 from meden import InputError
+from meden._files import MAJOR, MINOR
 from meden.cli import app
 from meden.data import as_dataset, holdout, read_table
 from meden.models import MLP, Linear, TabularNet
 from meden.run import Run, load_run
+from meden.search import Progress
 from meden.training.fit_many import fit_many
 from tests.cli.conftest import Command
 from tests.forgery import rewrite
 
-COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "fit", "predict", "report", "resume", "tune")
+COMMANDS = ("audit", "compare", "convert", "demo", "diagnose", "evaluate", "fit", "predict", "report", "resume", "tune")
 QUICK = (
     *("--search", "l2=1e-3:1:log", "--strategy", "random", "--folds", "2", "--budget", "2", "--recipe", "quick.yaml"),
     *("--model", "mlp"),
@@ -136,23 +138,12 @@ def test_a_cocktail_keeps_the_learning_rates_of_the_network(meden: Command, mixe
     assert 0.015 <= found["lr"] <= 0.12 and {"width", "l1", "mixup", "dropout"} < set(found)
 
 
-def test_a_time_limit_is_planned_once(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.05)
-    limits = ("--budget", "1", "--folds", "2", "--time-limit", "30")
-    ended = meden("tune", "mixed.csv", "-t", "price", "-o", "study", *limits, "--json")
-    assert ended.status == 0, ended.err
-    settings = json.loads(Path("study/study.json").read_text())
-    assert settings["recipe"]["epochs"] < 256 and 15 < settings["settings"]["time_limit"] < 30
-    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.01)
-    assert json.loads(meden("resume", "study", "--json").out)["best"] == json.loads(ended.out)["best"]
-
-
 def test_predicting_new_rows(meden: Command, mixed: pd.DataFrame) -> None:
     assert meden("fit", "mixed.csv", "--target", "price", "--out", "run", "--recipe", "quick.yaml").status == 0
     mixed.drop(columns="colour").to_csv("lacking.csv", index=False)
     ended = meden("predict", "run", "lacking.csv", "-o", "out.csv")
     assert ended.status == 2 and "lacks 'colour'" in ended.err and not Path("out.csv").exists()
-    mixed.assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
+    mixed.drop(columns="price").assign(colour="violet", new=1).to_csv("unseen.csv", index=False)
     ended = meden("predict", "run", "unseen.csv", "-o", "out.csv", "--json")
     assert ended.status == 0 and json.loads(ended.out) == {"rows": 60, "empty": 0, "file": "out.csv"}
     assert ended.err.startswith("warning: ") and "'violet'" in ended.err and len(ended.err.splitlines()) == 1
@@ -233,7 +224,7 @@ def test_a_study_is_read_when_its_data_and_its_folder_have_moved(meden: Command,
 
 
 def test_a_torn_ledger_is_left_as_it_is_by_who_reads_it(meden: Command, mixed: pd.DataFrame) -> None:
-    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
+    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", "--no-baselines", *QUICK).status == 0
     ledger = Path("study/ledger.jsonl")
     ledger.write_bytes(ledger.read_bytes()[:-20])
     before = content("study")
@@ -244,7 +235,7 @@ def test_a_torn_ledger_is_left_as_it_is_by_who_reads_it(meden: Command, mixed: p
 
 
 def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFrame) -> None:
-    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
+    assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", "--no-baselines", *QUICK).status == 0
     finished = meden("report", "study", "-o", "finished.html")
     assert finished.err == "" and "unfinished" not in Path("finished.html").read_text()
     ledger = Path("study/ledger.jsonl")
@@ -252,7 +243,7 @@ def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFr
     ledger.write_text("".join([header, *sorted(rows, key=lambda row: json.loads(row)["configuration"])[:2]]))
     Path("study/run.json").unlink()
     description = json.loads(Path("study/study.json").read_text())
-    description |= {"format": "2.9", "settings": description["settings"] | {"new": 1}}
+    description |= {"format": f"{MAJOR}.{MINOR + 9}", "settings": description["settings"] | {"new": 1}}
     rewrite(Path("study/study.json"), description)  # as a newer version would have written it
     told = "2 of at most 4 planned fits are done, 2 missing; complete configurations: 1"
     ended = meden("report", "study", "-o", "half.html")
@@ -402,12 +393,12 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     )
     whole = json.loads(meden(*command, "--json").out)
 
-    def interrupt(*_told: object, completed: int) -> None:
-        if completed == 3:
+    def interrupt(_lines: object, done: Progress, _note: str = "") -> None:
+        if done.num_fits == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rich.progress.Progress.update", interrupt)
+        patch.setattr("meden.search.progress.ProgressLines.__call__", interrupt)
         ended = meden(*command, "--out", "compared")
     assert ended.status == 1 and "interrupted; the same command goes on" in ended.err
     assert len(Path("compared/ledger.jsonl").read_text().splitlines()) == 1 + 3
@@ -420,6 +411,24 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     Path("mine/notes.txt").write_text("keep")
     assert meden(*command, "--out", "mine").status == 2 and len(list(Path("mine").iterdir())) == 1
     assert Path("compared/ledger.jsonl").read_bytes() == before
+
+
+def test_without_a_terminal_lines_say_how_far_it_is(meden: Command, mixed: pd.DataFrame) -> None:
+    common = ("mixed.csv", "--target", "price", "--recipe", "quick.yaml", "--json")
+    found = meden("tune", *common, "--folds", "2", "--budget", "2", "--out", "told")
+    lines = [line for line in found.err.splitlines() if line.startswith("epochs: ")]
+    assert "4 of 4 fits done, best held-out loss" in lines[-1] and json.loads(found.out)["configurations"] == 2
+    found = meden("compare", *common, "--folds", "2", "-w", "L2: l2=0.1")
+    assert "4 of 4 fits done" in found.err and json.loads(found.out)
+
+
+def test_trackers_are_followed_by_name(meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ("tune", "mixed.csv", "--target", "price", "--recipe", "quick.yaml", "--folds", "2", "--budget", "1")
+    refused = meden(*command, "--track", "wandb", "--out", "followed")
+    assert refused.status == 2 and "trackers must be one of tensorboard, mlflow, got 'wandb'" in refused.err
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    refused = meden(*command, "--track", "mlflow", "--out", "followed")
+    assert refused.status == 2 and "pip install 'meden[trackers]'" in refused.err and not Path("followed").exists()
 
 
 @pytest.mark.parametrize(("model", "num"), [("tabular", 4), ("linear", 3)])
@@ -448,13 +457,6 @@ def test_audit(meden: Command, folder: Path) -> None:
     assert ended.status == 0 and "warning (bias)" in ended.out and "weight_decay (gradient)" in ended.out
     found = json.loads(meden("audit", "my_setup:make", "--json").out)
     assert found["optimizer"] == "SGD" and [t["name"] for t in found["tensors"]] == ["weight", "bias"]
-
-
-def test_demo_in_small(meden: Command, folder: Path) -> None:
-    found = json.loads(meden("demo", "--out", "demo", "--repeats", "2", "--budget", "2", "--json").out)
-    assert found["gap, %"]["plain"][0] > 5, "the plain network overfits"
-    assert set(found) >= {"held-out accuracy, %", "held-out loss", "splits"}
-    assert "Plain against chosen" in Path("demo/report.html").read_text()
 
 
 def test_failures_are_one_line(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The estimators behave as scikit-learn's own, and know nothing of the rows that score them."""
 
+import math
+
 import joblib
 import numpy as np
 import pandas as pd
@@ -113,6 +115,17 @@ def test_answers_with_different_classes():
     assert (model.predict(X) == both).mean() > 0.8
 
 
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_verbose_says_how_far_it_is_on_standard_error(verbose, capsys, monkeypatch):
+    monkeypatch.setattr("meden.search.progress.FIRST_LINE", math.inf)
+    X, y = load_iris(return_X_y=True)
+    MLPClassifierCV(**SETTINGS | {"budget": 2}, verbose=verbose).fit(X, y)
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert not told.out and len(lines) in {0: [0], 1: [1], 2: [2, 3]}[verbose]
+    assert not verbose or (lines[-1].startswith("epochs: ") and "4 of 4 fits done" in lines[-1])
+
+
 def test_in_a_pipeline_under_cross_validation():
     X, y = pets()
     numbers = make_column_transformer((SimpleImputer(), ["age"]), remainder="passthrough")
@@ -209,7 +222,8 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
         (MLPClassifierCV(cv=1), (X, Y), "cv must be a whole number of at least 2, got 1"),
         (MLPClassifierCV(refit="fold"), (X, Y), "refit must be one of folds, all, got 'fold'; did you mean 'folds'"),
         (MLPClassifierCV(time_limit=0), (X, Y), "time_limit must be a finite number above 0, got 0"),
-        (MLPClassifierCV(time_limit=1e-6), (X, Y), "time_limit must be at least about .* s for 150 rows and 5 folds"),
+        (MLPClassifierCV(time_limit=1e-6), (X, Y), "time_limit must be at least about .* s"),
+        (MLPClassifierCV(verbose=-1), (X, Y), "verbose must be a whole number of at least 0, got -1"),
         (MLPClassifierCV(recipe={"lr": 1}), (X, Y), "recipe must be a meden.Recipe or None, got {'lr': 1}"),
         (MLPClassifierCV(space={}, budget=1), (X, Y), "space must name at least one thing to search"),
         (MLPClassifierCV(), (X, Y[:-1]), "inconsistent numbers of samples"),

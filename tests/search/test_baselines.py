@@ -180,7 +180,7 @@ def test_the_plain_network_follows_the_choice(tmp_path):
     study = tuned(study_dir=tmp_path)
     other = next(trial for trial in study.trials if trial is not study.choice)
     before = study.baseline("plain").params
-    chosen = {"recipe": RECIPE, "params": other.params, "seeds": 1, "seed": 0}
+    chosen = {"recipe": RECIPE, "choice": other, "seeds": 1, "seed": 0}
     with Ledger(tmp_path / "ledger.jsonl", _identity(tmp_path)) as ledger:
         baselines.fit_plain(MLP, as_dataset("wine"), study.folds, ledger, meden.search.Workers(), **chosen)
     after = meden.load_study(tmp_path).baseline("plain")

@@ -11,6 +11,7 @@ import meden
 from meden import Choice, InputError, LogUniform, Recipe
 from meden.models import MLP
 from meden.search import tune
+from meden.search.optuna_database import OptunaDatabase
 
 SPACE = {"l2": LogUniform(1e-3, 1.0), "lr": Choice(0.01, 1e25)}
 OPTIONS = {"folds": 2, "budget": 4, "strategy": "grid", "recipe": Recipe(epochs=2, optimizer="sgd", batch_size=64)}
@@ -26,6 +27,41 @@ def opened(url):
     yield storage
     storage.remove_session()
     storage.engine.dispose()
+
+
+RACE = {
+    "data": "iris",
+    "space": {"l2": LogUniform(1e-3, 1.0), "lr": LogUniform(1e-4, 1e-1)},
+    "folds": 4,
+    "budget": 12,
+    "strategy": "random",
+    "racing": True,
+    "recipe": Recipe(epochs=16, batch_size=64, early_stopping=meden.EarlyStopping(patience=3)),
+}
+
+
+def small(num_inputs, num_outputs):
+    return MLP(num_inputs, num_outputs, width=8, depth=1)
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Write after each epoch: the rate is no matter."""
+    monkeypatch.setattr("meden.search.engine.TELL_EVERY", 0.0)
+    monkeypatch.setattr("meden.search.tracker.SELDOM", 0.0)
+    monkeypatch.setattr("meden.workers.workers.REPORT_EVERY", 0.0)
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(num):
+    def stop(progress):
+        if progress.num_fits == num:
+            raise Killed
+
+    return stop
 
 
 def trials(url):
@@ -64,6 +100,59 @@ def test_a_database_elsewhere_holds_studies_side_by_side(tmp_path):
         (tmp_path / "same" / "ledger.jsonl").unlink()
     with opened(url) as storage:
         assert len(optuna.get_all_study_names(storage)) == 2 and not (tmp_path / "same" / "study.db").exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_race_is_there_while_it_runs(tmp_path):
+    """States and curves are read by another connection after each fit, and between fits."""
+    seen = []
+
+    def look(progress):
+        if progress.num_epochs:
+            seen.append(trials(f"sqlite:///{tmp_path}/study.db")[1])
+
+    study = tune(small, study_dir=tmp_path, on_progress=look, **RACE)
+    running = [trial for found in seen for trial in found if trial.state.name == "RUNNING"]
+    assert seen[0] and {trial.number for trial in running} == set(range(12))
+    assert {len(trial.intermediate_values) for trial in running if trial.number == 0} >= {1, 2, 3, 4}
+    assert any({trial.state.name for trial in found} > {"PRUNED", "RUNNING"} for found in seen[:-1])
+    assert {trial.state.name for trial in seen[-1]} == {"COMPLETE", "PRUNED"}
+    for trial, ours in zip(seen[-1], study.trials, strict=True):
+        curves = [row.stop_loss for row in ours.rows if row.stop_loss]
+        longest = max(map(len, curves))
+        expected = [sum(c[min(i, len(c) - 1)] for c in curves) / len(curves) for i in range(longest)]
+        assert trial.number == trial.user_attrs["configuration"] == ours.number
+        assert list(trial.intermediate_values) == list(range(1, longest + 1))
+        assert list(trial.intermediate_values.values()) == pytest.approx(expected)
+        assert trial.datetime_start < trial.datetime_complete
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(("num", "ending"), [(1, "killed"), (13, "stopped"), (30, "killed")])
+def test_what_was_cut_off_waits_and_is_finished_without_doubles(tmp_path, monkeypatch, num, ending):
+    url = f"sqlite:///{tmp_path}/study.db"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        if ending == "killed":
+            patch.setattr(OptunaDatabase, "close", lambda self: self._storage and self._storage.engine.dispose())
+        tune(small, study_dir=tmp_path, on_progress=killed_after(num), **RACE)
+    name, before = trials(url)
+    left = {trial.number for trial in before if not trial.state.is_finished()}
+    assert left and {before[number].state.name for number in left} <= {"WAITING", "RUNNING"}
+    assert any(before[n].state.name == "RUNNING" for n in left) == (ending == "killed")
+    study = tune(small, study_dir=tmp_path, **RACE)
+    again, after = trials(url)
+    assert again == name and [trial.params for trial in after] == [trial.params for trial in study.trials]
+    assert [trial.value for trial in after] == [t.loss if t.status == "ok" else None for t in study.trials]
+    assert all(trial.state.is_finished() and trial.intermediate_values for trial in after)
+    for trial in before:
+        assert trial.params == after[trial.number].params
+        assert trial.number in left or trial.datetime_complete == after[trial.number].datetime_complete
+
+
+def test_no_curve_where_there_is_no_stop_split(tmp_path):
+    tune(MLP, "iris", SPACE, study_dir=tmp_path, stop_fraction=0.0, **OPTIONS)
+    _, found = trials(f"sqlite:///{tmp_path}/study.db")
+    assert len(found) == 4 and not any(trial.intermediate_values for trial in found)
 
 
 @pytest.mark.skipif(SERVER is None, reason="MEDEN_TEST_DATABASE is not set")

@@ -187,7 +187,7 @@ class Killed(Exception):
 
 def test_a_race_that_was_killed_goes_on_to_the_same_end(tmp_path, whole):
     def stop(progress):
-        if progress.done == 25:
+        if progress.num_fits == 25:
             raise Killed
 
     with pytest.raises(Killed):

@@ -1,5 +1,6 @@
 """A search as a whole: killed and resumed, in any order, refused for others, and when nothing of it is of use."""
 
+import itertools
 import json
 import math
 
@@ -37,10 +38,15 @@ class Killed(Exception):
 
 def killed_after(num):
     def stop(progress: Progress):
-        if progress.done == num:
+        if progress.num_fits == num:
             raise Killed
 
     return stop
+
+
+def fits(seen):
+    """Return how many fits were done, told after told, without what is told between fits."""
+    return [num for num, _ in itertools.groupby(progress.num_fits for progress in seen)]
 
 
 def same(study, other):
@@ -60,10 +66,10 @@ def test_killed_and_resumed_equals_uninterrupted(tmp_path, num, strategy):
         file.write('{"configuration": 3, "fold": 1, "se')
     seen = []
     resumed = search(study_dir=tmp_path, strategy=strategy, on_progress=seen.append)
-    assert [progress.done for progress in seen] == list(range(num + 1, 9))
+    assert fits(seen) == [0, *range(num, 9)]
     same(resumed, search(strategy=strategy))
     again = search(study_dir=tmp_path, strategy=strategy, on_progress=seen.append)
-    assert len(seen) == 8 - num, "a whole ledger trains nothing"
+    assert fits(seen) == [0, *range(num, 9), 0, 8], "a whole ledger trains nothing"
     same(again, resumed)
 
 
@@ -124,7 +130,7 @@ def test_a_refusal_writes_nothing(tmp_path):
 def test_progress_tells_the_best_of_whole_configurations(whole):
     seen = []
     search(on_progress=seen.append)
-    assert [p.done for p in seen] == list(range(1, 9)) and {p.total for p in seen} == {8}
+    assert fits(seen) == list(range(9)) and {p.max_fits for p in seen} == {8}
     assert math.isinf(seen[0].best_loss)
     assert seen[-1].best_loss == pytest.approx(whole.best.loss)
     assert sorted(seen, key=lambda p: -p.best_loss) == seen

@@ -8,9 +8,10 @@ from torch import nn
 
 import meden
 from meden import Choice, InputError, IntUniform, LogUniform, Recipe, Uniform
-from meden.augment import Jitter, LabelSmoothing, Mixup
+from meden.augment import Affine, CutMix, Elastic, Jitter, LabelSmoothing, Mixup, augmented
 from meden.data import as_dataset, make_folds
 from meden.models import MLP
+from meden.noise import stream
 from meden.penalties import L1, L2
 from meden.space.dimensions import FromData, Maybe
 from meden.space.from_data import l1_max, l2_max, resolve
@@ -71,6 +72,16 @@ def test_short_names_join_what_the_recipe_has():
     start = PLAIN.replace(augment=[LabelSmoothing(0.1)])
     recipe, _ = configure(start, {"mixup": 0.3, "swap_noise": 0.2})
     assert [type(part).__name__ for part in recipe.augment] == ["LabelSmoothing", "SwapNoise", "Mixup"]
+
+
+def test_images_are_warped_by_strengths_before_they_are_mixed():
+    recipe, _ = configure(PLAIN, {"cutmix": 0.5, "elastic": 0.3, "affine": 2.0})
+    assert recipe.augment == (Affine(20.0, 0.2, 0.2), Elastic(0.3), CutMix(0.5))
+    assert configure(PLAIN, {"affine": 1.0})[0].augment == (Affine(),), "1 is what it does by default"
+    off, _ = configure(PLAIN, {"affine": None, "elastic": None})
+    x, y = torch.rand(4, 1, 8, 8), torch.arange(4)
+    warped, _ = augmented(off.augment, x, y, stream(0), torch.tensor(0))
+    assert torch.allclose(warped, x, atol=1e-6)
 
 
 def test_l1_from_data_is_where_the_last_weight_of_scikit_learn_goes():

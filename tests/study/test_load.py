@@ -20,7 +20,7 @@ from torch import nn
 
 import meden
 from meden import Choice, InputError, LogUniform, Maybe, Recipe
-from meden._files import FORMAT
+from meden._files import FORMAT, MAJOR, MINOR
 from meden.data import as_dataset, splits_hash
 from meden.models import MLP
 from meden.study import Results, load_study
@@ -29,6 +29,7 @@ from meden.study.ledger import LEDGER
 from tests.contracts import OneSided
 from tests.forgery import rewrite, rewrite_ledger
 
+NEWER, NEXT = f"{MAJOR}.{MINOR + 7}", f"{MAJOR + 1}.1"
 RECIPE = Recipe(epochs=3, early_stopping=meden.EarlyStopping(patience=2))
 SPACE = {"l2": Maybe(LogUniform(1e-4, 1.0)), "lr": LogUniform(1e-3, 1e-1), "width": Choice(4, 8)}
 
@@ -318,11 +319,11 @@ def test_folders_that_hold_no_study_are_refused(flowers, tmp_path):
 def test_what_a_newer_version_adds_is_ignored_and_kept(flowers, tmp_path):
     folder = copied(flowers[1], tmp_path)
     written = json.loads((folder / STUDY).read_text())
-    written |= {"format": "2.7", "importance": [1, 2], "data": written["data"] | {"colour": "red"}}
+    written |= {"format": NEWER, "importance": [1, 2], "data": written["data"] | {"colour": "red"}}
     for part in ("model", "recipe", "settings"):
         written[part] |= {"colour": "red"}
     rewrite(folder / STUDY, written)
-    newer = {"format": "2.7", "host": "here"}
+    newer = {"format": NEWER, "host": "here"}
     rewrite_ledger(folder / LEDGER, lambda header: header | newer, lambda row: row | {"energy": 3.5})
     same(load_study(folder), flowers[0])
     without_rows(folder, 11)
@@ -336,12 +337,12 @@ def test_what_a_newer_version_adds_is_ignored_and_kept(flowers, tmp_path):
 def test_a_newer_format_is_refused_in_one_line(flowers, tmp_path, name):
     folder = copied(flowers[1], tmp_path)
     text = (folder / name).read_text()
-    assert '"format": "3.0"' in text
-    (folder / name).write_text(text.replace('"format": "3.0"', '"format": "3.1"', 1))
+    assert f'"format": "{FORMAT}"' in text
+    (folder / name).write_text(text.replace(f'"format": "{FORMAT}"', f'"format": "{NEXT}"', 1))
     before = content(folder)
-    with pytest.raises(InputError, match=r"format 2 or older .* \(format 2\.0\), got format 3\.1; update meden"):
+    with pytest.raises(InputError, match=rf"format {MAJOR} or older .* \(format {FORMAT}\), got format {NEXT}; up"):
         load_study(folder)
-    with pytest.raises(InputError, match=r"got format 3\.1"):
+    with pytest.raises(InputError, match=rf"got format {NEXT}"):
         search(folder)
     assert content(folder) == before
 
@@ -350,7 +351,8 @@ def test_notes_and_settings_are_kept(flowers, tmp_path):
     search(tmp_path, notes={"refit": "folds"}, budget=1)
     search(tmp_path, budget=1)  # opens it again, and has nothing to say
     described = read_description(tmp_path)
-    assert described.notes == {"refit": "folds"} and described.settings["budget"] == 1
+    divided = {"folds": 3, "order": None, "gap": 0, "stop_fraction": 0.15}
+    assert described.notes == {"refit": "folds", "division": divided} and described.settings["budget"] == 1
     assert described.data.origin == {"data": "iris", "target": None, "task": None, "groups": None, "drop": []}
 
 

@@ -13,6 +13,7 @@ from meden.report import Column, ReportTable, Section, TableRow
 from meden.report.numbers import number
 from meden.space import Choice, LogUniform, Maybe, Uniform
 from meden.study import Results
+from meden.study.metrics import spoken
 from meden.study.page import study_report
 from meden.study.page_text import params_text
 from meden.study.verdict import interval_text, value_text
@@ -75,8 +76,9 @@ def test_tiles_hold_the_numbers_of_the_results(tmp_path: Path) -> None:
     told, plain = made.score_of(), made.gain_over("plain")
     simple = min((made.gain_over(name) for name in ("linear", "trees")), key=lambda gain: gain.estimate)
     for text in (
-        f"Expected accuracy on new rows{value_text('accuracy', told.estimate)}90 % interval {interval_text(told)}",
-        f"{value_text('accuracy', told.naive)} before correcting",
+        f"Expected accuracy of the choice{value_text('accuracy', told.estimate)}90% interval {interval_text(told)}",
+        f"mean over 5 folds {value_text('accuracy', told.naive)}, uncorrected",
+        f"Expected loss of the choice{number(made.score.estimate)}90% interval {interval_text(made.score)}",
         f"Against the plain network{100 * plain.estimate:+.1f} points",
         f"the best simple model{100 * simple.estimate:+.1f} points",
         f"training loss{number(made.one_se.loss - made.one_se.train_loss)}held-out loss {number(made.one_se.loss)}",
@@ -122,11 +124,12 @@ def test_what_diverged_says_why_before_the_table(tmp_path: Path) -> None:
     assert "Lower lr" in found["What stands out"]
 
 
-@pytest.mark.parametrize("chosen_by", ["mse", "r2"])
+@pytest.mark.parametrize("chosen_by", ["loss", "mse", "r2", "mae"])
 def test_a_regression_is_told_in_what_decides(chosen_by: Any, tmp_path: Path) -> None:
     made = dataclasses.replace(study(task="regression", baselines=BASELINES), chosen_by=chosen_by)
     text = text_of(made, tmp_path)
-    assert number(made.score_of(made.told).estimate) in text and "standardised target" in text
+    worth = number(made.score_of().estimate)
+    assert f"Expected {spoken(made.told)} of the choice{worth}" in text and "standardised target" in text
 
 
 def test_no_advice_sends_in_a_circle(tmp_path: Path) -> None:

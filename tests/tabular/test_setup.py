@@ -12,7 +12,7 @@ from meden.models import MLP, Linear, TabularNet
 from meden.models.named import model_name
 from meden.tabular.defaults import DEFAULTS
 from meden.tabular.network import NETWORKS
-from meden.tabular.setup import set_up
+from meden.tabular.setup import FINAL_COST, REPORT_SHARE, set_up
 
 SPACE = {"lr": meden.Choice(0.01)}
 
@@ -46,40 +46,28 @@ def test_the_usual_configuration_belongs_to_the_default_space():
     assert set_up(as_dataset("wine"), space=SPACE).first == ()
 
 
-@pytest.mark.parametrize(
-    ("limit", "recipe", "epochs", "left"),
-    [
-        (None, None, 128, None),
-        (1e4, None, 256, 1e4 - 1.5 * 256 * 0.15),
-        (43.0, None, 66, 43 - 1.5 * 66 * 0.15),
-        (43.0, Recipe(epochs=10, batch_size=256), 10, 43 - 1.5 * 10 * 0.15),
-        (43.0, Recipe(epochs=1000, batch_size=256), 1000, 43 - 1.5 * 10),
-    ],
-)
-def test_a_time_limit_is_spent_on_epochs_first_and_leaves_time_for_the_final_models(
-    limit, recipe, epochs, left, monkeypatch
-):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    monkeypatch.setattr("meden.tabular.time_plan._step_seconds", lambda *_: 0.03)  # five folds, one step each: 0.15 s
-    setup = set_up(as_dataset("iris"), recipe=recipe, folds=5, time_limit=limit)
-    assert setup.recipe.epochs == epochs
-    assert setup.time_limit == (None if left is None else pytest.approx(left, abs=1.0))
-
-
-def test_planning_leaves_the_callers_random_state_alone():
-    torch.manual_seed(3)
-    before = torch.get_rng_state()
-    set_up(as_dataset("iris"), model="tabular", time_limit=60.0)
-    assert torch.equal(before, torch.get_rng_state())
+def test_a_time_limit_makes_room_for_a_longer_schedule_and_leaves_time_for_what_follows(monkeypatch):
+    for module in ("meden.tabular.setup", "meden.deadline"):
+        monkeypatch.setattr(f"{module}.now", lambda: 1010.0)
+    iris = as_dataset("iris")
+    setup = set_up(iris, time_limit=100.0, since=1000.0)
+    assert setup.recipe.epochs == DEFAULTS["tabular"].most_epochs and setup.time_limit == 100.0
+    assert setup.until.deadline.at == 1100.0 - 10.0 * REPORT_SHARE
+    assert setup.until.after == FINAL_COST["all"]
+    assert set_up(iris, refit="folds", time_limit=100.0).until.after == FINAL_COST["folds"]
+    assert set_up(iris, recipe=Recipe(epochs=7), time_limit=100.0).recipe.epochs == 7
+    with pytest.raises(
+        InputError, match="time_limit must be at least about 30 s: 10 s went by until the data were read"
+    ):
+        set_up(iris, time_limit=11.0, since=1000.0)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"model": "tabulr"}, "model must be one of tabular, mlp, linear, got 'tabulr'; did you mean 'tabular'"),
-        ({"time_limit": 1e-6}, r"time_limit must be at least about .* s for 150 rows and 5 folds, got 1e-06 s"),
         ({"time_limit": 0}, "time_limit must be a finite number above 0, got 0"),
-        ({"time_limit": 9.0, "folds": 1}, "folds must be a whole number of at least 2, got 1"),
+        ({"time_limit": -3}, "time_limit must be a finite number above 0, got -3"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

@@ -44,7 +44,7 @@ def test_one_of_two_workers_is_killed_in_mid_run(cluster, tmp_path, racing):
     killed = []
 
     def kill(progress):
-        if progress.done == 5 and not killed:
+        if progress.num_fits == 5 and not killed:
             killed.append(workers()[0])
             os.kill(killed[0], signal.SIGKILL)
 

@@ -21,7 +21,7 @@ from meden.workers.workers import Assignment, Workers, divide, work_elsewhere
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "lr": meden.LogUniform(1e-3, 0.1)}
 RECIPE = meden.Recipe(epochs=8, batch_size=64, dropout=0.2, early_stopping=meden.EarlyStopping(patience=4))
-OPTIONS = {"folds": 4, "budget": 18, "recipe": RECIPE}
+OPTIONS = {"folds": 4, "budget": 18, "recipe": RECIPE, "baselines": False}
 
 
 def small(num_inputs, num_outputs, width=8):
@@ -82,7 +82,7 @@ def trained(assignments: int, *, backwards: bool = False) -> dict:
     common = {"make_model": small, "members": everyone, "dataset": as_dataset("iris")}
     with Server(coordinator) as server:
         for number, part in enumerate(parts):
-            assignment = Assignment(number=number, stacks=part, rungs=(), counts_epochs=False, num_threads=1, **common)
+            assignment = Assignment(number=number, stacks=part, rungs=(), reports_epochs=False, num_threads=1, **common)
             work_elsewhere(assignment, server.address)
     return {
         n: (
@@ -154,7 +154,7 @@ def test_neither_four_workers_nor_two_that_take_over_change_a_bit(tmp_path, monk
     make = lambda num_inputs, num_outputs: MLP(num_inputs, num_outputs, width=8, depth=1)  # noqa: E731 - no name to import
 
     def stop(progress):
-        if progress.done == 20:
+        if progress.num_fits == 20:
             raise Interrupted
 
     race = tune(make, "iris", SPACE, racing=True, **OPTIONS)

@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from meden._checks import InputError
 from meden._files import NO_ROOM
-from meden.cli.console import no_room, stderr
+from meden.cli.console import begin, no_room, stderr
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises: click's own, or typer's copy of it."""
@@ -30,6 +30,7 @@ COMMANDS = {
     ),
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
     "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
+    "evaluate": ("evaluate", "Say what a trained model is worth on rows that it has not seen."),
     "diagnose": ("diagnose", "Say what stands out in a run, how sure that is, and what to do about it."),
     "report": ("report", "Write the report of a study or run, as one HTML file that opens offline, or as Markdown."),
     "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),
@@ -120,6 +121,7 @@ def commands(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
+    begin()
     warnings.showwarning = _show_warning
     try:
         status = app(args=None if arguments is None else list(arguments), standalone_mode=False)

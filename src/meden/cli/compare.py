@@ -118,7 +118,7 @@ def compare(
         recipe=loaded,
     )
     where: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
-    with _interruptible(out), progress("fits done", (len(others) + 1) * folds * seeds) as (bar, job):
+    with _interruptible(out), progress() as show:
         made = search.compare(
             setup.make_model,
             setup.data,
@@ -132,7 +132,7 @@ def compare(
             study_dir=out,
             allow_version=allow_version,
             on_start=lambda: show_data(setup.data),
-            on_progress=lambda done: bar.update(job, completed=done.done),
+            on_progress=show,
             **where,
         )
     if out is not None:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
 if TYPE_CHECKING:
     from meden.data import Dataset
@@ -27,6 +21,19 @@ if TYPE_CHECKING:
 stdout = Console(highlight=False, soft_wrap=True, markup=False)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Brackets in names of columns and files are no markup."""
+
+_began = [time.time()]
+
+
+def begin() -> None:
+    """Note that a command begins: what it may take counts from here."""
+    _began[0] = time.time()
+
+
+def began() -> float:
+    """Return when the command began, on the clock :func:`time.time`."""
+    return _began[0]
+
 
 Data = Annotated[
     str,
@@ -65,6 +72,10 @@ RecipeFile = Annotated[
 Model = Annotated[
     str, typer.Option("--model", help="`tabular` (embedded numbers, robust scaling), `mlp` (a perceptron) or `linear`.")
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option("--track", help="Write curves into the folder for `tensorboard` or `mlflow`; may be repeated."),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, weights, batches and noise.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
 BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
@@ -79,18 +90,33 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object fo
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar on standard error, if it is a terminal, while the body runs."""
+def progress(what: str = "epochs") -> Iterator[Callable[..., None]]:
+    """Show on standard error how far work is while the body runs: a bar on a terminal, else a line now and then.
+
+    The body is given what it calls with a :class:`meden.search.Progress`, and a note if it has one.
+    """
+    from meden.search.progress import Progress, ProgressLines  # commands that train nothing do without
+
+    lines = ProgressLines()
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        yield bar, bar.add_task(what, total=total, note="")
+    with Bar(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+        job = bar.add_task(what, total=None, note="")
+
+        def show(done: Progress, note: str = "") -> None:
+            if stderr.is_terminal:
+                notes = ", ".join(filter(None, (done.note(), note)))
+                bar.update(job, completed=done.num_epochs, total=done.max_epochs, note=notes)
+            else:
+                lines(done, note)
+
+        yield show
 
 
 def say(text: str) -> None:

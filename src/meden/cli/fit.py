@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ from meden.report import run_report
 from meden.report.numbers import number, percent, plural
 from meden.run import Run
 from meden.search.checks import check_models
+from meden.search.progress import Progress
 from meden.space.names import configure
 from meden.tabular.defaults import MODEL
 from meden.tabular.network import NETWORKS
@@ -100,13 +102,17 @@ def fit(
     fold = _three_parts(dataset, held_out, seed)
     check_models(make_model, [(chosen, model_args)], dataset, [fold])
     show_data(dataset)
-    with progress("epochs", chosen.last_epoch) as (bar, job):
+    with progress() as show:
+        started = time.perf_counter()
 
-        def show(_: int, record: Record) -> None:
+        def report(_: int, record: Record) -> None:
             assert record.valid is not None
-            bar.update(job, completed=record.epoch, note=f"stop loss {record.valid['loss']:.4g}")
+            seconds = time.perf_counter() - started
+            left = seconds / record.epoch * (chosen.last_epoch - record.epoch)
+            done = Progress(record.epoch, chosen.last_epoch, seconds=seconds, seconds_left=left)
+            show(done, f"stop loss {number(record.valid['loss'])}")
 
-        run = fit_many(make_model, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=show)[0]
+        run = fit_many(make_model, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=report)[0]
     with filling(out):
         run.save(out)
         run_report(run, out / REPORT)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
 from meden._checks import InputError, check_choice
 from meden._files import write_whole
-from meden.cli.console import Decimal, JsonFlag, Missing, Sep, print_json, stdout
+from meden.cli.console import Decimal, JsonFlag, Missing, Sep, print_json, say, stdout
 from meden.cli.folders import check_new_file, trained
-from meden.cli.rows import as_typed, read_rows, without_formulas
+from meden.cli.rows import as_typed, read_rows, reading_as, without_formulas
+from meden.data.dataset import check_column
 from meden.data.new_rows import ON_MISSING
-from meden.data.reading import ReadOptions
+from meden.data.numerals import is_plain
+from meden.data.targets import Label
 from meden.report.numbers import plural
-from meden.run import RUN, Ensemble, Run
+from meden.run import RUN
 from meden.study.folder import STUDY
 from meden.study.ledger import LEDGER
 
@@ -28,6 +31,9 @@ def predict(
     sep: Sep = None,
     decimal: Decimal = None,
     na: Missing = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", help="Column that names each row: it comes first in the output.")
+    ] = None,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Keep labels such as `=1+1` that a spreadsheet takes for formulas."),
@@ -50,23 +56,32 @@ def predict(
 
     A row has no answer if a cell cannot be read as what its column was in training, if all its cells are empty though
     no row in training may have been, or if the model's output is not finite. Numbers far outside of what was trained
-    on are clipped, and that is said.
+    on are clipped, and that is said. A column of the target is ignored, and that is said too: `meden evaluate`
+    compares it with the predictions.
 
-    Example:
+    Examples:
 
         meden predict runs/study new_rows.csv -o predictions.csv
+
+        meden predict runs/study new_rows.csv --id customer -o predictions.csv
     """  # noqa: D412
     check_choice("--on-missing", on_missing, ON_MISSING)
     check_new_file("--out", out, force=force)
     _check_apart(out, rows)
     options = as_typed(sep, decimal, na)
-    run = _reading_as(trained(folder), options)
+    run = reading_as(trained(folder), options)
     if run.failure:
         raise InputError(f"folder must hold a model that can predict, got {str(folder)!r}, whose run {run.failure}")
     assert run.encoder is not None
-    told = run.predict(read_rows(rows, run.encoder, options), on_missing="empty" if on_missing == "empty" else "error")
-    predictions = told.frame()
+    label, names = run.encoder.label.name, () if id_column is None else (id_column,)
+    frame = read_rows(rows, run.encoder, options, as_text=names, labels=names)
+    ids = None if id_column is None else _ids(frame, id_column, run.encoder.classes)
+    predictions = run.predict(frame, on_missing="empty" if on_missing == "empty" else "error").frame()
+    if label in frame.columns:
+        say(f"column {label!r} is the target, and is ignored; to score the predictions: meden evaluate {folder} {rows}")
     written = predictions if raw else without_formulas(predictions)
+    if ids is not None:
+        written = pd.concat([ids if raw else _quoted(ids), written], axis=1)
     write_whole(out, written.to_csv(index=False).encode())
     if as_json:
         num_empty = int(predictions.iloc[:, 0].isna().sum())
@@ -89,8 +104,31 @@ def _check_apart(out: Path, rows: Path) -> None:
         raise InputError(f"--out must be a .csv file in a folder that holds a study or run, got {str(out)!r}")
 
 
-def _reading_as(run: Run | Ensemble, options: ReadOptions) -> Run | Ensemble:
-    """Return a run that reads new rows by what is said of them."""
-    runs = run.runs if isinstance(run, Ensemble) else (run,)
-    told = tuple(replace(one, encoder=one.encoder and one.encoder.reading_as(options.mark, options.na)) for one in runs)
-    return Ensemble(runs=told) if isinstance(run, Ensemble) else told[0]
+def _ids(frame: pd.DataFrame, name: str, classes: Sequence[Label]) -> pd.Series[Any]:
+    """Return the column that names each row.
+
+    Raises:
+        InputError: if it is not there, has the name of another column of the output, or does not name each row by
+            itself: who joins tables by it would get other rows.
+    """
+    check_column("--id", name, frame)
+    if name in ("prediction", *(f"p_{label}" for label in classes)):
+        raise InputError(f"--id must be called otherwise than the columns of predictions, got {name!r}")
+    ids = frame[name].reset_index(drop=True)
+    wrong = ids.isna() | ids.duplicated(keep=False)
+    if wrong.any():
+        first = int(wrong.to_numpy().argmax())
+        told = "nothing" if pd.isna(ids[first]) else f"{ids[first]!r} more than once"
+        raise InputError(
+            f"--id must be a column that names each row by itself, but {name!r} holds {told} (first in row {first}; "
+            f"{plural(int(wrong.sum()), 'such row')}); leave --id out: predictions are in the order of the rows"
+        )
+    return ids
+
+
+def _quoted(ids: pd.Series[Any]) -> pd.DataFrame:
+    """Return names as :func:`without_formulas` does, numbers as they are."""
+    quoted = without_formulas(ids.to_frame())
+    numbers = ids.map(lambda cell: isinstance(cell, str) and is_plain(cell)).to_numpy(dtype=bool)
+    quoted.iloc[numbers, 0] = ids[numbers]
+    return quoted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from meden.cli.console import describe, say, stderr
 from meden.data import Dataset, Encoder, as_dataset
 from meden.data.files import read_file
 from meden.data.reading import Reading, ReadingWarning, ReadOptions
+from meden.run import Ensemble, Run
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 """With what a cell begins that a spreadsheet would take for a formula; full-width signs count as the others."""
@@ -38,12 +40,30 @@ def read_data(data: str, *, drop: Sequence[str] | None, read: Iterable[str] | No
         return as_dataset(data, drop=drop or (), read=parse_read(read or ()), **options)
 
 
-def read_rows(path: Path, encoder: Encoder, options: ReadOptions) -> pd.DataFrame:
-    """Return new rows as they stand in a file, one for each line, and say what above them was passed over."""
-    raw = read_file(path, as_text=encoder.text_columns, sep=options.sep, decimal=options.decimal, new_rows=True)
+def read_rows(
+    path: Path, encoder: Encoder, options: ReadOptions, *, labels: Sequence[str] = (), as_text: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Return new rows as they stand in a file, one for each line, and say what above them was passed over.
+
+    Args:
+        path: the file.
+        encoder: knows the columns.
+        options: of reading, as they are typed.
+        labels: columns in which only empty cells are missing.
+        as_text: columns to take as they are written, beside the encoder's.
+    """
+    texts = (*encoder.text_columns, *as_text)
+    raw = read_file(path, as_text=texts, labels=labels, sep=options.sep, decimal=options.decimal, new_rows=True)
     for note in raw.notes:
         say(f"{path}: {note}")
     return raw.frame
+
+
+def reading_as(run: Run | Ensemble, options: ReadOptions) -> Run | Ensemble:
+    """Return a run that reads new rows by what is said of them."""
+    runs = run.runs if isinstance(run, Ensemble) else (run,)
+    told = tuple(replace(one, encoder=one.encoder and one.encoder.reading_as(options.mark, options.na)) for one in runs)
+    return Ensemble(runs=told) if isinstance(run, Ensemble) else told[0]
 
 
 def show_data(dataset: Dataset) -> None:

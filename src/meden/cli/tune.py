@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from meden import search
-from meden._checks import Damaged, InputError, check_choice
+from meden._checks import Damaged, InputError, check_choice, check_number
 from meden._files import NO_ROOM
 from meden.cli.command_line import command_line
 from meden.cli.console import (
@@ -23,7 +23,6 @@ from meden.cli.console import (
     Data,
     Decimal,
     Drop,
-    Folds,
     Gap,
     Groups,
     Jobs,
@@ -37,6 +36,8 @@ from meden.cli.console import (
     Sep,
     Target,
     TaskOption,
+    Track,
+    began,
     no_room,
     print_json,
     progress,
@@ -47,20 +48,23 @@ from meden.cli.folders import REPORT, check_study_folder, holds_run, trained
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
 from meden.data.targets import Task
+from meden.deadline import Deadline
 from meden.recipe import Recipe
 from meden.report.numbers import number, plural
+from meden.search.budget import Until
 from meden.search.settings import Limits
 from meden.search.strategies import STRATEGIES
 from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace
 from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
-from meden.study.metrics import METRICS
-from meden.study.results import BASELINES, COMMAND, REFIT
+from meden.study.ledger import LEDGER, read_rows
+from meden.study.metrics import METRICS, spoken
+from meden.study.results import BASELINES, CHOICE, COMMAND, REFIT, RULES
 from meden.study.verdict import gain_text, value_text
-from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
+from meden.tabular.defaults import DEFAULTS, MODEL, PRESETS, STRATEGY
 from meden.tabular.network import NETWORKS
-from meden.tabular.setup import set_up
+from meden.tabular.setup import set_up, until_for
 
 SEARCHED = ("strategy", "first", "metric", "baselines", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
@@ -91,8 +95,16 @@ def tune(
     ] = None,
     model: Model = MODEL,
     recipe: RecipeFile = None,
-    folds: Folds = FOLDS,
-    budget: Annotated[int, typer.Option("--budget", help="Configurations to try.")] = BUDGET,
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset",
+            help="How much is spent: `fast`, `good` or `best`. Each stands for folds, budget, epochs, refit, racing; "
+            "those that are given win.",
+        ),
+    ] = "good",
+    folds: Annotated[int | None, typer.Option("--folds", help="Folds of the cross-validation.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="Configurations to try.")] = None,
     epochs_budget: Annotated[
         int | None, typer.Option("--epochs-budget", help="Epochs of all fits together, at most.")
     ] = None,
@@ -100,13 +112,13 @@ def tune(
         float | None,
         typer.Option(
             "--time-limit",
-            help="Seconds for everything, nearly: for longer training first, then for configurations. The result then "
-            "depends on the machine's speed.",
+            help="Seconds for everything, from the start of the command to the report: for longer training first, then "
+            "for configurations. The result then depends on the machine's speed.",
         ),
     ] = None,
     racing: Annotated[
-        bool, typer.Option("--racing", help="Give up early what loses: about a third of the work.")
-    ] = False,
+        bool | None, typer.Option("--racing/--no-racing", help="Give up early what loses: about a third of the work.")
+    ] = None,
     strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = STRATEGY,
     metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
     seeds: Annotated[int, typer.Option("--seeds", help="Fits per configuration and fold.")] = 1,
@@ -119,11 +131,11 @@ def tune(
         ),
     ] = True,
     refit: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--refit", help="`all`: one model on all rows. `folds`: the average of a model a fold, stopped by its rows."
         ),
-    ] = "all",
+    ] = None,
     groups: Groups = None,
     order: Order = None,
     gap: Gap = 0,
@@ -138,6 +150,7 @@ def tune(
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
+    track: Track = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find how much to regularise a network on a table.
@@ -155,22 +168,40 @@ def tune(
 
         meden tune data.csv --target price --search cocktail --budget 64 --racing --metric r2 --refit folds
 
+        meden tune data.csv --target price --preset fast
+
+        meden tune large.parquet --target price --time-limit 600
+
         meden tune large.parquet --target price --backend ray --address auto --jobs 32
     """  # noqa: D412 - typer prints the paragraphs as they stand
     check_study_folder("--out", out)
+    check_choice("--preset", preset, PRESETS)
+    usual = PRESETS[preset]
+    refit = usual.refit if refit is None else refit
     check_choice("--refit", refit, ("all", "folds"))
     check_choice("--model", model, NETWORKS)
+    if time_limit is not None:
+        check_number("time_limit", time_limit, low=0.0, low_open=True)
     loaded = None if recipe is None else Recipe.load(recipe)
     dataset = read_data(
         data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na
     )
     searched = _space(space or (), model, dataset.task)
-    setup = set_up(dataset, model=model, space=searched, recipe=loaded, folds=folds, time_limit=time_limit)
+    setup = set_up(
+        dataset,
+        model=model,
+        space=searched,
+        recipe=loaded,
+        epochs=usual.epochs,
+        refit=refit,
+        time_limit=time_limit,
+        since=began(),
+    )
     settings: dict[str, Any] = {
-        "folds": folds,
-        "budget": budget,
+        "folds": usual.folds if folds is None else folds,
+        "budget": usual.budget if budget is None else budget,
         "epochs_budget": epochs_budget,
-        "racing": racing,
+        "racing": usual.racing if racing is None else racing,
         "strategy": strategy,
         "metric": metric,
         "baselines": baselines,
@@ -183,30 +214,45 @@ def tune(
         "backend": backend,
         "address": address,
         "storage": storage,
+        "trackers": track or (),
     }
     _show(finish(setup.arguments() | settings, out), out, as_json)
 
 
 def resume(
-    folder: Annotated[Path, typer.Argument(help="Folder of a study that was cut off.")],
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Where its table is now, if it is no longer where it was.")
     ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", help="Configurations in all, those that are there included.")
+    ] = None,
+    epochs_budget: Annotated[
+        int | None, typer.Option("--epochs-budget", help="Epochs of all fits together, those done before included.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds more, from now.")] = None,
     jobs: Jobs = 1,
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
+    track: Track = None,
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Go on with a study that was cut off; the result equals that of an uninterrupted one.
 
-    Of one that is finished, what is missing or damaged beside the ledger (model, recipe, report) is made again.
+    With a larger budget, or more time, one that has ended goes on too; model, recipe and report are then made again. Of
+    one that is finished, what is missing or damaged beside the ledger is made again.
 
-    Example:
+    Examples:
 
         meden resume runs/study --jobs 2
+
+        meden resume runs/study --budget 32
     """  # noqa: D412
+    if time_limit is not None:
+        check_number("--time-limit", time_limit, low=0.0, low_open=True)
     try:
         described = read_description(folder)
     except Damaged as error:
@@ -215,33 +261,69 @@ def resume(
     if make_model is None:
         raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
     settings = {name: described.settings[name] for name in SEARCHED if name in described.settings}
+    asked = {"budget": budget, "epochs_budget": epochs_budget, "time_limit": time_limit}
+    more = {name: value for name, value in asked.items() if value is not None}
+    rows = read_rows(folder / LEDGER).rows.values()
+    if more:
+        there = len({row.configuration for row in rows if not row.baseline})
+        say(f"{plural(there, 'configuration')} there already, of a budget of {settings['budget']}")
+        settings |= {"time_limit": None} | more
+    settings |= _time(settings, more, described.notes.get(REFIT, "all"), math.fsum(row.seconds for row in rows))
     settings |= {
         "make_model": make_model,
         "data": described.data.read(data),
         "folds": described.folds,
         "space": described.space,
         "recipe": described.recipe,
-        "notes": described.notes,
+        "notes": _extended(described.notes, command_line(context)) if more else described.notes,
         "jobs": jobs,
         "backend": backend,
         "address": address,
         "storage": storage,
+        "trackers": track or (),
         "allow_version": allow_version,
     }
-    _show(finish(settings, folder), folder, as_json)
+    _show(finish(settings, folder, anew=bool(more)), folder, as_json)
 
 
-def finish(settings: Mapping[str, Any], out: Path) -> Study:
+def _extended(notes: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Return the notes of a study that another command extends: both make it, one after the other."""
+    begun = notes.get(COMMAND)
+    return dict(notes) | ({COMMAND: f"{begun}\n{command}"} if isinstance(begun, str) else {})
+
+
+def _time(settings: Mapping[str, Any], more: Mapping[str, Any], refit: str, spent: float) -> dict[str, Any]:
+    """Return the time limit of a study that goes on, and when the search must have ended.
+
+    Args:
+        settings: of the study, or what is asked for now.
+        more: what is asked for now.
+        refit: how the final models are trained.
+        spent: seconds, before.
+    """
+    if settings["time_limit"] is None:
+        return {}
+    if "time_limit" in more:
+        until = until_for(settings["time_limit"], refit=refit, since=began())
+        return {"time_limit": settings["time_limit"] + spent, "until": until}
+    left = settings["time_limit"] - spent
+    return {"until": until_for(left, refit=refit) if left > 0 else Until(Deadline(began()))}
+
+
+def finish(settings: Mapping[str, Any], out: Path, *, anew: bool = False) -> Study:
     """Search, or do what of it the folder does not hold yet; train the choice; write model and report.
 
     Args:
         settings: arguments of :func:`meden.tune`; its notes say which models are trained in the end.
         out: the folder.
+        anew: whether the choice is trained though there is a model.
     """
     try:
         study = _search(settings, out)
-        if study.status == "ok" and not holds_run(out):
-            study.refit(policy=settings["notes"].get(REFIT, "all")).save(out)
+        if study.status == "ok" and (anew or not holds_run(out)):
+            until = settings.get("until")
+            deadline = None if until is None or until.deadline.at <= began() else until.deadline
+            study.refit(policy=settings["notes"].get(REFIT, "all"), deadline=deadline).save(out)
         study.report(out / REPORT)
     except KeyboardInterrupt:
         if (out / STUDY).exists():
@@ -267,12 +349,7 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
         show_data(settings["data"])
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
-    with progress("fits done", budget * num_folds * settings["seeds"]) as (bar, job):
-
-        def show(done: search.Progress) -> None:
-            note = f"best held-out loss {done.best_loss:.4g}" if math.isfinite(done.best_loss) else ""
-            bar.update(job, completed=done.done, total=done.total, note=note)
-
+    with progress() as show:
         return search.tune(**settings, study_dir=out, on_start=start, on_progress=show)
 
 
@@ -282,11 +359,14 @@ def summary(study: Study) -> dict[str, Any]:
     counts: dict[str, Any] = {"status": study.status, "configurations": len(study.trials), **lost}
     if study.mixed:
         counts["mixed_versions"] = study.mixed
+    if study.shortened:
+        counts["shortened"] = study.shortened
     if study.status != "ok":
         return counts
     return counts | {
         "one_se": _plain_trial(study, study.one_se),
         "best": _plain_trial(study, study.best),
+        "choice": CHOICE,
         "chosen_by": study.chosen_by,
         "scores": [dataclasses.asdict(score) for score in (study.score, study.score_of())],
         "verdict": study.verdict.to_dict(),
@@ -313,6 +393,8 @@ def _show(study: Study, out: Path, as_json: bool) -> None:
         print_json(summary(study) | {"folder": str(out)})
     elif study.status == "ok":
         _show_choices(study, out)
+    if study.shortened:
+        say(f"{study.shortened}; more time: meden resume {out} --time-limit SECONDS")
     if study.status != "ok":
         say(f"failed: {study.reason}; lower lr, or set clip_norm; see {out}/report.html")
         raise typer.Exit(1)
@@ -321,8 +403,8 @@ def _show(study: Study, out: Path, as_json: bool) -> None:
 def _show_choices(study: Study, out: Path) -> None:
     for sentence in study.verdict.sentences:
         stdout.print(sentence.text)
-    told = study.told.replace("_", " ")
-    table = Table("held-out rows", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
+    told = spoken(study.told)
+    table = Table(f"{study.data.target}, held out", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
     gains = {gain.over: gain_text(gain.told, named=False) for gain in study.verdict.gains}
     for trial in study.baselines:
         table.add_row(BASELINES[trial.baseline], *_numbers(study, trial), gains.get(trial.baseline, trial.outcome))
@@ -330,8 +412,8 @@ def _show_choices(study: Study, out: Path) -> None:
     if study.best is not study.choice:
         table.add_row("best", *_numbers(study, study.best), "")
     stdout.print(table)
-    by = study.chosen_by.replace("_", " ")
-    stdout.print(f"chosen: the simplest within one standard error of the best; best: by its mean held-out {by}")
+    by = spoken(study.chosen_by)
+    stdout.print(f"chosen: {RULES[CHOICE]}; best: by its mean held-out {by}")
     stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
 

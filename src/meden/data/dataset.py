@@ -22,6 +22,7 @@ from meden.data.columns import Values, text_of
 from meden.data.encoders import Encoder
 from meden.data.files import BUNDLED, bundled_table, read_file
 from meden.data.frames import as_dense, as_pandas
+from meden.data.labels import LabelColumn
 from meden.data.reading import Reading, ReadingWarning, ReadOptions, hint_of
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import (
@@ -125,7 +126,11 @@ class Dataset(Shown):
         if rows.size == 0:
             raise InputError("rows must hold at least one position, got none")
         standardise = isinstance(self.inputs, Table)
-        return Encoder(self._some(rows).fit(), fit_target(self.y, self.labels[rows], standardise=standardise))
+        codec = fit_target(self.y, self.labels[rows], standardise=standardise)
+        reading = self.y.reading
+        return Encoder(
+            self._some(rows).fit(), codec, LabelColumn(self.target, None if reading is None else reading.format)
+        )
 
     def features(self, encoder: Encoder, rows: Values | Any) -> Tensor:
         """Return inputs of some rows, float32 (len(rows), D), or (len(rows), ...) as they are for arrays."""
@@ -223,7 +228,7 @@ def as_dataset(
     if not isinstance(data, pd.DataFrame):
         raise InputError(f"data must be a name, a path, a DataFrame or a pair (X, y), got {type(data).__name__}")
     frame = named_columns(data)
-    _check_column("target", target, frame)
+    check_column("target", target, frame)
     y = frame[str(target)]
     made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
     return with_warning(dataclasses.replace(made, origin=origin, notes=notes))
@@ -281,12 +286,12 @@ def _from_table(
     if isinstance(drop, str):
         raise InputError(f"drop must be a list of columns, got {drop!r}")
     for column in drop:
-        _check_column("drop", column, frame)
+        check_column("drop", column, frame)
     if isinstance(groups, str):
-        _check_column("groups", groups, frame)
+        check_column("groups", groups, frame)
         groups, drop = frame[groups], [*drop, groups]
     for column in options.read:
-        _check_column("read", column, pd.DataFrame(columns=[*frame.columns, name]))
+        check_column("read", column, pd.DataFrame(columns=[*frame.columns, name]))
     hint = hint_of([y, *(frame[column] for column in frame.columns)], separator)
     read = read_target(y, name, task=task, options=options, hint=hint)
     table = read_columns(frame.drop(columns=list(drop)), options, hint)
@@ -321,7 +326,12 @@ def group_codes(groups: Any, num_rows: int) -> Values | None:
     return np.unique([text_of(label) for label in column], return_inverse=True)[1].astype(np.int64)
 
 
-def _check_column(argument: str, name: str | None, frame: pd.DataFrame) -> None:
+def check_column(argument: str, name: str | None, frame: pd.DataFrame) -> None:
+    """Check that a table has a column.
+
+    Raises:
+        InputError: naming the argument that asks for it, and some of those that are there.
+    """
     if name is None or str(name) not in frame.columns:
         columns = list(frame.columns)
         shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")

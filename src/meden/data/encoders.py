@@ -13,11 +13,13 @@ from torch import Tensor
 from meden._fields import damaged
 from meden._shown import Pair, Shown
 from meden.data.arrays import ArrayEncoder
+from meden.data.columns import Values
 from meden.data.frames import as_pandas
+from meden.data.labels import LabelColumn
 from meden.data.new_rows import NewRows, check_answered
 from meden.data.numerals import Decimal
 from meden.data.tables import TableEncoder
-from meden.data.targets import Predictions, TargetCodec, target_from_dict
+from meden.data.targets import ClassCodec, Label, Predictions, TargetCodec, target_from_dict
 
 _INPUTS: dict[str, type[TableEncoder] | type[ArrayEncoder]] = {"table": TableEncoder, "arrays": ArrayEncoder}
 
@@ -43,6 +45,8 @@ class Encoder(Shown):
 
     inputs: TableEncoder | ArrayEncoder
     target: TargetCodec
+    label: LabelColumn = dataclasses.field(default_factory=LabelColumn)
+    """The target's column, for rows that have it."""
 
     @property
     def num_inputs(self) -> int:
@@ -96,7 +100,27 @@ class Encoder(Shown):
         """Return one that reads new rows of a table by another decimal mark, or with more words for a missing cell."""
         if not isinstance(self.inputs, TableEncoder):
             return self
-        return dataclasses.replace(self, inputs=self.inputs.reading_as(decimal, na))
+        label = self.label.reading_as(decimal, na)
+        return dataclasses.replace(self, inputs=self.inputs.reading_as(decimal, na), label=label)
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """Labels of the classes, in the order of their probabilities; empty for regression."""
+        return self.target.classes if isinstance(self.target, ClassCodec) else ()
+
+    def labels(self, cells: Any) -> Values:
+        """Return the target of new rows that have one, read as in training.
+
+        Args:
+            cells: of its column (n,); or numbers (n, M).
+
+        Returns:
+            Positions in :attr:`classes`, int64 (n,); or numbers in the user's units, float64.
+
+        Raises:
+            InputError: naming cells that are missing, are no numbers, or hold labels that training did not have.
+        """
+        return self.label.read(cells, self.classes)
 
     def decode(self, outputs: Tensor) -> Predictions:
         """Return predictions in the user's labels or units, of raw network outputs (n, C) or (n, M)."""
@@ -105,7 +129,11 @@ class Encoder(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form; numbers survive JSON exactly."""
         kind = next(name for name, known in _INPUTS.items() if isinstance(self.inputs, known))
-        return {"inputs": {"kind": kind, **self.inputs.to_dict()}, "target": dataclasses.asdict(self.target)}
+        return {
+            "inputs": {"kind": kind, **self.inputs.to_dict()},
+            "target": dataclasses.asdict(self.target),
+            "label": self.label.to_dict(),
+        }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Encoder:
@@ -116,4 +144,5 @@ class Encoder(Shown):
         """
         with damaged("encoder must be what to_dict() gave"):
             inputs = _INPUTS[fields["inputs"]["kind"]].from_dict(fields["inputs"])
-            return cls(inputs, target_from_dict(fields["target"]))
+            label = LabelColumn.from_dict(fields["label"]) if "label" in fields else LabelColumn()
+            return cls(inputs, target_from_dict(fields["target"]), label)

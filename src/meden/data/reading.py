@@ -103,6 +103,11 @@ class Format:
         """Whether cells are read as every tool would read them."""
         return self.numerals == PLAIN
 
+    def reading_as(self, decimal: Decimal | None = None, na: Sequence[str] = ()) -> Format:
+        """Return one of another decimal mark, or with more words for a missing cell."""
+        numerals = dataclasses.replace(self.numerals, decimal=decimal or self.numerals.decimal)
+        return dataclasses.replace(self, numerals=numerals, marks=(*self.marks, *na))
+
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
         return {**dataclasses.asdict(self), "marks": list(self.marks)}

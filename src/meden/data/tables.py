@@ -153,13 +153,13 @@ class TableEncoder(Shown):
         """Return the inputs, float32 (n, D); not finite where a number is too far from those of the fit."""
         blocks = [[(name, k) for k in range(len(column.input_names))] for name, (_, column) in self._named(table)]
         places = {part: place for place, part in enumerate(_numbers_first(self.columns, blocks))}
-        inputs = torch.empty(table.num_rows, self.num_inputs)
+        inputs = np.empty((table.num_rows, self.num_inputs), np.float32)  # torch would copy in threads, each a column
         for name, (_, column) in self._named(table):
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is NaN
-                cells = torch.from_numpy(column.encode(table.values[name]).astype(np.float32))
+                cells = column.encode(table.values[name]).astype(np.float32)
             for k in range(cells.shape[1]):
                 inputs[:, places[name, k]] = cells[:, k]
-        return inputs
+        return torch.from_numpy(inputs)
 
     def _named(self, table: Table) -> Iterator[tuple[str, tuple[Kind, Column]]]:
         """Yield the columns with the names of a table's."""
@@ -196,15 +196,7 @@ class TableEncoder(Shown):
             >>> encoder.reading_as(",").read(pd.DataFrame({"a": ["1,5"]})).values["a"].tolist()
             [1.5]
         """
-        formats = [
-            dataclasses.replace(
-                form,
-                numerals=dataclasses.replace(form.numerals, decimal=decimal or form.numerals.decimal),
-                marks=(*form.marks, *na),
-            )
-            for form in self.formats
-        ]
-        return dataclasses.replace(self, formats=tuple(formats))
+        return dataclasses.replace(self, formats=tuple(form.reading_as(decimal, na) for form in self.formats))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""

@@ -274,8 +274,11 @@ def read_target(
         raise InputError(f"read of the target {name!r} must be number or category, got {asked!r}")
     categorical = isinstance(column.dtype, pd.CategoricalDtype) or asked == "category"
     cells = without(column.rename(name), options.na)
-    _check_complete(cells, name)
+    check_complete(cells.isna().to_numpy(dtype=bool), name)
     values, numeric, reading = _label_values(cells, name, task, options, hint)
+    if reading.format is not None:
+        marks = tuple(dict.fromkeys((*reading.format.marks, *options.na)))
+        reading = dataclasses.replace(reading, format=dataclasses.replace(reading.format, marks=marks))
     distinct, positions = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
         raise InputError(f"target {name!r} must have two different values or more, got only {as_label(distinct[0])!r}")
@@ -308,12 +311,16 @@ def check_range(name: str, labels: Values, smallest: float, largest: float) -> N
         )
 
 
-def _check_complete(column: pd.Series[Any], name: str) -> None:
-    absent = np.flatnonzero(column.isna().to_numpy(dtype=bool))
-    if absent.size:
+def check_complete(absent: Values, name: str) -> None:
+    """Check that no cell of a target is missing.
+
+    Raises:
+        InputError: naming the first row that is, of those that ``absent`` (n,) marks.
+    """
+    if absent.any():
         raise InputError(
-            f"target {name!r} must have a value in every row, got {absent.size} missing of {len(column)}; "
-            f"leave those rows out of the table; the first is row {int(absent[0])}"
+            f"target {name!r} must have a value in every row, got {int(absent.sum())} missing of {len(absent)}; "
+            f"leave those rows out of the table; the first is row {int(absent.argmax())}"
         )
 
 

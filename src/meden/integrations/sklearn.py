@@ -28,6 +28,7 @@ from meden.data.dataset import group_codes, name_of, with_warning
 from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
+from meden.deadline import Deadline, now
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.study import Study
@@ -80,20 +81,37 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
     recipe: Recipe | None
     refit: Policy
     random_state: Any
+    verbose: int
 
     def _search(self, given: Given, target: Target, folds: int) -> Self:
         """Search, train the final models, and set the attributes of a fitted estimator."""
+        started = now()
         dataset = given.dataset(target)
         folds = min(folds, dataset.num_rows)
-        setup = set_up(dataset, space=self.space, recipe=self.recipe, folds=folds, time_limit=self.time_limit)
-        self.study_ = search.tune(
-            **setup.arguments(), folds=folds, budget=self.budget, strategy=STRATEGY, seed=seed_of(self.random_state)
+        setup = set_up(
+            dataset,
+            space=self.space,
+            recipe=self.recipe,
+            refit=self.refit,
+            time_limit=self.time_limit,
+            since=started,
         )
-        self.best_recipe_, self.best_params_ = self.study_.recipe_of(self.study_.best)[0], self.study_.best.params
-        self.best_index_ = self.study_.best.number
+        self.study_ = search.tune(
+            **setup.arguments(),
+            folds=folds,
+            budget=self.budget,
+            strategy=STRATEGY,
+            baselines=False,  # nobody would see them
+            seed=seed_of(self.random_state),
+            on_progress=search.ProgressLines(each=self.verbose > 1) if self.verbose else None,
+        )
+        choice, score = self.study_.choice, self.study_.score_of()
+        self.best_recipe_, self.best_params_ = self.study_.recipe_of(choice)[0], choice.params
+        self.best_index_ = [trial.number for trial in self.study_.trials].index(choice.number)
         self.cv_results_ = cv_results(self.study_)
-        self.score_interval_ = score_interval(self.study_)
-        self.runs_ = final_models(self.study_, self.refit)
+        self.score_interval_ = (score.low, score.high)
+        deadline = None if self.time_limit is None else Deadline.after(self.time_limit, since=started)
+        self.runs_ = final_models(self.study_, self.refit, deadline)
         return self
 
     def _check_settings(self) -> None:
@@ -101,6 +119,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         check_count("budget", self.budget)
         check_count("cv", self.cv, low=2)
         check_choice("refit", self.refit, REFITS)
+        check_count("verbose", self.verbose, low=0)
         if self.time_limit is not None:
             check_number("time_limit", self.time_limit, low=0.0, low_open=True)
         if not isinstance(self.recipe, Recipe | None):
@@ -150,16 +169,19 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
             multiply those of rows.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
+        verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
+            that is finished, too.
 
     Attributes:
         classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
-        best_recipe_: the recipe of the best configuration.
-        best_params_: its point of the space.
+        best_params_: the choice's point of the space: as for ``meden tune``, the simplest configuration within one
+            standard error of the best, so that its rank may be above 1.
+        best_recipe_: its recipe.
         best_index_: its place in ``cv_results_``.
         cv_results_: every configuration, as of scikit-learn's searches; ``mean_test_score`` is minus the held-out
             cross-entropy in nats, by which is chosen, and ``mean_test_accuracy`` the accuracy.
-        score_interval_: 90 % interval of the accuracy of the chosen one (one model, trained without a fold), corrected
-            for its having been chosen.
+        score_interval_: 90 % interval of the choice's accuracy (one model, trained without a fold), corrected for its
+            having been chosen: that of ``study_.score_of()``, as ``meden tune`` shows it.
         study_: the :class:`meden.study.Study`, with the training rows.
         runs_: the models that predict.
         n_features_in_: columns of X.
@@ -184,6 +206,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         refit: Policy = "folds",
         class_weight: Mapping[Any, float] | str | None = None,
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.budget = budget
         self.time_limit = time_limit
@@ -193,6 +216,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self.refit = refit
         self.class_weight = class_weight
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, and train what predicts.
@@ -284,7 +308,8 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
 
     y holds numbers (n,), or several numbers a row (n, M), which are standardised one by one. In all else it is like
     :class:`MLPClassifierCV`; ``mean_test_score`` is minus half the held-out squared error in units of the target's
-    standard deviation, and ``mean_test_mse`` the squared error in the target's own units.
+    standard deviation, and ``mean_test_mse`` the squared error in the target's own units. ``score_interval_`` is of the
+    latter; ``study_.score_of("r2")`` has that of R2.
 
     Args:
         budget: configurations to try, 1 or more; with the default space the first is the usual one.
@@ -295,6 +320,8 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
             ``"all"``, one model trained on all rows.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
+        verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
+            that is finished, too.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
@@ -314,6 +341,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         recipe: Recipe | None = None,
         refit: Policy = "folds",
         random_state: Any = None,
+        verbose: int = 0,
     ) -> None:
         self.budget = budget
         self.time_limit = time_limit
@@ -322,6 +350,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         self.recipe = recipe
         self.refit = refit
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Search, and train what predicts.
@@ -407,16 +436,3 @@ def row_weights(num_rows: int, sample_weight: Any, of_classes: Array | None = No
     if not product.any():
         raise InputError("sample_weight must be above zero in some rows, got zero weights only")
     return np.asarray(product)
-
-
-def score_interval(study: Study) -> tuple[float, float]:
-    """Return the interval of the choice's accuracy or R2; of minus its loss where R2 is not defined."""
-    labels = study.data.labels
-    if study.data.task == "classification":
-        score = study.score_of("accuracy")
-    elif labels.ndim == 1 and np.ptp(labels) > 0:
-        score = study.score_of("r2")
-    else:
-        score = study.score
-        return -score.high, -score.low
-    return score.low, score.high

@@ -91,8 +91,13 @@ class Averager:
         check_count("steps_per_epoch", steps_per_epoch)
         self.model = model
         self.num_updates = 0
-        self._rates = blend(averaging, epochs=epochs, steps_per_epoch=steps_per_epoch)
+        self._averaging, self._steps_per_epoch = averaging, steps_per_epoch
+        self.plan(epochs)
         self._average = {name: _wide_copy(param) for name, param in model.named_parameters()}
+
+    def plan(self, epochs: int) -> None:
+        """Go on as if the whole training had so many epochs."""
+        self._rates = blend(self._averaging, epochs=epochs, steps_per_epoch=self._steps_per_epoch)
 
     @torch.no_grad()
     def update(self) -> None:

@@ -134,6 +134,20 @@ class Recipe(Settings):
         """The epoch after which training ends if nothing stops it before."""
         return self.epochs if self.stop_after is None else min(self.epochs, self.stop_after)
 
+    def shortened(self, last_epoch: int) -> Recipe:
+        """Return the recipe that ends after so many epochs, 1 or more, at the same place of its schedule.
+
+        Example:
+            >>> Recipe(epochs=100, stop_after=50).shortened(10).epochs
+            20
+        """
+        if last_epoch == self.last_epoch:
+            return self
+        if self.last_epoch == self.epochs:
+            return self.replace(epochs=last_epoch, stop_after=None)
+        epochs = max(last_epoch, round(self.epochs * last_epoch / self.last_epoch))
+        return self.replace(epochs=epochs, stop_after=last_epoch)
+
     def strengths_in(self, tool: str, *, n: float | None = None, loss: str = "half_mse") -> dict[str, Value | str]:
         """Return the strengths of the regularizers in another tool's units, by label.
 

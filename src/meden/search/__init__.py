@@ -3,10 +3,11 @@
 from meden.search.alternative import Alternative, FoldMean
 from meden.search.compare import compare
 from meden.search.comparison import Comparison
-from meden.search.engine import Progress
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
+from meden.search.progress import OnProgress, Progress, ProgressLines
 from meden.search.settings import CV, Limits
+from meden.search.tracker import Losses, Tracker
 from meden.search.tune import tune
 from meden.workers import Workers
 
@@ -16,9 +17,13 @@ __all__ = [
     "Comparison",
     "FoldMean",
     "Limits",
+    "Losses",
     "NestedScore",
+    "OnProgress",
     "PathPoint",
     "Progress",
+    "ProgressLines",
+    "Tracker",
     "Workers",
     "compare",
     "nested",

@@ -9,10 +9,12 @@ Legend: ``n`` rows, ``D`` inputs, ``C`` classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from meden._checks import one_line
 from meden.data import Dataset, Fold
 from meden.data.arrays import Arrays
+from meden.deadline import NEVER, UNHURRIED, Deadline, Pace, TimeIsUp, now
 from meden.member import Member, ModelMaker, as_taken
 from meden.noise import derive
 from meden.objective import row_loss, row_score
@@ -31,6 +34,7 @@ from meden.search.engine import make_row
 from meden.space.names import OFF, REGULARISING, configure
 from meden.stopping import EarlyStopping
 from meden.study.ledger import Key, Ledger, Row
+from meden.study.results import Trial
 from meden.training.fit_many import plan_stacks
 from meden.training.scoring import squared_scale
 from meden.workers.coordinator import OnEpochs, Result
@@ -46,6 +50,10 @@ INVERSE_STRENGTHS = np.logspace(-4, 2, 7)
 ALPHAS = np.logspace(-3, 5, 17)
 """Of ridge regressions; the strength is alpha / n."""
 CHOOSING_FOLDS = 3
+TRIAL_PART, TRIAL_ROWS = 16, 200
+"""Share of the rows that shows how long a fit takes, and the fewest of them."""
+ENOUGH = 0.9
+"""Of the time that the choice took, for the plain network to be trained."""
 MOST_STEPS = 300
 """Of a logistic regression's optimizer: its loss hardly falls any more by then."""
 
@@ -72,6 +80,38 @@ class SimpleModels:
         rows = np.sort(np.concatenate([fold.fit, fold.stop]))
         answers = getattr(self, f"_{name}")(rows, fold)
         return self._scored(answers, fold)
+
+    def done_by(self, deadline: Deadline, keys: Sequence[Key], folds: Sequence[Fold]) -> list[Key]:
+        """Return which fits are likely to be done by a deadline, those of one model all or none; warns of others."""
+        chosen: list[Key] = []
+        left, given_up = deadline.seconds_left(), list[str]()
+        for name in dict.fromkeys(key.baseline for key in keys):
+            own = [key for key in keys if key.baseline == name]
+            if name == "constant":  # takes no time
+                chosen += own
+                continue
+            seconds = self._trial_seconds(name, folds[0]) * len(own) / num_cores() if left > 0 else math.inf
+            left = min(left, deadline.seconds_left())
+            if seconds < left:
+                chosen, left = [*chosen, *own], left - seconds
+            else:
+                given_up.append(name)
+        if given_up:
+            warnings.warn(f"there is no time for the baselines {' and '.join(given_up)}", stacklevel=4)
+        return chosen
+
+    def _trial_seconds(self, name: str, fold: Fold) -> float:
+        """Return about how long a fit to a fold takes, from one to a part of its rows."""
+        random, started = np.random.default_rng(self.seed), now()
+        fit, stop, scored = (
+            np.sort(random.permutation(rows)[: max(len(rows) // TRIAL_PART, min(len(rows), TRIAL_ROWS))])
+            for rows in (fold.fit, fold.stop, fold.score)
+        )
+        with warnings.catch_warnings(), suppress(Exception):  # what fails says so where it counts
+            warnings.simplefilter("ignore")
+            with ThreadPoolExecutor(1, initializer=_use_one_core) as pool:
+                pool.submit(self.held_out, name, Fold(fit, stop, scored)).result()
+        return (now() - started) * len(fold.fit) / len(fit)
 
     def _constant(self, rows: Array, fold: Fold) -> Array:
         labels, weights = self.dataset.labels[rows], self._weights(rows)
@@ -172,13 +212,23 @@ class SimpleModels:
 
 
 def fit_simple_models(
-    make_model: ModelMaker, dataset: Dataset, folds: Sequence[Fold], ledger: Ledger, seed: int
+    make_model: ModelMaker,
+    dataset: Dataset,
+    folds: Sequence[Fold],
+    ledger: Ledger,
+    seed: int,
+    deadline: Deadline = NEVER,
 ) -> None:
-    """Fit the simple models that a ledger lacks, each on one core; one that fails is left out, with a warning."""
+    """Fit the simple models that a ledger lacks, each on one core; one that fails is left out, with a warning.
+
+    So is one that would not be done by a deadline: how long it takes is told from a fit to a few of the rows.
+    """
     dataset = as_taken(make_model, dataset, Member(Recipe(), folds[0]))
     models = SimpleModels(dataset, derive(seed, "baselines"))
     keys = [Key(0, number, 0, name) for name in models.names for number in range(len(folds))]
     wanted = [key for key in keys if key not in ledger.rows]
+    if deadline != NEVER:
+        wanted = models.done_by(deadline, wanted, folds)
     failed: dict[str, Exception] = {}
     started = time.perf_counter()
     with warnings.catch_warnings(), ThreadPoolExecutor(num_cores(), initializer=_use_one_core) as pool:
@@ -190,9 +240,9 @@ def fit_simple_models(
             except Exception as error:
                 failed[key.baseline] = error
                 continue
-            now = time.perf_counter()
-            ledger.append(_simple_row(key, held_out, now - started))
-            started = now
+            ended = time.perf_counter()
+            ledger.append(_simple_row(key, held_out, ended - started))
+            started = ended
     for name, cause in failed.items():
         warnings.warn(f"there is no baseline {name!r}, which could not be fitted: {one_line(cause)}", stacklevel=3)
 
@@ -205,10 +255,11 @@ def fit_plain(
     workers: Workers,
     *,
     recipe: Recipe,
-    params: Mapping[str, Any],
+    choice: Trial,
     seeds: int,
     seed: int,
     on_epochs: OnEpochs | None = None,
+    pace: Pace = UNHURRIED,
 ) -> None:
     """Train the network of a configuration without regularisation, unless the ledger holds it.
 
@@ -222,20 +273,25 @@ def fit_plain(
         ledger: of the study.
         workers: who train.
         recipe: what all configurations share.
-        params: of the configuration; all that does not regularise stays as it is there.
+        choice: the configuration; all of it that does not regularise stays as it is there.
         seeds: runs in each fold.
         seed: of the study.
         on_epochs: called now and then with a number of epochs that were done.
+        pace: how long it may take; with much less than the configuration's time it is left out, with a warning.
     """
-    kept = {name: value for name, value in params.items() if name not in REGULARISING}
+    kept = {name: value for name, value in choice.params.items() if name not in REGULARISING}
     plain, model_args = configure(recipe, kept)
-    plain = plain.replace(**OFF)
+    epochs = min(plain.last_epoch, choice.longest_schedule or plain.last_epoch)
+    plain = plain.replace(**OFF).shortened(epochs)
     stops = all(len(fold.stop) for fold in folds)
     if stops:  # never ends early: both states are wanted
         plain = plain.replace(early_stopping=EarlyStopping(patience=plain.epochs))
     keys = [Key(0, fold, number, "plain") for fold in range(len(folds)) for number in range(seeds)]
     missing = [key for key in keys if (row := ledger.rows.get(key)) is None or row.params != kept]
     if not missing:
+        return
+    if pace.deadline.seconds_left() < ENOUGH * math.fsum(row.seconds for row in choice.rows):
+        warnings.warn("there is no time for the baseline plain", stacklevel=3)
         return
     members = [
         Member(plain, folds[key.fold], derive(seed, "seed", key.seed), model_args, newest=stops) for key in missing
@@ -244,8 +300,8 @@ def fit_plain(
 
     def ended(number: int, result: Result) -> None:
         nonlocal last
-        now = time.perf_counter()
-        key, seconds, last = missing[number], now - last, now
+        at = time.perf_counter()
+        key, seconds, last = missing[number], at - last, at
         row = make_row(key, kept, result, folds[key.fold], seconds)
         if result.newest is not None:
             stopped = dataclasses.replace(row, baseline="plain_stopped", seconds=0.0)
@@ -256,7 +312,8 @@ def fit_plain(
         ledger.append(row)
 
     stacks = plan_stacks(make_model, members, dataset)
-    train(workers, make_model, members, dataset, stacks, on_end=ended, on_epochs=on_epochs)
+    with suppress(TimeIsUp):
+        train(workers, make_model, members, dataset, stacks, on_end=ended, on_epochs=on_epochs, pace=pace)
 
 
 def _simple_row(key: Key, found: HeldOut, seconds: float) -> Row:

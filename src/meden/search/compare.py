@@ -15,9 +15,10 @@ from meden.search.alternative import Alternative, overlap
 from meden.search.checks import check_models, check_stopping
 from meden.search.comparison import Comparison
 from meden.search.comparison_origin import Origin
-from meden.search.engine import Progress, Search, members_of, open_ledger
+from meden.search.engine import Search, members_of, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.identity import identity_of
+from meden.search.progress import OnProgress
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.names import check_names, configure
@@ -41,7 +42,7 @@ def compare(
     seed: int = 0,
     allow_version: bool = False,
     on_start: Callable[[], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
     **fields: Unpack[CompareFields],
 ) -> Comparison:
     """Train several alternatives on the same folds with the same starting weights and batches, and compare them.
@@ -61,7 +62,7 @@ def compare(
         seed: of splits, weights, batches and noise.
         allow_version: as for :func:`meden.tune`.
         on_start: called once all checks are passed, before the first fit.
-        on_progress: called after each fit.
+        on_progress: as for :func:`meden.tune`.
         **fields: of ``cv`` and ``workers``, by themselves.
 
     Returns:

@@ -13,7 +13,7 @@ from meden.report.gains import Gain as Bar
 from meden.report.gains import gains_chart, gains_keys
 from meden.search.alternative import Alternative
 from meden.search.comparison_origin import Origin, recipes_section, reproduce_section
-from meden.study.metrics import HIGHER_IS_BETTER, SHARES
+from meden.study.metrics import HIGHER_IS_BETTER, SHARES, spoken
 from meden.study.page_curves import learning_curves
 from meden.study.verdict import Gain, Verdict
 
@@ -87,7 +87,7 @@ def _chart(first: str, alternatives: Sequence[Alternative], gains: Mapping[str, 
         bars.append(Bar(alternative.name, scale * score.estimate, scale * score.low, scale * score.high))
     unit = "points of " * (metric in SHARES)
     side = "more" if metric in HIGHER_IS_BETTER else "less"
-    return gains_chart(f"{metric[0].upper()}{metric[1:]}", bars, x_title=f"{unit}{metric} {side} than {first}")
+    return gains_chart(f"Held-out {spoken(metric)}", bars, x_title=f"{unit}{spoken(metric)} {side} than {first}")
 
 
 def _curves(alternatives: Sequence[Alternative], rows: Rows) -> Iterator[Section]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from meden.report.numbers import plural
+from meden.study.metrics import spoken
 from meden.study.verdict import Gain, Sentence, Verdict, gain_text
 
 
@@ -41,7 +42,7 @@ def _helping(ranked: list[tuple[str, Gain]], first: str) -> Iterator[Sentence]:
     in_loss = [(name, gain) for name, gain in ranked if gain.sign == 0 and gain.loss.low > 0]
     for name, gain in in_loss:
         what = "makes the probabilities better" if gain.told.metric == "accuracy" else "lowers the loss"
-        yield _sentence("probabilities", f"{name} {what}, but not clearly the {gain.told.metric}", gain, first)
+        yield _sentence("probabilities", f"{name} {what}, but not clearly the {spoken(gain.told.metric)}", gain, first)
     if clear or in_loss:
         return
     if not ranked:

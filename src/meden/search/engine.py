@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from meden._checks import InputError
 from meden.data import Dataset, Fold
+from meden.deadline import NEVER, UNHURRIED, Deadline, Pace, TimeIsUp, now
 from meden.history import History
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing
-from meden.search.budget import UNLIMITED, Budget, TimeIsUp
+from meden.search.budget import UNLIMITED, Budget
+from meden.search.progress import TELL_EVERY, Meter, OnProgress
+from meden.search.tracker import Losses, Trackers
 from meden.space.names import Space
 from meden.study.folder import STUDY
 from meden.study.ledger import LEDGER, Key, Ledger, Row
 from meden.study.results import Trial, make_trial
 from meden.training.fit_many import plan_stacks
-from meden.workers.coordinator import Result
+from meden.workers.coordinator import Epoch, Result
 from meden.workers.workers import Workers, train
 
+FEWEST_STACKED = 4
+"""Configurations for which a stack is recorded where there is a time limit: for fewer there is hardly time."""
 Batch = Mapping[int, Mapping[str, Any]]
 """Configurations by number."""
 MemberOf = Callable[[Key, Mapping[str, Any]], Member]
 """What is trained for a configuration, in a fold, with a seed."""
 Curves = Mapping[Key, Sequence[float]]
 """The stop split's losses after each epoch, of fits."""
-
-
-class Progress(NamedTuple):
-    """How far a search is."""
-
-    done: int
-    """Fits done."""
-    total: int
-    """Fits in all."""
-    best_loss: float
-    """Lowest mean held-out loss of a finished configuration; infinite before the first."""
 
 
 class Proposer(Protocol):
@@ -77,49 +73,108 @@ class Search:
     budget: Budget = UNLIMITED
     rungs: Sequence[int] | None = None
     """Epochs after which a race is judged; None where there is no race."""
-    on_batch: Callable[[Sequence[Trial]], None] | None = None
-    """Called with all trials after each batch."""
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: OnProgress | None = None
+    """Called at the beginning, at the end of each fit, a few times a second between, and at the end."""
+    trackers: Trackers = dataclasses.field(default_factory=Trackers)
     on_weights: Callable[[Key, Result], None] | None = None
     """Called with each run and its weights before the ledger has its row; None leaves weights where they are."""
     trials: list[Trial] = dataclasses.field(default_factory=list)
-    done: int = 0
-    best_loss: float = math.inf
 
     def __post_init__(self) -> None:
-        before = self.ledger.rows.values()
-        self.num_epochs, spent = sum(row.num_epochs for row in before), math.fsum(row.seconds for row in before)
         self.last_row_at = time.perf_counter()
-        self.deadline = self.last_row_at + (self.budget.seconds or math.inf) - spent
+        self.last: Sequence[Row] = ()
+        """Rows of the configurations that were tried last."""
+        self.meter = Meter(self.proposals.budget, len(self._keys(0)), self.budget.longest)
+        self.told_at = -math.inf
 
     def run(self) -> list[Trial]:
-        """Ask, train what the ledger does not hold, tell; until the budget is spent."""
-        last: list[Row] = []
-        while batch := self.proposals.ask(self.budget.allows(self._rows(*range(len(self.trials))), last)):
-            numbered = dict(enumerate(batch, start=len(self.trials)))
-            try:
-                self._train(numbered) if self.rungs is None else self._race(numbered, self.rungs)
-            except TimeIsUp:
-                numbered = {n: params for n, params in numbered.items() if len(self._rows(n)) == len(self._keys(n))}
-                if not numbered and not self.trials:
-                    raise self.budget.too_short(time.perf_counter() - self.deadline, self.num_epochs) from None
-            self.trials += [make_trial(n, params, self._rows(n), self.space) for n, params in numbered.items()]
-            if self.on_batch is not None:
-                self.on_batch(self.trials)
-            if len(numbered) < len(batch):
-                break
-            self.proposals.tell([self.trials[number].loss for number in numbered])
-            last = self._rows(*numbered)
+        """Ask, train what the ledger does not hold, tell; until the budget is spent.
+
+        Returns:
+            The configurations whose fits have all ended. If the time was too short for all folds of the first, there
+            are none, and the ledger has the folds that there are.
+
+        Raises:
+            TimeTooShort: if there is not one fit.
+        """
+        try:
+            self._tell()
+            self.trackers.start()
+            self._run()
+            self._tell(ended=True)
+        finally:
+            self.trackers.close()
         return self.trials
+
+    def _run(self) -> None:
+        while batch := self.proposals.ask(self.budget.at_once):
+            numbered = dict(enumerate(batch, start=len(self.trials)))
+            while left := {n: params for n, params in numbered.items() if n >= len(self.trials)}:
+                part = self._affordable(left)
+                if not part or not self._try(part):
+                    return
+            self.proposals.tell([self.trials[number].loss for number in numbered])
+
+    def _affordable(self, batch: Batch) -> Batch:
+        """Return the first configurations of a batch, as many as the budget has left; what is done costs no time."""
+        if self.budget.is_timed:
+            done = dict(itertools.takewhile(lambda item: self._is_whole(item[0]), batch.items()))
+            if done:
+                return done
+        most = self.budget.allows(self._rows(*range(len(self.trials))), self.last)
+        return dict(itertools.islice(batch.items(), most))
+
+    def _try(self, batch: Batch) -> bool:
+        """Train configurations; returns whether there was time for all of them."""
+        in_time = True
+        self._note(batch)
+        try:
+            if self.budget.is_timed and not self.trials:
+                self._train_first(batch)
+            elif self.rungs is not None:
+                self._race(batch, self.rungs)
+            else:
+                alone = self.budget.is_timed and len(batch) < FEWEST_STACKED
+                self._train(batch, pace=self.budget.pace(self.last), alone=alone)
+        except TimeIsUp as late:
+            in_time = False
+            if not self._rows(*range(len(self.trials)), *batch):
+                raise self.budget.too_short(late.missing) from None
+        whole = {n: params for n, params in batch.items() if self._is_whole(n)}
+        self.trials += [make_trial(n, params, self._rows(n), self.space) for n, params in whole.items()]
+        self.last = self._rows(*whole)
+        return in_time and len(whole) == len(batch)
+
+    def _is_whole(self, configuration: int) -> bool:
+        return len(self._rows(configuration)) == len(self._keys(configuration))
+
+    def _train_first(self, batch: Batch) -> None:
+        """Train the first configuration under a time limit: in one fold, which shows how long it takes, then in others.
+
+        As many follow at once as there are cores for. None is begun that would take longer than there is time for.
+        """
+        pace, at_once = self.budget.first_pace(), max(torch.get_num_threads(), self.workers.num_processes)
+        starts = [0, *range(1, len(self.folds), at_once), len(self.folds)]
+        took = 0.0
+        if pace.deadline.passed():
+            raise TimeIsUp((self.budget.seconds or 0.0) / 2)
+        for number, (start, stop) in enumerate(itertools.pairwise(starts)):
+            if pace.deadline.seconds_left() < took:
+                raise TimeIsUp(took)
+            began, goal = now(), pace.goal.seconds_left() / (len(starts) - 1 - number)
+            own = dataclasses.replace(pace, goal=NEVER if start else Deadline.after(goal))  # the first says how long
+            self._train(batch, range(start, stop), pace=own, alone=True)
+            took = now() - began
 
     def _race(self, batch: Batch, rungs: Sequence[int]) -> None:
         """Train a batch on some of the folds, and only those that may still win on the others."""
         first, *others = racing.rounds(len(self.folds))
-        self._train(batch, first, rungs)
+        pace = self.budget.pace(self.last)
+        self._train(batch, first, rungs, pace)
         for folds in others:
             staying = self._staying(batch, first, racing.THE_END)
             self._give_up({n: params for n, params in batch.items() if n not in staying}, folds)
-            self._train({n: params for n, params in batch.items() if n in staying}, folds, rungs)
+            self._train({n: params for n, params in batch.items() if n in staying}, folds, rungs, pace)
 
     def _staying(self, batch: Batch, folds: range, epoch: int, live: Curves | None = None) -> set[int]:
         """Return the configurations that stay in the race after an epoch in all folds up to these.
@@ -149,18 +204,25 @@ class Search:
                 if key not in self.ledger.rows:
                     self._append(never_trained(key, params, self.folds[key.fold]))
 
-    def _train(self, batch: Batch, folds: range | None = None, rungs: Sequence[int] = ()) -> None:
+    def _train(
+        self,
+        batch: Batch,
+        folds: range | None = None,
+        rungs: Sequence[int] = (),
+        pace: Pace = UNHURRIED,
+        alone: bool = False,
+    ) -> None:
         """Train what the ledger lacks, and the rest of its stacks with it, which decides how numbers are rounded."""
         keys = [key for number in batch for key in self._keys(number, folds)]
         missing = {number for number, key in enumerate(keys) if key not in self.ledger.rows}
-        self.done += len(keys) - len(missing)
-        for number in batch:
-            self._note(number)
         if not missing:
             return
-        members = [self.member(key, batch[key.configuration]) for key in keys]
-        plan = plan_stacks(self.make_model, members, self.dataset)
-        stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
+        members = [self._member(key, batch[key.configuration]) for key in keys]
+        if alone:
+            stacks = [[number] for number in sorted(missing)]
+        else:
+            plan = plan_stacks(self.make_model, members, self.dataset)
+            stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
 
         def judge(epoch: int, histories: Mapping[int, History]) -> list[int]:
             assert folds is not None
@@ -175,7 +237,13 @@ class Search:
                 seconds, self.last_row_at = now - self.last_row_at, now
                 if self.on_weights is not None:
                     self.on_weights(key, result)
-                self._append(make_row(key, batch[key.configuration], result, self.folds[key.fold], seconds))
+                params = batch[key.configuration]
+                row = make_row(key, params, result, self.folds[key.fold], seconds)
+                planned = self.member(key, params).recipe.epochs
+                self._append(dataclasses.replace(row, epochs=result.epochs) if result.epochs < planned else row)
+
+        def epochs(done: Sequence[Epoch]) -> None:
+            self._epochs([(keys[epoch.number], epoch) for epoch in done])
 
         train(
             self.workers,
@@ -184,31 +252,59 @@ class Search:
             self.dataset,
             stacks,
             on_end=record,
-            on_epochs=None if self.budget.seconds is None else self._tick,
+            on_epochs=epochs if self._is_followed else None,
             rungs=rungs,
             judge=judge if rungs else None,
             keeps_weights=self.on_weights is not None,
+            pace=pace,
         )
 
-    def _tick(self, num_epochs: int) -> None:
-        self.num_epochs += num_epochs
-        if time.perf_counter() > self.deadline:
-            raise TimeIsUp
+    def _member(self, key: Key, params: Mapping[str, Any]) -> Member:
+        """Return what is trained: for as long as the first configuration, if the time has shortened that."""
+        member = self.member(key, params)
+        epochs = max((row.epochs for row in self._rows(0) if row.epochs is not None), default=math.inf)
+        if member.recipe.last_epoch <= epochs:
+            return member
+        return dataclasses.replace(member, recipe=member.recipe.shortened(int(epochs)))
+
+    @property
+    def _is_followed(self) -> bool:
+        return self.on_progress is not None or bool(self.trackers)
+
+    def _epochs(self, done: Sequence[tuple[Key, Epoch]]) -> None:
+        for key, epoch in done:
+            if key not in self.ledger.rows:
+                self.meter.epoch(key, epoch.epoch, epoch.stop_loss)
+                self.trackers.epoch(Losses(key, *epoch[1:]))
+        self.trackers.tell()
+        if time.perf_counter() > self.told_at + TELL_EVERY:
+            self._tell()
+
+    def _tell(self, *, ended: bool = False) -> None:
+        if self.on_progress is not None:
+            self.told_at = time.perf_counter()
+            self.on_progress(self.meter.progress(self.budget.deadline.seconds_left(), ended=ended))
+
+    def _note(self, batch: Batch) -> None:
+        """Take note of a batch that is asked for, and of what the ledger holds of it."""
+        for number, params in batch.items():
+            keys = self._keys(number)
+            self.meter.ask(number, keys, self._member(keys[0], params).recipe.last_epoch)
+            self.trackers.ask(number, params)
+            for row in self._rows(number):
+                self._ended(row)
 
     def _append(self, row: Row) -> None:
         self.ledger.append(row)
-        self.done += 1
-        self._note(row.configuration)
-        if self.on_progress is not None:
-            total = self.proposals.budget * len(self._keys(0))
-            self.on_progress(Progress(self.done, total, self.best_loss))
+        self._ended(row)
+        self._tell()
 
-    def _note(self, configuration: int) -> None:
-        """Take a configuration's mean loss into account once all its fits are done."""
-        rows = self._rows(configuration)
-        if len(rows) == len(self._keys(configuration)):
-            loss = float(np.mean([row.losses.mean() for row in rows]))
-            self.best_loss = min(self.best_loss, loss if math.isfinite(loss) else math.inf)
+    def _ended(self, row: Row) -> None:
+        """Take note of a fit that has ended, and with the last one of its configuration."""
+        if self.meter.end(row):
+            trial = make_trial(row.configuration, row.params, self._rows(row.configuration), self.space)
+            self.meter.best_loss = min(self.meter.best_loss, trial.loss if math.isfinite(trial.loss) else math.inf)
+            self.trackers.end(trial)
 
     def _keys(self, configuration: int, folds: range | None = None) -> list[Key]:
         every = range(len(self.folds)) if folds is None else folds

@@ -17,6 +17,7 @@ from meden.data import Dataset, Fold, as_dataset, make_folds
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
+from meden.run import HeldOut
 from meden.search.alternative import mean_over_folds, overlap
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
@@ -26,8 +27,8 @@ from meden.search.strategies import StrategyName
 from meden.search.tune import tune
 from meden.space.names import AskedSpace
 from meden.study.ledger import Key, Row
-from meden.study.metrics import MetricName, check_metric, of_rows
-from meden.study.results import Which
+from meden.study.metrics import MetricName, check_metric, is_defined, of_rows, truths_of
+from meden.study.results import CHOICE, Which
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
@@ -46,7 +47,7 @@ class NestedScore(ShownFields):
     """Ends of the interval."""
     confidence: float
     fold_scores: Array
-    """Of each outer fold, (F,)."""
+    """Of each outer fold in which the metric can be told, (F,)."""
     studies: tuple[Study, ...]
     """The search of each outer fold, on its training rows."""
 
@@ -57,7 +58,7 @@ def nested(
     space: AskedSpace | None = None,
     *,
     outer_folds: int = 5,
-    which: Which = "one_se",
+    which: Which = CHOICE,
     confidence: float = 0.9,
     cv: CV | None = None,
     limits: Limits | None = None,
@@ -83,15 +84,14 @@ def nested(
         data: as for :func:`meden.tune`.
         space: as for :func:`meden.tune`.
         outer_folds: number of outer folds, 2 or more.
-        which: the choice that is trained on all rows of an outer fold's training part: ``"one_se"`` or ``"best"``.
+        which: what is trained on all rows of an outer fold's training part: ``"one_se"``, the choice, or ``"best"``.
         confidence: coverage of the interval, in (0, 1).
         cv: of each search, as for :func:`meden.tune`, or its fields by themselves. Its ``groups``, ``order`` and
             ``gap`` hold in outer folds too.
         limits: of each search, as for :func:`meden.tune`, or its fields by themselves.
         workers: as for :func:`meden.tune`, or its fields by themselves.
         strategy: as for :func:`meden.tune`.
-        metric: what decides in each search, and what the outer rows are scored by: ``"loss"``, ``"accuracy"``,
-            ``"balanced_accuracy"``, ``"mse"`` or ``"r2"``.
+        metric: what decides in each search, and what the outer rows are scored by, as for :func:`meden.tune`.
         recipe: as for :func:`meden.tune`.
         study_dir: folder of the ledger, with a folder for the study of each outer fold; what was cut off goes on from
             there. None keeps all in memory.
@@ -122,8 +122,8 @@ def nested(
     workers = settings_of(Workers, workers, fields)
     check_choice("which", which, ("one_se", "best"))
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
-    check_metric(metric, dataset)
     outer = make_folds(dataset, outer_folds, seed=derive(seed, "outer"), order=cv.order, gap=cv.gap, stop_fraction=0.0)
+    check_metric(metric, dataset, outer)
     parts = [
         (dataset.take(fold.fit), cv.replace(groups=None, order=_ordered(cv.order, fold.fit)), derive(seed, "outer", k))
         for k, fold in enumerate(outer)
@@ -195,11 +195,7 @@ def _final_rows(
 
 
 def _fold_means(metric: MetricName, rows: Sequence[Row], folds: Sequence[Fold], dataset: Dataset) -> Array:
-    losses, scores = (
-        np.concatenate([getattr(row, name) for row in rows])[None].astype(np.float64) for name in ("losses", "scores")
-    )
-    scored = np.concatenate([fold.score for fold in folds])
-    weights = None if dataset.weights is None else dataset.weights[scored]
-    values = of_rows(metric, losses, scores, dataset.labels[scored], weights)[0]
-    ends = np.cumsum([len(fold.score) for fold in folds])[:-1]
-    return np.array([part.mean() for part in np.split(values, ends)])
+    """Return the metric of each outer fold in which it can be told."""
+    pairs = [pair for pair in zip(rows, truths_of(dataset, folds), strict=True) if is_defined(metric, pair[1])]
+    told = [HeldOut(row.losses, row.scores, row.outputs) for row, _ in pairs]
+    return np.array([of_rows(metric, one, truth).mean() for one, (_, truth) in zip(told, pairs, strict=True)])

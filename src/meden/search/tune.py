@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
 from meden._checks import InputError
+from meden._files import read_json
 from meden.data import as_dataset
+from meden.deadline import Deadline, now
 from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
 from meden.search.baselines import fit_plain, fit_simple_models
-from meden.search.budget import Budget
+from meden.search.budget import Budget, Until
 from meden.search.checks import check_reachable
-from meden.search.engine import Progress, Search, members_of
+from meden.search.engine import Search, members_of
 from meden.search.identity import identity_of
 from meden.search.optuna_database import OptunaDatabase
+from meden.search.progress import OnProgress
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.strategies import Proposals, StrategyName
+from meden.search.tracker import Tracker, Trackers
+from meden.search.trackers import trackers_of
 from meden.space.cocktail import cocktail
 from meden.space.from_data import resolve
 from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
-from meden.study.folder import Description, is_described, write_description
+from meden.study.folder import STUDY, Description, is_described, write_description
 from meden.study.ledger import LEDGER, Ledger, versions_of
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
@@ -37,9 +45,13 @@ from meden.study.results import DIVISION
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
+LIMITS = ("budget", "epochs_budget", "time_limit")
+"""Settings that say how far a search gets on its way: it may be opened again to go further."""
 METRIC, BASELINES = "metric", "baselines"
-FREE = (METRIC, BASELINES)
+FREE = (METRIC, BASELINES, *LIMITS)
 """Settings of a study that may change when it is opened again: configurations are trained as before."""
+IN_MEMORY = "study"
+"""What trackers are told of a study without a folder."""
 DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 """What a search starts from by default: long enough, and stopped by the stop split."""
 
@@ -64,8 +76,10 @@ def tune(
     seed: int = 0,
     allow_version: bool = False,
     notes: Mapping[str, Any] | None = None,
+    until: Until | None = None,
     on_start: Callable[[], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: OnProgress | None = None,
+    trackers: Sequence[str | Tracker] = (),
     **fields: Unpack[SearchFields],
 ) -> Study:
     """Search a space by cross-validation.
@@ -79,7 +93,8 @@ def tune(
         data: ``(X, y)``, a DataFrame or file with ``target``, a bundled name, or a :class:`meden.data.Dataset`.
         space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
             penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
-            ``jitter``, ``feature_mask``), or an argument of ``make_model``. None is :func:`meden.space.cocktail`.
+            ``jitter``, ``feature_mask``, ``affine``, ``elastic``), or an argument of ``make_model``. None is
+            :func:`meden.space.cocktail`.
         cv: how the rows are divided; or fields of :class:`meden.search.CV` by themselves: ``folds``, ``seeds``,
             ``groups``, ``order``, ``gap``, ``stop_fraction``.
         limits: what may be spent; or fields of :class:`meden.search.Limits` by themselves: ``budget``,
@@ -89,32 +104,39 @@ def tune(
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         first: points of the space, each with a value for every name, that are tried before what the strategy
             proposes, such as settings known to be good; they count as configurations of the budget.
-        metric: what decides which configuration is best: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of
-            classes, ``"mse"`` or ``"r2"`` of numbers. Stopping, races and proposals go by the loss, which is smoother.
+        metric: what decides which configuration is best: ``"loss"``; ``"accuracy"``, ``"balanced_accuracy"``,
+            ``"roc_auc"``, ``"average_precision"`` or ``"f1"`` of classes (the mean over classes where there are more
+            than two, and for F1 always); ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers. Stopping, races and
+            proposals go by the loss, which is smoother.
         baselines: also train, on the same folds, what the choice is compared with: a constant answer, a linear model,
-            boosted trees (tables), and the network of the choice without regularisation.
+            boosted trees (tables), and the network of the choice without regularisation; those that there is time for.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
-        study_dir: folder of the ledger; a search that was cut off goes on from there, and :func:`meden.load_study`
-            opens it without training. None keeps it in memory.
-        storage: address of a database to copy the configurations to, for Optuna's dashboard and its other tools, such
-            as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the file ``study.db`` in
-            ``study_dir``.
+        study_dir: folder of the ledger; a search that was cut off goes on from there, and one that has ended goes on
+            if its limits are larger now. :func:`meden.load_study` opens it without training. None keeps it in memory.
+        storage: address of a database to copy the configurations to while they are trained, for Optuna's dashboard
+            and its other tools, such as ``"postgresql+psycopg://user@host/name"`` (extra ``postgres``); None is the
+            file ``study.db`` in ``study_dir``.
         target: target column, for tables.
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, proposals, weights, batches and noise.
         allow_version: go on in ``study_dir`` with what another version of meden or torch began, whose numbers may
             differ; each row says which trained it.
         notes: plain values to keep in ``study_dir``, for a later call that goes on with the study.
+        until: when the search must have ended, if ``time_limit`` is for more than the search; None is ``time_limit``
+            seconds from now, less what a search that goes on has spent.
         on_start: called once all checks are passed, before the first fit.
-        on_progress: called after each fit.
+        on_progress: called at the beginning, after each fit, a few times a second between, and at the end, with a
+            :class:`meden.search.Progress`; :class:`meden.search.ProgressLines` prints it now and then.
+        trackers: what follows the search: ``"tensorboard"`` or ``"mlflow"`` (extra ``trackers``), which write into
+            ``study_dir``, or a :class:`meden.search.Tracker`.
         **fields: of ``cv``, ``limits`` and ``workers``, by themselves.
 
     Returns:
         The study: ``best``, ``one_se``, ``score``, ``table()``, ``refit()``, ``report(path)``.
 
     Raises:
-        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds another study. After
-            ``time_limit``, if not one configuration could be trained: it says how much time one needs.
+        InputError: before any compute, if anything does not fit; or if ``study_dir`` holds another study, or more than
+            the limits allow. After ``time_limit``, if not one epoch could be trained: it says how much time one needs.
 
     Example:
         >>> import meden
@@ -124,25 +146,28 @@ def tune(
         >>> len(study.trials), study.metric
         (2, 'accuracy')
     """
+    started = now()
     check_fields(fields, CV, Limits, Workers)
     cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
     workers = settings_of(Workers, workers, fields)
     recipe = check_recipe(recipe)
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
-    check_metric(metric, dataset)
     space = cocktail(dataset.task, make_model) if space is None else space
     check_space(space, make_model)
     folds = cv.divide(dataset, seed)
+    check_metric(metric, dataset, folds)
     if limits.racing and not all(len(fold.stop) for fold in folds):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
     found = resolve(space, dataset, folds, make_model)
     proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"), first=first)
     models = check_reachable(found, recipe, make_model, dataset, folds)
     epochs = longest(found, recipe)
-    budget = Budget(limits.epochs_budget, limits.time_limit, epochs * len(folds) * cv.seeds)
+    budget = Budget(limits.epochs_budget, epochs * len(folds) * cv.seeds, limits.time_limit, baselines=baselines)
     workers.reach()
+    following = trackers_of(trackers, study_dir)
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
-    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines} | dict(limits)
+    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines}
+    settings |= dict(limits) | {"budget": proposals.budget}
     described = Description(
         data=DataSummary.of(dataset),
         folds=folds,
@@ -154,11 +179,15 @@ def tune(
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
     identity = identity_of(dataset, folds, models)
-    with _opened(study_dir, storage, described, identity, allow_version) as (ledger, database):
+    with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
+        if limits.time_limit is not None:
+            spent = math.fsum(row.seconds for row in ledger.rows.values())
+            end = until or Until(Deadline.after(limits.time_limit - spent, since=started))
+            budget = dataclasses.replace(budget, until=end)
         if on_start is not None:
             on_start()
         if baselines:
-            fit_simple_models(make_model, dataset, folds, ledger, seed)
+            fit_simple_models(make_model, dataset, folds, ledger, seed, budget.pace_of_simple_models().deadline)
         Search(
             make_model=make_model,
             dataset=dataset,
@@ -171,11 +200,13 @@ def tune(
             space=found,
             budget=budget,
             rungs=races.rungs(epochs) if limits.racing else None,
-            on_batch=None if database is None else functools.partial(database.follow, proposals=proposals),
             on_progress=on_progress,
+            trackers=Trackers([*database, *following], name),
         ).run()
-        so_far = results_of(described, ledger.rows.values())
-        if baselines and so_far.usable:
+        num_fits = sum(not row.baseline for row in ledger.rows.values())
+        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
+        so_far = results_of(ended, ledger.rows.values())
+        if baselines and so_far.usable and len(so_far.folds) == len(folds):
             fit_plain(
                 make_model,
                 dataset,
@@ -183,12 +214,11 @@ def tune(
                 ledger,
                 workers,
                 recipe=recipe,
-                params=so_far.one_se.params,
+                choice=so_far.choice,
                 seeds=cv.seeds,
                 seed=seed,
+                pace=budget.pace_of_plain(so_far.choice.rows),
             )
-        num_fits = sum(not row.baseline for row in ledger.rows.values())
-        ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
         if study_dir is not None:
             write_description(ended, Path(study_dir))
     results = results_of(ended, ledger.rows.values(), versions_of(ledger.identity))
@@ -201,26 +231,48 @@ def _opened(
     storage: str | None,
     described: Description,
     identity: Mapping[str, Any],
+    proposals: Proposals,
     allow_version: bool,
-) -> Iterator[tuple[Ledger, OptunaDatabase | None]]:
-    """Open the folder of a study, which says from then on what the study is; without one, keep all in memory."""
+) -> Iterator[tuple[Ledger, str, list[Tracker]]]:
+    """Open the folder of a study, which says from then on what the study is; without one, keep all in memory.
+
+    Its name is returned too, and what follows the search there.
+    """
     if study_dir is None:
         if storage is not None:
             raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
-        yield Ledger(None, {}), None
+        yield Ledger(None, {}), IN_MEMORY, []
         return
     folder = Path(study_dir)
     searched = [[name, repr(dimension)] for name, dimension in described.space.items()]  # proposals go by their order
     identity = {**identity, "space": searched, "recipe": described.recipe.to_dict()}
     identity |= {name: value for name, value in described.settings.items() if name not in FREE}
-    begun = is_described(folder)
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    if described.settings["strategy"] == "grid":  # one of another size has other points
+        identity["budget"] = described.settings["budget"]
+    begun = is_described(folder) and read_json(folder / STUDY)["settings"]
     with (
-        closing(OptunaDatabase(folder, identity, storage)) as database,
+        closing(OptunaDatabase(folder, proposals, storage)) as database,
         Ledger(folder / LEDGER, identity, allow_version=allow_version) as ledger,
     ):
-        if not (begun and ledger.rows):
+        _check_extends(described.settings, ledger, folder)
+        if not ledger.rows or begun != json.loads(json.dumps(dict(described.settings))):
             write_description(dataclasses.replace(described, identity=ledger.digest), folder)
-        yield ledger, database
+        yield ledger, f"{folder.resolve().name}-{digest[:8]}", [database]
+
+
+def _check_extends(settings: Mapping[str, Any], ledger: Ledger, folder: Path) -> None:
+    """Check that a ledger holds no more than the limits of a search allow."""
+    rows = [row for row in ledger.rows.values() if not row.baseline]
+    held = {
+        "budget": (len({row.configuration for row in rows}), "configurations"),
+        "epochs_budget": (sum(row.num_epochs for row in rows), "epochs"),
+    }
+    for name, (num, what) in held.items():
+        if settings[name] is not None and settings[name] < num:
+            raise InputError(
+                f"{name} must be at least {num}, the {what} that {str(folder)!r} holds, got {settings[name]}"
+            )
 
 
 def check_recipe(recipe: Recipe | None) -> Recipe:

@@ -3,8 +3,10 @@
 A name is a field of :class:`meden.Recipe`, a short name, or an argument of the user's ``make_model``. Short names are
 strengths: ``l1`` and ``l2`` of penalties on the weights, coupled proximally, so that a strength is that of the
 objective, and means the same whatever the learning rate and the number of steps; ``swap_noise``, ``jitter``,
-``feature_mask``, ``mixup``, ``cutmix`` and ``label_smoothing`` of augmentations. A short name that is None is off. It
-is trained at strength 0, which changes nothing, so that it shares a stack with those that are on.
+``feature_mask``, ``affine``, ``elastic``, ``mixup``, ``cutmix`` and ``label_smoothing`` of augmentations. ``affine`` is
+in units of what :class:`meden.augment.Affine` does by default, all three at once; ``elastic`` in pixels. A short name
+that is None is off. It is trained at strength 0, which changes nothing, so that it shares a stack with those that are
+on.
 """
 
 from __future__ import annotations
@@ -14,23 +16,42 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from meden._checks import InputError, nearest
-from meden.augment import Augmentation, CutMix, FeatureMask, Jitter, LabelSmoothing, Mixup, SwapNoise
+from meden.augment import (
+    Affine,
+    Augmentation,
+    CutMix,
+    Elastic,
+    FeatureMask,
+    Jitter,
+    LabelSmoothing,
+    Mixup,
+    SwapNoise,
+)
 from meden.member import ModelMaker
 from meden.optim import Regularizer
 from meden.penalties import L1, L2, Penalty
 from meden.recipe import Recipe
 from meden.space.dimensions import Dimension, FromData
 
+
+def _affine(strength: float) -> Affine:
+    """Return the default turns, moves and changes of size, times a strength."""
+    default = Affine()
+    return Affine(*(strength * part for part in (default.degrees, default.translate, default.scale)))
+
+
 PENALTIES: dict[str, Callable[[Any], Penalty]] = {"l1": L1, "l2": L2}
 AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
     "swap_noise": SwapNoise,
     "jitter": Jitter,
     "feature_mask": FeatureMask,
+    "affine": _affine,
+    "elastic": Elastic,
     "mixup": Mixup,
     "cutmix": CutMix,
     "label_smoothing": LabelSmoothing,
 }
-"""In the order in which they act: noise on cells, then mixtures, then what is done to the target alone."""
+"""In the order in which they act: noise on cells, warps of images, mixtures, then what is done to the target alone."""
 SHORT_NAMES = (*PENALTIES, *AUGMENTATIONS)
 OFF: Mapping[str, Any] = {
     "dropout": 0.0,

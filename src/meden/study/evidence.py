@@ -25,7 +25,7 @@ MOST_TENSORS, MOST_NUMBERS = 10_000, 10**8
 
 
 def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evidence:
-    """Return the curves of the choice, ``one_se``, in all folds; of a diverged configuration if there is no choice.
+    """Return the curves of the choice in all folds; of a diverged configuration if there is no choice.
 
     Args:
         results: of one complete configuration or more.
@@ -35,7 +35,7 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
         InputError: if no configuration is complete.
     """
     diverged = [trial for trial in results.trials if trial.status == "diverged"]
-    trial = diverged[0] if diverged and not results.usable else results.one_se
+    trial = diverged[0] if diverged and not results.usable else results.choice
     curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
     model = None if make_model is None else untrained(make_model, results, trial)
     return Evidence(curves, results.data.constant_loss, model, searched=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from meden.report.numbers import number, plural
 from meden.space.dimensions import Choice, Dimension, Maybe
-from meden.study.metrics import UNITS
+from meden.study.metrics import SHARES, UNITS, spoken
 from meden.study.results import Results, Trial
 
 LOW, HIGH = 0.25, 0.75
@@ -152,9 +152,9 @@ def _value(value: Any) -> str:
 
 def _amount(width: float, results: Results) -> str:
     metric = results.chosen_by
-    if metric in ("accuracy", "balanced_accuracy"):
-        return f"{100 * width:.2g} points of {metric.replace('_', ' ')}"
+    if metric in SHARES:
+        return f"{100 * width:.2g} points of {spoken(metric)}"
     if metric == "loss":
         unit = UNITS[results.data.task]
         return f"{width:.2g} {unit}" if results.data.task == "classification" else f"{width:.2g} ({unit})"
-    return f"{width:.2g} (mean squared error)" if metric == "mse" else f"{width:.2g} of R2"
+    return f"{width:.2g} of {spoken(metric)}"

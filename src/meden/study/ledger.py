@@ -69,6 +69,8 @@ class Row(ShownFields):
     """Whether each scored row is right, or its squared error in the user's units."""
     outputs: NDArray[np.floating[Any]]
     """Of each scored row, (n, ...): see :attr:`meden.run.HeldOut.outputs`."""
+    epochs: Count | None = None
+    """Length of the schedule, in epochs, where the time was too short for that of the recipe; None where it was not."""
     baseline: str = ""
     """What it is, if it is no configuration of the space: a row that they are compared with, and never chosen."""
     versions: dict[str, str] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,12 +81,15 @@ def results_of(described: Description, rows: Collection[Row], versions: Mapping[
             compared.setdefault(row.baseline, []).append(row)
         else:
             configurations.setdefault(row.configuration, []).append(row)
-    num_fits = len(folds) * seeds
-    complete = {number: own for number, own in sorted(configurations.items()) if len(own) == num_fits}
-    whole = [name for name in BASELINES if _is_whole(compared.get(name, ()), len(folds))]
+    num_missing = max(0, described.num_fits - sum(map(len, configurations.values())))
+    kept, complete = _complete(configurations, range(len(folds)), seeds)
+    if not complete and not num_missing:
+        kept, complete = _complete(configurations, _folds_of_fullest(configurations, seeds), seeds)
+    compared = {name: _of_folds(own, kept) for name, own in compared.items()}
+    whole = [name for name in BASELINES if _is_whole(compared.get(name, ()), len(kept))]
     return Results(
         data=described.data,
-        folds=described.folds,
+        folds=[described.folds[fold] for fold in kept],
         space=described.space,
         recipe=described.recipe,
         seed=described.settings["seed"],
@@ -93,16 +98,58 @@ def results_of(described: Description, rows: Collection[Row], versions: Mapping[
         chosen_by=described.settings["metric"],
         baselines=[make_baseline(name, compared[name]) for name in whole],
         incomplete=[row for own in configurations.values() for row in own if row.configuration not in complete],
-        num_missing=max(0, described.num_fits - sum(map(len, configurations.values()))),
+        num_missing=num_missing,
         settings=described.settings,
         notes=described.notes,
         versions=versions or {},
+        shortened="" if num_missing else _shortened(described, kept, complete),
     )
 
 
 def _is_whole(rows: Collection[Row], num_folds: int) -> bool:
     """Return whether a baseline has been trained in all folds, by settings of one choice."""
     return len({row.fold for row in rows}) == num_folds and all(row.params == next(iter(rows)).params for row in rows)
+
+
+def _complete(
+    configurations: Mapping[int, Sequence[Row]], kept: Sequence[int], seeds: int
+) -> tuple[Sequence[int], dict[int, list[Row]]]:
+    """Return these folds, and the configurations all of whose fits in them are there."""
+    own = {number: _of_folds(rows, kept) for number, rows in sorted(configurations.items())}
+    return kept, {number: rows for number, rows in own.items() if rows and len(rows) == len(kept) * seeds}
+
+
+def _of_folds(rows: Sequence[Row], kept: Sequence[int]) -> list[Row]:
+    """Return the rows in some of the folds, which are numbered anew."""
+    places = {fold: place for place, fold in enumerate(kept)}
+    return [
+        row if places[row.fold] == row.fold else dataclasses.replace(row, fold=places[row.fold])
+        for row in rows
+        if row.fold in places
+    ]
+
+
+def _folds_of_fullest(configurations: Mapping[int, Sequence[Row]], seeds: int) -> list[int]:
+    """Return the folds of the configuration that has most of them, with all seeds: a time limit left no more."""
+    counts = [Counter(row.fold for row in rows) for rows in configurations.values()]
+    found = [sorted(fold for fold, num in count.items() if num == seeds) for count in counts]
+    return max(found, key=len, default=[])
+
+
+def _shortened(described: Description, kept: Sequence[int], complete: Mapping[int, Sequence[Row]]) -> str:
+    limit, budget = described.settings.get("time_limit"), described.settings.get("budget", 0)
+    epochs = [row.epochs for rows in complete.values() for row in rows if row.epochs is not None]
+    parts = []
+    if len(kept) < len(described.folds):
+        parts.append(f"{len(kept)} of {len(described.folds)} folds")
+    if epochs:
+        parts.append(f"{max(epochs)} of {described.recipe.epochs} epochs")
+    if limit is not None and len(complete) < budget:
+        parts.append(f"{len(complete)} of {budget} configurations")
+    if not parts:
+        return ""
+    given = "the time limit" if limit is None else f"the time limit of {limit:g} s"
+    return f"{given} allowed {' and '.join(filter(None, (', '.join(parts[:-1]), parts[-1])))}"
 
 
 def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None:

@@ -11,6 +11,7 @@ from meden.report import Format, Report, Section, Tile, findings_section, write
 from meden.report.numbers import number, plural
 from meden.study.evidence import evidence_of
 from meden.study.importance_section import importance_section
+from meden.study.metrics import spoken
 from meden.study.page_curves import curves_section
 from meden.study.page_models import gains_section, table_section
 from meden.study.page_recipe import recipe_section
@@ -19,6 +20,7 @@ from meden.study.page_rows import rows_section
 from meden.study.page_strengths import gap_section, scores_section
 from meden.study.page_text import finished, folds_text, params_text, unit_of
 from meden.study.results import Results
+from meden.study.selection import Score
 from meden.study.verdict import SHORT, SIMPLE, Gain, Verdict, gain_text, interval_text, value_text, verdict_of
 
 
@@ -78,13 +80,11 @@ def _sections(results: Results, found: Diagnosis | None, path: Path) -> Iterator
 
 def _tiles(results: Results, verdict: Verdict) -> tuple[Tile, ...]:
     """Return what the choice is worth, what it gains, and its gap."""
-    if (told := verdict.told) is None:
+    if not results.usable:
         return ()
-    gains = {gain.over: gain for gain in verdict.gains}
-    chosen, name = results.one_se, told.metric.replace("_", " ")
-    note = f"90 % interval {interval_text(told)}"
-    note += f"; {value_text(told.metric, told.naive)} before correcting for the choice" * (len(results.trials) > 1)
-    tiles = [Tile(f"Expected {name} on new rows", value_text(told.metric, told.estimate), note)]
+    gains, chosen = {gain.over: gain for gain in verdict.gains}, results.choice
+    worth = {score.metric: score for score in (results.score_of(), results.score)}
+    tiles = [_score_tile(results, score) for score in worth.values()]
     if (plain := gains.get("plain")) is not None:
         tiles.append(_gain_tile("Against the plain network", plain))
     if simple := [gains[each] for each in SIMPLE if each in gains]:
@@ -96,15 +96,30 @@ def _tiles(results: Results, verdict: Verdict) -> tuple[Tile, ...]:
     return tuple(tiles)
 
 
+def _score_tile(results: Results, score: Score) -> Tile:
+    """Return what the choice is worth on new rows, and its mean over the folds beside it."""
+    naive = value_text(score.metric, score.naive)
+    notes = [
+        f"{score.confidence:.0%} interval {interval_text(score)}",
+        f"mean over {folds_text(results)} {naive}, uncorrected",
+    ]
+    if score.metric == "loss":
+        notes.append(unit_of(results))
+    value = value_text(score.metric, score.estimate)
+    return Tile(f"Expected {spoken(score.metric)} of the choice", value, "; ".join(notes))
+
+
 def _gain_tile(label: str, gain: Gain) -> Tile:
     value, _, interval = gain_text(gain.told, named=False).partition(" (")
-    note = f"{gain.told.metric.replace('_', ' ')}, 90 % interval {interval.rstrip(')')}"
+    note = f"{spoken(gain.told.metric)}, 90 % interval {interval.rstrip(')')}"
     return Tile(label, value, note if gain.told.metric == "loss" else f"{note}; {gain_text(gain.loss)}")
 
 
 def _paragraphs(results: Results) -> Iterator[str]:
     if results.mixed:
         yield f"Versions are mixed: {results.mixed}."
+    if results.shortened:
+        yield f"{results.shortened[0].upper()}{results.shortened[1:]}."
     if results.usable:
         yield _choice(results)
     yield _counts(results)
@@ -112,15 +127,16 @@ def _paragraphs(results: Results) -> Iterator[str]:
 
 def _choice(results: Results) -> str:
     """Say what to use, and why."""
-    chosen, best = results.one_se, results.best
+    chosen, best = results.choice, results.best
     use, tried = f"Use {params_text(chosen.params)}", plural(len(results.trials), "configuration")
     if len(results.trials) == 1:
         return f"{use}: the only configuration that was tried."
     if chosen is best:
-        return f"{use} (configuration {chosen.number}): the best of {tried}, and none simpler does as well."
+        simpler = ", and none simpler does as well" * (results.one_se is best)
+        return f"{use} (configuration {chosen.number}): the best of {tried}{simpler}."
     return (
         f"{use} (configuration {chosen.number}): the simplest of {tried} that does as well as the best. By its mean "
-        f"held-out {results.chosen_by.replace('_', ' ')} that is configuration {best.number} "
+        f"held-out {spoken(results.chosen_by)} that is configuration {best.number} "
         f"({params_text(best.params)}); compared fold by fold, the two differ by no more than one standard error."
     )
 
@@ -135,6 +151,6 @@ def _counts(results: Results) -> str:
     return (
         f"{plural(tried, 'configuration')}, {folds_text(results)}, {plural(num_seeds, 'seed')}: "
         f"{plural(num_rows, 'fit')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "
-        f"After ± stands one standard error over the folds. "
+        f"In the table, SE is one standard error over the folds. "
         f"Losses are without penalties, in {unit_of(results)}{standardised}."
     )

@@ -30,9 +30,9 @@ def learning_curves(rows: Iterable[Row]) -> list[learning.LearningCurve]:
 
 def _against(results: Results, plain: Trial) -> Section:
     """Return plain and chosen on one pair of axes, their gaps shaded."""
-    first, second = learning_curves(plain.rows), learning_curves(results.one_se.rows)
+    first, second = learning_curves(plain.rows), learning_curves(results.choice.rows)
     chart = learning.against_chart(
-        f"Plain against chosen ({params_text(results.one_se.params)})",
+        f"Plain against chosen ({params_text(results.choice.params)})",
         first,
         second,
         y_title=_y_title(results),
@@ -54,7 +54,7 @@ def _several(results: Results) -> Section:
     usable = [trial for trial in results.trials if math.isfinite(trial.loss)]
     loosest = min(usable, key=lambda trial: trial.simplicity)
     shown: dict[int, tuple[str, Trial]] = {}
-    for role, trial in (("Chosen", results.one_se), ("Best", results.best), ("Least regularised", loosest)):
+    for role, trial in (("Chosen", results.choice), ("Best", results.best), ("Least regularised", loosest)):
         earlier = f"{shown[trial.number][0]}, {role.lower()}" if trial.number in shown else role
         shown[trial.number] = (earlier, trial)
     curves = {role: learning_curves(trial.rows) for role, trial in shown.values()}

@@ -8,7 +8,7 @@ from meden.report import Chart, Column, ReportTable, Section, TableRow
 from meden.report.gains import Gain as Bar
 from meden.report.gains import gains_chart, gains_keys
 from meden.space.dimensions import Choice
-from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName
+from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, spoken
 from meden.study.page_text import mark_of, unit_of
 from meden.study.results import BASELINES, Results, Trial
 from meden.study.verdict import gain_text
@@ -46,7 +46,7 @@ def table_section(results: Results) -> Section:
         Column("which", numeric=False),
         Column("held-out loss", measured=True),
         Column("± SE", measured=True),
-        Column(f"{told.replace('_', ' ')}{' %' * (told in SHARES)}", measured=True),
+        Column(f"{spoken(told)}{' %' * (told in SHARES)}", measured=True),
         Column("training loss", measured=True),
         *(Column(name, numeric=not isinstance(results.space[name], Choice)) for name in names),
         Column("epochs kept"),
@@ -76,14 +76,14 @@ def _bars(results: Results, metric: MetricName) -> list[Bar]:
 
 
 def _chart(results: Results, metric: MetricName, bars: list[Bar]) -> Chart:
-    name = metric.replace("_", " ")
+    name = spoken(metric)
     unit = ", %" if metric in SHARES else f" ({unit_of(results)})" if metric == "loss" else ""
     better = "higher" if metric in HIGHER_IS_BETTER else "lower"
     return gains_chart(f"Held-out {name}: {better} is better", bars, x_title=f"{name}{unit}")
 
 
 def _gains_table(results: Results, metrics: tuple[MetricName, ...]) -> ReportTable:
-    names = [metric.replace("_", " ") for metric in metrics]
+    names = [spoken(metric) for metric in metrics]
     scales = [100 if metric in SHARES else 1 for metric in metrics]
     units = [" %" * (metric in SHARES) for metric in metrics]
     columns = (

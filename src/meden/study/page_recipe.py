@@ -19,7 +19,7 @@ def recipe_section(results: Results, path: Path) -> Section:
     own = results.model.name is not None and not results.model.arguments
     maker = results.model.text if own else "make_model"
     made_with = ", ".join(["num_inputs", "num_outputs"] * own + [arguments] * bool(arguments))
-    epochs = plural(max(1, results.one_se.median_epoch), "epoch")
+    epochs = plural(max(1, results.choice.median_epoch), "epoch")
     use = f"""import meden
 
 run = study.refit()                                # trains it on all rows, for {epochs}
@@ -36,4 +36,4 @@ run = meden.fit({maker}({made_with}), train=(X, y), recipe=recipe)"""
 
 def final_recipe(results: Results) -> tuple[Recipe, dict[str, object]]:
     """Return the recipe that the models are trained by in the end, and the arguments of the model."""
-    return results.recipe_of(results.one_se) if results.notes.get(REFIT) == "folds" else results.final()
+    return results.recipe_of(results.choice) if results.notes.get(REFIT) == "folds" else results.final()

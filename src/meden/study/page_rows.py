@@ -27,10 +27,10 @@ HELD_OUT = "Each row is predicted by a model that has not seen it: that of the c
 
 def rows_section(results: Results) -> Section | None:
     """Return confusion and calibration of classes, or residuals of numbers; None where no outputs were kept."""
-    outputs, labels = outputs_of(results, results.one_se)
+    outputs, labels = outputs_of(results, results.choice)
     if not outputs.shape[1]:
         return None
-    several = " and with each seed, so that it counts once for each" * (len(results.one_se.rows) > len(results.folds))
+    several = " and with each seed, so that it counts once for each" * (len(results.choice.rows) > len(results.folds))
     text = f"{HELD_OUT}{several}."
     return (
         _classes(results, outputs, labels, text) if results.data.classes else _numbers(results, outputs, labels, text)

@@ -38,7 +38,7 @@ def mark_of(results: Results, trial: Trial) -> Mark:
     if trial.status != "ok":
         return "diverged"
     marks: dict[tuple[bool, bool], Mark] = {(True, True): "both", (True, False): "one_se", (False, True): "best"}
-    return marks.get((trial is results.one_se, trial is results.best), "")
+    return marks.get((trial is results.choice, trial is results.best), "")
 
 
 def finished(results: Results) -> list[Trial]:

@@ -22,11 +22,22 @@ from meden._shown import Pair, Shown, as_lines, text
 from meden.data import Fold
 from meden.progress import LOST, Lost
 from meden.recipe import Recipe
+from meden.run import HeldOut
 from meden.space.names import Space, configure, simplicity
 from meden.study import selection
 from meden.study.data_summary import DataSummary
 from meden.study.ledger import Row
-from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, check_metric, of_rows
+from meden.study.metrics import (
+    HIGHER_IS_BETTER,
+    SHARES,
+    MetricName,
+    Truth,
+    check_metric,
+    fitting,
+    is_defined,
+    of_rows,
+    truths_of,
+)
 from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
@@ -44,6 +55,10 @@ DIVISION, COMMAND, REFIT = "division", "command", "refit"
 """Notes of a study: how its rows were divided into folds, the command line that made it, which models it trained in the
 end."""
 Which = Literal["one_se", "best"]
+RULES: dict[Which, str] = {"one_se": "the simplest within one standard error of the best", "best": "the best"}
+CHOICE: Which = "one_se"
+"""The rule of the choice, everywhere: what terminal, page, ``--json`` and estimators show, and what is trained in the
+end. This line switches it; docs/log.md has what either is worth on new rows."""
 TrialStatus = Literal["ok"] | Lost
 
 
@@ -111,6 +126,11 @@ class Trial(Shown):
         return f"{self.status}: {self.reason}" if self.reason else self.status
 
     @property
+    def longest_schedule(self) -> int | None:
+        """Length of its longest schedule, in epochs, if the time was too short for that of its recipe; else None."""
+        return max((row.epochs for row in self.rows if row.epochs is not None), default=None)
+
+    @property
     def median_epoch(self) -> int:
         """Median over folds of the epoch that was kept."""
         return round(statistics.median(row.best_epoch for row in self.rows))
@@ -152,6 +172,8 @@ class Results(Shown):
     """Plain values that the caller of the search left."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Those of the libraries that began the study, by name; empty where no folder says so."""
+    shortened: str = ""
+    """What a time limit has cost, in words with numbers; empty where there was none, or time enough."""
 
     def __str__(self) -> str:
         return as_lines(type(self).__name__, self._pairs())
@@ -232,8 +254,12 @@ class Results(Shown):
 
     @property
     def choice(self) -> Trial:
-        """The configuration to use: :attr:`one_se`."""
-        return self.one_se
+        """The configuration to use: :attr:`one_se`, as :data:`CHOICE` says.
+
+        Raises:
+            InputError: if every configuration diverged, or none is complete.
+        """
+        return self._which(CHOICE)
 
     def baseline(self, name: str) -> Trial:
         """Return a baseline of this search.
@@ -254,7 +280,7 @@ class Results(Shown):
         """
         return self.score_of("loss")
 
-    def score_of(self, metric: MetricName | None = None, which: Which = "one_se") -> selection.Score:
+    def score_of(self, metric: MetricName | None = None, which: Which = CHOICE) -> selection.Score:
         """Return what a choice is worth in a metric, corrected for having been chosen, with a 90 % interval.
 
         Each draw chooses among all configurations tried. Those that ``tpe`` or ``gp`` proposed after looking at scores
@@ -268,12 +294,15 @@ class Results(Shown):
         those rows out costs more, a third more error.
 
         Args:
-            metric: ``"loss"``; ``"accuracy"`` or ``"balanced_accuracy"`` of classes, ``"mse"`` or ``"r2"`` of
-                numbers; None is the one that decided, or accuracy or mse where that was the loss.
+            metric: ``"loss"``; ``"accuracy"``, ``"balanced_accuracy"``, ``"roc_auc"``, ``"average_precision"`` or
+                ``"f1"`` of classes, ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers
+                (:func:`meden.study.metrics.of_rows` says what they are); None is the one that decided, or accuracy or
+                mse where that was the loss.
             which: ``"one_se"``, the choice, or ``"best"``: the same rule chooses in each draw of the bootstrap.
 
         Raises:
-            InputError: if there is no configuration to choose, or the metric does not fit the task.
+            InputError: if there is no configuration to choose, or the metric does not fit the task, or cannot be told
+                in any fold.
         """
         metric = metric or self.told
         if (metric, which) not in self._scores:
@@ -297,7 +326,7 @@ class Results(Shown):
         sign = 1 if metric in HIGHER_IS_BETTER else -1
         if (metric, baseline) not in self._scores:
             gains = sign * (self.values(metric) - self.values(metric, [self.baseline(baseline)]))
-            self._scores[metric, baseline] = self._corrected(gains, metric, "one_se")
+            self._scores[metric, baseline] = self._corrected(gains, metric, CHOICE)
         return self._scores[metric, baseline]
 
     def baseline_score(self, name: str, metric: MetricName | None = None) -> selection.Score:
@@ -315,25 +344,28 @@ class Results(Shown):
         metric, trial, groups = metric or self.told, self.baseline(name), self.data.groups
         if trial.status != "ok":
             raise InputError(f"baseline must be one with a result, got {name!r}, which {trial.outcome}")
-        return selection.corrected_score(
-            self.values(metric, [trial]),
+        counted = self._defined(metric)[self._fold_numbers]
+        found = selection.corrected_score(
+            self.values(metric, [trial])[:, counted],
             naive=self.mean_of(metric, trial),
-            folds=self._fold_numbers,
-            units=None if groups is None else groups[self._scored],
+            folds=self._fold_numbers[counted],
+            units=None if groups is None else groups[self._scored][counted],
             metric=metric,
             seed=self.seed,
         )
+        return found.within(0.0, 1.0) if metric in SHARES else found
 
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
         trial, groups = self._which(which), self.data.groups
         place = next(place for place, other in enumerate(self.trials) if other is trial)
+        counted = (self._defined(self.chosen_by) & self._defined(metric))[self._fold_numbers]
         return selection.corrected_score(
-            self._sign * self.values(self.chosen_by),
-            naive=float(self._fold_means(values[[place]]).mean()),
-            values=values,
-            folds=self._fold_numbers,
+            self._sign * self.values(self.chosen_by)[:, counted],
+            naive=float(self._fold_means(metric, values[[place]]).mean()),
+            values=values[:, counted],
+            folds=self._fold_numbers[counted],
             simplicity=None if which == "best" else [t.simplicity for t in self.trials],
-            units=None if groups is None else groups[self._scored],
+            units=None if groups is None else groups[self._scored][counted],
             metric=metric,
             seed=self.seed,
         )
@@ -341,7 +373,9 @@ class Results(Shown):
     def values(self, metric: MetricName, trials: Sequence[Trial] | None = None) -> Array:
         """Return what each scored row adds to a metric, (M, n), out of fold and averaged over seeds.
 
-        Rows are in the order of the folds. Configurations that diverged, or were dropped, have NaN.
+        The mean over a fold's rows is the metric of the fold. Rows are in the order of the folds. Configurations that
+        diverged, or were dropped, have NaN, and so have the rows of a fold in which the metric cannot be told, such as
+        the ROC AUC of a single class.
 
         Args:
             metric: as for :meth:`score_of`.
@@ -350,11 +384,8 @@ class Results(Shown):
         Raises:
             InputError: if the metric does not fit the task.
         """
-        check_metric(metric, self.data)
-        trials = self.trials if trials is None else trials
-        losses, scores = (np.stack([_by_row(trial, name) for trial in trials]) for name in ("losses", "scores"))
-        weights = None if self.data.weights is None else self.data.weights[self._scored]
-        return of_rows(metric, losses, scores, self.data.labels[self._scored], weights)
+        check_metric(metric, self.data, self.folds)
+        return np.stack([_by_row(trial, metric, self._truths) for trial in (self.trials if trials is None else trials)])
 
     @property
     def metric(self) -> MetricName:
@@ -362,10 +393,11 @@ class Results(Shown):
         return "accuracy" if self.data.task == "classification" else "mse"
 
     def recipe_of(self, trial: Trial) -> tuple[Recipe, dict[str, Any]]:
-        """Return a configuration's recipe and the arguments of its model."""
-        return configure(self.recipe, trial.params)
+        """Return a configuration's recipe, as long as there was time for, and the arguments of its model."""
+        recipe, model_args = configure(self.recipe, trial.params)
+        return recipe.shortened(min(recipe.last_epoch, trial.longest_schedule or recipe.last_epoch)), model_args
 
-    def final(self, which: Which = "one_se") -> tuple[Recipe, dict[str, Any]]:
+    def final(self, which: Which = CHOICE) -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
         trial = self._which(which)
         recipe, model_args = self.recipe_of(trial)
@@ -378,12 +410,14 @@ class Results(Shown):
 
     @property
     def told(self) -> MetricName:
-        """The metric that people read: what decides, or accuracy or mse where that is the loss."""
-        return self.metric if self.chosen_by == "loss" else self.chosen_by
+        """The metric that people read: what decides; for the loss, accuracy, RMSE or (several numbers) MSE."""
+        if self.chosen_by != "loss":
+            return self.chosen_by
+        return "rmse" if "rmse" in fitting(self.data.task, self.data.labels) else self.metric
 
     def mean_of(self, metric: MetricName, trial: Trial) -> float:
         """Return a metric's mean over the folds, of a configuration or a baseline."""
-        return float(self._fold_means(self.values(metric, [trial])).mean())
+        return float(self._fold_means(metric, self.values(metric, [trial])).mean())
 
     def decided_by(self, trial: Trial) -> float:
         """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
@@ -446,7 +480,7 @@ class Results(Shown):
         return {"best": self.best, "one_se": self.one_se} if self.usable else {}
 
     def _which(self, which: Which) -> Trial:
-        check_choice("which", which, ("one_se", "best"))
+        check_choice("which", which, RULES)
         trial: Trial = getattr(self, which)
         return trial
 
@@ -464,11 +498,22 @@ class Results(Shown):
         """What decides, (M, F), lower is better: means over rows and seeds."""
         if not self.trials:
             return np.empty((0, len(self.folds)))
-        return self._fold_means(self._sign * self.values(self.chosen_by))
+        return self._fold_means(self.chosen_by, self._sign * self.values(self.chosen_by))
 
-    def _fold_means(self, values: Array) -> Array:
+    def _fold_means(self, metric: MetricName, values: Array) -> Array:
+        """Return means over the rows of each fold in which the metric can be told."""
         ends = np.cumsum([len(fold.score) for fold in self.folds])[:-1]
-        return np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+        means = np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
+        return means[:, self._defined(metric)]
+
+    def _defined(self, metric: MetricName) -> NDArray[np.bool_]:
+        """Say in which folds a metric can be told, (F,)."""
+        return np.array([is_defined(metric, truth) for truth in self._truths])
+
+    @functools.cached_property
+    def _truths(self) -> list[Truth]:
+        """What is true of the scored rows of each fold."""
+        return truths_of(self.data, self.folds)
 
     @functools.cached_property
     def _scored(self) -> NDArray[np.int64]:
@@ -498,9 +543,10 @@ def _last(value: float) -> float:
     return value if math.isfinite(value) else math.inf
 
 
-def _by_row(trial: Trial, name: Literal["losses", "scores"]) -> Array:
-    """Return the numbers of all scored rows, (n,), averaged over seeds; NaN wherever a seed has none."""
-    folds: dict[int, list[NDArray[np.floating[Any]]]] = {}
+def _by_row(trial: Trial, metric: MetricName, truths: Sequence[Truth]) -> Array:
+    """Return what all scored rows add to a metric, (n,), averaged over seeds; NaN wherever a seed has none."""
+    folds: dict[int, list[Array]] = {}
     for row in trial.rows:
-        folds.setdefault(row.fold, []).append(getattr(row, name))
-    return np.concatenate([np.mean(per_seed, axis=0, dtype=np.float64) for per_seed in folds.values()])
+        told = HeldOut(row.losses, row.scores, row.outputs)
+        folds.setdefault(row.fold, []).append(of_rows(metric, told, truths[row.fold]))
+    return np.concatenate([np.mean(per_seed, axis=0) for per_seed in folds.values()])

@@ -13,6 +13,7 @@ import numpy as np
 
 from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
+from meden.deadline import Deadline
 from meden.diagnosis import Evidence, diagnose
 from meden.history import Record
 from meden.member import Member, ModelMaker
@@ -21,7 +22,7 @@ from meden.report import Format, Section
 from meden.run import Ensemble, Run
 from meden.study.evidence import evidence_of
 from meden.study.page import study_report
-from meden.study.results import Results, Which
+from meden.study.results import CHOICE, Results, Which
 from meden.study.verdict import Verdict, verdict_of
 from meden.training.fit_many import fit_many
 
@@ -44,41 +45,44 @@ class Study(Results):
     @overload
     def refit(
         self,
-        which: Which = "one_se",
+        which: Which = CHOICE,
         *,
         policy: Literal["all"] = "all",
         seed: int | None = None,
         data: Any = None,
         make_model: ModelMaker | None = None,
         on_epoch: Callable[[Record], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> Run: ...
 
     @overload
     def refit(
         self,
-        which: Which = "one_se",
+        which: Which = CHOICE,
         *,
         policy: Literal["folds"],
         seed: int | None = None,
         data: Any = None,
         make_model: ModelMaker | None = None,
         on_epoch: Callable[[Record], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> Ensemble: ...
 
     def refit(
         self,
-        which: Which = "one_se",
+        which: Which = CHOICE,
         *,
         policy: Literal["all", "folds"] = "all",
         seed: int | None = None,
         data: Any = None,
         make_model: ModelMaker | None = None,
         on_epoch: Callable[[Record], None] | None = None,
+        deadline: Deadline | None = None,
     ) -> Run | Ensemble:
         """Train the chosen configuration once more, for use.
 
         Args:
-            which: ``"one_se"`` or ``"best"``.
+            which: ``"one_se"``, the choice, or ``"best"``.
             policy: ``"all"`` trains one model on all rows, for as many epochs as its folds kept in the median. (Epochs
                 are what carries over: the same number of passes over more rows is proportionally more steps.)
                 ``"folds"`` trains a model for each fold, on all its training rows and stopped by its scored rows, and
@@ -89,6 +93,7 @@ class Study(Results):
             data: the rows, as for :func:`meden.tune`; None are the study's, or are read again from where they came.
             make_model: as for :func:`meden.tune`; None is the study's.
             on_epoch: called with each epoch's record.
+            deadline: as for :func:`meden.fit_many`.
 
         Returns:
             What predicts new rows and can be saved: a run, or an ensemble of runs.
@@ -104,10 +109,11 @@ class Study(Results):
         if policy == "all":
             recipe, model_args = self.final(which)
             members = [Member(recipe, seed=base, model_args=model_args)]
-            return fit_many(make_model, members, dataset, on_epoch=report)[0]
+            return fit_many(make_model, members, dataset, on_epoch=report, deadline=deadline)[0]
         recipe, model_args = self.recipe_of(self._which(which))
         members = [Member(recipe, _whole(fold), derive(base, "final"), model_args) for fold in self.folds]
-        runs = [dataclasses.replace(r, held_out=None) for r in fit_many(make_model, members, dataset, on_epoch=report)]
+        trained = fit_many(make_model, members, dataset, on_epoch=report, deadline=deadline)
+        runs = [dataclasses.replace(run, held_out=None) for run in trained]
         return Ensemble(runs=tuple([run for run in runs if run.status != "diverged"] or runs))
 
     def trainable(self, data: Any = None, make_model: ModelMaker | None = None) -> tuple[ModelMaker, Dataset]:
@@ -123,7 +129,7 @@ class Study(Results):
         return verdict_of(self)
 
     def evidence(self) -> Evidence:
-        """Return what :func:`meden.diagnose` goes by: the fits of the choice, ``one_se``, in all folds."""
+        """Return what :func:`meden.diagnose` goes by: the fits of the choice in all folds."""
         return evidence_of(self, self.make_model)
 
     def report(self, path: Path | str, *, extra: Sequence[Section] = (), format: Format = "html") -> Path:

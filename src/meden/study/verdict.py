@@ -17,7 +17,7 @@ from meden.space.dimensions import Choice, Dimension, Maybe
 from meden.space.names import REGULARISING
 from meden.study.flat_region import flat_region
 from meden.study.importance import importance_of
-from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName
+from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, spoken
 from meden.study.results import Results
 from meden.study.selection import Score
 
@@ -115,7 +115,7 @@ def verdict_of(results: Results) -> Verdict:
     if not results.usable:
         nothing = Sentence("unfinished", f"There is nothing to choose: {results.reason}.")
         return Verdict((nothing,))
-    loss, told = results.score, results.score_of(results.told)
+    loss, told = results.score, results.score_of()
     gains = tuple(
         Gain(name, results.gain_over(name), results.gain_over(name, "loss"))
         for name in (trial.baseline for trial in results.baselines if trial.status == "ok")
@@ -127,7 +127,7 @@ def verdict_of(results: Results) -> Verdict:
         *_strengths(results),
         *_tool(found),
         *_edges(results),
-        _expectation(results, told, loss),
+        expectation(results),
     ]
     return Verdict(tuple(sentences), told, loss, gains)
 
@@ -148,7 +148,7 @@ def _regularisation(results: Results, gains: Mapping[str, Gain]) -> Iterator[Sen
         yield Sentence("hurts", f"Regularisation hurts here: {numbers}, {against}; try weaker strengths.")
     elif _sign(gain.loss) > 0 and results.told != "loss":
         what = "makes the probabilities better" if results.data.task == "classification" else "lowers the loss"
-        name = results.told.replace("_", " ")
+        name = spoken(results.told)
         yield Sentence(
             "probabilities", f"Regularisation {what} here, but not clearly the {name}: {numbers}, {against}."
         )
@@ -229,12 +229,12 @@ def _ordered(dimension: Dimension) -> Any:
     return None if isinstance(inner, Choice) else inner
 
 
-def _expectation(results: Results, told: Score, loss: Score) -> Sentence:
+def expectation(results: Results) -> Sentence:
     """Say what new rows may be expected to give."""
+    told, loss = results.score_of(), results.score
     shown = [told] if told.metric == loss.metric else [told, loss]
     parts = [
-        f"{score.metric.replace('_', ' ')} {value_text(score.metric, score.estimate)} ({interval_text(score)})"
-        for score in shown
+        f"{spoken(score.metric)} {value_text(score.metric, score.estimate)} ({interval_text(score)})" for score in shown
     ]
     tried = len(results.trials)
     text = f"Expect on new rows: {', '.join(parts)}"
@@ -268,7 +268,7 @@ def interval_text(score: Score) -> str:
 
 def gain_text(gain: Score, *, named: bool = True) -> str:
     """Return ``accuracy +2.1 points (+0.8 to +3.4)``, or ``loss -0.12 (-0.2 to -0.05)``: as the metric itself moves."""
-    name, scale, unit = gain.metric.replace("_", " "), 1.0, ""
+    name, scale, unit = spoken(gain.metric), 1.0, ""
     if gain.metric in SHARES:
         scale, unit = 100.0, " points"
     sign = 1 if gain.metric in HIGHER_IS_BETTER else -1

@@ -1,15 +1,15 @@
 """What a search on a table starts from by default: the same for the command line and for scikit-learn.
 
-The search is one; what is made of it differs on purpose. ``meden tune`` shows its choice to a person, and keeps the
-simplest configuration within one standard error, refitted on all rows; the estimators only predict, and keep the best
-one, as the average of a model for each fold.
+Search, choice and score are one; what is trained of the choice differs on purpose. ``meden tune`` keeps one model,
+refitted on all rows, which a person can look into; the estimators only predict, and keep the average of a model for
+each fold.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from meden.augment import LabelSmoothing
 from meden.data.targets import Task
@@ -22,13 +22,34 @@ from meden.space.dimensions import Choice
 from meden.space.names import Space
 from meden.stopping import EarlyStopping
 
+Policy = Literal["all", "folds"]
+"""How final models are trained."""
 MODEL = "tabular"
 """Network of a table unless another is asked for."""
-BUDGET = 8
-"""Configurations, the usual one included."""
 STRATEGY: StrategyName = "sobol"
 """Fills a small space more evenly than chance, and needs no scores to learn from."""
-FOLDS = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preset:
+    """How much is spent on a search on a table."""
+
+    budget: int
+    """Configurations, the usual one included."""
+    folds: int
+    epochs: int | None
+    """Length of the schedule; None is that of the network's recipe."""
+    refit: Policy
+    racing: bool
+
+
+PRESETS: Mapping[str, Preset] = {
+    "fast": Preset(budget=3, folds=3, epochs=32, refit="all", racing=False),
+    "good": Preset(budget=8, folds=5, epochs=None, refit="all", racing=False),
+    "best": Preset(budget=32, folds=10, epochs=256, refit="folds", racing=True),
+}
+"""By name; ``good`` is what is done unless another is asked for. docs/presets.md says what they take and reach."""
+BUDGET, FOLDS = PRESETS["good"].budget, PRESETS["good"].folds
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError
 from meden.data.targets import ClassCodec
+from meden.deadline import Deadline
 from meden.run import Ensemble, Run, answers
 from meden.study import Study
 
 Array = NDArray[Any]
 
 
-def final_models(study: Study, policy: Literal["all", "folds"]) -> Sequence[Run]:
-    """Train what predicts with the best configuration: see :meth:`meden.study.Study.refit`.
+def final_models(study: Study, policy: Literal["all", "folds"], deadline: Deadline | None = None) -> Sequence[Run]:
+    """Train what predicts with the choice: see :meth:`meden.study.Study.refit`.
 
     Raises:
         InputError: if every run diverged.
     """
-    final = study.refit("best", policy=policy)
+    final = study.refit(policy=policy, deadline=deadline)
     if final.failure:
         raise InputError(f"every final model {final.failure}; try lower learning rates")
     runs = final.runs if isinstance(final, Ensemble) else (final,)

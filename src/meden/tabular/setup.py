@@ -6,14 +6,21 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from meden._checks import check_choice
+from meden._checks import InputError, check_choice, check_number
 from meden.data import Dataset
+from meden.deadline import Deadline, now
 from meden.member import ModelMaker
 from meden.recipe import Recipe
+from meden.search.budget import Until
 from meden.space.names import AskedSpace
-from meden.tabular.defaults import DEFAULTS, FOLDS, MODEL
+from meden.tabular.defaults import DEFAULTS, MODEL
 from meden.tabular.network import NETWORKS, network, scaled_for
-from meden.tabular.time_plan import plan_time
+
+FINAL_COST = {"all": 0.75, "folds": 1.5}
+"""Time of the final models, in configurations, by how they are trained."""
+REPORT_SHARE = 1.0
+"""Time to write down what was found, in parts of what reading and starting have taken: both are longer where the table
+is larger, and where the machine is busy."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,7 @@ class Setup:
     recipe: Recipe
     first: Sequence[Mapping[str, Any]]
     time_limit: float | None
+    until: Until | None
 
     def arguments(self) -> dict[str, Any]:
         """Return all of them."""
@@ -38,8 +46,10 @@ def set_up(
     model: str = MODEL,
     space: AskedSpace | None = None,
     recipe: Recipe | None = None,
-    folds: int = FOLDS,
+    epochs: int | None = None,
+    refit: str = "all",
     time_limit: float | None = None,
+    since: float | None = None,
 ) -> Setup:
     """Return what a search on a table is run with.
 
@@ -47,12 +57,15 @@ def set_up(
         dataset: the table.
         model: name of the network.
         space: what is searched; None is the network's own, and then its usual configuration is tried first.
-        recipe: what all configurations share; None is the network's own, as long as there is time for.
-        folds: number of folds.
+        recipe: what all configurations share; None is the network's own.
+        epochs: of the network's own recipe; None are its usual ones, or more where there is a time limit, by which they
+            are shortened to what there is time for.
+        refit: how the final models are trained, ``"all"`` or ``"folds"``.
         time_limit: seconds for everything, final models included; None is no limit.
+        since: when that began, on the clock :func:`time.time`; None is now.
 
     Raises:
-        InputError: if there is no such network, or the time is too short.
+        InputError: if there is no such network, or no time is left.
 
     Example:
         >>> from meden.data import as_dataset
@@ -63,12 +76,11 @@ def set_up(
     check_choice("model", model, NETWORKS)
     defaults, dataset = DEFAULTS[model], scaled_for(model, dataset)
     make_model = network(model, dataset)
-    most_epochs = defaults.most_epochs if recipe is None else None
-    recipe = recipe or defaults.recipe_for(dataset.task)
-    if time_limit is not None:
-        recipe, time_limit = plan_time(
-            make_model, dataset, recipe, time_limit=time_limit, folds=folds, most_epochs=most_epochs
-        )
+    until = None if time_limit is None else until_for(time_limit, refit=refit, since=since)
+    if recipe is None:
+        recipe = defaults.recipe_for(dataset.task)
+        epochs = epochs or (None if until is None else defaults.most_epochs)
+        recipe = recipe if epochs is None else recipe.replace(epochs=epochs)
     return Setup(
         make_model=make_model,
         data=dataset,
@@ -76,4 +88,23 @@ def set_up(
         recipe=recipe,
         first=defaults.first if space is None else (),
         time_limit=time_limit,
+        until=until,
     )
+
+
+def until_for(time_limit: float, *, refit: str, since: float | None = None) -> Until:
+    """Return when a search must have ended, so that what follows it is done in time; arguments as for :func:`set_up`.
+
+    Raises:
+        InputError: if no time is left.
+    """
+    check_number("time_limit", time_limit, low=0.0, low_open=True)
+    begun = 0.0 if since is None else now() - since
+    deadline = Deadline.after(time_limit - begun - REPORT_SHARE * begun)
+    if deadline.passed():
+        needed = 1.5 * (1 + REPORT_SHARE) * begun
+        raise InputError(
+            f"time_limit must be at least about {needed:.2g} s: {begun:.2g} s went by until the data were read, got "
+            f"{time_limit:g} s"
+        )
+    return Until(deadline, FINAL_COST[refit])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from meden._checks import InputError, check_count, check_number
 from meden.data import Dataset, DatasetSource, Part, Source, TensorSource, as_dataset, is_dataset, num_batches
 from meden.data.targets import Task
+from meden.deadline import UNHURRIED, Deadline, Pace
 from meden.history import History, Record
 from meden.member import Member, ModelMaker, as_taken, build_model, check_member, constant_loss, encode_folds, made_with
 from meden.noise import draws_past_torch
@@ -73,6 +75,7 @@ def fit_many(
     judge: Judge | None = None,
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
+    deadline: Deadline | None = None,
 ) -> list[Run]:
     """Train one model for each member, many at once.
 
@@ -93,6 +96,8 @@ def fit_many(
             ended included; returns the numbers to drop. The others end as they would have without it.
         on_run: called with the member's number and its run as each ends.
         on_epoch: called with the member's number and each epoch's record.
+        deadline: when all must have ended: schedules are shortened to the epochs that there is time for, which are
+            measured as they pass; one epoch is trained in any case. What comes out then depends on the machine's speed.
 
     Returns:
         One run for each member, in order. Diverged and dropped members are runs like any other. The ``held_out`` of a
@@ -120,6 +125,7 @@ def fit_many(
     if bool(rungs) != (judge is not None):
         raise InputError(f"rungs and judge must be given together, got rungs {list(rungs)!r} and judge {judge!r}")
     work: _Work | OneByOne
+    pace = UNHURRIED if deadline is None else Pace(deadline, least=1)
     runs: dict[int, Run] = {}
 
     def ended(number: int, run: Run) -> None:
@@ -135,9 +141,9 @@ def fit_many(
                 )
         warnings.warn("models are trained one by one, since the rows of a Dataset are read as needed", stacklevel=2)
         source = data if isinstance(data, Source) else DatasetSource(data)
-        work = OneByOne(make_model, members, source, rungs, judge, ended, on_epoch)
+        work = OneByOne(make_model, members, source, rungs, judge, ended, on_epoch, pace)
     else:
-        work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, ended, on_epoch)
+        work = _Work(make_model, members, as_dataset(data), chunk, memory, rungs, judge, ended, on_epoch, pace=pace)
     work.run()
     return [runs[number] for number in range(len(members))]
 
@@ -161,12 +167,16 @@ def fit_stacks(
     judge: Judge | None = None,
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
+    pace: Pace = UNHURRIED,
 ) -> None:
     """Train some stacks of a plan; ``on_run`` is given the runs, which are not kept.
 
     All members are given, by whose numbers ``stacks`` go.
+
+    Raises:
+        TimeIsUp: if there was no time for the first epoch of one; those that have ended were reported.
     """
-    callbacks = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch}
+    callbacks = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch, "pace": pace}
     _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **callbacks).run()  # type: ignore[arg-type]
 
 
@@ -185,6 +195,8 @@ class _Work:
     on_epoch: OnEpoch | None = None
     stacks: Sequence[Sequence[int]] | None = None
     """What is trained, and with whom; None is all members, as is fastest."""
+    pace: Pace = UNHURRIED
+    """Of all that is still to be trained, together."""
     ended: dict[int, History | None] = dataclasses.field(default_factory=dict)
     """Records of members that have ended; None of one that was dropped."""
     newest: dict[int, HeldOut] = dataclasses.field(default_factory=dict)
@@ -275,11 +287,12 @@ class _Work:
     def _train(self, groups: Sequence[Sequence[int]]) -> None:
         try:
             trainers = [trainer for numbers in groups for trainer in self._trainers(numbers)]
+            pace = self._pace(groups, trainers)
             for rung in self.rungs:
-                run_all(trainers, self.device, rung)
+                run_all(trainers, self.device, rung, pace)
                 assert self.judge is not None
                 drop_losers(rung, trainers, {n: h for n, h in self.ended.items() if h is not None}, self.judge)
-            run_all(trainers, self.device)
+            run_all(trainers, self.device, pace=pace)
         except Exception as error:
             trainers = []
             left = [[number for number in numbers if number not in self.ended] for numbers in groups]
@@ -289,6 +302,12 @@ class _Work:
             self.chunk = max(1, min(self.chunk or largest, largest) // 2)
             self._warn(f"out of memory: at most {self.chunk} models are trained together from here on")
             self._train([numbers for numbers in left if numbers])
+
+    def _pace(self, wave: Sequence[Sequence[int]], trainers: Sequence[Trainer]) -> Pace:
+        """Return the pace of each trainer of a wave: some run side by side, others after them, or in later waves."""
+        left = (len(self.members) if self.stacks is None else sum(map(len, self.stacks))) - len(self.ended)
+        rounds = math.ceil(len(trainers) / num_threads(self.device))
+        return self.pace.each(rounds * left / sum(map(len, wave)))
 
     def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
         """Return the trainers of one group; members of one structure are stacked if they can be."""

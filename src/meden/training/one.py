@@ -41,6 +41,7 @@ from meden.augment import augmented
 from meden.data import Pair, Source, batches, epoch_permutation, num_batches, watched_rows
 from meden.data.sources import Rows
 from meden.data.targets import Task
+from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import History, Record
 from meden.noise import PassDraws, derive, may_draw, passing, stream
 from meden.objective import (
@@ -98,9 +99,9 @@ class Training:
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
         self.stream = stream(seed, "forward") if may_draw(model) else None
-        steps_per_epoch = num_batches(len(train), recipe.batch_size)
-        self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
-        self.rules = progress.rules_of([recipe])
+        self.asked = recipe
+        self.steps_per_epoch = num_batches(len(train), recipe.batch_size)
+        self._read_recipe()
         self.watched = (
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
         )
@@ -115,7 +116,9 @@ class Training:
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
         if recipe.averaging is not None:
-            self.averager = Averager(model, recipe.averaging, epochs=recipe.epochs, steps_per_epoch=steps_per_epoch)
+            self.averager = Averager(
+                model, recipe.averaging, epochs=recipe.epochs, steps_per_epoch=self.steps_per_epoch
+            )
         self.state = _State()
         self.best: dict[str, Tensor] = {}
 
@@ -128,15 +131,22 @@ class Training:
         assert run is not None
         return run
 
-    def run_until(self, epoch: float) -> Run | None:
-        """Train until so many epochs are done; returns the run if it has ended by then."""
+    def run_until(self, epoch: float, pace: Pace = UNHURRIED) -> Run | None:
+        """Train until so many epochs are done; returns the run if it has ended by then.
+
+        Raises:
+            TimeIsUp: if there was no time for one.
+        """
         started = time.perf_counter() - self.state.seconds
         while self.state.ending is None and self.state.epoch < epoch:
-            self._train_epoch()
+            if not self._train_epoch(pace):
+                self.recipe = self.recipe.shortened(self.state.epoch)
+                return self._finish(progress.out_of_time(self.state.epoch))
             self.state.seconds = time.perf_counter() - started
+            self._shorten(pace)
             with self._evaluated():
                 record = self._record()
-                self._advance(record)
+                self._advance(record, keeps_all=not pace.is_free)
             if self.checkpoint is not None:
                 self._save(self.checkpoint)
             if self.on_epoch is not None:
@@ -160,10 +170,16 @@ class Training:
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
         return evaluate(self.model, self._read(source, eval_parts(rows, self.example)), self.task)
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self, pace: Pace) -> bool:
+        """Train an epoch; returns whether there was time for it."""
+        started = time.perf_counter()
         self.model.train()
         parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
-        for x, y in self._read(self.train, parts, "epoch", self.state.epoch):
+        for number, (x, y) in enumerate(self._read(self.train, parts, "epoch", self.state.epoch)):
+            if number and pace.is_over(self.state.epoch):
+                if not self.state.epoch:
+                    raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
+                return False
             self._set_rate(self._rate())
             self._backward(*self._augmented(x, y))
             if self.recipe.clip_norm is not None:
@@ -173,6 +189,22 @@ class Training:
             if self.averager is not None:
                 self.averager.update()
         self.state.epoch += 1
+        return True
+
+    def _shorten(self, pace: Pace) -> None:
+        """Have the schedule end when the time is up."""
+        epochs = pace.epochs(self.asked.last_epoch, self.state.epoch, self.state.seconds)
+        if epochs != self.recipe.last_epoch:  # also longer again: the first epoch is often the slowest
+            self.recipe = self.asked.shortened(epochs)
+            self._read_recipe()
+            if self.averager is not None:
+                self.averager.plan(self.recipe.epochs)
+
+    def _read_recipe(self) -> None:
+        """Lay out what depends on the number of epochs."""
+        recipe = self.recipe
+        self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=self.steps_per_epoch)
+        self.rules = progress.rules_of([recipe])
 
     def _augmented(self, x: Tensor, y: Tensor) -> Pair:
         if any(augmentation.softens for augmentation in self.recipe.augment):
@@ -247,12 +279,15 @@ class Training:
         self.state.history = self.state.history.add(record)
         return record
 
-    def _advance(self, record: Record) -> None:
-        """See what the newest record means, and keep the state if it is the one to keep."""
+    def _advance(self, record: Record, *, keeps_all: bool) -> None:
+        """See what the newest record means, and keep the state if it is the one to keep.
+
+        A copy is needed wherever steps may follow that do not count.
+        """
         state = self.state
         state.progress, verdict = progress.advance(state.progress, [record], self.rules)
         state.ending = verdict.endings[0]
-        passes = self.averager is not None or self.recipe.early_stopping is not None
+        passes = keeps_all or self.averager is not None or self.recipe.early_stopping is not None
         if verdict.keep[0] and passes:  # else the model itself stays in the newest state, which is the one to keep
             self.best = files.copy_tensors(files.model_tensors(self.model))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from meden._checks import InputError
 from meden.data import Pair, Part, Source
+from meden.deadline import UNHURRIED, Pace
 from meden.history import Record
 from meden.member import Member, ModelMaker, check_member, known_arguments, model_origin, start_model
 from meden.objective import task_of
@@ -32,6 +33,7 @@ class OneByOne:
     judge: Judge | None = None
     on_run: OnDone | None = None
     on_epoch: OnEpoch | None = None
+    pace: Pace = UNHURRIED
     runs: dict[int, Run] = dataclasses.field(default_factory=dict)
 
     def run(self) -> None:
@@ -40,9 +42,10 @@ class OneByOne:
             check_member(self.make_model, len(self.source), member)
         numbers = range(len(self.members))
         trainers = [SingleTrainer(number, functools.partial(self._training, number), self._done) for number in numbers]
+        pace = self.pace.each(len(trainers))
         for epoch in (*self.rungs, math.inf):
             for trainer in trainers:
-                trainer.run_until(epoch)
+                trainer.run_until(epoch, pace)
             if self.judge is not None and epoch < math.inf:
                 ended = {number: run.history for number, run in self.runs.items() if run.status != "dropped"}
                 drop_losers(int(epoch), trainers, ended, self.judge)

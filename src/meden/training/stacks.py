@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from meden.data.targets import Task
+from meden.deadline import UNHURRIED, Pace
 from meden.history import History, Record
 from meden.run import Run
 from meden.training.many.batches import Entrant
@@ -30,8 +31,12 @@ class Trainer(abc.ABC):
     """Some of the members, by number, and what trains them."""
 
     @abc.abstractmethod
-    def run_until(self, epoch: float) -> None:
-        """Train until so many epochs are done; members that end are reported."""
+    def run_until(self, epoch: float, pace: Pace) -> None:
+        """Train until so many epochs are done; members that end are reported.
+
+        Raises:
+            TimeIsUp: if there was no time for one.
+        """
 
     @abc.abstractmethod
     def drop(self, numbers: Collection[int]) -> None:
@@ -74,8 +79,8 @@ class StackTrainer(Trainer):
         )
         self.population.trace()
 
-    def run_until(self, epoch: float) -> None:
-        self.population.run_until(epoch)
+    def run_until(self, epoch: float, pace: Pace) -> None:
+        self.population.run_until(epoch, pace)
 
     def drop(self, numbers: Collection[int]) -> None:
         self.population.drop([place for place, number in enumerate(self._numbers) if number in numbers])
@@ -98,11 +103,11 @@ class SingleTrainer(Trainer):
         self._training: Training | None = None
         self._ended = False
 
-    def run_until(self, epoch: float) -> None:
+    def run_until(self, epoch: float, pace: Pace) -> None:
         if self._ended:
             return
         self._training = self._training or self._begin()
-        self._report(self._training.run_until(epoch))
+        self._report(self._training.run_until(epoch, pace))
 
     def drop(self, numbers: Collection[int]) -> None:
         if self._number in numbers and self._training is not None and not self._ended:
@@ -132,7 +137,7 @@ def num_threads(device: torch.device) -> int:
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
-def run_all(trainers: Sequence[Trainer], device: torch.device, until: float = math.inf) -> None:
+def run_all(trainers: Sequence[Trainer], device: torch.device, until: float = math.inf, pace: Pace = UNHURRIED) -> None:
     """Train trainers until an epoch, in threads of one core each; after an error no other trainer is begun.
 
     Small operations gain little from two cores, and lose much where other processes want one of them.
@@ -140,7 +145,7 @@ def run_all(trainers: Sequence[Trainer], device: torch.device, until: float = ma
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(num_threads(device), initializer=_settle)
     try:
-        for done in [pool.submit(trainer.run_until, until) for trainer in trainers]:
+        for done in [pool.submit(trainer.run_until, until, pace) for trainer in trainers]:
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)

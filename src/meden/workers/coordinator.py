@@ -37,6 +37,8 @@ class Result(NamedTuple):
     best_step: int
     history: History
     held_out: HeldOut | None
+    epochs: int
+    """Length of its schedule, which is shorter than its recipe's where the time was."""
     newest: HeldOut | None = None
     weights: bytes | None = None
     """The model's state dict, as safetensors writes it: such bytes reach any machine."""
@@ -45,11 +47,24 @@ class Result(NamedTuple):
     def of(cls, run: Run, *, weights: bool = False) -> Result:
         """Return what is reported of a run, with or without the model's tensors."""
         kept = save(files.state_of(run.model)) if weights else None
-        return cls(run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out, run.newest, kept)
+        found = run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out
+        return cls(*found, run.recipe.epochs, run.newest, kept)
+
+
+class Epoch(NamedTuple):
+    """What is reported of an epoch: little, as there are many."""
+
+    number: int
+    """Of the member."""
+    epoch: int
+    """Epochs it has done."""
+    train_loss: float
+    stop_loss: float
+    """NaN where there is no stop split."""
 
 
 OnEnd = Callable[[int, Result], None]
-OnEpochs = Callable[[int], None]
+OnEpochs = Callable[[Sequence[Epoch]], None]
 
 
 class Stopped(Exception):
@@ -65,7 +80,7 @@ class Coordinator:
         num_workers: workers that report.
         judge: called as by :func:`meden.fit_many`, once all have reached a rung.
         on_end: called with a member's number and what came of it, once for each.
-        on_epochs: called with a number of epochs that were done; None if they are not wanted.
+        on_epochs: called with the epochs that were done; None if they are not wanted.
     """
 
     def __init__(self, num_workers: int, judge: Judge | None, on_end: OnEnd, on_epochs: OnEpochs | None) -> None:
@@ -77,6 +92,8 @@ class Coordinator:
         self._closed = False
         self.error: BaseException | None = None
         """What the search raised when it was notified."""
+        self.missing: float | None = None
+        """Seconds that a training lacked to its first epoch when the time was up; None if all had one."""
 
     def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
         """Return the stacks that have members whose end was not reported."""
@@ -90,11 +107,11 @@ class Coordinator:
                 self._notify(self._on_end, number, result)
                 self._ended.add(number)
 
-    def epochs(self, num: int) -> None:
-        """Report that so many epochs were done."""
+    def epochs(self, done: Sequence[Epoch]) -> None:
+        """Report epochs that were done."""
         with self._condition:
             if self._on_epochs is not None:
-                self._notify(self._on_epochs, num)
+                self._notify(self._on_epochs, done)
 
     def judge(self, assignment: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
         """Report the histories of an assignment at a rung; returns all who are to be dropped when all have reported."""
@@ -109,6 +126,11 @@ class Coordinator:
             if epoch not in self._verdicts:
                 raise Stopped
             return self._verdicts[epoch]
+
+    def late(self, missing: float) -> None:
+        """Report that the time was up before a training had an epoch, which would have taken so many seconds more."""
+        with self._condition:
+            self.missing = min(missing, self.missing or missing)
 
     def close(self) -> None:
         """Send away all who wait or come."""
@@ -205,9 +227,13 @@ class RemoteCoordinator:
         """See :meth:`Coordinator.ended`."""
         self._ask("ended", number, result)
 
-    def epochs(self, num: int) -> None:
+    def epochs(self, done: Sequence[Epoch]) -> None:
         """See :meth:`Coordinator.epochs`."""
-        self._ask("epochs", num)
+        self._ask("epochs", done)
+
+    def late(self, missing: float) -> None:
+        """See :meth:`Coordinator.late`."""
+        self._ask("late", missing)
 
     def judge(self, assignment: int, epoch: int, histories: Mapping[int, History]) -> list[int]:
         """See :meth:`Coordinator.judge`."""

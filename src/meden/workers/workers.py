@@ -22,12 +22,13 @@ from pydantic import field_validator, model_validator
 from meden._checks import InputError, check_choice, check_count
 from meden._settings import Settings
 from meden.data import Dataset
+from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.run import Run
 from meden.training.fit_many import fit_stacks
 from meden.training.stacks import Judge
-from meden.workers.coordinator import Address, Coordinator, OnEnd, OnEpochs, RemoteCoordinator, Result, Server
+from meden.workers.coordinator import Address, Coordinator, Epoch, OnEnd, OnEpochs, RemoteCoordinator, Result, Server
 from meden.workers.ray import cluster_host, work_on_cluster
 
 Backend = Literal["local", "ray"]
@@ -103,9 +104,11 @@ class Assignment:
     dataset: Dataset
     stacks: Sequence[Sequence[int]]
     rungs: Sequence[int]
-    counts_epochs: bool
+    reports_epochs: bool
     num_threads: int
     keeps_weights: bool = False
+    pace: Pace = UNHURRIED
+    """Of its trainings together."""
     parent: int | None = None
     """Process without which the work is of no use; None if it may be on another machine."""
 
@@ -122,6 +125,7 @@ def train(
     rungs: Sequence[int] = (),
     judge: Judge | None = None,
     keeps_weights: bool = False,
+    pace: Pace = UNHURRIED,
 ) -> None:
     """Train some stacks of a plan; what workers report is passed on in this process, one thing at a time.
 
@@ -132,19 +136,21 @@ def train(
         dataset: the rows.
         stacks: numbers of members that are trained together.
         on_end: called with a member's number and what came of it.
-        on_epochs: called now and then with a number of epochs that were done.
+        on_epochs: called now and then with the epochs that were done since.
         rungs: epochs after which all wait for each other.
         judge: says who is dropped there.
         keeps_weights: report the models' tensors too.
+        pace: of all trainings together.
 
     Raises:
+        TimeIsUp: if there was no time for the first epoch of some; those that have ended were reported.
         RuntimeError: if a worker on this machine was killed.
     """
     parts = divide(stacks, workers.num_processes)
     threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
     settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
-    settings |= {"num_threads": threads, "counts_epochs": on_epochs is not None}
-    settings |= {"keeps_weights": keeps_weights}
+    settings |= {"num_threads": threads, "reports_epochs": on_epochs is not None}
+    settings |= {"keeps_weights": keeps_weights, "pace": pace}
     settings |= {"parent": os.getpid() if workers.backend == "local" else None}
     assignments = [Assignment(number=number, stacks=part, **settings) for number, part in enumerate(parts)]  # type: ignore[arg-type]
     coordinator = Coordinator(len(assignments), judge, on_end, on_epochs)
@@ -154,6 +160,8 @@ def train(
         if coordinator.error is not None:
             raise coordinator.error from None
         raise
+    if coordinator.missing is not None:
+        raise TimeIsUp(coordinator.missing)
 
 
 def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]]]:
@@ -173,7 +181,7 @@ def divide(stacks: Sequence[Sequence[int]], num: int) -> list[list[Sequence[int]
 
 def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -> None:
     """Train an assignment, and report at the coordinator."""
-    counter = _EpochCounter(coordinator)
+    reporter = _EpochReporter(coordinator)
 
     def ended(number: int, run: Run) -> None:
         coordinator.ended(number, Result.of(run, weights=assignment.keeps_weights))
@@ -181,16 +189,20 @@ def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -
     def judge(epoch: int, histories: object) -> list[int]:
         return coordinator.judge(assignment.number, epoch, histories)  # type: ignore[arg-type]
 
-    fit_stacks(
-        assignment.make_model,
-        assignment.members,
-        assignment.dataset,
-        assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks),
-        rungs=assignment.rungs,
-        judge=judge if assignment.rungs else None,
-        on_run=ended,
-        on_epoch=counter if assignment.counts_epochs else None,
-    )
+    try:
+        fit_stacks(
+            assignment.make_model,
+            assignment.members,
+            assignment.dataset,
+            assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks),
+            rungs=assignment.rungs,
+            judge=judge if assignment.rungs else None,
+            on_run=ended,
+            on_epoch=reporter if assignment.reports_epochs else None,
+            pace=assignment.pace,
+        )
+    except TimeIsUp as late:
+        coordinator.late(late.missing)
 
 
 def work_elsewhere(assignment: Assignment, address: Address) -> None:
@@ -240,14 +252,15 @@ def _work_in_processes(assignments: Sequence[Assignment], address: Address) -> N
         ) from error
 
 
-class _EpochCounter:
-    """Counts epochs, and reports them now and then."""
+class _EpochReporter:
+    """Collects epochs, and reports them now and then, the first at once; what ends meanwhile says all by itself."""
 
     def __init__(self, coordinator: Coordinator | RemoteCoordinator) -> None:
-        self._coordinator, self._num, self._reported_at = coordinator, 0, time.monotonic()
+        self._coordinator, self._done, self._reported_at = coordinator, list[Epoch](), -math.inf
 
-    def __call__(self, _number: int, _record: Record) -> None:
-        self._num += 1
+    def __call__(self, number: int, record: Record) -> None:
+        stop_loss = math.nan if record.valid is None else record.valid["loss"]
+        self._done.append(Epoch(number, record.epoch, record.train["loss"], stop_loss))
         if time.monotonic() - self._reported_at > REPORT_EVERY:
-            num, self._num, self._reported_at = self._num, 0, time.monotonic()
-            self._coordinator.epochs(num)
+            done, self._done, self._reported_at = self._done, [], time.monotonic()
+            self._coordinator.epochs(done)

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from meden import progress
 from meden.data import num_batches, watched_rows
 from meden.data.targets import Task
+from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import History, Record
 from meden.objective import EVAL_ROWS, Totals, means, null_loss, on_device, output_shape
 from meden.run import Run, finished
@@ -40,6 +41,9 @@ FASTER_THAN_A_CORE = 100
 """Times that an accelerator multiplies faster."""
 PASSES = 50
 """Reads and writes of each trained number in an update, in multiplications."""
+
+STEPS_AT_ONCE = 4
+"""Steps between two looks at the clock, where there is a time limit."""
 
 
 class Programs(NamedTuple):
@@ -144,21 +148,31 @@ class Population:
         rows, weights = next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
         return self._batches(rows[:1], weights[:1])
 
-    def run_until(self, epoch: float) -> None:
-        """Train until so many epochs are done, or every member has ended."""
+    def run_until(self, epoch: float, pace: Pace = UNHURRIED) -> None:
+        """Train until so many epochs are done, or every member has ended.
+
+        Raises:
+            TimeIsUp: if there was no time for one.
+        """
         started = time.perf_counter() - self.seconds
         while self.progress.live.any() and self.epoch < epoch:
-            self._train_epoch()
+            if not self._train_epoch(pace):
+                self._shorten_to(self.epoch)
+                self._end(self._live_rows(), progress.out_of_time(self.epoch))
+                return
             self.seconds = time.perf_counter() - started
+            self._shorten(pace)
             self._end_epoch()
 
     def drop(self, places: Collection[int]) -> None:
         """End the training of some members, by their places among those the population was made of."""
-        rows = [row for row in self._live_rows() if self.ids[row] in places]
-        for row in rows:
-            self._finish(row, progress.dropped(self.epoch))
-        self.progress = progress.drop(self.progress, rows)
+        self._end([row for row in self._live_rows() if self.ids[row] in places], progress.dropped(self.epoch))
         self._shrink_if_it_pays()
+
+    def _end(self, rows: Sequence[int], ending: progress.Ending) -> None:
+        for row in rows:
+            self._finish(row, ending)
+        self.progress = progress.drop(self.progress, rows)
 
     def live_histories(self) -> dict[int, History]:
         """Return the records of the members that are still training, by place."""
@@ -168,11 +182,34 @@ class Population:
         rows: list[int] = np.flatnonzero(self.progress.live).tolist()
         return rows
 
-    def _train_epoch(self) -> None:
-        for rows, weights in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
-            self.programs.take_steps.repeat(*self._tensors, self._constants, over=self._batches(rows, weights))
-            self.step += len(rows)
+    def _train_epoch(self, pace: Pace) -> bool:
+        """Train an epoch; returns whether there was time for it."""
+        started = time.perf_counter()
+        for all_rows, all_weights in epoch_batches(self.entrants, self.epoch, self.stack.flat, pads=self.pads):
+            at_once = len(all_rows) if pace.is_free else STEPS_AT_ONCE
+            for rows, weights in zip(*(torch.split(part, at_once) for part in (all_rows, all_weights)), strict=True):
+                if self.step and pace.is_over(self.epoch):
+                    if not self.epoch:
+                        raise TimeIsUp.at(self.step, self.steps_per_epoch, time.perf_counter() - started)
+                    return False
+                self.programs.take_steps.repeat(*self._tensors, self._constants, over=self._batches(rows, weights))
+                self.step += len(rows)
         self.epoch += 1
+        return True
+
+    def _shorten(self, pace: Pace) -> None:
+        """Have the schedules end when the time is up."""
+        planned = int(self.rules.last_epoch[self.progress.live].max())
+        if (epochs := pace.epochs(planned, self.epoch, self.seconds)) < planned:
+            self._shorten_to(epochs)
+
+    def _shorten_to(self, epochs: int) -> None:
+        self.entrants = [
+            dataclasses.replace(e, recipe=e.recipe.shortened(epochs)) if e.recipe.last_epoch > epochs else e
+            for e in self.entrants
+        ]
+        self._read_recipes()
+        self._read_schedules()
 
     def _read_recipes(self) -> None:
         recipes = [entrant.recipe for entrant in self.entrants]
@@ -182,8 +219,7 @@ class Population:
         """Lay out the tensors that stay as they are from step to step."""
         flat = self.stack.flat
         self._tensors = flat, self.stack.rest, self.state, self.g
-        recipes = [entrant.recipe for entrant in self.entrants]
-        self._rates, self._blends = rates(recipes, self.steps_per_epoch), blends(recipes, self.steps_per_epoch)
+        self._read_schedules()
         augment, keys = values_and_keys(self.entrants, flat)
         momentum, clip = (
             torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
@@ -194,6 +230,10 @@ class Population:
         self._stop_rows = padded([entrant.stop for entrant in self.entrants])
         streams = forward_streams(self.entrants).to(flat.device)
         self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys, streams)
+
+    def _read_schedules(self) -> None:
+        recipes = [entrant.recipe for entrant in self.entrants]
+        self._rates, self._blends = rates(recipes, self.steps_per_epoch), blends(recipes, self.steps_per_epoch)
 
     def _batches(self, rows: Tensor, weights: Tensor) -> Batch:
         """Return what the next steps are given, from their rows and weights (S, K, B)."""

@@ -1,0 +1,138 @@
+"""``meden evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.table import Column, Table
+from rich.text import Text
+
+from meden._checks import InputError, check_choice
+from meden.cli.console import Decimal, JsonFlag, Missing, Sep, print_json, stdout
+from meden.cli.folders import trained
+from meden.cli.rows import as_typed, read_rows, reading_as
+from meden.data.new_rows import ON_MISSING
+from meden.report.numbers import number, percent, plural
+from meden.study.evaluation import Calibration, Estimate, Evaluation, Residuals
+from meden.study.evaluation import evaluate as evaluated
+from meden.study.metrics import spoken
+
+MOST_CLASSES = 12
+"""Of a confusion matrix that is shown whole; of more, the most frequent mistakes are."""
+MOST_MISTAKES = 12
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
+    rows: Annotated[
+        Path,
+        typer.Argument(
+            help="File of rows that the model has not seen, with the columns it was trained on and the target's."
+        ),
+    ],
+    groups: Annotated[
+        str | None,
+        typer.Option("--groups", help="Column of labels of rows that belong together: intervals are over groups."),
+    ] = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    na: Missing = None,
+    on_missing: Annotated[
+        str,
+        typer.Option("--on-missing", help="`error`: score nothing if a row has no answer; `empty`: score the others."),
+    ] = "error",
+    seed: Annotated[int, typer.Option("--seed", help="Of the draws that the intervals come from.")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say what a trained model is worth on rows that it has not seen.
+
+    Scores with 90 % intervals (bootstrap over the rows, or over groups of them), the confusion matrix or the errors,
+    and whether probabilities are frequencies. Columns, the target's too, are read as in training, unless `--decimal` or
+    `--na` say otherwise. Messages call the line under the header row 0.
+
+    Examples:
+
+        meden evaluate runs/study test.csv
+
+        meden evaluate runs/study visits.csv --groups patient --json
+    """  # noqa: D412
+    check_choice("--on-missing", on_missing, ON_MISSING)
+    options = as_typed(sep, decimal, na)
+    run = reading_as(trained(folder), options)
+    if run.failure:
+        raise InputError(f"folder must hold a model that can predict, got {str(folder)!r}, whose run {run.failure}")
+    assert run.encoder is not None
+    label = run.encoder.label
+    frame = read_rows(rows, run.encoder, options, labels=[label.name], as_text=label.text_columns)
+    found = evaluated(run, frame, groups=groups, on_missing="empty" if on_missing == "empty" else "error", seed=seed)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _show(found)
+
+
+def _show(found: Evaluation) -> None:
+    left_out = f", {plural(found.num_left_out, 'row')} without an answer left out" if found.num_left_out else ""
+    drawn = "rows" if found.num_groups is None else plural(found.num_groups, "group")
+    stdout.print(f"{plural(found.num_rows, 'row')} of {found.target!r}{left_out}; intervals by bootstrap over {drawn}:")
+    stdout.print(_scores(found))
+    if found.confusion is not None:
+        stdout.print(_confusion(found.confusion, [str(label) for label in found.classes]))
+    if found.calibration is not None:
+        stdout.print(_calibration(found.calibration, found.classes[1] if len(found.classes) == 2 else None))
+    if found.residuals is not None:
+        stdout.print(_residuals(found.residuals))
+
+
+def _scores(found: Evaluation) -> Table:
+    table = Table("", "score", f"{100 * found.confidence:g} % interval")
+    for name, score in found.scores.items():
+        table.add_row(spoken(name), number(score.value), _interval(score))
+    return table
+
+
+def _interval(found: Estimate) -> str:
+    return f"{number(found.low)} to {number(found.high)}" if np.isfinite(found.low) else number(found.low)
+
+
+def _confusion(counts: np.ndarray, classes: list[str]) -> Table:
+    if len(classes) > MOST_CLASSES:
+        return _mistakes(counts, classes)
+    table = Table("true \\ predicted", *(Column(Text(label)) for label in classes), "found")
+    for label, own in zip(classes, counts, strict=True):
+        share = own[classes.index(label)] / own.sum() if own.sum() else np.nan
+        table.add_row(Text(label), *map(str, own), percent(share))
+    return table
+
+
+def _mistakes(counts: np.ndarray, classes: list[str]) -> Table:
+    """Return the most frequent mistakes among many classes."""
+    table = Table("true", "predicted", "rows", title="most frequent mistakes")
+    wrong = counts * (1 - np.eye(len(classes), dtype=np.int64))
+    for place in np.argsort(-wrong, axis=None, kind="stable")[:MOST_MISTAKES]:
+        true, said = np.unravel_index(place, wrong.shape)
+        if wrong[true, said]:
+            table.add_row(Text(classes[true]), Text(classes[said]), str(wrong[true, said]))
+    return table
+
+
+def _calibration(found: Calibration, second: object) -> Table:
+    of = "the class that is predicted" if second is None else str(second)
+    title = f"probability of {of}; expected calibration error {number(found.error)}"
+    table = Table("from", "to", "rows", "mean probability", "share that is so", title=Text(title))
+    for one in found.bins:
+        ends = (percent(one.low), percent(one.high))
+        table.add_row(*ends, str(one.num_rows), percent(one.said), percent(one.right))
+    return table
+
+
+def _residuals(found: Residuals) -> Table:
+    table = Table("predicted minus true", "")
+    table.add_row("mean (bias)", f"{number(found.bias.value)} ({_interval(found.bias)})")
+    for share, error in found.quantiles.items():
+        name = {0.0: "lowest", 0.5: "median", 1.0: "highest"}.get(share, f"{100 * share:g} % are below")
+        table.add_row(name, number(error))
+    return table
