@@ -1,5 +1,6 @@
 """The command that a report shows is the one that was given, and makes the same again."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from meden.report.markdown import literal
 from meden.study import load_study
 from tests.cli.conftest import Command
 from tests.report.reading import codes_of
@@ -48,3 +50,12 @@ def test_a_comparison_is_made_again_by_its_command(meden: Command, recipe: Path)
     assert given[:3] == ["meden", "compare", "mixed.csv"] and given.count("--with") == 2
     Path("compared").rename("before")
     assert meden(*given[1:]).out == first.out
+
+
+def test_a_comparison_has_its_verdict_in_every_form(meden: Command, recipe: Path) -> None:
+    command = ("compare", "mixed.csv", "-t", "price", "--folds", "2", "--recipe", str(recipe), "-w", "L2: l2=0.1")
+    found = json.loads(meden(*command, "-o", "a", "--format", "md", "--json").out)["verdict"]["sentences"]
+    terminal, page = meden(*command).out, Path("a/report.md").read_text()
+    assert found and all(sentence["text"] in terminal for sentence in found)
+    assert all(literal(sentence["text"]) in page for sentence in found) and "## The recipe of each" in page
+    assert "--format must be one of html, md, got 'pdf'" in meden(*command, "--format", "pdf").err

@@ -40,6 +40,7 @@ from meden.cli.console import (
     stdout,
 )
 from meden.cli.folders import REPORT, check_study_folder
+from meden.cli.formats import ReportFormat, report_format
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_alternatives
 from meden.recipe import Recipe
@@ -70,6 +71,7 @@ def compare(
         Path | None,
         typer.Option("--out", "-o", help="Folder of the results and a report; the same command goes on from there."),
     ] = None,
+    format: ReportFormat = "html",
     model: Model = "mlp",
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
@@ -105,6 +107,7 @@ def compare(
         meden compare data.csv --target price --seeds 5 --out runs/compared --jobs 2
     """  # noqa: D412
     check_choice("--model", model, NETWORKS)
+    kind = report_format(format)
     usual = USUAL[:-1] if model == "linear" else USUAL
     others = parse_alternatives(alternatives or usual, NETWORKS[model])
     if "none" in others:
@@ -136,7 +139,7 @@ def compare(
             **where,
         )
     if out is not None:
-        made.report(out / REPORT, command=command_line(context))
+        made.report((out / REPORT).with_suffix(f".{kind}"), format=kind, command=command_line(context))
     _show(made, as_json)
 
 
