@@ -8,6 +8,7 @@ import pytest
 
 import meden
 from meden.study import Study
+from meden.study.results import make_baseline
 from meden.study.verdict import Verdict, gain_text, signed, value_text, verdict_of
 from tests.report.studies import study
 
@@ -88,6 +89,15 @@ def test_a_range_whose_end_is_far_is_not_named():
 def test_a_space_that_regularises_nothing_is_said():
     made = study(4, space={"lr": meden.LogUniform(1e-4, 1e-1)}, baselines={"plain": 0.1})
     assert "not_searched" in verdict_of(made).kinds
+
+
+def test_a_plain_network_that_diverged_is_told():
+    made = study(num_folds=5, baselines={"plain": 0.3})
+    rows = [dataclasses.replace(row, status="diverged", reason="loss was not finite") for row in made.baselines[0].rows]
+    lost = dataclasses.replace(made, baselines=[make_baseline("plain", rows)])
+    assert verdict_of(lost).sentences[0].text == (
+        "Without regularisation the same network diverged: loss was not finite."
+    )
 
 
 def test_nothing_to_choose_is_one_sentence():

@@ -135,6 +135,8 @@ def verdict_of(results: Results) -> Verdict:
 def _regularisation(results: Results, gains: Mapping[str, Gain]) -> Iterator[Sentence]:
     """Say whether regularisation is worth it, and whether stopping early alone would do."""
     if (gain := gains.get("plain")) is None:
+        lost = [trial for trial in results.baselines if trial.baseline == "plain" and trial.status != "ok"]
+        yield from (Sentence("helps", f"Without regularisation the same network {trial.outcome}.") for trial in lost)
         return
     recipe = results.recipe
     if not any(name in REGULARISING for name in results.space) and not recipe.regularizers and not recipe.augment:
