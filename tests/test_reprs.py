@@ -19,7 +19,8 @@ from meden._shown import MOST, Shown, as_table, cut, text
 from meden.data import Fold
 from meden.data.sources import TensorSource
 from meden.run import Ensemble
-from meden.search.comparison import Alternative, Comparison
+from meden.search.alternative import Alternative
+from meden.search.comparison import Comparison
 from meden.study import Results
 from tests.report.studies import EVIL, SPACE, study
 

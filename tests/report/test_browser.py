@@ -11,6 +11,7 @@ from meden.cli.rows import without_formulas
 from meden.report import Code, Column, Key, Report, ReportTable, Section, TableRow, write
 from meden.space import Choice, LogUniform
 from meden.study.page import study_report
+from meden.study.results import BASELINES
 from tests.report.browser import CHROMIUM, Browser
 from tests.report.drawn import charts
 from tests.report.studies import EVIL, SPACE, any_network, study
@@ -171,9 +172,22 @@ def test_no_column_of_a_study_is_cut_off(browser: Browser, tmp_path: Path, num_s
     browser.size(1400, 900)
     names = ("l2", "l1", "lr", "max_norm", "label_smoothing", "ema_decay")
     space = dict.fromkeys(names[:num_searched], LogUniform(1e-4, 0.5))
-    browser.open(study_report(study(12, space=space), tmp_path / "report.html"))
+    made = study(12, space=space, diverged=(3,), baselines=dict.fromkeys(BASELINES, 0.1))
+    browser.open(study_report(made, tmp_path / "report.html"))
     assert browser.evaluate("[...document.querySelectorAll('.box')].every(box => box.scrollWidth <= box.clientWidth)")
     assert browser.evaluate("[...document.querySelectorAll('.hint')].every(hint => hint.hidden)")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_study_with_everything_is_drawn(browser: Browser, tmp_path: Path, width: int) -> None:
+    made = study(40, num_folds=4, baselines=dict.fromkeys(BASELINES, 0.1))
+    browser.size(width, 900)
+    browser.open(page := study_report(made, tmp_path / "report.html"))
+    assert browser.complaints() == [] and browser.requests() == [page.as_uri()]
+    drawn = browser.evaluate("document.querySelectorAll('figure .main-svg .cartesianlayer').length")
+    assert drawn == browser.evaluate("document.querySelectorAll('figure').length") > 8
+    assert browser.evaluate("document.querySelectorAll('#what-mattered .bars .point').length") > 0
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_the_browser_would_have_told(browser: Browser, tmp_path: Path) -> None:

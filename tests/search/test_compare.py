@@ -9,9 +9,15 @@ from meden import InputError, Recipe
 from meden.data import as_dataset, make_folds
 from meden.models import MLP
 from meden.noise import derive
+from meden.report.markdown import literal
 from meden.report.numbers import number
-from meden.search.comparison import mean_over_folds
-from meden.search.comparison_page import _lead
+from meden.search.alternative import mean_over_folds
+from meden.search.comparison_verdict import comparison_verdict
+from meden.study.selection import Score
+from meden.study.verdict import Gain
+from tests.report.reading import codes_of
+from tests.report.studies import EVIL
+from tests.report.test_page import Tags
 
 PLAIN = Recipe(epochs=5, lr=0.01, batch_size=64)
 
@@ -111,26 +117,106 @@ def test_a_folder_of_another_comparison_is_refused(tmp_path):
         meden.tune(MLP, "iris", {"l2": meden.LogUniform(1e-3, 1.0)}, budget=2, **options)
 
 
-def test_a_report_says_what_helps_and_holds_every_alternative(made, tmp_path):
-    text = made.report(tmp_path / "report.html").read_text()
-    assert "Which regulariser helps" in text and all(f">{a.name}<" in text for a in made.alternatives)
-    lead = _lead(made.table().to_dict("records"))
-    best = min((made.difference(name).mean, name) for name in ("same", "L2", "small"))[1]
-    assert best in lead and f"{number(made.difference(best).high)}" in lead
+def test_intervals_of_differences_hold_together(made):
+    """Four alternatives: each of 98.75 %, by Bonferroni."""
+    by_name = {a.name: a for a in made.alternatives}
+    values = by_name["L2"].losses - by_name["none"].losses
+    error = values.std(ddof=1) * np.sqrt(1 / 3 + 0.5)
+    half = error * stats.t.ppf(1 - 0.05 / 4 / 2, 2)
+    found = made.difference("L2")
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half))
+    assert "hold for all 4 together (Bonferroni)" in made.summary
+
+
+@pytest.mark.parametrize(("of", "sign"), [("loss", -1), ("accuracy", 1)])
+def test_a_gain_is_the_difference_with_better_above_zero(made, of, sign):
+    gain, found = made.gain("L2"), made.difference("L2", of)
+    score = gain.loss if of == "loss" else gain.told
+    assert score.metric == of and score.estimate == sign * found.mean
+    assert [score.low, score.high] == sorted((sign * found.low, sign * found.high))
+
+
+def text_of(path):
+    return Tags(path.read_text(encoding="utf-8")).text
+
+
+def test_a_report_gives_the_verdict_first_and_holds_every_alternative(made, tmp_path):
+    text = text_of(made.report(tmp_path / "report.html"))
+    assert all(sentence.text in text for sentence in made.verdict.sentences)
+    order = ["Gains over none", "Learning curves", "All alternatives", "The recipe of each", "Reproduce"]
+    places = [text.rindex(title) for title in order]
+    assert text.index(made.verdict.sentences[0].text) < places[0] and places == sorted(places)
+    assert all(a.name in text and f"{a.name.lower()}.yaml" in text for a in made.alternatives)
+    assert number(made.difference("L2").mean) in text
+    best = min((a.losses.mean(), a.name) for a in made.alternatives[1:] if a.status == "ok")[1]
+    assert f"none against {best}" in text
+
+
+def test_a_report_in_markdown_holds_the_same_sentences(made, tmp_path):
+    text = made.report(tmp_path / "report.md", format="md").read_text()
+    assert text.startswith("# Which regulariser helps") and "## All alternatives" in text
+    assert all(literal(sentence.text) in text for sentence in made.verdict.sentences)
+
+
+def test_hostile_names_are_shown_literally(tmp_path):
+    made = meden.compare(MLP, "iris", {EVIL: None, f"{EVIL} 2": {"l2": 0.1}}, folds=2, recipe=Recipe(epochs=1))
+    page = made.report(tmp_path / "report.html").read_text()
+    assert EVIL in Tags(page).text and EVIL not in page
+
+
+def test_the_call_in_the_report_makes_the_comparison_again(tmp_path, monkeypatch):
+    alternatives = {"none": PLAIN, "L2": {"l2": 0.3}, "small one": {"width": 3, "dropout": 0.1}}
+    made = meden.compare(MLP, "iris", alternatives, folds=3, seeds=2, seed=5, recipe=PLAIN)
+    codes = codes_of(made.report(tmp_path / "report.html").read_text())
+    for name, text in codes.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    found: dict = {}
+    exec(codes["The comparison in Python"], found)
+    again = found["made"]
+    assert again.table().equals(made.table())
+    command = made.report(tmp_path / "said.html", command="meden compare iris").read_text()
+    assert codes_of(command)["Command"] == "meden compare iris"
+
+
+def gain(low, high, loss=(-1.0, 1.0)):
+    ends = [
+        Score((a + b) / 2, a, b, 0.95, (a + b) / 2, metric)
+        for (a, b), metric in (((low, high), "accuracy"), (loss, "loss"))
+    ]
+    return Gain("none", *ends)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "told"),
+    ("gains", "told"),
     [
-        (-0.3, -0.1, "L2 helps: the 95 % interval of its difference from none is -0.3 to -0.1."),
-        (-0.3, 0.1, "nothing helps for certain"),
-        (0.1, 0.3, "nothing helps:"),
-        (np.nan, np.nan, "No alternative has"),
+        ([gain(0.1, 0.3)], ["helps: a helps: accuracy +20.0 points (+10.0 to +30.0), loss +0 (-1 to +1)"]),
+        ([gain(0.1, 0.2), gain(0.2, 0.4)], ["helps: b helps", "helps: a helps"]),
+        ([gain(-0.1, 0.3)], ["none_helps: a does not clearly help: accuracy +10.0 points"]),
+        ([gain(-0.1, 0.3), gain(-0.1, 0.5)], ["none_helps: None of these clearly helps; the largest gain has b: "]),
+        ([gain(-0.1, 0.3), gain(-0.3, -0.1)], ["none_helps: None of these clearly", "hurts: b hurts: accuracy -20.0"]),
+        ([gain(-0.3, -0.1)], ["none_helps: None of these helps.", "hurts: a hurts"]),
+        ([gain(-0.1, 0.3, (0.1, 0.2))], ["probabilities: a makes the probabilities better, but not clearly"]),
+        ([], ["none_helps: No alternative has a result to compare with that of none."]),
     ],
-)
-def test_the_lead_of_a_report_goes_by_the_interval(low, high, told):
-    ends = {"loss_difference_low": low, "loss_difference_high": high}
-    assert told in _lead([{"name": "none"}, {"name": "L2", "loss_difference": (low + high) / 2} | ends])
+)  # fmt: skip
+def test_what_a_verdict_says(gains, told):
+    found = comparison_verdict(dict(zip("ab", gains, strict=False)), {}, "none", "95 %.").sentences
+    found = [f"{sentence.kind}: {sentence.text}" for sentence in found if sentence.kind != "intervals"]
+    assert len(found) == len(told) and all(text.startswith(start) for text, start in zip(found, told, strict=True))
+
+
+def test_lost_alternatives_are_named_and_intervals_explained(made):
+    found = {sentence.kind: sentence.text for sentence in made.verdict.sentences}
+    assert found["lost"].startswith("wild has no result: it diverged: ")
+    assert "all 4 differences" in found["intervals"] and "98.8 % (Bonferroni)" in found["intervals"]
+    assert "meden compare" not in str(made.verdict), "that is what was just run"
+
+
+def test_a_first_alternative_without_a_result_is_said(tmp_path):
+    made = meden.compare(MLP, "iris", {"wild": {"lr": 1e30}, "L2": {"l2": 0.1}}, folds=2, recipe=Recipe(epochs=1))
+    assert made.verdict.sentences[0].text == "No alternative has a result to compare with that of wild."
+    assert "Gains over" not in text_of(made.report(tmp_path / "report.html"))
 
 
 def test_unknown_names_are_refused(made):

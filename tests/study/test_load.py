@@ -351,7 +351,8 @@ def test_notes_and_settings_are_kept(flowers, tmp_path):
     search(tmp_path, notes={"refit": "folds"}, budget=1)
     search(tmp_path, budget=1)  # opens it again, and has nothing to say
     described = read_description(tmp_path)
-    assert described.notes == {"refit": "folds"} and described.settings["budget"] == 1
+    divided = {"folds": 3, "order": None, "gap": 0, "stop_fraction": 0.15}
+    assert described.notes == {"refit": "folds", "division": divided} and described.settings["budget"] == 1
     assert described.data.origin == {"data": "iris", "target": None, "task": None, "groups": None, "drop": []}
 
 

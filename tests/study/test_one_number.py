@@ -18,6 +18,7 @@ from meden.data.files import bundled_table
 from meden.integrations.sklearn import MLPClassifierCV, MLPRegressorCV
 from meden.search import racing
 from meden.study import Score, Study
+from meden.study.metrics import spoken
 from meden.study.verdict import value_text
 from tests.integrations.conftest import one_by_one as one_by_one
 from tests.report.test_page import Tags
@@ -108,7 +109,7 @@ def plain(score: Score) -> dict[str, Any]:
 
 def told(score: Score) -> str:
     low, high = (value_text(score.metric, end) for end in (score.low, score.high))
-    return f"{score.metric.replace('_', ' ')} {value_text(score.metric, score.estimate)} ({low} to {high})"
+    return f"{spoken(score.metric)} {value_text(score.metric, score.estimate)} ({low} to {high})"
 
 
 def test_one_number(shown: Shown) -> None:
@@ -128,7 +129,7 @@ def test_one_number(shown: Shown) -> None:
     assert f"Expect on new rows: {expected}" in shown.page
     for score in scores:
         low, high, naive = (value_text(score.metric, value) for value in (score.low, score.high, score.naive))
-        tile = f"Expected {score.metric.replace('_', ' ')} of the choice{value_text(score.metric, score.estimate)}"
+        tile = f"Expected {spoken(score.metric)} of the choice{value_text(score.metric, score.estimate)}"
         assert f"{tile}90% interval {low} to {high}; mean over 3 folds {naive}, uncorrected" in shown.page
 
     if CASES[shown.name].estimated:

@@ -12,6 +12,7 @@ import typer
 
 from meden import search
 from meden._checks import InputError, check_choice
+from meden.cli.command_line import command_line
 from meden.cli.console import (
     Address,
     AllowVersion,
@@ -39,6 +40,7 @@ from meden.cli.console import (
     stdout,
 )
 from meden.cli.folders import REPORT, check_study_folder
+from meden.cli.formats import ReportFormat, report_format
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_alternatives
 from meden.recipe import Recipe
@@ -53,6 +55,7 @@ USUAL = ("L2: l2=0.01", "L1: l1=0.001", "dropout: dropout=0.3")
 
 
 def compare(
+    context: typer.Context,
     data: Data,
     target: Target = None,
     alternatives: Annotated[
@@ -68,6 +71,7 @@ def compare(
         Path | None,
         typer.Option("--out", "-o", help="Folder of the results and a report; the same command goes on from there."),
     ] = None,
+    format: ReportFormat = "html",
     model: Model = "mlp",
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
@@ -103,6 +107,7 @@ def compare(
         meden compare data.csv --target price --seeds 5 --out runs/compared --jobs 2
     """  # noqa: D412
     check_choice("--model", model, NETWORKS)
+    kind = report_format(format)
     usual = USUAL[:-1] if model == "linear" else USUAL
     others = parse_alternatives(alternatives or usual, NETWORKS[model])
     if "none" in others:
@@ -134,7 +139,7 @@ def compare(
             **where,
         )
     if out is not None:
-        made.report(out / REPORT)
+        made.report((out / REPORT).with_suffix(f".{kind}"), format=kind, command=command_line(context))
     _show(made, as_json)
 
 
@@ -153,8 +158,11 @@ def _interruptible(out: Path | None) -> Iterator[None]:
 def _show(made: Comparison, as_json: bool) -> None:
     if as_json:
         rows = made.table().to_dict("records")
-        print_json({"metric": made.metric, "alternatives": rows})
+        print_json({"metric": made.metric, "alternatives": rows, "verdict": made.verdict.to_dict()})
     else:
+        for sentence in made.verdict.sentences:
+            stdout.print(sentence.text)
+        stdout.print()
         stdout.print(str(made))
     if not any(math.isfinite(alternative.losses.mean()) for alternative in made.alternatives):
         raise typer.Exit(1)

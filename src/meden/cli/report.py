@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
-from meden._checks import InputError, check_choice
+from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import REPORT, check_new_file, say_unfinished, trained
-from meden.report import FORMATS, Format, Section, run_report, units_section
+from meden.cli.formats import ReportFormat, report_format
+from meden.report import Section, run_report, units_section
 from meden.run import Ensemble
 from meden.study import Study, load_study
 from meden.study.folder import STUDY
@@ -21,7 +22,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write; FOLDER/report.html, or .md, unless given.")
     ] = None,
-    format: Annotated[str, typer.Option("--format", help="html, or md: Markdown without the charts.")] = "html",
+    format: ReportFormat = "html",
     units: Annotated[
         str | None, typer.Option("--units", help="Tool whose units the strengths are shown in too, such as keras.L2.")
     ] = None,
@@ -43,7 +44,7 @@ def report(
 
         meden report runs/study --format md
     """  # noqa: D412
-    kind = _format(format)
+    kind = report_format(format)
     path = out or (folder / REPORT).with_suffix(f".{kind}")
     subject = load_study(folder) if (folder / STUDY).exists() else trained(folder)
     check_new_file("--out", path, force=force)
@@ -63,8 +64,3 @@ def report(
         print_json({"file": str(path), **mixed})
     else:
         stdout.print(f"Report: {path}")
-
-
-def _format(name: str) -> Format:
-    check_choice("--format", name, FORMATS)
-    return cast(Format, name)

@@ -15,6 +15,7 @@ from rich.table import Table
 from meden import search
 from meden._checks import Damaged, InputError, check_choice, check_number
 from meden._files import NO_ROOM
+from meden.cli.command_line import command_line
 from meden.cli.console import (
     Address,
     AllowVersion,
@@ -59,7 +60,7 @@ from meden.study import Study, Trial
 from meden.study.folder import STUDY, read_description
 from meden.study.ledger import LEDGER, read_rows
 from meden.study.metrics import METRICS, spoken
-from meden.study.results import BASELINES, CHOICE, RULES
+from meden.study.results import BASELINES, CHOICE, COMMAND, REFIT, RULES
 from meden.study.verdict import gain_text, value_text
 from meden.tabular.defaults import DEFAULTS, MODEL, PRESETS, STRATEGY
 from meden.tabular.network import NETWORKS
@@ -67,8 +68,6 @@ from meden.tabular.setup import set_up, until_for
 
 SEARCHED = ("strategy", "first", "metric", "baselines", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
-REFIT = "refit"
-"""Where the folder says which models are trained in the end."""
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -79,6 +78,7 @@ Storage = Annotated[
 
 
 def tune(
+    context: typer.Context,
     data: Data,
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the study.")] = Path("runs/study"),
@@ -209,7 +209,7 @@ def tune(
         "order": order,
         "gap": gap,
         "seed": seed,
-        "notes": {REFIT: refit},
+        "notes": {REFIT: refit, COMMAND: command_line(context)},
         "jobs": jobs,
         "backend": backend,
         "address": address,
@@ -220,6 +220,7 @@ def tune(
 
 
 def resume(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Where its table is now, if it is no longer where it was.")
@@ -274,7 +275,7 @@ def resume(
         "folds": described.folds,
         "space": described.space,
         "recipe": described.recipe,
-        "notes": described.notes,
+        "notes": _extended(described.notes, command_line(context)) if more else described.notes,
         "jobs": jobs,
         "backend": backend,
         "address": address,
@@ -283,6 +284,12 @@ def resume(
         "allow_version": allow_version,
     }
     _show(finish(settings, folder, anew=bool(more)), folder, as_json)
+
+
+def _extended(notes: Mapping[str, Any], command: str) -> dict[str, Any]:
+    """Return the notes of a study that another command extends: both make it, one after the other."""
+    begun = notes.get(COMMAND)
+    return dict(notes) | ({COMMAND: f"{begun}\n{command}"} if isinstance(begun, str) else {})
 
 
 def _time(settings: Mapping[str, Any], more: Mapping[str, Any], refit: str, spent: float) -> dict[str, Any]:

@@ -93,6 +93,8 @@ class Evidence:
     blank: float | None = None
     """Loss of the best constant answer; None if it is not known."""
     model: nn.Module | None = None
+    searched: bool = False
+    """Whether they are of the choice of a search, which is then no advice any more."""
 
     @property
     def sound(self) -> tuple[Curve, ...]:

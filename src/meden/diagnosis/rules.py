@@ -93,11 +93,19 @@ def overfit(evidence: Evidence) -> Finding | None:
     return Finding(
         "overfit",
         f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{'' if gap.error is not None else UNSURE}",
-        "More regularisation, augmentation or rows may pay, and how much of it `meden tune` finds; the gap by itself "
-        "says nothing, since the best amount leaves one",
+        f"{_more(evidence)}; the gap by itself says nothing, since the best amount leaves one",
         gap.mean,
         gap.error,
     )
+
+
+def _more(evidence: Evidence) -> str:
+    """Advise on more regularisation: whoever has searched it knows what it gives."""
+    if evidence.searched:
+        return (
+            "Of what was searched, this much regularisation does best: other kinds, augmentation or more rows may pay"
+        )
+    return "More regularisation, augmentation or rows may pay, and how much of it `meden tune` finds"
 
 
 def kept_too_late(evidence: Evidence) -> Finding | None:
@@ -195,7 +203,8 @@ def penalties_rule(evidence: Evidence) -> Finding | None:
     return Finding(
         "penalties_rule",
         f"the penalties are {times.mean:.2g} times the data loss",
-        "Lower their strengths: `meden tune` searches them from none up to what zeroes every weight",
+        "Lower their strengths: "
+        + ("let the search reach lower" if evidence.searched else "`meden tune` searches them from none upwards"),
         times.mean,
         times.error,
     )

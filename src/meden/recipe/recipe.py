@@ -228,7 +228,16 @@ class Recipe(Settings):
 
     def save(self, path: Path | str) -> None:
         """Write YAML, with the version of its format."""
-        write_whole(Path(path), yaml.dump(versioned(self.to_dict()), Dumper=PlainDumper, sort_keys=False).encode())
+        write_whole(Path(path), self.to_yaml().encode())
+
+    def to_yaml(self) -> str:
+        """Return the text of the file that :meth:`save` writes.
+
+        Raises:
+            InputError: if it holds what no file can: a tensor, a layer type, a function.
+        """
+        text: str = yaml.dump(versioned(self.to_dict()), Dumper=PlainDumper, sort_keys=False)
+        return text
 
     @classmethod
     def load(

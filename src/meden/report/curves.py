@@ -19,13 +19,7 @@ KEYS = (
     Key("epoch kept", "●", HELD_OUT),
 )
 
-AGAINST_KEYS = (
-    Key("chosen, held out", "▬", CHOSEN),
-    Key("chosen, training; shaded: the gap between them", "┅", CHOSEN),
-    Key("plain, held out", "▬", OTHER),
-    Key("plain, training; shaded: the gap between them", "┅", OTHER),
-)
-"""Of :func:`against_chart`."""
+PLAIN_AND_CHOSEN = ("plain", "chosen")
 
 
 @dataclass(frozen=True)
@@ -67,8 +61,21 @@ def curves_chart(title: str, curves: Sequence[LearningCurve], *, y_title: str, t
     )
 
 
+def against_keys(names: tuple[str, str] = PLAIN_AND_CHOSEN) -> tuple[Key, ...]:
+    """Return the legend of :func:`against_chart`."""
+    pairs = zip(reversed(names), (CHOSEN, OTHER), strict=True)
+    parts = (("held out", "▬"), ("training; shaded: the gap between them", "┅"))
+    return tuple(Key(f"{name}, {part}", symbol, colour) for name, colour in pairs for part, symbol in parts)
+
+
 def against_chart(
-    title: str, plain: Sequence[LearningCurve], chosen: Sequence[LearningCurve], *, y_title: str, top: float
+    title: str,
+    plain: Sequence[LearningCurve],
+    chosen: Sequence[LearningCurve],
+    *,
+    y_title: str,
+    top: float,
+    names: tuple[str, str] = PLAIN_AND_CHOSEN,
 ) -> Chart:
     """Return the mean curves of two configurations on the same axes, the gap of each shaded.
 
@@ -78,9 +85,10 @@ def against_chart(
         chosen: those of the choice.
         y_title: what the vertical axis shows.
         top: end of the vertical axis (:func:`highest` of both).
+        names: of the two.
     """
     traces, means = [], []
-    for curves, name, colour in ((plain, "plain", OTHER), (chosen, "chosen", CHOSEN)):
+    for curves, name, colour in zip((plain, chosen), names, (OTHER, CHOSEN), strict=True):
         train, held_out = mean_curve([c.train for c in curves]), mean_curve([c.held_out for c in curves])
         shade = {"fill": "tonexty", "fillcolor": tinted(colour, 0.16)} if train else {}
         traces.append(_line(train, f"{name}, training", colour, 2, 1.0, dash="dot"))

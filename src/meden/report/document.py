@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Value = str | int | float | None
-Mark = Literal["", "one_se", "best", "both", "diverged"]
-"""How a configuration stands out: chosen, best, chosen and best, or of no use."""
+Mark = Literal["", "one_se", "best", "both", "diverged", "baseline"]
+"""How a configuration stands out: chosen, best, chosen and best, of no use, or none of those that were searched."""
 
 
 @dataclass(frozen=True)

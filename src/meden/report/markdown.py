@@ -79,4 +79,5 @@ def _code(code: Code) -> Iterator[str]:
     longest = max((len(ticks) for ticks in re.findall("`+", code.text)), default=0)
     fence = "`" * max(3, longest + 1)
     yield f"{literal(code.title)}:"
-    yield f"{fence}\n{code.text}\n{fence}"
+    text = code.text.removesuffix("\n")
+    yield f"{fence}\n{text}\n{fence}"

@@ -6,18 +6,16 @@ import platform
 from importlib.metadata import version
 
 import torch
-import yaml
 
 from meden.recipe import Recipe
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """Return a recipe as YAML; one that no file can hold (a tensor, a layer type) as Python writes it."""
+    """Return a recipe's file, to the letter; one that no file can hold (a tensor, a layer type) as Python writes it."""
     try:
-        fields = recipe.to_dict()
+        return recipe.to_yaml()
     except ValueError as error:
         return f"# cannot be written as YAML: {error}\n{recipe!r}"
-    return yaml.safe_dump(fields, sort_keys=False).rstrip() if fields else "{}  # every field at its default"
 
 
 def versions() -> dict[str, str]:

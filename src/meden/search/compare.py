@@ -11,8 +11,10 @@ from meden.data import as_dataset
 from meden.member import ModelMaker
 from meden.objective import SCORE_NAMES
 from meden.recipe import Recipe
+from meden.search.alternative import Alternative, overlap
 from meden.search.checks import check_models, check_stopping
-from meden.search.comparison import Alternative, Comparison, overlap
+from meden.search.comparison import Comparison
+from meden.search.comparison_origin import Origin
 from meden.search.engine import Search, members_of, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.identity import identity_of
@@ -20,6 +22,8 @@ from meden.search.progress import OnProgress
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.names import check_names, configure
+from meden.study.data_summary import DataSummary
+from meden.study.model_reference import ModelReference
 from meden.study.results import Trial
 from meden.workers.workers import Workers
 
@@ -62,7 +66,7 @@ def compare(
         **fields: of ``cv`` and ``workers``, by themselves.
 
     Returns:
-        The comparison: ``table()``, ``difference(name)``, and a printed table.
+        The comparison: ``verdict``, ``table()``, ``difference(name)``, ``report(path)``, and a printed table.
 
     Raises:
         InputError: before any compute, if anything does not fit; or if ``study_dir`` holds something else.
@@ -102,7 +106,14 @@ def compare(
             on_progress=on_progress,
         ).run()
     found = [_alternative(name, *settings[name], trial, cv.seeds) for name, trial in zip(settings, trials, strict=True)]
-    return Comparison(SCORE_NAMES[dataset.task], tuple(found), cv.seeds, overlap(folds))
+    origin = Origin(
+        data=DataSummary.of(dataset),
+        model=ModelReference.of(make_model),
+        division=cv.division,
+        num_seeds=cv.seeds,
+        seed=seed,
+    )
+    return Comparison(SCORE_NAMES[dataset.task], tuple(found), cv.seeds, overlap(folds), origin)
 
 
 def _settings(make_model: ModelMaker, alternatives: Any, recipe: Recipe) -> dict[str, tuple[Recipe, dict[str, Any]]]:
@@ -131,4 +142,4 @@ def _plain(settings: Mapping[str, tuple[Recipe, Mapping[str, Any]]]) -> list[lis
 def _alternative(name: str, recipe: Recipe, model_args: Mapping[str, Any], trial: Trial, seeds: int) -> Alternative:
     measured = trial.fold_losses, trial.fold_scores, trial.fold_train_losses
     losses, scores, train = (values.reshape(-1, seeds).mean(axis=1) for values in measured)
-    return Alternative(name, recipe, model_args, losses, scores, train, trial.status, trial.reason)
+    return Alternative(name, recipe, model_args, losses, scores, train, trial.status, trial.reason, trial.rows)

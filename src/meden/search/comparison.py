@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from meden._checks import InputError
-from meden._shown import Pair, Shown, ShownFields
-from meden.data import Fold
-from meden.recipe import Recipe
+from meden._shown import Pair, Shown
+from meden.report import Format
+from meden.search.alternative import CONFIDENCE, Alternative, FoldMean, mean_over_folds
+from meden.search.comparison_origin import Origin
 from meden.search.comparison_page import comparison_report
-from meden.study.results import TrialStatus
-
-Array = NDArray[np.float64]
-CONFIDENCE = 0.95
-
-
-class FoldMean(NamedTuple):
-    """A mean over folds, of results or of paired differences."""
-
-    mean: float
-    error: float
-    """Standard error, corrected for what the training parts of the folds share."""
-    low: float
-    high: float
-    """Ends of the 95 % interval."""
-
-
-@dataclass(frozen=True, repr=False)
-class Alternative(ShownFields):
-    """One way to train, and its results; arrays are (F,), one number for each fold, averaged over seeds."""
-
-    name: str
-    recipe: Recipe
-    model_args: Mapping[str, Any]
-    losses: Array
-    """Mean data loss of the held-out rows; NaN where a run diverged."""
-    scores: Array
-    """Mean accuracy, or mean squared error in the units of the target, of the held-out rows."""
-    train_losses: Array
-    """Mean data loss of the fitting rows."""
-    status: TrialStatus
-    reason: str
-    """Why it diverged; empty where it is ok."""
+from meden.search.comparison_verdict import comparison_verdict, intervals_text, single_confidence
+from meden.study.metrics import HIGHER_IS_BETTER
+from meden.study.selection import Score
+from meden.study.verdict import Gain, Verdict
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,9 +33,13 @@ class Comparison(Shown):
     num_seeds: int
     overlap: float
     """Scored rows for each row that trains, on average over the folds."""
+    origin: Origin | None = None
+    """What makes it again; None where that is not known."""
 
     def difference(self, name: str, of: str = "loss") -> FoldMean:
         """Return how far an alternative is from the first one, in the same folds.
+
+        The intervals of all alternatives hold together with 95 %: each is widened for their number, by Bonferroni.
 
         Args:
             name: of the alternative.
@@ -82,16 +57,52 @@ class Comparison(Shown):
                 f"name must be one of {', '.join(named)} and of one of loss, {self.metric}, got {name!r} and {of!r}"
             )
         column = "losses" if of == "loss" else "scores"
-        return mean_over_folds(getattr(named[name], column) - getattr(self.alternatives[0], column), self.overlap)
+        differences = getattr(named[name], column) - getattr(self.alternatives[0], column)
+        return mean_over_folds(differences, self.overlap, single_confidence(CONFIDENCE, len(self.alternatives) - 1))
+
+    def gain(self, name: str) -> Gain:
+        """Return how much better an alternative is than the first one; above 0 is better, in metric and loss.
+
+        Intervals are those of :meth:`difference`.
+
+        Raises:
+            InputError: if there is no such alternative.
+        """
+        told, loss = (self._gain(name, of) for of in (self.metric, "loss"))
+        return Gain(self.alternatives[0].name, told, loss)
+
+    @functools.cached_property
+    def verdict(self) -> Verdict:
+        """What the numbers say, in sentences: which alternatives help, and by how much; printing it gives them."""
+        first, intervals = self.alternatives[0].name, intervals_text(CONFIDENCE, len(self.alternatives) - 1)
+        lost = {
+            alternative.name: alternative.outcome for alternative in self.alternatives if alternative.status != "ok"
+        }
+        return comparison_verdict(self._gains(), lost, first, intervals)
 
     def table(self) -> pd.DataFrame:
         """Return one row per alternative: held-out loss and metric with standard errors, differences with intervals."""
         return pd.DataFrame([self._row(alternative) for alternative in self.alternatives])
 
-    def report(self, path: Path | str) -> Path:
-        """Write one HTML file that opens offline: the losses of all alternatives, and the table."""
+    def report(self, path: Path | str, *, format: Format = "html", command: str = "") -> Path:
+        """Write one HTML file that opens offline: the verdict, gains over the first, curves, table, recipes.
+
+        Args:
+            path: of the file.
+            format: ``"html"``, or ``"md"``: Markdown without the charts.
+            command: the command line that made the comparison, to be shown; empty shows a call in Python.
+        """
         return comparison_report(
-            [self._row(alternative) for alternative in self.alternatives], self.metric, self.summary, path
+            self.alternatives,
+            [self._row(alternative) for alternative in self.alternatives],
+            self._gains(),
+            self.verdict,
+            path,
+            metric=self.metric,
+            summary=self.summary,
+            origin=self.origin,
+            command=command,
+            format=format,
         )
 
     @property
@@ -100,7 +111,19 @@ class Comparison(Shown):
         num_folds, first = len(self.alternatives[0].losses), self.alternatives[0].name
         text = f"{num_folds} folds, {self.num_seeds} seed{'s' * (self.num_seeds > 1)}; ± one standard error, "
         text += "corrected for the rows that folds share; "
-        return text + f"differences from {first!r} are paired, with 95 % intervals"
+        together = f" that hold for all {num} together (Bonferroni)" if (num := len(self.alternatives) - 1) > 1 else ""
+        return text + f"differences from {first!r} are paired, with 95 % intervals{together}"
+
+    def _gains(self) -> dict[str, Gain]:
+        """Return the gains of those that can be compared with the first."""
+        names = [alternative.name for alternative in self.alternatives[1:]]
+        found = {name: self.gain(name) for name in names}
+        return {name: gain for name, gain in found.items() if math.isfinite(gain.loss.estimate + gain.told.estimate)}
+
+    def _gain(self, name: str, of: str) -> Score:
+        found, sign = self.difference(name, of), 1 if of in HIGHER_IS_BETTER else -1
+        low, high = sorted((sign * found.low, sign * found.high))
+        return Score(sign * found.mean, low, high, CONFIDENCE, sign * found.mean, of)
 
     def _row(self, alternative: Alternative) -> dict[str, Any]:
         row: dict[str, Any] = {"name": alternative.name, "train_loss": float(alternative.train_losses.mean())}
@@ -149,34 +172,6 @@ class Comparison(Shown):
 
 
 _PARTS = ("difference", "difference_error", "difference_low", "difference_high")
-
-
-def mean_over_folds(values: Array, overlap: float, confidence: float = CONFIDENCE) -> FoldMean:
-    """Return mean, corrected standard error and interval of results, or differences, in folds of a cross-validation.
-
-    Args:
-        values: (F,), two or more.
-        overlap: scored rows for each row that trains. Folds share training rows, so that their results are not
-            independent; the variance of the mean is s^2 (1/F + overlap) and not s^2 / F.
-        confidence: coverage of the interval, in (0, 1).
-
-    Example:
-        >>> found = mean_over_folds(np.array([1.0, 2.0, 3.0]), overlap=0.5)
-        >>> round(found.mean, 3), round(found.error, 3)
-        (2.0, 0.913)
-    """
-    from scipy import stats
-
-    num_folds = len(values)
-    mean = float(values.mean())
-    error = float(values.std(ddof=1) * math.sqrt(1 / num_folds + overlap))
-    half = error * float(stats.t.ppf((1 + confidence) / 2, num_folds - 1))
-    return FoldMean(mean, error, mean - half, mean + half)
-
-
-def overlap(folds: Sequence[Fold]) -> float:
-    """Return the scored rows for each row that trains, on average over the folds."""
-    return float(np.mean([len(fold.score) / (len(fold.fit) + len(fold.stop)) for fold in folds]))
 
 
 def _number_text(mean: float, error: float | None = None) -> str:

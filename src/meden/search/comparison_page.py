@@ -1,64 +1,116 @@
-"""A comparison as a report: one page from the rows of its table."""
+"""A comparison as a report: which alternatives help, then the evidence, then how to have it again."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from meden.report import Column, Key, Report, ReportTable, Section, TableRow, write
-from meden.report.numbers import number
-from meden.report.recipes import versions
-from meden.report.scores import Axis, Point, score_chart, score_keys
+from meden.report import Chart, Column, Format, Report, ReportTable, Section, TableRow, write
+from meden.report import curves as learning
+from meden.report.gains import Gain as Bar
+from meden.report.gains import gains_chart, gains_keys
+from meden.search.alternative import Alternative
+from meden.search.comparison_origin import Origin, recipes_section, reproduce_section
+from meden.study.metrics import HIGHER_IS_BETTER, SHARES, spoken
+from meden.study.page_curves import learning_curves
+from meden.study.verdict import Gain, Verdict
 
 Rows = Sequence[Mapping[str, Any]]
 """What :meth:`meden.search.Comparison.table` holds, the first alternative first."""
 
 
-def comparison_report(rows: Rows, metric: str, summary: str, path: Path | str) -> Path:
+def comparison_report(
+    alternatives: Sequence[Alternative],
+    rows: Rows,
+    gains: Mapping[str, Gain],
+    verdict: Verdict,
+    path: Path | str,
+    *,
+    metric: str,
+    summary: str,
+    origin: Origin | None = None,
+    command: str = "",
+    format: Format = "html",
+) -> Path:
     """Write the report of a comparison and return where it is.
 
     Args:
-        rows: of its table.
+        alternatives: the first is what the others are held against.
+        rows: of the table.
+        gains: over the first, by name.
+        verdict: on it.
+        path: of the file.
         metric: its name, beside the loss.
         summary: what the numbers are.
-        path: of the HTML file.
+        origin: what makes it again; None where that is not known.
+        command: the command line that made it; empty where there was none.
+        format: ``"html"`` or ``"md"``, as in :func:`meden.report.write`.
     """
-    points = [_point(row) for row in rows]
-    axis = Axis("alternative", "category", tuple(row["name"] for row in rows))
-    chart = score_chart(axis, points, unit="mean over the folds", connected=False)
-    sections = (
-        Section(title="Loss of each alternative", keys=_keys(points), charts=(chart,)),
-        Section(title="All alternatives", table=_table(rows, metric)),
-        Section(title="Software", facts=versions()),
-    )
+    lead, *others = (sentence.text for sentence in verdict.sentences)
+    table = Section(title="All alternatives", text=(f"{summary}.",), table=_table(rows, metric))
+    sections = [
+        *_gains(alternatives, gains, metric),
+        *_curves(alternatives, rows),
+        table,
+        recipes_section(alternatives),
+        *([] if origin is None else [reproduce_section(origin, alternatives, command)]),
+    ]
     title = f"Which regulariser helps: {len(rows)} alternatives"
-    text = (f"{summary}.", "Each interval is of one difference by itself: the best of many looks better than it is.")
-    return write(Report(title=title, lead=_lead(rows), text=text, sections=sections), path)
+    return write(Report(title=title, lead=lead, text=tuple(others), sections=tuple(sections)), path, format)
 
 
-def _lead(rows: Rows) -> str:
-    first, *others = rows
-    sound = [row for row in others if math.isfinite(row["loss_difference"])]
-    if not sound:
-        return f"No alternative has a result to compare with that of {first['name']}."
-    best = min(sound, key=lambda row: row["loss_difference"])
-    low, high = best["loss_difference_low"], best["loss_difference_high"]
-    interval = f"the 95 % interval of its difference from {first['name']} is {number(low)} to {number(high)}"
-    if high < 0:
-        return f"{best['name']} helps: {interval}."
-    verdict = "nothing helps for certain" if low < 0 else "nothing helps"
-    return f"Among these, {verdict}: the lowest loss beside it has {best['name']}, and {interval}."
+def _gains(alternatives: Sequence[Alternative], gains: Mapping[str, Gain], metric: str) -> Iterator[Section]:
+    """Yield how much better each alternative is than the first, if any has a result."""
+    if not gains:
+        return
+    first = alternatives[0].name
+    charts = [_chart(first, alternatives, gains, of) for of in (metric, "loss")]
+    text = (
+        f"How much better each is than {first} on held-out rows, fold by fold: to the right of the dashed line is "
+        "better, in every chart. The lines are the intervals that hold for all alternatives together.",
+    )
+    keys = gains_keys([Bar(first, 0.0, role="reference"), Bar("", 0.0)], "interval of the difference")
+    yield Section(title=f"Gains over {first}", text=text, keys=keys, charts=tuple(charts))
 
 
-def _point(row: Mapping[str, Any]) -> Point:
-    return Point(row["name"], row["loss"], row["loss_error"], row["train_loss"])
+def _chart(first: str, alternatives: Sequence[Alternative], gains: Mapping[str, Gain], metric: str) -> Chart:
+    scale = 100.0 if metric in SHARES else 1.0
+    bars = [Bar(first, 0.0, 0.0, 0.0, "reference")]
+    for alternative in alternatives[1:]:
+        gain = gains.get(alternative.name)
+        if gain is None:
+            bars.append(Bar(alternative.name, math.nan))
+            continue
+        score = gain.loss if metric == "loss" else gain.told
+        bars.append(Bar(alternative.name, scale * score.estimate, scale * score.low, scale * score.high))
+    unit = "points of " * (metric in SHARES)
+    side = "more" if metric in HIGHER_IS_BETTER else "less"
+    return gains_chart(f"Held-out {spoken(metric)}", bars, x_title=f"{unit}{spoken(metric)} {side} than {first}")
 
 
-def _keys(points: Sequence[Point]) -> tuple[Key, ...]:
-    """Return the legend without the choices of a search, of which there are none."""
-    return tuple(key for key in score_keys(points) if "chosen" not in key.name and "best" not in key.name)
+def _curves(alternatives: Sequence[Alternative], rows: Rows) -> Iterator[Section]:
+    """Yield the curves of the first alternative and of the one of the lowest held-out loss beside it."""
+    sound = [place for place, row in enumerate(rows) if math.isfinite(row["loss"]) and alternatives[place].rows]
+    others = [place for place in sound if place > 0]
+    if 0 not in sound or not others:
+        return
+    first, best = alternatives[0], alternatives[min(others, key=lambda place: rows[place]["loss"])]
+    curves = learning_curves(first.rows), learning_curves(best.rows)
+    names, both = (first.name, best.name), [*curves[0], *curves[1]]
+    stopped = any(curve.held_out for curve in both)
+    chart = learning.against_chart(
+        f"{first.name} against {best.name}, of the lowest held-out loss beside it",
+        *curves,
+        y_title="loss",
+        top=learning.highest(both),
+        names=names,
+    )
+    text = "Means over the folds, for as long as at least half of them go on."
+    text += " Held out are the rows of the stop splits, which decide when to stop and nothing else." * stopped
+    keys = learning.against_keys(names) if stopped else learning.against_keys(names)[1::2]
+    yield Section(title="Learning curves", text=(text,), keys=keys, charts=(chart,))
 
 
 def _table(rows: Rows, metric: str) -> ReportTable:

@@ -18,7 +18,7 @@ from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.run import HeldOut
-from meden.search.comparison import mean_over_folds, overlap
+from meden.search.alternative import mean_over_folds, overlap
 from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.identity import identity_of

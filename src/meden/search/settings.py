@@ -71,6 +71,13 @@ class CV(Settings):
         num_folds = self.folds if isinstance(self.folds, int) else len(self.folds)
         return num_folds * self.seeds
 
+    @property
+    def division(self) -> dict[str, Any]:
+        """What divides the rows again into the same folds, as plain values; empty where plain values cannot say it."""
+        if not isinstance(self.folds, int) or not isinstance(self.order, str | None):
+            return {}
+        return {"folds": self.folds, "order": self.order, "gap": self.gap, "stop_fraction": self.stop_fraction}
+
     def divide(self, dataset: Dataset, seed: int) -> list[Fold]:
         """Return the folds of a data set that was read with :attr:`groups`.
 

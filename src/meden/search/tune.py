@@ -37,10 +37,11 @@ from meden.space.names import AskedSpace, check_space, configure, longest
 from meden.stopping import EarlyStopping
 from meden.study.data_summary import DataSummary
 from meden.study.folder import STUDY, Description, is_described, write_description
-from meden.study.ledger import LEDGER, Ledger
+from meden.study.ledger import LEDGER, Ledger, versions_of
 from meden.study.load import results_of
 from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
+from meden.study.results import DIVISION
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
@@ -174,7 +175,7 @@ def tune(
         recipe=recipe,
         model=ModelReference.of(make_model),
         settings=settings,
-        notes=notes or {},
+        notes={DIVISION: cv.division} | dict(notes or {}) if cv.division else notes or {},
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
     identity = identity_of(dataset, folds, models)
@@ -220,7 +221,8 @@ def tune(
             )
         if study_dir is not None:
             write_description(ended, Path(study_dir))
-    return Study.of(results_of(ended, ledger.rows.values()), make_model, dataset)
+    results = results_of(ended, ledger.rows.values(), versions_of(ledger.identity))
+    return Study.of(results, make_model, dataset)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
     trial = diverged[0] if diverged and not results.usable else results.choice
     curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
     model = None if make_model is None else untrained(make_model, results, trial)
-    return Evidence(curves, results.data.constant_loss, model)
+    return Evidence(curves, results.data.constant_loss, model, searched=True)
 
 
 def curve_of(row: Row) -> Curve:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ CONSTANT = 1e-6
 """Losses whose range is smaller than so much of them are the same: rows hold seven digits."""
 SHOWN = 0.05
 """Names with a smaller share are told together."""
+_TOLD: WeakKeyDictionary[Results, dict[Of, Importances]] = WeakKeyDictionary()
+"""What was told of results that are still there: verdict and page ask for the same, and forests take a second."""
 ORDERS: dict[Of, str] = {"loss": "which configurations do better", "gap": "which configurations overfit less"}
 TITLES: dict[Of, str] = {"loss": "Held-out loss", "gap": "Gap between held-out and training loss"}
 
@@ -125,6 +128,13 @@ def importance_of(results: Results, of: Of = "loss") -> Importances:
         F. Hutter, H. Hoos and K. Leyton-Brown, An efficient approach for assessing hyperparameter importance, 2014.
     """
     check_choice("of", of, tuple(TITLES))
+    told = _TOLD.setdefault(results, {})
+    if of not in told:
+        told[of] = _explained(results, of)
+    return told[of]
+
+
+def _explained(results: Results, of: Of) -> Importances:
     num_folds = len(results.folds)
     ended = [(trial, _by_fold(trial, of, num_folds)) for trial in results.trials if trial.status == "ok"]
     used = [(trial, values) for trial, values in ended if np.isfinite(values).all()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from meden.report import Section
@@ -13,7 +12,7 @@ from meden.study.importance import TITLES, Importances, importance_of
 from meden.study.results import Results
 
 COLOURS = {"loss": HELD_OUT, "gap": TRAIN}
-BAR, FRAME, LEAST = 34, 70, 320
+BAR, FRAME, LEAST = 46, 70, 200
 """Height of a name's bars, of the axis below them, and of a chart at least, in pixels."""
 
 
@@ -44,27 +43,24 @@ def importance_chart(explained: list[Importances]) -> Chart:
         explained: with shares, one at least; the first decides the order of the names.
     """
     names = [one.name for one in explained[0].shares]
-    made = chart(
+    return chart(
         "Share of which configurations do better, and overfit less" if len(explained) > 1 else TITLES[explained[0].of],
         [_bars(one, names) for one in explained],
         x=axis_title("explained by the name alone, %") | {"range": [0, 100]},
         y={"autorange": "reversed", "type": "category", "tickvals": names, "ticktext": [label(n, 30) for n in names]},
-    )
-    return dataclasses.replace(
-        made, layout=made.layout | {"height": max(LEAST, FRAME + BAR * len(names)), "bargap": 0.3}
+        height=max(LEAST, FRAME + BAR * len(names)),
     )
 
 
-def _bars(explained: Importances, names: list[str]) -> Any:
-    import plotly.graph_objects as go
-
+def _bars(explained: Importances, names: list[str]) -> dict[str, Any]:
     by_name = {one.name: one for one in explained.shares}
     shares = [by_name[name] for name in names]
-    return go.Bar(
-        orientation="h",
-        y=names,
-        x=[100 * one.share for one in shares],
-        error_x={
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "y": names,
+        "x": [100 * one.share for one in shares],
+        "error_x": {
             "type": "data",
             "symmetric": False,
             "array": [100 * (one.high - one.share) for one in shares],
@@ -73,8 +69,8 @@ def _bars(explained: Importances, names: list[str]) -> Any:
             "thickness": 2,
             "width": 4,
         },
-        marker={"color": COLOURS[explained.of], "opacity": 0.45},
-        hovertext=[
+        "marker": {"color": COLOURS[explained.of], "opacity": 0.45},
+        "hovertext": [
             lines(
                 label(one.name),
                 TITLES[explained.of],
@@ -82,5 +78,5 @@ def _bars(explained: Importances, names: list[str]) -> Any:
             )
             for one in shares
         ],
-        hoverinfo="text",
-    )
+        "hoverinfo": "text",
+    }

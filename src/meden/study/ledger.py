@@ -231,6 +231,12 @@ def digest_of(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
+def versions_of(identity: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of the libraries that began a ledger, by name; none where its identity does not say so."""
+    found = identity.get(_VERSIONS)
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
 def _opened(path: Path, held: ExitStack) -> FileIO:
     """Lock a file, and open it to append to."""
     try:

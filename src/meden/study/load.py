@@ -14,7 +14,7 @@ from meden.member import ModelMaker
 from meden.progress import LOST
 from meden.space.names import Space
 from meden.study.folder import Description, read_description
-from meden.study.ledger import LEDGER, Row, digest_of, read_rows
+from meden.study.ledger import LEDGER, Row, digest_of, read_rows, versions_of
 from meden.study.results import BASELINES, Results, make_baseline, make_trial
 from meden.study.study import Study
 
@@ -58,17 +58,18 @@ def load_study(
     ledger = read_rows(Path(folder) / LEDGER)
     if ledger.identity is not None and digest_of(ledger.identity) != described.identity:
         raise InputError(f"{str(folder)!r} must hold one study, but its {LEDGER} belongs to something else")
-    results = results_of(described, ledger.rows.values())
+    results = results_of(described, ledger.rows.values(), versions_of(ledger.identity or {}))
     dataset = None if data is None else results.data.read(data)
     return Study.of(results, make_model or results.model.find(), dataset)
 
 
-def results_of(described: Description, rows: Collection[Row]) -> Results:
+def results_of(described: Description, rows: Collection[Row], versions: Mapping[str, str] | None = None) -> Results:
     """Return what a search has found so far: the configurations that are complete, and what is missing.
 
     Args:
         described: the study.
         rows: of its ledger.
+        versions: of the libraries that began it, by name; None where that is not known.
     """
     folds, seeds = [len(fold.score) for fold in described.folds], described.settings["seeds"]
     configurations: dict[int, list[Row]] = {}
@@ -98,6 +99,9 @@ def results_of(described: Description, rows: Collection[Row]) -> Results:
         baselines=[make_baseline(name, compared[name]) for name in whole],
         incomplete=[row for own in configurations.values() for row in own if row.configuration not in complete],
         num_missing=num_missing,
+        settings=described.settings,
+        notes=described.notes,
+        versions=versions or {},
         shortened="" if num_missing else _shortened(described, kept, complete),
     )
 

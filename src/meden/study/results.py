@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +51,9 @@ BASELINES = {
 """What a search's configurations are compared with, by the name of its rows: the best constant answer, a linear model
 whose ridge is chosen by cross-validation, histogram gradient boosting, and the network of the choice with nothing that
 regularises, at the end of its training and at the state that early stopping keeps."""
+DIVISION, COMMAND, REFIT = "division", "command", "refit"
+"""Notes of a study: how its rows were divided into folds, the command line that made it, which models it trained in the
+end."""
 Which = Literal["one_se", "best"]
 RULES: dict[Which, str] = {"one_se": "the simplest within one standard error of the best", "best": "the best"}
 CHOICE: Which = "one_se"
@@ -163,6 +166,12 @@ class Results(Shown):
     """What has ended of the other configurations."""
     num_missing: int = 0
     """Fits that an unfinished search has still to do."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Those arguments of :func:`meden.tune` that decide the result and are plain values; empty where not known."""
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values that the caller of the search left."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Those of the libraries that began the study, by name; empty where no folder says so."""
     shortened: str = ""
     """What a time limit has cost, in words with numbers; empty where there was none, or time enough."""
 
@@ -319,6 +328,32 @@ class Results(Shown):
             gains = sign * (self.values(metric) - self.values(metric, [self.baseline(baseline)]))
             self._scores[metric, baseline] = self._corrected(gains, metric, CHOICE)
         return self._scores[metric, baseline]
+
+    def baseline_score(self, name: str, metric: MetricName | None = None) -> selection.Score:
+        """Return what a baseline is worth: its mean over the folds, with a 90 % interval by the same bootstrap.
+
+        Nothing was chosen among baselines, so that nothing is corrected: the estimate is the mean.
+
+        Args:
+            name: of one that this search has, see :data:`BASELINES`.
+            metric: as for :meth:`score_of`; None is :attr:`told`.
+
+        Raises:
+            InputError: if there is no such baseline, it diverged, or the metric does not fit the task.
+        """
+        metric, trial, groups = metric or self.told, self.baseline(name), self.data.groups
+        if trial.status != "ok":
+            raise InputError(f"baseline must be one with a result, got {name!r}, which {trial.outcome}")
+        counted = self._defined(metric)[self._fold_numbers]
+        found = selection.corrected_score(
+            self.values(metric, [trial])[:, counted],
+            naive=self.mean_of(metric, trial),
+            folds=self._fold_numbers[counted],
+            units=None if groups is None else groups[self._scored][counted],
+            metric=metric,
+            seed=self.seed,
+        )
+        return found.within(0.0, 1.0) if metric in SHARES else found
 
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
         trial, groups = self._which(which), self.data.groups

@@ -133,7 +133,7 @@ class Study(Results):
         return evidence_of(self, self.make_model)
 
     def report(self, path: Path | str, *, extra: Sequence[Section] = (), format: Format = "html") -> Path:
-        """Write one HTML file that opens offline: curves, score against strength, the table, the recipe.
+        """Write one HTML file that opens offline: the verdict, its evidence, the recipe, how to make the study again.
 
         Args:
             path: of the file.

@@ -39,6 +39,9 @@ Kind = Literal[
     "baseline",
     "constant",
     "edge",
+    "none_helps",
+    "lost",
+    "intervals",
 ]
 """What a sentence says, for programs to go by."""
 SIMPLE = ("linear", "trees")
@@ -233,7 +236,7 @@ def expectation(results: Results) -> Sentence:
     told, loss = results.score_of(), results.score
     shown = [told] if told.metric == loss.metric else [told, loss]
     parts = [
-        f"{spoken(score.metric)} {value_text(score.metric, score.estimate)} ({_interval(score)})" for score in shown
+        f"{spoken(score.metric)} {value_text(score.metric, score.estimate)} ({interval_text(score)})" for score in shown
     ]
     tried = len(results.trials)
     text = f"Expect on new rows: {', '.join(parts)}"
@@ -260,7 +263,8 @@ def value_text(metric: MetricName | str, value: float) -> str:
     return percent(value) if metric in SHARES else number(value)
 
 
-def _interval(score: Score) -> str:
+def interval_text(score: Score) -> str:
+    """Return the ends of an interval as people read them."""
     return f"{value_text(score.metric, score.low)} to {value_text(score.metric, score.high)}"
 
 
