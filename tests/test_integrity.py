@@ -17,6 +17,7 @@ from tests.forgery import rewrite_ledger
 NUM_PLACES = 200
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0)}
 OPTIONS = {"folds": 3, "budget": 3, "strategy": "random", "recipe": Recipe(epochs=2, batch_size=64)}
+OPTIONS |= {"baselines": False}
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,6 @@ def test_a_ledger_refuses_any_other_study(tmp_path, whole):
         ({"seed": 1}, "splits and seed"),
         ({"stop_fraction": 0.3}, "splits"),
         ({"make_model": lambda num_inputs, num_outputs: MLP(num_inputs, num_outputs, width=3)}, "models"),
-        ({"budget": 5}, "budget"),
         ({"strategy": "tpe"}, "strategy"),
         ({"first": [FIRST]}, "first"),
     ):

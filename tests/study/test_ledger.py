@@ -1,6 +1,7 @@
 """The ledger: one writer at a time, nothing lost on a full disk or to a kill, one line where it cannot be written."""
 
 import contextlib
+import dataclasses
 import os
 import resource
 import signal
@@ -35,6 +36,7 @@ def row(number: int, num_scored: int = 3) -> Row:
         stop_loss=[],
         losses=losses,
         scores=np.array([1, np.nan, 0], dtype=np.float32),
+        outputs=np.linspace(0, 1, 2 * num_scored, dtype=np.float32 if number else np.float64).reshape(num_scored, 2),
     )
 
 
@@ -49,9 +51,21 @@ def test_rows_come_back_bit_for_bit(tmp_path):
         ledger.append(row(0))
         ledger.append(row(1))
     with Ledger(path, IDENTITY) as again:
-        found = again.rows[Key(1, 0, 0)]
-    for name, value in vars(row(1)).items():
-        np.testing.assert_array_equal(getattr(found, name), value)
+        both = [again.rows[Key(number, 0, 0)] for number in (0, 1)]
+    for number, found in enumerate(both):
+        for name, value in vars(row(number)).items():
+            np.testing.assert_array_equal(getattr(found, name), value)
+        assert found.outputs.dtype == row(number).outputs.dtype
+
+
+def test_a_baseline_is_beside_the_configuration_of_its_number(tmp_path):
+    plain = dataclasses.replace(row(0), baseline="plain")
+    with Ledger(tmp_path / "ledger", IDENTITY) as ledger:
+        ledger.append(row(0))
+        ledger.append(plain)
+    with Ledger(tmp_path / "ledger", IDENTITY) as again:
+        assert list(again.rows) == [Key(0, 0, 0), Key(0, 0, 0, "plain")]
+        assert again.rows[plain.key].baseline == "plain" and not again.rows[Key(0, 0, 0)].baseline
 
 
 def test_a_row_is_on_the_disk_as_soon_as_it_is_appended(tmp_path):

@@ -54,6 +54,7 @@ def frame(num_rows: int = 60) -> pd.DataFrame:
 
 def search(folder: Path | None, data="iris", make_model=MLP, **changes) -> meden.Study:
     options = {"folds": 3, "budget": 4, "strategy": "random", "recipe": RECIPE, "space": SPACE, "study_dir": folder}
+    options |= {"baselines": False}
     return meden.tune(make_model, data, **(options | changes))
 
 

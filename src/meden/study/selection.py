@@ -247,6 +247,8 @@ def _scale(left_out: Array, of_folds: Array, num_units: int) -> float:
     """Return what makes the spread of means over rows left out, (D,), that of means over all rows and folds."""
     share = (1 - 1 / num_units) ** num_units
     scale = float(np.sqrt(share / (1 - share)))
+    size = np.abs(of_folds).max() or 1.0  # squares of squared errors may be beyond all numbers
+    left_out, of_folds = left_out / size, of_folds / size
     by_rows = scale * left_out.std()
     if len(of_folds) > 1 and standard_error(of_folds) > by_rows > 0:
         scale *= standard_error(of_folds) / float(by_rows)
