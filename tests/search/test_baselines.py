@@ -17,8 +17,8 @@ from meden.models import MLP
 from meden.noise import derive
 from meden.optim import Regularizer
 from meden.penalties import L2
-from meden.search import baselines
-from meden.search.baselines import SimpleModels, fit_simple_models
+from meden.search import plain, simple_models
+from meden.search.simple_models import SimpleModels, fit_simple_models
 from meden.space.names import OFF
 from meden.study.ledger import Ledger
 
@@ -80,19 +80,19 @@ def test_the_linear_classifier_has_the_strength_that_cross_validation_likes_best
                 for train, test in parts
             ]
         )
-        for c in baselines.INVERSE_STRENGTHS
+        for c in simple_models.INVERSE_STRENGTHS
     ]
-    assert model.C == baselines.INVERSE_STRENGTHS[int(np.argmin(losses))]
+    assert model.C == simple_models.INVERSE_STRENGTHS[int(np.argmin(losses))]
 
 
 def test_more_rows_than_choose_get_the_same_strength(monkeypatch):
-    monkeypatch.setattr(baselines, "FEWEST_TO_CHOOSE", 90)
-    monkeypatch.setattr(baselines, "MOST_TO_CHOOSE", 90)
+    monkeypatch.setattr(simple_models, "FEWEST_TO_CHOOSE", 90)
+    monkeypatch.setattr(simple_models, "MOST_TO_CHOOSE", 90)
     dataset = as_dataset("wine")
     rows = np.arange(dataset.num_rows)
     models = SimpleModels(dataset, 0)
     model = models._logistic(models._inputs(rows)[0], dataset.labels, None, rows)
-    assert np.isclose(model.C * dataset.num_rows / 90, baselines.INVERSE_STRENGTHS).any()
+    assert np.isclose(model.C * dataset.num_rows / 90, simple_models.INVERSE_STRENGTHS).any()
 
 
 def test_simple_regressions_have_the_squared_errors_of_scikit_learn():
@@ -102,7 +102,7 @@ def test_simple_regressions_have_the_squared_errors_of_scikit_learn():
     for fold in folds:
         x, y, scored, truth = rows_of(dataset, fold)
         std = np.std(dataset.labels[fold.fit])
-        ridge = RidgeCV(alphas=baselines.ALPHAS).fit(x, (y - y.mean()) / std).predict(scored) * std + y.mean()
+        ridge = RidgeCV(alphas=simple_models.ALPHAS).fit(x, (y - y.mean()) / std).predict(scored) * std + y.mean()
         trees = HistGradientBoostingRegressor(random_state=7).fit(x, y).predict(scored)
         for name, told in (("constant", np.full(len(truth), y.mean())), ("linear", ridge), ("trees", trees)):
             found = models.held_out(name, fold)
@@ -169,7 +169,7 @@ def test_a_study_that_is_opened_again_trains_nothing_and_may_add_or_leave_them(t
     tuned(study_dir=tmp_path, baselines=False)
     both = tuned(study_dir=tmp_path)
     assert len(both.baselines) == 5
-    monkeypatch.setattr(baselines, "train", None)
+    monkeypatch.setattr(plain, "train", None)
     monkeypatch.setattr(SimpleModels, "held_out", None)
     again = tuned(study_dir=tmp_path)
     pd.testing.assert_frame_equal(again.table(), both.table())
@@ -182,7 +182,7 @@ def test_the_plain_network_follows_the_choice(tmp_path):
     before = study.baseline("plain").params
     chosen = {"recipe": RECIPE, "choice": other, "seeds": 1, "seed": 0}
     with Ledger(tmp_path / "ledger.jsonl", _identity(tmp_path)) as ledger:
-        baselines.fit_plain(MLP, as_dataset("wine"), study.folds, ledger, meden.search.Workers(), **chosen)
+        plain.fit_plain(MLP, as_dataset("wine"), study.folds, ledger, meden.search.Workers(), **chosen)
     after = meden.load_study(tmp_path).baseline("plain")
     assert after.params == {"lr": other.params["lr"]} != before
     assert len(after.rows) == 3

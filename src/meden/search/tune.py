@@ -20,14 +20,15 @@ from meden.member import ModelMaker
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
-from meden.search.baselines import fit_plain, fit_simple_models
 from meden.search.budget import Budget, Until
 from meden.search.checks import check_reachable
 from meden.search.engine import Search, members_of
 from meden.search.identity import identity_of
 from meden.search.optuna_database import OptunaDatabase
+from meden.search.plain import fit_plain
 from meden.search.progress import OnProgress
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
+from meden.search.simple_models import fit_simple_models
 from meden.search.strategies import Proposals, StrategyName
 from meden.search.tracker import Tracker, Trackers
 from meden.search.trackers import trackers_of

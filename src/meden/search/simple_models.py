@@ -1,7 +1,7 @@
-"""What a search is compared with: simple models, and the network of the choice without regularisation.
+"""Simple models that a search is compared with, on its folds: a constant answer, a linear model, boosted trees.
 
-They are trained on the same folds. Simple models learn from all rows of a fold's training part, as they need no stop
-split. Their rows go to the ledger beside those of the configurations; nothing is chosen among them.
+They learn from all rows of a fold's training part, as they need no stop split. Their rows go to the ledger beside those
+of the configurations; nothing is chosen among them.
 
 Legend: ``n`` rows, ``D`` inputs, ``C`` classes.
 """
@@ -24,21 +24,17 @@ from numpy.typing import NDArray
 from meden._checks import one_line
 from meden.data import Dataset, Fold
 from meden.data.arrays import Arrays
-from meden.deadline import NEVER, UNHURRIED, Deadline, Pace, TimeIsUp, now
+from meden.data.tables import Table
+from meden.data.targets import TargetCodec, fit_target
+from meden.deadline import NEVER, Deadline, now
 from meden.member import Member, ModelMaker, as_taken
 from meden.noise import derive
 from meden.objective import row_loss, row_score
 from meden.recipe import Recipe
 from meden.run import HeldOut
-from meden.search.engine import make_row
-from meden.space.names import OFF, REGULARISING, configure
-from meden.stopping import EarlyStopping
 from meden.study.ledger import Key, Ledger, Row
-from meden.study.results import Trial
-from meden.training.fit_many import plan_stacks
 from meden.training.scoring import squared_scale
-from meden.workers.coordinator import OnEpochs, Result
-from meden.workers.workers import Workers, num_cores, train
+from meden.workers.workers import num_cores
 
 Array = NDArray[Any]
 MOST_INPUTS = 20_000
@@ -52,8 +48,6 @@ ALPHAS = np.logspace(-3, 5, 17)
 CHOOSING_FOLDS = 3
 TRIAL_PART, TRIAL_ROWS = 16, 200
 """Share of the rows that shows how long a fit takes, and the fewest of them."""
-ENOUGH = 0.9
-"""Of the time that the choice took, for the plain network to be trained."""
 MOST_STEPS = 300
 """Of a logistic regression's optimizer: its loss hardly falls any more by then."""
 
@@ -189,16 +183,21 @@ class SimpleModels:
 
     def _encoded(self, rows: Array, fold: Fold) -> Array:
         """Return numbers (n, M) in the units of the fold's losses."""
-        codec = self.dataset.fit_encoder(fold.fit).target
-        return codec.encode(self.dataset.labels[rows]).double().numpy().reshape(len(rows), -1)
+        return self._codec(fold).encode(self.dataset.labels[rows]).double().numpy().reshape(len(rows), -1)
+
+    def _codec(self, fold: Fold) -> TargetCodec:
+        """Return what encodes the targets of a fold, as that of its networks does."""
+        standardise = isinstance(self.dataset.inputs, Table)
+        return fit_target(self.dataset.y, self.dataset.labels[fold.fit], standardise=standardise)
 
     def _weights(self, rows: Array) -> Array | None:
         return None if self.dataset.weights is None else self.dataset.weights[rows]
 
     def _scored(self, answers: Array, fold: Fold) -> HeldOut:
         """Return losses and scores of answers, defined as those of networks are."""
-        encoder, task = self.dataset.fit_encoder(fold.fit), self.dataset.task
-        y = self.dataset.targets(encoder, fold.score)
+        codec, task, weights = self._codec(fold), self.dataset.task, self._weights(fold.score)
+        y = codec.encode(self.dataset.labels[fold.score])
+        y = y if weights is None else codec.weigh(y, torch.as_tensor(weights).float())
         given = torch.from_numpy(np.ascontiguousarray(answers))
         if task == "classification":  # a class that is impossible costs as much as in scikit-learn's log_loss
             given = given.clamp_min(torch.finfo(given.dtype).eps).log()
@@ -207,8 +206,8 @@ class SimpleModels:
         losses, scores = row_loss(task, given, y).numpy(), row_score(task, given, y).double().numpy()
         outputs = answers.astype(np.float32) if answers.ndim == 2 else np.empty((len(answers), 0))
         if task == "regression":
-            outputs = encoder.decode(given).values.reshape(len(answers), -1)
-        return HeldOut(losses.astype(np.float32), scores * squared_scale(encoder.target), outputs)
+            outputs = codec.decode(given).values.reshape(len(answers), -1)
+        return HeldOut(losses.astype(np.float32), scores * squared_scale(codec), outputs)
 
 
 def fit_simple_models(
@@ -245,75 +244,6 @@ def fit_simple_models(
             started = ended
     for name, cause in failed.items():
         warnings.warn(f"there is no baseline {name!r}, which could not be fitted: {one_line(cause)}", stacklevel=3)
-
-
-def fit_plain(
-    make_model: ModelMaker,
-    dataset: Dataset,
-    folds: Sequence[Fold],
-    ledger: Ledger,
-    workers: Workers,
-    *,
-    recipe: Recipe,
-    choice: Trial,
-    seeds: int,
-    seed: int,
-    on_epochs: OnEpochs | None = None,
-    pace: Pace = UNHURRIED,
-) -> None:
-    """Train the network of a configuration without regularisation, and for as long, unless the ledger holds it.
-
-    Where the folds have stop splits, the same training gives a second baseline, by the state that early stopping would
-    have kept; the first is the state at the end.
-
-    Args:
-        make_model: see :func:`meden.tune`, as for the rest.
-        dataset: the rows.
-        folds: that the configuration was trained in.
-        ledger: of the study.
-        workers: who train.
-        recipe: what all configurations share.
-        choice: the configuration; all of it that does not regularise stays as it is there.
-        seeds: runs in each fold.
-        seed: of the study.
-        on_epochs: called now and then with a number of epochs that were done.
-        pace: how long it may take; with much less than the configuration's time it is left out, with a warning.
-    """
-    kept = {name: value for name, value in choice.params.items() if name not in REGULARISING}
-    plain, model_args = configure(recipe, kept)
-    epochs = min(plain.last_epoch, choice.longest_schedule or plain.last_epoch)
-    plain = plain.replace(**OFF).shortened(epochs).replace(stop_after=max(row.num_epochs for row in choice.rows))
-    stops = all(len(fold.stop) for fold in folds)
-    if stops:  # never ends early: both states are wanted
-        plain = plain.replace(early_stopping=EarlyStopping(patience=plain.epochs))
-    keys = [Key(0, fold, number, "plain") for fold in range(len(folds)) for number in range(seeds)]
-    missing = [key for key in keys if (row := ledger.rows.get(key)) is None or row.params != kept]
-    if not missing:
-        return
-    if pace.deadline.seconds_left() < ENOUGH * math.fsum(row.seconds for row in choice.rows):
-        warnings.warn("there is no time for the baseline plain", stacklevel=3)
-        return
-    members = [
-        Member(plain, folds[key.fold], derive(seed, "seed", key.seed), model_args, newest=stops) for key in missing
-    ]
-    last = time.perf_counter()
-
-    def ended(number: int, result: Result) -> None:
-        nonlocal last
-        at = time.perf_counter()
-        key, seconds, last = missing[number], at - last, at
-        row = make_row(key, kept, result, folds[key.fold], seconds)
-        if result.newest is not None:
-            stopped = dataclasses.replace(row, baseline="plain_stopped", seconds=0.0)
-            ledger.append(stopped)
-            newest = {name: getattr(result.newest, name) for name in ("losses", "scores", "outputs")}
-            end = result.history[-1]
-            row = dataclasses.replace(row, best_epoch=end.epoch, best_step=end.step, **newest)
-        ledger.append(row)
-
-    stacks = plan_stacks(make_model, members, dataset)
-    with suppress(TimeIsUp):
-        train(workers, make_model, members, dataset, stacks, on_end=ended, on_epochs=on_epochs, pace=pace)
 
 
 def _simple_row(key: Key, found: HeldOut, seconds: float) -> Row:
