@@ -34,7 +34,7 @@ class Outcome:
     without: Mapping[str, float]
     """Of one network by the choice, without a group of its names."""
     curves: Mapping[str, Sequence[float]]
-    """Accuracy after each epoch, of the plain network and of one by the choice."""
+    """Accuracy after each epoch on some of the held-out rows, of the plain network and of one by the choice."""
     params: Mapping[str, Any]
     """The choice."""
 
@@ -171,7 +171,7 @@ def sections(evidence: Evidence) -> list[Section]:
         f"{lost} Each is the mean over the splits of what one network by the choice loses without that part.",
     )
     curves = line_chart(
-        "Held-out accuracy after each epoch, mean of the splits",
+        "Accuracy after each epoch on a part of the held-out images, mean of the splits",
         evidence.curves,
         [COLOURS[name] for name in evidence.curves],
         y_title="held-out accuracy, %",
