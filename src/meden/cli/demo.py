@@ -58,7 +58,7 @@ class Compared(NamedTuple):
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of model and report.")] = Path("runs/demo"),
-    repeats: Annotated[int, typer.Option("--repeats", min=2, help="Splits into training and held-out rows.")] = 7,
+    repeats: Annotated[int, typer.Option("--repeats", min=2, help="Splits into training and held-out rows.")] = 5,
     budget: Annotated[int, typer.Option("--budget", min=1, help="Configurations tried on each split.")] = 6,
     seed: Seed = 0,
     as_json: JsonFlag = False,
