@@ -167,7 +167,7 @@ def sections(evidence: Evidence) -> list[Section]:
         f"Each of {len(evidence.params)} splits trains on {evidence.num_train} images and is scored on the other "
         f"{evidence.num_held_out:,}. The plain network has the same starting weights, learning rate, batches and "
         "epochs, and nothing that regularises. The choices were made by cross-validation on the training images; the "
-        "network, its rate and epochs and the ranges of the search were set before, on other splits of the same images. "
+        "network, its rate and epochs and the ranges searched were set before, on other splits of the same images. "
         "Intervals are Student's, 95 %, over the splits, whose training images are nearly all different.",
         f"{lost} Each is the mean over the splits of what one network by the choice loses without that part.",
     )
