@@ -24,6 +24,7 @@ SEED = 40
 @pytest.fixture
 def found(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
     monkeypatch.setattr("meden.cli.demo.PLAIN", PLAIN.replace(epochs=EPOCHS))
+    monkeypatch.setattr("meden.cli.demo.WATCHED", slice(None))
     ended = meden("demo", "--out", "out", "--repeats", "2", "--budget", "2", "--seed", SEED, "--json")
     assert ended.status == 0, ended.err
     return json.loads(ended.out)
@@ -36,7 +37,7 @@ def test_demo_in_small(found: dict) -> None:
     pixels = pixels / 16
     for number in range(2):
         rows, held_out = split(read_digits(), SEED + number)
-        assert len(rows) == 50 and not set(rows) & set(held_out) and len(held_out) == 1747
+        assert len(rows) == 100 and not set(rows) & set(held_out) and len(held_out) == 1697
         folds = make_folds(read_digits().take(rows), 5, seed=SEED + number, stop_fraction=0.0)
         for name, (model, grid) in simple_models().items():
             by_hand = _by_hand(model, grid, pixels[rows].astype("float32"), labels[rows], folds)
@@ -66,7 +67,8 @@ def _by_hand(model, grid, x, labels, folds):
 
 
 def test_plain_has_nothing_that_regularises_and_each_name_has_a_group() -> None:
-    assert Recipe(lr=PLAIN.lr, epochs=PLAIN.epochs, schedule=PLAIN.schedule) == PLAIN
+    trained = {name: getattr(PLAIN, name) for name in ("lr", "batch_size", "epochs", "schedule")}
+    assert Recipe(**trained) == PLAIN
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(SPACE)
 
 
@@ -80,7 +82,7 @@ def evidence(chosen, svc=(86.0, 84.0, 88.0)) -> page.Evidence:
         )
         for i, (value, simple) in enumerate(zip(chosen, svc, strict=True))
     ]
-    return page.Evidence.of(outcomes, 50, 1747)
+    return page.Evidence.of(outcomes, 100, 1697)
 
 
 def test_sentences_say_what_the_intervals_allow() -> None:

@@ -34,7 +34,7 @@ class Outcome:
     without: Mapping[str, float]
     """Of one network by the choice, without a group of its names."""
     curves: Mapping[str, Sequence[float]]
-    """Accuracy after each epoch, of the plain network and of one by the choice."""
+    """Accuracy after each epoch on some of the held-out rows, of the plain network and of one by the choice."""
     params: Mapping[str, Any]
     """The choice."""
 
@@ -149,7 +149,7 @@ def verdict(evidence: Evidence) -> list[str]:
     accuracy, gain = (Interval.of(evidence.accuracy[CHOSEN]), evidence.over(PLAIN))
     simple, over = evidence.best_simple, evidence.over(evidence.best_simple)
     wrong = 1 - (100 - accuracy.mean) / max(100 - evidence.accuracy[PLAIN].mean(), 1e-9)
-    headline = f"On images that nothing had seen, what meden chose is {_compared(gain)} the same network unregularised"
+    headline = f"On the held-out images, what meden chose is {_compared(gain)} the same network unregularised"
     headline += f": {wrong:.0%} of its mistakes are gone." if gain.is_clear and gain.mean > 0 else "."
     return [
         headline,
@@ -166,12 +166,13 @@ def sections(evidence: Evidence) -> list[Section]:
         f"{headline} {simple}",
         f"Each of {len(evidence.params)} splits trains on {evidence.num_train} images and is scored on the other "
         f"{evidence.num_held_out:,}. The plain network has the same starting weights, learning rate, batches and "
-        "epochs, and nothing that regularises. All choices were made by cross-validation on the training images. "
+        "epochs, and nothing that regularises. The choices were made by cross-validation on the training images; the "
+        "network, its rate and epochs and the ranges searched were set before, on other splits of the same images. "
         "Intervals are Student's, 95 %, over the splits, whose training images are nearly all different.",
         f"{lost} Each is the mean over the splits of what one network by the choice loses without that part.",
     )
     curves = line_chart(
-        "Held-out accuracy after each epoch, mean of the splits",
+        "Accuracy after each epoch on a part of the held-out images, mean of the splits",
         evidence.curves,
         [COLOURS[name] for name in evidence.curves],
         y_title="held-out accuracy, %",
