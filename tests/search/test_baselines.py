@@ -1,5 +1,6 @@
 """Baselines: the same numbers as scikit-learn by hand, and as the plain network alone."""
 
+import dataclasses
 import warnings
 from typing import Any
 
@@ -183,9 +184,25 @@ def test_the_plain_network_follows_the_choice(tmp_path):
     chosen = {"recipe": RECIPE, "choice": other, "seeds": 1, "seed": 0}
     with Ledger(tmp_path / "ledger.jsonl", _identity(tmp_path)) as ledger:
         plain.fit_plain(MLP, as_dataset("wine"), study.folds, ledger, meden.search.Workers(), **chosen)
-    after = meden.load_study(tmp_path).baseline("plain")
-    assert after.params == {"lr": other.params["lr"]} != before
-    assert len(after.rows) == 3
+    names = [trial.baseline for trial in meden.load_study(tmp_path).baselines]
+    assert names == ["constant", "linear", "trees"], "that of another configuration is none of the choice"
+    after = tuned(study_dir=tmp_path).baseline("plain")
+    assert after.params == before and len(after.rows) == 3
+
+
+def test_a_plain_network_that_trained_for_less_is_trained_again(tmp_path):
+    space = {"l2": meden.LogUniform(1e-4, 1.0)}
+    options = {"folds": 3, "strategy": "sobol", "budget": 2}
+    small = meden.tune(MLP, "wine", space, recipe=RECIPE, study_dir=tmp_path, **options)
+    rows = list(meden.study.load.read_rows(tmp_path / "ledger.jsonl").rows.values())
+    shorter = [dataclasses.replace(row, num_epochs=1, best_epoch=1, train_loss=[1.0], stop_loss=[1.0]) for row in rows]
+    with Ledger(tmp_path / "ledger.jsonl", _identity(tmp_path)) as ledger:
+        for row in shorter:
+            if row.baseline.startswith("plain"):
+                ledger.append(row)
+    again = meden.tune(MLP, "wine", space, recipe=RECIPE, study_dir=tmp_path, **options)
+    assert {row.num_epochs for row in again.baseline("plain").rows} == {6}
+    pd.testing.assert_frame_equal(again.table(), small.table())
 
 
 def _identity(folder: Any) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_at_least_one_epoch_is_trained_where_there_must_be_a_model():
 
 def test_a_time_limit_that_is_too_short_says_what_one_epoch_needs():
     with pytest.raises(
-        InputError, match=r"time_limit must be at least about [\d.e+]+ s, which an epoch of one fold.*0.01"
+        InputError, match=r"time_limit must be at least about [\d.e+]+ s for an epoch of one fold.*0.01"
     ):
         search(time_limit=0.01)
     with pytest.raises(InputError, match=r"time_limit must be at least about [\d.e+]+ s.*got 0.1 s"):

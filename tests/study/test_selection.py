@@ -50,7 +50,7 @@ def test_differences_from_the_best_by_hand_and_as_the_rule_takes_them():
     for row in range(9):
         alone = [float(other == row) for other in range(9)]
         assert (one_standard_error(scores, alone) == row) == (differences[row] <= errors[row])
-    assert np.isposinf(differences_from_best(scores[:, :1])[1]).all()
+    assert (differences_from_best(scores[:, :1])[1] == 0).all()
 
 
 def test_the_simplest_wins_and_the_better_of_equally_simple_ones():
@@ -97,9 +97,26 @@ def test_corrected_score_equals_a_plain_loop(rule, sizes, grouped):
     if len(sizes) > 1:
         of_folds = np.array([choice[folds == fold].mean() for fold in range(len(sizes))])
         scale *= max(1, standard_error(of_folds) / (scale * np.std(of_choice)))
-    ends = scale * (np.quantile(of_winners, [0.05, 0.95]) - np.mean(of_winners))
-    assert (found.low, found.high) == pytest.approx(tuple(found.estimate + ends))
+    farthest = np.abs(choice - choice.mean()).max() / num_units
+    half = 1.6448536 * np.sqrt((scale * np.std(of_winners)) ** 2 + farthest**2)
+    assert (found.low, found.high) == pytest.approx((found.estimate - half, found.estimate + half))
     assert found.naive == 7.0
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_a_row_or_two_are_no_difference(num):
+    gains = np.zeros(150)
+    gains[:num] = 1.0
+    score = corrected_score(-gains[None], naive=gains.mean(), values=gains[None], folds=np.arange(150) % 3)
+    assert score.low < 0 < score.estimate == gains.mean() < score.high
+
+
+def test_an_estimate_lies_in_its_interval():
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        right = np.stack([np.ones(100), (random.random(100) < 0.97).astype(float)])
+        score = corrected_score(1 - right, naive=1.0, values=right, folds=np.arange(100) % 5)
+        assert score.low <= score.estimate <= score.high
 
 
 @pytest.mark.parametrize("simplicity", [None, [1.0, 2.0]])

@@ -413,7 +413,9 @@ def _show_choices(study: Study, out: Path) -> None:
         table.add_row("best", *_numbers(study, study.best), "")
     stdout.print(table)
     by = spoken(study.chosen_by)
-    stdout.print(f"chosen: {RULES[CHOICE]}; best: by its mean held-out {by}")
+    stdout.print(
+        f"chosen: {RULES[CHOICE]}; best: by its mean held-out {by}; the last column is corrected for having chosen"
+    )
     stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
     stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
 

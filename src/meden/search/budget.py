@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from meden._checks import InputError
@@ -127,8 +128,8 @@ class Budget:
         assert self.seconds is not None
         needed = self.seconds + max(0.0, now() - self.deadline.at) + missing * self._shares
         return TimeTooShort(
-            f"time_limit must be at least about {needed:.2g} s, which an epoch of one fold and what belongs to it "
-            f"need on this machine now, got {self.seconds:g} s"
+            f"time_limit must be at least about {math.ceil(needed)} s for an epoch of one fold and what belongs to it "
+            f"on this machine now, got {self.seconds:g} s"
         )
 
     @property

@@ -9,18 +9,20 @@ import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from meden.data import Dataset, Fold
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.member import Member, ModelMaker
 from meden.noise import derive
+from meden.progress import LOST
 from meden.recipe import Recipe
 from meden.search.engine import make_row
 from meden.space.names import OFF, REGULARISING, configure
 from meden.stopping import EarlyStopping
-from meden.study.ledger import Key, Ledger
+from meden.study.ledger import Key, Ledger, Row
 from meden.study.results import Trial
 from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Result
@@ -68,21 +70,18 @@ def fit_plain(
     if stops:  # never ends early: both states are wanted
         plain = plain.replace(early_stopping=EarlyStopping(patience=plain.epochs))
     keys = [Key(0, fold, number, "plain") for fold in range(len(folds)) for number in range(seeds)]
-    missing = [key for key in keys if (row := ledger.rows.get(key)) is None or row.params != kept]
-    if not missing:
+    if all(_is_of(ledger.rows.get(key), kept, plain.last_epoch) for key in keys):
         return
     if pace.deadline.seconds_left() < ENOUGH * math.fsum(row.seconds for row in choice.rows):
         warnings.warn("there is no time for the baseline plain", stacklevel=3)
         return
-    members = [
-        Member(plain, folds[key.fold], derive(seed, "seed", key.seed), model_args, newest=stops) for key in missing
-    ]
+    members = [Member(plain, folds[key.fold], derive(seed, "seed", key.seed), model_args, newest=stops) for key in keys]
     last = time.perf_counter()
 
     def ended(number: int, result: Result) -> None:
         nonlocal last
         at = time.perf_counter()
-        key, seconds, last = missing[number], at - last, at
+        key, seconds, last = keys[number], at - last, at
         row = make_row(key, kept, result, folds[key.fold], seconds)
         if result.newest is not None:
             stopped = dataclasses.replace(row, baseline="plain_stopped", seconds=0.0)
@@ -95,3 +94,8 @@ def fit_plain(
     stacks = plan_stacks(make_model, members, dataset)
     with suppress(TimeIsUp):
         train(workers, make_model, members, dataset, stacks, on_end=ended, pace=pace)
+
+
+def _is_of(row: Row | None, kept: Mapping[str, Any], epochs: int) -> bool:
+    """Return whether a row is of the plain network of a choice; else all are trained again, as a stack rounds alike."""
+    return row is not None and row.params == kept and (row.num_epochs == epochs or row.status in LOST)

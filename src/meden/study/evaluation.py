@@ -6,7 +6,7 @@ Legend: ``n`` rows, ``C`` classes, ``M`` numbers to predict.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meden._checks import InputError, check_number
+from meden._shown import Pair, Shown
 from meden.data.dataset import check_column, group_codes
 from meden.data.frames import as_pandas
 from meden.data.new_rows import OnMissing
 from meden.data.tables import named_columns
 from meden.data.targets import Label, NumberCodec, Task
 from meden.run import Ensemble, HeldOut, Run
-from meden.study.metrics import HIGHER_IS_BETTER, Truth, fitting, of_rows, variance_of
+from meden.study.metrics import RANGES, Truth, fitting, of_rows, spoken, variance_of
 
 Array = NDArray[np.float64]
 NUM_BINS = 10
@@ -76,8 +77,8 @@ class Residuals:
     """By share of the rows, :data:`QUANTILES`."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Evaluation:
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Evaluation(Shown):
     """What :func:`evaluate` found."""
 
     target: str
@@ -98,6 +99,11 @@ class Evaluation:
     calibration: Calibration | None = None
     residuals: Residuals | None = None
     """None for classes, or several numbers a row."""
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield from (("target", self.target), ("rows", self.num_rows))
+        for name, found in self.scores.items():
+            yield spoken(name), f"{found.value:.4g} ({found.low:.4g} to {found.high:.4g})"
 
     def frame(self) -> pd.DataFrame:
         """Return a row per metric with ``value``, ``low`` and ``high``."""
@@ -280,9 +286,7 @@ def _scores(task: Task, told: HeldOut, truth: Truth, draw: _Draws) -> dict[str, 
 
 def _within(metric: str, found: Estimate) -> Estimate:
     """Return an estimate whose ends are numbers that the metric can be."""
-    lowest = -np.inf if metric == "r2" else 0.0
-    highest = 1.0 if metric in HIGHER_IS_BETTER else np.inf
-    low, high = (float(np.clip(end, lowest, highest)) for end in (found.low, found.high))
+    low, high = (float(np.clip(end, *RANGES[metric])) for end in (found.low, found.high))
     return dataclasses.replace(found, low=low, high=high)
 
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from meden.report.numbers import number, plural
 from meden.space.dimensions import Choice, Dimension, Maybe
-from meden.study.metrics import SHARES, UNITS, spoken
+from meden.study.metrics import RANGES, SHARES, UNITS, spoken
 from meden.study.results import Results, Trial
 
+LITTLE = 0.02
+"""Share of the best's loss, or of 1 where the metric is at most 1, that is a small difference."""
 LOW, HIGH = 0.25, 0.75
 """Where the lowest quarter of a range ends, and the highest begins."""
 
@@ -54,6 +56,8 @@ class FlatRegion:
     """Those that finished."""
     width: float
     """How much worse than the best the worst of them is, in the metric that decides; never negative."""
+    little: float
+    """Differences up to this are none that people act on."""
     width_text: str
     """The same with its unit: ``0.006 nats``."""
     ranges: tuple[RegionRange, ...]
@@ -61,8 +65,8 @@ class FlatRegion:
 
     @property
     def flat(self) -> bool:
-        """Whether most of what was tried is as good as the best."""
-        return len(self.numbers) > self.num_configurations / 2
+        """Whether most of what was tried is as good as the best, and so little worse that nobody would mind."""
+        return len(self.numbers) > self.num_configurations / 2 and self.width <= self.little
 
     @property
     def sentence(self) -> str:
@@ -104,7 +108,7 @@ def flat_region(results: Results) -> FlatRegion:
     finished = [trial for trial in results.trials if trial.status == "ok"]
     if len(finished) < 2:
         return _unknown("few", f"{plural(len(finished), 'configuration')} finished", len(finished))
-    if len(results.folds) < 2:
+    if results.num_folds_told < 2:
         return _unknown("unknown", "a single fold does not say how much of a difference is noise", len(finished))
     differences, errors = results.differences_from_best()
     inside = np.flatnonzero(differences <= errors)
@@ -116,6 +120,7 @@ def flat_region(results: Results) -> FlatRegion:
         numbers=tuple(trial.number for trial in region),
         num_configurations=len(finished),
         width=width,
+        little=LITTLE * (1.0 if RANGES[results.chosen_by][1] == 1.0 else abs(results.decided_by(results.best))),
         width_text=_amount(width, results),
         ranges=tuple(_range(name, dimension, region) for name, dimension in results.space.items()),
     )
@@ -123,7 +128,14 @@ def flat_region(results: Results) -> FlatRegion:
 
 def _unknown(status: Literal["few", "unknown"], reason: str, num: int) -> FlatRegion:
     return FlatRegion(
-        status=status, reason=reason, numbers=(), num_configurations=num, width=np.nan, width_text="", ranges=()
+        status=status,
+        reason=reason,
+        numbers=(),
+        num_configurations=num,
+        width=np.nan,
+        little=0.0,
+        width_text="",
+        ranges=(),
     )
 
 

@@ -12,10 +12,10 @@ from meden._checks import InputError
 from meden._fields import check_all, damaged
 from meden.member import ModelMaker
 from meden.progress import LOST
-from meden.space.names import Space
+from meden.space.names import REGULARISING, Space
 from meden.study.folder import Description, read_description
 from meden.study.ledger import LEDGER, Row, digest_of, read_rows, versions_of
-from meden.study.results import BASELINES, Results, make_baseline, make_trial
+from meden.study.results import BASELINES, PLAIN, Results, Trial, make_baseline, make_trial
 from meden.study.study import Study
 
 
@@ -86,8 +86,8 @@ def results_of(described: Description, rows: Collection[Row], versions: Mapping[
     if not complete and not num_missing:
         kept, complete = _complete(configurations, _folds_of_fullest(configurations, seeds), seeds)
     compared = {name: _of_folds(own, kept) for name, own in compared.items()}
-    whole = [name for name in BASELINES if _is_whole(compared.get(name, ()), len(kept))]
-    return Results(
+    whole = [name for name in BASELINES if _is_whole(name, compared.get(name, ()), len(kept), seeds)]
+    found = Results(
         data=described.data,
         folds=[described.folds[fold] for fold in kept],
         space=described.space,
@@ -104,10 +104,20 @@ def results_of(described: Description, rows: Collection[Row], versions: Mapping[
         versions=versions or {},
         shortened="" if num_missing else _shortened(described, kept, complete),
     )
+    return dataclasses.replace(found, baselines=[trial for trial in found.baselines if _is_compared(trial, found)])
 
 
-def _is_whole(rows: Collection[Row], num_folds: int) -> bool:
-    """Return whether a baseline has been trained in all folds, by settings of one choice."""
+def _is_compared(baseline: Trial, found: Results) -> bool:
+    """Return whether a baseline is one of the choice as it is now: a plain network may be that of an earlier one."""
+    if baseline.baseline not in PLAIN or not found.usable:
+        return True
+    return baseline.params == {name: v for name, v in found.choice.params.items() if name not in REGULARISING}
+
+
+def _is_whole(name: str, rows: Collection[Row], num_folds: int, seeds: int) -> bool:
+    """Return whether a baseline has been trained in all folds, and with all seeds, by settings of one choice."""
+    if len(rows) != num_folds * (seeds if name in PLAIN else 1):
+        return False
     return len({row.fold for row in rows}) == num_folds and all(row.params == next(iter(rows)).params for row in rows)
 
 

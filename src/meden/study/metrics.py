@@ -13,7 +13,7 @@ Reference:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,6 +38,10 @@ OF_SEVERAL = ("loss", "accuracy", "mse")
 HIGHER_IS_BETTER = ("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1", "r2")
 SHARES = ("accuracy", "balanced_accuracy")
 """Metrics that are shares of 1, and read in percent."""
+RANGES: Mapping[str, tuple[float, float]] = {
+    name: (-np.inf if name == "r2" else 0.0, 1.0 if name in HIGHER_IS_BETTER else np.inf) for name in METRICS
+}
+"""What each metric can be."""
 UNITS = {"classification": "nats", "regression": "half squared error"}
 """Of losses, by task."""
 
@@ -130,7 +134,7 @@ def is_defined(metric: str, truth: Truth) -> bool:
 def of_rows(metric: MetricName, told: HeldOut, truth: Truth) -> Array:
     """Return what each scored row of a fold adds to a metric, (n,): the mean over them is the metric of the fold.
 
-    - ``loss``, ``accuracy`` and ``mse`` are the rows' own, times their weights, which average 1 over all rows.
+    - ``loss``, ``accuracy`` and ``mse`` are means of the rows' own, by their weights.
     - ``balanced_accuracy``, ``roc_auc``, ``average_precision``, ``f1``, ``rmse`` and ``mae`` are scikit-learn's numbers
       on the fold, with the rows' weights; the mean over classes where there are more than two (each against the rest),
       and for F1 always. Classes that the fold lacks do not count; the positive class of two is the second.
@@ -152,10 +156,9 @@ def of_rows(metric: MetricName, told: HeldOut, truth: Truth) -> Array:
         1.0
     """
     losses, scores = told.losses.astype(np.float64), told.scores
-    if metric == "loss":
-        return losses
-    if metric in ("accuracy", "mse"):
-        return scores
+    if metric in ("loss", "accuracy", "mse"):
+        own = losses if metric == "loss" else scores
+        return own if truth.weights is None else _share(own, truth.weights)
     if not is_defined(metric, truth) or np.isnan(scores).any():
         return np.full(len(scores), np.nan)
     if metric == "r2":

@@ -29,7 +29,7 @@ from meden.study.data_summary import DataSummary
 from meden.study.ledger import Row
 from meden.study.metrics import (
     HIGHER_IS_BETTER,
-    SHARES,
+    RANGES,
     MetricName,
     Truth,
     check_metric,
@@ -51,6 +51,8 @@ BASELINES = {
 """What a search's configurations are compared with, by the name of its rows: the best constant answer, a linear model
 whose ridge is chosen by cross-validation, histogram gradient boosting, and the network of the choice with nothing that
 regularises, at the end of its training and at the state that early stopping keeps."""
+PLAIN = ("plain", "plain_stopped")
+"""Those that are of the choice."""
 DIVISION, COMMAND, REFIT = "division", "command", "refit"
 """Notes of a study: how its rows were divided into folds, the command line that made it, which models it trained in the
 end."""
@@ -187,6 +189,8 @@ class Results(Shown):
             worth = f"held-out {self.chosen_by} {self.decided_by(trial):.4g} (uncorrected)"
             yield name, f"{worth} with {text(trial.params)}"
         for (metric, which), score in self._scores.items():  # those that were asked for: thousands of draws make each
+            if which in BASELINES:
+                continue
             interval = f"{score.low:.4g} to {score.high:.4g} ({score.confidence:.0%})"
             yield f"{metric} of {which}", f"{score.estimate:.4g}, {interval}, corrected for the choice"
         yield "folds", len(self.folds)
@@ -307,7 +311,7 @@ class Results(Shown):
         metric = metric or self.told
         if (metric, which) not in self._scores:
             found = self._corrected(self.values(metric), metric, which)
-            self._scores[metric, which] = found.within(0.0, 1.0) if metric in SHARES else found
+            self._scores[metric, which] = found.within(*RANGES[metric])
         return self._scores[metric, which]
 
     def gain_over(self, baseline: str, metric: MetricName | None = None) -> selection.Score:
@@ -353,7 +357,7 @@ class Results(Shown):
             metric=metric,
             seed=self.seed,
         )
-        return found.within(0.0, 1.0) if metric in SHARES else found
+        return found.within(*RANGES[metric])
 
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
         trial, groups = self._which(which), self.data.groups
@@ -423,6 +427,11 @@ class Results(Shown):
         """Return the mean over the folds of the metric that decides, of a configuration or a baseline."""
         return self.mean_of(self.chosen_by, trial)
 
+    @property
+    def num_folds_told(self) -> int:
+        """Folds in which the metric that decides can be told."""
+        return int(self._defined(self.chosen_by).sum())
+
     def differences_from_best(self) -> tuple[Array, Array]:
         """Return how much worse each configuration is than the best, fold by fold, in what decides, (M,).
 
@@ -450,6 +459,7 @@ class Results(Shown):
                 "loss": trial.loss,
                 "loss_error": trial.loss_error,
                 self.metric: trial.score,
+                self.told: self.mean_of(self.told, trial),
                 self.chosen_by: decided[id(trial)],
                 "epochs": trial.median_epoch,
                 "status": trial.outcome,

@@ -6,8 +6,10 @@ Legend: ``M`` configurations, ``F`` folds, ``n`` scored rows, ``D`` draws of the
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +76,7 @@ def differences_from_best(scores: Array) -> tuple[Array, Array]:
     """Return each row's mean paired difference from the best, and its standard error over the folds, (M,) each.
 
     A row is as good as the best within one standard error where the first is at most the second, which is what
-    :func:`one_standard_error` goes by. Rows with NaN have NaN; a single fold leaves the error infinite.
+    :func:`one_standard_error` goes by. Rows with NaN have NaN; of a single fold, which cannot tell, errors are 0.
 
     Args:
         scores: (M, F), lower is better; columns are the same folds for every row. One row at least is finite.
@@ -113,10 +115,11 @@ def corrected_score(
         estimate = naive + mean over draws of (left(w) - left(c)).
 
     Every row weighs as in ``naive``, one over its fold's size, and is compared with itself, so that what makes folds or
-    rows hard cancels out; where there is nothing to choose the estimate is ``naive``. The interval has the quantiles of
-    ``left(w)`` about their mean, times ``sqrt(q / (1 - q))`` for the share ``q`` left out, 1 in e: by so much does the
-    mean of all rows scatter less than that of a part of them. Where means of folds scatter more than rows alone
-    explain, because each fold's models learned from other rows, it is as much wider as they do.
+    rows hard cancels out; where there is nothing to choose the estimate is ``naive``. The interval is that of a normal
+    error: the standard deviation of ``left(w)``, times ``sqrt(q / (1 - q))`` for the share ``q`` left out, 1 in e: by
+    so much does the mean of all rows scatter less than that of a part of them. Where means of folds scatter more than
+    rows alone explain, because each fold's models learned from other rows, it is as much wider as they do. To that is
+    added what one row more would move that is as far out as the farthest: a difference that a single row makes is none.
 
     Why: let means of configurations err by ``e``, and those of rows drawn by ``e + d``, where ``d`` has the variance
     of ``e``. Then means of the rows left out err by ``e - d``, which is independent of ``e + d``. So ``left(w)`` has no
@@ -168,9 +171,12 @@ def corrected_score(
         found.append(np.stack([_weighted(left_out, worth[winners]), _weighted(left_out, worth[choice])]))
     of_winners, of_choice = np.concatenate(found, axis=1)
     estimate = float(naive + (of_winners - of_choice).mean())
-    spread = np.quantile(of_winners, [(1 - confidence) / 2, (1 + confidence) / 2]) - of_winners.mean()
-    low, high = estimate + spread * _scale(of_choice, _of_folds(worth[[choice]], folds)[0], int(units.max()) + 1)
-    return Score(estimate, float(low), float(high), confidence, float(naive), metric)
+    num_units, own = int(units.max()) + 1, worth[choice]
+    size = float(np.abs(worth).max()) or 1.0  # squares of squared errors may be beyond all numbers
+    spread = (of_winners / size).std() * _scale(of_choice / size, _of_folds(own[None] / size, folds)[0], num_units)
+    farthest = np.abs(own / size - own.mean() / size).max() / num_units
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * size * math.hypot(spread, farthest)
+    return Score(estimate, estimate - half, estimate + half, confidence, float(naive), metric)
 
 
 def _chosen(scores: Array, simplicity: Array | None) -> int:
@@ -204,7 +210,7 @@ def _differences(means: Array, drawn: NDArray[np.bool_], leaders: Whole) -> tupl
     mean, num = _average(differences, drawn), drawn.sum(axis=1)[:, None]
     squares = (np.where(drawn[:, None], differences - mean[..., None], 0.0) ** 2).sum(axis=2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors: Array = np.where(num > 1, np.sqrt(squares / (num - 1) / num), np.inf)
+        errors: Array = np.where(num > 1, np.sqrt(squares / (num - 1) / num), 0.0)
     return mean, errors
 
 
@@ -247,8 +253,6 @@ def _scale(left_out: Array, of_folds: Array, num_units: int) -> float:
     """Return what makes the spread of means over rows left out, (D,), that of means over all rows and folds."""
     share = (1 - 1 / num_units) ** num_units
     scale = float(np.sqrt(share / (1 - share)))
-    size = np.abs(of_folds).max() or 1.0  # squares of squared errors may be beyond all numbers
-    left_out, of_folds = left_out / size, of_folds / size
     by_rows = scale * left_out.std()
     if len(of_folds) > 1 and standard_error(of_folds) > by_rows > 0:
         scale *= standard_error(of_folds) / float(by_rows)

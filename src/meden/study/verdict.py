@@ -14,7 +14,7 @@ from typing import Any, Literal
 from meden._shown import Pair, Shown
 from meden.report.numbers import number, percent, plural
 from meden.space.dimensions import Choice, Dimension, Maybe
-from meden.space.names import REGULARISING
+from meden.space.names import OFF, REGULARISING
 from meden.study.flat_region import flat_region
 from meden.study.importance import importance_of
 from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, spoken
@@ -23,6 +23,7 @@ from meden.study.selection import Score
 
 Kind = Literal[
     "unfinished",
+    "shortened",
     "expect",
     "helps",
     "probabilities",
@@ -47,6 +48,7 @@ Kind = Literal[
 SIMPLE = ("linear", "trees")
 """Baselines that may be the better tool."""
 SHORT = {"constant": "a constant answer", "linear": "the linear model", "trees": "boosted trees"}
+STOPPING = "early_stopping"
 NEGLIGIBLE = 0.01
 """A difference below so much of the baseline's own number, or of 1 for shares, is none that people act on."""
 EDGE = 0.05
@@ -121,8 +123,10 @@ def verdict_of(results: Results) -> Verdict:
         for name in (trial.baseline for trial in results.baselines if trial.status == "ok")
     )
     found = {gain.over: gain for gain in gains}
+    shortened = [Sentence("shortened", f"{results.shortened[:1].upper()}{results.shortened[1:]}.")]
     sentences = [
         *unfinished,
+        *shortened * bool(results.shortened),
         *_regularisation(results, found),
         *_strengths(results),
         *_tool(found),
@@ -138,27 +142,34 @@ def _regularisation(results: Results, gains: Mapping[str, Gain]) -> Iterator[Sen
         lost = [trial for trial in results.baselines if trial.baseline == "plain" and trial.status != "ok"]
         yield from (Sentence("helps", f"Without regularisation the same network {trial.outcome}.") for trial in lost)
         return
-    recipe = results.recipe
-    if not any(name in REGULARISING for name in results.space) and not recipe.regularizers and not recipe.augment:
+    if not _regularises(results):
         yield Sentence("not_searched", "Nothing that regularises was searched: say with a space what to try.")
         return
     numbers = f"{gain_text(gain.told)}, {gain_text(gain.loss)}"
     against = "against the same network without it"
-    if gain.sign > 0:
+    if all(_is_negligible(results, end, "plain") for end in (gain.told.low, gain.told.high)) and not _sign(gain.loss):
+        yield Sentence("hardly_matters", f"Regularisation hardly matters here: {numbers}, {against}.")
+    elif gain.sign > 0:
         yield Sentence("helps", f"Regularisation helps here: {numbers}, {against}.")
     elif gain.sign < 0:
         yield Sentence("hurts", f"Regularisation hurts here: {numbers}, {against}; try weaker strengths.")
-    elif _sign(gain.loss) > 0 and results.told != "loss":
-        what = "makes the probabilities better" if results.data.task == "classification" else "lowers the loss"
-        name = spoken(results.told)
-        yield Sentence(
-            "probabilities", f"Regularisation {what} here, but not clearly the {name}: {numbers}, {against}."
-        )
-    elif all(_is_negligible(results, end, "plain") for end in (gain.told.low, gain.told.high)):
-        yield Sentence("hardly_matters", f"Regularisation hardly matters here: {numbers}, {against}.")
+    elif _sign(gain.loss):
+        better = _sign(gain.loss) > 0
+        words = ("better", "worse") if results.data.task == "classification" else ("lower", "higher")
+        what = "probabilities" if results.data.task == "classification" else "loss"
+        clearly = "not" if gain.told.estimate <= 0 else "not clearly"
+        text = f"Regularisation makes the {what} {words[not better]} here, but {clearly} the {spoken(results.told)}"
+        yield Sentence("probabilities" if better else "hurts", f"{text}: {numbers}, {against}.")
     else:
         yield Sentence("unclear", f"Whether regularisation helps here cannot be told: {numbers}, {against}.")
     yield from _early_stopping(gain, gains.get("plain_stopped"))
+
+
+def _regularises(results: Results) -> bool:
+    """Return whether anything regularises, besides early stopping, that is searched or that all configurations have."""
+    if any(name in REGULARISING for name in results.space):
+        return True
+    return any(getattr(results.recipe, name) not in (off, None) for name, off in OFF.items() if name != STOPPING)
 
 
 def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
@@ -167,10 +178,12 @@ def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
         return
     pairs = ((gain.told, stopped.told), (gain.loss, stopped.loss))
     clear = [(whole, rest) for whole, rest in pairs if _sign(whole) > 0]
-    adds = any(_sign(rest) > 0 for _, rest in pairs)
-    if clear and not adds and all(rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
-        rest = ", ".join(gain_text(rest) for _, rest in clear)
-        yield Sentence("early_stopping", f"Stopping early alone does most of it: against it, the choice has {rest}.")
+    signs = {_sign(rest) for _, rest in pairs}
+    numbers = ", ".join(gain_text(rest) for _, rest in dict.fromkeys(pairs))
+    if signs <= {0, -1} and -1 in signs:
+        yield Sentence("early_stopping", f"Stopping early alone does better: against it, the choice has {numbers}.")
+    elif clear and signs == {0} and all(rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
+        yield Sentence("early_stopping", f"Stopping early alone does most of it: against it, the choice has {numbers}.")
 
 
 def _strengths(results: Results) -> Iterator[Sentence]:
@@ -220,10 +233,10 @@ def _edges(results: Results) -> Iterator[Sentence]:
         place = inner.position(value)
         if EDGE < place < 1 - EDGE:
             continue
-        end, beyond = ("upper", "more") if place >= 0.5 else ("lower", "less")
+        end = "upper" if place >= 0.5 else "lower"
         low, high = (number(side) for side in (inner.at(0.0), inner.at(1.0)))
         text = f"The choice lies at the {end} end of {name}'s range ({number(value)} of {low} to {high})"
-        yield Sentence("edge", f"{text}: {beyond} may be better still.")
+        yield Sentence("edge", f"{text}: what is best may lie beyond it.")
 
 
 def _ordered(dimension: Dimension) -> Any:
