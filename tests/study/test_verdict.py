@@ -9,6 +9,7 @@ import pytest
 import meden
 from meden.study import Study
 from meden.study.results import make_baseline
+from meden.study.selection import Score
 from meden.study.verdict import Verdict, gain_text, signed, value_text, verdict_of
 from tests.report.studies import study
 
@@ -98,6 +99,13 @@ def test_a_plain_network_that_diverged_is_told():
     assert verdict_of(lost).sentences[0].text == (
         "Without regularisation the same network diverged: loss was not finite."
     )
+
+
+@pytest.mark.parametrize(("estimate", "said"), [(0.91, True), (0.89, False), (0.9, False)])
+def test_a_correction_for_the_better_is_no_optimism(estimate, said):
+    made = study(num_folds=5, baselines={})
+    made._scores["accuracy", "one_se"] = Score(estimate, 0.8, 0.95, 0.9, 0.9, "accuracy")
+    assert ("of which no optimism shows here" in verdict_of(made).sentences[-1].text) == said
 
 
 def test_nothing_to_choose_is_one_sentence():

@@ -309,7 +309,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
     y holds numbers (n,), or several numbers a row (n, M), which are standardised one by one. In all else it is like
     :class:`MLPClassifierCV`; ``mean_test_score`` is minus half the held-out squared error in units of the target's
     standard deviation, and ``mean_test_mse`` the squared error in the target's own units. ``score_interval_`` is of the
-    latter; ``study_.score_of("r2")`` has that of R2.
+    RMSE; ``study_.score_of("r2")`` has that of R2.
 
     Args:
         budget: configurations to try, 1 or more; with the default space the first is the usual one.

@@ -125,8 +125,8 @@ def corrected_score(
     of ``e``. Then means of the rows left out err by ``e - d``, which is independent of ``e + d``. So ``left(w)`` has no
     bias for what a choice is worth that is made with twice the variance: exactly the worth of the choice where all are
     worth the same, and otherwise a little worse, on average never better. Measured: no bias where nothing is to be
-    chosen, else pessimistic by at most a sixth of the error's standard deviation; 90 % intervals cover 89 to 99 %. What
-    no draw of rows can tell is luck in training that all rows of a fold share.
+    chosen, else pessimistic by at most a sixth of the error's standard deviation; 90 % intervals cover 91 to 100 %.
+    What no draw of rows can tell is luck in training that all rows of a fold share.
 
     Args:
         losses: (M, n), what each configuration is chosen by, out of fold, lower is better; rows with NaN (diverged)

@@ -255,10 +255,11 @@ def expectation(results: Results) -> Sentence:
     text = f"Expect on new rows: {', '.join(parts)}"
     if tried == 1:
         return Sentence("expect", f"{text}; intervals are of 90 %.")
-    uncorrected = value_text(told.metric, told.naive)
-    text += (
-        f"; the folds' mean was {uncorrected}, before correcting for a choice among {plural(tried, 'configuration')}"
-    )
+    among = f"a choice among {plural(tried, 'configuration')}"
+    text += f"; the folds' mean was {value_text(told.metric, told.naive)}, before correcting for {among}"
+    better = told.estimate > told.naive if told.metric in HIGHER_IS_BETTER else told.estimate < told.naive
+    if better:
+        text += ", of which no optimism shows here"
     return Sentence("expect", f"{text}; intervals are of 90 %.")
 
 
