@@ -23,7 +23,7 @@ DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[3] / "shared" / 
 
 def same_search(meden: Command, source: Path | str, frame: pd.DataFrame, target: str, budget: int = 3) -> None:
     """Run both with recipe ``quick.yaml``, and compare data, configurations and the loss of each scored row."""
-    limits = ("--budget", budget, "--folds", 3, "--seed", 5, "--recipe", "quick.yaml")
+    limits = ("--budget", budget, "--folds", 3, "--seed", 5, "--recipe", "quick.yaml", "--no-baselines")
     ended = meden("tune", source, "--target", target, *limits, "--out", "study", "--json")
     assert ended.status == 0, ended.err
     made = MLPClassifierCV if as_dataset(frame, target=target).classes else MLPRegressorCV

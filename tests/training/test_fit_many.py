@@ -169,11 +169,11 @@ def test_what_does_not_fit_into_memory_is_cut_smaller(monkeypatch):
 def test_what_runs_out_of_memory_half_way_is_trained_anew(monkeypatch):
     run_until = Population.run_until
 
-    def limited(self, epoch):
+    def limited(self, *until):
         if len(self.entrants) > 2:
             self._train_epoch()
             raise RuntimeError("CUDA out of memory")
-        run_until(self, epoch)
+        run_until(self, *until)
 
     monkeypatch.setattr(Population, "run_until", limited)
     with pytest.warns(UserWarning, match="out of memory: at most 2 models"):

@@ -15,8 +15,9 @@ LIMITED_BATCH = 16
 that learns proposes as many at once anyway, so that it proposes the same."""
 SAFE = 0.9
 """Share of the time left that configurations may be expected to take."""
-FIRST_SHARE = 0.25
-"""Share of the time that the first configuration is planned to take: its schedule is shortened to that."""
+FIRST_SHARE, FIRST_OF_COMPARED = 0.25, 0.15
+"""Share of the time that the first configuration is planned to take: its schedule is shortened to that. The second is
+where a plain network follows, which takes as long: others are to be tried, too."""
 
 
 PLAIN_COST = 1.0
@@ -96,8 +97,8 @@ class Budget:
 
     def first_pace(self) -> Pace:
         """Return how long the first configuration may take: a share by plan, at most what leaves half for the rest."""
-        left = self.deadline.seconds_left()
-        return Pace(self.deadline.earlier(left - left / self._shares), goal=Deadline.after(FIRST_SHARE * left))
+        left, share = self.deadline.seconds_left(), FIRST_OF_COMPARED if self.baselines else FIRST_SHARE
+        return Pace(self.deadline.earlier(left - left / self._shares), goal=Deadline.after(share * left))
 
     def pace(self, last: Sequence[Row]) -> Pace:
         """Return how long the next configurations may take, by the rows of the last ones."""
