@@ -135,9 +135,9 @@ def test_bad_options(meden: Command, folder: Path, arguments: tuple[str, ...], t
 def test_a_time_limit_that_allows_nothing(meden: Command, folder: Path) -> None:
     """How long an epoch takes is known once the table has been read, and that is told."""
     table().to_csv("x.csv", index=False)
-    ended = meden("tune", "x.csv", "--target", "price", "--time-limit", "0.5", "--out", "study")
+    ended = meden("tune", "x.csv", "--target", "price", "--time-limit", "0.001", "--out", "study")
     assert ended.status == 2 and ended.out == "" and "Traceback" not in ended.err
-    assert ended.err.splitlines()[-1].startswith("error: time_limit must be at least about 1 s for an epoch")
+    assert ended.err.splitlines()[-1].startswith("error: time_limit must be at least about ")
     assert not (folder / "study" / "run.json").exists()
 
 

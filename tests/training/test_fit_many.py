@@ -10,6 +10,7 @@ from torch import nn
 
 import meden
 from meden.data import Fold, as_dataset
+from meden.deadline import UNHURRIED
 from meden.member import Member
 from meden.models import MLP
 from meden.noise import derive
@@ -169,11 +170,11 @@ def test_what_does_not_fit_into_memory_is_cut_smaller(monkeypatch):
 def test_what_runs_out_of_memory_half_way_is_trained_anew(monkeypatch):
     run_until = Population.run_until
 
-    def limited(self, *until):
+    def limited(self, epoch, pace=UNHURRIED):
         if len(self.entrants) > 2:
-            self._train_epoch()
+            self._train_epoch(pace)
             raise RuntimeError("CUDA out of memory")
-        run_until(self, *until)
+        run_until(self, epoch, pace)
 
     monkeypatch.setattr(Population, "run_until", limited)
     with pytest.warns(UserWarning, match="out of memory: at most 2 models"):
