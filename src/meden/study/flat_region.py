@@ -76,6 +76,8 @@ class FlatRegion:
         counts = f"{len(self.numbers)} of {plural(self.num_configurations, 'configuration')}"
         if len(self.numbers) == 1:
             others = self.num_configurations - 1
+            if others == 1:
+                return "The other configuration is not within one standard error of the best."
             return f"None of the other {plural(others, 'configuration')} is within one standard error of the best."
         within = f"{counts} lie within {self.width_text} of the best, which is within one standard error"
         return f"Strengths hardly matter here: {within}." if self.flat else f"{within}."

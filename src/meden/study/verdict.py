@@ -174,7 +174,7 @@ def _regularises(results: Results) -> bool:
 
 def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
     """Say if the plain network, stopped early, has most of what the choice gains."""
-    if stopped is None:
+    if stopped is None or stopped.loss.estimate == gain.loss.estimate:  # it was best at its end
         return
     pairs = ((gain.told, stopped.told), (gain.loss, stopped.loss))
     clear = [(whole, rest) for whole, rest in pairs if _sign(whole) > 0]
