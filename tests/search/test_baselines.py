@@ -162,6 +162,8 @@ def test_none_is_ever_chosen_though_it_be_the_best(wine):
 def test_the_same_configurations_without_them(wine):
     without = tuned(baselines=False)
     assert not without.baselines
+    with pytest.raises(meden.InputError, match="baseline must be one that the study has, got 'plain', but it has none"):
+        without.gain_over("plain")
     mine = wine.table()
     pd.testing.assert_frame_equal(without.table(), mine[mine["baseline"] == ""].reset_index(drop=True))
 

@@ -104,17 +104,17 @@ class Budget:
         """Return how long the next configurations may take, by the rows of the last ones."""
         return Pace(self._end(last)) if self.is_timed else UNHURRIED
 
-    def pace_of_simple_models(self) -> Pace:
-        """Return how long the simple models may take that are fitted before the search.
+    def deadline_of_simple_models(self) -> Deadline:
+        """Return when the simple models must have ended that are fitted before the search.
 
         There is no time for them if their share is less than what went by before: that was reading and importing, and
         so are the simplest of fits.
         """
         if self.seconds is None:
-            return UNHURRIED
+            return NEVER
         left = self.deadline.seconds_left()
         share = SIMPLE_SHARE * left
-        return Pace(Deadline.after(share if share > self.seconds - left else 0.0))
+        return Deadline.after(share if share > self.seconds - left else 0.0)
 
     def pace_of_plain(self, chosen: Sequence[Row]) -> Pace:
         """Return how long the plain network may take after the search, by the rows of the choice."""

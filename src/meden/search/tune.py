@@ -188,7 +188,7 @@ def tune(
         if on_start is not None:
             on_start()
         if baselines:
-            fit_simple_models(make_model, dataset, folds, ledger, seed, budget.pace_of_simple_models().deadline)
+            fit_simple_models(make_model, dataset, folds, ledger, seed, budget.deadline_of_simple_models())
         Search(
             make_model=make_model,
             dataset=dataset,

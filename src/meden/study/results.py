@@ -272,6 +272,8 @@ class Results(Shown):
             InputError: if there is none of that name.
         """
         named = {trial.baseline: trial for trial in self.baselines}
+        if not named:
+            raise InputError(f"baseline must be one that the study has, got {name!r}, but it has none")
         check_choice("baseline", name, named)
         return named[name]
 
