@@ -1,0 +1,17 @@
+"""Tests run on one thread and from one seed: their nets are small, and results must not depend on how work was divided."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test and every example of a docstring with the same random numbers; MEDEN_TEST_SEED has others."""
+    seed = int(os.environ.get("MEDEN_TEST_SEED", "0"))
+    torch.manual_seed(seed)
+    np.random.seed(seed)
