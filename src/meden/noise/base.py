@@ -97,7 +97,7 @@ class Noise(nn.Module, abc.ABC):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         key = self.key
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if _is_lost(key, self.key):
             self.reset_parameters()
         return self

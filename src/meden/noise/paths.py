@@ -72,7 +72,8 @@ class DropConnect(Noise):
 class DropBlock(Noise):
     """Zero square blocks of an image (B, C, H, W), so that a share of about p is dropped.
 
-    The images are divided by the share that was kept of all of them that are in this process. A block that does not fit is cut to the size of the image.
+    The images are divided by the share that was kept, of all images that this process sees. A block that does not fit
+    is cut to the size of the image.
 
     Args:
         p: share to drop, in [0, 1). Blocks may overlap, which drops less than p where p is large.

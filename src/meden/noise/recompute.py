@@ -6,6 +6,8 @@ the one to repeat, which is certain as long as there was one call since the last
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,9 +34,9 @@ class Calls:
             return False
         if self.num > 1:
             raise InputError(
-                f"a noise layer must be called once in each pass where torch.utils.checkpoint computes it again, got "
-                f"{self.num} calls before the backward pass: which of them to repeat is not known. Use a layer for each "
-                f"call; calls without a backward pass are forgotten by load_noise_state(model, noise_state(model))"
+                "a noise layer must be called once in each pass where torch.utils.checkpoint computes it again, got "
+                f"{self.num} calls before the backward pass: which of them to repeat is not known. Use one layer a "
+                "call; calls without a backward pass are forgotten by load_noise_state(model, noise_state(model))"
             )
         self.repeated = True
         return True
@@ -60,5 +62,10 @@ def step_to_draw(step: Tensor) -> Tensor:
 
 
 @step_to_draw.register_fake
-def _(step: Tensor) -> Tensor:
+def _shaped(step: Tensor) -> Tensor:
     return torch.empty_like(step)
+
+
+@step_to_draw.register_vmap
+def _mapped(_info: Any, in_dims: tuple[int | None], step: Tensor) -> tuple[Tensor, int | None]:
+    return step_to_draw(step), in_dims[0]

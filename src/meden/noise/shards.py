@@ -10,7 +10,7 @@ from meden._checks import InputError, check_count
 from meden.noise.rng import derive
 
 Shard = range | int | None
-"""Numbers of the rows in the whole batch; or the rank among processes that hold other rows; None: the process's rank."""
+"""Numbers of the rows in the whole batch, or the rank among processes that see other rows; None: the global rank."""
 
 
 def check_shard(shard: Shard) -> None:
@@ -47,12 +47,12 @@ def own_key(key: Tensor, shard: Shard) -> Tensor:
 
 
 def named(shard: Shard) -> tuple[int | str, ...]:
-    """Return the identifiers that a part adds to a stream's, none for rank 0: for what draws without looking at rows."""
+    """Return what a part adds to the identifiers of a stream that draws without looking at rows; nothing for rank 0."""
     if isinstance(shard, range) and shard and shard[0] > 0:
         return "rows", shard.start, shard.step
     return ("rank", rank_of(shard)) if rank_of(shard) else ()
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _word(rank: int) -> int:
     return derive("rank", rank) & ~1  # an even word: an odd key stays odd
