@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_number
-from meden.noise.recompute import Calls, step_to_draw
+from meden.noise.recompute import Calls, forget, step_to_draw
 from meden.noise.rng import Moment, stream
 from meden.noise.shards import Shard, check_shard, own_key, rows_of
 
@@ -64,7 +64,7 @@ class Noise(nn.Module, abc.ABC):
         if not self.training:
             return x
         if torch.compiler.is_compiling():
-            step = step_to_draw(self.step)
+            step = step_to_draw(self.step, self.key)
             perturbed = self._perturb(x, self._moment(step))
             self.step.copy_(step + 1)
             return perturbed
@@ -84,7 +84,7 @@ class Noise(nn.Module, abc.ABC):
         self._seeded_by = identifiers
         self.key.copy_(stream(*identifiers))
         self.step.zero_()
-        self.calls.forget()
+        forget(self.calls, self.key)
 
     def reset_parameters(self) -> None:
         """Put back the level that was asked for and the stream that was seeded, at step 0.
@@ -206,7 +206,7 @@ def load_noise_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     for name, buffer in own.items():
         buffer.copy_(state[name])
     for layer in noise_layers(model).values():
-        layer.calls.forget()
+        forget(layer.calls, layer.key)
 
 
 def _noise_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

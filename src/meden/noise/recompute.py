@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from meden._checks import InputError
 
@@ -28,10 +29,11 @@ class Calls:
         Raises:
             InputError: if it repeats one of several.
         """
-        # hooks of gradients have gradients disabled, and may use a layer that the forward pass does not
-        if torch._C._current_graph_task_id() == -1 or not (self.num or torch.is_grad_enabled()):
+        if torch._C._current_graph_task_id() == -1:
             self.num, self.repeated = 1 if self.repeated else self.num + 1, False
             return False
+        if not (self.num or torch.is_grad_enabled()):
+            return False  # a hook of gradients, which uses a layer that the forward pass does not
         if self.num > 1:
             raise InputError(
                 "a noise layer must be called once in each pass where torch.utils.checkpoint computes it again, got "
@@ -41,31 +43,46 @@ class Calls:
         self.repeated = True
         return True
 
-    def forget(self) -> None:
-        """Forget all calls: no backward pass will ask for them."""
-        self.num, self.repeated = 0, False
+
+_COMPILED: dict[StorageWeakRef, Calls] = {}
+"""Calls in compiled programs, by the memory of the layer's key: all that such a program knows of its layer."""
 
 
-_COMPILED: dict[int, Calls] = {}
-"""Calls in compiled programs, by the place of the step in memory: all that such a program knows of its layer."""
+def _compiled(key: Tensor) -> Calls:
+    memory = _memory(key)
+    if memory not in _COMPILED:
+        for gone in [other for other in _COMPILED if other.expired()]:  # type: ignore[no-untyped-call]
+            del _COMPILED[gone]
+        _COMPILED[memory] = Calls()
+    return _COMPILED[memory]
+
+
+def forget(calls: Calls, key: Tensor) -> None:
+    """Forget all calls of a layer, compiled ones too: no backward pass will ask for them."""
+    calls.num, calls.repeated = 0, False
+    _COMPILED.pop(_memory(key), None)
+
+
+def _memory(key: Tensor) -> StorageWeakRef:
+    return StorageWeakRef(key.untyped_storage())  # type: ignore[no-untyped-call]
 
 
 @torch.library.custom_op("meden::step_to_draw", mutates_args=())
-def step_to_draw(step: Tensor) -> Tensor:
+def step_to_draw(step: Tensor, key: Tensor) -> Tensor:
     """Return the step a call draws with, where the code is compiled: whether it is repeated is known when it runs.
 
     The compiler neither sees through nor repeats it by itself, so that a backward pass cannot read the step after it
     was counted up.
     """
-    repeated = _COMPILED.setdefault(step.data_ptr(), Calls()).is_repeated()
+    repeated = _compiled(key).is_repeated()
     return step - 1 if repeated else step.clone()
 
 
 @step_to_draw.register_fake
-def _shaped(step: Tensor) -> Tensor:
+def _shaped(step: Tensor, _key: Tensor) -> Tensor:
     return torch.empty_like(step)
 
 
 @step_to_draw.register_vmap
-def _mapped(_info: Any, in_dims: tuple[int | None], step: Tensor) -> tuple[Tensor, int | None]:
-    return step_to_draw(step), in_dims[0]
+def _mapped(_info: Any, in_dims: tuple[int | None, ...], step: Tensor, key: Tensor) -> tuple[Tensor, int | None]:
+    return step_to_draw(step, key), in_dims[0]
