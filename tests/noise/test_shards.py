@@ -20,6 +20,7 @@ from meden.noise import (
     PassDraws,
     attach,
     noise_layers,
+    noise_state,
     passing,
     seed_noise,
     set_shard,
@@ -91,6 +92,19 @@ def masks() -> dict[str, Tensor]:
     return found
 
 
+def emptied() -> dict[str, Tensor]:
+    """Noise of a model that starts on the meta device and is sharded before it has memory."""
+    from torch.distributed.fsdp import fully_shard
+
+    with torch.device("meta"):
+        model = nn.Sequential(attach(nn.Linear(4, 4), DropConnect(0.3)), Dropout(0.2))
+    seed_noise(model, 5)
+    for part in (model[0], model):
+        fully_shard(part)
+    model.to_empty(device="cpu").apply(lambda m: getattr(m, "reset_parameters", lambda: None)())
+    return noise_state(model)
+
+
 def work(rank: int, folder: str, early: nn.Module) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
@@ -101,7 +115,7 @@ def work(rank: int, folder: str, early: nn.Module) -> None:
         for name in KINDS:
             for wrap in (DistributedDataParallel, fully_shard):
                 results[f"{wrap.__name__} {how} {name}"] = numbered(name, shard(rank), wrap)
-    results["gradients"] = gradients()
+    results |= {"gradients": gradients(), "emptied": emptied()}
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -144,6 +158,14 @@ def test_the_rank_is_a_part_of_the_key_of_rows_and_not_of_weights(ranks) -> None
     with passing(nn.Linear(1, 1), PassDraws(stream(0), torch.tensor(0), (0,))):
         whole = nn.functional.dropout(torch.ones(ROWS, 50))
     assert torch.equal(torch.stack([first["numbered"], second["numbered"]], 1).flatten(0, 1), whole)
+
+
+@pytest.mark.distributed
+def test_a_sharded_model_that_starts_on_the_meta_device_has_its_noise(ranks) -> None:
+    expected = nn.Sequential(attach(nn.Linear(4, 4), DropConnect(0.3)), Dropout(0.2))
+    seed_noise(expected, 5)
+    for rank in ranks:
+        torch.testing.assert_close(rank["emptied"], noise_state(expected), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", KINDS)
