@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from meden._checks import InputError, check_count
-from meden.noise.rng import derive
+
+_WHOLE = 2**64 - 1
 
 Shard = range | int | None
 """Numbers of the rows in the whole batch, or the rank among processes that see other rows; None: the global rank."""
@@ -53,6 +53,9 @@ def named(shard: Shard) -> tuple[int | str, ...]:
     return ("rank", rank_of(shard)) if rank_of(shard) else ()
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _word(rank: int) -> int:
-    return derive("rank", rank) & ~1  # an even word: an odd key stays odd
+    """Return an even word, so that an odd key stays odd: SplitMix64 (G. Steele and others, 2014), 0 for rank 0."""
+    x = rank * 0x9E3779B97F4A7C15 & _WHOLE
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _WHOLE
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & _WHOLE
+    return (x ^ x >> 31) >> 1 & ~1
