@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -25,6 +26,7 @@ from meden.noise import (
     attach,
     load_noise_state,
     mc_predict,
+    noise_layers,
     noise_state,
     seed_noise,
     stream,
@@ -183,6 +185,23 @@ def test_layers_of_a_model_draw_differently_and_calls_do() -> None:
     masks = [model[0](x) > 0, model[0](x) > 0, model[1](x) > 0]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         assert 400 < (masks[a] == masks[b]).sum() < 600
+
+
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel, checkpoint_wrapper])
+def test_wrapped_models_are_seeded_alike_and_take_each_others_state(wrap) -> None:
+    def built() -> nn.Sequential:
+        part = nn.utils.parametrize.register_parametrization(nn.Linear(2, 2), "weight", GaussianNoise(0.1))
+        return nn.Sequential(nn.Sequential(part, Dropout(0.3)), Dropout(0.4))
+
+    plain, wrapped = built(), built()
+    wrapped[0] = wrap(wrapped[0])
+    wrapped = wrap(wrapped)
+    seed_noise(plain, 3)
+    seed_noise(wrapped, 3)
+    state = noise_state(wrapped)
+    assert list(state) == list(noise_state(plain)) and len(noise_layers(plain)) == 3
+    assert all(torch.equal(state[key], value) for key, value in noise_state(plain).items())
+    load_noise_state(plain, state)
 
 
 def test_drop_path_equals_a_loop_over_samples() -> None:

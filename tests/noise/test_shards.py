@@ -10,6 +10,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from tests.noise.test_layers import LAYERS
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from meden._checks import InputError
@@ -26,6 +28,7 @@ from meden.noise import (
     set_shard,
     stream,
 )
+from meden.params import inner_names
 
 RANKS, ROWS = 2, 8
 SHARDS = {
@@ -55,13 +58,18 @@ def trained(model: nn.Module, x: Tensor, steps: int = 3) -> dict[str, Tensor]:
         model(x).square().mean().backward()
         optimizer.step()
     whole = {name: getattr(p, "full_tensor", lambda p=p: p.detach())() for name, p in model.named_parameters()}
-    return {name.removeprefix("module."): p for name, p in whole.items()}
+    return {inner_names(model)[name]: p for name, p in whole.items()}
 
 
 def numbered(name: str, shard, wrap) -> dict[str, Tensor]:
     model, x = model_and_rows(name)
     set_shard(model, shard)
     return trained(wrap(model), x[shard])
+
+
+def checkpointed(model: nn.Module) -> nn.Module:
+    """Shard what is computed twice."""
+    return fully_shard(checkpoint_wrapper(model))
 
 
 def gradients(steps: int = 400) -> Tensor:
@@ -94,8 +102,6 @@ def masks() -> dict[str, Tensor]:
 
 def emptied() -> dict[str, Tensor]:
     """Noise of a model that starts on the meta device and is sharded before it has memory."""
-    from torch.distributed.fsdp import fully_shard
-
     with torch.device("meta"):
         model = nn.Sequential(attach(nn.Linear(4, 4), DropConnect(0.3)), Dropout(0.2))
     seed_noise(model, 5)
@@ -105,15 +111,16 @@ def emptied() -> dict[str, Tensor]:
     return noise_state(model)
 
 
+WRAPPERS = DistributedDataParallel, fully_shard, checkpointed
+
+
 def work(rank: int, folder: str, early: nn.Module) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
-    from torch.distributed.fsdp import fully_shard
-
     results = {"early": early(torch.ones(50)), **masks()}
     for how, shard in SHARDS.items():
         for name in KINDS:
-            for wrap in (DistributedDataParallel, fully_shard):
+            for wrap in WRAPPERS:
                 results[f"{wrap.__name__} {how} {name}"] = numbered(name, shard(rank), wrap)
     results |= {"gradients": gradients(), "emptied": emptied()}
     torch.save(results, f"{folder}/{rank}.pt")
@@ -130,7 +137,7 @@ def ranks() -> list[dict]:
 @pytest.mark.distributed
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("how", SHARDS)
-@pytest.mark.parametrize("wrap", ["DistributedDataParallel", "fully_shard"])
+@pytest.mark.parametrize("wrap", [wrap.__name__ for wrap in WRAPPERS])
 def test_two_ranks_with_numbered_rows_equal_one(ranks, wrap: str, how: str, name: str) -> None:
     expected = trained(*model_and_rows(name))
     for rank in range(RANKS):

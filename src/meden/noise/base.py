@@ -19,6 +19,7 @@ from meden._checks import InputError, check_number
 from meden.noise.recompute import Calls, forget, step_to_draw
 from meden.noise.rng import Moment, stream
 from meden.noise.shards import Shard, check_shard, own_key, rows_of
+from meden.params import all_layers
 
 
 class Noise(nn.Module, abc.ABC):
@@ -142,8 +143,15 @@ class Noise(nn.Module, abc.ABC):
 
 
 def noise_layers(model: nn.Module) -> dict[str, Noise]:
-    """Return the noise layers of a model by qualified name (a shared layer once, under its first name)."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, Noise)}
+    """Return the noise layers of a model by qualified name (a shared layer once, under its first name).
+
+    Names are those of the model inside ``DistributedDataParallel``, ``torch.compile`` and the like.
+    """
+    found: dict[Noise, str] = {}
+    for name, module in all_layers("", model):
+        if isinstance(module, Noise):
+            found.setdefault(module, name)
+    return {name: layer for layer, name in found.items()}
 
 
 def seed_noise(model: nn.Module, key: int) -> None:
