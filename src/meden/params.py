@@ -265,15 +265,23 @@ def _weighted(model: nn.Module) -> list[nn.Module]:
 
 def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield every layer under each of its names, those inside parametrisations apart; wrappers have no name."""
-    yield from _layers_below("", model)
+    yield from all_layers("", model, parametrisations=False)
 
 
-def _layers_below(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def all_layers(name: str, module: nn.Module, *, parametrisations: bool = True) -> Iterator[tuple[str, nn.Module]]:
+    """Yield a layer and every layer below it, under each of its names; wrappers have no name.
+
+    Example:
+        >>> from torch import nn
+        >>> [name for name, _ in all_layers("", DataParallel(nn.Sequential(nn.Linear(2, 1))))]
+        ['', '', '0']
+    """
     yield name, module
     for leaf, child in module._modules.items():
-        if child is None or (leaf == "parametrizations" and is_parametrized(module)):
+        if child is None or (leaf == "parametrizations" and is_parametrized(module) and not parametrisations):
             continue
-        yield from _layers_below(name if _is_wrapped(module, leaf) else f"{name}.{leaf}".lstrip("."), child)
+        below = name if _is_wrapped(module, leaf) else f"{name}.{leaf}".lstrip(".")
+        yield from all_layers(below, child, parametrisations=parametrisations)
 
 
 def _is_wrapped(module: nn.Module, leaf: str) -> bool:

@@ -23,6 +23,7 @@ from meden.noise import (
     noise_layers,
     seed_noise,
 )
+from meden.noise.rng import Moment
 from meden.noise.schedules import linear_depth
 
 
@@ -315,7 +316,7 @@ def test_what_matches_nothing_is_named_with_the_nearest_name() -> None:
 
 def test_noise_that_changes_evaluation_is_refused_and_undone() -> None:
     class Broken(Noise):
-        def _perturb(self, x: Tensor) -> Tensor:
+        def _perturb(self, x: Tensor, _at: Moment) -> Tensor:
             return x
 
         def forward(self, x: Tensor) -> Tensor:

@@ -6,11 +6,12 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from meden._checks import InputError
-from meden.edits import set_dropout
+from meden.edits import insert, set_dropout
 from meden.noise import (
     DropBlock,
     DropConnect,
@@ -25,6 +26,7 @@ from meden.noise import (
     attach,
     load_noise_state,
     mc_predict,
+    noise_layers,
     noise_state,
     seed_noise,
     stream,
@@ -185,6 +187,23 @@ def test_layers_of_a_model_draw_differently_and_calls_do() -> None:
         assert 400 < (masks[a] == masks[b]).sum() < 600
 
 
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), nn.DataParallel, checkpoint_wrapper])
+def test_wrapped_models_are_seeded_alike_and_take_each_others_state(wrap) -> None:
+    def built() -> nn.Sequential:
+        part = nn.utils.parametrize.register_parametrization(nn.Linear(2, 2), "weight", GaussianNoise(0.1))
+        return nn.Sequential(nn.Sequential(part, Dropout(0.3)), Dropout(0.4))
+
+    plain, wrapped = built(), built()
+    wrapped[0] = wrap(wrapped[0])
+    wrapped = wrap(wrapped)
+    seed_noise(plain, 3)
+    seed_noise(wrapped, 3)
+    state = noise_state(wrapped)
+    assert list(state) == list(noise_state(plain)) and len(noise_layers(plain)) == 3
+    assert all(torch.equal(state[key], value) for key, value in noise_state(plain).items())
+    load_noise_state(plain, state)
+
+
 def test_drop_path_equals_a_loop_over_samples() -> None:
     layer, x = DropPath(0.4), torch.randn(50, 3, 2)
     keep = keep_mask(layer.key, torch.tensor(0), layer.p, torch.Size([50, 1, 1])).ravel()
@@ -235,6 +254,39 @@ def test_embedding_noise_has_the_scale_of_the_paper() -> None:
     noise = EmbeddingNoise(5.0)(torch.zeros(64, 16, 25))
     assert noise.abs().max() <= 5 / math.sqrt(16 * 25)
     assert noise.abs().max() > 0.99 * 5 / math.sqrt(16 * 25)
+
+
+def test_a_resumed_loop_with_noise_on_embeddings_ends_where_the_uninterrupted_one_does(tmp_path) -> None:
+    rows = torch.randint(0, 30, (6, 4, 8), generator=torch.Generator().manual_seed(0))
+
+    def started() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(30, 16), nn.Linear(16, 30))
+        insert(model, 0, EmbeddingNoise(5.0))
+        seed_noise(model, 1)
+        return model, torch.optim.Adam(model.parameters(), lr=0.01)
+
+    def go_on(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Tensor) -> None:
+        for x in batches:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x).mT, x).backward()
+            optimizer.step()
+
+    go_on(*(whole := started()), rows)
+    go_on(*(first := started()), rows[:2])
+    saved = {"model": first[0].state_dict(), "optimizer": first[1].state_dict(), "noise": noise_state(first[0])}
+    torch.save(saved, tmp_path / "checkpoint.pt")
+    found = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    results = []
+    for has_noise in (True, False):
+        model, optimizer = started()
+        model.load_state_dict(found["model"])
+        optimizer.load_state_dict(found["optimizer"])
+        if has_noise:
+            load_noise_state(model, found["noise"])
+        go_on(model, optimizer, rows[2:])
+        results.append(all(map(torch.equal, model.parameters(), whole[0].parameters())))
+    assert results == [True, False]
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 1.5, math.nan, "a", True])

@@ -85,9 +85,13 @@ class TabularNet(nn.Module):
         for fan_in, fan_out in pairwise(chain([num_features], repeat(width, depth))):
             layers += [TangentLinear(fan_in, fan_out), ParametricActivation(fan_out), nn.Dropout(dropout)]
         last = TangentLinear(width if depth else num_features, num_outputs * (num_targets or 1))
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Have the network answer zero at first; its layers reset what is theirs."""
+        for param in self.layers[-1].parameters():
+            nn.init.zeros_(param)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits or predictions."""
@@ -100,11 +104,24 @@ class PeriodicEmbedding(nn.Module):
 
     def __init__(self, num_numbers: int, frequency: float) -> None:
         super().__init__()
-        shape, bound = (num_numbers, NUM_WAVES), 1 / math.sqrt(NUM_WAVES)
-        self.embedding_frequency = nn.Parameter(2 * math.pi * frequency / SLOW * torch.randn(shape))
-        self.embedding_phase = nn.Parameter(math.pi / SLOW * (2 * torch.rand(shape) - 1))
-        self.embedding_mix = nn.Parameter(bound / SLOW * (2 * torch.rand(*shape, NUM_FEATURES) - 1))
-        self.embedding_bias = nn.Parameter(bound / SLOW * (2 * torch.rand(num_numbers, NUM_FEATURES) - 1))
+        self._frequency = frequency  # underscored: networks that differ in it alone are of one structure
+        self.embedding_frequency = nn.Parameter(torch.empty(num_numbers, NUM_WAVES))
+        self.embedding_phase = nn.Parameter(torch.empty(num_numbers, NUM_WAVES))
+        self.embedding_mix = nn.Parameter(torch.empty(num_numbers, NUM_WAVES, NUM_FEATURES))
+        self.embedding_bias = nn.Parameter(torch.empty(num_numbers, NUM_FEATURES))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw frequencies, phases and mixtures."""
+        frequency, bound = self.embedding_frequency, 1 / math.sqrt(NUM_WAVES)
+        frequency.copy_(2 * math.pi * self._frequency / SLOW * torch.randn_like(frequency))
+        for param, size in (
+            (self.embedding_phase, math.pi),
+            (self.embedding_mix, bound),
+            (self.embedding_bias, bound),
+        ):
+            param.copy_(size / SLOW * (2 * torch.rand_like(param) - 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the mixtures of one number behind those of the other."""
@@ -118,7 +135,12 @@ class InputScale(nn.Module):
 
     def __init__(self, num_inputs: int) -> None:
         super().__init__()
-        self.move = nn.Parameter(torch.zeros(num_inputs))
+        self.move = nn.Parameter(torch.empty(num_inputs))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Scale nothing."""
+        nn.init.zeros_(self.move)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale."""
@@ -134,8 +156,15 @@ class TangentLinear(nn.Module):
     def __init__(self, fan_in: int, fan_out: int) -> None:
         super().__init__()
         self.weight_scale, self.bias_scale = 1 / math.sqrt(fan_in), SLOW
-        self.weight = nn.Parameter(torch.randn(fan_out, fan_in))
-        self.bias = nn.Parameter(torch.randn(fan_out) / SLOW)
+        self.weight = nn.Parameter(torch.empty(fan_out, fan_in))
+        self.bias = nn.Parameter(torch.empty(fan_out))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw weights and biases."""
+        self.weight.copy_(torch.randn_like(self.weight))
+        self.bias.copy_(torch.randn_like(self.bias) / SLOW)
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer."""
@@ -147,7 +176,12 @@ class ParametricActivation(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.move = nn.Parameter(torch.zeros(width))
+        self.move = nn.Parameter(torch.empty(width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Bend fully."""
+        nn.init.zeros_(self.move)
 
     def forward(self, x: Tensor) -> Tensor:
         """Bend."""

@@ -137,6 +137,10 @@ class Embedding(nn.Module):
         self.tokens = nn.Embedding(num_tokens, width)
         self.places = nn.Parameter(torch.empty(num_inputs, width))
         self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw both tables."""
         for table in (self.tokens.weight, self.places):
             nn.init.normal_(table, std=0.02)
 

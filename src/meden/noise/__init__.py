@@ -1,6 +1,6 @@
 """Randomness inside a model: layers, the places they sit at, schedules, random bits."""
 
-from meden.noise.base import Noise, load_noise_state, noise_layers, noise_state, seed_noise
+from meden.noise.base import Noise, load_noise_state, noise_layers, noise_state, seed_noise, set_shard
 from meden.noise.dropout import Dropout, GaussianDropout, SpatialDropout, TokenDropout
 from meden.noise.paths import DropBlock, DropConnect, DropPath, EmbeddingNoise, GaussianNoise
 from meden.noise.places import attach, detach
@@ -37,5 +37,6 @@ __all__ = [
     "passing",
     "seed_noise",
     "seeded",
+    "set_shard",
     "stream",
 ]

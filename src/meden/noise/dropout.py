@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from meden.noise.base import Noise
-from meden.noise.rng import keep_mask, normal
+from meden.noise.rng import Moment
 
 
-def keep_scale(key: Tensor, step: Tensor, p: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+def keep_scale(at: Moment, p: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
     """Return 0 with probability p and 1 / (1 - p) otherwise, so that the mean is 1."""
     p = p.float()  # a model turned to half precision takes its buffers along
-    return keep_mask(key, step, p, shape).div_(1 - p).to(dtype)
+    return at.keep_mask(p, shape).div_(1 - p).to(dtype)
 
 
 class Dropout(Noise):
@@ -41,8 +41,8 @@ class Dropout(Noise):
     def __init__(self, p: float | Tensor = 0.5) -> None:
         super().__init__(p)
 
-    def _perturb(self, x: Tensor) -> Tensor:
-        return x * keep_scale(self.key, self.step, self.p, x.shape, x.dtype)
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
+        return x * keep_scale(at, self.p, x.shape, x.dtype)
 
 
 class SpatialDropout(Noise):
@@ -65,9 +65,9 @@ class SpatialDropout(Noise):
     def __init__(self, p: float | Tensor = 0.5) -> None:
         super().__init__(p)
 
-    def _perturb(self, x: Tensor) -> Tensor:
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
         shape = torch.Size((*x.shape[:2], *(1 for _ in x.shape[2:])))
-        return x * keep_scale(self.key, self.step, self.p, shape, x.dtype)
+        return x * keep_scale(at, self.p, shape, x.dtype)
 
 
 class TokenDropout(Noise):
@@ -89,9 +89,9 @@ class TokenDropout(Noise):
     def __init__(self, p: float | Tensor = 0.1) -> None:
         super().__init__(p)
 
-    def _perturb(self, x: Tensor) -> Tensor:
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
         shape = torch.Size((*x.shape[:-1], 1))
-        return x * keep_scale(self.key, self.step, self.p, shape, x.dtype)
+        return x * keep_scale(at, self.p, shape, x.dtype)
 
 
 class GaussianDropout(Noise):
@@ -113,7 +113,7 @@ class GaussianDropout(Noise):
     def __init__(self, p: float | Tensor = 0.5) -> None:
         super().__init__(p)
 
-    def _perturb(self, x: Tensor) -> Tensor:
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
         p = self.p.float()
         spread = (p / (1 - p)).sqrt()
-        return x * (normal(self.key, self.step, x.shape) * spread + 1).to(x.dtype)
+        return x * (at.normal(x.shape) * spread + 1).to(x.dtype)

@@ -15,7 +15,7 @@ from torch.nn.functional import max_pool2d
 from meden._checks import InputError, check_count
 from meden.noise.base import Noise
 from meden.noise.dropout import keep_scale
-from meden.noise.rng import keep_mask, normal, uniform
+from meden.noise.rng import Moment
 
 
 class DropPath(Noise):
@@ -38,9 +38,9 @@ class DropPath(Noise):
     def __init__(self, p: float | Tensor = 0.1) -> None:
         super().__init__(p)
 
-    def _perturb(self, x: Tensor) -> Tensor:
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
         shape = torch.Size((x.shape[0], *(1 for _ in x.shape[1:])))
-        return x * keep_scale(self.key, self.step, self.p, shape, x.dtype)
+        return x * keep_scale(at, self.p, shape, x.dtype)
 
 
 class DropConnect(Noise):
@@ -65,14 +65,15 @@ class DropConnect(Noise):
     def __init__(self, p: float | Tensor = 0.5) -> None:
         super().__init__(p)
 
-    def _perturb(self, x: Tensor) -> Tensor:
-        return x * keep_scale(self.key, self.step, self.p, x.shape, x.dtype)
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
+        return x * keep_scale(at, self.p, x.shape, x.dtype)
 
 
 class DropBlock(Noise):
     """Zero square blocks of an image (B, C, H, W), so that a share of about p is dropped.
 
-    The image is divided by the share that was kept. A block that does not fit is cut to the size of the image.
+    The images are divided by the share that was kept, of all images that this process sees. A block that does not fit
+    is cut to the size of the image.
 
     Args:
         p: share to drop, in [0, 1). Blocks may overlap, which drops less than p where p is large.
@@ -97,14 +98,14 @@ class DropBlock(Noise):
         super().__init__(p)
         self.block_size = block_size
 
-    def _perturb(self, x: Tensor) -> Tensor:
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
         if x.ndim != 4:
             raise InputError(f"the input of DropBlock must have the shape (B, C, H, W), got {tuple(x.shape)}")
         num_images, num_channels, height, width = x.shape
         size = min(self.block_size, height, width)
         corners = torch.Size((num_images, num_channels, height - size + 1, width - size + 1))
         seed_p = self.p.float() * (height * width / (size**2 * corners[2] * corners[3]))
-        seeds = 1 - keep_mask(self.key, self.step, seed_p.clamp(max=1.0), corners)
+        seeds = 1 - at.keep_mask(seed_p.clamp(max=1.0), corners)
         padded = torch.nn.functional.pad(seeds, [size - 1] * 4)
         keep = 1 - max_pool2d(padded, size, stride=1)
         return x * (keep * (keep.numel() / keep.sum().clamp(min=1.0))).to(x.dtype)
@@ -131,8 +132,8 @@ class GaussianNoise(Noise):
     def __init__(self, std: float | Tensor = 0.1) -> None:
         super().__init__(std)
 
-    def _perturb(self, x: Tensor) -> Tensor:
-        return x + (normal(self.key, self.step, x.shape) * self.std.float()).to(x.dtype)
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
+        return x + (at.normal(x.shape) * self.std.float()).to(x.dtype)
 
 
 class EmbeddingNoise(Noise):
@@ -158,6 +159,6 @@ class EmbeddingNoise(Noise):
     def __init__(self, alpha: float | Tensor = 5.0) -> None:
         super().__init__(alpha)
 
-    def _perturb(self, x: Tensor) -> Tensor:
+    def _perturb(self, x: Tensor, at: Moment) -> Tensor:
         scale = self.alpha.float() / math.sqrt(math.prod(x.shape[-2:]))
-        return x + ((uniform(self.key, self.step, x.shape) * 2 - 1) * scale).to(x.dtype)
+        return x + ((at.uniform(x.shape) * 2 - 1) * scale).to(x.dtype)

@@ -40,6 +40,7 @@ def attach(layer: nn.Module, noise: Noise, place: str | None = None) -> nn.Modul
     """
     place = noise.place if place is None else place
     check_place(layer, place)
+    noise.place = place
     layer.add_module(_CHILD[place], noise.train(layer.training).to(device_of(layer)))
     if place == "output":
         layer.register_forward_hook(_perturb_output)
@@ -77,6 +78,7 @@ def attached(layer: nn.Module, place: str) -> Noise | None:
 
 def detach(layer: nn.Module, place: str) -> None:
     """Take the noise off a place of the layer, with its hooks."""
+    vars(layer.get_submodule(_CHILD[place])).pop("place", None)
     delattr(layer, _CHILD[place])
     for hooks in (layer._forward_pre_hooks, layer._forward_hooks):
         for hook_id in [i for i, hook in hooks.items() if hook in _HOOKS[place]]:

@@ -21,7 +21,8 @@ from torch import Tensor
 from meden._checks import InputError
 from meden._shown import ShownFields
 from meden.noise.dropout import keep_scale
-from meden.noise.rng import derive, uniform
+from meden.noise.rng import Moment, derive
+from meden.noise.shards import Shard, named, own_key, rows_of
 
 ALPHA = 1.7580993408473766
 """What SELU tends to far below zero, without its sign."""
@@ -39,24 +40,27 @@ class PassDraws(ShownFields):
     """0-d: number of the pass."""
     identifiers: tuple[int | str, ...] | None = None
     """Of the generators of functions that know no masks; None in a stack of members, which share a call."""
+    shard: Shard = None
+    """Which part of the batch passes, see :func:`meden.noise.set_shard`."""
     least_p: float = 0.0
     """Smaller probabilities to drop are raised to it."""
     num_calls: int = 0
 
-    def take(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return key and step of the next call."""
+    def take(self, device: torch.device) -> Moment:
+        """Return the moment of the next call."""
         self._count()
         if self.key is None:
             raise RuntimeError("random numbers are drawn in evaluation")
         key = self.key ^ (derive("call", self.num_calls) & ~1)  # an even word: an odd key stays odd
-        return key.to(device), self.step.to(device)
+        return Moment(own_key(key, self.shard).to(device), self.step.to(device), rows_of(self.shard))
 
     def generator(self, name: str, device: torch.device) -> torch.Generator:
         """Return a generator for the next call."""
         self._count()
         if self.identifiers is None:
             raise RuntimeError(f"{name} draws random numbers")
-        return torch.Generator(device).manual_seed(derive(*self.identifiers, "call", self.num_calls))
+        own = named(self.shard)
+        return torch.Generator(device).manual_seed(derive(*self.identifiers, "call", self.num_calls, *own))
 
     def _count(self) -> None:
         # a backward pass has gradients enabled only where it computes a part of the forward pass anew
@@ -104,7 +108,7 @@ def rrelu(
     """Multiply what is negative by a slope of its own, uniform between two bounds."""
     if not training:
         return F.leaky_relu(x, (lower + upper) / 2, inplace)
-    slopes = uniform(*draws.take(x.device), x.shape).to(x.dtype) * (upper - lower) + lower
+    slopes = draws.take(x.device).uniform(x.shape).to(x.dtype) * (upper - lower) + lower
     return _written(x, torch.where(x > 0, x, x * slopes), inplace)
 
 
@@ -198,7 +202,7 @@ def _scale(draws: PassDraws, x: Tensor, p: float, shape: torch.Size) -> Tensor:
     """Return 0 or 1 / (1 - p); a probability of 0 or 1 draws nothing."""
     if p in (0, 1):
         return x.new_full(shape, 1.0 - p)
-    return keep_scale(*draws.take(x.device), torch.tensor(max(p, draws.least_p)), shape, x.dtype)
+    return keep_scale(draws.take(x.device), torch.tensor(max(p, draws.least_p)), shape, x.dtype)
 
 
 def _written(x: Tensor, result: Tensor, inplace: bool) -> Tensor:

@@ -82,10 +82,9 @@ def structure(model: nn.Module) -> Hashable:
 
     The level of noise layers is a number per member, not structure.
     """
-    noise = set(noise_layers(model))
+    noise = set(noise_layers(model).values())
     layers = [
-        (name, type_before_parametrizations(m), "" if name in noise else _settings(m))
-        for name, m in model.named_modules()
+        (name, type_before_parametrizations(m), "" if m in noise else _settings(m)) for name, m in model.named_modules()
     ]
     tensors = [(n, t.shape, t.dtype, t.device, t.requires_grad) for n, t in _tensors(model).items()]
     return tuple(layers), tuple(tensors)
