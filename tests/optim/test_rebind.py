@@ -1,0 +1,150 @@
+"""Sharded after the penalties were attached: told at the first step, and after ``rebind`` as if it were whole."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer
+
+import meden
+from meden import InputError
+from meden.optim import Regularizer, StrengthSchedule, regularize
+from meden.penalties import L1, GroupLasso, PullTo
+
+pytestmark = pytest.mark.distributed
+REGULARIZERS = [
+    Regularizer(L1(0.05), schedule=StrengthSchedule(end=10)),
+    Regularizer(PullTo(L1(0.01)), on="2.weight"),
+    Regularizer(GroupLasso(0.03, dim="inputs"), on="0.weight"),
+]
+
+
+def make_model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)).double()
+
+
+def step(model: nn.Module, optimizer: Optimizer, num_steps: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(32, 6, dtype=torch.float64, generator=generator)
+    y = torch.stack([x[:, 0], x[:, 1] * x[:, 2]], dim=1)
+    if dist.is_initialized():
+        x, y = x[dist.get_rank() :: 2], y[dist.get_rank() :: 2]
+    for _ in range(num_steps):
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+
+
+def expected() -> dict[str, Tensor]:
+    model = make_model()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    regularize(optimizer, model, REGULARIZERS)
+    step(model, optimizer, 12)
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}
+
+
+def refused(model: nn.Module, optimizer: Optimizer) -> str:
+    with pytest.raises(InputError) as error:
+        step(model, optimizer, 1)
+    return str(error.value)
+
+
+def by_torch() -> tuple[dict[str, Tensor], str]:
+        from torch.distributed.fsdp import fully_shard
+
+    model = make_model()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(optimizer, model, REGULARIZERS)
+    fully_shard(model)
+    told = refused(model, optimizer)
+    optimizer.param_groups[0]["params"] = list(model.parameters())
+    handle.rebind(model)
+    step(model, optimizer, 12)
+    starts = handle.state_dict()["starts"]["PullTo(2.weight)"]["2.weight"]
+    assert starts.placements == model[2].weight.placements
+    return {name: tensor.full_tensor() for name, tensor in model.state_dict().items()}, told
+
+
+def by_accelerate() -> tuple[dict[str, Tensor], str]:
+    from accelerate import Accelerator, FullyShardedDataParallelPlugin
+
+    plugin = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="NO_WRAP", cpu_ram_efficient_loading=False)
+    accelerator = Accelerator(cpu=True, fsdp_plugin=plugin)
+    model = make_model()
+    optimizer = SGD(model.parameters(), lr=0.1)
+    handle = regularize(optimizer, model, REGULARIZERS)
+    sharded, wrapped = accelerator.prepare(model, optimizer)
+    told = refused(sharded, wrapped)
+    handle.rebind(sharded)
+    step(sharded, wrapped, 12)
+    return {name: tensor.full_tensor() for name, tensor in sharded.state_dict().items()}, told
+
+
+def fitted() -> str:
+    from torch.distributed.fsdp import fully_shard
+
+    x, y = torch.randn(8, 6), torch.randn(8, 2)
+    model = fully_shard(make_model().float())
+    model(x)  # its parameters look whole now
+    with pytest.raises(InputError) as error:
+        meden.fit(model, (x, y), recipe=meden.Recipe(epochs=1))
+    return str(error.value)
+
+
+def work(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    results = {"fully_shard": by_torch(), "fit": fitted()}
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_ranks() -> dict:
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(work, args=(folder,), nprocs=2)
+        return torch.load(Path(folder) / "results.pt", weights_only=True)
+
+
+def assert_as_whole(found: dict[str, Tensor]) -> None:
+    for name, tensor in expected().items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-12)
+        assert torch.equal(found[name] == 0, tensor == 0)
+    assert (found["0.weight"] == 0).any()
+
+
+def test_sharded_after_it_was_attached(two_ranks) -> None:
+    state, told = two_ranks["fully_shard"]
+    assert told.startswith("0.weight of L1(weights)") and "handle.rebind(model)" in told and "\n" not in told
+    assert_as_whole(state)
+
+
+def test_fit_refuses_shards(two_ranks) -> None:
+    assert two_ranks["fit"].startswith("model must be whole") and "\n" not in two_ranks["fit"]
+
+
+def work_of_accelerate(rank: int, folder: str) -> None:
+    import os
+
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true"}
+    os.environ |= {"FSDP_VERSION": "2", "ACCELERATE_USE_CPU": "true"}
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    results = by_accelerate()
+    if rank == 0:
+        torch.save(results, f"{folder}/results.pt")
+    dist.destroy_process_group()
+
+
+def test_prepared_by_accelerate_after_it_was_attached(tmp_path) -> None:
+    pytest.importorskip("accelerate")
+    mp.spawn(work_of_accelerate, args=(str(tmp_path),), nprocs=2)
+    state, told = torch.load(tmp_path / "results.pt", weights_only=True)
+    assert told.startswith("0.weight of L1(weights)") and "handle.rebind(model)" in told
+    assert_as_whole(state)
