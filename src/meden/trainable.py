@@ -14,7 +14,6 @@ from meden.data.batches import BatchSize
 from meden.noise import find_other_draws, may_draw, seeded
 from meden.objective import evaluating, in_mode
 
-
 _SHARDED = {"FSDPModule", "FullyShardedDataParallel"}
 """What torch makes of a module that it shards, whose parameters may look whole after a forward pass."""
 

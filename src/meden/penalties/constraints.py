@@ -86,8 +86,8 @@ class MaxNorm(Penalty):
 
     Args:
         radius: largest norm allowed, above 0; a number or a 0-d tensor. Values of 3 to 4 are usual with dropout.
-        dim: what has a slice each, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted. The
-            norm is over all the other axes.
+        dim: what has a slice each, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted.
+            The norm is over all the other axes.
 
     Example:
         >>> import torch
@@ -130,8 +130,8 @@ class UnitNorm(Penalty):
     """norm(w_g) = 1 for each slice along ``dim``; a slice of zeros, which has no direction, stays as it is.
 
     Args:
-        dim: what has a slice each, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted. The
-            norm is over all the other axes.
+        dim: what has a slice each, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted.
+            The norm is over all the other axes.
 
     Example:
         >>> import torch
