@@ -47,8 +47,8 @@ _SINGLE_NAME = re.compile(r"embed|token|pos|scale|gate|gamma|beta|alpha|shift|sl
 """Of what is a single row or column, and multiplies no inputs."""
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 _WRAPPERS = (DataParallel, DistributedDataParallel)
-_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-"""Names that torch gives to what it compiles, shards and checkpoints."""
+_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
+"""Names that torch gives to what it compiles, shards and checkpoints, and Lightning's Fabric to what it sets up."""
 
 
 class Site(NamedTuple):
@@ -272,6 +272,8 @@ def _layers_below(name: str, module: nn.Module) -> Iterator[tuple[str, nn.Module
     yield name, module
     for leaf, child in module._modules.items():
         if child is None or (leaf == "parametrizations" and is_parametrized(module)):
+            continue
+        if leaf == "_original_module" and "_forward_module" in module._modules:  # the same once more
             continue
         yield from _layers_below(name if _is_wrapped(module, leaf) else f"{name}.{leaf}".lstrip("."), child)
 

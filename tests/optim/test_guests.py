@@ -99,6 +99,23 @@ def test_lightning_resumes_with_its_own_checkpoints(tmp_path: Path) -> None:
     assert isinstance(inner_optimizer(second.optimizers()), SGD)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_fabric() -> None:
+    fabric = pytest.importorskip("lightning.fabric").Fabric(accelerator="cpu", devices=1)
+    model = make_model()
+    model, optimizer = fabric.setup(model, SGD(model.parameters(), lr=0.05))
+    regularizers = [Regularizer(L1(0.1))]
+    handle = regularize(optimizer, model, regularizers)
+    for _ in range(3):
+        optimizer.zero_grad()
+        fabric.backward(loss_of(model))
+        optimizer.step()
+    assert handle.num_steps == 3
+    assert_same(model, expected(3, regularizers))
+    table = audit(model, optimizer, [handle])
+    assert (table.optimizer, table.tensors[0].name, table.tensors[0].aliases) == ("SGD", "0.weight", ())
+
+
 def test_peft_counts_its_adapters_alone() -> None:
     peft = pytest.importorskip("peft")
     model = peft.get_peft_model(make_model(), peft.LoraConfig(target_modules=["0", "2"], r=2))

@@ -3,7 +3,8 @@
 from meden.optim.activity import Activity, Recording, record_activity
 from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, measure_batch_norm, refresh_batch_norm
 from meden.optim.bound import Bound, bind
-from meden.optim.handle import Handle, joined
+from meden.optim.handle import Handle
+from meden.optim.inplace import joined
 from meden.optim.metric import adam_length, is_adaptive, one_length, step_length, within_reach
 from meden.optim.regularize import regularize
 from meden.optim.regularizer import Regularizer, StrengthSchedule

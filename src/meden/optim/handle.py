@@ -33,9 +33,9 @@ from meden._checks import InputError
 from meden._shown import Pair, Shown, text
 from meden.optim.bound import Bound, bind
 from meden.optim.held import are_same, check_held, check_present, groups_of, held_by, is_blank, scaler_leaves, steps_of
-from meden.optim.inplace import add_grad_, decay_, prox_
+from meden.optim.inplace import add_grad_, decay_, joined, prox_
 from meden.optim.metric import Group, full_rate, is_adaptive, one_length, step_length
-from meden.penalties import Penalty, Sum
+from meden.penalties import Penalty
 from meden.penalties.sharding import whole
 
 COUNT = "meden_steps"
@@ -46,13 +46,12 @@ Stepped = tuple[nn.Parameter, list[Penalty], Group]
 
 
 class Handle(Shown):
-    """Penalties attached to an optimizer; made by :func:`regularize`."""
+    """Penalties attached to an optimizer; made by :func:`meden.regularize`."""
 
     def __init__(self, optimizer: Optimizer, bound: Sequence[Bound]) -> None:
         self.optimizer = optimizer
         others = _HANDLES.setdefault(optimizer, weakref.WeakSet())
-        keys = {other._key for other in others}
-        self._key = next(key for key in _keys() if key not in keys)
+        self._key: str = _free_key({other._key for other in others})
         others.add(self)
         self.num_steps = 0
         self._resumed = False
@@ -100,9 +99,10 @@ class Handle(Shown):
     def rebind(self, model: nn.Module) -> None:
         """Act on a model's present parameters, found by name; the count of steps and the starting weights stay.
 
-        It is for parameters that were replaced after :func:`regularize`: by sharding (``fully_shard``, accelerate's
+        It is for parameters that were replaced since the handle was made: by sharding (``fully_shard``, accelerate's
         ``prepare``), by tying or untying, by a move to a device that makes new ones. The optimizer must step the
-        present parameters already. Where they are sharded, all ranks must call it.
+        present parameters already. A tensor with a new name pulls to what it is now. Where tensors are sharded, all
+        ranks must call it.
 
         Args:
             model: whose parameters the optimizer steps; names are those of the model that was regularised.
@@ -291,14 +291,6 @@ def _sites(bound: Sequence[Bound], coupling: str) -> dict[nn.Parameter, list[tup
     return sites
 
 
-def joined(penalties: list[Penalty]) -> list[Penalty]:
-    """Return the sum of the penalties if its proximal operator is known, otherwise the penalties."""
-    if len(penalties) == 1:
-        return penalties
-    joint = Sum(tuple(penalties))
-    return [joint] if joint.has_prox else penalties
-
-
 def check_reached(bound: Sequence[Bound]) -> None:
     """Check that each regularizer has a tensor to act on.
 
@@ -318,9 +310,10 @@ def handles_of(optimizer: Optimizer) -> list[Handle]:
     return list(_HANDLES.get(optimizer, ()))
 
 
-def _keys() -> Iterator[str]:
-    yield COUNT
-    yield from (f"{COUNT}_{number}" for number in itertools.count(2))
+def _free_key(keys: set[str]) -> str:
+    """Return the first key of a count that is not among those in use."""
+    numbered = (f"{COUNT}_{number}" for number in itertools.count(2))
+    return next(key for key in itertools.chain([COUNT], numbered) if key not in keys)
 
 
 _HANDLES: weakref.WeakKeyDictionary[Optimizer, weakref.WeakSet[Handle]] = weakref.WeakKeyDictionary()

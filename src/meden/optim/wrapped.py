@@ -8,7 +8,12 @@ from torch.optim import Optimizer
 
 from meden._checks import InputError
 
-_WRAPPERS = {"AcceleratedOptimizer": "accelerate.", "LightningOptimizer": ("lightning.", "pytorch_lightning.")}
+_LIGHTNING = ("lightning.", "pytorch_lightning.", "lightning_fabric.")
+_WRAPPERS = {
+    "AcceleratedOptimizer": ("accelerate.",),
+    "LightningOptimizer": _LIGHTNING,
+    "_FabricOptimizer": _LIGHTNING,
+}
 """The classes that hand each step on to their ``optimizer``, and where they come from."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from meden.penalties.sharding import reduced, whole
 
 Dim = int | Literal["units", "inputs"]
 """An axis, by its number or by what is counted along it: the units that a layer computes, or the inputs that it reads.
-Which axis a word means depends on the layer, and a regularizer finds it for each tensor, see :func:`meden.axes.axis`;
+Which axis a word means depends on the layer, and a regularizer finds it for each tensor, see :func:`meden.axes.axes`;
 for a tensor by itself it is the one of ``nn.Linear``, 0 or 1."""
 OF_LINEAR: dict[str, int] = {"units": 0, "inputs": 1}
 
@@ -136,7 +136,7 @@ def along(penalty: _AnyPenalty, axis: Callable[[str], int]) -> _AnyPenalty:
         >>> along(MaxNorm(1.0, dim="inputs"), {"inputs": 0}.__getitem__)
         MaxNorm(radius=1.0, dim=0)
     """
-    changed = {}
+    changed: dict[str, Any] = {}
     for name, value in penalty.settings().items():
         if name == "dim" and isinstance(value, str) and value in OF_LINEAR:
             changed[name] = axis(value)

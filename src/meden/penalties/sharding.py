@@ -27,8 +27,9 @@ def spread_as(x: Tensor, like: Tensor) -> Tensor:
     full: Tensor = x.full_tensor() if hasattr(x, "full_tensor") else x
     if not hasattr(like, "full_tensor"):
         return full.to(like)
-    from torch.distributed.tensor import distribute_tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
 
+    assert isinstance(like, DTensor)
     return distribute_tensor(full.to(like.device, like.dtype), like.device_mesh, like.placements)
 
 
