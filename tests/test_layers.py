@@ -13,7 +13,7 @@ FLOORS: list[set[str]] = [
     {"_checks", "_shown"},
     {"normalising", "parametrised"},
     {"_checksums", "_fields", "_randomness", "_settings", "params"},
-    {"_files"},
+    {"_files", "axes"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline"},
     {"augment"},
     {"optim", "edits", "diagnosis"},

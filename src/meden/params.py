@@ -47,8 +47,8 @@ _SINGLE_NAME = re.compile(r"embed|token|pos|scale|gate|gamma|beta|alpha|shift|sl
 """Of what is a single row or column, and multiplies no inputs."""
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
 _WRAPPERS = (DataParallel, DistributedDataParallel)
-_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-"""Names that torch gives to what it compiles, shards and checkpoints."""
+_WRAPPED = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
+"""Names that torch gives to what it compiles, shards and checkpoints, and Lightning's Fabric to what it sets up."""
 
 
 class Site(NamedTuple):
@@ -279,6 +279,8 @@ def all_layers(name: str, module: nn.Module, *, parametrisations: bool = True) -
     yield name, module
     for leaf, child in module._modules.items():
         if child is None or (leaf == "parametrizations" and is_parametrized(module) and not parametrisations):
+            continue
+        if leaf == "_original_module" and "_forward_module" in module._modules:  # the same once more
             continue
         below = name if _is_wrapped(module, leaf) else f"{name}.{leaf}".lstrip(".")
         yield from all_layers(below, child, parametrisations=parametrisations)

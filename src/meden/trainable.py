@@ -14,17 +14,27 @@ from meden.data.batches import BatchSize
 from meden.noise import find_other_draws, may_draw, seeded
 from meden.objective import evaluating, in_mode
 
+_SHARDED = {"FSDPModule", "FullyShardedDataParallel"}
+"""What torch makes of a module that it shards, whose parameters may look whole after a forward pass."""
+
 
 def check_plain(model: nn.Module) -> None:
-    """Check that a model is a module of real numbers whose passes can be seen.
+    """Check that a model is a module of real numbers, all of them here, whose passes can be seen.
 
     Raises:
-        InputError: if it is scripted or traced, or naming a complex parameter.
+        InputError: if it is scripted or traced, or naming a parameter that is complex or a shard.
     """
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(
             f"model must be a torch.nn.Module of Python code, got a scripted or traced {type(model).__name__}; "
             "pass the module that it was made from"
+        )
+    shards = [name for name, param in model.named_parameters() if hasattr(param, "full_tensor")]
+    if shards or any(kind.__name__ in _SHARDED for module in model.modules() for kind in type(module).__mro__):
+        name = shards[0] if shards else next((name for name, _ in model.named_parameters()), "")
+        raise InputError(
+            f"model must be whole on one process to be trained here, got {name!r} sharded over several: train it in a "
+            "loop of your own, where meden.regularize acts on shards"
         )
     for name, param in model.named_parameters():
         if param.is_complex():

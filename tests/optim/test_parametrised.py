@@ -146,7 +146,7 @@ ON_MAGNITUDES = [
 def test_values_and_steps_by_definition(penalty, dim):
     """The step on g is the step on w along its direction: no neighbour of it costs less."""
     if isinstance(inner := getattr(penalty, "penalty", penalty), GroupLasso | MaxNorm | UnitNorm):
-        inner = inner.replace({"dim": dim - 3 if inner.dim < 0 else dim})
+        inner = inner.replace({"dim": dim - 3 if inner.dim == -1 else dim})
         penalty = penalty.replace({"penalty": inner}) if isinstance(penalty, AtScale) else inner
     elif dim and isinstance(penalty, Sum):
         return

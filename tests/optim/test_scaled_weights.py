@@ -40,6 +40,7 @@ class Layer(nn.Module):
         super().__init__()
         assert (num_inputs, num_outputs) == (5, 2)
         self.weight_scale = scale
+        self.weight_axes = {"units": 0, "inputs": 1}
         self.weight = nn.Parameter(START / scale)
         self.bias = nn.Parameter(torch.zeros(2))
 
@@ -184,6 +185,7 @@ class Standard(nn.Module):
     def __init__(self, scale: float) -> None:
         super().__init__()
         self.weight_scale = scale
+        self.weight_axes = {"units": 0, "inputs": 1}
         self.weight = nn.Parameter(torch.randn(2, 5) / 5**0.5 / scale)
         self.bias = nn.Parameter(torch.zeros(2))
 

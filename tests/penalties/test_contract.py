@@ -12,7 +12,7 @@ from torch.func import vmap
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from meden._checks import InputError
-from meden.penalties import Penalty, SparsePenalty
+from meden.penalties import Groups, Penalty, SparsePenalty
 from tests.contracts import PENALTIES, PenaltyCase
 
 STRENGTH = 0.6
@@ -276,7 +276,7 @@ def test_empty_and_one_element_tensors(case: PenaltyCase, size: str) -> None:
         shape = list(case.shape)
         shape[0 if size == "empty rows" else 1] = 0
     elif "blocks" in case.name:
-        shape[penalty.settings()["dim"]] = 2
+        shape[Groups(penalty.settings()["dim"]).axis] = 2
     w = torch.full(shape, 0.3, **DOUBLE)
     assert penalty.value(w).shape == () and not penalty.value(w).isnan()
     results = [penalty.grad(w)]

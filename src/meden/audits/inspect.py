@@ -13,7 +13,7 @@ from meden._checks import InputError
 from meden.audits.idle import shifted_away, unreached
 from meden.audits.record import Audit, Idle, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
-from meden.optim import Handle
+from meden.optim import Handle, inner_optimizer
 from meden.params import Site, forward_scale, role, tensors
 from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
 
@@ -23,7 +23,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
 
     Args:
         model: any module.
-        optimizer: any torch optimizer of its parameters.
+        optimizer: any torch optimizer of its parameters, also inside of accelerate's or Lightning's wrapper.
         handles: what :func:`meden.regularize` returned for this optimizer.
 
     Returns:
@@ -47,8 +47,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    if not isinstance(optimizer, Optimizer):
-        raise InputError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+    optimizer = inner_optimizer(optimizer)
     _check_handles(optimizer, handles)
     groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     idle: dict[int, Idle] = {

@@ -38,13 +38,32 @@ COMMANDS = {
 }
 """Per command, the file that holds the function of its name, and the first line of that function's docstring."""
 
+TRAINING = {"demo", "tune", "resume", "fit", "compare"}
+"""Commands that train, and write a folder of what they trained."""
 
 SHOWN = 800
 """Characters of the longest message; of a longer one the middle is left out."""
 
 
 class Command(TyperCommand):
-    """A command of which an option is given once, unless it may be repeated: the last one would win unseen."""
+    """A command of which an option is given once, unless it may be repeated: the last one would win unseen.
+
+    One that trains is a single process: several would write one folder.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            InputError: if it trains, and was started several times as parts of one work.
+        """
+        processes = os.environ.get("WORLD_SIZE") or "1"
+        if self.name in TRAINING and processes != "1":
+            raise InputError(
+                f"meden {self.name} must be started as one process, got WORLD_SIZE={processes} in the environment: "
+                "start it without torchrun (--jobs N trains in N processes, where a command has it)"
+            )
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments.

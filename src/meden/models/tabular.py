@@ -153,6 +153,8 @@ class TangentLinear(nn.Module):
     Penalties act on W / sqrt(fan_in), which the declared scales say.
     """
 
+    weight_axes = {"units": 0, "inputs": 1}  # noqa: RUF012 - read alone
+
     def __init__(self, fan_in: int, fan_out: int) -> None:
         super().__init__()
         self.weight_scale, self.bias_scale = 1 / math.sqrt(fan_in), SLOW

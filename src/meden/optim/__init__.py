@@ -2,11 +2,15 @@
 
 from meden.optim.activity import Activity, Recording, record_activity
 from meden.optim.averaging import Averager, Averaging, blend, has_batch_norm, measure_batch_norm, refresh_batch_norm
+from meden.optim.bound import Bound, bind
+from meden.optim.handle import Handle
+from meden.optim.inplace import joined
 from meden.optim.metric import adam_length, is_adaptive, one_length, step_length, within_reach
-from meden.optim.regularize import Handle, joined, regularize
-from meden.optim.regularizer import Bound, Regularizer, StrengthSchedule, bind
+from meden.optim.regularize import regularize
+from meden.optim.regularizer import Regularizer, StrengthSchedule
 from meden.optim.schedules import Schedule
 from meden.optim.sharpness import SAM, Sharpness, ascend, displacements, restore
+from meden.optim.wrapped import inner_optimizer
 
 __all__ = [
     "SAM",
@@ -26,6 +30,7 @@ __all__ = [
     "blend",
     "displacements",
     "has_batch_norm",
+    "inner_optimizer",
     "is_adaptive",
     "joined",
     "measure_batch_norm",

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from meden.optim.metric import STRIDES, within_reach
-from meden.penalties import L1, L2, ElasticNet, Number, Penalty
+from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Sum
+
+
+def joined(penalties: list[Penalty]) -> list[Penalty]:
+    """Return the sum of the penalties if its proximal operator is known, otherwise the penalties."""
+    if len(penalties) == 1:
+        return penalties
+    joint = Sum(tuple(penalties))
+    return [joint] if joint.has_prox else penalties
 
 
 @singledispatch

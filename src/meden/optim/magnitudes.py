@@ -11,8 +11,9 @@ import math
 from torch import Tensor
 
 from meden.parametrised import Magnitudes
-from meden.penalties import L2, GroupLasso, MaxNorm, Penalty, Scaled, Sum, UnitNorm
+from meden.penalties import L2, GroupLasso, Groups, MaxNorm, Penalty, Scaled, Sum, UnitNorm
 from meden.penalties.compose import AtScale
+from meden.penalties.groups import Dim
 
 
 def on_magnitudes(penalty: Penalty, magnitudes: Magnitudes) -> Penalty | None:
@@ -23,7 +24,7 @@ def on_magnitudes(penalty: Penalty, magnitudes: Magnitudes) -> Penalty | None:
         >>> from meden.parametrised import parametrised
         >>> layer = nn.utils.parametrizations.weight_norm(nn.Linear(4, 2))
         >>> on_magnitudes(GroupLasso(0.5), parametrised(layer)["weight"].magnitudes)
-        GroupLasso(strength=1.0, dim=0, block=1, size_weighted=False)
+        GroupLasso(strength=1.0, dim='units', block=1, size_weighted=False)
     """
     if isinstance(penalty, Sum):
         parts = [on_magnitudes(part, magnitudes) for part in penalty.parts]
@@ -42,5 +43,5 @@ def on_magnitudes(penalty: Penalty, magnitudes: Magnitudes) -> Penalty | None:
     return penalty
 
 
-def _counts_slices(dim: int, magnitudes: Magnitudes) -> bool:
-    return magnitudes.dim is not None and dim % magnitudes.param.ndim == magnitudes.dim
+def _counts_slices(dim: Dim, magnitudes: Magnitudes) -> bool:
+    return magnitudes.dim is not None and Groups(dim).axis % magnitudes.param.ndim == magnitudes.dim

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from meden._checks import InputError, check_number
 from meden.penalties.base import Number, Penalty, check_scalar_step, indicator, tolerance, wide
-from meden.penalties.groups import Groups
+from meden.penalties.groups import Dim, Groups
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,12 @@ class NonNegative(Penalty):
 
 @dataclass(frozen=True)
 class MaxNorm(Penalty):
-    """norm(w_g) <= radius for each slice along ``dim``: by default the incoming weights of each output unit.
+    """norm(w_g) <= radius for each slice along ``dim``: by default the incoming weights of each unit.
 
     Args:
         radius: largest norm allowed, above 0; a number or a 0-d tensor. Values of 3 to 4 are usual with dropout.
-        dim: axis along which the slices are counted; the norm is over all the other axes.
+        dim: what has a slice each, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted.
+            The norm is over all the other axes.
 
     Example:
         >>> import torch
@@ -99,7 +100,7 @@ class MaxNorm(Penalty):
     """
 
     radius: Number
-    dim: int = 0
+    dim: Dim = "units"
     convex = has_prox = metric = is_constraint = True
     separable = smooth = False
 
@@ -129,7 +130,8 @@ class UnitNorm(Penalty):
     """norm(w_g) = 1 for each slice along ``dim``; a slice of zeros, which has no direction, stays as it is.
 
     Args:
-        dim: axis along which the slices are counted; the norm is over all the other axes.
+        dim: what has a slice each, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted.
+            The norm is over all the other axes.
 
     Example:
         >>> import torch
@@ -141,7 +143,7 @@ class UnitNorm(Penalty):
         T. Salimans and D. Kingma, Weight normalization, 2016 (directions apart from lengths).
     """
 
-    dim: int = 0
+    dim: Dim = "units"
     has_prox = is_constraint = True
     separable = convex = smooth = metric = False
 

@@ -1,8 +1,8 @@
 """Penalties on the norms of groups: a group leaves as a whole.
 
-Groups are slices along ``dim``: ``dim=0`` of a weight is one group for each output unit, row or filter, ``dim=1`` one
-for each input; with ``block=head_size`` one for each attention head (``dim=0`` of the query, key and value
-projections, ``dim=1`` of the output projection). A DTensor may be sharded along any axis.
+Groups are slices along ``dim``: ``"units"`` of a weight is one group for each output unit, row or filter, ``"inputs"``
+one for each input; with ``block=head_size`` one for each attention head (the units of the query, key and value
+projections, the inputs of the output projection). A DTensor may be sharded along any axis.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from meden._checks import check_number, check_strength
 from meden.penalties.base import Number, SparsePenalty, largest, wide
-from meden.penalties.groups import Groups
+from meden.penalties.groups import Dim, Groups
 from meden.penalties.separable import L1, soft_threshold
 
 _BISECTIONS = 60
@@ -30,7 +30,7 @@ class GroupLasso(SparsePenalty):
 
     Args:
         strength: multiplier, zero or more; a number or a 0-d tensor.
-        dim: axis along which the groups are counted.
+        dim: what the groups are, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted.
         block: how many neighbours along ``dim`` make one group; it must divide the size of the axis.
         size_weighted: whether the factor sqrt(size) is there.
 
@@ -48,7 +48,7 @@ class GroupLasso(SparsePenalty):
     """
 
     strength: Number
-    dim: int = 0
+    dim: Dim = "units"
     block: int = 1
     size_weighted: bool = True
     convex = has_prox = metric = True
@@ -103,7 +103,7 @@ class SparseGroupLasso(SparsePenalty):
     Args:
         strength: multiplier, zero or more; a number or a 0-d tensor.
         l1_ratio: share of the L1 part, from 0 (GroupLasso alone) to 1 (L1 alone).
-        dim: axis along which the groups are counted.
+        dim: what the groups are, ``"units"`` or ``"inputs"`` of any layer; or the axis along which they are counted.
         block: how many neighbours along ``dim`` make one group; it must divide the size of the axis.
         size_weighted: whether the factor sqrt(size) is there.
 
@@ -122,7 +122,7 @@ class SparseGroupLasso(SparsePenalty):
 
     strength: Number
     l1_ratio: Number = 0.5
-    dim: int = 0
+    dim: Dim = "units"
     block: int = 1
     size_weighted: bool = True
     convex = has_prox = metric = True

@@ -7,15 +7,24 @@ other axes; G = N / block groups; per-group tensors have shape (G,).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_count
-from meden.penalties.base import wide
+from meden.penalties.base import Penalty, wide
 from meden.penalties.sharding import reduced, whole
 
+Dim = int | Literal["units", "inputs"]
+"""An axis, by its number or by what is counted along it: the units that a layer computes, or the inputs that it reads.
+Which axis a word means depends on the layer, and a regularizer finds it for each tensor, see :func:`meden.axes.axes`;
+for a tensor by itself it is the one of ``nn.Linear``, 0 or 1."""
+OF_LINEAR: dict[str, int] = {"units": 0, "inputs": 1}
+
+_AnyPenalty = TypeVar("_AnyPenalty", bound=Penalty)
 _NEWTON_STEPS = 12  # to reach 1e-6 took 6 at most for steps within a factor of 100, 11 for steps over eight decades
 
 
@@ -24,7 +33,7 @@ class Groups:
     """Slices along ``dim``, taken ``block`` at a time: reductions to one number per group, and back.
 
     Args:
-        dim: axis along which the groups are counted, from the front, or from the back if negative.
+        dim: axis along which the groups are counted, from the front, or from the back if negative; or what is counted.
         block: how many neighbours along ``dim`` make one group.
 
     Example:
@@ -33,13 +42,19 @@ class Groups:
         tensor([5., 1.])
     """
 
-    dim: int = 0
+    dim: Dim = 0
     block: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.dim, bool) or not isinstance(self.dim, int):
-            raise InputError(f"dim must be a whole number, got {self.dim!r}")
+        is_word = isinstance(self.dim, str) and self.dim in OF_LINEAR
+        if not is_word and (isinstance(self.dim, bool) or not isinstance(self.dim, int)):
+            raise InputError(f"dim must be a whole number, 'units' or 'inputs', got {self.dim!r}")
         check_count("block", self.block)
+
+    @property
+    def axis(self) -> int:
+        """The number of the axis."""
+        return OF_LINEAR[self.dim] if isinstance(self.dim, str) else self.dim
 
     def size(self, w: Tensor) -> int:
         """Return the number of coordinates in a group."""
@@ -68,7 +83,7 @@ class Groups:
     def spread(self, per_group: Tensor, w: Tensor) -> Tensor:
         """Return a tensor that broadcasts against ``w``: the number of its group for each coordinate."""
         rows = per_group.unsqueeze(1).expand(-1, self.block).flatten() if self.block > 1 else per_group
-        return rows.reshape([-1 if i == self.dim % w.ndim else 1 for i in range(w.ndim)])
+        return rows.reshape([-1 if i == self.axis % w.ndim else 1 for i in range(w.ndim)])
 
     def root(self, q: Tensor, a: Tensor, target: float | Tensor) -> Tensor:
         """Return for each group the t >= 0 at which the norm of q / (a + t) is ``target``, or 0 if it is less at t = 0.
@@ -99,11 +114,36 @@ class Groups:
         return t
 
     def _others(self, w: Tensor) -> tuple[int, ...]:
-        if not -w.ndim <= self.dim < w.ndim:
-            raise InputError(f"dim must be an axis of the tensor of shape {tuple(w.shape)}, got {self.dim}")
-        if w.shape[self.dim] % self.block:
-            raise InputError(f"block must divide the size {w.shape[self.dim]} of axis {self.dim}, got {self.block}")
-        return tuple(i for i in range(w.ndim) if i != self.dim % w.ndim)
+        if not -w.ndim <= self.axis < w.ndim:
+            raise InputError(f"dim must be an axis of the tensor of shape {tuple(w.shape)}, got {self.dim!r}")
+        if w.shape[self.axis] % self.block:
+            raise InputError(f"block must divide the size {w.shape[self.axis]} of axis {self.axis}, got {self.block}")
+        return tuple(i for i in range(w.ndim) if i != self.axis % w.ndim)
 
     def _blocks(self, rows: Tensor) -> Tensor:
         return whole(rows).view(rows.shape[0] // self.block, self.block)
+
+
+def along(penalty: _AnyPenalty, axis: Callable[[str], int]) -> _AnyPenalty:
+    """Return a penalty, and all that is inside it, with numbers for the words that its ``dim`` may hold.
+
+    Args:
+        penalty: any; one that holds no word is returned as it is.
+        axis: the number that a word means.
+
+    Example:
+        >>> from meden.penalties import MaxNorm
+        >>> along(MaxNorm(1.0, dim="inputs"), {"inputs": 0}.__getitem__)
+        MaxNorm(radius=1.0, dim=0)
+    """
+    changed: dict[str, Any] = {}
+    for name, value in penalty.settings().items():
+        if name == "dim" and isinstance(value, str) and value in OF_LINEAR:
+            changed[name] = axis(value)
+        elif isinstance(value, Penalty) and (inner := along(value, axis)) is not value:
+            changed[name] = inner
+        elif isinstance(value, tuple) and any(isinstance(part, Penalty) for part in value):
+            parts = tuple(along(part, axis) if isinstance(part, Penalty) else part for part in value)
+            if any(new is not old for new, old in zip(parts, value, strict=True)):
+                changed[name] = parts
+    return penalty.replace(changed) if changed else penalty

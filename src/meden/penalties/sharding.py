@@ -19,6 +19,20 @@ def reduced(x: Tensor) -> Tensor:
     return _redistributed(x, keep_shards=True)
 
 
+def spread_as(x: Tensor, like: Tensor) -> Tensor:
+    """Return ``x`` with its entries on the ranks, and in the dtype and on the device, of ``like``.
+
+    All ranks must call it, and each hold ``x`` if it is not distributed.
+    """
+    full: Tensor = x.full_tensor() if hasattr(x, "full_tensor") else x
+    if not hasattr(like, "full_tensor"):
+        return full.to(like)
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    assert isinstance(like, DTensor)
+    return distribute_tensor(full.to(like.device, like.dtype), like.device_mesh, like.placements)
+
+
 def _redistributed(x: Tensor, *, keep_shards: bool) -> Tensor:
     if type(x) in (torch.Tensor, torch.nn.Parameter):
         return x

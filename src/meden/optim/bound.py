@@ -1,0 +1,269 @@
+"""A regularizer on the tensors of one model: which they are, and what acts on each."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from meden._checks import InputError
+from meden._shown import ShownFields
+from meden.axes import Axes, axes, owners
+from meden.optim.magnitudes import on_magnitudes
+from meden.optim.regularizer import Coupling, Regularizer, nested
+from meden.parametrised import Parametrised, snapshot
+from meden.params import Site, forward_scale, select_sites, selector_name
+from meden.penalties import L2, ElasticNet, Penalty, PullTo, Scaled, Sum
+from meden.penalties.compose import at_scale
+from meden.penalties.groups import along
+from meden.penalties.sharding import spread_as, whole
+
+Steps = Callable[[nn.Parameter], bool]
+"""Says of a parameter whether it is trained."""
+
+
+class Place(NamedTuple):
+    """Where a parameter stands in a model, and the layer that it is for."""
+
+    name: str
+    module: nn.Module
+    leaf: str
+    param: nn.Parameter
+
+    @property
+    def present(self) -> nn.Parameter | None:
+        """What stands there now."""
+        return self.module._parameters.get(self.leaf)
+
+    @property
+    def was_replaced(self) -> bool:
+        """Whether the module has another parameter instead; not the whole one of a shard that it holds for a while."""
+        present = self.present
+        if present is self.param:
+            return False
+        if present is None:  # torch's pruning keeps it under another name
+            return all(param is not self.param for param in self.module.parameters())
+        return hasattr(present, "full_tensor") or not hasattr(self.param, "full_tensor")
+
+
+class Target(NamedTuple):
+    """A weight as the forward pass uses it: what it comes from, and what it is multiplied by."""
+
+    source: nn.Parameter | Parametrised
+    scale: float
+    axes: Axes
+    """Which axes count units and inputs."""
+    kinds: str
+    """The types of its layers, for messages."""
+    places: tuple[Place, ...]
+    """Where the parameters stand that it comes from."""
+
+    def start(self) -> Tensor:
+        """Return a copy of what it is now, before it is multiplied."""
+        return self.source.detach().clone() if isinstance(self.source, nn.Parameter) else snapshot(self.source)
+
+    def is_trained(self, steps: Steps) -> bool:
+        """Say whether one of the parameters that it comes from is."""
+        return any(steps(place.param) for place in self.places)
+
+
+@dataclass(frozen=True, repr=False)
+class Bound(ShownFields):
+    """A regularizer whose tensors are chosen and whose coupling is decided; made by :func:`bind`."""
+
+    label: str
+    regularizer: Regularizer
+    coupling: Coupling
+    chosen: dict[str, Target]
+    """The weights that are meant, by name."""
+    targets: dict[str, Target]
+    """Those of them that are trained: the others count for nothing."""
+    starts: dict[str, Tensor]
+    """The starting weights by name, empty unless the penalty pulls to them; also of what is no longer trained."""
+    params: dict[str, nn.Parameter]
+    """The parameters that a penalty on those weights is a penalty on: themselves, or their magnitudes."""
+    scales: dict[str, float]
+    """What they are multiplied by."""
+    penalties: dict[str, Penalty]
+    """The penalty on each of them: the regularizer's on the weights as the forward pass sees them, that is times the
+    scale that their layer declares; it may pull to the tensor's own start."""
+    updates: dict[str, Penalty]
+    """What acts in updates: the same, but for a decoupled penalty of scaled weights."""
+    made: dict[str, tuple[Parametrised, Penalty]]
+    """Weights that a parametrisation makes and that are penalised as they come out, in the loss."""
+
+    @functools.cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Where the parameters stand that the trained weights come from."""
+        return tuple(place for target in self.targets.values() for place in target.places)
+
+    def penalty(self, name: str, step: int = 0) -> Penalty:
+        """Return the penalty on the tensor ``name`` as it is at optimizer step ``step``, from 0."""
+        return self.scheduled(self.penalties[name], step)
+
+    def update(self, name: str, step: int = 0) -> Penalty:
+        """Return what acts on the tensor ``name`` in the update of optimizer step ``step``, from 0."""
+        return self.scheduled(self.updates[name], step)
+
+    def scheduled(self, penalty: Penalty, step: int) -> Penalty:
+        """Return a penalty times the schedule's factor at an optimizer step."""
+        schedule = self.regularizer.schedule
+        return penalty if schedule is None else Scaled(penalty, schedule.factor(step))
+
+    def value(self, step: int = 0) -> Tensor:
+        """Return the penalty's value summed over its tensors (and over all shards of them), 0-d, differentiable."""
+        values = [self.penalty(name, step).value(param) for name, param in self.params.items()]
+        values += [self.scheduled(penalty, step).value(made.weight()) for made, penalty in self.made.values()]
+        return whole(sum(values[1:], start=values[0])) if values else torch.zeros(())
+
+    def restart(self, starts: Mapping[str, Tensor]) -> Bound:
+        """Return the same with other starting weights.
+
+        Raises:
+            InputError: if they are not those of the same tensors.
+        """
+        if not self.starts.keys() <= starts.keys() <= self.chosen.keys():
+            raise InputError(f"starts of {self.label} must be of {sorted(self.starts)}, got {sorted(starts)}")
+        like = {name: self.starts[name] if name in self.starts else self.chosen[name].start() for name in starts}
+        own = {name: spread_as(starts[name].detach(), like[name]) for name in like}
+        return _bound(self.label, self.regularizer, self.coupling, self.chosen, self.targets, own)
+
+    def among(self, steps: Steps) -> Bound:
+        """Return the same where other parameters are trained; what is new pulls to what it is now."""
+        targets = {name: target for name, target in self.chosen.items() if target.is_trained(steps)}
+        pulls = any(isinstance(p, PullTo) and p.target is None for p in nested(self.regularizer.penalty))
+        new = {name: target.start() for name, target in targets.items() if pulls and name not in self.starts}
+        return _bound(self.label, self.regularizer, self.coupling, self.chosen, targets, {**self.starts, **new})
+
+
+def bind(
+    model: nn.Module, regularizers: Sequence[Regularizer], *, adaptive: bool, steps: Steps = lambda _: True
+) -> tuple[Bound, ...]:
+    """Choose the tensors and couplings of each regularizer; labels are made distinct.
+
+    Args:
+        model: its present weights are the starting weights of penalties that pull to them.
+        regularizers: which penalties, where and how.
+        adaptive: whether the optimizer is, which decides ``auto``.
+        steps: which parameters are trained: penalties are of nothing else.
+
+    Raises:
+        InputError: if ``regularizers`` holds something else, one selects nothing, a penalty cannot act in its coupling
+            on a weight that a parametrisation makes, or it is not known along which axis of a layer the units are.
+    """
+    if not isinstance(regularizers, Sequence):
+        raise InputError(f"regularizers must be a list of meden.Regularizer, got {regularizers!r}")
+    bound: list[Bound] = []
+    owned = owners(model)
+    for regularizer in regularizers:
+        if not isinstance(regularizer, Regularizer):
+            raise InputError(f"regularizers must be a list of meden.Regularizer, got the item {regularizer!r}")
+        twins = sum(b.regularizer.label == regularizer.label for b in bound)
+        label = regularizer.label + (f" #{twins + 1}" if twins else "")
+        chosen = {name: _target(sites, owned) for name, sites in select_sites(model, regularizer.on).items()}
+        bound.append(_bound(label, regularizer, regularizer.resolve(adaptive=adaptive), chosen, {}, {}).among(steps))
+    return tuple(bound)
+
+
+def _target(sites: tuple[Site, ...], owned: Mapping[int, nn.Module]) -> Target:
+    kinds = " and ".join(dict.fromkeys(type(owned.get(id(s.param), s.module)).__name__ for s in sites))
+    places = tuple(place for site in sites for place in _places(site))
+    return Target(sites[0].made or sites[0].sources[0], forward_scale(sites), axes(sites, owned), kinds, places)
+
+
+def _places(site: Site) -> list[Place]:
+    names = [site.name.rpartition(".")[2]] if site.made is None else list(site.made.originals)
+    split = [name.rpartition(".") for name in names] if site.made else [("", "", name) for name in names]
+    holders = [site.module.get_submodule(path) for path, _, _ in split]
+    return [
+        Place(site.name, holder, leaf, param)
+        for holder, (_, _, leaf), param in zip(holders, split, site.sources, strict=True)
+    ]
+
+
+def _bound(
+    label: str,
+    regularizer: Regularizer,
+    coupling: Coupling,
+    chosen: dict[str, Target],
+    targets: dict[str, Target],
+    starts: dict[str, Tensor],
+) -> Bound:
+    bound = Bound(label, regularizer, coupling, chosen, targets, starts, {}, {}, {}, {}, {})
+    for name, target in targets.items():
+        source, scale = target.source, target.scale
+        plain = along(regularizer.penalty, functools.partial(_axis, label, name, target))
+        plain = plain.bind(scale * starts[name]) if name in starts else plain
+        penalty = at_scale(plain, scale)
+        update = _decoupled(plain, scale) if coupling == "decoupled" else penalty
+        if isinstance(source, nn.Parameter):
+            acting: tuple[str, nn.Parameter, Penalty, Penalty] | None = name, source, penalty, update
+        else:
+            acting = _on_magnitudes(name, source, penalty, update)
+        if acting is not None:
+            place, param, penalty, update = acting
+            bound.params[place], bound.scales[place] = param, scale
+            bound.penalties[place], bound.updates[place] = penalty, update
+        elif isinstance(source, Parametrised) and coupling == "loss":
+            bound.made[name] = source, penalty
+        else:
+            assert isinstance(source, Parametrised)
+            raise InputError(_refusal(label, regularizer, coupling, name, source))
+    return bound
+
+
+def _axis(label: str, name: str, target: Target, word: str) -> int:
+    """Return the axis of a weight that a word means.
+
+    Raises:
+        InputError: if it is not known.
+    """
+    if word in target.axes:
+        return target.axes[word]
+    names = " = ".join(dict.fromkeys((name, *(place.name for place in target.places))))
+    raise InputError(
+        f"dim of {label} must be a number for {names} of {target.kinds}, where no axis is known to count {word}, got "
+        f"{word!r}; leave it out by on, or say it in a layer of your own by {name.rpartition('.')[2]}_axes = "
+        '{"units": 0, "inputs": 1}'
+    )
+
+
+def _on_magnitudes(
+    name: str, source: Parametrised, penalty: Penalty, update: Penalty
+) -> tuple[str, nn.Parameter, Penalty, Penalty] | None:
+    """Return what acts on the magnitudes of a weight, if it has any and that is the same."""
+    g = source.magnitudes
+    if g is None:
+        return None
+    own, moving = on_magnitudes(penalty, g), on_magnitudes(update, g)
+    place = f"{name.rpartition('.')[0]}.{g.name}".lstrip(".")
+    return None if own is None or moving is None else (place, g.param, own, moving)
+
+
+def _refusal(label: str, regularizer: Regularizer, coupling: Coupling, name: str, source: Parametrised) -> str:
+    """Return the line that says what works on a weight that a parametrisation makes."""
+    g = source.magnitudes
+    slices = "" if g is None or g.dim is None else f", and of GroupLasso and MaxNorm along dim={g.dim}"
+    alike = "" if g is None else f" (steps of L2{slices} would do)"
+    if any(p.is_constraint for p in nested(regularizer.penalty)):
+        return (
+            f"on of {label} must leave out {name}, which {source.kind} makes from other tensors: the constraint "
+            f"cannot act on these{alike}; got on={selector_name(regularizer.on)!r}"
+        )
+    return (
+        f"coupling of {label} must be 'loss' for {name}, which {source.kind} makes from other tensors{alike}, or on "
+        f"must leave {name} out; got {coupling!r}"
+    )
+
+
+def _decoupled(penalty: Penalty, scale: float) -> Penalty:
+    """Return the penalty on w whose gradient moves scale w by the gradient of a penalty on scale w."""
+    if scale == 1.0 or isinstance(penalty, L2):
+        return penalty
+    if isinstance(penalty, Sum | ElasticNet):
+        return Sum(tuple(_decoupled(part, scale) for part in penalty.parts))
+    return Scaled(at_scale(penalty, scale), scale**-2)
