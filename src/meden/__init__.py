@@ -23,6 +23,7 @@ _ROOMS = {
     "History": "history",
     "InputError": "_checks",
     "IntUniform": "space",
+    "Job": "search",
     "LogUniform": "space",
     "Maybe": "space",
     "Member": "member",

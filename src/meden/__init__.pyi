@@ -21,7 +21,7 @@ from meden.optim import (
 )
 from meden.recipe import Recipe
 from meden.run import Run, load_run
-from meden.search import Comparison, compare, tune
+from meden.search import Comparison, Job, compare, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
@@ -46,6 +46,7 @@ __all__ = [
     "History",
     "InputError",
     "IntUniform",
+    "Job",
     "LogUniform",
     "Maybe",
     "Member",

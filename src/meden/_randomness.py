@@ -39,19 +39,25 @@ def own_randomness(seed: int | None = None) -> Iterator[None]:
         >>> first == again, torch.equal(before, torch.get_rng_state())
         (True, True)
     """
-    with _TURN:
-        python, numbers = random.getstate(), np.random.get_state()
-        generators = [torch.default_generator, *_of_devices()]
-        states = [generator.get_state() for generator in generators]
-        try:
-            if seed is not None:
-                seed_all(seed)
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numbers)
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
+    with _TURN, put_back():
+        if seed is not None:
+            seed_all(seed)
+        yield
+
+
+@contextmanager
+def put_back() -> Iterator[None]:
+    """Leave their states as they were, without keeping other threads from them: somebody's code may use many."""
+    python, numbers = random.getstate(), np.random.get_state()
+    generators = [torch.default_generator, *_of_devices()]
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numbers)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def drawn_from() -> bytes:

@@ -41,7 +41,7 @@ class Record(ShownFields):
 
     def is_finite(self) -> bool:
         """Say whether losses and weights are all finite: a run that is not has diverged."""
-        losses = [scores["loss"] for scores in (self.train, self.valid) if scores is not None]
+        losses = [scores["loss"] for scores in (self.train, self.valid) if scores]
         return all(math.isfinite(number) for number in (self.weight_norm, *losses))
 
 

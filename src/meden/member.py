@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -123,6 +124,8 @@ def _behind_each_other(dataset: Dataset, encoders: Mapping[Fold | None, Encoder]
 def constant_loss(dataset: Dataset) -> float:
     """Return the loss of the best constant answer to all rows: the entropy of classes, half the variance of numbers.
 
+    It is NaN where nothing is known of the rows.
+
     Several answers of a row count as in the data loss: a mean over labels, a sum over numbers. Rows count by weight.
 
     Example:
@@ -130,6 +133,8 @@ def constant_loss(dataset: Dataset) -> float:
         >>> round(constant_loss(as_dataset("iris")), 3)  # log(3)
         1.099
     """
+    if dataset.task == "losses":
+        return math.nan
     columns = dataset.labels.reshape(dataset.num_rows, -1).T
     weights = np.ones(dataset.num_rows) if dataset.weights is None else dataset.weights
     if dataset.task == "classification":

@@ -20,9 +20,9 @@ from meden.history import Record
 from meden.optim.schedules import PlateauState, plateau_start, plateau_update
 from meden.recipe import Recipe
 
-Status = Literal["completed", "stopped_early", "diverged", "dropped"]
-Lost = Literal["diverged", "dropped"]
-LOST: tuple[Lost, ...] = ("diverged", "dropped")
+Status = Literal["completed", "stopped_early", "diverged", "failed", "dropped"]
+Lost = Literal["diverged", "failed", "dropped"]
+LOST: tuple[Lost, ...] = ("diverged", "failed", "dropped")
 """Endings of a run that leave no result."""
 EXPLODED = 1e3
 """A loss so many times that of a model that says nothing is no result, finite or not."""
@@ -53,6 +53,11 @@ def completed(epochs: int) -> Ending:
 def out_of_time(epoch: int) -> Ending:
     """Return the ending of a run that was given no more time."""
     return Ending("stopped_early", f"the time was up after epoch {epoch}")
+
+
+def failed(reason: str) -> Ending:
+    """Return the ending of a run of somebody's own function that raised an error, or returned what is no result."""
+    return Ending("failed", reason)
 
 
 def dropped(epoch: int) -> Ending:

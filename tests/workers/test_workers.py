@@ -17,6 +17,7 @@ from meden.models import MLP
 from meden.search import tune
 from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Coordinator, RemoteCoordinator, Server, Stopped
+from meden.workers.fitter import Networks
 from meden.workers.workers import Assignment, Workers, divide, work_elsewhere
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "lr": meden.LogUniform(1e-3, 0.1)}
@@ -79,7 +80,7 @@ def trained(assignments: int, *, backwards: bool = False) -> dict:
     parts = divide(stacks[::-1] if backwards else stacks, assignments)
     got: dict = {}
     coordinator = Coordinator(len(parts), None, got.__setitem__, None)
-    common = {"make_model": small, "members": everyone, "dataset": as_dataset("iris")}
+    common = {"fitter": Networks(small, as_dataset("iris")), "members": everyone}
     with Server(coordinator) as server:
         for number, part in enumerate(parts):
             assignment = Assignment(number=number, stacks=part, rungs=(), reports_epochs=False, num_threads=1, **common)

@@ -50,7 +50,8 @@ class Arrays(ShownFields):
     def fit(self) -> ArrayEncoder:
         """Return the encoder that passes rows of this shape and type through."""
         dtype = "float32" if self.as_floats or self.x.is_floating_point() else "int64"
-        return ArrayEncoder(tuple(self.x.shape[1:]), dtype, float(self.x.min()), float(self.x.max()))
+        ends = (float(self.x.min()), float(self.x.max())) if self.x.numel() else ()
+        return ArrayEncoder(tuple(self.x.shape[1:]), dtype, *ends)
 
     def update(self, digest: hashlib._Hash) -> None:
         """Feed the contents to a hash."""

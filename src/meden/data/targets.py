@@ -34,7 +34,8 @@ from meden.data.reading import (
 )
 from meden.data.texts import Texts, texts_of
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "losses"]
+"""Of the last, nothing is known but the losses of rows."""
 TASKS = ("classification", "regression")
 Label = str | bool | int | float
 

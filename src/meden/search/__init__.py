@@ -3,6 +3,7 @@
 from meden.search.alternative import Alternative, FoldMean
 from meden.search.compare import compare
 from meden.search.comparison import Comparison
+from meden.search.jobs import Job, Leak
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
 from meden.search.progress import OnProgress, Progress, ProgressLines
@@ -16,6 +17,8 @@ __all__ = [
     "Alternative",
     "Comparison",
     "FoldMean",
+    "Job",
+    "Leak",
     "Limits",
     "Losses",
     "NestedScore",

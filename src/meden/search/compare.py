@@ -25,6 +25,7 @@ from meden.space.names import check_names, configure
 from meden.study.data_summary import DataSummary
 from meden.study.model_reference import ModelReference
 from meden.study.results import Trial
+from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
 
@@ -95,8 +96,7 @@ def compare(
         if on_start is not None:
             on_start()
         trials = Search(
-            make_model=make_model,
-            dataset=dataset,
+            fitter=Networks(make_model, dataset),
             folds=folds,
             seeds=cv.seeds,
             member=members_of(lambda params: settings[params["alternative"]], folds, seed),

@@ -14,22 +14,24 @@ import numpy as np
 import torch
 
 from meden._checks import InputError
-from meden.data import Dataset, Fold
+from meden.data import Fold
 from meden.deadline import NEVER, UNHURRIED, Deadline, Pace, TimeIsUp, now
 from meden.history import History
-from meden.member import Member, ModelMaker
+from meden.member import Member
 from meden.noise import derive
+from meden.progress import LOST
 from meden.recipe import Recipe
 from meden.search import racing
 from meden.search.budget import UNLIMITED, Budget
+from meden.search.jobs import JobMember
 from meden.search.progress import TELL_EVERY, Meter, OnProgress
 from meden.search.tracker import Losses, Trackers
 from meden.space.names import Space
 from meden.study.folder import STUDY
 from meden.study.ledger import LEDGER, Key, Ledger, Row
 from meden.study.results import Trial, make_trial
-from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Epoch, Result
+from meden.workers.fitter import Fitter
 from meden.workers.workers import Workers, train
 
 FEWEST_STACKED = 4
@@ -59,8 +61,8 @@ class Proposer(Protocol):
 class Search:
     """A search at work."""
 
-    make_model: ModelMaker
-    dataset: Dataset
+    fitter: Fitter
+    """What trains."""
     folds: Sequence[Fold]
     seeds: int
     member: MemberOf
@@ -76,6 +78,8 @@ class Search:
     on_progress: OnProgress | None = None
     """Called at the beginning, at the end of each fit, a few times a second between, and at the end."""
     trackers: Trackers = dataclasses.field(default_factory=Trackers)
+    on_result: Callable[[Key, Result], Result] | None = None
+    """Called with each run before the ledger has its row, of what it returns; what it raises ends the search."""
     on_weights: Callable[[Key, Result], None] | None = None
     """Called with each run and its weights before the ledger has its row; None leaves weights where they are."""
     trials: list[Trial] = dataclasses.field(default_factory=list)
@@ -131,6 +135,8 @@ class Search:
         try:
             if self.budget.is_timed and not self.trials:
                 self._train_first(batch)
+            elif self.rungs is not None and self.fitter.takes_turns:
+                self._race_in_turn(batch, self.rungs)
             elif self.rungs is not None:
                 self._race(batch, self.rungs)
             else:
@@ -176,6 +182,47 @@ class Search:
             self._give_up({n: params for n, params in batch.items() if n not in staying}, folds)
             self._train({n: params for n, params in batch.items() if n in staying}, folds, rungs, pace)
 
+    def _race_in_turn(self, batch: Batch, rungs: Sequence[int]) -> None:
+        """Train fits that cannot wait for each other: a few configurations at a time, fold after fold.
+
+        Each goes by what those of earlier waves had reached at its rungs. Which these are depends on its number alone.
+        """
+        for _, numbered in itertools.groupby(batch, lambda number: number // racing.WAVE):
+            wave = {number: batch[number] for number in numbered}
+            for fold in range(len(self.folds)):
+                here = range(fold, fold + 1)
+                lost = [number for number in wave if any(row.status in LOST for row in self._rows(number))]
+                self._give_up({number: wave[number] for number in lost}, here)
+                staying = {number: params for number, params in wave.items() if number not in lost}
+                self._train(staying, here, rungs, self.budget.pace(self.last))
+
+    def _contest(self, key: Key, params: Mapping[str, Any], rungs: Sequence[int]) -> racing.Contest:
+        """Return what a fit is up against, of the waves before its own, and what it had in the folds before."""
+        first = key.configuration - key.configuration % racing.WAVE
+        earlier = [number for number in range(first) if self._is_whole(number)]
+        every, before = self._keys(0), self._keys(key.configuration, range(key.fold))
+        at = {
+            rung: np.array(
+                [[self._loss_at(rung, k._replace(configuration=number)) for k in every] for number in earlier]
+            )
+            for rung in rungs
+        }
+        own = {rung: np.array([self._loss_at(rung, k) for k in before]) for rung in rungs}
+        place = key.fold * self.seeds + key.seed
+        return racing.Contest(at, own, (*range(len(before)), place), self._keeps_best(key, params))
+
+    def _loss_at(self, epoch: int, key: Key) -> float:
+        """Return what a fit of the ledger stood at after an epoch; NaN if it was given up before."""
+        row = self.ledger.rows[key]
+        if row.status == "dropped" and row.num_epochs < epoch:
+            return math.nan
+        if row.status in LOST and row.status != "dropped":
+            return math.inf
+        return racing.loss_at(row.stop_loss, epoch, keeps_best=self._keeps_best(key, row.params))
+
+    def _keeps_best(self, key: Key, params: Mapping[str, Any]) -> bool:
+        return self.member(key, params).recipe.early_stopping is not None
+
     def _staying(self, batch: Batch, folds: range, epoch: int, live: Curves | None = None) -> set[int]:
         """Return the configurations that stay in the race after an epoch in all folds up to these.
 
@@ -189,7 +236,7 @@ class Search:
 
     def _losses_at(self, epoch: int, keys: Sequence[Key], params: Mapping[str, Any], live: Curves) -> list[float]:
         curves = [live[key] if key in live else self.ledger.rows[key].stop_loss for key in keys]
-        keeps_best = self.member(keys[0], params).recipe.early_stopping is not None
+        keeps_best = self._keeps_best(keys[0], params)
         return [racing.loss_at(curve, epoch, keeps_best=keeps_best) for curve in curves]
 
     def _dropped_at(self, configuration: int, folds: range) -> float:
@@ -221,8 +268,13 @@ class Search:
         if alone:
             stacks = [[number] for number in sorted(missing)]
         else:
-            plan = plan_stacks(self.make_model, members, self.dataset)
-            stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
+            stacks = [stack for stack in self.fitter.plan(members) if not missing.isdisjoint(stack)]
+        if self.fitter.takes_turns and rungs:
+            for number in missing:
+                member, key = members[number], keys[number]
+                assert isinstance(member, JobMember)
+                members[number] = member.against(self._contest(key, batch[key.configuration], rungs))
+            rungs = ()
 
         def judge(epoch: int, histories: Mapping[int, History]) -> list[int]:
             assert folds is not None
@@ -235,6 +287,8 @@ class Search:
             if key not in self.ledger.rows:
                 now = time.perf_counter()
                 seconds, self.last_row_at = now - self.last_row_at, now
+                if self.on_result is not None:
+                    result = self.on_result(key, result)
                 if self.on_weights is not None:
                     self.on_weights(key, result)
                 params = batch[key.configuration]
@@ -247,9 +301,8 @@ class Search:
 
         train(
             self.workers,
-            self.make_model,
+            self.fitter,
             members,
-            self.dataset,
             stacks,
             on_end=record,
             on_epochs=epochs if self._is_followed else None,
@@ -358,7 +411,7 @@ def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, secon
         num_epochs=len(run.history),
         seconds=round(seconds, 4),
         train_loss=run.history.column("train.loss"),
-        stop_loss=stop_curve(run.history) if run.history[-1].valid else [],
+        stop_loss=stop_curve(run.history) if len(run.history) and run.history[-1].valid else [],
         losses=nothing.astype(np.float32) if run.held_out is None else run.held_out.losses,
         scores=nothing if run.held_out is None else run.held_out.scores,
         outputs=np.empty((len(nothing), 0)) if run.held_out is None else run.held_out.outputs,

@@ -30,6 +30,7 @@ from meden.study.ledger import Key, Row
 from meden.study.metrics import MetricName, check_metric, is_defined, of_rows, truths_of
 from meden.study.results import CHOICE, Which
 from meden.study.study import Study
+from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
 Array = NDArray[np.float64]
@@ -182,8 +183,7 @@ def _final_rows(
 
     with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
         (trial,) = Search(
-            make_model=make_model,
-            dataset=dataset,
+            fitter=Networks(make_model, dataset),
             folds=outer,
             seeds=1,
             member=member,

@@ -31,6 +31,7 @@ from meden.space.names import PENALTIES, configure
 from meden.study.ledger import Key, Row
 from meden.study.results import Trial
 from meden.study.selection import standard_error
+from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
 Start = Literal["warm", "cold"]
@@ -153,8 +154,7 @@ def strength_path(
     fresh = [params | {"start": "cold"} for params in (first, *others)]
     with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
         trials = Search(
-            make_model=make_model,
-            dataset=dataset,
+            fitter=Networks(make_model, dataset),
             folds=folds,
             seeds=cv.seeds,
             member=paths.member,

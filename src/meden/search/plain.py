@@ -24,8 +24,8 @@ from meden.space.names import OFF, REGULARISING, configure
 from meden.stopping import EarlyStopping
 from meden.study.ledger import Key, Ledger, Row
 from meden.study.results import Trial
-from meden.training.fit_many import plan_stacks
 from meden.workers.coordinator import Result
+from meden.workers.fitter import Networks
 from meden.workers.workers import Workers, train
 
 ENOUGH = 0.9
@@ -91,9 +91,9 @@ def fit_plain(
             row = dataclasses.replace(row, best_epoch=end.epoch, best_step=end.step, **newest)
         ledger.append(row)
 
-    stacks = plan_stacks(make_model, members, dataset)
+    networks = Networks(make_model, dataset)
     with suppress(TimeIsUp):
-        train(workers, make_model, members, dataset, stacks, on_end=ended, pace=pace)
+        train(workers, networks, members, networks.plan(members), on_end=ended, pace=pace)
 
 
 def _is_of(row: Row | None, kept: Mapping[str, Any], epochs: int) -> bool:

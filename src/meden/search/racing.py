@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ LEAST = 8
 """So many stay at any rung, so that there is something left to choose from."""
 FIRST_RUNG = 16
 """The first rung is at the epochs divided by this."""
+FIRST_RUNG_IN_TURN = 8
+"""The same where fits take turns: later, as more is decided by one fit."""
 FEWEST_EPOCHS = 4
 """Epochs before which nothing is decided."""
 FEWEST_FOLDS = 3
@@ -80,14 +83,18 @@ def _mean_and_error(differences: Array) -> tuple[Array, Array]:
     return np.where(num > 0, means, math.inf), np.where(num > 1, errors, math.inf)
 
 
-def rungs(epochs: int) -> list[int]:
+def rungs(epochs: int, *, in_turn: bool = False) -> list[int]:
     """Return the epochs after which a race is judged: each twice the one before, the last at most half of them all.
 
+    Args:
+        epochs: of the longest fit.
+        in_turn: whether fits take turns, so that each is judged by itself.
+
     Example:
-        >>> rungs(100), rungs(30), rungs(6)
-        ([6, 12, 24, 48], [4, 8], [])
+        >>> rungs(100), rungs(30), rungs(6), rungs(100, in_turn=True)
+        ([6, 12, 24, 48], [4, 8], [], [12, 24, 48])
     """
-    first = max(FEWEST_EPOCHS, epochs // FIRST_RUNG)
+    first = max(FEWEST_EPOCHS, epochs // (FIRST_RUNG_IN_TURN if in_turn else FIRST_RUNG))
     return [first << power for power in range(epochs.bit_length()) if first << power <= epochs / 2]
 
 
@@ -117,3 +124,65 @@ def loss_at(curve: Sequence[float], epoch: int, *, keeps_best: bool) -> float:
     if not np.isfinite(seen).all():
         return math.inf
     return float(seen.min() if keeps_best else seen[-1])
+
+
+WAVE = 8
+"""Configurations that are tried side by side where fits take turns; those of the first wave all go to the end."""
+SHARE_IN_TURN, LEAST_IN_TURN = 1 / 3, 4
+"""What stays at a rung whatever the differences, where fits take turns: of those that got so far before."""
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What a fit, trained by itself, is up against: configurations that were tried before, at the same rungs.
+
+    It must not wait for others, so that nothing depends on who trains what at the same time.
+    """
+
+    rivals: Mapping[int, Array]
+    """Losses of configurations in all fits (M, F) by epoch; NaN where one was given up before."""
+    own: Mapping[int, Array]
+    """Losses of this configuration in the fits before (d,), by epoch."""
+    columns: tuple[int, ...]
+    """Which fits (F) those are, and this one."""
+    keeps_best: bool
+    """Whether a fit goes back to its best state in the end."""
+
+    def stays(self, epoch: int, curve: Sequence[float]) -> bool:
+        """Say whether the fit may go on after a rung, from its stop losses so far."""
+        own = np.append(self.own[epoch], loss_at(curve, epoch, keeps_best=self.keeps_best))
+        return may_win(own, self.rivals[epoch], self.columns)
+
+
+def may_win(own: Array, rivals: Array, columns: Sequence[int]) -> bool:
+    """Say whether a configuration may be as good as the leader of those before it, or is among the best of them.
+
+    The leader has the lowest mean among those that ran everywhere. How far differences scatter from fit to fit is what
+    they do, in the median, of those that ran everywhere: a configuration that has run once has no spread of its own.
+
+    Args:
+        own: losses (d,) of the configuration.
+        rivals: losses (M, F) of others at the same epoch; NaN where one did not run, infinite where it diverged.
+        columns: which of the fits ``own`` are, (d,).
+
+    Example:
+        >>> rivals = np.array([[1.0, 2.0, 3.0], [1.1, 2.2, 3.1], [1.2, 2.1, 3.3], [1.3, 2.4, 3.2], [1.5, 2.5, 3.6]])
+        >>> may_win(np.array([1.2]), rivals, [0]), may_win(np.array([2.9]), rivals, [0])
+        (True, False)
+
+    Reference:
+        O. Maron and A. Moore, Hoeffding races, 1993; L. Li and others, A system for massively parallel hyperparameter
+        tuning, 2020 (each configuration is judged by those that reached its rung before).
+    """
+    if not np.isfinite(own).all():
+        return False
+    sound = rivals[~np.isinf(rivals).any(axis=1)] if len(rivals) else rivals
+    here = sound[:, list(columns)].mean(axis=1) if len(sound) else np.empty(0)
+    here = here[~np.isnan(here)]
+    ranks_high = int((here < own.mean()).sum()) < max(LEAST_IN_TURN, math.ceil(SHARE_IN_TURN * (len(here) + 1)))
+    whole = sound[~np.isnan(sound).any(axis=1)] if len(sound) else sound
+    if ranks_high or len(whole) < 2 or whole.shape[1] < 2:
+        return True
+    leader = whole[np.argmin(whole.mean(axis=1))]
+    scatter = np.median(np.std(np.delete(whole - leader, np.argmin(whole.mean(axis=1)), axis=0), axis=1, ddof=1))
+    return bool((own - leader[list(columns)]).mean() <= ERRORS * scatter / math.sqrt(len(own)))

@@ -41,6 +41,7 @@ class Proposals:
         budget: configurations in all; a grid has at most as many.
         seed: of the sampler.
         first: points of the space, each with a value for every name.
+        in_stacks: whether configurations of one shape are trained together, and may share it.
 
     Raises:
         InputError: if the strategy is unknown, or a first point is none of the space or beyond the budget.
@@ -54,6 +55,7 @@ class Proposals:
         budget: int,
         seed: int,
         first: Sequence[Mapping[str, Any]] = (),
+        in_stacks: bool = True,
     ) -> None:
         check_choice("strategy", strategy, STRATEGIES)
         _check_first(first, space, budget)
@@ -62,7 +64,7 @@ class Proposals:
         left = budget - len(first)
         size = _grid_values(space, left) if strategy == "grid" and left else 0
         self._points = _points(space, strategy, seed, size)
-        many = strategy != "grid" and _grid_size(space, ALIKE + 1, shaping(space)) > ALIKE
+        many = in_stacks and strategy != "grid" and _grid_size(space, ALIKE + 1, shaping(space)) > ALIKE
         self._shared = shaping(space) if many else []
         self._shape: dict[str, Any] = {}
         self.budget = len(first) + min(left, _grid_size(space, size, space) if size else left)

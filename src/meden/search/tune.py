@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
@@ -21,27 +21,25 @@ from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search import racing as races
 from meden.search.budget import Budget, Until
-from meden.search.checks import check_reachable
-from meden.search.engine import Search, members_of
+from meden.search.engine import Search
 from meden.search.identity import identity_of
+from meden.search.jobs import Answers, TrainingFunction
 from meden.search.optuna_database import OptunaDatabase
 from meden.search.plain import fit_plain
 from meden.search.progress import OnProgress
 from meden.search.settings import CV, Limits, SearchFields, check_fields, settings_of
 from meden.search.simple_models import fit_simple_models
 from meden.search.strategies import Proposals, StrategyName
+from meden.search.subject import networks, training_function
 from meden.search.tracker import Tracker, Trackers
 from meden.search.trackers import trackers_of
 from meden.space.cocktail import cocktail
-from meden.space.from_data import resolve
-from meden.space.names import AskedSpace, check_space, configure, longest
+from meden.space.names import AskedSpace, longest
 from meden.stopping import EarlyStopping
-from meden.study.data_summary import DataSummary
 from meden.study.folder import STUDY, Description, is_described, write_description
-from meden.study.ledger import LEDGER, Ledger, versions_of
+from meden.study.ledger import LEDGER, Ledger, Row, versions_of
 from meden.study.load import results_of
-from meden.study.metrics import MetricName, check_metric
-from meden.study.model_reference import ModelReference
+from meden.study.metrics import MetricName
 from meden.study.results import DIVISION
 from meden.study.study import Study
 from meden.workers.workers import Workers
@@ -58,10 +56,11 @@ DEFAULT_RECIPE = Recipe(epochs=100, early_stopping=EarlyStopping(patience=10))
 
 
 def tune(
-    make_model: ModelMaker,
-    data: Any,
+    make_model: ModelMaker | TrainingFunction,
+    data: Any = None,
     space: AskedSpace | None = None,
     *,
+    rows: Any = None,
     cv: CV | None = None,
     limits: Limits | None = None,
     workers: Workers | None = None,
@@ -88,14 +87,20 @@ def tune(
     In each fold, encoders are fitted and models trained on the fitting rows, the stop split (rows of the fold's
     training part) says when to stop, and the scored rows do nothing but score.
 
+    Anything that trains can be searched: with ``rows``, the first argument is a training function, which is called with
+    a :class:`meden.search.Job` for each configuration, fold and seed, and returns what came of the rows it scores.
+
     Args:
         make_model: returns a fresh model; called with those names of the space that are its arguments, and with
-            ``num_inputs`` and ``num_outputs`` if it takes them.
+            ``num_inputs`` and ``num_outputs`` if it takes them. With ``rows``, a training function.
         data: ``(X, y)``, a DataFrame or file with ``target``, a bundled name, or a :class:`meden.data.Dataset`.
         space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
             penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
             ``jitter``, ``feature_mask``, ``affine``, ``elastic``), or an argument of ``make_model``. None is
             :func:`meden.space.cocktail`.
+        rows: for a training function: labels or numbers (n,) of all rows, or how many rows there are. Names of the
+            space are then those of ``job.params`` (``epochs`` is also the most epochs of a job), the recipe says no
+            more than ``epochs`` and ``early_stopping``, and there are no baselines.
         cv: how the rows are divided; or fields of :class:`meden.search.CV` by themselves: ``folds``, ``seeds``,
             ``groups``, ``order``, ``gap``, ``stop_fraction``.
         limits: what may be spent; or fields of :class:`meden.search.Limits` by themselves: ``budget``,
@@ -152,16 +157,31 @@ def tune(
     cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
     workers = settings_of(Workers, workers, fields)
     recipe = check_recipe(recipe)
-    dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
-    space = cocktail(dataset.task, make_model) if space is None else space
-    check_space(space, make_model)
-    folds = cv.divide(dataset, seed)
-    check_metric(metric, dataset, folds)
+    if rows is None:
+        dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
+        space = cocktail(dataset.task, make_model) if space is None else space
+        subject = networks(make_model, dataset, space, cv, recipe=recipe, metric=metric, seed=seed)
+    else:
+        if data is not None or target is not None:
+            given = "data" if data is not None else "target"
+            raise InputError(
+                f"{given} must be None where rows are given, for a training function that reads its own data"
+            )
+        subject = training_function(
+            make_model, rows, space, cv, recipe=recipe, metric=metric, seed=seed, task=task, study_dir=study_dir
+        )
+        baselines = False
+    folds, found = subject.folds, subject.space
     if limits.racing and not all(len(fold.stop) for fold in folds):
         raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
-    found = resolve(space, dataset, folds, make_model)
-    proposals = Proposals(found, strategy, budget=limits.budget, seed=derive(seed, "search"), first=first)
-    models = check_reachable(found, recipe, make_model, dataset, folds)
+    proposals = Proposals(
+        found,
+        strategy,
+        budget=limits.budget,
+        seed=derive(seed, "search"),
+        first=first,
+        in_stacks=not subject.fitter.takes_turns,
+    )
     epochs = longest(found, recipe)
     budget = Budget(limits.epochs_budget, epochs * len(folds) * cv.seeds, limits.time_limit, baselines=baselines)
     workers.reach()
@@ -170,16 +190,16 @@ def tune(
     settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines}
     settings |= dict(limits) | {"budget": proposals.budget}
     described = Description(
-        data=DataSummary.of(dataset),
+        data=subject.data,
         folds=folds,
         space=found,
         recipe=recipe,
-        model=ModelReference.of(make_model),
+        model=subject.model,
         settings=settings,
         notes={DIVISION: cv.division} | dict(notes or {}) if cv.division else notes or {},
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
-    identity = identity_of(dataset, folds, models)
+    identity = identity_of(subject.dataset, folds, subject.models)
     with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
         if limits.time_limit is not None:
             spent = math.fsum(row.seconds for row in ledger.rows.values())
@@ -188,21 +208,22 @@ def tune(
         if on_start is not None:
             on_start()
         if baselines:
-            fit_simple_models(make_model, dataset, folds, ledger, seed, budget.deadline_of_simple_models())
+            deadline = budget.deadline_of_simple_models()
+            fit_simple_models(make_model, subject.dataset, folds, ledger, seed, deadline)
         Search(
-            make_model=make_model,
-            dataset=dataset,
+            fitter=subject.fitter,
             folds=folds,
             seeds=cv.seeds,
-            member=members_of(functools.partial(configure, recipe), folds, seed),
+            member=subject.member,
             proposals=proposals,
             ledger=ledger,
             workers=workers,
             space=found,
             budget=budget,
-            rungs=races.rungs(epochs) if limits.racing else None,
+            rungs=races.rungs(epochs, in_turn=subject.fitter.takes_turns) if limits.racing else None,
             on_progress=on_progress,
             trackers=Trackers([*database, *following], name),
+            on_result=None if rows is None else Answers(ledger).check,
         ).run()
         num_fits = sum(not row.baseline for row in ledger.rows.values())
         ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
@@ -210,7 +231,7 @@ def tune(
         if baselines and so_far.usable and len(so_far.folds) == len(folds):
             fit_plain(
                 make_model,
-                dataset,
+                subject.dataset,
                 folds,
                 ledger,
                 workers,
@@ -223,7 +244,18 @@ def tune(
         if study_dir is not None:
             write_description(ended, Path(study_dir))
     results = results_of(ended, ledger.rows.values(), versions_of(ledger.identity))
-    return Study.of(results, make_model, dataset)
+    if rows is not None:
+        _warn_of_lost(ledger.rows.values())
+        return Study.of(results, None, None)
+    return Study.of(results, make_model, subject.dataset)
+
+
+def _warn_of_lost(rows: Collection[Row]) -> None:
+    """Say which jobs of a training function gave no result, beside those that lost a race."""
+    lost = [row for row in rows if row.status in ("failed", "diverged")]
+    if lost:
+        first = f"configuration {lost[0].configuration}, fold {lost[0].fold}: {lost[0].reason}"
+        warnings.warn(f"{len(lost)} of {len(rows)} jobs were lost, the first is {first}", stacklevel=3)
 
 
 @contextmanager

@@ -100,9 +100,30 @@ def check_space(space: Any, make_model: ModelMaker) -> None:
             f"space must name at least one thing to search, such as l2=LogUniform(1e-6, 0.1), got {space!r}"
         )
     check_names(space, make_model)
+    _check_dimensions(space, FromData)
+
+
+def check_space_of_function(space: Any) -> None:
+    """Check the space of a training function, which gives names a meaning of its own.
+
+    Raises:
+        InputError: for an empty space, a name that is no text, or a value that is no dimension.
+    """
+    if not isinstance(space, Mapping) or not space:
+        raise InputError(
+            f"space must name at least one of job.params to search, such as lr=LogUniform(), got {space!r}"
+        )
+    for name in space:
+        if not isinstance(name, str):
+            raise InputError(f"space must have names that are texts, got {name!r}")
+    _check_dimensions(space)
+
+
+def _check_dimensions(space: Mapping[str, Any], *more: type[Any]) -> None:
+    kinds = ("LogUniform", "Uniform", "IntUniform", "Choice", "Maybe", *(kind.__name__ for kind in more))
     for name, dimension in space.items():
-        if not isinstance(dimension, Dimension | FromData):
-            allowed = "LogUniform, Uniform, IntUniform, Choice, Maybe or FromData"
+        if not isinstance(dimension, (Dimension, *more)):
+            allowed = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
             raise InputError(f"space {name!r} must be {allowed}, got {dimension!r}")
 
 

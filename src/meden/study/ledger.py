@@ -44,6 +44,9 @@ class Key(NamedTuple):
     """Name of what the configurations are compared with; empty for one of them."""
 
 
+FIRST = Key(0, 0, 0)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Row(ShownFields):
     """What one fit gave."""

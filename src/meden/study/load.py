@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -87,8 +88,11 @@ def results_of(described: Description, rows: Collection[Row], versions: Mapping[
         kept, complete = _complete(configurations, _folds_of_fullest(configurations, seeds), seeds)
     compared = {name: _of_folds(own, kept) for name, own in compared.items()}
     whole = [name for name in BASELINES if _is_whole(name, compared.get(name, ()), len(kept), seeds)]
+    data = described.data
+    if described.model.trains and not any(row.outputs.shape[1] for row in rows if row.status not in LOST):
+        data = dataclasses.replace(data, task="losses", classes=(), constant_loss=math.nan)
     found = Results(
-        data=described.data,
+        data=data,
         folds=[described.folds[fold] for fold in kept],
         space=described.space,
         recipe=described.recipe,

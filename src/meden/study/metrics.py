@@ -42,7 +42,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     name: (-np.inf if name == "r2" else 0.0, 1.0 if name in HIGHER_IS_BETTER else np.inf) for name in METRICS
 }
 """What each metric can be."""
-UNITS = {"classification": "nats", "regression": "half squared error"}
+UNITS = {"classification": "nats", "regression": "half squared error", "losses": "the function's own unit"}
 """Of losses, by task."""
 
 _SPOKEN = {"roc_auc": "ROC AUC", "f1": "F1 (macro)", "mse": "MSE", "rmse": "RMSE", "mae": "MAE", "r2": "R2"}
@@ -79,6 +79,8 @@ class Truth:
 
 def fitting(task: Task, labels: NDArray[Any]) -> tuple[MetricName, ...]:
     """Return the metrics that fit a target, (n,) or (n, M)."""
+    if task == "losses":
+        return ("loss",)
     fit = OF_LABELS if task == "classification" else OF_NUMBERS
     several = labels.ndim > 1 and labels.shape[1] > 1
     return tuple(metric for metric in fit if metric in OF_SEVERAL) if several else fit
@@ -92,7 +94,7 @@ def check_metric(metric: str, dataset: Dataset | DataSummary, folds: Sequence[Fo
     """
     check_choice("metric", metric, METRICS)
     if metric not in (allowed := fitting(dataset.task, dataset.labels)):
-        several = " of several labels or numbers a row" if allowed not in (OF_LABELS, OF_NUMBERS) else ""
+        several = " of several labels or numbers a row" if allowed not in (OF_LABELS, OF_NUMBERS, ("loss",)) else ""
         raise InputError(f"metric must be one of {', '.join(allowed)} for {dataset.task}{several}, got {metric!r}")
     if folds is not None and not any(is_defined(metric, truth) for truth in truths_of(dataset, folds)):
         missing = "numbers that differ" if metric == "r2" else "rows of two classes"

@@ -23,6 +23,8 @@ class ModelReference:
     """Name of one of meden's own models; None where it is somebody else's."""
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Its keyword arguments that are the same for all configurations."""
+    trains: bool = False
+    """Whether it is a training function, which makes its own models and takes a job."""
 
     @classmethod
     def of(cls, make_model: ModelMaker) -> ModelReference:
@@ -36,7 +38,12 @@ class ModelReference:
         name, arguments, inner = model_name(make_model), fixed_arguments(make_model), _inner(make_model)
         if name is not None and all(isinstance(value, _PLAIN) for value in arguments.values()):
             return cls(f"meden.models.{name}", name, arguments)
-        return cls(f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}")
+        return cls(_text(inner))
+
+    @classmethod
+    def of_function(cls, train: Callable[..., Any]) -> ModelReference:
+        """Return the reference of a training function."""
+        return cls(_text(_inner(train)), trains=True)
 
     def find(self) -> ModelMaker | None:
         """Return the function; None where it is not one of meden's own.
@@ -56,6 +63,10 @@ class ModelReference:
 
 _PLAIN = (str, int, float, bool, type(None))
 """Types of what a file can hold."""
+
+
+def _text(inner: Callable[..., Any]) -> str:
+    return f"{inner.__module__}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
 
 
 def _inner(make_model: Callable[..., Any]) -> Callable[..., Any]:

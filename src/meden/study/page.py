@@ -18,7 +18,7 @@ from meden.study.page_recipe import recipe_section
 from meden.study.page_reproduce import reproduce_section
 from meden.study.page_rows import rows_section
 from meden.study.page_strengths import gap_section, scores_section
-from meden.study.page_text import finished, folds_text, params_text, unit_of
+from meden.study.page_text import folds_text, params_text, unit_of
 from meden.study.results import Results
 from meden.study.selection import Score
 from meden.study.verdict import SHORT, SIMPLE, Gain, Verdict, gain_text, interval_text, value_text, verdict_of
@@ -145,9 +145,12 @@ def _counts(results: Results) -> str:
     num_seeds = len({row.seed for trial in results.trials for row in trial.rows})
     num_rows = sum(row.num_epochs > 0 for trial in results.trials for row in trial.rows)
     standardised = "s of the standardised target" if results.data.standardised else ""
-    tried, dropped = len(results.trials), len(results.trials) - len(finished(results))
-    diverged = sum(trial.status == "diverged" for trial in results.trials)
-    lost = f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
+    tried = len(results.trials)
+    dropped, diverged, failed = (
+        sum(trial.status == status for trial in results.trials) for status in ("dropped", "diverged", "failed")
+    )
+    lost = f", {failed} failed" if failed else ""
+    lost += f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
     return (
         f"{plural(tried, 'configuration')}, {folds_text(results)}, {plural(num_seeds, 'seed')}: "
         f"{plural(num_rows, 'fit')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "

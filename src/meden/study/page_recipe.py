@@ -13,6 +13,8 @@ from meden.study.results import REFIT, Results
 
 def recipe_section(results: Results, path: Path) -> Section:
     """Return the text of the ``recipe.yaml`` that a refit writes, and how to use it."""
+    if results.model.trains:
+        return _settings_section(results, path)
     recipe, model_args = final_recipe(results)
     fixed = {**results.model.arguments, **model_args}
     arguments = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
@@ -32,6 +34,22 @@ run = meden.fit({maker}({made_with}), train=(X, y), recipe=recipe)"""
     codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))
     facts = {"Arguments of the model": arguments} if fixed else {}
     return Section(title="The recipe of the choice", text=text, codes=codes, facts=facts)
+
+
+def _settings_section(results: Results, path: Path) -> Section:
+    """Return the settings of a training function, and how to call it on all rows."""
+    chosen = results.choice
+    use = f"""import meden
+
+study = meden.load_study({str(path.parent)!r})
+job = meden.Job(params=study.choice.params, fit=rows, stop=stop_rows, score=[], epochs={max(1, chosen.median_epoch)})
+train(job)  # {results.model.text}"""
+    text = ("What the training function is called with; how it trains is its own affair.",)
+    settings = {name: repr(value) for name, value in chosen.params.items()}
+    epochs = {"Epochs": f"{max(1, chosen.median_epoch)}, the median of the folds"}
+    return Section(
+        title="The settings of the choice", text=text, codes=(Code("In Python", use),), facts=settings | epochs
+    )
 
 
 def final_recipe(results: Results) -> tuple[Recipe, dict[str, object]]:

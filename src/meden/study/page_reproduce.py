@@ -101,18 +101,26 @@ def _call(results: Results, path: Path) -> str:
     given = {name: value for name, value in {**divided, **results.settings}.items() if value is not None}
     folds = [] if divided else [f"folds=meden.load_study({str(path.parent)!r}).folds"]
     recipe = f'recipe=meden.Recipe.load("{START}")'
+    if results.model.trains:
+        subject = [
+            f"train = ...  # {results.model.text!r}",
+            f"rows = ...  # {results.data.num_rows:,} rows in their order",
+        ]
+        first = ["train", "rows=rows", "space=space"]
+    else:
+        subject = [*data_code(results.data), *maker_code(results.model)]
+        first = ["make_model", "data", "space"]
     lines = [
         "import meden",
         f"from meden import {DIMENSIONS}",
         "",
-        *data_code(results.data),
-        *maker_code(results.model),
+        *subject,
         "space = {",
         *(f"    {name!r}: {dimension!r}," for name, dimension in results.space.items()),
         "}",
         *call_code(
             "study = meden.tune",
-            ["make_model", "data", "space", recipe, *folds, *(f"{name}={value!r}" for name, value in given.items())],
+            [*first, recipe, *folds, *(f"{name}={value!r}" for name, value in given.items())],
         ),
     ]
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from meden._checks import InputError, check_choice
 from meden._shown import Pair, Shown, as_lines, text
 from meden.data import Fold
+from meden.data.targets import Task
 from meden.progress import LOST, Lost
 from meden.recipe import Recipe
 from meden.run import HeldOut
@@ -313,7 +314,7 @@ class Results(Shown):
         metric = metric or self.told
         if (metric, which) not in self._scores:
             found = self._corrected(self.values(metric), metric, which)
-            self._scores[metric, which] = found.within(*RANGES[metric])
+            self._scores[metric, which] = found.within(*self._range(metric))
         return self._scores[metric, which]
 
     def gain_over(self, baseline: str, metric: MetricName | None = None) -> selection.Score:
@@ -359,7 +360,11 @@ class Results(Shown):
             metric=metric,
             seed=self.seed,
         )
-        return found.within(*RANGES[metric])
+        return found.within(*self._range(metric))
+
+    def _range(self, metric: MetricName) -> tuple[float, float]:
+        """Return what a metric can be; a function's own losses may be below 0."""
+        return (-math.inf, math.inf) if self.data.task == "losses" else RANGES[metric]
 
     def _corrected(self, values: Array, metric: MetricName, which: Which) -> selection.Score:
         trial, groups = self._which(which), self.data.groups
@@ -396,10 +401,13 @@ class Results(Shown):
     @property
     def metric(self) -> MetricName:
         """Name of :attr:`Trial.score`."""
-        return "accuracy" if self.data.task == "classification" else "mse"
+        names: dict[Task, MetricName] = {"classification": "accuracy", "regression": "mse", "losses": "loss"}
+        return names[self.data.task]
 
     def recipe_of(self, trial: Trial) -> tuple[Recipe, dict[str, Any]]:
         """Return a configuration's recipe, as long as there was time for, and the arguments of its model."""
+        if self.model.trains:
+            return self.recipe, dict(trial.params)
         recipe, model_args = configure(self.recipe, trial.params)
         return recipe.shortened(min(recipe.last_epoch, trial.longest_schedule or recipe.last_epoch)), model_args
 

@@ -119,6 +119,11 @@ class Study(Results):
     def trainable(self, data: Any = None, make_model: ModelMaker | None = None) -> tuple[ModelMaker, Dataset]:
         """Return what makes the models, and the rows; arguments and errors are those of :meth:`refit`."""
         maker = make_model or self.make_model
+        if self.model.trains:
+            raise InputError(
+                f"a study of a training function ({self.model.text}) trains nothing by itself: call the function with "
+                "meden.Job(params=study.choice.params, fit=..., stop=..., score=...)"
+            )
         if maker is None:
             raise InputError(f"make_model must be given to train again: the study was made with {self.model.text}")
         return maker, self.dataset if data is None and self.dataset is not None else self.data.read(data)

@@ -131,6 +131,7 @@ def verdict_of(results: Results) -> Verdict:
         *_strengths(results),
         *_tool(found),
         *_edges(results),
+        *_failed(results),
         expectation(results),
     ]
     return Verdict(tuple(sentences), told, loss, gains)
@@ -237,6 +238,13 @@ def _edges(results: Results) -> Iterator[Sentence]:
         low, high = (number(side) for side in (inner.at(0.0), inner.at(1.0)))
         text = f"The choice lies at the {end} end of {name}'s range ({number(value)} of {low} to {high})"
         yield Sentence("edge", f"{text}: what is best may lie beyond it.")
+
+
+def _failed(results: Results) -> Iterator[Sentence]:
+    """Say which configurations a training function gave no result for."""
+    if failed := [trial for trial in results.trials if trial.status == "failed"]:
+        text = f"{len(failed)} of {plural(len(results.trials), 'configuration')} failed and cannot be chosen"
+        yield Sentence("lost", f"{text}; configuration {failed[0].number}: {failed[0].reason}.")
 
 
 def _ordered(dimension: Dimension) -> Any:

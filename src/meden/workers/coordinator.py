@@ -42,6 +42,8 @@ class Result(NamedTuple):
     newest: HeldOut | None = None
     weights: bytes | None = None
     """The model's state dict, as safetensors writes it: such bytes reach any machine."""
+    trace: str = ""
+    """Where an error of somebody's own function came from."""
 
     @classmethod
     def of(cls, run: Run, *, weights: bool = False) -> Result:
@@ -86,6 +88,8 @@ class Coordinator:
     def __init__(self, num_workers: int, judge: Judge | None, on_end: OnEnd, on_epochs: OnEpochs | None) -> None:
         self._num_workers, self._judge, self._on_end, self._on_epochs = num_workers, judge, on_end, on_epochs
         self._ended: set[int] = set()
+        self._taken: dict[int, int] = {}
+        """Assignments by the place of a stack that is trained for them."""
         self._reports: dict[int, dict[int, Mapping[int, History]]] = {}
         self._verdicts: dict[int, list[int]] = {}
         self._condition = threading.Condition()
@@ -99,6 +103,17 @@ class Coordinator:
         """Return the stacks that have members whose end was not reported."""
         with self._condition:
             return [stack for stack in stacks if not self._ended.issuperset(stack)]
+
+    def next(self, assignment: int, stacks: Sequence[Sequence[int]]) -> Sequence[int] | None:
+        """Return a stack that nobody else trains, of members whose end was not reported; None if none is left.
+
+        A worker that takes over an assignment goes on with the stack that was being trained.
+        """
+        with self._condition:
+            for place, stack in enumerate(stacks):
+                if not self._ended.issuperset(stack) and self._taken.setdefault(place, assignment) == assignment:
+                    return stack
+            return None
 
     def ended(self, number: int, result: Result) -> None:
         """Report the end of a member's run."""
@@ -222,6 +237,10 @@ class RemoteCoordinator:
     def left(self, stacks: Sequence[Sequence[int]]) -> list[Sequence[int]]:
         """See :meth:`Coordinator.left`."""
         return self._ask("left", stacks)  # type: ignore[no-any-return]
+
+    def next(self, assignment: int, stacks: Sequence[Sequence[int]]) -> Sequence[int] | None:
+        """See :meth:`Coordinator.next`."""
+        return self._ask("next", assignment, stacks)  # type: ignore[no-any-return]
 
     def ended(self, number: int, result: Result) -> None:
         """See :meth:`Coordinator.ended`."""

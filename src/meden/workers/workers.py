@@ -1,7 +1,7 @@
 """Who trains what: stacks of a plan, trained in this process, in several, or on a Ray cluster.
 
-The plan decides who is trained with whom (:func:`meden.training.fit_many.plan_stacks`), and workers only divide
-it among them: results do not depend on how many there are, nor on which of them trained what.
+The plan decides who is trained with whom (:meth:`meden.workers.fitter.Fitter.plan`), and workers only divide it among
+them: results do not depend on how many there are, nor on which of them trained what.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -21,14 +21,12 @@ from pydantic import field_validator, model_validator
 
 from meden._checks import InputError, check_choice, check_count
 from meden._settings import Settings
-from meden.data import Dataset
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import Record
-from meden.member import Member, ModelMaker
-from meden.run import Run
-from meden.training.fit_many import fit_stacks
+from meden.member import Member
 from meden.training.stacks import Judge
-from meden.workers.coordinator import Address, Coordinator, Epoch, OnEnd, OnEpochs, RemoteCoordinator, Result, Server
+from meden.workers.coordinator import Address, Coordinator, Epoch, OnEnd, OnEpochs, RemoteCoordinator, Server
+from meden.workers.fitter import Fitter
 from meden.workers.ray import cluster_host, work_on_cluster
 
 Backend = Literal["local", "ray"]
@@ -99,9 +97,8 @@ class Assignment:
     """What one worker trains."""
 
     number: int
-    make_model: ModelMaker
+    fitter: Fitter
     members: Sequence[Member]
-    dataset: Dataset
     stacks: Sequence[Sequence[int]]
     rungs: Sequence[int]
     reports_epochs: bool
@@ -115,9 +112,8 @@ class Assignment:
 
 def train(
     workers: Workers,
-    make_model: ModelMaker,
+    fitter: Fitter,
     members: Sequence[Member],
-    dataset: Dataset,
     stacks: Sequence[Sequence[int]],
     *,
     on_end: OnEnd,
@@ -131,9 +127,8 @@ def train(
 
     Args:
         workers: who trains.
-        make_model: see :func:`meden.fit_many`, as for ``rungs`` and ``judge``.
+        fitter: what trains, see :meth:`meden.workers.fitter.Fitter.fit`, as for the rest.
         members: all of the plan.
-        dataset: the rows.
         stacks: numbers of members that are trained together.
         on_end: called with a member's number and what came of it.
         on_epochs: called now and then with the epochs that were done since.
@@ -146,9 +141,10 @@ def train(
         TimeIsUp: if there was no time for the first epoch of some; those that have ended were reported.
         RuntimeError: if a worker on this machine was killed.
     """
-    parts = divide(stacks, workers.num_processes)
+    num = workers.num_processes
+    parts = [stacks] * min(num, len(stacks)) if fitter.takes_turns else divide(stacks, num)
     threads = max(1, torch.get_num_threads() // len(parts)) if workers.backend == "local" else 1
-    settings = {"make_model": make_model, "members": members, "dataset": dataset, "rungs": rungs}
+    settings = {"fitter": fitter, "members": members, "rungs": rungs}
     settings |= {"num_threads": threads, "reports_epochs": on_epochs is not None}
     settings |= {"keeps_weights": keeps_weights, "pace": pace}
     settings |= {"parent": os.getpid() if workers.backend == "local" else None}
@@ -183,26 +179,29 @@ def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -
     """Train an assignment, and report at the coordinator."""
     reporter = _EpochReporter(coordinator)
 
-    def ended(number: int, run: Run) -> None:
-        coordinator.ended(number, Result.of(run, weights=assignment.keeps_weights))
-
     def judge(epoch: int, histories: object) -> list[int]:
         return coordinator.judge(assignment.number, epoch, histories)  # type: ignore[arg-type]
 
     try:
-        fit_stacks(
-            assignment.make_model,
+        assignment.fitter.fit(
             assignment.members,
-            assignment.dataset,
-            assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks),
+            _stacks(assignment, coordinator),
+            on_end=coordinator.ended,
+            on_epoch=reporter if assignment.reports_epochs else None,
             rungs=assignment.rungs,
             judge=judge if assignment.rungs else None,
-            on_run=ended,
-            on_epoch=reporter if assignment.reports_epochs else None,
+            keeps_weights=assignment.keeps_weights,
             pace=assignment.pace,
         )
     except TimeIsUp as late:
         coordinator.late(late.missing)
+
+
+def _stacks(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -> Iterable[Sequence[int]]:
+    """Return what a worker trains: its share of the plan, or one stack after the other as workers become free."""
+    if assignment.fitter.takes_turns:
+        return iter(lambda: coordinator.next(assignment.number, assignment.stacks), None)
+    return assignment.stacks if assignment.rungs else coordinator.left(assignment.stacks)
 
 
 def work_elsewhere(assignment: Assignment, address: Address) -> None:
@@ -260,7 +259,7 @@ class _EpochReporter:
 
     def __call__(self, number: int, record: Record) -> None:
         stop_loss = math.nan if record.valid is None else record.valid["loss"]
-        self._done.append(Epoch(number, record.epoch, record.train["loss"], stop_loss))
+        self._done.append(Epoch(number, record.epoch, record.train.get("loss", math.nan), stop_loss))
         if time.monotonic() - self._reported_at > REPORT_EVERY:
             done, self._done, self._reported_at = self._done, [], time.monotonic()
             self._coordinator.epochs(done)

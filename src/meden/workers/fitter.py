@@ -1,0 +1,96 @@
+"""What trains members in the process that it is called in: meden's trainers of networks, or somebody's function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from meden.data import Dataset
+from meden.deadline import Pace
+from meden.history import Record
+from meden.member import Member, ModelMaker
+from meden.run import Run
+from meden.training.fit_many import fit_stacks, plan_stacks
+from meden.training.stacks import Judge
+from meden.workers.coordinator import OnEnd, Result
+
+
+class Fitter(Protocol):
+    """Trains members; it reaches worker processes pickled."""
+
+    takes_turns: ClassVar[bool]
+    """Whether members are trained one after the other, each to its end, so that none can wait for others in a race."""
+
+    def plan(self, members: Sequence[Member]) -> list[list[int]]:
+        """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else."""
+
+    def fit(
+        self,
+        members: Sequence[Member],
+        stacks: Iterable[Sequence[int]],
+        *,
+        on_end: OnEnd,
+        on_epoch: Callable[[int, Record], None] | None,
+        rungs: Sequence[int],
+        judge: Judge | None,
+        keeps_weights: bool,
+        pace: Pace,
+    ) -> None:
+        """Train some stacks of a plan.
+
+        Args:
+            members: all of the plan.
+            stacks: numbers of members that are trained together.
+            on_end: called with a member's number and what came of it.
+            on_epoch: called with a member's number and each epoch's record; None if they are not wanted.
+            rungs: epochs after which all wait for each other; none for a fitter that takes turns.
+            judge: says who is dropped there.
+            keeps_weights: report the models' tensors too.
+            pace: of all trainings together.
+
+        Raises:
+            TimeIsUp: if there was no time for the first epoch of one; those that have ended were reported.
+        """
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Trains the networks that a function makes, many at once."""
+
+    takes_turns: ClassVar[bool] = False
+    make_model: ModelMaker
+    dataset: Dataset
+
+    def plan(self, members: Sequence[Member]) -> list[list[int]]:
+        """See :meth:`Fitter.plan`."""
+        return plan_stacks(self.make_model, members, self.dataset)
+
+    def fit(
+        self,
+        members: Sequence[Member],
+        stacks: Iterable[Sequence[int]],
+        *,
+        on_end: OnEnd,
+        on_epoch: Callable[[int, Record], None] | None,
+        rungs: Sequence[int],
+        judge: Judge | None,
+        keeps_weights: bool,
+        pace: Pace,
+    ) -> None:
+        """See :meth:`Fitter.fit`."""
+
+        def ended(number: int, run: Run) -> None:
+            on_end(number, Result.of(run, weights=keeps_weights))
+
+        fit_stacks(
+            self.make_model,
+            members,
+            self.dataset,
+            list(stacks),
+            rungs=rungs,
+            judge=judge,
+            on_run=ended,
+            on_epoch=on_epoch,
+            pace=pace,
+        )
