@@ -1,0 +1,358 @@
+"""Lightning: exact penalties, noise and diagnosis as a callback, and an honest search around a LightningModule.
+
+Both packages will do, ``lightning`` and ``pytorch_lightning``: whichever the program has imported, or else has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Subset
+
+from meden._checks import InputError, check_choice, check_count
+from meden._randomness import seed_all
+from meden.data.sources import is_dataset
+from meden.diagnosis import Diagnosis
+from meden.history import History
+from meden.integrations._trainers import (
+    RESULTS,
+    SHORT_NAMES,
+    Attachment,
+    InModel,
+    arguments,
+    guest,
+    per_row,
+    short_names,
+)
+from meden.noise import derive
+from meden.optim import Handle, Regularizer
+
+pl = guest("lightning", "lightning.pytorch", "pytorch_lightning")
+_OURS = ("lightning.", "pytorch_lightning.")
+_LAST, _BEST = "last", "best"
+
+
+class MedenCallback(pl.Callback):  # type: ignore[misc]
+    """Penalties, noise and diagnosis in a Lightning training, automatic or manual, accumulated or clipped.
+
+    Penalties act at every step of the optimizer as :func:`meden.regularize` has it. All state goes into Lightning's
+    checkpoints: a training that goes on by ``ckpt_path`` equals one that was never cut off, strength schedules,
+    ``PullTo`` and noise included.
+
+    Args:
+        regularizers: which penalties, where and how.
+        noise: noise for the module: a number for its dropout, or ``{selector: layer of meden.noise}``.
+        diagnose: whether to print at the end what stands out in the curves.
+        seed: of that noise.
+        optimizer: which of the module's optimizers steps what is penalised, by its position; None if there is one.
+        train_loss: name of a logged metric; None is the mean of what ``training_step`` returns.
+        val_loss: name of a logged metric, without penalties.
+
+    Raises:
+        InputError: if an argument is none of these, or the module has several optimizers and none was named.
+
+    Example:
+        >>> from lightning.pytorch import LightningModule, Trainer
+        >>> from meden.penalties import L1
+        >>> class Net(LightningModule):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.layer = nn.Linear(2, 1)
+        ...     def training_step(self, batch):
+        ...         return self.layer(batch).square().mean()
+        ...     def configure_optimizers(self):
+        ...         return torch.optim.SGD(self.parameters(), lr=0.1)
+        >>> quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        >>> callback = MedenCallback([Regularizer(L1(10.0))], diagnose=False)
+        >>> trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], enable_model_summary=False, **quiet)
+        >>> net = Net()
+        >>> trainer.fit(net, torch.utils.data.DataLoader(torch.randn(8, 2), batch_size=4))
+        >>> net.layer.weight.tolist(), callback.history.column("num_zeros")
+        ([[0.0, 0.0]], [2])
+    """
+
+    def __init__(
+        self,
+        regularizers: Sequence[Regularizer] = (),
+        *,
+        noise: InModel | None = None,
+        diagnose: bool = True,
+        seed: int = 0,
+        optimizer: int | None = None,
+        train_loss: str | None = None,
+        val_loss: str = "val_loss",
+    ) -> None:
+        self.attachment = Attachment(regularizers, noise, seed)
+        if optimizer is not None:
+            check_count("optimizer", optimizer, low=0)
+        self.diagnose, self.optimizer, self.train_loss, self.val_loss = diagnose, optimizer, train_loss, val_loss
+        self._fits = self._validated = False
+        self._losses: list[Tensor] = []
+
+    @property
+    def handle(self) -> Handle | None:
+        """What :func:`meden.regularize` returned, while it acts."""
+        return self.attachment.handle
+
+    @property
+    def history(self) -> History:
+        """A record of each epoch; the training loss is the one of the trainer's own passes."""
+        return self.attachment.history
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """What stands out in the history so far; None before there is one."""
+        return self.attachment.diagnosis()
+
+    @property
+    def state_key(self) -> str:
+        """Name of the state in a checkpoint: one for each optimizer."""
+        return "MedenCallback" if self.optimizer is None else f"MedenCallback of optimizer {self.optimizer}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for Lightning's checkpoint."""
+        return self.attachment.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint of Lightning's; one that is only tested changes nothing here."""
+        if self._fits:
+            self.attachment.load_state_dict(state_dict)
+
+    def setup(self, trainer: Any, pl_module: nn.Module, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
+        """Put the noise in, before there are optimizers."""
+        self._fits = stage == "fit"
+        if self._fits:
+            self.attachment.prepare(pl_module)
+
+    def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Attach the penalties: the optimizers are there, and their state is not loaded yet."""
+        self.attachment.attach(self._chosen(trainer.optimizers), pl_module)
+
+    def _chosen(self, optimizers: Sequence[Optimizer]) -> Optimizer:
+        if self.optimizer is None and len(optimizers) != 1:
+            raise InputError(
+                f"optimizer must say which of the module's optimizers steps what is penalised, 0 to "
+                f"{len(optimizers) - 1}, got None"
+                if optimizers
+                else "configure_optimizers must return an optimizer, got none"
+            )
+        place = self.optimizer or 0
+        if place >= len(optimizers):
+            raise InputError(f"optimizer must be a position in [0, {len(optimizers) - 1}], got {place}")
+        return optimizers[place]
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
+        """Forget the losses of the epoch before."""
+        self._losses, self._validated = [], False
+
+    def on_train_batch_end(
+        self,
+        trainer: Any,
+        pl_module: nn.Module,  # noqa: ARG002
+        outputs: Any,
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        """Keep the loss of a batch, where the module gives it back."""
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if self.train_loss is None and isinstance(loss, Tensor) and pl_module.automatic_optimization:
+            self._losses.append(loss.detach() * trainer.accumulate_grad_batches)  # Lightning has divided by it
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
+        """Notice that the held-out loss is of this epoch."""
+        self._validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:
+        """Record the epoch."""
+        train, held_out = self._logged(trainer.callback_metrics)
+        if train is not None:
+            optimizer = self._chosen(trainer.optimizers)
+            self.attachment.record(
+                pl_module,
+                epoch=trainer.current_epoch + 1,
+                step=trainer.global_step,
+                lr=float(optimizer.param_groups[0]["lr"]),
+                train=train,
+                held_out=held_out,
+            )
+
+    def _logged(self, metrics: Mapping[str, Tensor]) -> tuple[float | None, float | None]:
+        """Return the losses of an epoch, where they are known."""
+        if self._losses:
+            train: float | None = float(torch.stack(self._losses).mean())
+        else:
+            name = self.train_loss or "train_loss"
+            found = metrics.get(f"{name}_epoch", metrics.get(name))
+            train = None if found is None else float(found)
+        known = self._validated and self.val_loss in metrics
+        return train, float(metrics[self.val_loss]) if known else None
+
+    def teardown(self, trainer: Any, pl_module: nn.Module, stage: str) -> None:  # noqa: ARG002
+        """Let go of the optimizer, whose next ``fit`` makes a new one."""
+        if stage == "fit":
+            self.attachment.detach()
+
+    def on_fit_end(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
+        """Print what stands out."""
+        if self.diagnose and trainer.is_global_zero and (found := self.diagnosis) is not None:
+            print(found)
+
+
+Loaders = tuple[Iterable[Any], Iterable[Any], Iterable[Any]]
+
+
+def trainer_function(
+    make_module: Callable[..., Any],
+    data: Any,
+    *,
+    returns: str = "logits",
+    val_loss: str = "val_loss",
+    batch_size: int = 32,
+    keep: str = "best",
+    **trainer: Any,
+) -> Callable[[Any], Any]:
+    """Return a training function for :func:`meden.tune` around a LightningModule.
+
+    The held-out loss that the module logs decides about races, early stopping and the state to keep; the rows that
+    score it are read once, at the end. A job that was killed goes on after its last whole epoch, to the same result.
+
+    Args:
+        make_module: called with a job's parameters, returns the module. ``l1``, ``l2`` (canonical, proximal),
+            ``dropout`` and ``batch_size`` are no arguments of it: they need no line in the module.
+        data: a map-style ``Dataset`` of all rows, or a function of a job that returns three loaders: of the rows to
+            fit, of those to stop by, and of those that score, these in the order of ``job.score``.
+        returns: what ``predict_step`` gives for a row: ``"logits"``, ``"probabilities"``, ``"predictions"`` or
+            ``"losses"``. Lightning's own ``predict_step`` calls the module, with x of batches (x, y).
+        val_loss: name under which the module logs its held-out loss.
+        batch_size: rows of a batch, unless the space has it.
+        keep: the state that is scored, the ``"best"`` by held-out loss or the ``"last"``.
+        **trainer: for Lightning's ``Trainer``, such as ``accelerator`` or ``gradient_clip_val``.
+
+    Raises:
+        InputError: if an argument is none of these; in a job, if the space names no argument of ``make_module`` or the
+            module logs no held-out loss.
+    """
+    check_choice("returns", returns, RESULTS)
+    check_choice("keep", keep, (_BEST, _LAST))
+    check_count("batch_size", batch_size)
+    if not (is_dataset(data) or callable(data)):
+        raise InputError(f"data must be a map-style Dataset or a function of a job, got {type(data).__name__}")
+    if taken := {"max_epochs", "default_root_dir"} & set(trainer):
+        raise InputError(f"trainer settings must leave {sorted(taken)[0]} to the search, got it")
+
+    def train(job: Any) -> Any:
+        own = arguments(make_module, job.params, (*SHORT_NAMES, "batch_size"))
+        size = job.params.get("batch_size", batch_size)
+        fit, stop, score = _loaders(data, job, size) if is_dataset(data) else data(job)
+        module = make_module(**own)
+        attachment = short_names(job.params)
+        penalties = MedenCallback(attachment.regularizers, noise=attachment.noise, diagnose=False, seed=job.seed)
+        loader = _Seeded(fit, job.seed)
+        epochs = _Epochs(job, loader, val_loss)
+        settings = _SILENT | trainer | {"callbacks": [*trainer.get("callbacks", ()), penalties, epochs]}
+        fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
+        fitting.fit(module, loader, stop, ckpt_path=str(epochs.path(_LAST)) if epochs.path(_LAST).exists() else None)
+        if keep == _BEST and epochs.path(_BEST).exists():
+            module.load_state_dict(torch.load(epochs.path(_BEST), weights_only=True))
+        with job.scoring():
+            parts = fitting.predict(module, score if _predicts(module) else _Inputs(score))
+        return per_row(parts, returns)
+
+    return train
+
+
+_SILENT = {
+    "devices": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+}
+
+
+def _loaders(data: Any, job: Any, batch_size: int) -> Loaders:
+    watched = job.watch(data)
+    parts = [Subset(watched, rows.tolist()) for rows in (job.fit, job.stop, job.score)]
+    fit, stop, score = (DataLoader(part, batch_size, shuffle=part is parts[0]) for part in parts)
+    return fit, stop, score
+
+
+def _predicts(module: Any) -> bool:
+    """Say whether a module has a ``predict_step`` of its own."""
+    return not type(module).predict_step.__module__.startswith(_OURS)
+
+
+class _Inputs:
+    """A loader's batches (x, y) without y."""
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self.loader = loader
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.loader:
+            yield batch[0] if isinstance(batch, (tuple, list)) else batch
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+
+class _Seeded:
+    """A loader whose order, and all else that it draws, is decided by the seed and the number of the epoch.
+
+    Lightning may begin an epoch's reading several times, and before it says which epoch that is.
+    """
+
+    def __init__(self, loader: Iterable[Any], seed: int) -> None:
+        self.loader, self.seed, self.epoch = loader, seed, 0
+
+    def __iter__(self) -> Iterator[Any]:
+        seed_all(derive(self.seed, "rows", self.epoch))
+        return iter(self.loader)
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+
+class _Epochs(pl.Callback):  # type: ignore[misc]
+    """Tells a job of each epoch, and keeps what is needed to go on after it."""
+
+    def __init__(self, job: Any, loader: _Seeded, val_loss: str) -> None:
+        self.job, self.loader, self.val_loss = job, loader, val_loss
+        self.best = float("inf")
+
+    def path(self, name: str) -> Path:
+        return Path(self.job.checkpoint_dir) / f"{name}.ckpt"
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "epoch": self.loader.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.loader.epoch = state_dict["best"], state_dict["epoch"]
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
+        self.loader.epoch = trainer.current_epoch
+        if trainer.current_epoch:  # the epoch before is over, schedules included
+            trainer.save_checkpoint(self.path(_LAST))
+
+    def on_train_batch_start(self, trainer: Any, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
+        if batch_idx == 0:
+            seed_all(derive(self.job.seed, "epoch", trainer.current_epoch))
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:
+        if self.val_loss not in trainer.callback_metrics:
+            raise InputError(f"val_loss must name a metric that the module logs, got {self.val_loss!r}")
+        loss = float(trainer.callback_metrics[self.val_loss])
+        if loss < self.best:
+            self.best = loss
+            part = self.path(_BEST).with_suffix(".part")
+            torch.save(pl_module.state_dict(), part)
+            os.replace(part, self.path(_BEST))
+        if self.job.report(trainer.current_epoch + 1, loss):
+            trainer.should_stop = True
