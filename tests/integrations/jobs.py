@@ -43,7 +43,7 @@ class Watched(Dataset):
         return len(self.data)
 
     def __getitem__(self, row: Any) -> Any:
-        assert self.job.scores or not np.isin(row, self.job.score).any(), f"row {row} scores"
+        assert self.job.scores or self.job.scores_stop or not np.isin(row, self.job.score).any(), f"row {row} scores"
         return self.data[row]
 
 
@@ -60,11 +60,16 @@ class Job:
     """Epoch after which a report is answered by a request to stop."""
     kill_after: int | None = None
     """Epoch after which the process is gone."""
+    kill_in_scoring: bool = False
+    scores_stop: bool = False
+    """Whether the rows to stop by are scored instead of their own."""
     reports: list[tuple[int, float]] = field(default_factory=list)
     scores: bool = False
 
     def __post_init__(self) -> None:
         self.fit, self.stop, self.score = np.split(np.random.default_rng(0).permutation(NUM_ROWS), [30, 45])
+        if self.scores_stop:
+            self.score = self.stop
         self.checkpoint_dir = self.folder / "checkpoint"
         self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
 
@@ -83,6 +88,8 @@ class Job:
     def scoring(self) -> Iterator[None]:
         assert not self.scores
         self.scores = True
+        if self.kill_in_scoring:
+            raise Killed
         with torch.no_grad():
             yield
 

@@ -270,7 +270,6 @@ def trainer_function(
 _SILENT = {
     "devices": 1,
     "logger": False,
-    "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
@@ -320,26 +319,30 @@ class _Seeded:
         return len(self.loader)  # type: ignore[arg-type]
 
 
-class _Epochs(pl.Callback):  # type: ignore[misc]
-    """Tells a job of each epoch, and keeps what is needed to go on after it."""
+class _Epochs(pl.callbacks.Checkpoint):  # type: ignore[misc]
+    """Tells a job of each epoch, and keeps what is needed to go on after it.
+
+    Lightning ends an epoch with what is a ``Checkpoint``: all else, the module's own hook too, has been done by then.
+    """
 
     def __init__(self, job: Any, loader: _Seeded, val_loss: str) -> None:
         self.job, self.loader, self.val_loss = job, loader, val_loss
-        self.best = float("inf")
+        self.best, self.stopped = float("inf"), False
 
     def path(self, name: str) -> Path:
         return Path(self.job.checkpoint_dir) / f"{name}.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "epoch": self.loader.epoch}
+        return {"best": self.best, "stopped": self.stopped, "epoch": self.loader.epoch + 1}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.loader.epoch = state_dict["best"], state_dict["epoch"]
+        self.best, self.stopped, self.loader.epoch = (state_dict[name] for name in ("best", "stopped", "epoch"))
+
+    def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
+        trainer.should_stop = self.stopped  # it was told to, and cut off after
 
     def on_train_epoch_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
         self.loader.epoch = trainer.current_epoch
-        if trainer.current_epoch:  # the epoch before is over, schedules included
-            trainer.save_checkpoint(self.path(_LAST))
 
     def on_train_batch_start(self, trainer: Any, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
         if batch_idx == 0:
@@ -354,5 +357,6 @@ class _Epochs(pl.Callback):  # type: ignore[misc]
             part = self.path(_BEST).with_suffix(".part")
             torch.save(pl_module.state_dict(), part)
             os.replace(part, self.path(_BEST))
-        if self.job.report(trainer.current_epoch + 1, loss):
-            trainer.should_stop = True
+        # An epoch whose state was not kept comes again and is reported again; none goes by that was not reported.
+        self.stopped = trainer.should_stop = self.job.report(trainer.current_epoch + 1, loss)
+        trainer.save_checkpoint(self.path(_LAST))
