@@ -78,7 +78,7 @@ class Job:
         return self.stop_after is not None and len(self.reports) >= self.stop_after
 
     def report(self, epoch: int, stop_loss: float, train_loss: float | None = None) -> bool:
-        assert math.isfinite(stop_loss) and not self.scores
+        assert math.isfinite(stop_loss) and (train_loss is None or math.isfinite(train_loss)) and not self.scores
         self.reports.append((epoch, float(stop_loss)))
         if epoch == self.kill_after:
             raise Killed

@@ -24,8 +24,6 @@ from meden.integrations.lightning import MedenCallback
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (
-        "`isinstance.treespec, LeafSpec.` is deprecated",
-        "The '(train|val|predict)_dataloader' does not have many workers",
         "The number of training batches",
         "Checkpoint directory .* exists",
         "Be aware that when using `ckpt_path`",
@@ -55,10 +53,10 @@ class Automatic(pl.LightningModule):
     def forward(self, x):
         return self.net(x)
 
-    def training_step(self, batch, batch_idx):
+    def training_step(self, batch):
         return F.cross_entropy(self(batch[0]), batch[1])
 
-    def validation_step(self, batch, batch_idx):
+    def validation_step(self, batch):
         self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
 
     def configure_optimizers(self):
@@ -80,7 +78,7 @@ class Manual(Automatic):
 
     def training_step(self, batch, batch_idx):
         optimizer = self.optimizers()
-        self.manual_backward(super().training_step(batch, batch_idx) / 2)
+        self.manual_backward(super().training_step(batch) / 2)
         if batch_idx % 2:
             self.clip_gradients(optimizer, gradient_clip_val=0.1)
             optimizer.step()
@@ -95,8 +93,8 @@ class TwoOptimizers(Automatic):
         super().__init__()
         self.automatic_optimization = False
 
-    def training_step(self, batch, batch_idx):
-        loss = super().training_step(batch, batch_idx)
+    def training_step(self, batch):
+        loss = super().training_step(batch)
         self.manual_backward(loss)
         for optimizer in self.optimizers():
             optimizer.step()
@@ -166,7 +164,7 @@ class SameBatches(pl.Callback):
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed, self.epoch = size, seed, 0
 
-    def on_train_epoch_start(self, trainer, pl_module):
+    def on_train_epoch_start(self, trainer, pl_module):  # noqa: ARG002
         self.epoch = trainer.current_epoch
 
     def __iter__(self):

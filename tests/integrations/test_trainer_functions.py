@@ -12,10 +12,6 @@ from torch.utils.data import TensorDataset
 import meden
 from tests.integrations.jobs import Job, Killed, rows
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated"),
-]
-
 
 def lightning(**settings):
     pytest.importorskip("lightning")
@@ -32,10 +28,10 @@ def lightning(**settings):
         def forward(self, x):
             return self.net(x)
 
-        def training_step(self, batch, batch_idx):
+        def training_step(self, batch):
             return F.cross_entropy(self(batch[0]), batch[1])
 
-        def validation_step(self, batch, batch_idx):
+        def validation_step(self, batch):
             self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
 
         def configure_optimizers(self):
@@ -45,7 +41,42 @@ def lightning(**settings):
     return trainer_function(Net, TensorDataset(*rows()), batch_size=10, accelerator="cpu", **settings)
 
 
-GUESTS = [lightning]
+def keras(**settings):
+    K = pytest.importorskip("keras")
+    from meden.integrations.keras import trainer_function
+
+    def make_model(lr=0.1, width=8):
+        layers = K.layers
+        dense = layers.Dense(width, activation="relu", kernel_regularizer=K.regularizers.L2(0.01))
+        ends = layers.Dense(2, activation="softmax")
+        model = K.Sequential([K.Input((5,)), dense, layers.Dropout(0.2), layers.GaussianNoise(0.1), ends])
+        model.compile(K.optimizers.Adam(lr), loss="sparse_categorical_crossentropy")
+        return model
+
+    x, y = rows()
+    return trainer_function(make_model, (x.numpy(), y.numpy()), batch_size=10, **settings)
+
+
+def skorch(**settings):
+    S = pytest.importorskip("skorch")
+    from meden.integrations.skorch import trainer_function
+
+    def make_net(lr=0.1, width=8):
+        module = nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+        return S.NeuralNetClassifier(
+            module,
+            criterion=nn.CrossEntropyLoss,
+            optimizer=torch.optim.Adam,
+            lr=lr,
+            batch_size=10,
+            iterator_train__shuffle=True,
+        )
+
+    x, y = rows()
+    return trainer_function(make_net, (x.numpy(), y.numpy()), **settings)
+
+
+GUESTS = [lightning, keras, skorch]
 
 
 @pytest.fixture(params=GUESTS, ids=lambda guest: guest.__name__)
@@ -115,7 +146,7 @@ def test_a_name_that_means_nothing_is_told(guest, tmp_path):
         Job(tmp_path, {"widht": 8}).run(guest())
 
 
-@pytest.mark.parametrize("guest", [lightning], ids=lambda guest: guest.__name__)
+@pytest.mark.parametrize("guest", [lightning, skorch], ids=lambda guest: guest.__name__)
 def test_short_names_need_no_line_in_the_module(guest, tmp_path):
     plain, *others = (
         scores(Job(tmp_path / str(number), {"lr": 0.05} | params, epochs=8).run(guest(keep="last")))

@@ -155,7 +155,7 @@ class KerasModule(nn.Module):
 
 @functools.cache
 def _scope_class() -> Any:
-    """Return the class of scopes in which Keras's variables have the values of tensors, and its generators new seeds."""
+    """Return the class of scopes in which Keras's variables have other values, and its generators new seeds."""
     from keras import StatelessScope
 
     class Scope(StatelessScope):  # type: ignore[misc]

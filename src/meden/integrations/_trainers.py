@@ -18,13 +18,14 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from meden._checks import InputError, check_count, check_number, nearest
+from meden._checks import InputError, check_choice, check_count, check_number, nearest
 from meden.diagnosis import Diagnosis, Evidence, diagnose, of_history
 from meden.edits import insert, own_dropouts, set_dropout
 from meden.history import History, Record
@@ -88,21 +89,25 @@ class Attachment:
         self.history = History()
         self._model: nn.Module | None = None
         self._prepared: nn.Module | None = None
+        self._seeded = False
         self._loaded: dict[str, Any] = {}
         self._started = time.perf_counter()
 
     def prepare(self, model: nn.Module) -> None:
         """Put the noise into a model, once; torch's own dropout layers become ours, which a checkpoint can hold."""
-        if self.noise is None or self._prepared is model:
+        if self.noise is None:
             return
-        own_dropouts(model)
-        if isinstance(self.noise, Mapping):
-            for on, layer in self.noise.items():
-                insert(model, on, layer)
-        else:
-            set_dropout(model, self.noise)
-        seed_noise(model, derive(self.seed, "noise"))
-        self._prepared = model
+        if self._prepared is not model:
+            own_dropouts(model)
+            if isinstance(self.noise, Mapping):
+                for on, layer in self.noise.items():
+                    insert(model, on, layer)
+            else:
+                set_dropout(model, self.noise)
+            self._prepared, self._seeded = model, False
+        if not self._seeded:
+            seed_noise(model, derive(self.seed, "noise"))
+            self._seeded = True
 
     def attach(self, optimizer: Optimizer, model: nn.Module) -> None:
         """Have an optimizer apply the penalties from its next step on; one that does already is left alone."""
@@ -113,6 +118,16 @@ class Attachment:
         self.handle = regularize(optimizer, model, self.regularizers) if self.regularizers else None
         self.is_attached = True
         self._restore()
+
+    def follow(self, before: Attachment) -> None:
+        """Take over from the one before: a model that it has put the same noise into gets none twice."""
+        if before.noise is self.noise:
+            self._prepared = before._prepared
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes with a copy: it attaches anew, and goes on as this one is."""
+        state = self._loaded or ({} if self._model is None else self.state_dict())
+        return vars(self) | {"handle": None, "is_attached": False, "_loaded": state}
 
     def detach(self) -> None:
         """Let go of the optimizer."""
@@ -182,6 +197,38 @@ class Attachment:
         """
         tried = tuple(r for r in self.history if r.valid is not None) or self.history.records
         return diagnose(Evidence((of_history(History(tried), as_logged=True),))) if tried else None
+
+
+@dataclass
+class Told:
+    """What a job was told of its epochs: kept with the state of the training, so that one that goes on knows it."""
+
+    epochs: int = 0
+    best: float = math.inf
+    """Lowest held-out loss."""
+    stopped: bool = False
+
+    def tell(self, job: Any, loss: float, train_loss: float | None = None) -> bool:
+        """Report one more epoch to a job; returns whether it is the best so far.
+
+        Report, then save: an epoch whose state was not kept comes again, and none goes by that was not reported.
+        """
+        self.epochs += 1
+        is_best, self.best = loss < self.best, min(loss, self.best)
+        self.stopped = bool(job.report(self.epochs, loss, train_loss))
+        return is_best
+
+
+def check_settings(keep: str, returns: str | None, batch_size: int) -> None:
+    """Check what all trainer functions take.
+
+    Raises:
+        InputError: naming what is allowed.
+    """
+    check_choice("keep", keep, ("best", "last"))
+    if returns is not None:
+        check_choice("returns", returns, RESULTS)
+    check_count("batch_size", batch_size)
 
 
 def arguments(make: Callable[..., Any], params: Mapping[str, Any], taken: Iterable[str] = ()) -> dict[str, Any]:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from meden._checks import InputError
+import torch
+
+from meden import checkpoint as files
+from meden._checks import InputError, check_count
+from meden._randomness import seed_all
 from meden.integrations._keras_module import KerasModule, keras_on_torch
 from meden.integrations._keras_regularizers import converted
+from meden.integrations._trainers import Told, arguments, check_settings
+from meden.noise import derive
 from meden.optim import Regularizer
 from meden.optim.regularizer import Coupling
 
@@ -72,7 +82,7 @@ def regularizers_of(keras_model: Any, *, coupling: Coupling = "auto") -> list[Re
 
     Args:
         keras_model: a Keras model, or the module that :func:`as_module` made of it.
-        coupling: of the penalties: ``"gradient"`` is what Keras does, ``"auto"`` what meden does (L1 gives exact zeros).
+        coupling: of the penalties: ``"gradient"`` is what Keras does, ``"auto"`` what meden does (L1: exact zeros).
 
     Raises:
         InputError: if a constraint has no counterpart.
@@ -91,3 +101,109 @@ def regularizers_of(keras_model: Any, *, coupling: Coupling = "auto") -> list[Re
 def _ends_in_softmax(keras_model: Any) -> bool:
     last = keras_model.layers[-1] if getattr(keras_model, "layers", None) else keras_model
     return type(last).__name__ == "Softmax" or getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
+
+
+def trainer_function(
+    make_model: Callable[..., Any],
+    data: tuple[Any, Any],
+    *,
+    returns: str | None = None,
+    batch_size: int = 32,
+    keep: str = "best",
+    **fit: Any,
+) -> Callable[[Any], Any]:
+    """Return a training function for :func:`meden.tune` around Keras's own ``compile`` and ``fit``.
+
+    The held-out loss of each epoch, without the regularizers', decides about races, early stopping and the state to
+    keep; the rows that score it are read once, at the end. A job that was killed goes on after its last whole epoch,
+    to the same result.
+
+    Args:
+        make_model: called with a job's parameters, returns a compiled model. ``batch_size`` is no argument of it.
+        data: x and y of all rows, arrays (n, ...) and (n, ...).
+        returns: what the model gives for a row: ``"logits"``, ``"probabilities"``, ``"predictions"`` or ``"losses"``;
+            None is probabilities if it ends in a softmax, and logits if it does not.
+        batch_size: rows of a batch, unless the space has it.
+        keep: the state that is scored, the ``"best"`` by held-out loss or the ``"last"``.
+        **fit: for Keras's ``fit``, such as ``class_weight``; the state of callbacks among them is not kept.
+
+    Raises:
+        InputError: if an argument is none of these; in a job, if the space names no argument of ``make_model`` or the
+            model is not compiled.
+    """
+    keras_on_torch()
+    check_settings(keep, returns, batch_size)
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(f"data must be a pair (x, y) of arrays, got {type(data).__name__}")
+    if taken := {"x", "y", "epochs", "initial_epoch", "validation_data", "validation_split"} & set(fit):
+        raise InputError(f"settings of fit must leave {sorted(taken)[0]} to the search, got it")
+
+    def train(job: Any) -> Any:
+        model = make_model(**arguments(make_model, job.params, ("batch_size",)))
+        if not getattr(model, "compiled", False):
+            raise InputError(f"make_model must return a compiled Keras model, got {type(model).__name__}")
+        size = job.params.get("batch_size", batch_size)
+        check_count("batch_size", size)
+        x, y = (job.watch(part) for part in data)
+        if not model.built:
+            model(x[job.fit[:2]])
+        epochs = _epochs_class()(job, model)
+        if not epochs.told.stopped:
+            model.fit(
+                x[job.fit],
+                y[job.fit],
+                validation_data=(x[job.stop], y[job.stop]),
+                epochs=job.epochs,
+                initial_epoch=epochs.told.epochs,
+                **{"batch_size": size, "verbose": 0} | fit | {"callbacks": [*fit.get("callbacks", ()), epochs]},
+            )
+        if keep == "best":
+            epochs.load_best()
+        kind = returns or ("probabilities" if _ends_in_softmax(model) else "logits")
+        with job.scoring():
+            return {kind: model.predict(x[job.score], verbose=0)}
+
+    return train
+
+
+@functools.cache
+def _epochs_class() -> Any:
+    """Return the class of callbacks that tell a job of each epoch, and keep what is needed to go on after it."""
+    import keras
+
+    class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
+        def __init__(self, job: Any, model: Any) -> None:
+            super().__init__()
+            self.job, self.trained, self.told = job, model, Told()
+            self.last, self.best = (Path(job.checkpoint_dir) / f"{name}.safetensors" for name in ("last", "best"))
+            model.optimizer.build(model.trainable_variables)
+            if self.last.exists():
+                tensors, values = files.load(self.last)
+                self._assign([*model.variables, *model.optimizer.variables], tensors)
+                self.told = Told(**values)
+
+        def load_best(self) -> None:
+            if self.best.exists():
+                self._assign(self.trained.variables, files.load(self.best)[0])
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+            seed_all(derive(self.job.seed, "epoch", epoch))
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+            with torch.no_grad():
+                penalties = sum(float(loss) for loss in self.trained._get_regularization_losses())
+            own = self.trained.variables
+            held_out, train = (float(logs[name]) - penalties for name in ("val_loss", "loss"))
+            if self.told.tell(self.job, held_out, train):
+                files.save(self.best, self._tensors(own), {})
+            self.trained.stop_training = self.told.stopped
+            files.save(self.last, self._tensors([*own, *self.trained.optimizer.variables]), asdict(self.told))
+
+        def _tensors(self, variables: list[Any]) -> dict[str, torch.Tensor]:
+            return {str(place): variable.value for place, variable in enumerate(variables)}
+
+        def _assign(self, variables: list[Any], tensors: dict[str, torch.Tensor]) -> None:
+            for place, variable in enumerate(variables):
+                variable.assign(tensors[str(place)])
+
+    return Epochs

@@ -5,8 +5,12 @@ Both packages will do, ``lightning`` and ``pytorch_lightning``: whichever the pr
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +19,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Subset
 
-from meden._checks import InputError, check_choice, check_count
+from meden._checks import InputError, check_count
 from meden._randomness import seed_all
 from meden.data.sources import is_dataset
 from meden.diagnosis import Diagnosis
 from meden.history import History
 from meden.integrations._trainers import (
-    RESULTS,
     SHORT_NAMES,
     Attachment,
     InModel,
+    Told,
     arguments,
+    check_settings,
     guest,
     per_row,
     short_names,
@@ -34,11 +39,13 @@ from meden.noise import derive
 from meden.optim import Handle, Regularizer
 
 pl = guest("lightning", "lightning.pytorch", "pytorch_lightning")
+_Callback: Any = pl.Callback
+_Checkpoint: Any = pl.callbacks.Checkpoint
 _OURS = ("lightning.", "pytorch_lightning.")
 _LAST, _BEST = "last", "best"
 
 
-class MedenCallback(pl.Callback):  # type: ignore[misc]
+class MedenCallback(_Callback):  # type: ignore[misc]
     """Penalties, noise and diagnosis in a Lightning training, automatic or manual, accumulated or clipped.
 
     Penalties act at every step of the optimizer as :func:`meden.regularize` has it. All state goes into Lightning's
@@ -68,9 +75,9 @@ class MedenCallback(pl.Callback):  # type: ignore[misc]
         ...         return self.layer(batch).square().mean()
         ...     def configure_optimizers(self):
         ...         return torch.optim.SGD(self.parameters(), lr=0.1)
-        >>> quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False)
+        >>> quiet = dict(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
         >>> callback = MedenCallback([Regularizer(L1(10.0))], diagnose=False)
-        >>> trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[callback], enable_model_summary=False, **quiet)
+        >>> trainer = Trainer(max_epochs=1, callbacks=[callback], enable_checkpointing=False, **quiet)
         >>> net = Net()
         >>> trainer.fit(net, torch.utils.data.DataLoader(torch.randn(8, 2), batch_size=4))
         >>> net.layer.weight.tolist(), callback.history.column("num_zeros")
@@ -154,7 +161,7 @@ class MedenCallback(pl.Callback):  # type: ignore[misc]
     def on_train_batch_end(
         self,
         trainer: Any,
-        pl_module: nn.Module,  # noqa: ARG002
+        pl_module: nn.Module,
         outputs: Any,
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
@@ -238,9 +245,7 @@ def trainer_function(
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_module`` or the
             module logs no held-out loss.
     """
-    check_choice("returns", returns, RESULTS)
-    check_choice("keep", keep, (_BEST, _LAST))
-    check_count("batch_size", batch_size)
+    check_settings(keep, returns, batch_size)
     if not (is_dataset(data) or callable(data)):
         raise InputError(f"data must be a map-style Dataset or a function of a job, got {type(data).__name__}")
     if taken := {"max_epochs", "default_root_dir"} & set(trainer):
@@ -256,12 +261,14 @@ def trainer_function(
         loader = _Seeded(fit, job.seed)
         epochs = _Epochs(job, loader, val_loss)
         settings = _SILENT | trainer | {"callbacks": [*trainer.get("callbacks", ()), penalties, epochs]}
-        fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
-        fitting.fit(module, loader, stop, ckpt_path=str(epochs.path(_LAST)) if epochs.path(_LAST).exists() else None)
-        if keep == _BEST and epochs.path(_BEST).exists():
-            module.load_state_dict(torch.load(epochs.path(_BEST), weights_only=True))
-        with job.scoring():
-            parts = fitting.predict(module, score if _predicts(module) else _Inputs(score))
+        last = epochs.path(_LAST) if epochs.path(_LAST).exists() else None
+        with _quiet():
+            fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
+            fitting.fit(module, loader, stop, ckpt_path=last)
+            if keep == _BEST and epochs.path(_BEST).exists():
+                module.load_state_dict(torch.load(epochs.path(_BEST), weights_only=True))
+            with job.scoring():
+                parts = fitting.predict(module, score if _predicts(module) else _Inputs(score))
         return per_row(parts, returns)
 
     return train
@@ -274,6 +281,22 @@ _SILENT = {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out what Lightning says at every start: a search starts hundreds of trainings."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _loaders(data: Any, job: Any, batch_size: int) -> Loaders:
@@ -319,27 +342,27 @@ class _Seeded:
         return len(self.loader)  # type: ignore[arg-type]
 
 
-class _Epochs(pl.callbacks.Checkpoint):  # type: ignore[misc]
+class _Epochs(_Checkpoint):  # type: ignore[misc]
     """Tells a job of each epoch, and keeps what is needed to go on after it.
 
     Lightning ends an epoch with what is a ``Checkpoint``: all else, the module's own hook too, has been done by then.
     """
 
     def __init__(self, job: Any, loader: _Seeded, val_loss: str) -> None:
-        self.job, self.loader, self.val_loss = job, loader, val_loss
-        self.best, self.stopped = float("inf"), False
+        self.job, self.loader, self.val_loss, self.told = job, loader, val_loss, Told()
 
     def path(self, name: str) -> Path:
         return Path(self.job.checkpoint_dir) / f"{name}.ckpt"
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "stopped": self.stopped, "epoch": self.loader.epoch + 1}
+        return asdict(self.told)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.stopped, self.loader.epoch = (state_dict[name] for name in ("best", "stopped", "epoch"))
+        self.told = Told(**state_dict)
+        self.loader.epoch = self.told.epochs
 
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
-        trainer.should_stop = self.stopped  # it was told to, and cut off after
+        trainer.should_stop = self.told.stopped  # it was told to, and cut off after
 
     def on_train_epoch_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
         self.loader.epoch = trainer.current_epoch
@@ -351,12 +374,9 @@ class _Epochs(pl.callbacks.Checkpoint):  # type: ignore[misc]
     def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:
         if self.val_loss not in trainer.callback_metrics:
             raise InputError(f"val_loss must name a metric that the module logs, got {self.val_loss!r}")
-        loss = float(trainer.callback_metrics[self.val_loss])
-        if loss < self.best:
-            self.best = loss
+        if self.told.tell(self.job, float(trainer.callback_metrics[self.val_loss])):
             part = self.path(_BEST).with_suffix(".part")
             torch.save(pl_module.state_dict(), part)
             os.replace(part, self.path(_BEST))
-        # An epoch whose state was not kept comes again and is reported again; none goes by that was not reported.
-        self.stopped = trainer.should_stop = self.job.report(trainer.current_epoch + 1, loss)
+        trainer.should_stop = self.told.stopped
         trainer.save_checkpoint(self.path(_LAST))
