@@ -63,14 +63,8 @@ def skorch(**settings):
 
     def make_net(lr=0.1, width=8):
         module = nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2))
-        return S.NeuralNetClassifier(
-            module,
-            criterion=nn.CrossEntropyLoss,
-            optimizer=torch.optim.Adam,
-            lr=lr,
-            batch_size=10,
-            iterator_train__shuffle=True,
-        )
+        settings = {"criterion": nn.CrossEntropyLoss, "optimizer": torch.optim.Adam, "iterator_train__shuffle": True}
+        return S.NeuralNetClassifier(module, lr=lr, batch_size=10, **settings)
 
     x, y = rows()
     return trainer_function(make_net, (x.numpy(), y.numpy()), **settings)

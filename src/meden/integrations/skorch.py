@@ -55,7 +55,8 @@ class Regularize(_Callback):  # type: ignore[misc]
         >>> import numpy as np
         >>> from meden.penalties import L1
         >>> callback = Regularize([Regularizer(L1(10.0))])
-        >>> net = skorch.NeuralNetRegressor(torch.nn.Linear(2, 1), max_epochs=1, lr=0.1, callbacks=[callback], verbose=0)
+        >>> settings = dict(max_epochs=1, lr=0.1, callbacks=[callback], verbose=0)
+        >>> net = skorch.NeuralNetRegressor(torch.nn.Linear(2, 1), **settings)
         >>> x = np.ones((8, 2), dtype="float32")
         >>> net.fit(x, x[:, :1]).module_.weight.tolist()
         [[0.0, 0.0]]
@@ -194,7 +195,8 @@ class _Epochs(_Callback):  # type: ignore[misc]
 
     def __init__(self, job: Any, penalties: Regularize, resumes: bool) -> None:
         self.job, self.penalties, self.resumes = job, penalties, resumes
-        self.told_, self.saved_ = Told(), None
+        self.told_ = Told()
+        self.saved_: dict[str, Any] | None = None
 
     def path(self, name: str) -> Path:
         return Path(self.job.checkpoint_dir) / f"{name}.pt"
@@ -202,8 +204,8 @@ class _Epochs(_Callback):  # type: ignore[misc]
     def read(self) -> int:
         """Read what an interrupted job has left; returns the epochs that are done."""
         if self.resumes and self.path("last").exists():
-            self.saved_ = torch.load(self.path("last"), weights_only=True)
-            self.told_ = Told(**self.saved_["told"])
+            saved = torch.load(self.path("last"), weights_only=True)
+            self.told_, self.saved_ = Told(**saved["told"]), saved
         return self.job.epochs if self.told_.stopped else self.told_.epochs
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
