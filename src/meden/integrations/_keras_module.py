@@ -26,10 +26,11 @@ def keras_on_torch() -> Any:
     Raises:
         Missing: if it is not there, or has another backend.
     """
-    if "keras" not in sys.modules:
-        os.environ.setdefault("KERAS_BACKEND", "torch")
-    keras = guest("keras", "keras")
-    if (backend := keras.backend.backend()) != "torch":
+    backend = os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
+    if "keras" in sys.modules or backend == "torch":
+        keras = guest("keras", "keras")
+        backend = keras.backend.backend()
+    if backend != "torch":
         raise Missing(f"Keras must run on torch: set KERAS_BACKEND=torch before it is imported, got {backend!r}")
     return keras
 
