@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ class Job:
     """Whether the rows to stop by are scored instead of their own."""
     reports: list[tuple[int, float]] = field(default_factory=list)
     scores: bool = False
+    kept: nn.Module | None = None
 
     def __post_init__(self) -> None:
         self.fit, self.stop, self.score = np.split(np.random.default_rng(0).permutation(NUM_ROWS), [30, 45])
@@ -72,24 +74,40 @@ class Job:
             self.score = self.stop
         self.checkpoint_dir = self.folder / "checkpoint"
         self.checkpoint_dir.mkdir(parents=True, exist_ok=True)
+        self.reported, self.best = self.folder / "reports.json", self.folder / "best.pt"
 
     @property
     def stopped(self) -> bool:
-        return self.stop_after is not None and len(self.reports) >= self.stop_after
+        return len(self.reports) >= min(self.epochs, self.stop_after or self.epochs)
+
+    @property
+    def is_best(self) -> bool:
+        return min(self.reports, key=lambda report: report[1]) == self.reports[-1]
 
     def report(self, epoch: int, stop_loss: float, train_loss: float | None = None) -> bool:
         assert math.isfinite(stop_loss) and (train_loss is None or math.isfinite(train_loss)) and not self.scores
+        if self.reported.exists() and not self.reports:  # it was killed
+            self.reports = [(e, loss) for e, loss in json.loads(self.reported.read_text()) if e < epoch]
         self.reports.append((epoch, float(stop_loss)))
+        self.reported.write_text(json.dumps(self.reports))
+        if self.kept is not None and self.is_best:
+            torch.save(self.kept.state_dict(), self.best)
         if epoch == self.kill_after:
             raise Killed
         return self.stopped
 
+    def keep_best(self, model: nn.Module) -> None:
+        assert not self.reports
+        self.kept = model
+
     @contextlib.contextmanager
     def scoring(self) -> Iterator[None]:
-        assert not self.scores
+        assert not self.scores and self.reports
         self.scores = True
         if self.kill_in_scoring:
             raise Killed
+        if self.kept is not None:
+            self.kept.load_state_dict(torch.load(self.best))
         with torch.no_grad():
             yield
 

@@ -201,22 +201,24 @@ class Attachment:
 
 @dataclass
 class Told:
-    """What a job was told of its epochs: kept with the state of the training, so that one that goes on knows it."""
+    """What a job was told last: kept with the state of the training, so that one that goes on can tell it again.
+
+    Report, then save: an epoch whose state was not kept comes again, and none goes by that was not reported.
+    """
 
     epochs: int = 0
-    best: float = math.inf
-    """Lowest held-out loss."""
-    stopped: bool = False
+    stop_loss: float = math.nan
+    train_loss: float = math.nan
 
-    def tell(self, job: Any, loss: float, train_loss: float | None = None) -> bool:
-        """Report one more epoch to a job; returns whether it is the best so far.
+    def tell(self, job: Any, stop_loss: float, train_loss: float = math.nan) -> bool:
+        """Report one more epoch to a job; returns whether to stop."""
+        self.epochs, self.stop_loss, self.train_loss = self.epochs + 1, stop_loss, train_loss
+        return self.again(job)
 
-        Report, then save: an epoch whose state was not kept comes again, and none goes by that was not reported.
-        """
-        self.epochs += 1
-        is_best, self.best = loss < self.best, min(loss, self.best)
-        self.stopped = bool(job.report(self.epochs, loss, train_loss))
-        return is_best
+    def again(self, job: Any) -> bool:
+        """Report the last epoch, if there is one, once its state is there; returns whether to stop."""
+        known = None if math.isnan(self.train_loss) else self.train_loss
+        return self.epochs > 0 and bool(job.report(self.epochs, self.stop_loss, known))
 
 
 def check_settings(keep: str, returns: str | None, batch_size: int) -> None:
@@ -232,13 +234,13 @@ def check_settings(keep: str, returns: str | None, batch_size: int) -> None:
 
 
 def arguments(make: Callable[..., Any], params: Mapping[str, Any], taken: Iterable[str] = ()) -> dict[str, Any]:
-    """Return those of a job's parameters that a factory is called with: all that are not taken before.
+    """Return those of a job's parameters that a factory is called with: all that are not taken, ``epochs`` among them.
 
     Raises:
         InputError: naming one that is no argument of it, and the nearest that is.
     """
+    signature, taken = inspect.signature(make).parameters, (*taken, "epochs")
     given = {name: value for name, value in params.items() if name not in taken}
-    signature = inspect.signature(make).parameters
     if not any(p.kind is p.VAR_KEYWORD for p in signature.values()):
         known = [*signature, *taken]
         for name in given:

@@ -138,6 +138,7 @@ def trainer_function(
     if taken := {"x", "y", "epochs", "initial_epoch", "validation_data", "validation_split"} & set(fit):
         raise InputError(f"settings of fit must leave {sorted(taken)[0]} to the search, got it")
 
+    @functools.wraps(make_model)  # what a study says of its code is that of the model
     def train(job: Any) -> Any:
         model = make_model(**arguments(make_model, job.params, ("batch_size",)))
         if not getattr(model, "compiled", False):
@@ -147,8 +148,10 @@ def trainer_function(
         x, y = (job.watch(part) for part in data)
         if not model.built:
             model(x[job.fit[:2]])
+        if keep == "best":
+            job.keep_best(KerasModule(model))  # the tensors are the model's own
         epochs = _epochs_class()(job, model)
-        if not epochs.told.stopped:
+        if not epochs.told.again(job):
             model.fit(
                 x[job.fit],
                 y[job.fit],
@@ -157,8 +160,6 @@ def trainer_function(
                 initial_epoch=epochs.told.epochs,
                 **{"batch_size": size, "verbose": 0} | fit | {"callbacks": [*fit.get("callbacks", ()), epochs]},
             )
-        if keep == "best":
-            epochs.load_best()
         kind = returns or ("probabilities" if _ends_in_softmax(model) else "logits")
         with job.scoring():
             return {kind: model.predict(x[job.score], verbose=0)}
@@ -175,16 +176,14 @@ def _epochs_class() -> Any:
         def __init__(self, job: Any, model: Any) -> None:
             super().__init__()
             self.job, self.trained, self.told = job, model, Told()
-            self.last, self.best = (Path(job.checkpoint_dir) / f"{name}.safetensors" for name in ("last", "best"))
+            self.path = Path(job.checkpoint_dir) / "last.safetensors"
             model.optimizer.build(model.trainable_variables)
-            if self.last.exists():
-                tensors, values = files.load(self.last)
-                self._assign([*model.variables, *model.optimizer.variables], tensors)
+            self.variables = [*model.variables, *model.optimizer.variables]
+            if self.path.exists():
+                tensors, values = files.load(self.path)
+                for place, variable in enumerate(self.variables):
+                    variable.assign(tensors[str(place)])
                 self.told = Told(**values)
-
-        def load_best(self) -> None:
-            if self.best.exists():
-                self._assign(self.trained.variables, files.load(self.best)[0])
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
             seed_all(derive(self.job.seed, "epoch", epoch))
@@ -192,18 +191,9 @@ def _epochs_class() -> Any:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
             with torch.no_grad():
                 penalties = sum(float(loss) for loss in self.trained._get_regularization_losses())
-            own = self.trained.variables
             held_out, train = (float(logs[name]) - penalties for name in ("val_loss", "loss"))
-            if self.told.tell(self.job, held_out, train):
-                files.save(self.best, self._tensors(own), {})
-            self.trained.stop_training = self.told.stopped
-            files.save(self.last, self._tensors([*own, *self.trained.optimizer.variables]), asdict(self.told))
-
-        def _tensors(self, variables: list[Any]) -> dict[str, torch.Tensor]:
-            return {str(place): variable.value for place, variable in enumerate(variables)}
-
-        def _assign(self, variables: list[Any], tensors: dict[str, torch.Tensor]) -> None:
-            for place, variable in enumerate(variables):
-                variable.assign(tensors[str(place)])
+            self.trained.stop_training = self.told.tell(self.job, held_out, train)
+            tensors = {str(place): variable.value for place, variable in enumerate(self.variables)}
+            files.save(self.path, tensors, asdict(self.told))
 
     return Epochs

@@ -5,8 +5,8 @@ Both packages will do, ``lightning`` and ``pytorch_lightning``: whichever the pr
 
 from __future__ import annotations
 
+import functools
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
@@ -29,7 +28,6 @@ __all__ = ["MedenCallback", "trainer_function"]
 
 _Checkpoint: Any = pl.callbacks.Checkpoint
 _OURS = ("lightning.", "pytorch_lightning.")
-_LAST, _BEST = "last", "best"
 
 Loaders = tuple[Iterable[Any], Iterable[Any], Iterable[Any]]
 
@@ -71,22 +69,23 @@ def trainer_function(
     if taken := {"max_epochs", "default_root_dir"} & set(trainer):
         raise InputError(f"trainer settings must leave {sorted(taken)[0]} to the search, got it")
 
+    @functools.wraps(make_module)  # what a study says of its code is that of the module
     def train(job: Any) -> Any:
         own = arguments(make_module, job.params, (*SHORT_NAMES, "batch_size"))
         size = job.params.get("batch_size", batch_size)
         fit, stop, score = _loaders(data, job, size) if is_dataset(data) else data(job)
         module = make_module(**own)
-        attachment = short_names(job.params)
-        penalties = MedenCallback(attachment.regularizers, noise=attachment.noise, diagnose=False, seed=job.seed)
-        loader = _Seeded(fit, job.seed)
-        epochs = _Epochs(job, loader, val_loss)
+        if keep == "best":
+            job.keep_best(module)
+        asked, loader = short_names(job.params), _Seeded(fit, job.seed)
+        penalties = MedenCallback(asked.regularizers, noise=asked.noise, diagnose=False, seed=job.seed)
+        epochs = _Epochs(job, loader, penalties, val_loss)
         settings = _SILENT | trainer | {"callbacks": [*trainer.get("callbacks", ()), penalties, epochs]}
-        last = epochs.path(_LAST) if epochs.path(_LAST).exists() else None
         with _quiet():
             fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
-            fitting.fit(module, loader, stop, ckpt_path=last)
-            if keep == _BEST and epochs.path(_BEST).exists():
-                module.load_state_dict(torch.load(epochs.path(_BEST), weights_only=True))
+            fitting.fit(module, loader, stop, ckpt_path=epochs.path if epochs.path.exists() else None)
+            if not epochs.has_told:  # nothing was left to be trained
+                epochs.told.again(job)
             with job.scoring():
                 parts = fitting.predict(module, score if _predicts(module) else _Inputs(score))
         return per_row(parts, returns)
@@ -168,11 +167,10 @@ class _Epochs(_Checkpoint):  # type: ignore[misc]
     Lightning ends an epoch with what is a ``Checkpoint``: all else, the module's own hook too, has been done by then.
     """
 
-    def __init__(self, job: Any, loader: _Seeded, val_loss: str) -> None:
-        self.job, self.loader, self.val_loss, self.told = job, loader, val_loss, Told()
-
-    def path(self, name: str) -> Path:
-        return Path(self.job.checkpoint_dir) / f"{name}.ckpt"
+    def __init__(self, job: Any, loader: _Seeded, penalties: MedenCallback, val_loss: str) -> None:
+        self.job, self.loader, self.penalties, self.val_loss = job, loader, penalties, val_loss
+        self.path = Path(job.checkpoint_dir) / "last.ckpt"
+        self.told, self.has_told = Told(), False
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.told)
@@ -182,7 +180,7 @@ class _Epochs(_Checkpoint):  # type: ignore[misc]
         self.loader.epoch = self.told.epochs
 
     def on_train_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
-        trainer.should_stop = self.told.stopped  # it was told to, and cut off after
+        trainer.should_stop, self.has_told = self.told.again(self.job), True
 
     def on_train_epoch_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
         self.loader.epoch = trainer.current_epoch
@@ -191,12 +189,9 @@ class _Epochs(_Checkpoint):  # type: ignore[misc]
         if batch_idx == 0:
             seed_all(derive(self.job.seed, "epoch", trainer.current_epoch))
 
-    def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
         if self.val_loss not in trainer.callback_metrics:
             raise InputError(f"val_loss must name a metric that the module logs, got {self.val_loss!r}")
-        if self.told.tell(self.job, float(trainer.callback_metrics[self.val_loss])):
-            part = self.path(_BEST).with_suffix(".part")
-            torch.save(pl_module.state_dict(), part)
-            os.replace(part, self.path(_BEST))
-        trainer.should_stop = self.told.stopped
-        trainer.save_checkpoint(self.path(_LAST))
+        logged = [record.train["loss"] for record in self.penalties.history if record.epoch > trainer.current_epoch]
+        trainer.should_stop = self.told.tell(self.job, float(trainer.callback_metrics[self.val_loss]), *logged)
+        trainer.save_checkpoint(self.path)

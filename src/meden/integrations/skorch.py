@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -160,6 +161,7 @@ def trainer_function(
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InputError(f"data must be a pair (x, y) of arrays, got {type(data).__name__}")
 
+    @functools.wraps(make_net)  # what a study says of its code is that of the net
     def train(job: Any) -> Any:
         net = make_net(**arguments(make_net, job.params, (*SHORT_NAMES, "batch_size")))
         if not isinstance(net, skorch.NeuralNet):
@@ -175,9 +177,11 @@ def trainer_function(
             check_count("batch_size", job.params["batch_size"])
             net.set_params(batch_size=job.params["batch_size"])
         net.initialize()
-        net.partial_fit(x[job.fit], y[job.fit], epochs=job.epochs - epochs.read())
         if keep == "best":
-            net.module_.load_state_dict(torch.load(epochs.path("best"), weights_only=True))
+            job.keep_best(net.module_)
+        epochs.go_on(net)
+        if not epochs.told_.again(job):
+            net.partial_fit(x[job.fit], y[job.fit], epochs=job.epochs - epochs.told_.epochs)
         kind = returns or ("probabilities" if hasattr(net, "predict_proba") and _classifies(net) else "predictions")
         with job.scoring():
             said = net.predict_proba(x[job.score]) if kind == "probabilities" else net.predict(x[job.score])
@@ -195,38 +199,26 @@ class _Epochs(_Callback):  # type: ignore[misc]
 
     def __init__(self, job: Any, penalties: Regularize, resumes: bool) -> None:
         self.job, self.penalties, self.resumes = job, penalties, resumes
-        self.told_ = Told()
-        self.saved_: dict[str, Any] | None = None
+        self.told_, self.path_ = Told(), Path(job.checkpoint_dir) / "last.pt"
 
-    def path(self, name: str) -> Path:
-        return Path(self.job.checkpoint_dir) / f"{name}.pt"
-
-    def read(self) -> int:
-        """Read what an interrupted job has left; returns the epochs that are done."""
-        if self.resumes and self.path("last").exists():
-            saved = torch.load(self.path("last"), weights_only=True)
-            self.told_, self.saved_ = Told(**saved["told"]), saved
-        return self.job.epochs if self.told_.stopped else self.told_.epochs
-
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
-        if self.saved_ is not None:
-            net.module_.load_state_dict(self.saved_["module"])
-            net.optimizer_.load_state_dict(self.saved_["optimizer"])
-            self.penalties.attachment_.load_state_dict(self.saved_["meden"])
+    def go_on(self, net: Any) -> None:
+        """Take up what an interrupted job has left."""
+        if self.resumes and self.path_.exists():
+            saved = torch.load(self.path_, weights_only=True)
+            self.told_ = Told(**saved["told"])
+            net.module_.load_state_dict(saved["module"])
+            net.optimizer_.load_state_dict(saved["optimizer"])
+            self.penalties.attachment_.load_state_dict(saved["meden"])
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         seed_all(derive(self.job.seed, "epoch", self.told_.epochs))
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         last = net.history[-1]
-        if self.told_.tell(self.job, float(last["valid_loss"]), float(last["train_loss"])):
-            self._save("best", net.module_.state_dict())
-        own = {"told": asdict(self.told_), "meden": self.penalties.attachment_.state_dict()}
-        self._save("last", {"module": net.module_.state_dict(), "optimizer": net.optimizer_.state_dict(), **own})
-        if self.told_.stopped:
+        stops = self.told_.tell(self.job, float(last["valid_loss"]), float(last["train_loss"]))
+        parts = {"module": net.module_, "optimizer": net.optimizer_, "meden": self.penalties.attachment_}
+        part = self.path_.with_suffix(".part")
+        torch.save({name: own.state_dict() for name, own in parts.items()} | {"told": asdict(self.told_)}, part)
+        os.replace(part, self.path_)
+        if stops:
             raise KeyboardInterrupt  # skorch's way to end a training
-
-    def _save(self, name: str, state: Any) -> None:
-        part = self.path(name).with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.path(name))
