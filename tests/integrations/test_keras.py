@@ -184,6 +184,7 @@ def test_fit_trains_as_keras_itself():
         module = as_module(model())
     recipe = meden.Recipe(optimizer="sgd", lr=0.1, momentum=0.0, epochs=8, batch_size="full")
     recipe = recipe.replace(regularizers=regularizers_of(module, coupling="gradient"))
+    as_module(module.keras_model)  # which warned once, and they have been asked for
     run = meden.fit(module, (x, y), recipe=recipe)
     for variable, other in zip(own.weights, run.model.keras_model.weights, strict=True):
         np.testing.assert_allclose(variable.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)

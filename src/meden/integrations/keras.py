@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -21,14 +22,17 @@ from meden.noise import derive
 from meden.optim import Regularizer
 from meden.optim.regularizer import Coupling
 
+_ASKED: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Models of which somebody has the regularizers."""
+
 
 def as_module(keras_model: Any) -> KerasModule:
     """Return a Keras model as a module of torch, for :func:`meden.fit`, ``regularize``, ``audit`` and ``tune``.
 
     Its mode is the module's: after ``train()`` dropout drops and batch norm counts, after ``eval()`` neither does.
     Parameters are named by layer, such as ``dense.kernel``, and each is there once; they share their memory with the
-    Keras model's. Warns if the model has regularizers or constraints, which only act where they are passed on
-    (:func:`regularizers_of`), and if it ends in a softmax, since meden's losses take logits.
+    Keras model's. Warns if the model has regularizers or constraints, which only act where they are passed on, unless
+    :func:`regularizers_of` was asked before; and if it ends in a softmax, since meden's losses take logits.
 
     Args:
         keras_model: a built model or layer, on Keras's torch backend.
@@ -60,7 +64,8 @@ def as_module(keras_model: Any) -> KerasModule:
                 f"{layer.name!r}"
             )
     module = KerasModule(keras_model)
-    if found := regularizers_of(module):
+    known = keras_model in _ASKED
+    if (found := regularizers_of(module)) and not known:
         labels = ", ".join(regularizer.label for regularizer in found)
         warnings.warn(
             f"the regularizers of {keras_model.name!r} ({labels}) act only where they are passed on: give "
@@ -94,6 +99,7 @@ def regularizers_of(keras_model: Any, *, coupling: Coupling = "auto") -> list[Re
         [Regularizer(penalty=L2(strength=0.02), on='dense.kernel', coupling='auto', schedule=None)]
     """
     module = keras_model if isinstance(keras_model, KerasModule) else KerasModule(keras_model)
+    _ASKED.add(module._shared.keras_model)
     trained = {place.name: place.variable for place in module._shared.places if place.variable.trainable}
     return converted(trained, coupling)
 

@@ -108,7 +108,7 @@ def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers")
+        warnings.filterwarnings("ignore", "The '.*_dataloader' does not have many workers|.*LeafSpec.* is deprecated")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         try:
