@@ -1,4 +1,7 @@
-"""Tests run on one thread and from one seed: their nets are small, and results must not depend on how work was divided."""
+"""Tests run on one thread and from one seed: nets are small, and results must not depend on how work was divided.
+
+Keras runs on torch.
+"""
 
 import os
 
@@ -6,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+os.environ["KERAS_BACKEND"] = "torch"  # before anything imports Keras
 torch.set_num_threads(1)
 
 

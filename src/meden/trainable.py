@@ -22,8 +22,15 @@ def check_plain(model: nn.Module) -> None:
     """Check that a model is a module of real numbers, all of them here, whose passes can be seen.
 
     Raises:
-        InputError: if it is scripted or traced, or naming a parameter that is complex or a shard.
+        InputError: if it is scripted or traced, holds layers of Keras's, or naming a parameter that is complex or a
+            shard.
     """
+    if keras := [name for name, layer in model.named_modules() if _is_keras(layer)]:
+        what = f"a Keras {type(model).__name__}" if "" in keras else f"one that holds a Keras layer, {keras[0]!r}"
+        raise InputError(
+            f"model must be a module whose layers follow train() and eval(), got {what}; "
+            "meden.integrations.keras.as_module makes one of a Keras model"
+        )
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(
             f"model must be a torch.nn.Module of Python code, got a scripted or traced {type(model).__name__}; "
@@ -42,6 +49,10 @@ def check_plain(model: nn.Module) -> None:
                 f"model must have parameters of real numbers, got {name!r} of {param.dtype}; hold its real and "
                 "imaginary parts as real parameters (torch.view_as_complex in the forward pass)"
             )
+
+
+def _is_keras(layer: nn.Module) -> bool:
+    return any(kind.__module__.startswith("keras.") for kind in type(layer).__mro__)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -85,6 +85,12 @@ def test_a_gap_counts_when_it_is_beyond_two_standard_errors_over_the_folds():
     assert "held_out_easier" in codes(*folds(-0.2, 0.15)) and "held_out_easier" not in codes(*folds(-0.12, 0.15))
 
 
+def test_a_held_out_loss_below_a_training_loss_in_training_mode_is_no_finding():
+    told = codes(curve(1 + FALL, 0.5 + FALL, as_logged=True))
+    assert "held_out_easier" not in told
+    assert "overfit" in codes(curve(FALL, 1 + FALL, as_logged=True))  # which such losses understate
+
+
 def test_a_single_training_has_the_error_of_its_rows_or_says_that_it_has_none():
     flat = [0.5] * 10
     told = diagnose(Evidence((curve(flat, [0.9] * 10, scored=0.9, scored_error=0.1),))).findings

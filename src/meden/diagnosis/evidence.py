@@ -20,7 +20,7 @@ from meden.history import History
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """One run: losses without penalties, in evaluation mode.
+    """One run: losses without penalties, in evaluation mode unless it says otherwise.
 
     Raises:
         InputError: if there is no epoch, if the two curves differ in length, or if ``kept`` is none of their epochs.
@@ -42,6 +42,8 @@ class Curve:
     """Why it has no result; empty where it has one."""
     fold: int | None = None
     """Runs of one number share their held-out rows, and count as one; None shares with no other."""
+    as_logged: bool = False
+    """Whether ``train`` are losses as other trainers log them: in training mode, while the weights still move."""
 
     def __post_init__(self) -> None:
         num = len(self.train)
@@ -125,7 +127,9 @@ class Evident(Protocol):
         ...
 
 
-def of_history(history: History, *, kept: int | None = None, lost: str = "", apart: Collection[str] = ()) -> Curve:
+def of_history(
+    history: History, *, kept: int | None = None, lost: str = "", apart: Collection[str] = (), as_logged: bool = False
+) -> Curve:
     """Return the curve of a history.
 
     Args:
@@ -133,6 +137,7 @@ def of_history(history: History, *, kept: int | None = None, lost: str = "", apa
         kept: epoch of the state that was kept, from 1; None is the last.
         lost: why the run has no result.
         apart: labels of penalties whose strengths are no multipliers in the objective, and that do not count.
+        as_logged: whether its training losses are as other trainers log them.
     """
     valid = history.column("valid.loss")
     known = [record.penalties for record in history if record.epoch == kept] or [r.penalties for r in history][-1:]
@@ -146,4 +151,5 @@ def of_history(history: History, *, kept: int | None = None, lost: str = "", apa
         kept=kept,
         penalties=math.fsum(values),
         lost=lost,
+        as_logged=as_logged,
     )

@@ -27,6 +27,8 @@ from meden.noise.torch_functions import MASKED, PassDraws, Rule
 
 _OWN = ("torch.nn.modules.", "torch.nn.utils.", "meden.")
 """Where there is code that draws by functions only if it is one of these layers, unless their ``dropout`` is 0:"""
+_GUESTS = "meden.integrations."
+"""Layers there call the code of other libraries."""
 _MARK = "_draws_past_torch"
 """Attribute of a marked model: it goes with copies and to other processes."""
 LARGEST_COPIED = 2**26
@@ -139,7 +141,8 @@ def _layer_may_draw(layer: nn.Module) -> bool:
     if isinstance(layer, _DRAWING):
         return getattr(layer, "dropout", 1) != 0
     code = type(layer), *layer._forward_pre_hooks.values(), *layer._forward_hooks.values()
-    return "forward" in vars(layer) or not all(str(part.__module__).startswith(_OWN) for part in code)
+    names = [str(part.__module__) for part in code]
+    return "forward" in vars(layer) or not all(n.startswith(_OWN) and not n.startswith(_GUESTS) for n in names)
 
 
 def _device(args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.device:

@@ -1,0 +1,230 @@
+"""A Keras model as a module of torch: its structure, called with the module's own tensors.
+
+The Keras model stays the one that knows how to compute; the tensors of each call are those of the module. So it can be
+copied, moved and called with other tensors, and a copy costs its tensors alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from meden._checks import InputError
+from meden.integrations._trainers import Missing, guest
+
+
+def keras_on_torch() -> Any:
+    """Import Keras.
+
+    Raises:
+        Missing: if it is not there, or has another backend.
+    """
+    backend = os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras reads it when it is imported
+    if "keras" in sys.modules or backend == "torch":
+        keras = guest("keras", "keras")
+        backend = keras.backend.backend()
+    if backend != "torch":
+        raise Missing(f"Keras must run on torch: set KERAS_BACKEND=torch before it is imported, got {backend!r}")
+    return keras
+
+
+class Place(NamedTuple):
+    """A variable of Keras's, and the tensor of the module that stands for it."""
+
+    variable: Any
+    module: str
+    leaf: str
+
+    @property
+    def name(self) -> str:
+        """Of the tensor."""
+        return f"{self.module}.{self.leaf}".lstrip(".")
+
+
+class _Shared:
+    """What all copies of a module have in common: the Keras model, and the places of its variables."""
+
+    def __init__(self, keras_model: Any) -> None:
+        self.keras_model = keras_model
+        self.places: list[Place] = []
+        self.seeds: list[Any] = []
+        """Variables that hold the state of a generator of Keras's."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
+        return self
+
+
+class KerasLayer(nn.Module):
+    """The tensors of one layer of Keras's, which Keras itself calls."""
+
+    def __init__(self, axes: Mapping[str, Mapping[str, int]]) -> None:
+        super().__init__()
+        for leaf, own in axes.items():
+            setattr(self, f"{leaf}_axes", own)  # as meden's penalties on units and inputs look it up
+
+    def forward(self, *_: Any) -> Tensor:
+        """Raise: nothing calls it."""
+        raise InputError("a layer of a Keras model must be called by Keras, got a call of its own")
+
+    def register_forward_pre_hook(self, *_: Any, **__: Any) -> Any:
+        """Raise, since it would never act."""
+        raise InputError(
+            "layers of a Keras model take no noise and no hooks from outside: Keras calls them; put a layer such as "
+            "keras.layers.Dropout into the model"
+        )
+
+    register_forward_hook = register_forward_pre_hook
+
+
+class KerasModule(nn.Module):
+    """What :func:`meden.integrations.keras.as_module` returns.
+
+    All that Keras draws in training is drawn from torch's global generator, as torch's own dropout does: whatever
+    seeds that one decides.
+    """
+
+    def __init__(self, keras_model: Any) -> None:
+        from keras.src.random.seed_generator import global_seed_generator
+
+        super().__init__()
+        self._shared = _Shared(keras_model)
+        self._takes_training = bool(getattr(keras_model, "_call_has_training_arg", False))
+        for name, layer in _named_layers(keras_model):
+            self._add(name, layer)
+        self._shared.seeds.append(global_seed_generator().state)  # of what was given no seed
+
+    def _add(self, name: str, layer: Any) -> None:
+        self._shared.seeds += [generator.state for generator in layer._seed_generators]
+        places = [Place(v, name, v.name.replace(".", "_")) for v in layer._trainable_variables]
+        counted = [Place(v, name, v.name.replace(".", "_")) for v in layer._non_trainable_variables]
+        holder: nn.Module = self
+        if name and (places or counted):
+            holder = KerasLayer({place.leaf: _axes(layer, place) for place in places})
+            _parent(self, name).add_module(name.rpartition(".")[2], holder)
+        for place in places:
+            holder.register_parameter(place.leaf, place.variable.value)
+        for place in counted:
+            holder.register_buffer(place.leaf, place.variable.value.detach())  # the same memory as Keras's own
+        self._shared.places += [*places, *counted]
+
+    @property
+    def keras_model(self) -> Any:
+        """The Keras model, with the weights of this module."""
+        with torch.no_grad():
+            for variable, tensor in self._mapping():
+                variable.value.copy_(tensor)
+        return self._shared.keras_model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the Keras model says of a batch (B, ...), in the mode that this module is in.
+
+        Raises:
+            InputError: if the Keras model adds a loss of its own while it is called, which nobody would minimise.
+        """
+        model, mapping = self._shared.keras_model, self._mapping()
+        if self._takes_training:
+            kwargs["training"] = self.training
+        scope = _scope_class()(state_mapping=mapping, collect_losses=True)
+        scope.drawn = {id(state) for state in self._shared.seeds} if self.training else set()
+        with scope:
+            outputs = model(*args, **kwargs)
+        if self.training and scope.losses:
+            raise InputError(
+                "keras_model must leave its loss to the trainer, got one that adds its own when it is called (add_loss "
+                "or activity_regularizer)"
+            )
+        with torch.no_grad():
+            for place, (variable, tensor) in zip(self._shared.places, mapping, strict=True):
+                new = scope.get_current_value(variable)
+                if place.leaf in self._owner(place)._buffers and new is not tensor:
+                    tensor.copy_(new)
+        return outputs
+
+    def _owner(self, place: Place) -> nn.Module:
+        return self.get_submodule(place.module)
+
+    def _mapping(self) -> list[tuple[Any, Tensor]]:
+        return [(place.variable, getattr(self._owner(place), place.leaf)) for place in self._shared.places]
+
+
+@functools.cache
+def _scope_class() -> Any:
+    """Return the class of scopes in which Keras's variables have other values, and its generators new seeds."""
+    from keras import StatelessScope
+
+    class Scope(StatelessScope):  # type: ignore[misc]
+        drawn: set[int]
+
+        def get_current_value(self, variable: Any) -> Any:
+            if id(variable) in self.drawn and id(variable) not in self.state_mapping:
+                self.state_mapping[id(variable)] = torch.randint(0, 2**31 - 1, (2,)).to(variable._value)
+            return super().get_current_value(variable)
+
+    return Scope
+
+
+def _named_layers(layer: Any, name: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """Yield a layer and all layers below it, each once, by dotted names.
+
+    Names that Keras made up count all layers that a process has made; here they count those of the model, so that a
+    model made twice has the same names.
+    """
+    seen = set() if seen is None else seen
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield name, layer
+    taken: set[str] = set()
+    for child in layer._layers:
+        own = child.name.replace(".", "_").replace("/", "_")
+        kind = _snake(type(child).__name__)
+        if re.fullmatch(rf"{kind}(_\d+)?", own):
+            own = next(n for n in _numbered(kind) if n not in taken)
+        taken.add(own)
+        yield from _named_layers(child, f"{name}.{own}".lstrip("."), seen)
+
+
+def _numbered(kind: str) -> Iterator[str]:
+    yield kind
+    number = 0
+    while True:
+        yield f"{kind}_{(number := number + 1)}"
+
+
+def _snake(name: str) -> str:
+    """Return a class's name as Keras makes it the name of a layer: ``conv2d``, ``batch_normalization``."""
+    from keras.src.utils.naming import to_snake_case
+
+    return str(to_snake_case(name))
+
+
+def _parent(module: nn.Module, name: str) -> nn.Module:
+    """Return the module that holds the one of a dotted name, made if it is not there."""
+    for leaf in name.split(".")[:-1]:
+        if leaf not in module._modules:
+            module.add_module(leaf, KerasLayer({}))
+        module = module._modules[leaf]  # type: ignore[assignment]
+    return module
+
+
+def _axes(layer: Any, place: Place) -> Mapping[str, int]:
+    """Return which axis of a kernel counts units, and which inputs, where one does: Keras's channels come last."""
+    kinds, num_axes = {kind.__name__ for kind in type(layer).__mro__}, len(place.variable.shape)
+    last = num_axes - 1
+    if num_axes < 2:
+        return {"units": 0}
+    if "BaseConvTranspose" in kinds:
+        return {"units": last - 1, "inputs": last}
+    if "BaseConv" in kinds and layer.groups > 1:
+        return {"units": last}
+    is_plain = bool(kinds & {"Dense", "Embedding", "SimpleRNNCell", "LSTMCell", "GRUCell"}) and num_axes == 2
+    if "BaseConv" in kinds or is_plain:
+        return {"units": last, "inputs": last - 1}
+    return {"units": last} if "BaseSeparableConv" in kinds and place.leaf == "pointwise_kernel" else {}

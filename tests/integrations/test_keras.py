@@ -1,0 +1,345 @@
+"""Keras models as modules: the numbers of Keras's own, in both modes, and what Keras would have done in training."""
+
+from __future__ import annotations
+
+import copy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import meden
+from meden.penalties import L1, L2, ElasticNet, MaxNorm, NonNegative, UnitNorm
+from tests.integrations.jobs import rows
+
+keras = pytest.importorskip("keras")
+layers, regularizers, constraints = keras.layers, keras.regularizers, keras.constraints
+
+from meden.integrations.keras import as_module, regularizers_of  # noqa: E402
+
+
+def dense():
+    return keras.Sequential(
+        [
+            keras.Input((5,)),
+            layers.Dense(8, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.4),
+            layers.GaussianNoise(0.3),
+            layers.Dense(2),
+        ]
+    )
+
+
+def conv():
+    inputs = keras.Input((6, 6, 3))
+    x = layers.Conv2D(4, 3, activation="relu")(inputs)
+    x = layers.SpatialDropout2D(0.3, seed=1)(x)
+    x = layers.DepthwiseConv2D(3)(x)
+    return keras.Model(inputs, layers.Dense(2)(layers.Flatten()(x)))
+
+
+def tokens():
+    inputs = keras.Input((7,), dtype="int32")
+    x = layers.Embedding(11, 4, mask_zero=True)(inputs)
+    x = layers.MultiHeadAttention(2, 3, dropout=0.2)(x, x)
+    return keras.Model(inputs, layers.Dense(2)(layers.Bidirectional(layers.GRU(3, dropout=0.2))(x)))
+
+
+def nested():
+    block, shared = keras.Sequential([keras.Input((5,)), layers.Dense(5), layers.Dropout(0.5)]), layers.Dense(5)
+    inputs = keras.Input((5,))
+    return keras.Model(inputs, layers.Dense(2)(shared(shared(block(inputs)))))
+
+
+class Unseeded(keras.Model):
+    """Draws from Keras's global generator, and says nothing of training to its layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = layers.Dense(2)
+
+    def call(self, x, training=False):
+        x = keras.random.normal(keras.ops.shape(x)) + x if training else x
+        return self.head(x)
+
+
+def unseeded():
+    model = Unseeded()
+    model(torch.zeros(1, 5))
+    return model
+
+
+MODELS = {
+    dense: torch.Size([6, 5]),
+    conv: torch.Size([6, 6, 6, 3]),
+    tokens: torch.Size([6, 7]),
+    nested: torch.Size([6, 5]),
+    unseeded: torch.Size([6, 5]),
+}
+
+
+def batch(make) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    if make is tokens:
+        return torch.randint(0, 11, MODELS[make], generator=generator)
+    return torch.randn(MODELS[make], generator=generator)
+
+
+@pytest.fixture(autouse=True)
+def own_randomness():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(params=MODELS, ids=lambda make: make.__name__)
+def make(request):
+    return request.param
+
+
+def test_evaluation_is_that_of_keras(make):
+    model = make()
+    module = as_module(model).eval()
+    before = [variable.value.clone() for variable in model.variables]
+    outputs = module(batch(make))
+    assert torch.equal(outputs, model(batch(make), training=False)) and outputs.requires_grad
+    assert all(torch.equal(v.value, old) for v, old in zip(model.variables, before, strict=True))
+
+
+def test_training_is_that_of_keras_with_seeds_drawn_from_torch(make, monkeypatch):
+    model, x = make(), batch(make)
+    keras.utils.set_random_seed(0)
+    twin = make()
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "randint", lambda *_: torch.tensor([7, 9]))
+        torch.manual_seed(1)
+        outputs = as_module(model).train()(x)
+    for state in as_module(twin)._shared.seeds:
+        state.assign([7, 9])
+    torch.manual_seed(1)
+    torch.testing.assert_close(outputs, twin(x, training=True))
+    assert not torch.allclose(outputs, twin(x, training=False))
+    for own, other in zip(model.weights, twin.weights, strict=True):  # those of batch norm have moved
+        torch.testing.assert_close(own.value, other.value)
+
+
+def test_the_seed_of_torch_decides(make):
+    module, x = as_module(make()).train(), batch(make)
+
+    def twice():
+        torch.manual_seed(3)
+        return module(x), module(x)
+
+    first, again = twice(), twice()
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    assert not torch.equal(*first)
+
+
+def test_tensors_are_there_once_by_readable_names():
+    def names(make):
+        return [name for name, _ in as_module(make()).named_parameters()]
+
+    assert names(dense)[:3] == ["dense.kernel", "dense.bias", "batch_normalization.gamma"]
+    assert names(dense) == names(dense)  # whatever else the process has made
+    assert names(nested) == [
+        f"{layer}.{leaf}" for layer in ("sequential.dense", "dense", "dense_1") for leaf in ("kernel", "bias")
+    ]
+    found = names(tokens)
+    assert {"embedding.embeddings", "multi_head_attention.query.kernel"} <= set(found) and len(set(found)) == len(found)
+    for make in MODELS:
+        model = make()
+        assert sum(p.numel() for p in as_module(model).parameters()) == sum(
+            int(np.prod(v.shape)) for v in model.trainable_variables
+        )
+
+
+def test_selectors_and_axes_know_the_layers():
+    module = as_module(conv())
+    assert list(meden.params.select(module, "weights")) == [
+        "conv2d.kernel",
+        "depthwise_conv2d.kernel",
+        "dense.kernel",
+    ]
+    assert next(iter(meden.params.select(as_module(tokens()), "weights"))) == "multi_head_attention.query.kernel"
+    assert module.conv2d.kernel_axes == {"units": 3, "inputs": 2} and module.dense.kernel_axes["units"] == 1
+    assert module.depthwise_conv2d.kernel_axes == {}
+    (lstm,) = as_module(keras.Sequential([keras.Input((4, 2)), layers.LSTM(3)])).children()
+    assert lstm.lstm_cell.recurrent_kernel_axes == {"units": 1, "inputs": 0}
+
+
+def test_fit_trains_as_keras_itself():
+    x, y = rows()
+
+    def model():
+        keras.utils.set_random_seed(0)
+        kernel = {"kernel_regularizer": regularizers.L1L2(0.01, 0.02), "bias_regularizer": regularizers.L2(0.1)}
+        made = [layers.Dense(8, activation="relu", **kernel), layers.BatchNormalization(momentum=0.9), layers.Dense(2)]
+        return keras.Sequential([keras.Input((5,)), *made])
+
+    own = model()
+    own.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    own.fit(x.numpy(), y.numpy(), epochs=8, batch_size=60, shuffle=False, verbose=0)
+    with pytest.warns(UserWarning, match=r"regularizers of .* act only where they are passed on"):
+        module = as_module(model())
+    recipe = meden.Recipe(optimizer="sgd", lr=0.1, momentum=0.0, epochs=8, batch_size="full")
+    recipe = recipe.replace(regularizers=regularizers_of(module, coupling="gradient"))
+    as_module(module.keras_model)  # which warned once, and they have been asked for
+    run = meden.fit(module, (x, y), recipe=recipe)
+    for variable, other in zip(own.weights, run.model.keras_model.weights, strict=True):
+        np.testing.assert_allclose(variable.numpy(), other.numpy(), rtol=1e-4, atol=1e-6)
+    sparse = meden.fit(as_module(dense()), (x, y), recipe=recipe.replace(regularizers=[meden.Regularizer(L1(0.3))]))
+    assert (sparse.model.dense.kernel == 0).sum() > 5
+
+
+def test_models_are_trained_together_as_alone():
+    members = [meden.Member(meden.Recipe(epochs=2, batch_size=20, lr=lr), seed=1) for lr in (0.01, 0.1)]
+
+    def make_model():
+        made = [layers.Dense(8, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.4), layers.Dense(2)]
+        return as_module(keras.Sequential([keras.Input((5,)), *made]))
+
+    together = meden.fit_many(make_model, members, rows())
+    alone = [meden.fit_many(make_model, [member], rows(), chunk=1)[0] for member in members]
+    for one, other in zip(together, alone, strict=True):
+        for own, wanted in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+            torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-6)
+    assert together[0].model.keras_model is not None
+
+
+def test_a_copy_has_tensors_of_its_own(make):
+    module = as_module(make()).eval()
+    before = module(batch(make))
+    twin = copy.deepcopy(module)
+    with torch.no_grad():
+        for param in twin.parameters():
+            param.add_(1.0)
+    assert torch.equal(module(batch(make)), before) and not torch.equal(twin(batch(make)), before)
+    twin.load_state_dict(module.state_dict())
+    assert torch.equal(twin(batch(make)), before)
+    zeros = {name: torch.zeros_like(param) for name, param in module.named_parameters()}
+    assert not torch.func.functional_call(module, zeros, (batch(make),)).any()
+
+
+class Own(regularizers.Regularizer):
+    def __call__(self, x):
+        return keras.ops.sum(keras.ops.power(x, 4))
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "penalty"),
+    [
+        (regularizers.L1(0.001), L1(0.001)),
+        (regularizers.L2(0.01), L2(0.02)),
+        (regularizers.L1L2(0.01, 0.02), ElasticNet(0.05, l1_ratio=0.2)),
+        (regularizers.L1L2(0.0, 0.02), L2(0.04)),
+        (regularizers.OrthogonalRegularizer(0.1), None),
+        (Own(), None),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_regularizers_have_canonical_strengths(regularizer, penalty):
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4, kernel_regularizer=regularizer), layers.Dense(2)])
+    (found,) = regularizers_of(model)
+    assert found.on == "dense.kernel"
+    if penalty is not None:
+        assert type(found.penalty) is type(penalty)
+        assert found.penalty.settings() == pytest.approx(penalty.settings(), rel=1e-12)
+    kernel = model.layers[0].kernel.value
+    wanted = regularizer(kernel)
+    torch.testing.assert_close(found.penalty.value(kernel), torch.as_tensor(wanted).reshape(()))
+    (gradient,) = torch.autograd.grad(wanted, kernel)
+    torch.testing.assert_close(found.penalty.grad(kernel.detach()), gradient)
+
+
+def test_equal_regularizers_are_one_and_frozen_layers_have_none():
+    makes = [layers.Dense(4, kernel_regularizer="l2", bias_regularizer="l1") for _ in range(3)]
+    makes[1].trainable = False
+    found = regularizers_of(keras.Sequential([keras.Input((5,)), *makes]))
+    assert [(type(r.penalty), r.on) for r in found] == [
+        (L2, ["dense.kernel", "dense_2.kernel"]),
+        (L1, ["dense.bias", "dense_2.bias"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("constraint", "penalty"),
+    [
+        (constraints.MaxNorm(0.5), MaxNorm(0.5, dim=1)),
+        (constraints.NonNeg(), NonNegative()),
+        (constraints.UnitNorm(axis=1), UnitNorm(dim=0)),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_constraints_are_carried_over(constraint, penalty):
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4, kernel_constraint=constraint)])
+    (found,) = regularizers_of(model)
+    kernel = model.layers[0].kernel.value.detach()
+    assert repr(found.penalty) == repr(penalty)
+    torch.testing.assert_close(found.penalty.prox(kernel, 1.0), constraint(kernel), rtol=1e-5, atol=1e-6)
+
+
+def with_added_loss():
+    inputs = keras.Input((5,))
+    return keras.Model(inputs, layers.Dense(2)(layers.ActivityRegularization(l2=0.1)(inputs)))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear(5, 2), "keras_model must be a keras.Model or layer, got Linear"),
+        (keras.Sequential([layers.Dense(2)]), "keras_model must be built, got .* begin it with keras.Input"),
+        (with_added_loss(), "keras_model must have no activity_regularizer"),
+        (
+            keras.Sequential([keras.Input((5,)), layers.Dense(2, kernel_constraint=constraints.MinMaxNorm())]),
+            "constraints NonNeg, or MaxNorm .* got MinMaxNorm on dense.kernel",
+        ),
+    ],
+)
+def test_what_cannot_be_carried_over_is_told(model, message):
+    with pytest.raises(meden.InputError, match=message):
+        as_module(model)
+
+
+class AddsLoss(keras.layers.Layer):
+    def call(self, x):
+        self.add_loss(keras.ops.mean(x))
+        return x
+
+
+def test_a_loss_of_its_own_is_told_in_training():
+    module = as_module(keras.Sequential([keras.Input((5,)), AddsLoss(), layers.Dense(2)]))
+    module.eval()(rows()[0])
+    with pytest.raises(meden.InputError, match="keras_model must leave its loss to the trainer"):
+        module.train()(rows()[0])
+
+
+def test_a_softmax_at_the_end_is_told():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(2, activation="softmax")])
+    with pytest.warns(UserWarning, match="ends in a softmax, and meden's losses take logits"):
+        as_module(model)
+
+
+def test_noise_from_outside_would_never_act_and_is_refused():
+    with pytest.raises(meden.InputError, match="layers of a Keras model take no noise"):
+        meden.edits.insert(as_module(dense()), "dense", meden.noise.GaussianNoise(0.1))
+
+
+@pytest.mark.parametrize("model", [dense, lambda: nn.Sequential(nn.Linear(5, 5), layers.Dropout(0.5), nn.Linear(5, 2))])
+def test_fit_refuses_what_would_train_without_dropout_and_regularizers(model):
+    with pytest.raises(meden.InputError, match=r"got .*Keras .*; meden.integrations.keras.as_module makes one"):
+        meden.fit(model(), rows(), recipe=meden.Recipe(epochs=1))
+
+
+def test_another_backend_is_told_in_one_line(monkeypatch):
+    message = r"Keras must run on torch: set KERAS_BACKEND=torch before it is imported, got '{}'"
+    with monkeypatch.context() as patch, pytest.raises(ImportError, match=message.format("jax")):
+        patch.setattr(keras.backend, "backend", lambda: "jax")
+        as_module(dense())
+    with monkeypatch.context() as patch, pytest.raises(meden.InputError, match=message.format("tensorflow")):
+        patch.setenv("KERAS_BACKEND", "tensorflow")
+        patch.delitem(sys.modules, "keras")
+        as_module(None)
+    with monkeypatch.context() as patch, pytest.raises(meden.InputError, match=r"pip install 'meden\[keras\]'"):
+        patch.setitem(sys.modules, "keras", None)
+        as_module(None)

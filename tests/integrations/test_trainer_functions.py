@@ -1,0 +1,150 @@
+"""What every trainer function promises a search, whoever trains: one table of guests, one contract."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import meden
+from tests.integrations.jobs import Job, Killed, rows
+
+
+def lightning(**settings):
+    pytest.importorskip("lightning")
+    import lightning.pytorch as pl
+
+    from meden.integrations.lightning import trainer_function
+
+    class Net(pl.LightningModule):
+        def __init__(self, lr=0.1, width=8):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+            self.lr = lr
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch):
+            return F.cross_entropy(self(batch[0]), batch[1])
+
+        def validation_step(self, batch):
+            self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+            return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.8)]
+
+    return trainer_function(Net, TensorDataset(*rows()), batch_size=10, accelerator="cpu", **settings)
+
+
+def keras(**settings):
+    K = pytest.importorskip("keras")
+    from meden.integrations.keras import trainer_function
+
+    def make_model(lr=0.1, width=8):
+        layers = K.layers
+        dense = layers.Dense(width, activation="relu", kernel_regularizer=K.regularizers.L2(0.01))
+        ends = layers.Dense(2, activation="softmax")
+        model = K.Sequential([K.Input((5,)), dense, layers.Dropout(0.2), layers.GaussianNoise(0.1), ends])
+        model.compile(K.optimizers.Adam(lr), loss="sparse_categorical_crossentropy")
+        return model
+
+    x, y = rows()
+    return trainer_function(make_model, (x.numpy(), y.numpy()), batch_size=10, **settings)
+
+
+def skorch(**settings):
+    S = pytest.importorskip("skorch")
+    from meden.integrations.skorch import trainer_function
+
+    def make_net(lr=0.1, width=8):
+        module = nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+        settings = {"criterion": nn.CrossEntropyLoss, "optimizer": torch.optim.Adam, "iterator_train__shuffle": True}
+        return S.NeuralNetClassifier(module, lr=lr, batch_size=10, **settings)
+
+    x, y = rows()
+    return trainer_function(make_net, (x.numpy(), y.numpy()), **settings)
+
+
+GUESTS = [lightning, keras, skorch]
+
+
+@pytest.fixture(params=GUESTS, ids=lambda guest: guest.__name__)
+def guest(request):
+    return request.param
+
+
+def scores(returned) -> np.ndarray:
+    (value,) = returned.values()
+    return np.asarray(value)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_numbers_are_those_of_the_rows_and_of_the_state_that_counts(guest, keep, tmp_path):
+    job = Job(tmp_path, {"lr": 0.1, "width": 32}, epochs=6, scores_stop=True)
+    (kind,) = returned = job.run(guest(keep=keep))
+    values = torch.as_tensor(returned[kind])
+    assert values.shape == (15, 2) and kind in ("logits", "probabilities")
+    logits = values if kind == "logits" else values.log()
+    losses = [loss for _, loss in job.reports]
+    wanted = min(losses) if keep == "best" else losses[-1]
+    assert F.cross_entropy(logits, rows()[1][job.stop]).item() == pytest.approx(wanted, rel=1e-5)
+    assert [epoch for epoch, _ in job.reports] == [1, 2, 3, 4, 5, 6] and min(losses) < losses[-1]
+
+
+def test_the_seed_decides_and_the_state_of_the_generators_does_not(guest, tmp_path):
+    def result(number, seed):
+        job = Job(tmp_path / str(number), {"lr": 0.05}, seed=seed)
+        torch.rand(number)  # the search has seeded before
+        return scores(job.run(guest())), job.reports
+
+    first, again, other = result(1, 3), result(2, 3), result(3, 4)
+    assert np.array_equal(first[0], again[0]) and first[1] == again[1] and first[1] != other[1]
+
+
+@pytest.mark.parametrize("killed", [1, 3])
+def test_a_job_that_was_killed_goes_on_to_the_same_result(guest, killed, tmp_path):
+    params = {"lr": 0.05}
+    whole = Job(tmp_path / "whole", params, epochs=5)
+    wanted = scores(whole.run(guest()))
+    with pytest.raises(Killed):
+        Job(tmp_path / "cut", params, epochs=5, kill_after=killed).run(guest())
+    cut = Job(tmp_path / "cut", params, epochs=5)
+    assert np.array_equal(scores(cut.run(guest())), wanted)
+    assert cut.reports == whole.reports
+
+
+def test_a_job_that_was_killed_while_it_scored_trains_no_more(guest, tmp_path):
+    params, told = {"lr": 0.05}, {"epochs": 5, "stop_after": 3}
+    whole = Job(tmp_path / "whole", params, **told)
+    wanted = scores(whole.run(guest()))
+    with pytest.raises(Killed):
+        Job(tmp_path / "cut", params, **told, kill_in_scoring=True).run(guest())
+    cut = Job(tmp_path / "cut", params, **told)
+    assert np.array_equal(scores(cut.run(guest())), wanted) and cut.reports == whole.reports
+
+
+def test_a_job_stops_when_it_is_told_and_scores_the_best_state(guest, tmp_path):
+    job = Job(tmp_path / "stopped", {"lr": 0.05}, epochs=9, stop_after=2)
+    stopped = scores(job.run(guest()))
+    assert len(job.reports) == 2 and job.reports[1][1] < job.reports[0][1]
+    assert np.array_equal(stopped, scores(Job(tmp_path / "short", {"lr": 0.05}, epochs=2).run(guest())))
+
+
+def test_a_name_that_means_nothing_is_told(guest, tmp_path):
+    with pytest.raises(meden.InputError, match=r"space must name .*lr.*, got 'widht'; did you mean 'width'"):
+        Job(tmp_path, {"widht": 8}).run(guest())
+
+
+@pytest.mark.parametrize("guest", [lightning, skorch], ids=lambda guest: guest.__name__)
+def test_short_names_need_no_line_in_the_module(guest, tmp_path):
+    plain, *others = (
+        scores(Job(tmp_path / str(number), {"lr": 0.05} | params, epochs=8).run(guest(keep="last")))
+        for number, params in enumerate([{}, {"l1": 100.0}, {"l2": 0.1}, {"dropout": 0.5}, {"batch_size": 30}])
+    )
+    assert all(not np.array_equal(plain, other) for other in others)
+    assert np.ptp(others[0], axis=0) == pytest.approx(0)  # all weights are zero
