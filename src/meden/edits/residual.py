@@ -89,7 +89,9 @@ def residual_dropout(model: nn.Module, p: float, *, example: Any = None, dry_run
     check_number("p", p, low=0.0, high=1.0, high_open=True)
     example = getattr(model, "dummy_inputs", None) if example is None else example
     if example is None:
-        raise InputError(f"example must be an input on which branches can be found, got None for {type(model).__name__}")
+        raise InputError(
+            f"example must be an input on which branches can be found, got None for {type(model).__name__}"
+        )
     layers = dict(_layers(model))
     if not layers:
         raise InputError(f"model must have its layers in a ModuleList, got {type(model).__name__} without one")

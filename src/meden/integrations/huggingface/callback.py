@@ -72,7 +72,12 @@ class MedenCallback(TrainerCallback):  # type: ignore[misc]
         diagnose: bool = True,
         resume_from: Path | str | None = None,
     ) -> None:
-        self.regularizers, self.noise, self.diagnose, self.resume_from = regularizers, noise or {}, diagnose, resume_from
+        self.regularizers, self.noise, self.diagnose, self.resume_from = (
+            regularizers,
+            noise or {},
+            diagnose,
+            resume_from,
+        )
         self.handle: Handle | None = None
         self.history: History | None = None
         self.findings: tuple[Finding, ...] = ()
@@ -136,7 +141,9 @@ class MedenCallback(TrainerCallback):  # type: ignore[misc]
     def _folder(self, args: Any, state: Any) -> Path:
         """Return the checkpoint that the Trainer has gone on from: it has the log that the Trainer has."""
         asked = self.resume_from or args.resume_from_checkpoint
-        folder = Path(asked) if isinstance(asked, str | Path) else Path(args.output_dir, f"checkpoint-{state.global_step}")
+        folder = (
+            Path(asked) if isinstance(asked, str | Path) else Path(args.output_dir, f"checkpoint-{state.global_step}")
+        )
         path = folder / TRAINER_STATE
         if not path.is_file() or _log(TrainerState.load_from_json(path)) != _log(state):
             raise InputError(

@@ -42,7 +42,9 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
     valid = _held_out_name(log) if valid is None else valid
     records = [_record(number, *part, valid) for number, part in enumerate(_parts(log, valid), start=1)]
     if not records:
-        raise InputError("log must hold a training loss ('loss', or eval_train_loss), as trainer.state.log_history does")
+        raise InputError(
+            "log must hold a training loss ('loss', or eval_train_loss), as trainer.state.log_history does"
+        )
     return History(tuple(records))
 
 
