@@ -32,17 +32,18 @@ class Record(ShownFields):
     """Value of each penalty, apart, times its strength."""
     lr: float
     """Learning rate of the last step."""
-    num_zeros: Count
-    """Parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made from."""
-    weight_norm: float
-    """Euclidean norm of all parameters."""
+    num_zeros: Count | None
+    """Parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made from. None
+    where another trainer's log does not say."""
+    weight_norm: float | None
+    """Euclidean norm of all parameters; likewise."""
     seconds: float
     """Wall time since the start of the run."""
 
     def is_finite(self) -> bool:
         """Say whether losses and weights are all finite: a run that is not has diverged."""
         losses = [scores["loss"] for scores in (self.train, self.valid) if scores]
-        return all(math.isfinite(number) for number in (self.weight_norm, *losses))
+        return all(math.isfinite(number) for number in (self.weight_norm or 0.0, *losses))
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

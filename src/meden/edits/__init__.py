@@ -3,6 +3,7 @@
 from meden.edits.dropout import own_dropouts, set_dropout, takes_dropout
 from meden.edits.edit import Edit, Edits, Undo, apply_edits, replace_module, set_attribute
 from meden.edits.noise import insert, remove, retune
+from meden.edits.residual import residual_dropout
 
 __all__ = [
     "Edit",
@@ -13,6 +14,7 @@ __all__ = [
     "own_dropouts",
     "remove",
     "replace_module",
+    "residual_dropout",
     "retune",
     "set_attribute",
     "set_dropout",

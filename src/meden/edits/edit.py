@@ -139,19 +139,24 @@ def _change(before: Tensor, after: Tensor) -> float:
     return math.inf if math.isnan(change) else change
 
 
-@torch.no_grad()
 def _outputs(model: nn.Module, example: Any) -> list[Tensor]:
     """Return the tensors of the output in evaluation; every module keeps its mode."""
-    modes = {module: module.training for module in model.modules()}
-    args, kwargs = _arguments(example)
-    try:
-        found = list(_tensors(model.eval()(*args, **kwargs)))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    found = list(_tensors(run_quietly(model, example)))
     if not found:
         raise InputError("example must give an output that holds tensors, to be compared")
     return found
+
+
+@torch.no_grad()
+def run_quietly(model: nn.Module, example: Any) -> Any:
+    """Return the output in evaluation on an input in any form that :func:`apply_edits` takes; modes are put back."""
+    modes = {module: module.training for module in model.modules()}
+    args, kwargs = _arguments(example)
+    try:
+        return model.eval()(*args, **kwargs)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _arguments(example: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

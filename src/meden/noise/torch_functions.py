@@ -202,7 +202,7 @@ def _scale(draws: PassDraws, x: Tensor, p: float, shape: torch.Size) -> Tensor:
     """Return 0 or 1 / (1 - p); a probability of 0 or 1 draws nothing."""
     if p in (0, 1):
         return x.new_full(shape, 1.0 - p)
-    return keep_scale(draws.take(x.device), torch.tensor(max(p, draws.least_p)), shape, x.dtype)
+    return keep_scale(draws.take(x.device), torch.as_tensor(max(p, draws.least_p)), shape, x.dtype)
 
 
 def _written(x: Tensor, result: Tensor, inplace: bool) -> Tensor:

@@ -1,0 +1,95 @@
+"""The log of a Trainer as a history, so that any Trainer's training can be diagnosed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from meden._checks import InputError
+from meden.history import History, Record
+
+PENALTY = "penalty/"
+"""What the names of penalties begin with in a log that :class:`MedenCallback` has written to."""
+TRAIN, VALID = "eval_train_loss", "eval_loss"
+
+
+def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> History:
+    """Return the history of a Trainer's log: a record for each evaluation, or for each logged loss without any.
+
+    The training loss of a record is the mean of the losses that were logged since the record before, weighted by their
+    steps: losses in training mode, of weights on their way. Dropout makes them larger than the same rows' loss in
+    evaluation mode, so that overfitting looks smaller than it is. For the same footing give the Trainer some training
+    rows to evaluate, ``eval_dataset={"train": some, "valid": held_out}``: where a log has ``eval_train_loss``, that is
+    the training loss.
+
+    Args:
+        log: ``trainer.state.log_history``, also as ``trainer_state.json`` holds it.
+        valid: name of the held-out loss; None is ``"eval_loss"``, or else the only other ``eval_..._loss``.
+
+    Returns:
+        the history; ``epoch`` counts its records, which are epochs where the Trainer evaluates once an epoch. Weights'
+        norm and zeros are there if a :class:`MedenCallback` was.
+
+    Raises:
+        InputError: if no loss was logged, or several held-out losses were and ``valid`` is None.
+
+    Example:
+        >>> log = [{"loss": 0.7, "step": 5}, {"loss": 0.4, "step": 10}, {"eval_loss": 0.6, "step": 10}]
+        >>> history_of(log).column("train.loss"), history_of(log).column("valid.loss")
+        ([0.55], [0.6])
+    """
+    valid = _held_out_name(log) if valid is None else valid
+    records = [_record(number, *part, valid) for number, part in enumerate(_parts(log, valid), start=1)]
+    if not records:
+        raise InputError(
+            "log must hold a training loss ('loss', or eval_train_loss), as trainer.state.log_history does"
+        )
+    return History(tuple(records))
+
+
+def _held_out_name(log: Sequence[Mapping[str, Any]]) -> str:
+    names = {name for row in log for name in row if name.startswith("eval_") and name.endswith("_loss")}
+    others = sorted(names - {TRAIN})
+    if VALID in others or not others:
+        return VALID
+    if len(others) > 1:
+        raise InputError(f"valid must be one of the losses that were logged, {', '.join(others)}, got None")
+    return others[0]
+
+
+def _parts(log: Sequence[Mapping[str, Any]], valid: str) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
+    """Cut a log into the rows of one record each, with the step they begin after; what follows the last is left out."""
+    ends = valid if any(valid in row for row in log) else "loss"
+    ending = {row["step"] for row in log if ends in row}
+    part: list[Mapping[str, Any]] = []
+    start = 0
+    for place, row in enumerate(log):
+        part.append(row)
+        is_last = place + 1 == len(log) or log[place + 1]["step"] != row["step"]
+        if is_last and row["step"] in ending and any("loss" in one or TRAIN in one for one in part):
+            yield start, part
+            part, start = [], row["step"]
+
+
+def _record(number: int, start: int, rows: Sequence[Mapping[str, Any]], valid: str) -> Record:
+    told: dict[str, Any] = {name: value for row in rows for name, value in row.items()}
+    held_out = told.get(valid)
+    return Record(
+        epoch=number,
+        step=int(told["step"]),
+        train={"loss": told[TRAIN] if TRAIN in told else _mean_loss(start, rows)},
+        valid=None if held_out is None else {"loss": held_out},
+        penalties={name.removeprefix(PENALTY): value for name, value in told.items() if name.startswith(PENALTY)},
+        lr=told.get("learning_rate", math.nan),
+        num_zeros=told.get("num_zeros"),
+        weight_norm=told.get("weight_norm"),
+        seconds=told.get("seconds", math.nan),
+    )
+
+
+def _mean_loss(start: int, rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the mean over the steps of losses that each are a mean over the steps since the one before."""
+    logged = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+    sizes = [max(step - before, 1) for before, (step, _) in zip([start, *(step for step, _ in logged)], logged)]
+    return math.fsum(size * loss for size, (_, loss) in zip(sizes, logged, strict=True)) / sum(sizes)
