@@ -17,7 +17,7 @@ from meden.recipe import Recipe
 from meden.search.checks import check_reachable, check_stopping
 from meden.search.engine import MemberOf, members_of
 from meden.search.identity import Models
-from meden.search.jobs import Functions, JobMember, TrainingFunction
+from meden.search.jobs import Functions, HandOver, JobMember, TrainingFunction
 from meden.search.settings import CV
 from meden.space.dimensions import FromData
 from meden.space.from_data import resolve
@@ -114,7 +114,13 @@ def training_function(
         dataset=dataset,
         folds=folds,
         space=found,
-        fitter=Functions(train, dataset, None if study_dir is None else Path(study_dir).absolute(), metric),
+        fitter=Functions(
+            train,
+            dataset,
+            None if study_dir is None else Path(study_dir).absolute(),
+            metric,
+            seeds_all=not isinstance(train, HandOver),
+        ),
         member=_jobs_of(recipe, folds, seed),
         models=Models.of(train, ()),
         data=DataSummary.of(dataset),

@@ -163,5 +163,7 @@ def _result(
 
 LONGEST = 400
 """Letters of an error that are kept."""
-NOTHING_REPORTED = History((Record(epoch=1, step=0, train={}, lr=math.nan, num_zeros=0, weight_norm=0.0, seconds=0.0),))
+NOTHING_REPORTED = History(
+    (Record(epoch=1, step=0, train={}, lr=math.nan, num_zeros=None, weight_norm=None, seconds=0.0),)
+)
 """What is recorded of a function that reported no epoch."""

@@ -325,8 +325,8 @@ def _record(epoch: int, stop_loss: float, train_loss: float) -> Record:
         train={} if math.isnan(train_loss) else {"loss": train_loss},
         valid=None if math.isnan(stop_loss) else {"loss": stop_loss},
         lr=math.nan,
-        num_zeros=0,
-        weight_norm=0.0,
+        num_zeros=None,
+        weight_norm=None,
         seconds=0.0,
     )
 
