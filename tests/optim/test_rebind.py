@@ -82,14 +82,11 @@ def by_accelerate(model: nn.Module, optimizer: Optimizer) -> None:
 def resumed(handle: Handle, model: nn.Module, optimizer: Optimizer) -> None:
     """Save, spoil and load the state."""
     saved = get_optimizer_state_dict(model, optimizer)
-    whole = {
-        "num_steps": 0,
-        "starts": {PULL: {"2.weight": handle.state_dict()["starts"][PULL]["2.weight"].full_tensor()}},
-    }
-    handle.load_state_dict({"num_steps": 0, "starts": {PULL: {"2.weight": torch.ones(2, 8, dtype=torch.float64)}}})
+    start = handle.state_dict()["starts"][PULL]["2.weight"].full_tensor()
+    handle.load_state_dict({"num_steps": 0, "starts": {PULL: {"2.weight": torch.ones_like(start)}}})
     set_optimizer_state_dict(model, optimizer, saved)
     assert handle.num_steps == 5
-    handle.load_state_dict(whole | {"num_steps": handle.num_steps})
+    handle.load_state_dict({"num_steps": 5, "starts": {PULL: {"2.weight": start}}})
 
 
 def trained(shard: Callable[[nn.Module, Optimizer], None]) -> tuple[dict[str, Tensor], str]:
