@@ -10,14 +10,16 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict, set_optimizer_state_dict
 from torch.optim import SGD, Optimizer
 
 import meden
 from meden import InputError
-from meden.optim import Regularizer, StrengthSchedule, regularize
+from meden.optim import Handle, Regularizer, StrengthSchedule, regularize
 from meden.penalties import L1, GroupLasso, PullTo
 
 pytestmark = pytest.mark.distributed
+PULL = "PullTo(2.weight)"
 REGULARIZERS = [
     Regularizer(L1(0.05), schedule=StrengthSchedule(end=10)),
     Regularizer(PullTo(L1(0.01)), on="2.weight"),
@@ -77,6 +79,16 @@ def by_accelerate(model: nn.Module, optimizer: Optimizer) -> None:
     fsdp2_switch_optimizer_parameters(optimizer, mapping)
 
 
+def resumed(handle: Handle, model: nn.Module, optimizer: Optimizer) -> None:
+    """Save, spoil and load the state."""
+    saved = get_optimizer_state_dict(model, optimizer)
+    start = handle.state_dict()["starts"][PULL]["2.weight"].full_tensor()
+    handle.load_state_dict({"num_steps": 0, "starts": {PULL: {"2.weight": torch.ones_like(start)}}})
+    set_optimizer_state_dict(model, optimizer, saved)
+    assert handle.num_steps == 5
+    handle.load_state_dict({"num_steps": 5, "starts": {PULL: {"2.weight": start}}})
+
+
 def trained(shard: Callable[[nn.Module, Optimizer], None]) -> tuple[dict[str, Tensor], str]:
     model = make_model()
     optimizer = SGD(model.parameters(), lr=0.1)
@@ -85,9 +97,11 @@ def trained(shard: Callable[[nn.Module, Optimizer], None]) -> tuple[dict[str, Te
     told = refused(model, optimizer)
     optimizer.param_groups[0]["params"] = list(model.parameters())
     handle.rebind(model)
-    step(model, optimizer, 12)
-    starts = handle.state_dict()["starts"]["PullTo(2.weight)"]["2.weight"]
-    assert starts.placements == model[2].weight.placements
+    step(model, optimizer, 5)
+    assert handle.state_dict()["starts"][PULL]["2.weight"].placements == model[2].weight.placements
+    optimizer.zero_grad()
+    resumed(handle, model, optimizer)
+    step(model, optimizer, 7)
     return {name: tensor.full_tensor() for name, tensor in model.state_dict().items()}, told
 
 
