@@ -273,3 +273,13 @@ def test_a_compiled_layer_knows_no_calls_of_one_that_was_there_before_it() -> No
         assert recompute._compiled(key).num == 2
         del key
     assert len(recompute._COMPILED) < 50
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
+@ways
+def test_an_accelerator_draws_again_what_it_drew(way: str) -> None:
+    plain, x = Blocks(block(), block()).cuda(), torch.randn(4, 8).cuda()
+    twice = copy.deepcopy(plain)
+    twice.reentrant = WAYS[way]
+    assert_same(gradients(twice, x), gradients(plain, x))
