@@ -21,6 +21,7 @@ import meden
 from meden.models import MLP
 from meden.search import nested, strength_path, tune
 from meden.study.ledger import LEDGER
+from tests.search.jobs import loops
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "lr": meden.LogUniform(1e-3, 0.1)}
 RECIPE = meden.Recipe(epochs=8, batch_size=64, dropout=0.2, early_stopping=meden.EarlyStopping(patience=4))
@@ -61,7 +62,14 @@ def path(study_dir, jobs=1):
     return numbers, weights
 
 
-SUBJECTS = {"plain": plain, "racing": racing, "compare": compared, "nested": nests, "path": path}
+def function(study_dir, jobs=1):
+    """A loop of somebody's own, in a race."""
+    recipe = meden.Recipe(epochs=16, early_stopping=meden.EarlyStopping(patience=6))
+    options = {**loops.OPTIONS, "budget": 16, "recipe": recipe, "jobs": jobs, "study_dir": study_dir}
+    return study_values(tune(loops.plain, racing=True, **options))
+
+
+SUBJECTS = {"function": function, "plain": plain, "racing": racing, "compare": compared, "nested": nests, "path": path}
 
 
 def study_values(study) -> dict:

@@ -1,6 +1,6 @@
 """Kill it anywhere and go on: no kill changes a bit of the table or the choice; nor do two processes.
 
-Here each is killed three times; ``python tests/search/killing.py 10 plain 0`` kills any number of times.
+Here each is killed three times; ``python -m tests.search.killing 10 plain 0`` kills any number of times.
 """
 
 import os
@@ -12,17 +12,21 @@ import pytest
 
 from tests.search import killing
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("subject", ["racing", "compare", "nested", "path"])
+@pytest.mark.parametrize("subject", ["racing", "compare", "nested", "path", "function"])
 def test_killed_at_random_moments_and_resumed_equals_uninterrupted(subject):
-    program = [sys.executable, str(Path(__file__).with_name("killing.py")), "3", subject, "0"]
-    ended = subprocess.run(program, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    program = [sys.executable, "-m", "tests.search.killing", "3", subject, "0"]
+    ended = subprocess.run(program, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout.split()[0]) >= 2, ended.stdout
 
 
 @pytest.mark.distributed
-@pytest.mark.parametrize("subject", [killing.compared, killing.nests, killing.path], ids=lambda s: s.__name__)
+@pytest.mark.parametrize(
+    "subject", [killing.compared, killing.nests, killing.path, killing.function], ids=lambda s: s.__name__
+)
 def test_two_processes_change_no_bit(subject, tmp_path):
     assert subject(tmp_path / "two", jobs=2) == subject(None)
