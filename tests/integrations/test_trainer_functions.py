@@ -30,8 +30,11 @@ def lightning(**settings):
         def forward(self, x):
             return self.net(x)
 
+        def on_train_epoch_start(self):
+            self.shift = torch.rand(())
+
         def training_step(self, batch):
-            return F.cross_entropy(self(batch[0]), batch[1])
+            return F.cross_entropy(self(batch[0] + 0.1 * self.shift), batch[1])
 
         def validation_step(self, batch):
             self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
@@ -120,8 +123,9 @@ def test_a_job_that_was_killed_goes_on_to_the_same_result(guest, killed, tmp_pat
     assert cut.reports == whole.reports
 
 
-def test_a_job_that_was_killed_while_it_scored_trains_no_more(guest, tmp_path):
-    params, told = {"lr": 0.05}, {"epochs": 5, "stop_after": 3}
+@pytest.mark.parametrize("stop_after", [3, None])
+def test_a_job_that_was_killed_while_it_scored_trains_no_more(guest, stop_after, tmp_path):
+    params, told = {"lr": 0.05}, {"epochs": 5, "stop_after": stop_after}
     whole = Job(tmp_path / "whole", params, **told)
     wanted = scores(whole.run(guest()))
     with pytest.raises(Killed):
@@ -150,6 +154,15 @@ def test_short_names_need_no_line_in_the_module(guest, tmp_path):
     )
     assert all(not np.array_equal(plain, other) for other in others)
     assert np.ptp(others[0], axis=0) == pytest.approx(0)  # all weights are zero
+
+
+@pytest.mark.parametrize("guest", [lightning, skorch], ids=lambda guest: guest.__name__)
+def test_penalties_and_noise_of_short_names_go_on_too(guest, tmp_path):
+    params = {"lr": 0.05, "l1": 0.01, "dropout": 0.5}
+    wanted = scores(Job(tmp_path / "whole", params).run(guest()))
+    with pytest.raises(Killed):
+        Job(tmp_path / "cut", params, kill_after=3).run(guest())
+    assert np.array_equal(scores(Job(tmp_path / "cut", params).run(guest())), wanted)
 
 
 def test_loaders_and_a_predict_step_of_ones_own(tmp_path):
@@ -236,7 +249,7 @@ def test_a_net_with_callbacks_of_its_own_begins_anew(tmp_path):
     from meden.integrations.skorch import trainer_function
 
     def make_net():
-        schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
+        schedule = LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.5**epoch)
         return skorch.NeuralNetClassifier(nn.Linear(5, 2), criterion=nn.CrossEntropyLoss, lr=0.5, callbacks=[schedule])
 
     x, y = rows()
