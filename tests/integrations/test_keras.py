@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import sys
 
 import numpy as np
@@ -205,6 +206,18 @@ def test_models_are_trained_together_as_alone():
         for own, wanted in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
             torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-6)
     assert together[0].model.keras_model is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*load.*:UserWarning")
+def test_a_module_goes_to_other_processes():
+    module = as_module(dense())
+    x = batch(dense)
+    module.train()(x)
+    again = pickle.loads(pickle.dumps(module)).eval()
+    assert torch.equal(again(x), module.eval()(x))
+    with torch.no_grad():
+        again.dense.kernel.add_(1.0)
+    assert torch.equal(again(x), again.keras_model(x, training=False)) and not torch.equal(again(x), module(x))
 
 
 def test_a_copy_has_tensors_of_its_own(make):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,11 @@ def lightning(**settings):
         def forward(self, x):
             return self.net(x)
 
+        def on_train_epoch_start(self):
+            self.shift = torch.rand(())
+
         def training_step(self, batch):
-            return F.cross_entropy(self(batch[0]), batch[1])
+            return F.cross_entropy(self(batch[0] + 0.1 * self.shift), batch[1])
 
         def validation_step(self, batch):
             self.log("val_loss", F.cross_entropy(self(batch[0]), batch[1]))
@@ -118,8 +123,9 @@ def test_a_job_that_was_killed_goes_on_to_the_same_result(guest, killed, tmp_pat
     assert cut.reports == whole.reports
 
 
-def test_a_job_that_was_killed_while_it_scored_trains_no_more(guest, tmp_path):
-    params, told = {"lr": 0.05}, {"epochs": 5, "stop_after": 3}
+@pytest.mark.parametrize("stop_after", [3, None])
+def test_a_job_that_was_killed_while_it_scored_trains_no_more(guest, stop_after, tmp_path):
+    params, told = {"lr": 0.05}, {"epochs": 5, "stop_after": stop_after}
     whole = Job(tmp_path / "whole", params, **told)
     wanted = scores(whole.run(guest()))
     with pytest.raises(Killed):
@@ -148,3 +154,109 @@ def test_short_names_need_no_line_in_the_module(guest, tmp_path):
     )
     assert all(not np.array_equal(plain, other) for other in others)
     assert np.ptp(others[0], axis=0) == pytest.approx(0)  # all weights are zero
+
+
+@pytest.mark.parametrize("guest", [lightning, skorch], ids=lambda guest: guest.__name__)
+def test_penalties_and_noise_of_short_names_go_on_too(guest, tmp_path):
+    params = {"lr": 0.05, "l1": 0.01, "dropout": 0.5}
+    wanted = scores(Job(tmp_path / "whole", params).run(guest()))
+    with pytest.raises(Killed):
+        Job(tmp_path / "cut", params, kill_after=3).run(guest())
+    assert np.array_equal(scores(Job(tmp_path / "cut", params).run(guest())), wanted)
+
+
+def test_loaders_and_a_predict_step_of_ones_own(tmp_path):
+    pl = pytest.importorskip("lightning.pytorch")
+    from meden.integrations.lightning import trainer_function
+
+    class Net(pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(5, 2)
+
+        def losses(self, batch):
+            return F.cross_entropy(self.layer(batch["x"]), batch["y"], reduction="none")
+
+        def training_step(self, batch):
+            return self.losses(batch).mean()
+
+        def validation_step(self, batch):
+            self.log("stop", self.losses(batch).mean())
+
+        def predict_step(self, batch):
+            return {"losses": self.losses(batch)}
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    x, y = rows()
+    items = [{"x": x[row], "y": y[row]} for row in range(len(y))]
+
+    def loaders(job):
+        data = job.watch(items)
+        parts = ([data[row] for row in part] for part in (job.fit, job.stop))
+        score = torch.utils.data.Subset(data, job.score.tolist())
+        return *(torch.utils.data.DataLoader(part, 10) for part in parts), torch.utils.data.DataLoader(score, 10)
+
+    job = Job(tmp_path, scores_stop=True)
+    returned = job.run(trainer_function(Net, loaders, val_loss="stop", accelerator="cpu"))
+    assert returned.keys() == {"losses"} and returned["losses"].shape == (15,)
+    assert returned["losses"].mean() == pytest.approx(min(loss for _, loss in job.reports), rel=1e-5)
+    with pytest.raises(meden.InputError, match="val_loss must name a metric that the module logs, got 'val_loss'"):
+        Job(tmp_path / "other").run(trainer_function(Net, loaders, accelerator="cpu"))
+
+
+DATA = TensorDataset(*rows())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("lightning", (dict, 3), "data must be a map-style Dataset or a function of a job, got int"),
+        ("lightning", (dict, DATA, {"keep": "first"}), "keep must be one of best, last, got 'first'"),
+        ("lightning", (dict, DATA, {"max_epochs": 3}), "trainer settings must leave max_epochs to the search"),
+        ("lightning", (dict, DATA, {"returns": "classes"}), "returns must be one of losses, logits"),
+        ("keras", (dict, [1]), r"data must be a pair \(x, y\) of arrays, got list"),
+        ("keras", (dict, ([1], [2]), {"epochs": 3}), "settings of fit must leave epochs to the search"),
+        ("skorch", (dict, ([1], [2]), {"returns": "logits"}), "returns must be probabilities, predictions or None"),
+        ("skorch", (dict, 1), r"data must be a pair \(x, y\) of arrays, got int"),
+    ],
+)
+def test_bad_arguments_are_told_before_any_job(name, arguments, message):
+    pytest.importorskip(name)
+    make, data, *settings = arguments
+    module = importlib.import_module(f"meden.integrations.{name}")
+    with pytest.raises(meden.InputError, match=message):
+        module.trainer_function(make, data, **dict(*settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("keras", "make_model must return a compiled"), ("skorch", "make_net must return a skorch.Neur")],
+)
+def test_a_factory_of_something_else_is_told(name, message, tmp_path):
+    pytest.importorskip(name)
+    module = importlib.import_module(f"meden.integrations.{name}")
+    x, y = rows()
+    with pytest.raises(meden.InputError, match=message):
+        Job(tmp_path).run(module.trainer_function(lambda: nn.Linear(5, 2), (x.numpy(), y.numpy())))
+
+
+def test_a_net_with_callbacks_of_its_own_begins_anew(tmp_path):
+    skorch = pytest.importorskip("skorch")
+    from skorch.callbacks import LRScheduler
+
+    from meden.integrations.skorch import trainer_function
+
+    def make_net():
+        schedule = LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.5**epoch)
+        return skorch.NeuralNetClassifier(nn.Linear(5, 2), criterion=nn.CrossEntropyLoss, lr=0.5, callbacks=[schedule])
+
+    x, y = rows()
+    train = trainer_function(make_net, (x.numpy(), y.numpy()))
+    whole = Job(tmp_path / "whole", epochs=4)
+    wanted = scores(whole.run(train))
+    with pytest.raises(Killed):
+        Job(tmp_path / "cut", epochs=4, kill_after=2).run(train)
+    cut = Job(tmp_path / "cut", epochs=4)
+    assert np.array_equal(scores(cut.run(train)), wanted) and cut.reports == whole.reports

@@ -42,6 +42,11 @@ class Place(NamedTuple):
     module: str
     leaf: str
 
+    @classmethod
+    def of(cls, variable: Any, module: str) -> Place:
+        """Return the place of a variable of a layer."""
+        return cls(variable, module, variable.name.replace(".", "_"))
+
     @property
     def name(self) -> str:
         """Of the tensor."""
@@ -52,13 +57,21 @@ class _Shared:
     """What all copies of a module have in common: the Keras model, and the places of its variables."""
 
     def __init__(self, keras_model: Any) -> None:
+        from keras.src.random.seed_generator import global_seed_generator
+
         self.keras_model = keras_model
-        self.places: list[Place] = []
-        self.seeds: list[Any] = []
+        self.layers = list(_named_layers(keras_model))
+        self.trained = [Place.of(v, name) for name, layer in self.layers for v in layer._trainable_variables]
+        self.counted = [Place.of(v, name) for name, layer in self.layers for v in layer._non_trainable_variables]
+        self.seeds = [generator.state for _, layer in self.layers for generator in layer._seed_generators]
         """Variables that hold the state of a generator of Keras's."""
+        self.seeds.append(global_seed_generator().state)  # of what was given no seed
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Shared, (self.keras_model,)
 
 
 class KerasLayer(nn.Module):
@@ -91,34 +104,25 @@ class KerasModule(nn.Module):
     """
 
     def __init__(self, keras_model: Any) -> None:
-        from keras.src.random.seed_generator import global_seed_generator
-
         super().__init__()
-        self._shared = _Shared(keras_model)
+        self._shared = shared = _Shared(keras_model)
         self._takes_training = bool(getattr(keras_model, "_call_has_training_arg", False))
-        for name, layer in _named_layers(keras_model):
-            self._add(name, layer)
-        self._shared.seeds.append(global_seed_generator().state)  # of what was given no seed
-
-    def _add(self, name: str, layer: Any) -> None:
-        self._shared.seeds += [generator.state for generator in layer._seed_generators]
-        places = [Place(v, name, v.name.replace(".", "_")) for v in layer._trainable_variables]
-        counted = [Place(v, name, v.name.replace(".", "_")) for v in layer._non_trainable_variables]
-        holder: nn.Module = self
-        if name and (places or counted):
-            holder = KerasLayer({place.leaf: _axes(layer, place) for place in places})
-            _parent(self, name).add_module(name.rpartition(".")[2], holder)
-        for place in places:
-            holder.register_parameter(place.leaf, place.variable.value)
-        for place in counted:
-            holder.register_buffer(place.leaf, place.variable.value.detach())  # the same memory as Keras's own
-        self._shared.places += [*places, *counted]
+        for name, layer in shared.layers:
+            places = [place for place in shared.trained if place.module == name]
+            if name and (places or any(place.module == name for place in shared.counted)):
+                holder = KerasLayer({place.leaf: _axes(layer, place) for place in places})
+                _parent(self, name).add_module(name.rpartition(".")[2], holder)
+        for place in shared.trained:
+            self._owner(place).register_parameter(place.leaf, place.variable.value)
+        for place in shared.counted:
+            kept = place.variable.value.detach()  # the same memory as Keras's own
+            self._owner(place).register_buffer(place.leaf, kept)
 
     @property
     def keras_model(self) -> Any:
         """The Keras model, with the weights of this module."""
         with torch.no_grad():
-            for variable, tensor in self._mapping():
+            for variable, tensor in self._mapping(self._shared.trained, self._shared.counted):
                 variable.value.copy_(tensor)
         return self._shared.keras_model
 
@@ -128,7 +132,8 @@ class KerasModule(nn.Module):
         Raises:
             InputError: if the Keras model adds a loss of its own while it is called, which nobody would minimise.
         """
-        model, mapping = self._shared.keras_model, self._mapping()
+        model, counted = self._shared.keras_model, self._mapping(self._shared.counted)
+        mapping = [*self._mapping(self._shared.trained), *counted]
         if self._takes_training:
             kwargs["training"] = self.training
         scope = _scope_class()(state_mapping=mapping, collect_losses=True)
@@ -141,17 +146,16 @@ class KerasModule(nn.Module):
                 "or activity_regularizer)"
             )
         with torch.no_grad():
-            for place, (variable, tensor) in zip(self._shared.places, mapping, strict=True):
-                new = scope.get_current_value(variable)
-                if place.leaf in self._owner(place)._buffers and new is not tensor:
+            for variable, tensor in counted:
+                if (new := scope.get_current_value(variable)) is not tensor:
                     tensor.copy_(new)
         return outputs
 
     def _owner(self, place: Place) -> nn.Module:
         return self.get_submodule(place.module)
 
-    def _mapping(self) -> list[tuple[Any, Tensor]]:
-        return [(place.variable, getattr(self._owner(place), place.leaf)) for place in self._shared.places]
+    def _mapping(self, *parts: list[Place]) -> list[tuple[Any, Tensor]]:
+        return [(place.variable, getattr(self._owner(place), place.leaf)) for places in parts for place in places]
 
 
 @functools.cache

@@ -106,13 +106,12 @@ class MedenCallback(_Callback):  # type: ignore[misc]
             self.attachment.load_state_dict(state_dict)
 
     def setup(self, trainer: Any, pl_module: nn.Module, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
-        """Put the noise in, before there are optimizers."""
+        """See whether there will be training."""
         self._fits = stage == "fit"
-        if self._fits:
-            self.attachment.prepare(pl_module)
 
     def on_fit_start(self, trainer: Any, pl_module: nn.Module) -> None:
-        """Attach the penalties: the optimizers are there, and their state is not loaded yet."""
+        """Put the noise in and attach the penalties: layers and optimizers are there, whose state is not loaded yet."""
+        self.attachment.prepare(pl_module)
         self.attachment.attach(self._chosen(trainer.optimizers), pl_module)
 
     def _chosen(self, optimizers: Sequence[Optimizer]) -> Optimizer:

@@ -100,7 +100,7 @@ def regularizers_of(keras_model: Any, *, coupling: Coupling = "auto") -> list[Re
     """
     module = keras_model if isinstance(keras_model, KerasModule) else KerasModule(keras_model)
     _ASKED.add(module._shared.keras_model)
-    trained = {place.name: place.variable for place in module._shared.places if place.variable.trainable}
+    trained = {place.name: place.variable for place in module._shared.trained if place.variable.trainable}
     return converted(trained, coupling)
 
 

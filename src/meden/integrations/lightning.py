@@ -145,17 +145,17 @@ class _Inputs:
 
 
 class _Seeded:
-    """A loader whose order, and all else that it draws, is decided by the seed and the number of the epoch.
+    """A loader that seeds the global generators as an epoch's first batch is read: all that is drawn in it follows.
 
-    Lightning may begin an epoch's reading several times, and before it says which epoch that is.
+    Lightning asks for the iterator several times, and before it says which epoch that is.
     """
 
     def __init__(self, loader: Iterable[Any], seed: int) -> None:
         self.loader, self.seed, self.epoch = loader, seed, 0
 
     def __iter__(self) -> Iterator[Any]:
-        seed_all(derive(self.seed, "rows", self.epoch))
-        return iter(self.loader)
+        seed_all(derive(self.seed, "rows", self.epoch))  # when the first batch is asked for
+        yield from self.loader
 
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]
@@ -184,10 +184,7 @@ class _Epochs(_Checkpoint):  # type: ignore[misc]
 
     def on_train_epoch_start(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
         self.loader.epoch = trainer.current_epoch
-
-    def on_train_batch_start(self, trainer: Any, pl_module: nn.Module, batch: Any, batch_idx: int) -> None:  # noqa: ARG002
-        if batch_idx == 0:
-            seed_all(derive(self.job.seed, "epoch", trainer.current_epoch))
+        seed_all(derive(self.job.seed, "hooks", trainer.current_epoch))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
         if self.val_loss not in trainer.callback_metrics:
