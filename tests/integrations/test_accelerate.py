@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-
-accelerate = pytest.importorskip("accelerate")
-
 from torch.utils.data import DataLoader, TensorDataset
 
 import meden
 from meden.penalties import L1, L2, PullTo
+
+pytest.importorskip("accelerate")
+import accelerate
 
 REGULARIZERS = [
     meden.Regularizer(L1(0.3), schedule=meden.StrengthSchedule(end=5)),

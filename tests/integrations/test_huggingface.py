@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
-
 import meden
 from meden._checks import InputError
-from meden.integrations.huggingface import MedenCallback, decay_groups, history_of
-from meden.integrations.huggingface.callback import FILE
 from meden.noise import Dropout, EmbeddingNoise, noise_layers, seed_noise
 from meden.penalties import L1, L2, PullTo
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+from meden.integrations.huggingface import MedenCallback, as_module, as_pairs, decay_groups, history_of
+from meden.integrations.huggingface.callback import FILE
 from tests.integrations.huggingface_models import batch, bert, rows, trainer
 
 RAMP = meden.StrengthSchedule(end=6)
@@ -73,8 +73,6 @@ def test_a_trainer_with_penalties_is_a_plain_loop_with_them(tmp_path, accumulate
 
 def test_a_trainer_is_meden_fit_where_the_settings_coincide(tmp_path):
     """One batch of all rows, so that the order of the rows is no matter."""
-    from meden.integrations.huggingface import as_module, as_pairs
-
     regularizers = [meden.Regularizer(L1(0.2), on="*encoder*weight")]
     recipe = meden.Recipe(
         optimizer="adamw", lr=0.01, schedule="constant", epochs=6, batch_size="full", regularizers=regularizers
@@ -105,7 +103,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, step):
     folder = tmp_path / f"checkpoint-{step}"
     assert (folder / FILE).is_file()
     resumed = bert(dropout=0.2, seed=5)
-    second, made = run(tmp_path, resumed, resume_from_checkpoint=str(folder))
+    second, _ = run(tmp_path, resumed, resume_from_checkpoint=str(folder))
     assert_same(weights(whole), weights(resumed))
     assert first.handle.num_steps == second.handle.num_steps == 8
     assert not noise_layers(resumed) and not noise_layers(whole)
@@ -232,7 +230,7 @@ def test_training_rows_that_were_evaluated_are_the_training_loss():
 
 def test_a_log_of_several_held_out_losses_asks_which():
     log = [{"loss": 1.0, "step": 1}, {"eval_a_loss": 1.0, "step": 1}, {"eval_b_loss": 2.0, "step": 1}]
-    with pytest.raises(InputError, match="valid must be one of .* eval_a_loss, eval_b_loss, got None"):
+    with pytest.raises(InputError, match=r"valid must be one of .* eval_a_loss, eval_b_loss, got None"):
         history_of(log)
     assert history_of(log, valid="eval_b_loss").column("valid.loss") == [2.0]
     assert history_of(log[:2]).column("valid.loss") == [1.0]

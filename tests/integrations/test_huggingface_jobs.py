@@ -13,14 +13,16 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
-
 import meden
 from meden._checks import InputError
 from meden._randomness import seed_all
-from meden.integrations.huggingface import MedenCallback, trainer_function
 from meden.penalties import L1, L2, PullTo
+
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+import transformers
+
+from meden.integrations.huggingface import MedenCallback, trainer_function
 from tests.integrations.huggingface_models import VOCABULARY, batch, bert, rows
 
 DATA = rows(36)
@@ -179,7 +181,7 @@ def test_weights_must_not_be_carried_from_job_to_job(tmp_path):
     run(Job(tmp_path / "a", epochs=1), same_model)
     with pytest.raises(InputError, match="must make a new model in each job"):
         run(Job(tmp_path / "b", epochs=1), same_model)
-    with pytest.raises(InputError, match="must return a transformers.Trainer, got str"):
+    with pytest.raises(InputError, match=r"must return a transformers\.Trainer, got str"):
         run(Job(tmp_path / "c"), lambda *_: "trainer")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-pytest.importorskip("transformers")
-
 import meden
 from meden._checks import InputError
-from meden.integrations.huggingface import as_module, as_pairs
 from meden.penalties import L1
+
+pytest.importorskip("transformers")
+from meden.integrations.huggingface import as_module, as_pairs
 from tests.integrations.huggingface_models import bert, rows
 
 RECIPE = meden.Recipe(

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-peft = pytest.importorskip("peft")
-pytest.importorskip("transformers")
-
 import meden
 from meden.edits import insert
 from meden.noise import Dropout
 from meden.penalties import L1, L2, PullTo
+
+pytest.importorskip("transformers")
+pytest.importorskip("peft")
+import peft
+
+from meden.integrations.huggingface import MedenCallback
 from tests.integrations.huggingface_models import batch, bert, rows, trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # PEFT asks
@@ -108,8 +111,6 @@ def test_dropout_that_was_put_on_a_layers_input_is_shown_too():
 
 
 def test_a_trainer_of_adapters_resumes_exactly(tmp_path):
-    from meden.integrations.huggingface import MedenCallback
-
     regularizers = [
         meden.Regularizer(L1(0.1), on="*.lora_[AB].*", schedule=meden.StrengthSchedule(end=6)),
         meden.Regularizer(PullTo(L2(5.0)), on="*modules_to_save*weight"),

@@ -93,8 +93,8 @@ _RULES: dict[Code, tuple[Rule, str]] = {
     ),
     "adapter": (
         _adapter,
-        "low-rank factors ({names}) are shrunk by {sources}, which pulls the weights that the model uses to those of the "
-        "base model, as PullTo would, but factor by factor and not by their product: accept it, or leave them out",
+        "low-rank factors ({names}) are shrunk by {sources}, which pulls the weights that the model uses to those of "
+        "the base model, as PullTo would, but factor by factor and not by their product: accept it, or leave them out",
     ),
     "missing": (
         _missing,

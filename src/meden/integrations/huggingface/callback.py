@@ -29,7 +29,7 @@ FILE = "meden.safetensors"
 TRAINER_STATE = "trainer_state.json"
 
 
-class MedenCallback(TrainerCallback):  # type: ignore[misc]
+class MedenCallback(TrainerCallback):
     """Attaches penalties and noise to a Trainer's training, and says what stands out at its end.
 
     Penalties act at the optimizer's steps, as :func:`meden.regularize` says: behind gradient accumulation, clipping
@@ -94,7 +94,7 @@ class MedenCallback(TrainerCallback):  # type: ignore[misc]
             self.handle = regularize(_inner(kwargs["optimizer"]), model, self.regularizers)
         self._started = time.perf_counter()
         if state.global_step:
-            self._resume(self._folder(args, state), state, model)
+            self._resume(self._folder(args, state), model)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Add to the log what a Trainer does not measure."""
@@ -145,14 +145,14 @@ class MedenCallback(TrainerCallback):  # type: ignore[misc]
             Path(asked) if isinstance(asked, str | Path) else Path(args.output_dir, f"checkpoint-{state.global_step}")
         )
         path = folder / TRAINER_STATE
-        if not path.is_file() or _log(TrainerState.load_from_json(path)) != _log(state):
+        if not path.is_file() or _log(TrainerState.load_from_json(str(path))) != _log(state):
             raise InputError(
                 f"resume_from must be the checkpoint that the Trainer resumes from, which {str(folder)!r} is not: "
                 "give MedenCallback(..., resume_from=...) the same folder"
             )
         return folder
 
-    def _resume(self, folder: Path, state: Any, model: nn.Module) -> None:
+    def _resume(self, folder: Path, model: nn.Module) -> None:
         if not (folder / FILE).is_file():
             raise InputError(
                 f"checkpoint {str(folder)!r} must hold {FILE} to be resumed from with a MedenCallback; go on from an "

@@ -96,7 +96,7 @@ class TrainerFunction:
             return _row_losses(trainer, score) if self.row_losses else _outputs(trainer.predict(score).predictions)
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
+class _Reporter(TrainerCallback):
     """Reports each evaluation, and stops the training when it is told to."""
 
     def __init__(self, job: Job) -> None:
@@ -139,7 +139,7 @@ def _settle(trainer: Any, job: Job) -> None:
 def _train(trainer: Any, job: Job) -> None:
     folder = _last_whole(trainer, job.checkpoint_dir)
     if folder is not None:
-        state = TrainerState.load_from_json(folder / TRAINER_STATE)
+        state = TrainerState.load_from_json(str(folder / TRAINER_STATE))
         told = [_report(job, record.epoch, record) for record in history_of(state.log_history)]
         if told[-1]:
             trainer.args.num_train_epochs = len(told)  # nothing is left to be trained
@@ -151,7 +151,7 @@ def _last_whole(trainer: Any, folder: Path) -> Path | None:
     wanted = [TRAINER_STATE]
     if any(isinstance(callback, MedenCallback) for callback in trainer.callback_handler.callbacks):
         wanted.append(FILE)
-    while (last := get_last_checkpoint(folder)) is not None:
+    while (last := get_last_checkpoint(folder)) is not None:  # type: ignore[no-untyped-call]
         if all(Path(last, name).is_file() for name in wanted):
             return Path(last)
         shutil.rmtree(last)
