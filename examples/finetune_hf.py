@@ -98,7 +98,7 @@ def _items(part: pd.DataFrame, tokenizer: Any) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def embed(texts: Texts, tokenizer: Any) -> Tensor:
-    """Return the mean of the encoder's outputs over the tokens of each sentence, (n, 384)."""
+    """Return the mean of the encoder's outputs over the tokens of each sentence, (n, D)."""
     encoder = transformers.AutoModel.from_pretrained(encoder_folder()).eval()
     found = []
     for start in range(0, len(texts.items), 64):
@@ -106,7 +106,8 @@ def embed(texts: Texts, tokenizer: Any) -> Tensor:
         inputs = tokenizer.pad(batch, return_tensors="pt")
         mask = inputs["attention_mask"].unsqueeze(-1)
         found.append((encoder(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1))
-    return nn.functional.normalize(torch.cat(found)) * 384**0.5  # of variance 1 in the mean
+    means = torch.cat(found)
+    return nn.functional.normalize(means) * means.shape[1] ** 0.5  # of variance 1 in the mean
 
 
 def head(num_inputs: int, num_outputs: int, hidden: int) -> nn.Module:
