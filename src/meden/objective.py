@@ -188,7 +188,10 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
             outputs = model(x[:2])
         shape, wanted = (tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs)), tuple(y[:2].shape)
         if not isinstance(outputs, Tensor) or not _shapes_fit(task, outputs, y[:2]):
-            raise InputError(f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}")
+            logits = hasattr(outputs, "logits") and "; meden.integrations.huggingface.as_module takes its logits"
+            raise InputError(
+                f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}{logits or ''}"
+            )
         if task == "classification":
             check_classes(name, y, 2 if _one_logit(outputs, y[:2]) else outputs.shape[-1])
 

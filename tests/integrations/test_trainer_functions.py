@@ -75,7 +75,31 @@ def skorch(**settings):
     return trainer_function(make_net, (x.numpy(), y.numpy()), **settings)
 
 
-GUESTS = [lightning, keras, skorch]
+def huggingface(**settings):
+    transformers = pytest.importorskip("transformers")
+    from meden.integrations.huggingface import MedenCallback, trainer_function
+
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(5, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2))
+
+        def forward(self, x, labels):
+            logits = self.net(x)
+            return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    def make_trainer(train_dataset, eval_dataset, lr=0.1, width=8):
+        args = transformers.TrainingArguments(
+            "unused", learning_rate=lr, lr_scheduler_type="constant", per_device_train_batch_size=10, use_cpu=True
+        )
+        data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
+        return transformers.Trainer(Net(width), args, **data, callbacks=[MedenCallback(diagnose=False)])
+
+    items = [{"x": x, "labels": y} for x, y in zip(*rows(), strict=True)]
+    return trainer_function(make_trainer, items, **settings)
+
+
+GUESTS = [lightning, keras, skorch, huggingface]
 
 
 @pytest.fixture(params=GUESTS, ids=lambda guest: guest.__name__)
@@ -146,7 +170,7 @@ def test_a_name_that_means_nothing_is_told(guest, tmp_path):
         Job(tmp_path, {"widht": 8}).run(guest())
 
 
-@pytest.mark.parametrize("guest", [lightning, skorch], ids=lambda guest: guest.__name__)
+@pytest.mark.parametrize("guest", [lightning, skorch, huggingface], ids=lambda guest: guest.__name__)
 def test_short_names_need_no_line_in_the_module(guest, tmp_path):
     plain, *others = (
         scores(Job(tmp_path / str(number), {"lr": 0.05} | params, epochs=8).run(guest(keep="last")))

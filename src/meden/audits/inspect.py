@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Adafactor, AdamW, Optimizer
 
 from meden._checks import InputError
+from meden.audits.dropout import input_dropout
 from meden.audits.idle import shifted_away, unreached
 from meden.audits.record import Audit, Idle, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
@@ -54,7 +55,8 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         **dict.fromkeys(unreached(model), "no gradient"),
         **dict.fromkeys(shifted_away(model), "norm"),
     }
-    audits = tuple(_tensor(sites, groups, optimizer, handles, idle) for sites in tensors(model))
+    dropped = input_dropout(model)
+    audits = tuple(_tensor(sites, groups, optimizer, handles, idle, dropped) for sites in tensors(model))
     return Audit(type(optimizer).__name__, audits, warnings_about(audits))
 
 
@@ -74,6 +76,7 @@ def _tensor(
     optimizer: Optimizer,
     handles: Sequence[Handle],
     idle: Mapping[int, Idle],
+    dropped: Mapping[int, float],
 ) -> TensorAudit:
     (first, *others), site = (s.name for s in sites), sites[0]
     held = [p for p in site.sources if id(p) in groups]
@@ -92,6 +95,7 @@ def _tensor(
         shrinkage=() if group is None else (*own, *_attached(first, site.sources, settings, handles)),
         idle=reasons[0] if len(set(reasons)) == 1 else None,
         made_by=None if site.made is None else site.made.kind,
+        dropout=next((dropped[id(p)] for p in site.sources if id(p) in dropped), None),
     )
 
 

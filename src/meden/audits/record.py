@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -25,6 +26,8 @@ Code = Literal[
     "parametrised",
 ]
 Idle = Literal["norm", "no gradient"]
+_FACTOR = re.compile(r"(^|[._])lora_(embedding_)?[AB]([._]|$)")
+"""Names of the two factors whose product an adapter adds to a weight."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class TensorAudit:
         shrinkage: all that acts on it.
         idle: why data do not move it: a norm subtracts it again, or the last backward pass did not reach it.
         made_by: the parametrisation that makes it from other tensors, such as ``weight_norm``; None for a parameter.
+        dropout: probability to drop of what is known to act on its layer's input, as dropout of an adapter (of PEFT)
+            and what ``meden.edits`` puts there do; None where there is none.
     """
 
     name: str
@@ -85,6 +90,7 @@ class TensorAudit:
     shrinkage: tuple[Shrinkage, ...]
     idle: Idle | None = None
     made_by: str | None = None
+    dropout: float | None = None
 
     @property
     def num_weights(self) -> int:
@@ -105,6 +111,11 @@ class TensorAudit:
     def is_penalised(self) -> bool:
         """Whether a penalty, and not only a constraint, acts on it."""
         return any(not s.is_constraint for s in self.shrinkage)
+
+    @property
+    def pulls_to_base(self) -> bool:
+        """Whether it is a low-rank factor that is shrunk, so that the weights in use are pulled to the base model's."""
+        return self.is_penalised and _FACTOR.search(self.name) is not None
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,9 @@ def _row(t: TensorAudit) -> tuple[str, ...]:
     group = "none" if t.group is None else str(t.group)
     name = t.name if t.made_by is None else f"{t.name} ({t.made_by})"
     where = (name, t.role, shape, group if t.trainable else f"{group} (frozen)", _shown(t.lr))
-    return (*where, _shown(t.l1), _shown(t.l2), " + ".join(_how(s) for s in t.shrinkage))
+    acting = [" + ".join(_how(s) for s in t.shrinkage) + (", to the base model" if t.pulls_to_base else "")]
+    acting += [] if t.dropout is None else [f"dropout {t.dropout:.4g} of its inputs"]
+    return (*where, _shown(t.l1), _shown(t.l2), "; ".join(filter(None, acting)))
 
 
 def _how(s: Shrinkage) -> str:

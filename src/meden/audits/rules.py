@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from meden.audits.record import AuditWarning, Code, TensorAudit
@@ -11,7 +10,6 @@ LARGE = 0.01
 """A tensor is large if it holds this share of the weights that the optimizer has."""
 
 _SHOWN = 4
-_ADAPTER = re.compile(r"(^|[._])lora_", re.IGNORECASE)
 _LEAVE_OUT = 'give them a parameter group with weight_decay=0, or regularize on="weights"'
 
 Tensors = Sequence[TensorAudit]
@@ -53,7 +51,7 @@ def _tied(tensors: Tensors) -> Tensors:
 
 
 def _adapter(tensors: Tensors) -> Tensors:
-    return [t for t in tensors if _ADAPTER.search(t.name) and t.is_penalised]
+    return [t for t in tensors if t.pulls_to_base]
 
 
 def _missing(tensors: Tensors) -> Tensors:
@@ -95,8 +93,8 @@ _RULES: dict[Code, tuple[Rule, str]] = {
     ),
     "adapter": (
         _adapter,
-        "low-rank factors ({names}) are shrunk one by one by {sources}, and not their product, which is what the model "
-        "uses: leave them out, or accept it",
+        "low-rank factors ({names}) are shrunk by {sources}, which pulls the weights that the model uses to those of "
+        "the base model, as PullTo would, but factor by factor and not by their product: accept it, or leave them out",
     ),
     "missing": (
         _missing,

@@ -198,7 +198,8 @@ class _Batches:
         seed_all(int(np.random.SeedSequence((seed, row)).generate_state(1, np.uint64)[0]))
         item = self.dataset[row]
         if not isinstance(item, (tuple, list)) or len(item) != 2:
-            raise InputError(f"item {row} of the Dataset must be a pair (x, y), got {type(item).__name__}")
+            hint = "; meden.integrations.huggingface.as_pairs makes pairs of them" if isinstance(item, Mapping) else ""
+            raise InputError(f"item {row} of the Dataset must be a pair (x, y), got {type(item).__name__}{hint}")
         return _as_tensor(f"item {row} x", item[0]), _as_tensor(f"item {row} y", item[1])
 
 

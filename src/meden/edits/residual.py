@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from meden._checks import InputError, check_number
 from meden.edits.edit import Edit, Edits, apply_edits, replace_module, run_quietly
 from meden.edits.noise import insertions, retunings
-from meden.noise import Dropout, Noise
+from meden.noise import Dropout
 from meden.noise.places import check_place
 
 MOST_PARTS = 12
@@ -116,7 +116,7 @@ def _watched(model: nn.Module, layers: Mapping[str, nn.Module], example: Any) ->
     for name, layer in layers.items():
         hooks.append(layer.register_forward_pre_hook(partial(_enter, seen[name]), with_kwargs=True))
         for leaf, module in layer.named_modules():
-            if leaf and not isinstance(module, Noise):
+            if leaf:
                 hooks.append(module.register_forward_hook(partial(_pass, seen[name], f"{name}.{leaf}")))
         hooks.append(layer.register_forward_hook(partial(_leave, seen[name])))
     try:

@@ -80,6 +80,8 @@ def _tiles(kept: Record) -> tuple[Tile, ...]:
         Tile(f"{where} {name}", _score(name, value), f"training {_score(name, kept.train[name])}" if kept.valid else "")
         for name, value in scores.items()
     ]
+    if kept.num_zeros is None or kept.weight_norm is None:
+        return tuple(tiles)
     return (*tiles, Tile("weights", f"{kept.num_zeros:,} zeros", f"Euclidean norm {number(kept.weight_norm)}"))
 
 

@@ -5,11 +5,6 @@ The Trainer stays the user's. :class:`MedenCallback` attaches penalties and nois
 rows to meden's own training.
 """
 
-try:
-    import transformers as transformers
-except ImportError as error:
-    raise ImportError("meden.integrations.huggingface needs transformers: pip install 'meden[hf]'") from error
-
 from meden.edits import residual_dropout
 from meden.integrations.huggingface.callback import MedenCallback
 from meden.integrations.huggingface.groups import decay_groups

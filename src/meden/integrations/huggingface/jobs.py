@@ -2,113 +2,122 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch import nn
 from torch.utils.data import Subset
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
-from transformers.trainer_callback import TrainerState
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_checkpoint
 
 from meden._checks import InputError
+from meden.integrations._trainers import SHORT_NAMES, Attachment, Told, arguments, check_settings, short_names
 from meden.integrations.huggingface.callback import FILE, TRAINER_STATE, MedenCallback
-from meden.integrations.huggingface.logs import VALID, history_of
+from meden.integrations.huggingface.logs import history_of
 
 _TRAINED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 """Models that jobs of this process have trained."""
+_BATCH = "batch_size"
 
 
-class Job(Protocol):
-    """What is used of a job of :func:`meden.tune`."""
+def trainer_function(
+    make_trainer: Callable[..., Any], dataset: Any, *, keep: str = "best", row_losses: bool = False
+) -> Callable[[Any], dict[str, Any]]:
+    """Return a training function for :func:`meden.tune` around a Trainer.
 
-    fit: Any
-    stop: Any
-    score: Any
-    epochs: int
-    checkpoint_dir: Path
-    report: Callable[..., bool]
-    scoring: Callable[[], Any]
-    watch: Callable[[Any], Any]
-
-
-MakeTrainer = Callable[[Any, Any, Any], Any]
-
-
-def trainer_function(make_trainer: MakeTrainer, dataset: Any, *, row_losses: bool = False) -> TrainerFunction:
-    """Return the training function of a search that trains with a Trainer of yours.
-
-    In each job the Trainer trains for ``job.epochs`` epochs, evaluates the stop split after each, reports its loss,
-    and stops when it is told to; the state with the lowest stop loss is scored. Checkpoints lie in
-    ``job.checkpoint_dir``, and a job that was interrupted goes on from the last of them. For these the Trainer's
-    settings are overruled: epochs, output folder, when to evaluate, log and save, which state is loaded at the end.
+    In each job the Trainer evaluates the stop split after each epoch: that loss decides about races, early stopping
+    and the state to keep; the rows that score it are read once, at the end. A job that was killed goes on after its
+    last whole epoch, to the same result. What the search decides overrules the Trainer's settings: epochs, seed, output
+    folder, when to evaluate, to log and to save.
 
     Args:
-        make_trainer: called as ``make_trainer(job, train_dataset, eval_dataset)`` in each job; returns a
-            ``transformers.Trainer`` of these data sets, with a new model, settings from ``job.params`` and
-            ``seed=job.seed``. Callbacks such as :class:`MedenCallback` may be in it.
+        make_trainer: called as ``make_trainer(train_dataset, eval_dataset, **parameters)`` with a job's parameters,
+            returns a ``transformers.Trainer`` of these rows with a new model. ``l1``, ``l2`` (canonical, proximal),
+            ``dropout`` and ``batch_size`` are no arguments of it: they need no line in it. A :class:`MedenCallback` may
+            be among its callbacks.
         dataset: all rows, by number, as the Trainer takes them.
+        keep: the state that is scored, the ``"best"`` by stop loss or the ``"last"``.
         row_losses: score by the model's own loss of each row instead of by its logits; for models that answer each
             token, such as language models.
 
-    Returns:
-        ``train(job)`` for :func:`meden.tune`.
-
     Raises:
-        InputError: within a job, if ``make_trainer`` returns another thing, or a model that a job has trained before:
-            its weights know rows that this job scores.
+        InputError: if an argument is none of these; in a job, if the space names no argument of ``make_trainer``, or it
+            returns another thing than a Trainer, or a model that a job has trained before: its weights know rows that
+            this job scores.
 
     Example:
-        >>> def make_trainer(job, train_dataset, eval_dataset):
+        >>> def make_trainer(train_dataset, eval_dataset, lr=5e-5):
         ...     model = AutoModelForSequenceClassification.from_pretrained("...")
-        ...     args = TrainingArguments(learning_rate=job.params["lr"], seed=job.seed)
+        ...     args = TrainingArguments(learning_rate=lr)
         ...     return Trainer(model, args, train_dataset=train_dataset, eval_dataset=eval_dataset)
         >>> train = trainer_function(make_trainer, dataset=[])
 
-    Then ``meden.tune(train, rows=labels, space={"lr": meden.LogUniform(1e-5, 1e-3)})``.
+    Then ``meden.tune(train, rows=labels, space={"lr": meden.LogUniform(1e-5, 1e-3), "l2": ...})``.
     """
-    return TrainerFunction(make_trainer, dataset, row_losses)
+    check_settings(keep, None, 1)
+    return _TrainerFunction(make_trainer, dataset, keep, row_losses)
 
 
 @dataclass(frozen=True, eq=False)
-class TrainerFunction:
-    """What :func:`trainer_function` returns: a function that goes to other processes if its parts do."""
+class _TrainerFunction:
+    """Goes to other processes if its parts do."""
 
-    make_trainer: MakeTrainer
+    make_trainer: Callable[..., Any]
     dataset: Any
+    keep: str
     row_losses: bool
 
-    def __call__(self, job: Job) -> dict[str, Any]:
-        """Train a job, and return what it is scored by."""
+    def __call__(self, job: Any) -> dict[str, Any]:
+        own = arguments(self.make_trainer, job.params, (*SHORT_NAMES, _BATCH))
         watched = job.watch(self.dataset)
         fit, stop, score = (Subset(watched, np.asarray(rows).tolist()) for rows in (job.fit, job.stop, job.score))
-        trainer = self.make_trainer(job, fit, stop)
+        trainer = self.make_trainer(fit, stop, **own)
         _check(trainer)
         _settle(trainer, job)
-        _train(trainer, job)
+        if self.keep == "best":
+            job.keep_best(trainer.model)
+        folder = _last_whole(trainer, job.checkpoint_dir)
+        transformers.set_seed(job.seed)
+        try:
+            trainer.train(resume_from_checkpoint=None if folder is None else str(folder))
+        except _Told:
+            trainer.is_in_train = False
         with job.scoring():
             return _row_losses(trainer, score) if self.row_losses else _outputs(trainer.predict(score).predictions)
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Reports each evaluation, and stops the training when it is told to."""
+class _Told(Exception):
+    """A training that goes on is told at once that it had come to its end."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+
+class _Reporter(TrainerCallback):
+    """Reports each epoch once it was evaluated, and stops the training when it is told to."""
+
+    def __init__(self, job: Any) -> None:
+        self.job, self.told = job, Told()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        if state.global_step:
+            newest = history_of(state.log_history)[-1]
+            self.told = Told(newest.epoch, _stop_loss(newest), newest.train["loss"])
+            if self.told.again(self.job):
+                raise _Told
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         newest = history_of(state.log_history)[-1]
-        control.should_training_stop |= _report(self.job, newest.epoch, newest)
+        control.should_training_stop |= self.told.tell(self.job, _stop_loss(newest), newest.train["loss"])
 
 
-def _report(job: Job, epoch: int, record: Any) -> bool:
-    return bool(job.report(epoch, record.valid["loss"], record.train["loss"]))
+def _stop_loss(record: Any) -> float:
+    return math.nan if record.valid is None else float(record.valid["loss"])
 
 
 def _check(trainer: Any) -> None:
@@ -123,35 +132,36 @@ def _check(trainer: Any) -> None:
     _TRAINED.add(model)
 
 
-def _settle(trainer: Any, job: Job) -> None:
-    """Have the Trainer evaluate, log and save once an epoch, and end in its best state."""
+def _settle(trainer: Any, job: Any) -> None:
+    """Have the Trainer do what the search decides."""
     args = trainer.args
-    args.output_dir = str(job.checkpoint_dir)
+    args.output_dir, args.seed = str(job.checkpoint_dir), job.seed
     args.num_train_epochs, args.max_steps = job.epochs, -1
     args.eval_strategy = args.logging_strategy = IntervalStrategy.EPOCH
     args.save_strategy, args.save_total_limit, args.save_only_model = SaveStrategy.EPOCH, 1, False
-    args.load_best_model_at_end, args.metric_for_best_model, args.greater_is_better = True, VALID, False
+    args.load_best_model_at_end = False
+    if _BATCH in job.params:
+        args.per_device_train_batch_size = trainer._train_batch_size = job.params[_BATCH]
     for shown in (PrinterCallback, ProgressCallback):  # a search has a bar of its own
         trainer.remove_callback(shown)
+    if any(name in job.params for name in SHORT_NAMES):
+        asked = short_names(job.params)
+        given = next((callback.attachment for callback in _callbacks(trainer)), Attachment())
+        trainer.remove_callback(MedenCallback)
+        regularizers = (*given.regularizers, *asked.regularizers)
+        noise = given.noise if asked.noise is None else asked.noise
+        trainer.add_callback(MedenCallback(regularizers, noise=noise, diagnose=False))
     trainer.add_callback(_Reporter(job))
 
 
-def _train(trainer: Any, job: Job) -> None:
-    folder = _last_whole(trainer, job.checkpoint_dir)
-    if folder is not None:
-        state = TrainerState.load_from_json(folder / TRAINER_STATE)
-        told = [_report(job, record.epoch, record) for record in history_of(state.log_history)]
-        if told[-1]:
-            trainer.args.num_train_epochs = len(told)  # nothing is left to be trained
-    trainer.train(resume_from_checkpoint=None if folder is None else str(folder))
+def _callbacks(trainer: Any) -> list[MedenCallback]:
+    return [callback for callback in trainer.callback_handler.callbacks if isinstance(callback, MedenCallback)]
 
 
 def _last_whole(trainer: Any, folder: Path) -> Path | None:
     """Return the last checkpoint that was written to its end; what was not is removed."""
-    wanted = [TRAINER_STATE]
-    if any(isinstance(callback, MedenCallback) for callback in trainer.callback_handler.callbacks):
-        wanted.append(FILE)
-    while (last := get_last_checkpoint(folder)) is not None:
+    wanted = [TRAINER_STATE, *(FILE for _ in _callbacks(trainer))]
+    while (last := get_last_checkpoint(folder)) is not None:  # type: ignore[no-untyped-call]
         if all(Path(last, name).is_file() for name in wanted):
             return Path(last)
         shutil.rmtree(last)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -90,6 +91,7 @@ def _record(number: int, start: int, rows: Sequence[Mapping[str, Any]], valid: s
 
 def _mean_loss(start: int, rows: Sequence[Mapping[str, Any]]) -> float:
     """Return the mean over the steps of losses that each are a mean over the steps since the one before."""
-    logged = [(row["step"], row["loss"]) for row in rows if "loss" in row]
-    sizes = [max(step - before, 1) for before, (step, _) in zip([start, *(step for step, _ in logged)], logged)]
+    logged = [(int(row["step"]), float(row["loss"])) for row in rows if "loss" in row]
+    steps = [start, *(step for step, _ in logged)]
+    sizes = [max(step - before, 1) for before, step in itertools.pairwise(steps)]
     return math.fsum(size * loss for size, (_, loss) in zip(sizes, logged, strict=True)) / sum(sizes)
