@@ -1,4 +1,4 @@
-"""A training loop of your own, searched honestly: it stays as it is, and gets folds, early stopping, races and a verdict.
+"""A training loop of your own, searched honestly: it stays as it is, and gets folds, early stopping, races, a verdict.
 
 Digits, 64-64-10, AdamW. The loop says what it does: which rows it fits, what the stop rows lose after each epoch, and
 what it makes of the scored rows. Data that are watched see to it that no scored row is read before.

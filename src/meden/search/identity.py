@@ -61,6 +61,7 @@ def _code(make_model: ModelMaker, kinds: Iterable[type]) -> str:
     while isinstance(inner, functools.partial):
         inner = inner.func
     values = {name: value for name, value in fixed_arguments(make_model).items() if isinstance(value, _PLAIN)}
-    maker = inner if inspect.isroutine(inner) or inspect.isclass(inner) else type(inner)
-    parts = (maker, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)))
+    is_plain = inspect.isroutine(inner) or inspect.isclass(inner)
+    maker = [inner] if is_plain else [type(inner), *filter(None, [getattr(inner, "__wrapped__", None)])]
+    parts = (*maker, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)))
     return source_hash([part for part in parts if not is_ours(part)], sorted(values.items()))

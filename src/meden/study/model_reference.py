@@ -72,4 +72,4 @@ def _text(inner: Callable[..., Any]) -> str:
 def _inner(make_model: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(make_model, functools.partial):
         make_model = make_model.func
-    return make_model
+    return inspect.unwrap(make_model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +22,6 @@ from meden.integrations._trainers import SHORT_NAMES, Attachment, Told, argument
 from meden.integrations.huggingface.callback import FILE, TRAINER_STATE, MedenCallback
 from meden.integrations.huggingface.logs import history_of
 
-_TRAINED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-"""Models that jobs of this process have trained."""
 _BATCH = "batch_size"
 
 
@@ -50,8 +47,7 @@ def trainer_function(
 
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_trainer``, or it
-            returns another thing than a Trainer, or a model that a job has trained before: its weights know rows that
-            this job scores.
+            returns another thing than a Trainer.
 
     Example:
         >>> def make_trainer(train_dataset, eval_dataset, lr=5e-5):
@@ -74,6 +70,11 @@ class _TrainerFunction:
     dataset: Any
     keep: str
     row_losses: bool
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """Whose code it is."""
+        return self.make_trainer
 
     def __call__(self, job: Any) -> dict[str, Any]:
         own = arguments(self.make_trainer, job.params, (*SHORT_NAMES, _BATCH))
@@ -124,12 +125,6 @@ def _check(trainer: Any) -> None:
     model = getattr(trainer, "model", None)
     if not isinstance(model, nn.Module) or not hasattr(trainer, "predict"):
         raise InputError(f"make_trainer must return a transformers.Trainer, got {type(trainer).__name__}")
-    if model in _TRAINED:
-        raise InputError(
-            "make_trainer must make a new model in each job, got one that a job has trained before: its weights know "
-            "rows that this job scores"
-        )
-    _TRAINED.add(model)
 
 
 def _settle(trainer: Any, job: Any) -> None:

@@ -42,8 +42,8 @@ class HandOver:
 class Asking:
     """A search as a loop of its own: ask for a job, train, tell what came of its scored rows; one job at a time.
 
-    Use it in a ``with`` statement. It is :func:`meden.tune` of a training function otherwise: the same ledger, races and
-    choice. A loop that is left before the end goes on, with the same ``study_dir``, at the job that was out.
+    Use it in a ``with`` statement. It is :func:`meden.tune` of a training function otherwise: the same ledger, races
+    and choice. A loop that is left before the end goes on, with the same ``study_dir``, at the job that was out.
 
     Args:
         rows: labels or numbers (n,) of all rows, or how many there are.
