@@ -245,13 +245,19 @@ def tune(
             write_description(ended, Path(study_dir))
     results = results_of(ended, ledger.rows.values(), versions_of(ledger.identity))
     if rows is not None:
-        _warn_of_lost(ledger.rows.values())
+        _warn_of_jobs(ledger.rows.values(), reports=all(len(fold.stop) for fold in folds))
         return Study.of(results, None, None)
     return Study.of(results, make_model, subject.dataset)
 
 
-def _warn_of_lost(rows: Collection[Row]) -> None:
-    """Say which jobs of a training function gave no result, beside those that lost a race."""
+def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:
+    """Say which jobs of a training function gave no result, beside those that lost a race, and if none reported."""
+    if reports and not any(row.stop_loss for row in rows):
+        warnings.warn(
+            "train never called job.report: nothing stopped early, and there are no curves to diagnose (stop_fraction=0 "
+            "leaves no rows aside for that)",
+            stacklevel=3,
+        )
     lost = [row for row in rows if row.status in ("failed", "diverged")]
     if lost:
         first = f"configuration {lost[0].configuration}, fold {lost[0].fold}: {lost[0].reason}"

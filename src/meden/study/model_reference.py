@@ -72,4 +72,5 @@ def _text(inner: Callable[..., Any]) -> str:
 def _inner(make_model: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(make_model, functools.partial):
         make_model = make_model.func
-    return inspect.unwrap(make_model)
+    inner: Callable[..., Any] = inspect.unwrap(make_model)
+    return inner

@@ -119,7 +119,8 @@ def test_numbers_and_bare_rows():
     study = meden.tune(predicting, rows=target, space=SPACE, folds=4, budget=1)
     own = np.mean([np.mean((target[f.score] - target[f.fit].mean()) ** 2) for f in study.folds])
     assert study.told == "rmse" and study.best.score == pytest.approx(own)
-    below = meden.tune(lambda job: np.full(len(job.score), -2.0), rows=40, space=SPACE, folds=4, budget=1)
+    options = {"rows": 40, "space": SPACE, "folds": 4, "budget": 1, "stop_fraction": 0, "recipe": meden.Recipe()}
+    below = meden.tune(lambda job: np.full(len(job.score), -2.0), **options)
     assert below.score.estimate == -2.0  # a log density may be above 0
 
 
@@ -269,6 +270,11 @@ def test_bad_arguments_are_refused_before_a_job(given, words):
 
     with pytest.raises(InputError, match=words):
         meden.tune(never, **{**OPTIONS, **given})
+
+
+def test_a_function_that_never_reports_is_told():
+    with pytest.warns(UserWarning, match=r"never called job\.report"):
+        meden.tune(lambda job: np.ones(len(job.score)), **{**OPTIONS, "budget": 1})
 
 
 def test_a_metric_needs_more_than_losses():
