@@ -54,7 +54,7 @@ def _axes(site: Site, owners: Mapping[int, nn.Module]) -> Axes:
     if site.param.ndim < 2:
         return {"units": 0}
     if _is_keras(layer):
-        return _of_keras(layer, site)
+        return keras_axes(layer, site.leaf, site.param.ndim)
     if any(kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.") for kind in type(layer).__mro__):
         return _COLUMNS
     return next((of(layer) for kinds, of in _TABLE if isinstance(layer, kinds)), {})
@@ -83,15 +83,15 @@ def _is_keras(module: nn.Module) -> bool:
     )
 
 
-def _of_keras(layer: nn.Module, site: Site) -> Axes:
-    """Return the axes of a Keras layer's tensor, whose channels come last."""
-    kinds, last = {kind.__name__ for kind in type(layer).__mro__}, site.param.ndim - 1
+def keras_axes(layer: nn.Module, leaf: str, num_axes: int) -> Axes:
+    """Return the axes of a Keras layer's tensor of two axes or more, whose channels come last."""
+    kinds, last = {kind.__name__ for kind in type(layer).__mro__}, num_axes - 1
     outwards, inwards = {"units": last, "inputs": last - 1}, {"units": last - 1, "inputs": last}
     if "BaseConvTranspose" in kinds:
         return inwards
     if "BaseConv" in kinds:
         return outwards if layer.groups == 1 else {"units": last}
-    if "BaseSeparableConv" in kinds and site.leaf.endswith("pointwise_kernel"):
+    if "BaseSeparableConv" in kinds and leaf.endswith("pointwise_kernel"):
         return {"units": last}
     is_plain = kinds & {"Dense", "Embedding", "SimpleRNNCell", "LSTMCell", "GRUCell"}
-    return outwards if is_plain and site.param.ndim == 2 else {}
+    return outwards if is_plain and num_axes == 2 else {}

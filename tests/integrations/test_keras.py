@@ -169,6 +169,27 @@ def test_selectors_and_axes_know_the_layers():
     assert lstm.lstm_cell.recurrent_kernel_axes == {"units": 1, "inputs": 0}
 
 
+def test_penalties_on_units_know_the_axes_of_kernels():
+    module = as_module(conv())
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    on = ["conv2d.kernel", "dense.kernel"]
+    meden.regularize(optimizer, module, [meden.Regularizer(MaxNorm(0.5, dim="units"), on=on)])
+    module.train()(batch(conv)).square().sum().backward()
+    optimizer.step()
+    for kernel in (module.conv2d.kernel, module.dense.kernel):
+        assert kernel.flatten(0, -2).norm(dim=0).max().item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda module, own: meden.regularize(own, module, [meden.Regularizer(L1(0.1))]), meden.audit],
+    ids=["regularize", "audit"],
+)
+def test_an_optimizer_of_keras_is_told(use):
+    with pytest.raises(meden.InputError, match=r"^optimizer must be a torch.optim.Optimizer, got keras's SGD$"):
+        use(as_module(dense()), keras.optimizers.SGD(0.1))
+
+
 def test_fit_trains_as_keras_itself():
     x, y = rows()
 

@@ -247,6 +247,19 @@ def test_a_second_fit_attaches_once():
     assert len(trainer.optimizers[0]._optimizer_step_post_hooks) == 0  # nothing stays behind
 
 
+class Attached(Manual):
+    def on_train_start(self):
+        self.handle = meden.regularize(self.optimizers(), self, REGULARIZERS)
+
+
+def test_a_module_may_attach_by_itself_and_nothing_twice():
+    module = Attached()
+    fitted(module)
+    assert equal(module.net, plain(Manual(), accumulate=2, clip=0.1)[0])
+    with pytest.raises(meden.InputError, match=r"must not act twice on net\.0\.weight"):
+        fitted(Attached(), MedenCallback(REGULARIZERS, diagnose=False))
+
+
 def test_the_other_package_will_do():
     steps = {
         name: vars(Automatic)[name] for name in ("forward", "training_step", "validation_step", "configure_optimizers")

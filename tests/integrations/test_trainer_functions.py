@@ -12,6 +12,8 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import meden
+from meden.search.identity import Models
+from meden.study.model_reference import ModelReference
 from tests.integrations.jobs import Job, Killed, rows
 
 
@@ -284,3 +286,28 @@ def test_a_net_with_callbacks_of_its_own_begins_anew(tmp_path):
         Job(tmp_path / "cut", epochs=4, kill_after=2).run(train)
     cut = Job(tmp_path / "cut", epochs=4)
     assert np.array_equal(scores(cut.run(train)), wanted) and cut.reports == whole.reports
+
+
+def test_a_search_of_each_goes_to_its_end(guest, tmp_path):
+    space, recipe = {"lr": meden.LogUniform(0.01, 0.2)}, meden.Recipe(epochs=3)
+    asked = {"rows": rows()[1], "space": space, "folds": 2, "budget": 2, "recipe": recipe, "study_dir": tmp_path}
+    study = meden.tune(guest(), **asked)
+    assert [trial.status for trial in study.trials] == ["ok"] * 2
+    assert study.metric == "accuracy" and np.isfinite(study.score.estimate)
+    again = meden.tune(guest(), **asked)  # trains nothing
+    assert repr(again.score) == repr(study.score)
+
+
+def test_a_study_knows_whose_code_it_tries():
+    pytest.importorskip("skorch")
+    from meden.integrations.skorch import trainer_function
+
+    def first():
+        return 1
+
+    def second():
+        return 2
+
+    codes = [Models.of(trainer_function(make, ([1], [2])), ()).code for make in (first, second, first)]
+    assert codes[0] != codes[1] and codes[0] == codes[2]
+    assert ModelReference.of_function(trainer_function(first, ([1], [2]))).text.endswith("first")

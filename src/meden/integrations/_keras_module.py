@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError
+from meden.axes import keras_axes
 from meden.integrations._trainers import Missing, guest
 
 
@@ -110,7 +111,8 @@ class KerasModule(nn.Module):
         for name, layer in shared.layers:
             places = [place for place in shared.trained if place.module == name]
             if name and (places or any(place.module == name for place in shared.counted)):
-                holder = KerasLayer({place.leaf: _axes(layer, place) for place in places})
+                sizes = {place.leaf: len(place.variable.shape) for place in places}
+                holder = KerasLayer({leaf: keras_axes(layer, leaf, n) for leaf, n in sizes.items() if n > 1})
                 _parent(self, name).add_module(name.rpartition(".")[2], holder)
         for place in shared.trained:
             self._owner(place).register_parameter(place.leaf, place.variable.value)
@@ -216,19 +218,3 @@ def _parent(module: nn.Module, name: str) -> nn.Module:
             module.add_module(leaf, KerasLayer({}))
         module = module._modules[leaf]  # type: ignore[assignment]
     return module
-
-
-def _axes(layer: Any, place: Place) -> Mapping[str, int]:
-    """Return which axis of a kernel counts units, and which inputs, where one does: Keras's channels come last."""
-    kinds, num_axes = {kind.__name__ for kind in type(layer).__mro__}, len(place.variable.shape)
-    last = num_axes - 1
-    if num_axes < 2:
-        return {"units": 0}
-    if "BaseConvTranspose" in kinds:
-        return {"units": last - 1, "inputs": last}
-    if "BaseConv" in kinds and layer.groups > 1:
-        return {"units": last}
-    is_plain = bool(kinds & {"Dense", "Embedding", "SimpleRNNCell", "LSTMCell", "GRUCell"}) and num_axes == 2
-    if "BaseConv" in kinds or is_plain:
-        return {"units": last, "inputs": last - 1}
-    return {"units": last} if "BaseSeparableConv" in kinds and place.leaf == "pointwise_kernel" else {}

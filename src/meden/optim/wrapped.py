@@ -35,5 +35,7 @@ def inner_optimizer(optimizer: Any) -> Optimizer:
     ):
         optimizer = optimizer.optimizer
     if not isinstance(optimizer, Optimizer):
-        raise InputError(f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        kind, library = type(optimizer).__name__, type(optimizer).__module__.partition(".")[0]
+        whose = "" if library in ("builtins", "torch", "__main__") else f"{library}'s "
+        raise InputError(f"optimizer must be a torch.optim.Optimizer, got {whose}{kind}")
     return optimizer
