@@ -1,9 +1,10 @@
 """The search: asking, training, choosing; comparisons; nested searches; paths of strengths."""
 
 from meden.search.alternative import Alternative, FoldMean
+from meden.search.asking import Asking
 from meden.search.compare import compare
 from meden.search.comparison import Comparison
-from meden.search.jobs import Asking, Job, Leak
+from meden.search.jobs import Job, Leak
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
 from meden.search.progress import OnProgress, Progress, ProgressLines

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meden._checks import InputError
 from meden._randomness import seed_all
-from meden.search.jobs.job import Job
-
-if TYPE_CHECKING:
-    from meden.study.study import Study
+from meden.search.jobs import HandOver, Job
+from meden.search.tune import tune
+from meden.study.study import Study
 
 DAEMON = "meden-asking"
 
 
 class _Left(BaseException):
     """The one who asked has gone; the job that is out is not over."""
-
-
-class HandOver:
-    """A training function that hands its job to somebody else, and returns what they tell of it."""
-
-    def __init__(self) -> None:
-        self.jobs: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
-        """Jobs; None once the search has ended; what it raised."""
-        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def __call__(self, job: Job) -> Any:
-        """Wait for an answer; one that is an error is raised."""
-        self.jobs.put(job)
-        answer = self.answers.get()
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
 
 
 class Asking:
@@ -129,8 +110,6 @@ class Asking:
         return self._study
 
     def _search(self) -> None:
-        from meden.search.tune import tune
-
         try:
             self._study = tune(self._hand_over, **self._arguments)
             self._hand_over.jobs.put(None)

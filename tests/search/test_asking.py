@@ -8,8 +8,8 @@ import meden
 from meden import InputError
 from meden.search import Asking
 
-from .loops import OPTIONS, plain
-from .test_functions import same
+from .jobs.loops import OPTIONS, plain
+from .jobs.test_functions import same
 
 
 def test_it_is_the_study_of_the_function(tmp_path):
