@@ -124,12 +124,12 @@ class _Reporter(TrainerCallback):
 def _quiet() -> Iterator[None]:
     """Leave out the bars of what is written and read in each of hundreds of trainings."""
     shown = hub.is_progress_bar_enabled()
-    hub.disable_progress_bar()
+    hub.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            hub.enable_progress_bar()
+            hub.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _stop_loss(record: Any) -> float:
