@@ -13,6 +13,15 @@ dropout    the same, with more hidden and attention dropout than the 0.1 it was 
            one of two probabilities
 
 The last three fit 240 sentences; the other 80 choose the setting and the epoch. The tested sentences choose nothing.
+
+Printed on 2026-11-26, 5 seeds, test accuracy in percent and the paired difference from plain with its 95 % interval:
+
+frozen     76.1   -3.0 (-5.3 to -0.8)
+plain      79.1
+PullTo     79.4   +0.3 (-1.4 to +2.0)
+dropout    77.4   -1.7 (-4.5 to +1.1)
+
+18 minutes of CPU time, a process of one thread for each of two cores.
 """
 
 from __future__ import annotations

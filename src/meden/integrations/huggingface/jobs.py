@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 from torch.utils.data import Subset
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_checkpoint
+from transformers.utils import logging as hub
 
 from meden._checks import InputError
 from meden.integrations._trainers import SHORT_NAMES, Attachment, Told, arguments, check_settings, short_names
@@ -87,10 +89,11 @@ class _TrainerFunction:
             job.keep_best(trainer.model)
         folder = _last_whole(trainer, job.checkpoint_dir)
         transformers.set_seed(job.seed)
-        try:
-            trainer.train(resume_from_checkpoint=None if folder is None else str(folder))
-        except _Told:
-            trainer.is_in_train = False
+        with _quiet():
+            try:
+                trainer.train(resume_from_checkpoint=None if folder is None else str(folder))
+            except _Told:
+                trainer.is_in_train = False
         with job.scoring():
             return _row_losses(trainer, score) if self.row_losses else _outputs(trainer.predict(score).predictions)
 
@@ -115,6 +118,18 @@ class _Reporter(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         newest = history_of(state.log_history)[-1]
         control.should_training_stop |= self.told.tell(self.job, _stop_loss(newest), newest.train["loss"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out the bars of what is written and read in each of hundreds of trainings."""
+    shown = hub.is_progress_bar_enabled()
+    hub.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            hub.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _stop_loss(record: Any) -> float:
