@@ -37,10 +37,8 @@ def test_a_race_and_an_error_are_told_as_well():
         return np.full(len(job.score), job.params["lr"])
 
     recipe = meden.Recipe(epochs=8, early_stopping=None)
-    with (
-        Asking(racing=True, **{**OPTIONS, "budget": 16, "recipe": recipe}) as asking,
-        pytest.warns(UserWarning, match="lost"),
-    ):
+    options = {**OPTIONS, "budget": 16, "recipe": recipe, "racing": True}
+    with pytest.warns(UserWarning, match="lost"), Asking(**options) as asking:
         for job in asking:
             asking.tell(job, ValueError("no luck") if job.configuration == 1 else answer(job))
     statuses = [trial.status for trial in asking.study.trials]

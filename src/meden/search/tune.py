@@ -254,8 +254,8 @@ def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:
     """Say which jobs of a training function gave no result, beside those that lost a race, and if none reported."""
     if reports and not any(row.stop_loss for row in rows):
         warnings.warn(
-            "train never called job.report: nothing stopped early, and there are no curves to diagnose (stop_fraction=0 "
-            "leaves no rows aside for that)",
+            "train never called job.report: nothing stopped early, and there are no curves to diagnose "
+            "(stop_fraction=0 leaves no rows aside for that)",
             stacklevel=3,
         )
     lost = [row for row in rows if row.status in ("failed", "diverged")]
