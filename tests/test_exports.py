@@ -10,7 +10,7 @@ import meden
 PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "LogUniform", "Maybe", "Member", "Recipe",
+    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
     "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "evaluate", "fit", "fit_many",
     "load_run", "load_study",
