@@ -3,7 +3,7 @@
 from meden.search.alternative import Alternative, FoldMean
 from meden.search.compare import compare
 from meden.search.comparison import Comparison
-from meden.search.jobs import Job, Leak
+from meden.search.jobs import Command, Job, Leak
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
 from meden.search.progress import OnProgress, Progress, ProgressLines
@@ -15,6 +15,7 @@ from meden.workers import Workers
 __all__ = [
     "CV",
     "Alternative",
+    "Command",
     "Comparison",
     "FoldMean",
     "Job",
