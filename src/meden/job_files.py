@@ -26,7 +26,7 @@ PARTS = ("fit", "stop", "score")
 KINDS = ("losses", "logits", "probabilities", "predictions")
 REFUSED = "refused"
 """Key of a message that something was asked that cannot be."""
-WAIT = 5
+WAIT = 2
 """Milliseconds between two looks for a reply."""
 
 
@@ -170,8 +170,8 @@ class JobFiles:
             lines = (self.folder / REPLIES).read_text(encoding="utf-8").split("\n")[:-1]
         except OSError:
             return None
-        replies = {reply["epoch"]: reply["stop"] for reply in map(json.loads, lines)}
-        return replies.get(epoch)
+        reply = json.loads(lines[-1]) if lines else {}
+        return reply["stop"] if reply.get("epoch") == epoch else None
 
 
 GONE = "the search that runs this command has ended, or been killed: nobody listens"

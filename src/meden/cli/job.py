@@ -1,4 +1,4 @@
-"""``meden job``: what a command that a search runs is told, and how it answers. No torch is loaded: it is called often."""
+"""``meden job``: what a command that a search runs is told, and how it answers. It is called often: no torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def commands() -> None:
         for epoch in $(seq $MEDEN_EPOCHS); do loss=$(...); meden job report $epoch $loss || break; done
 
         meden job score scored.csv --as probabilities
-    """  # noqa: D412
+    """
 
 
 @job.command()
