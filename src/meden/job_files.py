@@ -6,7 +6,6 @@ needed, so that a question is answered quickly.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import select
@@ -96,7 +95,7 @@ class JobFiles:
             InputError: if the table has not as many rows as the study.
         """
         wanted, num_rows = self.rows(part), self.told["num_rows"]
-        header, *records = _records(table) or [""]
+        header, *records = _records(table, num_rows) or [""]
         if num_rows is not None and len(records) != num_rows:
             raise InputError(
                 f"--of must be a table of a header and the study's {num_rows} rows, got {str(table)!r} of "
@@ -183,19 +182,18 @@ def _write(pipe: int, message: Mapping[str, Any]) -> None:
         data = data[os.write(pipe, data) :]
 
 
-def _records(table: Path) -> list[str]:
-    """Return the text of each record of a table; quoted cells may hold ends of lines."""
-    taken: list[str] = []
-    found = []
+def _records(table: Path, num_rows: int | None) -> list[str]:
+    """Return the text of header and rows; where there are more lines than rows, quoted cells hold ends of lines."""
     with open(table, encoding="utf-8", errors="surrogateescape", newline="") as file:
-
-        def lines() -> Iterator[str]:
-            for line in file:
-                taken.append(line)
-                yield line
-
-        for record in csv.reader(lines()):
-            if record:
-                found.append("".join(taken))
-            taken.clear()
-    return found
+        lines = list(file)
+    records = [line for line in lines if line.strip()]
+    if len(records) - 1 == num_rows:
+        return records
+    records, parts, is_open = [], [], False
+    for line in lines:
+        parts.append(line)
+        is_open ^= line.count('"') % 2 == 1
+        if not is_open:
+            records.append("".join(parts))
+            parts = []
+    return [record for record in [*records, "".join(parts)] if record.strip()]
