@@ -194,6 +194,24 @@ def test_a_shell_script_is_searched_by_labels_of_a_table(meden: Command, numbers
     assert "code may have changed" in meden("resume", "study", "--budget", "3", "--command", TRAIN).err
 
 
+INTERRUPTED = """
+[ -e once ] || { touch once; kill -INT $PPID; sleep 60; }
+sed "s/.*/$1/" "${MEDEN_JOB%job.json}score.txt" > scored.txt
+echo '{"predictions": "scored.txt"}'
+"""
+
+
+def test_an_interrupted_search_says_how_it_goes_on(meden: Command, numbers: pd.DataFrame) -> None:
+    Path("train.sh").write_text(INTERRUPTED)
+    ended = meden("tune", "data.csv", "-t", "y", "--order", "a", "--command", TRAIN, *SEARCH, "-o", "my study")
+    words = shlex.split(ended.err.splitlines()[-1])
+    assert ended.status == 1 and words[:5] == ["interrupted;", "go", "on", "with:", "meden"] and words[-1] == TRAIN
+    ended = meden(*words[5:])
+    assert ended.status == 0, ended.err
+    study, a = load_study("my study"), numbers["a"].to_numpy()
+    assert not study.num_missing and all(a[fold.fit].max() < a[fold.score].min() for fold in study.folds)
+
+
 def test_an_error_of_a_script_that_goes_on_loses_the_job(meden: Command, numbers: pd.DataFrame) -> None:
     Path("train.sh").write_text(SCRIPT.replace("-0.$epoch", "loss"))
     ended = meden("tune", "data.csv", "-t", "y", "--command", TRAIN, *SEARCH, "-o", "study")

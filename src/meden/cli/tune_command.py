@@ -111,8 +111,8 @@ def resumed_command(described: Description, command: str | None) -> Mapping[str,
 
 def go_on(make_model: Any, out: Path) -> str:
     """Return the command line that goes on with a study that is cut off."""
-    given = f" --command {shlex.quote(str(make_model))}" if isinstance(make_model, Command) else ""
-    return f"meden resume {out}{given}"
+    given = ["--command", str(make_model)] if isinstance(make_model, Command) else []
+    return shlex.join(["meden", "resume", str(out), *given])
 
 
 def _rows(data: Dataset | DataSummary, target: str, task: Task) -> dict[str, Any]:

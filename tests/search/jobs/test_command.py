@@ -234,7 +234,7 @@ def test_a_lost_job_loses_its_configuration_and_the_study_goes_on(tmp_path):
 
 def test_a_changed_script_is_other_code_and_what_it_writes_is_not(tmp_path):
     (tmp_path / "train.sh").write_text(SHELL)
-    words = ["bash", "-c", "bash train.sh $0 2>errors.txt >> out.txt && bash train.sh $0", "{lr}"]
+    words = ["bash", "-c", f"bash train.sh $0 2>errors.txt >> out.txt && : {'x' * 999} $0", "{lr}"]
     one = Command(words, cwd=tmp_path).contents()
     for name in ("errors.txt", "out.txt", "train.sh.bak"):
         (tmp_path / name).write_text("written")

@@ -14,7 +14,7 @@ from typing import Self
 
 from meden._checks import InputError
 
-TICK = 10
+TICK = 4
 """Milliseconds between two looks whether it has ended."""
 CHUNK = 1 << 16
 GUARD = 'read group && { read done || kill -s KILL -- "-$group"; }'

@@ -143,7 +143,7 @@ class Command:
         names = dict.fromkeys(name for word in self.command for name in WORDS.split(WRITTEN.sub(" ", word)))
         for name in names:
             path = self.cwd / name
-            if name and path.is_file():
+            if name and os.path.isfile(path):  # False for what is too long to be a name
                 with open(path, "rb") as file:
                     digest.update(f"{name}: {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
         return digest.hexdigest()
