@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ VARIABLE = "MEDEN_JOB"
 """Of the environment: path of :data:`TOLD`."""
 TOLD, SAID, REPLIES, LOG = "job.json", "said.pipe", "replies.jsonl", "log.txt"
 """What a job is told, what it says, what is replied, and what it prints besides."""
+ANSWER = "answer"
+"""A copy of the file that it answers by, with that file's suffix."""
 PARTS = ("fit", "stop", "score")
 KINDS = ("losses", "logits", "probabilities", "predictions")
 REFUSED = "refused"
@@ -135,10 +138,10 @@ class JobFiles:
         """
         check_choice("kind", kind, KINDS)
         if isinstance(values, Path | str):
-            path = Path(values).absolute()
+            path = Path(values)
             if not path.is_file():
                 raise InputError(f"file must be there, got {str(values)!r}")
-            values = str(path)
+            values = str(shutil.copyfile(path, self.folder / (ANSWER + path.suffix)))  # theirs may be gone at the end
         self._say({kind: values})
 
     def refuse(self, reason: str) -> None:

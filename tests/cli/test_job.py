@@ -30,6 +30,7 @@ for epoch in $(seq 1 $MEDEN_EPOCHS); do
 done
 meden job rows score | sed "s/.*/$mean/" > scored-$$.txt
 meden job score scored-$$.txt --as predictions
+rm scored-$$.txt
 """
 
 

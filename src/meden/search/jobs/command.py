@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import InputError
-from meden.job_files import KINDS, LOG, PARTS, REFUSED, REPLIES, SAID, TOLD, VARIABLE
+from meden.job_files import ANSWER, KINDS, LOG, PARTS, REFUSED, REPLIES, SAID, TOLD, VARIABLE
 from meden.progress import LOST
 from meden.search.jobs.child import Child
 from meden.search.jobs.job import Job
@@ -51,10 +51,11 @@ class Command:
         {"probabilities": "scored.npy"}                       in the end
 
     The answer is one of ``losses``, ``logits``, ``probabilities`` and ``predictions`` of the rows ``score``, as for
-    :class:`meden.Job`: numbers, or a file of them (``.npy``, ``.csv``, ``.txt``). After a report a line such as
-    ``{"epoch": 3, "stop": false}`` is added to ``replies.jsonl`` beside ``job.json``; the command waits for it, and
-    stops if it says so. ``meden job`` does all this from a shell, :class:`meden.job_files.JobFiles` from Python. Other
-    lines, and what goes to standard error, are kept in ``log.txt`` of the job's folder.
+    :class:`meden.Job`: numbers, or a file of them (``.npy``, ``.csv``, ``.txt``) that is read once the command has
+    ended. After a report a line such as ``{"epoch": 3, "stop": false}`` is added to ``replies.jsonl`` beside
+    ``job.json``; the command waits for it, and stops if it says so. ``meden job`` does all this from a shell,
+    :class:`meden.job_files.JobFiles` from Python. Other lines, and what goes to standard error, are kept in
+    ``log.txt`` of the job's folder.
 
     A command that fails, is killed, speaks nonsense or ends without an answer loses its job; the study goes on. Its
     processes end with the search, however that ends. Which rows it reads cannot be watched.
@@ -193,7 +194,7 @@ def _told(job: Job) -> Iterator[dict[str, str]]:
         path_of_meden = filter(None, (environment.get("PATH"), sysconfig.get_path("scripts")))
         yield environment | {VARIABLE: str(folder / TOLD), "PATH": os.pathsep.join(path_of_meden)}
     finally:
-        for path in (*rows.values(), folder / TOLD, folder / REPLIES):
+        for path in (*rows.values(), folder / TOLD, folder / REPLIES, *folder.glob(f"{ANSWER}.*")):
             path.unlink(missing_ok=True)
         if (folder / LOG).exists() and not (folder / LOG).stat().st_size:
             (folder / LOG).unlink()
