@@ -42,7 +42,10 @@ def test_training_on_tensors_needs_neither_search_nor_charts() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["", "--help", "--version", "convert 1.0 --from sklearn.Ridge --to torch.SGD --n 442", "convert --help", "turn"],
+    [
+        *("", "--help", "--version", "convert 1.0 --from sklearn.Ridge --to torch.SGD --n 442", "convert --help"),
+        *("job report 1 0.5", "job --help", "turn"),
+    ],
 )
 def test_commands_that_train_nothing_load_no_torch(arguments: str) -> None:
     assert loaded(MAIN.format(arguments) + "pass") <= {"pydantic"}  # typer may load it

@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"normalising", "parametrised"},
     {"_checksums", "_fields", "_randomness", "_settings", "params"},
     {"_files", "axes"},
-    {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline"},
+    {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files"},
     {"augment"},
     {"optim", "edits", "diagnosis"},
     {"objective", "recipe", "checkpoint", "audits"},

@@ -13,7 +13,7 @@ import pytest
 import meden
 from meden import Choice, Recipe, Uniform
 from meden.cli import main
-from meden.cli.tune import summary
+from meden.cli.found import summary
 from meden.data.files import bundled_table
 from meden.integrations.sklearn import MLPClassifierCV, MLPRegressorCV
 from meden.search import racing

@@ -1,4 +1,7 @@
-"""All commands, and what their endings mean: 0 done, 1 failed, 2 bad input. No traceback reaches the terminal."""
+"""All commands, and what their endings mean: 0 done, 1 failed, 2 bad input. No traceback reaches the terminal.
+
+``meden job report`` ends with 3 where training is to stop.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ COMMANDS = {
         "fit",
         "Train one network on a table by a recipe, with a held-out part to see how well it does on new rows.",
     ),
+    "job": ("job", "Ask and answer inside of a command that a search runs: its parameters, rows, reports and scores."),
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
     "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
     "evaluate": ("evaluate", "Say what a trained model is worth on rows that it has not seen."),
@@ -98,14 +102,25 @@ class LazyGroup(TyperGroup):
         return name, name and load(name), rest
 
 
-def load(name: str) -> TyperCommand:
-    """Return a command with its function and options."""
+def load(name: str) -> TyperCommand | TyperGroup:
+    """Return a command with its function and options, or several under one name."""
     module = import_module(f"meden.cli.{COMMANDS[name][0]}")
+    found = getattr(module, name)
+    if isinstance(found, typer.Typer):
+        return _group(found)
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name, cls=Command)(getattr(module, name))
+    single.command(name, cls=Command)(found)
     command = typer.main.get_command(single)
     assert isinstance(command, TyperCommand)
     return command
+
+
+def _group(several: typer.Typer) -> TyperGroup:
+    for each in several.registered_commands:
+        each.cls = Command
+    group = typer.main.get_group(several)
+    assert isinstance(group, TyperGroup)
+    return group
 
 
 app = typer.Typer(

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 
 from meden import search
 from meden._checks import Damaged, InputError, check_choice, check_number
-from meden._files import NO_ROOM
 from meden.cli.command_line import command_line
 from meden.cli.console import (
     Address,
@@ -38,30 +34,28 @@ from meden.cli.console import (
     TaskOption,
     Track,
     began,
-    no_room,
-    print_json,
     progress,
     say,
-    stdout,
 )
 from meden.cli.folders import REPORT, check_study_folder, holds_run, trained
+from meden.cli.found import cut_off, show_study
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
+from meden.cli.tune_command import Trainer, command_settings, go_on, resumed_command
 from meden.data.targets import Task
 from meden.deadline import Deadline
 from meden.recipe import Recipe
-from meden.report.numbers import number, plural
+from meden.report.numbers import plural
 from meden.search.budget import Until
 from meden.search.settings import Limits
 from meden.search.strategies import STRATEGIES
 from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace
-from meden.study import Study, Trial
-from meden.study.folder import STUDY, read_description
+from meden.study import Study
+from meden.study.folder import read_description
 from meden.study.ledger import LEDGER, read_rows
-from meden.study.metrics import METRICS, spoken
-from meden.study.results import BASELINES, CHOICE, COMMAND, REFIT, RULES
-from meden.study.verdict import gain_text, value_text
+from meden.study.metrics import METRICS
+from meden.study.results import COMMAND, REFIT
 from meden.tabular.defaults import DEFAULTS, MODEL, PRESETS, STRATEGY
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up, until_for
@@ -151,12 +145,13 @@ def tune(
     address: Address = None,
     storage: Storage = None,
     track: Track = None,
+    command: Trainer = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find how much to regularise a network on a table.
 
     Cross-validates many configurations, chooses the simplest one within a standard error of the best, trains it on
-    all rows, and writes the model and a report.
+    all rows, and writes the model and a report. With `--command` any program is searched so, and trains by itself.
 
     Examples:
 
@@ -173,7 +168,12 @@ def tune(
         meden tune large.parquet --target price --time-limit 600
 
         meden tune large.parquet --target price --backend ray --address auto --jobs 32
+
+        meden tune data.csv --target price --command 'bash train.sh {lr}' --search lr=1e-4:1:log
     """  # noqa: D412 - typer prints the paragraphs as they stand
+    if command is not None:
+        show_study(finish(command_settings(context), out), out, as_json)
+        return
     check_study_folder("--out", out)
     check_choice("--preset", preset, PRESETS)
     usual = PRESETS[preset]
@@ -216,7 +216,7 @@ def tune(
         "storage": storage,
         "trackers": track or (),
     }
-    _show(finish(setup.arguments() | settings, out), out, as_json)
+    show_study(finish(setup.arguments() | settings, out), out, as_json)
 
 
 def resume(
@@ -238,6 +238,9 @@ def resume(
     storage: Storage = None,
     track: Track = None,
     allow_version: AllowVersion = False,
+    command: Annotated[
+        str | None, typer.Option("--command", help="The command of a study of one, given again: it is not run unasked.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Go on with a study that was cut off; the result equals that of an uninterrupted one.
@@ -250,6 +253,8 @@ def resume(
         meden resume runs/study --jobs 2
 
         meden resume runs/study --budget 32
+
+        meden resume runs/study --command 'bash train.sh {lr}'
     """  # noqa: D412
     if time_limit is not None:
         check_number("--time-limit", time_limit, low=0.0, low_open=True)
@@ -259,7 +264,11 @@ def resume(
         raise InputError(f"{error}; the `meden tune` command that began the study writes it again") from None
     make_model = described.model.find()
     if make_model is None:
-        raise InputError(f"folder must hold a study of one of meden's own models, got one of {described.model.text}")
+        subject = resumed_command(described, command)
+    elif command is not None:
+        raise InputError(f"--command must not be given for a study of {described.model.text}, got {command!r}")
+    else:
+        subject = {"make_model": make_model, "data": described.data.read(data)}
     settings = {name: described.settings[name] for name in SEARCHED if name in described.settings}
     asked = {"budget": budget, "epochs_budget": epochs_budget, "time_limit": time_limit}
     more = {name: value for name, value in asked.items() if value is not None}
@@ -270,8 +279,7 @@ def resume(
         settings |= {"time_limit": None} | more
     settings |= _time(settings, more, described.notes.get(REFIT, "all"), math.fsum(row.seconds for row in rows))
     settings |= {
-        "make_model": make_model,
-        "data": described.data.read(data),
+        **subject,
         "folds": described.folds,
         "space": described.space,
         "recipe": described.recipe,
@@ -283,7 +291,7 @@ def resume(
         "trackers": track or (),
         "allow_version": allow_version,
     }
-    _show(finish(settings, folder, anew=bool(more)), folder, as_json)
+    show_study(finish(settings, folder, anew=bool(more)), folder, as_json)
 
 
 def _extended(notes: Mapping[str, Any], command: str) -> dict[str, Any]:
@@ -318,24 +326,14 @@ def finish(settings: Mapping[str, Any], out: Path, *, anew: bool = False) -> Stu
         out: the folder.
         anew: whether the choice is trained though there is a model.
     """
-    try:
+    with cut_off(out, go_on(settings["make_model"], out)):
         study = _search(settings, out)
-        if study.status == "ok" and (anew or not holds_run(out)):
+        if study.status == "ok" and not study.model.trains and (anew or not holds_run(out)):
             until = settings.get("until")
             deadline = None if until is None or until.deadline.at <= began() else until.deadline
             study.refit(policy=settings["notes"].get(REFIT, "all"), deadline=deadline).save(out)
         study.report(out / REPORT)
-    except KeyboardInterrupt:
-        if (out / STUDY).exists():
-            say(f"interrupted; go on with: meden resume {out}")
-            raise typer.Exit(1) from None
-        raise
-    except OSError as error:
-        if error.errno not in NO_ROOM or not (out / STUDY).exists():
-            raise
-        say(f"failed: {no_room(error, f'go on with: meden resume {out}')}")
-        raise typer.Exit(1) from None
-    if study.status == "ok" and (failure := trained(out).failure):
+    if study.status == "ok" and not study.model.trains and (failure := trained(out).failure):
         say(f"failed: the final model {failure}; lower lr, or set clip_norm; see {out}/{REPORT}")
         raise typer.Exit(1)
     return study
@@ -346,33 +344,12 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
     num_folds = folds if isinstance(folds, int) else len(folds)
 
     def start() -> None:
-        show_data(settings["data"])
+        if "data" in settings:
+            show_data(settings["data"])
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
     with progress() as show:
         return search.tune(**settings, study_dir=out, on_start=start, on_progress=show)
-
-
-def summary(study: Study) -> dict[str, Any]:
-    """Return what a study found, as plain values."""
-    lost = {why: sum(trial.status == why for trial in study.trials) for why in ("diverged", "dropped")}
-    counts: dict[str, Any] = {"status": study.status, "configurations": len(study.trials), **lost}
-    if study.mixed:
-        counts["mixed_versions"] = study.mixed
-    if study.shortened:
-        counts["shortened"] = study.shortened
-    if study.status != "ok":
-        return counts
-    return counts | {
-        "one_se": _plain_trial(study, study.one_se),
-        "best": _plain_trial(study, study.best),
-        "choice": CHOICE,
-        "chosen_by": study.chosen_by,
-        "scores": [dataclasses.asdict(score) for score in (study.score, study.score_of())],
-        "verdict": study.verdict.to_dict(),
-        "baselines": [_plain_trial(study, trial) | {"name": trial.baseline} for trial in study.baselines],
-        "seconds": study.seconds,
-    }
 
 
 def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
@@ -380,49 +357,3 @@ def _space(texts: Sequence[str], model: str, task: Task) -> AskedSpace | None:
     if list(texts) == [COCKTAIL]:
         return {**cocktail(task, NETWORKS[model]), "lr": DEFAULTS[model].space["lr"]}
     return parse_space(texts) or None
-
-
-def _plain_trial(study: Study, trial: Trial) -> dict[str, Any]:
-    losses = {"loss": trial.loss, "loss_error": trial.loss_error, study.metric: trial.score}
-    losses |= {study.chosen_by: study.decided_by(trial)}
-    return {"configuration": trial.number, "params": trial.params, **losses, "epochs": trial.median_epoch}
-
-
-def _show(study: Study, out: Path, as_json: bool) -> None:
-    if as_json:
-        print_json(summary(study) | {"folder": str(out)})
-    elif study.status == "ok":
-        _show_choices(study, out)
-    if study.shortened:
-        say(f"{study.shortened}; more time: meden resume {out} --time-limit SECONDS")
-    if study.status != "ok":
-        say(f"failed: {study.reason}; lower lr, or set clip_norm; see {out}/report.html")
-        raise typer.Exit(1)
-
-
-def _show_choices(study: Study, out: Path) -> None:
-    for sentence in study.verdict.sentences:
-        stdout.print(sentence.text)
-    told = spoken(study.told)
-    table = Table(f"{study.data.target}, held out", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
-    gains = {gain.over: gain_text(gain.told, named=False) for gain in study.verdict.gains}
-    for trial in study.baselines:
-        table.add_row(BASELINES[trial.baseline], *_numbers(study, trial), gains.get(trial.baseline, trial.outcome))
-    table.add_row("chosen", *_numbers(study, study.choice), "")
-    if study.best is not study.choice:
-        table.add_row("best", *_numbers(study, study.best), "")
-    stdout.print(table)
-    by = spoken(study.chosen_by)
-    stdout.print(
-        f"chosen: {RULES[CHOICE]}; best: by its mean held-out {by}; the last column is corrected for having chosen"
-    )
-    stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
-    stdout.print(f"Report:  {out}/report.html\nPredict: meden predict {out} rows.csv -o predictions.csv")
-
-
-def _numbers(study: Study, trial: Trial) -> tuple[str, str]:
-    return value_text(study.told, study.mean_of(study.told, trial)), number(trial.loss, keep_zeros=True)
-
-
-def _params_text(trial: Trial) -> str:
-    return ", ".join(f"{name} {number(v) if isinstance(v, float) else v}" for name, v in trial.params.items())

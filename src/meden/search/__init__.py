@@ -4,7 +4,7 @@ from meden.search.alternative import Alternative, FoldMean
 from meden.search.asking import Asking
 from meden.search.compare import compare
 from meden.search.comparison import Comparison
-from meden.search.jobs import Job, Leak
+from meden.search.jobs import Command, Job, Leak
 from meden.search.nested import NestedScore, nested
 from meden.search.path import PathPoint, strength_path
 from meden.search.progress import OnProgress, Progress, ProgressLines
@@ -17,6 +17,7 @@ __all__ = [
     "CV",
     "Alternative",
     "Asking",
+    "Command",
     "Comparison",
     "FoldMean",
     "Job",

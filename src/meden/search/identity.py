@@ -15,6 +15,7 @@ from torch import nn
 from meden.data import Dataset, Fold, splits_hash
 from meden.member import ModelMaker
 from meden.models.named import fixed_arguments
+from meden.search.jobs import Command
 from meden.search.source import is_ours, source_hash
 
 ADDRESS = re.compile(" at 0x[0-9a-f]+")
@@ -61,6 +62,7 @@ def _code(make_model: ModelMaker, kinds: Iterable[type]) -> str:
     while isinstance(inner, functools.partial):
         inner = inner.func
     values = {name: value for name, value in fixed_arguments(make_model).items() if isinstance(value, _PLAIN)}
+    values |= {"command": inner.contents()} if isinstance(inner, Command) else {}
     is_plain = inspect.isroutine(inner) or inspect.isclass(inner)
     maker = [inner] if is_plain else [type(inner), *filter(None, [getattr(inner, "__wrapped__", None)])]
     parts = (*maker, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)))

@@ -17,7 +17,7 @@ from meden.recipe import Recipe
 from meden.search.checks import check_reachable, check_stopping
 from meden.search.engine import MemberOf, members_of
 from meden.search.identity import Models
-from meden.search.jobs import Functions, HandOver, JobMember, TrainingFunction
+from meden.search.jobs import Command, Functions, HandOver, JobMember, TrainingFunction
 from meden.search.settings import CV
 from meden.space.dimensions import FromData
 from meden.space.from_data import resolve
@@ -124,8 +124,15 @@ def training_function(
         member=_jobs_of(recipe, folds, seed),
         models=Models.of(train, ()),
         data=DataSummary.of(dataset),
-        model=ModelReference.of_function(train),
+        model=_reference(train),
     )
+
+
+def _reference(train: TrainingFunction) -> ModelReference:
+    """Return what a study says of a training function; of a command all of it, which it never runs by itself."""
+    if isinstance(train, Command):
+        return ModelReference(str(train), arguments={"command": str(train)}, trains=True)
+    return ModelReference.of_function(train)
 
 
 def _jobs_of(recipe: Recipe, folds: Sequence[Fold], seed: int) -> MemberOf:

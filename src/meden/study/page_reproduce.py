@@ -102,8 +102,11 @@ def _call(results: Results, path: Path) -> str:
     folds = [] if divided else [f"folds=meden.load_study({str(path.parent)!r}).folds"]
     recipe = f'recipe=meden.Recipe.load("{START}")'
     if results.model.trains:
+        command = results.model.arguments.get("command")
         subject = [
-            f"train = ...  # {results.model.text!r}",
+            f"train = ...  # {results.model.text!r}"
+            if command is None
+            else f"train = meden.search.Command({command!r})",
             f"rows = ...  # {results.data.num_rows:,} rows in their order",
         ]
         first = ["train", "rows=rows", "space=space"]

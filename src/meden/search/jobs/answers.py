@@ -15,12 +15,12 @@ from scipy.special import log_softmax
 
 from meden._checks import InputError, one_line
 from meden.data import Dataset
+from meden.job_files import KINDS
 from meden.progress import LOST
 from meden.run import HeldOut, Run
 from meden.study.ledger import FIRST, Key, Ledger
 from meden.workers.coordinator import Result
 
-KINDS = ("losses", "logits", "probabilities", "predictions")
 LEAST = float(np.finfo(np.float32).eps)
 """Probabilities are not less, as in scikit-learn: a model that is sure and wrong once is not infinitely bad."""
 SUM = 1e-3
