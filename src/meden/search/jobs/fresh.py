@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -49,7 +50,7 @@ def fresh_weights() -> Iterator[None]:
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             params = (param for group in optimizer.param_groups for param in group["params"])
-            check(param for param in params if param.grad is not None)
+            check(param for param in params if param.requires_grad and not is_lazy(param))  # a closure has no grads yet
 
     def check(params: Iterable[Tensor]) -> None:
         for param in params:
