@@ -191,8 +191,8 @@ def _seed(seed: int) -> None:
     """Seed all that Keras draws from: a generator of its own, which outlives a job, gives where no seed was given."""
     from keras.src.random.seed_generator import global_seed_generator
 
+    state = global_seed_generator().state  # the first time it is asked for, it draws a seed of its own
     seed_all(seed)
-    state = global_seed_generator().state
     state.assign(torch.randint(0, 2**31 - 1, tuple(state.shape)))
 
 
