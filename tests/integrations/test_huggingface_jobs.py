@@ -31,7 +31,7 @@ def make_trainer(train_dataset: Any, eval_dataset: Any, lr: float = 0.01, model:
         meden.Regularizer(L1(0.05), on="bert.encoder*", schedule=meden.StrengthSchedule(end=8)),
         meden.Regularizer(PullTo(L2(1.0)), on="bert.embeddings*"),
     ]
-    callbacks = [MedenCallback(regularizers, diagnose=False)]
+    callbacks = [MedenCallback(regularizers, diagnose=False)] if model is None else []
     data = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
     return transformers.Trainer(model or bert(dropout=0.2), args, **data, callbacks=callbacks)
 
@@ -67,6 +67,17 @@ def test_short_names_join_the_penalties_of_the_trainers_own_callback(tmp_path):
 def test_what_is_no_trainer_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"must return a transformers\.Trainer, got str"):
         trained(tmp_path, lambda *_: "trainer")
+
+
+def test_labels_of_a_name_that_the_trainer_does_not_know_are_told(tmp_path):
+    class Net(torch.nn.Linear):
+        def forward(self, x, target):
+            logits = super().forward(x)
+            return {"loss": torch.nn.functional.cross_entropy(logits, target), "logits": logits}
+
+    data = [{"x": torch.zeros(3), "target": row["labels"]} for row in DATA]
+    with pytest.raises(InputError, match=r"must return a Trainer that evaluates a loss.*label_names"):
+        trained(tmp_path, lambda *data: make_trainer(*data, model=Net(3, 2)), data)
 
 
 def test_a_row_that_scores_is_not_read_before(tmp_path):

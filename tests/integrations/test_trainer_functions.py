@@ -15,7 +15,9 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import meden
+from meden.integrations._trainers import TrainerFunction
 from meden.search.racing import Contest
+from meden.study.model_reference import ModelReference
 from tests.integrations.jobs import NUM_ROWS, STOP, DiesInScoring, Killed, job_of, reports, rows, run
 
 X, Y = rows()
@@ -243,6 +245,8 @@ def test_a_study_knows_the_code_and_the_settings_of_its_factory(guest, tmp_path)
     assert study.model.text == f"{__name__}.{guest.__name__}.<locals>.{FACTORIES[guest]}"
     assert html.escape(study.model.text) in study.report(tmp_path / "report.html").read_text()
     tuned(guest(), tmp_path)
+    fixed = functools.partial(guest().func.make, width=4)
+    assert ModelReference.of_function(functools.partial(TrainerFunction(fixed, print), keep="best")) == study.model
     for changed in (guest(factor=0.3), guest(keep="last")):
         with pytest.raises(meden.InputError, match="code may have changed"):
             tuned(changed, tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,7 +56,7 @@ def trainer_function(
 
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_trainer``, or it
-            returns another thing than a Trainer.
+            returns another thing than a Trainer, or one that evaluates no loss.
 
     Example:
         >>> def make_trainer(train_dataset, eval_dataset, lr=5e-5):
@@ -128,7 +127,12 @@ class _Reporter(TrainerCallback):
 
 
 def _stop_loss(record: Any) -> float:
-    return math.nan if record.valid is None else float(record.valid["loss"])
+    if record.valid is None:
+        raise InputError(
+            "make_trainer must return a Trainer that evaluates a loss, got none: label_names of its arguments say which "
+            "inputs are labels"
+        )
+    return float(record.valid["loss"])
 
 
 def _check(trainer: Any) -> None:
