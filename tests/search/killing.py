@@ -69,7 +69,16 @@ def function(study_dir, jobs=1):
     return study_values(tune(loops.plain, racing=True, **options))
 
 
+def guest(study_dir, jobs=1, *, name):
+    """A trainer of somebody else's."""
+    from tests.integrations.searched import search
+
+    return study_values(search(name, study_dir, jobs=jobs))
+
+
+GUESTS = {name: functools.partial(guest, name=name) for name in ("huggingface", "lightning", "skorch", "keras")}
 SUBJECTS = {"function": function, "plain": plain, "racing": racing, "compare": compared, "nested": nests, "path": path}
+SUBJECTS |= GUESTS
 
 
 def study_values(study) -> dict:

@@ -151,6 +151,21 @@ def test_values_that_a_function_holds_are_its_code(tmp_path):
         tuned(tmp_path / "partial", functools.partial(Scaled, scale=2.0))
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (functools.partial(int, 8), functools.partial(int, 16)),
+        (functools.partial(int, base=[1, 2]), functools.partial(int, base=[1, 3])),
+        (functools.partial(int, base={"a": (1, 2)}), functools.partial(int, base={"a": (1, 3)})),
+        (functools.partial(int, base=tuned), functools.partial(int, base=other_torch)),
+    ],
+    ids=["by place", "a list", "a mapping", "a function"],
+)
+def test_all_that_a_partial_function_fixes_is_its_code(one, other):
+    first, again, second = (identity.Models.of(make, ()).code for make in (one, functools.partial(one), other))
+    assert first == again != second
+
+
 def test_the_order_of_labels_is_part_of_it():
     data = meden.as_dataset("iris")
     folds = meden.data.make_folds(data, 2, seed=0)

@@ -199,6 +199,34 @@ class Attachment:
         return diagnose(Evidence((of_history(History(tried), as_logged=True),))) if tried else None
 
 
+@dataclass(frozen=True, eq=False)
+class TrainerFunction:
+    """A training function around a factory of somebody's own: its code is that of the factory.
+
+    Its settings are those of the ``functools.partial`` that it is handed out in. It goes to other processes if its
+    parts do.
+    """
+
+    make: Callable[..., Any]
+    train: Callable[..., Any]
+    """Called with the factory, a job and the settings."""
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        """Whose code it is."""
+        return self.make
+
+    def __call__(self, job: Any, **settings: Any) -> Any:
+        """Train and score as a job says.
+
+        Raises:
+            InputError: if there is no stop split, whose loss a trainer reports.
+        """
+        if not len(job.stop):
+            raise InputError("stop_fraction must be above 0 for a trainer, which reports the loss of these rows, got 0")
+        return self.train(self.make, job, **settings)
+
+
 @dataclass
 class Told:
     """What a job was told last: kept with the state of the training, so that one that goes on can tell it again.

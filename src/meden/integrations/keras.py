@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from meden._checks import InputError, check_count
 from meden._randomness import seed_all
 from meden.integrations._keras_module import KerasModule, keras_on_torch
 from meden.integrations._keras_regularizers import converted
-from meden.integrations._trainers import Told, arguments, check_settings
+from meden.integrations._trainers import Told, TrainerFunction, arguments, check_settings
 from meden.noise import derive
 from meden.optim import Regularizer
 from meden.optim.regularizer import Coupling
+from meden.search.jobs.fresh import check_fresh
 
 _ASKED: weakref.WeakSet[Any] = weakref.WeakSet()
 """Models of which somebody has the regularizers."""
@@ -122,7 +124,7 @@ def trainer_function(
 
     The held-out loss of each epoch, without the regularizers', decides about races, early stopping and the state to
     keep; the rows that score it are read once, at the end. A job that was killed goes on after its last whole epoch,
-    to the same result.
+    to the same result; one with ``callbacks`` begins anew, since their state is not known.
 
     Args:
         make_model: called with a job's parameters, returns a compiled model. ``batch_size`` is no argument of it.
@@ -131,7 +133,7 @@ def trainer_function(
             None is probabilities if it ends in a softmax, and logits if it does not.
         batch_size: rows of a batch, unless the space has it.
         keep: the state that is scored, the ``"best"`` by held-out loss or the ``"last"``.
-        **fit: for Keras's ``fit``, such as ``class_weight``; the state of callbacks among them is not kept.
+        **fit: for Keras's ``fit``, such as ``class_weight``. Each job has copies of ``callbacks``.
 
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_model`` or the
@@ -144,33 +146,54 @@ def trainer_function(
     if taken := {"x", "y", "epochs", "initial_epoch", "validation_data", "validation_split"} & set(fit):
         raise InputError(f"settings of fit must leave {sorted(taken)[0]} to the search, got it")
 
-    @functools.wraps(make_model)  # what a study says of its code is that of the model
-    def train(job: Any) -> Any:
-        model = make_model(**arguments(make_model, job.params, ("batch_size",)))
-        if not getattr(model, "compiled", False):
-            raise InputError(f"make_model must return a compiled Keras model, got {type(model).__name__}")
-        size = job.params.get("batch_size", batch_size)
-        check_count("batch_size", size)
-        x, y = (job.watch(part) for part in data)
-        if not model.built:
-            model(x[job.fit[:2]])
-        if keep == "best":
-            job.keep_best(KerasModule(model))  # the tensors are the model's own
-        epochs = _epochs_class()(job, model)
-        if not epochs.told.again(job):
-            model.fit(
-                x[job.fit],
-                y[job.fit],
-                validation_data=(x[job.stop], y[job.stop]),
-                epochs=job.epochs,
-                initial_epoch=epochs.told.epochs,
-                **{"batch_size": size, "verbose": 0} | fit | {"callbacks": [*fit.get("callbacks", ()), epochs]},
-            )
-        kind = returns or ("probabilities" if _ends_in_softmax(model) else "logits")
-        with job.scoring():
-            return {kind: model.predict(x[job.score], verbose=0)}
+    settings = {"returns": returns, "batch_size": batch_size, "keep": keep}
+    return functools.partial(TrainerFunction(make_model, _train), data=data, **settings, **fit)
 
-    return train
+
+def _train(
+    make_model: Callable[..., Any],
+    job: Any,
+    *,
+    data: tuple[Any, Any],
+    returns: str | None,
+    batch_size: int,
+    keep: str,
+    callbacks: Sequence[Any] = (),
+    **fit: Any,
+) -> dict[str, Any]:
+    _seed(job.seed)
+    model = make_model(**arguments(make_model, job.params, ("batch_size",)))
+    if not getattr(model, "compiled", False):
+        raise InputError(f"make_model must return a compiled Keras model, got {type(model).__name__}")
+    size = job.params.get("batch_size", batch_size)
+    check_count("batch_size", size)
+    x, y = (job.watch(part) for part in data)
+    if not model.built:
+        model(x[job.fit[:2]])
+    if keep == "best":
+        job.keep_best(KerasModule(model))  # the tensors are the model's own
+    epochs = _epochs_class()(job, model, resumes=not callbacks)
+    if not epochs.told.again(job):
+        model.fit(
+            x[job.fit],
+            y[job.fit],
+            validation_data=(x[job.stop], y[job.stop]),
+            epochs=job.epochs,
+            initial_epoch=epochs.told.epochs,
+            **{"batch_size": size, "verbose": 0} | fit | {"callbacks": [*copy.deepcopy(callbacks), epochs]},
+        )
+    kind = returns or ("probabilities" if _ends_in_softmax(model) else "logits")
+    with job.scoring():
+        return {kind: model.predict(x[job.score], verbose=0)}
+
+
+def _seed(seed: int) -> None:
+    """Seed all that Keras draws from: a generator of its own, which outlives a job, gives where no seed was given."""
+    from keras.src.random.seed_generator import global_seed_generator
+
+    state = global_seed_generator().state  # the first time it is asked for, it draws a seed of its own
+    seed_all(seed)
+    state.assign(torch.randint(0, 2**31 - 1, tuple(state.shape)))
 
 
 @functools.cache
@@ -179,20 +202,23 @@ def _epochs_class() -> Any:
     import keras
 
     class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-        def __init__(self, job: Any, model: Any) -> None:
+        def __init__(self, job: Any, model: Any, *, resumes: bool) -> None:
             super().__init__()
             self.job, self.trained, self.told = job, model, Told()
             self.path = Path(job.checkpoint_dir) / "last.safetensors"
             model.optimizer.build(model.trainable_variables)
             self.variables = [*model.variables, *model.optimizer.variables]
-            if self.path.exists():
+            if resumes and self.path.exists():
                 tensors, values = files.load(self.path)
                 for place, variable in enumerate(self.variables):
                     variable.assign(tensors[str(place)])
                 self.told = Told(**values)
 
+        def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002
+            check_fresh(variable.value for variable in self.trained.trainable_variables)
+
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-            seed_all(derive(self.job.seed, "epoch", epoch))
+            _seed(derive(self.job.seed, "epoch", epoch))
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
             with torch.no_grad():

@@ -5,10 +5,11 @@ Both packages will do, ``lightning`` and ``pytorch_lightning``: whichever the pr
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +22,15 @@ from meden._checks import InputError
 from meden._randomness import seed_all
 from meden.data.sources import is_dataset
 from meden.integrations._lightning_callback import MedenCallback, pl
-from meden.integrations._trainers import SHORT_NAMES, Told, arguments, check_settings, per_row, short_names
+from meden.integrations._trainers import (
+    SHORT_NAMES,
+    Told,
+    TrainerFunction,
+    arguments,
+    check_settings,
+    per_row,
+    short_names,
+)
 from meden.noise import derive
 
 __all__ = ["MedenCallback", "trainer_function"]
@@ -57,7 +66,8 @@ def trainer_function(
         val_loss: name under which the module logs its held-out loss.
         batch_size: rows of a batch, unless the space has it.
         keep: the state that is scored, the ``"best"`` by held-out loss or the ``"last"``.
-        **trainer: for Lightning's ``Trainer``, such as ``accelerator`` or ``gradient_clip_val``.
+        **trainer: for Lightning's ``Trainer``, such as ``accelerator`` or ``gradient_clip_val``. Each job has copies of
+            ``callbacks``.
 
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_module`` or the
@@ -69,28 +79,40 @@ def trainer_function(
     if taken := {"max_epochs", "default_root_dir"} & set(trainer):
         raise InputError(f"trainer settings must leave {sorted(taken)[0]} to the search, got it")
 
-    @functools.wraps(make_module)  # what a study says of its code is that of the module
-    def train(job: Any) -> Any:
-        own = arguments(make_module, job.params, (*SHORT_NAMES, "batch_size"))
-        size = job.params.get("batch_size", batch_size)
-        fit, stop, score = _loaders(data, job, size) if is_dataset(data) else data(job)
-        module = make_module(**own)
-        if keep == "best":
-            job.keep_best(module)
-        asked, loader = short_names(job.params), _Seeded(fit, job.seed)
-        penalties = MedenCallback(asked.regularizers, noise=asked.noise, diagnose=False, seed=job.seed)
-        epochs = _Epochs(job, loader, penalties, val_loss)
-        settings = _SILENT | trainer | {"callbacks": [*trainer.get("callbacks", ()), penalties, epochs]}
-        with _quiet():
-            fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
-            fitting.fit(module, loader, stop, ckpt_path=epochs.path if epochs.path.exists() else None)
-            if not epochs.has_told:  # nothing was left to be trained
-                epochs.told.again(job)
-            with job.scoring():
-                parts = fitting.predict(module, score if _predicts(module) else _Inputs(score))
-        return per_row(parts, returns)
+    settings = {"returns": returns, "val_loss": val_loss, "batch_size": batch_size, "keep": keep}
+    return functools.partial(TrainerFunction(make_module, _train), data=data, **settings, **trainer)
 
-    return train
+
+def _train(
+    make_module: Callable[..., Any],
+    job: Any,
+    *,
+    data: Any,
+    returns: str,
+    val_loss: str,
+    batch_size: int,
+    keep: str,
+    callbacks: Sequence[Any] = (),
+    **trainer: Any,
+) -> dict[str, Any]:
+    own = arguments(make_module, job.params, (*SHORT_NAMES, "batch_size"))
+    size = job.params.get("batch_size", batch_size)
+    fit, stop, score = _loaders(data, job, size) if is_dataset(data) else data(job)
+    module = make_module(**own)
+    if keep == "best":
+        job.keep_best(module)
+    asked, loader = short_names(job.params), _Seeded(fit, job.seed)
+    penalties = MedenCallback(asked.regularizers, noise=asked.noise, diagnose=False, seed=job.seed)
+    epochs = _Epochs(job, loader, penalties, val_loss)
+    settings = _SILENT | trainer | {"callbacks": [*copy.deepcopy(callbacks), penalties, epochs]}
+    with _quiet():
+        fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
+        fitting.fit(module, loader, stop, ckpt_path=epochs.path if epochs.path.exists() else None)
+        if not epochs.has_told:  # nothing was left to be trained
+            epochs.told.again(job)
+        with job.scoring():
+            parts = fitting.predict(module, score if _predicts(module) else _Inputs(score))
+    return per_row(parts, returns)
 
 
 _SILENT = {

@@ -21,6 +21,7 @@ from meden.integrations._trainers import (
     Attachment,
     InModel,
     Told,
+    TrainerFunction,
     arguments,
     check_settings,
     guest,
@@ -161,33 +162,37 @@ def trainer_function(
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InputError(f"data must be a pair (x, y) of arrays, got {type(data).__name__}")
 
-    @functools.wraps(make_net)  # what a study says of its code is that of the net
-    def train(job: Any) -> Any:
-        net = make_net(**arguments(make_net, job.params, (*SHORT_NAMES, "batch_size")))
-        if not isinstance(net, skorch.NeuralNet):
-            raise InputError(f"make_net must return a skorch.NeuralNet, got {type(net).__name__}")
-        x, y = (job.watch(part) for part in data)
-        asked, own = short_names(job.params), list(net.callbacks or ())
-        penalties = Regularize(asked.regularizers, asked.noise, seed=job.seed)
-        epochs = _Epochs(job, penalties, resumes=not own)
-        split = guest("skorch", "skorch.helper").predefined_split
-        stop = guest("skorch", "skorch.dataset").Dataset(x[job.stop], y[job.stop])
-        net.set_params(verbose=0, train_split=split(stop), callbacks=[*own, penalties, epochs])
-        if "batch_size" in job.params:
-            check_count("batch_size", job.params["batch_size"])
-            net.set_params(batch_size=job.params["batch_size"])
-        net.initialize()
-        if keep == "best":
-            job.keep_best(net.module_)
-        epochs.go_on(net)
-        if not epochs.told_.again(job):
-            net.partial_fit(x[job.fit], y[job.fit], epochs=job.epochs - epochs.told_.epochs)
-        kind = returns or ("probabilities" if hasattr(net, "predict_proba") and _classifies(net) else "predictions")
-        with job.scoring():
-            said = net.predict_proba(x[job.score]) if kind == "probabilities" else net.predict(x[job.score])
-        return {kind: said if kind == "probabilities" else said.reshape(len(job.score), -1).squeeze(1)}
+    return functools.partial(TrainerFunction(make_net, _train), data=data, returns=returns, keep=keep)
 
-    return train
+
+def _train(
+    make_net: Callable[..., Any], job: Any, *, data: tuple[Any, Any], returns: str | None, keep: str
+) -> dict[str, Any]:
+    net = make_net(**arguments(make_net, job.params, (*SHORT_NAMES, "batch_size")))
+    if not isinstance(net, skorch.NeuralNet):
+        raise InputError(f"make_net must return a skorch.NeuralNet, got {type(net).__name__}")
+    x, y = (job.watch(part) for part in data)
+    asked, own = short_names(job.params), list(net.callbacks or ())
+    penalties = Regularize(asked.regularizers, asked.noise, seed=job.seed)
+    epochs = _Epochs(job, penalties, resumes=not own)
+    split = guest("skorch", "skorch.helper").predefined_split
+    stop = guest("skorch", "skorch.dataset").Dataset(x[job.stop], y[job.stop])
+    net.set_params(verbose=0, train_split=split(stop), callbacks=[*own, penalties, epochs])
+    if "batch_size" in job.params:
+        check_count("batch_size", job.params["batch_size"])
+        net.set_params(batch_size=job.params["batch_size"])
+    net.initialize()
+    if keep == "best":
+        job.keep_best(net.module_)
+    epochs.go_on(net)
+    if not epochs.told_.again(job):
+        net.partial_fit(x[job.fit], y[job.fit], epochs=job.epochs - epochs.told_.epochs)
+        if not job.stopped:  # skorch takes it for an end like any other
+            raise KeyboardInterrupt
+    kind = returns or ("probabilities" if hasattr(net, "predict_proba") and _classifies(net) else "predictions")
+    with job.scoring():
+        said = net.predict_proba(x[job.score]) if kind == "probabilities" else net.predict(x[job.score])
+    return {kind: said if kind == "probabilities" else said.reshape(len(job.score), -1).squeeze(1)}
 
 
 def _classifies(net: Any) -> bool:

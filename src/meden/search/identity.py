@@ -6,7 +6,7 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -57,13 +57,22 @@ def identity_of(dataset: Dataset, folds: Sequence[Fold], models: Models | None =
 
 
 def _code(make_model: ModelMaker, kinds: Iterable[type]) -> str:
-    """Return a hash of the source of a function and of classes; plain values that the function holds count too."""
+    """Return a hash of the source of a function and of classes; what the arguments say that it holds counts too."""
     inner = make_model
     while isinstance(inner, functools.partial):
         inner = inner.func
-    values = {name: value for name, value in fixed_arguments(make_model).items() if isinstance(value, _PLAIN)}
+    values = {name: repr(value) for name, value in fixed_arguments(make_model).items() if _is_plain(value)}
     values |= {"command": inner.contents()} if isinstance(inner, Command) else {}
     is_plain = inspect.isroutine(inner) or inspect.isclass(inner)
     maker = [inner] if is_plain else [type(inner), *filter(None, [getattr(inner, "__wrapped__", None)])]
-    parts = (*maker, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)))
+    held = [make_model] if isinstance(make_model, functools.partial) else []
+    parts = (*maker, *held, *sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__)))
     return source_hash([part for part in parts if not is_ours(part)], sorted(values.items()))
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(part) for pair in value.items() for part in pair)
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)

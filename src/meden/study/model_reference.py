@@ -70,7 +70,5 @@ def _text(inner: Callable[..., Any]) -> str:
 
 
 def _inner(make_model: Callable[..., Any]) -> Callable[..., Any]:
-    while isinstance(make_model, functools.partial):
-        make_model = make_model.func
-    inner: Callable[..., Any] = inspect.unwrap(make_model)
-    return inner
+    within = make_model.func if isinstance(make_model, functools.partial) else inspect.unwrap(make_model)
+    return make_model if within is make_model else _inner(within)

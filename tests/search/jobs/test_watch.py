@@ -97,6 +97,26 @@ def test_weights_that_are_carried_on_are_caught_in_the_second_job():
         _ = study.choice
 
 
+def test_weights_that_are_carried_on_are_caught_where_the_optimizer_takes_a_closure():
+    model = net()
+
+    def train(job):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(X[job.fit]), Y[job.fit])
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        job.report(1, 0.5)
+        return model(X[job.score])
+
+    with pytest.warns(UserWarning, match="fresh weights in each job"):
+        assert meden.tune(train, **OPTIONS).status == "diverged"
+
+
 # --- six honest loops
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,18 @@ from torch import nn
 from torch.utils.data import Subset
 from transformers import PrinterCallback, ProgressCallback, TrainerCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_checkpoint
-from transformers.utils import logging as hub
+from transformers.utils import logging
 
 from meden._checks import InputError
-from meden.integrations._trainers import SHORT_NAMES, Attachment, Told, arguments, check_settings, short_names
+from meden.integrations._trainers import (
+    SHORT_NAMES,
+    Attachment,
+    Told,
+    TrainerFunction,
+    arguments,
+    check_settings,
+    short_names,
+)
 from meden.integrations.huggingface.callback import FILE, TRAINER_STATE, MedenCallback
 from meden.integrations.huggingface.logs import history_of
 
@@ -49,7 +56,7 @@ def trainer_function(
 
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_trainer``, or it
-            returns another thing than a Trainer.
+            returns another thing than a Trainer, or one that evaluates no loss.
 
     Example:
         >>> def make_trainer(train_dataset, eval_dataset, lr=5e-5):
@@ -61,41 +68,40 @@ def trainer_function(
     Then ``meden.tune(train, rows=labels, space={"lr": meden.LogUniform(1e-5, 1e-3), "l2": ...})``.
     """
     check_settings(keep, None, 1)
-    return _TrainerFunction(make_trainer, dataset, keep, row_losses)
+    settings = {"dataset": dataset, "keep": keep, "row_losses": row_losses}
+    return functools.partial(TrainerFunction(make_trainer, _train), **settings)
 
 
-@dataclass(frozen=True, eq=False)
-class _TrainerFunction:
-    """Goes to other processes if its parts do."""
-
-    make_trainer: Callable[..., Any]
-    dataset: Any
-    keep: str
-    row_losses: bool
-
-    @property
-    def __wrapped__(self) -> Callable[..., Any]:
-        """Whose code it is."""
-        return self.make_trainer
-
-    def __call__(self, job: Any) -> dict[str, Any]:
-        own = arguments(self.make_trainer, job.params, (*SHORT_NAMES, _BATCH))
-        watched = job.watch(self.dataset)
-        fit, stop, score = (Subset(watched, np.asarray(rows).tolist()) for rows in (job.fit, job.stop, job.score))
-        trainer = self.make_trainer(fit, stop, **own)
-        _check(trainer)
-        _settle(trainer, job)
-        if self.keep == "best":
-            job.keep_best(trainer.model)
-        folder = _last_whole(trainer, job.checkpoint_dir)
-        transformers.set_seed(job.seed)
-        with _quiet():
-            try:
-                trainer.train(resume_from_checkpoint=None if folder is None else str(folder))
-            except _Told:
-                trainer.is_in_train = False
+def _train(make_trainer: Callable[..., Any], job: Any, *, dataset: Any, keep: str, row_losses: bool) -> dict[str, Any]:
+    own = arguments(make_trainer, job.params, (*SHORT_NAMES, _BATCH))
+    watched = job.watch(dataset)
+    fit, stop, score = (Subset(watched, rows.tolist()) for rows in (job.fit, job.stop, job.score))
+    trainer = make_trainer(fit, stop, **own)
+    _check(trainer)
+    _settle(trainer, job)
+    if keep == "best":
+        job.keep_best(trainer.model)
+    folder = _last_whole(trainer, job.checkpoint_dir)
+    transformers.set_seed(job.seed)
+    with _quiet():
+        try:
+            trainer.train(resume_from_checkpoint=None if folder is None else str(folder))
+        except _Told:
+            trainer.is_in_train = False
         with job.scoring():
-            return _row_losses(trainer, score) if self.row_losses else _outputs(trainer.predict(score).predictions)
+            return _row_losses(trainer, score) if row_losses else _outputs(trainer.predict(score).predictions)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave out the bars of what is written: a search has a bar of its own."""
+    was = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if was:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 class _Told(Exception):
@@ -120,20 +126,13 @@ class _Reporter(TrainerCallback):
         control.should_training_stop |= self.told.tell(self.job, _stop_loss(newest), newest.train["loss"])
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Leave out the bars of what is written and read in each of hundreds of trainings."""
-    shown = hub.is_progress_bar_enabled()
-    hub.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            hub.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
 def _stop_loss(record: Any) -> float:
-    return math.nan if record.valid is None else float(record.valid["loss"])
+    if record.valid is None:
+        raise InputError(
+            "make_trainer must return a Trainer that evaluates a loss, got none: label_names of its arguments say which "
+            "inputs are labels"
+        )
+    return float(record.valid["loss"])
 
 
 def _check(trainer: Any) -> None:
