@@ -157,6 +157,10 @@ def tune(
     cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
     workers = settings_of(Workers, workers, fields)
     recipe = check_recipe(recipe)
+    if rows is None and data is None:
+        raise InputError(
+            "data must be given for a function that makes models, or rows for a training function, got none"
+        )
     if rows is None:
         dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
         space = cocktail(dataset.task, make_model) if space is None else space
@@ -255,7 +259,7 @@ def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:
     if reports and not any(row.stop_loss for row in rows):
         warnings.warn(
             "train never called job.report: nothing stopped early, and there are no curves to diagnose "
-            "(stop_fraction=0 leaves no rows aside for that)",
+            "(stop_fraction=0, with recipe=meden.Recipe(early_stopping=None), leaves no rows aside for that)",
             stacklevel=3,
         )
     lost = [row for row in rows if row.status in ("failed", "diverged")]

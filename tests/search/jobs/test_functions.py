@@ -57,6 +57,23 @@ def test_the_same_call_goes_on_and_workers_change_nothing(tmp_path):
         same(whole, meden.tune(plain, study_dir=folder, **OPTIONS))
 
 
+def test_a_function_may_do_what_it_likes_with_its_job_and_its_surroundings():
+    def careless(job):
+        torch.set_default_dtype(torch.float64 if job.configuration % 2 else torch.float32)
+        np.random.shuffle(job.fit), job.params.clear(), os.chdir("/")
+        draws = torch.rand(2)
+        assert draws.dtype == (torch.float64 if job.configuration % 2 else torch.float32)
+        job.report(1, float(X[job.fit[:3].copy()].mean()))
+        return np.full(len(job.score), float(draws.mean()))
+
+    here = os.getcwd()
+    one, two = (meden.tune(careless, jobs=jobs, **OPTIONS) for jobs in (1, 2))
+    same(one, two)
+    assert os.getcwd() == here and torch.get_default_dtype() == torch.float32
+    with pytest.raises(InputError, match="SystemExit"):
+        meden.tune(lambda _: os.sys.exit(3), **OPTIONS)
+
+
 def test_another_function_or_other_rows_are_another_study(tmp_path):
     meden.tune(plain, study_dir=tmp_path, **OPTIONS)
     with pytest.raises(InputError, match="code may have changed"):
@@ -210,7 +227,10 @@ def test_a_job_that_was_killed_goes_on_from_its_checkpoint(tmp_path, monkeypatch
             model.load_state_dict(state["model"]), optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["rng"])
             first = state["epoch"] + 1
+            job.resume(state["epoch"])
         for epoch in range(first, job.epochs + 1):
+            if job.stopped:
+                break
             train_loss = epoch_of(model, optimizer, X[job.fit], Y[job.fit])
             model.eval()
             stop = job.report(epoch, cross_entropy(model(X[job.stop]), Y[job.stop]), train_loss)
@@ -220,20 +240,23 @@ def test_a_job_that_was_killed_goes_on_from_its_checkpoint(tmp_path, monkeypatch
                 raise KeyboardInterrupt
             if stop:
                 break
+        if os.environ.get("MEDEN_TEST_DIES") == f"{job.configuration} {job.fold} scoring":
+            raise KeyboardInterrupt
+        model.eval()
         with job.scoring():
             return model(X[job.score])
 
     whole = meden.tune(train, **OPTIONS)
-    for configuration, fold, epoch in ((0, 1, 2), (1, 0, 4)):
+    for configuration, fold, epoch in ((0, 1, 2), (1, 0, 4), (2, 1, "scoring")):
         folder = tmp_path / str(epoch)
         with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
             dying.setenv("MEDEN_TEST_DIES", f"{configuration} {fold} {epoch}")
             meden.tune(train, study_dir=folder, **OPTIONS)
         home = folder / "jobs" / f"configuration-{configuration}" / f"fold-{fold}-seed-0"
         assert {path.name for path in home.iterdir()} >= {CHECKPOINT, REPORTS, BEST}
-        assert len((home / REPORTS).read_text().splitlines()) == epoch
+        assert epoch == "scoring" or len((home / REPORTS).read_text().splitlines()) == epoch
         same(whole, meden.tune(train, study_dir=folder, **OPTIONS))
-        assert not home.exists()
+        assert not home.exists() and not (folder / "jobs").exists()
 
 
 def test_without_a_stop_split_there_is_nothing_to_report():
