@@ -204,7 +204,7 @@ def test_a_race_spares_half_of_the_epochs_and_repeats(tmp_path):
     spent, full = (sum(row.num_epochs for row in rows_of(study)) for study in (raced, whole))
     assert full == 32 * 5 * 64 and spent <= full / 2
     statuses = [trial.status for trial in raced.trials]
-    assert statuses[:8] == ["ok"] * 8 and statuses.count("dropped") >= 8
+    assert statuses[:4] == ["ok"] * 4 and statuses.count("dropped") >= 8
     assert raced.best.number == whole.best.number
     same(raced, meden.tune(learns, racing=True, study_dir=tmp_path / "b", jobs=2, **options))
     lines = (tmp_path / "a" / LEDGER).read_bytes().splitlines(keepends=True)
