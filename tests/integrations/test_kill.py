@@ -1,4 +1,7 @@
-"""Searches around trainers are killed at random moments and divided among processes: no bit changes."""
+"""Searches around trainers are killed at random moments and divided among processes: no bit changes.
+
+Two are killed here; ``python -m tests.search.killing 10 keras 0`` and ``skorch`` kill the others.
+"""
 
 import importlib.util
 
@@ -11,17 +14,16 @@ PACKAGES = {"huggingface": "transformers"}
 pytestmark = pytest.mark.distributed
 
 
-@pytest.fixture(params=killing.GUESTS)
-def guest(request):
-    if importlib.util.find_spec(PACKAGES.get(request.param, request.param)) is None:
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
+def installed(*guests):
+    there = {name: importlib.util.find_spec(PACKAGES.get(name, name)) is not None for name in guests}
+    return [pytest.param(name, marks=pytest.mark.skipif(not there[name], reason="not installed")) for name in guests]
 
 
+@pytest.mark.parametrize("guest", installed("huggingface", "lightning"))
 def test_killed_at_random_moments_and_resumed_equals_uninterrupted(guest):
     check_kills(guest)
 
 
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
+@pytest.mark.parametrize("guest", installed(*killing.GUESTS))
 def test_two_processes_change_no_bit(guest, tmp_path):
     assert killing.GUESTS[guest](tmp_path / "two", jobs=2) == killing.GUESTS[guest](None)
