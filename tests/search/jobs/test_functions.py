@@ -1,14 +1,18 @@
 """Search of any training function: the same engine, ledger, races, choice, resume and workers as for networks."""
 
 import os
+import threading
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import log_loss
 from torch.nn.functional import cross_entropy
 
 import meden
 from meden import InputError
+from meden.data.rows import as_rows
+from meden.search.jobs.answers import held_out_of
 from meden.search.jobs.job import BEST, CHECKPOINT, REPORTS
 from meden.space.names import configure
 from meden.study.ledger import LEDGER
@@ -298,6 +302,37 @@ def test_bad_arguments_are_refused_before_a_job(given, words):
 def test_a_function_that_never_reports_is_told():
     with pytest.warns(UserWarning, match=r"never called job\.report"):
         meden.tune(lambda job: np.ones(len(job.score)), **{**OPTIONS, "budget": 1})
+
+
+def test_what_could_be_probabilities_is_told():
+    binary = (Y > 0).long()
+
+    def train(job):
+        job.report(1, 0.5)
+        return np.full(len(job.score), 0.3)
+
+    with pytest.warns(UserWarning, match="taken as losses"):
+        meden.tune(train, **{**OPTIONS, "rows": binary, "budget": 1})
+
+
+def test_log_loss_is_that_of_scikit_learn():
+    random = np.random.default_rng(0)
+    labels, given = random.integers(0, 2, 40), random.uniform(size=40)
+    given[:3], labels[:3] = 0.0, 1
+    rows, score = as_rows(labels), np.arange(40)
+    for answer in ({"probabilities": given}, {"probabilities": np.c_[1 - given, given]}):
+        assert held_out_of(answer, rows, score).losses.mean() == pytest.approx(log_loss(labels, given), rel=1e-6)
+    logits = random.normal(size=(40, 1)) * 30
+    told = held_out_of({"logits": logits}, rows, score)
+    assert np.allclose(told.losses, np.logaddexp(0, -np.where(labels == 1, 1, -1) * logits[:, 0]), rtol=1e-6)
+
+
+def test_a_function_for_other_processes_is_tried_first():
+    lock = threading.Lock()
+    with pytest.raises(InputError, match="cannot be pickled: TypeError"):
+        meden.tune(lambda job: lock.acquire() and job, jobs=2, **OPTIONS)
+    with pytest.raises(InputError, match="or rows for a training function"):
+        meden.tune(plain, space=SPACE)
 
 
 def test_a_metric_needs_more_than_losses():
