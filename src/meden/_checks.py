@@ -64,8 +64,11 @@ def check_count(name: str, value: Any, *, low: int = 1, high: int | None = None)
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
-    return " ".join(str(error).split())
+    """Return what an error says, in one line; nothing if it cannot be made to say it."""
+    try:
+        return " ".join(str(error).split())
+    except Exception:
+        return ""
 
 
 def parse_json(text: str | bytes) -> Any:

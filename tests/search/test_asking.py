@@ -61,8 +61,10 @@ def test_what_is_wrong_is_said_where_it_is_asked():
             asking.tell(3, [])
         assert torch.initial_seed() == job.seed
         asking.tell(job, [1.0])
-        with pytest.raises(InputError, match="scored rows"):
-            asking.ask()
+        for _ in range(2):
+            with pytest.raises(InputError, match="scored rows"):
+                asking.ask()
+    assert torch.initial_seed() != job.seed
     with pytest.raises(InputError, match="with statement"):
         Asking(**OPTIONS).ask()
     with pytest.raises(InputError, match="jobs must be 1"):

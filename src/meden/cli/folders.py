@@ -169,6 +169,11 @@ def trained(folder: Path) -> Run | Ensemble:
         InputError: if it holds none, or one of a model that is not meden's own (for those: :func:`meden.load_run`).
     """
     if (folder / STUDY).exists() and not (folder / RUN).exists():
+        if is_described(folder) and read_json(folder / STUDY)["model"].get("trains"):
+            raise InputError(
+                f"folder {str(folder)!r} holds a study of a training function, which makes its models and keeps them "
+                "itself: there is none to predict with here"
+            )
         raise InputError(
             f"folder {str(folder)!r} holds a study that is not finished; go on with: meden resume {folder}"
         )

@@ -56,7 +56,7 @@ def nothing_learnt(evidence: Evidence) -> Finding | None:
     if not evidence.blank:
         return None
     share = evidence.estimate(lambda curve: curve.train_loss / (evidence.blank or math.nan))
-    if share.mean < 1 - LEARNT:
+    if not share.mean >= 1 - LEARNT:  # or not known
         return None
     how = "above" if share.mean > 1 + LEARNT else "hardly below"
     return Finding(

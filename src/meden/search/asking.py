@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any
 
 from meden._checks import InputError
-from meden._randomness import seed_all
+from meden._randomness import put_back, seed_all
 from meden.search.jobs import HandOver, Job
 from meden.search.tune import tune
 from meden.study.study import Study
@@ -49,8 +50,11 @@ class Asking:
         self._thread: threading.Thread | None = None
         self._out: Job | None = None
         self._study: Study | None = None
+        self._error: BaseException | None = None
+        self._around = ExitStack()
 
     def __enter__(self) -> Asking:
+        self._around.enter_context(put_back())
         self._thread = threading.Thread(target=self._search, name=DAEMON, daemon=True)
         self._thread.start()
         return self
@@ -61,6 +65,7 @@ class Asking:
         if self._thread is not None and self._thread.is_alive():
             self._hand_over.answers.put(_Left())
             self._thread.join()
+        self._around.close()
 
     def __iter__(self) -> Iterator[Job]:
         """Yield jobs until the search has ended."""
@@ -77,10 +82,13 @@ class Asking:
             raise InputError("Asking must be used in a with statement: with Asking(...) as asking")
         if self._out is not None:
             raise InputError(f"tell must come before the next ask: {_named(self._out)} is out")
+        if self._error is not None:
+            raise self._error
         if self._study is not None:
             return None
         got = self._hand_over.jobs.get()
         if isinstance(got, BaseException):
+            self._error = got
             raise got
         self._out = got
         if got is not None:

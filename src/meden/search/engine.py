@@ -187,7 +187,7 @@ class Search:
 
         Each goes by what those of earlier waves had reached at its rungs. Which these are depends on its number alone.
         """
-        for _, numbered in itertools.groupby(batch, lambda number: number // racing.WAVE):
+        for _, numbered in itertools.groupby(batch, racing.start_of_wave):
             wave = {number: batch[number] for number in numbered}
             for fold in range(len(self.folds)):
                 here = range(fold, fold + 1)
@@ -198,8 +198,7 @@ class Search:
 
     def _contest(self, key: Key, params: Mapping[str, Any], rungs: Sequence[int]) -> racing.Contest:
         """Return what a fit is up against, of the waves before its own, and what it had in the folds before."""
-        first = key.configuration - key.configuration % racing.WAVE
-        earlier = [number for number in range(first) if self._is_whole(number)]
+        earlier = [n for n in range(racing.start_of_wave(key.configuration)) if self._is_whole(n)]
         every, before = self._keys(0), self._keys(key.configuration, range(key.fold))
         at = {
             rung: np.array(

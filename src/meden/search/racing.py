@@ -126,10 +126,21 @@ def loss_at(curve: Sequence[float], epoch: int, *, keeps_best: bool) -> float:
     return float(seen.min() if keeps_best else seen[-1])
 
 
-WAVE = 8
-"""Configurations that are tried side by side where fits take turns; those of the first wave all go to the end."""
+WAVE, FIRST_WAVE = 8, 4
+"""Configurations that are tried side by side where fits take turns; of the first, and the second, wave there are fewer:
+those of the first all go to the end."""
 SHARE_IN_TURN, LEAST_IN_TURN = 1 / 3, 4
 """What stays at a rung whatever the differences, where fits take turns: of those that got so far before."""
+
+
+def start_of_wave(number: int) -> int:
+    """Return the first configuration of a configuration's wave.
+
+    Example:
+        >>> [start_of_wave(number) for number in (0, 3, 4, 7, 8, 15, 16)]
+        [0, 0, 4, 4, 8, 8, 16]
+    """
+    return number - number % (FIRST_WAVE if number < WAVE else WAVE)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from meden._checks import InputError
+from meden._checks import InputError, one_line
 from meden.data import Dataset, Fold
 from meden.data.rows import as_rows
 from meden.member import ModelMaker
@@ -27,6 +27,7 @@ from meden.study.ledger import Key
 from meden.study.metrics import MetricName, check_metric
 from meden.study.model_reference import ModelReference
 from meden.workers.fitter import Fitter, Networks
+from meden.workers.workers import Workers
 
 OF_FUNCTIONS = ("epochs", "early_stopping", "stop_after")
 """Fields of a recipe that a training function is told; the others are its own affair."""
@@ -89,6 +90,7 @@ def training_function(
     seed: int,
     task: str | None,
     study_dir: Path | str | None,
+    workers: Workers,
 ) -> Subject:
     """Return a training function, with the rows it trains on.
 
@@ -97,6 +99,8 @@ def training_function(
     """
     if not callable(train):
         raise InputError(f"train must be a function of a job, got {train!r:.80}")
+    if workers.num_processes > 1:
+        _check_reaches_others(train)
     check_space_of_function(space)
     assert space is not None
     found = {name: dimension for name, dimension in space.items() if not isinstance(dimension, FromData)}
@@ -133,6 +137,19 @@ def _reference(train: TrainingFunction) -> ModelReference:
     if isinstance(train, Command):
         return ModelReference(str(train), arguments={"command": str(train)}, trains=True)
     return ModelReference.of_function(train)
+
+
+def _check_reaches_others(train: TrainingFunction) -> None:
+    """Check that other processes can be given a training function."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    try:
+        dumps(train)
+    except Exception as error:
+        raise InputError(
+            f"train must be a function that other processes can be given (jobs=1 needs none), but cannot be pickled: "
+            f"{type(error).__name__}: {one_line(error)}"
+        ) from error
 
 
 def _jobs_of(recipe: Recipe, folds: Sequence[Fold], seed: int) -> MemberOf:

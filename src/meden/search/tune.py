@@ -12,6 +12,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from meden._checks import InputError
 from meden._files import read_json
 from meden.data import as_dataset
@@ -40,7 +42,7 @@ from meden.study.folder import STUDY, Description, is_described, write_descripti
 from meden.study.ledger import LEDGER, Ledger, Row, versions_of
 from meden.study.load import results_of
 from meden.study.metrics import MetricName
-from meden.study.results import DIVISION
+from meden.study.results import DIVISION, Results
 from meden.study.study import Study
 from meden.workers.workers import Workers
 
@@ -157,6 +159,10 @@ def tune(
     cv, limits = settings_of(CV, cv, fields), settings_of(Limits, limits, fields)
     workers = settings_of(Workers, workers, fields)
     recipe = check_recipe(recipe)
+    if rows is None and data is None:
+        raise InputError(
+            "data must be given for a function that makes models, or rows for a training function, got none"
+        )
     if rows is None:
         dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
         space = cocktail(dataset.task, make_model) if space is None else space
@@ -168,7 +174,16 @@ def tune(
                 f"{given} must be None where rows are given, for a training function that reads its own data"
             )
         subject = training_function(
-            make_model, rows, space, cv, recipe=recipe, metric=metric, seed=seed, task=task, study_dir=study_dir
+            make_model,
+            rows,
+            space,
+            cv,
+            recipe=recipe,
+            metric=metric,
+            seed=seed,
+            task=task,
+            study_dir=study_dir,
+            workers=workers,
         )
         baselines = False
     folds, found = subject.folds, subject.space
@@ -246,6 +261,7 @@ def tune(
     results = results_of(ended, ledger.rows.values(), versions_of(ledger.identity))
     if rows is not None:
         _warn_of_jobs(ledger.rows.values(), reports=all(len(fold.stop) for fold in folds))
+        _warn_of_losses(results, len(subject.data.classes))
         return Study.of(results, None, None)
     return Study.of(results, make_model, subject.dataset)
 
@@ -255,13 +271,25 @@ def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:
     if reports and not any(row.stop_loss for row in rows):
         warnings.warn(
             "train never called job.report: nothing stopped early, and there are no curves to diagnose "
-            "(stop_fraction=0 leaves no rows aside for that)",
+            "(stop_fraction=0, with recipe=meden.Recipe(early_stopping=None), leaves no rows aside for that)",
             stacklevel=3,
         )
     lost = [row for row in rows if row.status in ("failed", "diverged")]
     if lost:
         first = f"configuration {lost[0].configuration}, fold {lost[0].fold}: {lost[0].reason}"
         warnings.warn(f"{len(lost)} of {len(rows)} jobs were lost, the first is {first}", stacklevel=3)
+
+
+def _warn_of_losses(results: Results, num_classes: int) -> None:
+    """Say what numbers were taken for that may be probabilities of the second of two classes."""
+    if num_classes == 2 and results.data.task == "losses" and results.usable:
+        losses = results.values("loss")
+        if 0 <= np.nanmin(losses) and np.nanmax(losses) <= 1:
+            warnings.warn(
+                "train returned numbers (n,) from 0 to 1 for two classes, which are taken as losses: if they are "
+                "probabilities of the second class, return {'probabilities': ...}",
+                stacklevel=3,
+            )
 
 
 @contextmanager

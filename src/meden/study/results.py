@@ -483,7 +483,8 @@ class Results(Shown):
         if not self.usable and self.num_missing:
             raise InputError(f"there is no configuration to choose yet: {self.reason}")
         if not self.usable:
-            raise InputError(f"{self._all_lost}; try lower learning rates, or clip_norm in the recipe")
+            advice = "" if self.model.trains else ", or clip_norm in the recipe"
+            raise InputError(f"{self._all_lost}; try lower learning rates{advice}")
 
     @property
     def _all_lost(self) -> str:

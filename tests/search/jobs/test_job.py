@@ -59,6 +59,32 @@ def test_bad_reports_are_refused(arguments, words):
         job_of().report(*arguments)
 
 
+def test_a_job_that_goes_on_takes_up_what_was_reported(tmp_path):
+    rule = meden.EarlyStopping(patience=2)
+    first = job_of(home=tmp_path, patience=rule)
+    for epoch, loss in enumerate((1.0, 0.5, 0.7, 0.8), start=1):
+        first.report(epoch, loss)
+    assert first.stopped
+    again = job_of(home=tmp_path, patience=rule)
+    assert not again.stopped and again.ending is not None  # it may begin anew
+    assert again.resume(4) and again.stopped and again.best_epoch == 4
+    earlier = job_of(home=tmp_path, patience=rule)
+    assert not earlier.resume(2) and earlier.history.column("valid.loss") == [1.0, 0.5]
+    assert not earlier.report(3, 0.4) and len(earlier.history) == 3
+    anew = job_of(home=tmp_path, patience=rule)
+    assert not anew.report(1, 0.9) and anew.history.column("valid.loss") == [0.9]
+    with pytest.raises(InputError, match="report an epoch, then save"):
+        job_of(home=tmp_path).resume(5)
+
+
+def test_rows_are_the_jobs_own():
+    rows = np.arange(3)
+    job = job_of(fit=rows)
+    np.random.shuffle(job.fit)
+    job.fit[0] = 9
+    assert rows.tolist() == [0, 1, 2]
+
+
 def test_epochs_rise_and_scoring_is_the_end():
     job = job_of()
     job.report(2, 1.0)

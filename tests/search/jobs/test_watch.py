@@ -117,6 +117,34 @@ def test_weights_that_are_carried_on_are_caught_where_the_optimizer_takes_a_clos
         assert meden.tune(train, **OPTIONS).status == "diverged"
 
 
+def copies_weights_from_fold_to_fold(job):
+    x, model = job.watch(X), net()
+    if LAST:
+        model.load_state_dict(LAST)
+    trained(job, x[job.fit], Y[job.fit], model)
+    LAST.update({name: value.clone() for name, value in model.state_dict().items()})
+    return scored(job, model, x)
+
+
+LAST: dict = {}
+
+
+def test_copies_of_weights_are_known_by_their_values():
+    with pytest.warns(UserWarning, match="fresh weights in each job"):
+        study = meden.tune(copies_weights_from_fold_to_fold, **OPTIONS)
+    assert [row.status for row in study.trials[0].rows] == ["completed", "failed", "failed"]
+
+
+def test_training_while_scoring_is_refused():
+    def train(job):
+        job.report(1, 0.5)
+        with job.scoring(), torch.enable_grad():
+            return trained(job, X[job.score], Y[job.score])
+
+    with pytest.raises(InputError, match=r"must come before|must not train in"):
+        meden.tune(train, **OPTIONS)
+
+
 # --- six honest loops
 
 
@@ -221,19 +249,26 @@ def test_rows_are_plain_and_scored_ones_come_in_the_end(data):
         lambda x: x[np.array([True, False, False, True, False, False])],
         lambda x: x[:, 0].max(),
         lambda x: (x - 1).min(),
-        lambda x: x[..., 0],
+        lambda x: x[:, None] - x,
+        lambda x: x * np.ones((6, 6, 6)),
+        lambda x: np.zeros((6, 1)) + x[:, 0],
+        lambda x: np.add(x, 0, out=np.zeros((6, 6))),
+        lambda x: x.sum(0),
+        lambda x: x.sum(axis=-2),
+        lambda x: x @ x,
+        lambda x: bool(x[:, 0] == x[:, 0]),
     ],
 )
 def test_what_reads_all_rows_of_an_array_is_refused(read):
     for data in (np.ones((6, 6)), torch.ones(6, 6)):
-        with pytest.raises((Leak, TypeError, ValueError)) as caught:  # torch has no reversed slices
+        with pytest.raises((Leak, TypeError, ValueError, DeprecationWarning)) as caught:  # torch has no reversed slices
             read(job_of().watch(data))
         assert isinstance(caught.value, Leak) or isinstance(data, torch.Tensor)
 
 
 @pytest.mark.parametrize(
     "read",
-    [lambda x: torch.mean(x), lambda x: torch.cat([x, x]), lambda x: torch.stack((x,)), lambda x: x @ torch.ones(6)],
+    [lambda x: torch.mean(x), lambda x: torch.cat([x, x]), lambda x: torch.stack((x,)), lambda x: torch.add(x, x)],
 )
 def test_what_torch_reads_is_refused(read):
     with pytest.raises((Leak, TypeError)):
@@ -254,7 +289,11 @@ def test_an_array_is_read_by_all_kinds_of_indices():
     mask = np.zeros(6, bool)
     mask[:2] = True
     assert x[mask].shape == (2, 2) and x[[0, 1], 1].tolist() == [1, 3] and x.shape == (6, 2)
-    assert (x[:, 1] * 2 + 1)[[0, 1]].tolist() == [3, 7]
+    assert (x[:, 1] * 2 + 1)[[0, 1]].tolist() == [3, 7] and x[..., 1][[0]].tolist() == [1]
+    assert x.sum(axis=1)[[0, 1]].tolist() == [1, 5] and (x @ np.ones((2, 3)))[0].tolist() == [1, 1, 1]
+    assert (
+        x.take([1], axis=0).tolist() == [[2, 3]] and (-x)[0].tolist() == [0, -1] and x.clip(1, 2)[1].tolist() == [2, 2]
+    )
     assert x.astype(np.float32)[job_of().fit].dtype == np.float32
     assert len(x[[]]) == 0
 
@@ -295,11 +334,47 @@ def test_a_table_is_read_by_places_labels_columns_and_masks():
     assert frame.drop(columns=["b"]).take([1]).shape == (1, 1) and frame["a"].loc["v"] == 1
 
 
+def test_a_tensor_is_changed_row_by_row():
+    x = job_of().watch(torch.arange(24.0).reshape(6, 2, 2))
+    assert x.permute(0, 2, 1)[0].tolist() == [[0, 2], [1, 3]] and x.mean(dim=(1, 2))[[1]].tolist() == [5.5]
+    assert torch.log1p(x)[0, 0, 0] == 0 and x.flatten(1).norm(dim=1)[0] == torch.arange(4.0).norm()
+    assert x.index_select(0, torch.tensor([1])).shape == (1, 2, 2) and x.max(2)[0][0].tolist() == [1, 3]
+    for read in (lambda: x.permute(1, 0, 2), lambda: x.index_select(1, torch.tensor([0]))[3], lambda: x.max(0)):
+        with pytest.raises(Leak):
+            read()
+    with pytest.raises(InputError, match="must not be changed"):
+        x[0] = 1.0
+
+
+def test_a_table_is_filled_and_mapped_row_by_row():
+    frame = job_of().watch(pd.DataFrame({"a": [1, None, 3, 4, 5, 6], "b": list("xyxyxy")}))
+    assert frame.a.fillna(0).iloc[[0, 1]].tolist() == [1, 0] and frame.b.map({"x": 0, "y": 1})[0] == 0
+    assert frame[["a"]].sum(axis=1).iloc[0] == 1
+    for read in (
+        lambda: frame.b.map(print),
+        lambda: frame[frame.a > 0],
+        lambda: frame.set_index("b"),
+        lambda: frame.sum(),
+    ):
+        with pytest.raises(Leak, match=r"row [35]"):
+            read()
+
+
+def test_a_sparse_matrix_is_read_by_rows():
+    sparse = pytest.importorskip("scipy.sparse")
+    x = job_of().watch(sparse.csr_matrix(np.eye(6)))
+    assert x[[0, 1]].shape == (2, 6)
+    with pytest.raises(Leak):
+        _ = x[2:5]
+
+
 def test_a_dataset_hides_what_it_holds_and_reaches_workers():
     data = job_of().watch(TensorDataset(torch.arange(6), torch.arange(6)))
     with pytest.raises(Leak):
         data.tensors[0].sum()
     assert data.tensors[0][[0, 1]].tolist() == [0, 1]
+    data._data.classes = ["x", "y"]
+    assert data.classes == ["x", "y"]  # of no row
     again = pickle.loads(pickle.dumps(data))
     assert again[0] == (0, 0)
     with pytest.raises(Leak, match="row 5"):
@@ -338,7 +413,7 @@ def test_what_has_no_numbered_rows_is_refused():
         def __iter__(self):
             return iter(())
 
-    for data in (Stream(), iter([1]), 3, None):
+    for data in (Stream(), iter([1]), 3, None, torch.tensor(1.0)):
         with pytest.raises(InputError, match="rows have numbers"):
             job_of().watch(data)
     with pytest.raises(InputError, match="the 6 rows of the study, got 150"):

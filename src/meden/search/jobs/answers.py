@@ -21,8 +21,6 @@ from meden.run import HeldOut, Run
 from meden.study.ledger import FIRST, Key, Ledger
 from meden.workers.coordinator import Result
 
-LEAST = float(np.finfo(np.float32).eps)
-"""Probabilities are not less, as in scikit-learn: a model that is sure and wrong once is not infinitely bad."""
 SUM = 1e-3
 """Numbers of a row that add up to 1 so closely, and are not negative, are probabilities."""
 
@@ -57,11 +55,18 @@ def held_out_of(returned: Any, rows: Dataset, score: NDArray[np.int64]) -> HeldO
     if kind == "predictions":
         errors = (values.astype(np.float64) - labels) ** 2
         return HeldOut((errors / 2).astype(np.float32), errors, values.astype(np.float64).reshape(len(score), -1))
-    logs = log_softmax(values.astype(np.float64), axis=1) if kind == "logits" else np.log(np.clip(values, LEAST, None))
+    logs = log_softmax(values.astype(np.float64), axis=1) if kind == "logits" else _logs(values)
     probabilities = np.exp(logs) if kind == "logits" else values
     right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    losses = -np.clip(logs[np.arange(len(score)), labels], np.log(LEAST), None)
+    losses = -logs[np.arange(len(score)), labels]
     return HeldOut(losses.astype(np.float32), right, probabilities.astype(np.float32))
+
+
+def _logs(probabilities: NDArray[Any]) -> NDArray[np.float64]:
+    """Return logarithms; a probability of 0 counts as the precision of its type, as in scikit-learn's log loss."""
+    kept = probabilities if probabilities.dtype.kind == "f" else probabilities.astype(np.float64)
+    logs: NDArray[np.float64] = np.log(np.clip(kept, np.finfo(kept.dtype).eps, None).astype(np.float64))
+    return logs
 
 
 def _named(returned: Any, rows: Dataset) -> tuple[str, NDArray[Any]]:
@@ -102,6 +107,8 @@ _OF = {
 
 
 def _of_classes(kind: str, values: NDArray[Any], num_classes: int) -> NDArray[Any]:
+    if values.ndim == 2 and values.shape[1] == 1 and num_classes == 2:
+        values = values[:, 0]
     if values.ndim == 1 and num_classes == 2:  # of the second class
         other = -values if kind == "logits" else 1 - values
         return np.stack([other / 2, values / 2] if kind == "logits" else [other, values], axis=1)
@@ -122,7 +129,7 @@ def _numbers(returned: Any) -> NDArray[Any]:
         returned = returned.detach().to("cpu")
         returned = returned.float() if returned.dtype == torch.bfloat16 else returned
     elif isinstance(returned, (list, tuple)) and returned and isinstance(returned[0], torch.Tensor):
-        returned = [part.detach().cpu().numpy() for part in returned]
+        returned = [part.detach().cpu().float().numpy() for part in returned]
     try:
         values = np.asarray(returned)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -123,7 +123,7 @@ class Command:
                 raise InputError(
                     f"command must end by saying one of {', '.join(KINDS)}, but said none{_last_line(job)}"
                 )
-            if not job.has_reported and job.contest is not None:
+            if not len(job.history) and job.contest is not None:
                 raise InputError("command must report each epoch in a race (racing=False is none), but never did")
             return {kind: self._values(values) for kind, values in answer.items()}
 

@@ -1,14 +1,14 @@
 """Whether a training function starts from fresh weights: those that an earlier job trained have seen other folds' rows.
 
 Every torch optimizer is looked at when it first steps in a job; who trains with another calls :func:`check_fresh`.
-Weights that were put back to another start in place, by ``load_state_dict`` or ``reset_parameters``, are fresh.
+Weights are known by their values, so that copies and files of them are found as well, and weights that were put back to
+another start in place, by ``load_state_dict`` or ``reset_parameters``, are fresh.
 """
 
 from __future__ import annotations
 
-import math
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,11 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from meden.search.jobs.watch import Leak
 
-_trained: dict[int, tuple[weakref.ref[Tensor], float]] = {}
-"""Parameters that a job of this process has changed, by identity, and what they were then."""
+Told = tuple[tuple[int, ...], float]
+_left: dict[Told, None] = {}
+"""Shapes and values of parameters as jobs of this process left them, the latest last."""
+MOST = 100_000
+"""So many are remembered."""
 _checks: list[Callable[[Iterable[Tensor]], None]] = []
 """Of the jobs that are under way in this process."""
 
@@ -37,16 +40,18 @@ def check_fresh(params: Iterable[Tensor]) -> None:
 
 
 @contextmanager
-def fresh_weights() -> Iterator[None]:
-    """Refuse a step on weights that are as an earlier job of this process left them.
+def fresh_weights(is_scoring: Callable[[], bool]) -> Iterator[None]:
+    """Refuse a step on weights that are as an earlier job of this process left them, and any while rows are scored.
 
     Raises:
-        Leak: when an optimizer steps such.
+        Leak: when an optimizer does so.
     """
-    starts: dict[int, tuple[weakref.ref[Tensor], float]] = {}
+    starts: dict[int, tuple[weakref.ref[Tensor], Told | None]] = {}
     seen: set[int] = set()
 
     def look(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
+        if is_scoring():
+            raise Leak("train must not train in job.scoring(): the rows that score would be trained on")
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             params = (param for group in optimizer.param_groups for param in group["params"])
@@ -56,9 +61,7 @@ def fresh_weights() -> Iterator[None]:
         for param in params:
             if id(param) in starts:
                 continue
-            known, left = _trained.get(id(param), (None, math.nan))
-            now = _told(param)
-            if known is not None and known() is param and left == now:
+            if (now := _told(param)) in _left:
                 raise Leak(
                     "train must start from fresh weights in each job: it goes on training a model that an earlier job "
                     f"trained, on rows that are scored now (a parameter of shape {tuple(param.shape)}); make the model "
@@ -70,19 +73,29 @@ def fresh_weights() -> Iterator[None]:
     _checks.append(check)
     try:
         yield
+    except Exception:
+        _remember(starts)
+        raise
+    else:  # a job that was cut off is begun again, maybe by what it left
+        _remember(starts)
     finally:
         hook.remove()
         _checks.remove(check)
-        for key in [key for key, (param, _) in _trained.items() if param() is None]:
-            del _trained[key]
-        for key, (param, start) in starts.items():
-            if (trained := param()) is not None and (end := _told(trained)) != start:
-                _trained[key] = param, end
 
 
-def _told(param: Tensor) -> float:
-    """Return a number that changes when a parameter does."""
+def _remember(starts: Mapping[int, tuple[weakref.ref[Tensor], Told | None]]) -> None:
+    for ref, start in starts.values():
+        if (param := ref()) is not None and (end := _told(param)) not in (start, None):
+            _left[end] = None
+    while len(_left) > MOST:
+        del _left[next(iter(_left))]
+
+
+def _told(param: Tensor) -> Told | None:
+    """Return what tells a parameter's values from others; None where all are one number, as many fresh ones are."""
     values = param.detach()
     values = values.to_local() if hasattr(values, "to_local") else values
     flat = values.double().flatten()
-    return float(flat @ torch.linspace(1.0, 2.0, len(flat), dtype=flat.dtype, device=flat.device))
+    if len(flat) == 0 or bool((flat == flat[0]).all()):
+        return None
+    return tuple(param.shape), float(flat @ torch.linspace(1.0, 2.0, len(flat), dtype=flat.dtype, device=flat.device))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from meden._checks import InputError, one_line
 from meden._randomness import put_back, seed_all
@@ -125,11 +127,12 @@ class Functions:
             with ExitStack() as around:
                 if self.seeds_all:
                     around.enter_context(put_back())
+                    around.enter_context(_surroundings())
                     seed_all(job.seed)
-                around.enter_context(fresh_weights())
+                around.enter_context(fresh_weights(lambda: job.is_scoring))
                 returned = self.train(job)
             return self._result(job, returned, member)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             trace = "".join(traceback.format_exception(error))
             if job.home is not None:
                 (job.folder / ERROR).write_text(trace, encoding="utf-8")
@@ -139,10 +142,10 @@ class Functions:
     def _result(self, job: Job, returned: Any, member: JobMember) -> Result:
         if isinstance(returned, Run) and returned.held_out is not None:
             return Result.of(returned)._replace(epochs=member.recipe.epochs)
-        ending, history = job.ending, job.history if job.has_reported else NOTHING_REPORTED
+        ending, history = job.ending, job.history if len(job.history) else NOTHING_REPORTED
         if ending is not None and ending.status in LOST:
             return _result(ending, history, member)
-        if not job.has_reported and member.contest is not None:
+        if not len(job.history) and member.contest is not None:
             raise InputError("train must call job.report after each epoch in a race, but never did")
         told = held_out_of(returned, self.rows, job.score)
         if self.metric != "loss" and told.outputs.shape[1] == 0:
@@ -153,6 +156,18 @@ class Functions:
         best_epoch = job.best_epoch or len(history)
         made = _result(ending or completed(len(history)), history, member, best_epoch, told)
         return made._replace(epochs=len(history)) if job.is_late else made
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """Leave what torch and the process go by as it was: a job must not depend on those before it."""
+    dtype, gradients, folder = torch.get_default_dtype(), torch.is_grad_enabled(), Path.cwd()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(gradients)
+        os.chdir(folder)
 
 
 def _result(

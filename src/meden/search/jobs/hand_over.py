@@ -12,6 +12,7 @@ class HandOver:
     """A training function that hands its job to somebody else, and returns what they tell of it."""
 
     def __init__(self) -> None:
+        self.__module__, self.__qualname__ = "meden.search", "Asking"  # what a study names
         self.jobs: queue.SimpleQueue[Job | BaseException | None] = queue.SimpleQueue()
         """Jobs; None once the search has ended; what it raised."""
         self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()

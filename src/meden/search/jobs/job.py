@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,17 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-from meden import checkpoint, stopping
-from meden._checks import Damaged, InputError
+from meden._checks import InputError
 from meden._shown import ShownFields
 from meden.data import Fold
 from meden.deadline import UNHURRIED, Pace
 from meden.history import History, Record
 from meden.member import Member
-from meden.progress import Ending, completed, dropped, out_of_time, stopped_early
+from meden.progress import Ending
 from meden.recipe import Recipe
+from meden.search.jobs.best_state import BestState
+from meden.search.jobs.reports import Reports
 from meden.search.jobs.watch import Watch, watched
 from meden.search.racing import Contest
 from meden.stopping import EarlyStopping
@@ -100,26 +99,28 @@ class Job(ShownFields):
     """Called with what is reported."""
 
     def __post_init__(self) -> None:
-        self.ending: Ending | None = None
-        """How training ended, once it has."""
-        parts = [np.asarray(part, dtype=np.int64) for part in (self.fit, self.stop, self.score)]
+        parts = [np.array(part, dtype=np.int64) for part in (self.fit, self.stop, self.score)]  # its own: shuffled, say
         self.fit, self.stop, self.score = parts
         num_rows = int(np.concatenate([*parts, [-1]]).max()) + 1 if self.num_rows is None else self.num_rows
-        self.is_late = False
-        """Whether it ended because the time was up."""
-        self._watch = Watch(num_rows, self.score)
-        self._curve: list[tuple[float, float]] = []
-        """Stop loss and training loss after each epoch."""
-        self._reported, self._scored, self._made = False, False, False
-        self._kept: nn.Module | None = None
-        self._best: dict[str, Tensor] | None = None
-        self._state = stopping.start()
+        self._watch = Watch(num_rows, self.score.copy())
+        self._reports = Reports(
+            None if self.home is None else self.home / REPORTS,
+            epochs=self.epochs,
+            watches=len(self.stop) > 0,
+            patience=self.patience,
+            contest=self.contest,
+            pace=self.pace,
+        )
+        self._best: BestState | None = None
+        self._has_scored = self._is_temporary = False
 
     def report(self, epoch: int, stop_loss: Any = None, train_loss: Any = None) -> bool:
         """Report an epoch that was done; returns whether to stop now.
 
+        Report an epoch before its state is saved: a job that is killed between does it again.
+
         Args:
-            epoch: number of the epoch, from 1, higher each time; a job that goes on from a checkpoint goes on counting.
+            epoch: number of the epoch, from 1, higher each time; it stands for epochs before that were not reported.
             stop_loss: mean loss of the rows ``stop``, lower is better; a number or a tensor of one. None if there are
                 none.
             train_loss: mean loss of the rows ``fit``, for curves and diagnosis; None if it is not known.
@@ -131,32 +132,38 @@ class Job(ShownFields):
         Raises:
             InputError: if an argument is out of range, or the rows ``score`` have been read.
         """
-        if self._scored:
+        if self._has_scored:
             raise InputError("job.report must come before job.scoring(): rows that scored must not decide when to stop")
-        if self.ending is not None and self._reported:
+        if self.stopped:
             return True
-        before = self._restore(self._checked_epoch(epoch))
-        losses = _number("stop_loss", stop_loss), _number("train_loss", train_loss)
-        if len(self.stop) and stop_loss is None:
-            raise InputError("job.report must be given the stop_loss, of the rows job.stop, got None")
-        new = int(epoch) - len(self._curve)
-        self._curve += [losses] * new
-        self._note([json.dumps(losses)] * new)
-        if self.on_epoch is not None:
+        self._reports.add(epoch, stop_loss, train_loss)
+        if self.on_epoch is not None and len(self._reports):
             self.on_epoch(self.history[-1])
-        self.ending = self._judged(before)
-        self._keep()
-        return self.ending is not None
+        if self._best is not None and self.is_best:
+            self._best.keep(len(self._reports))
+        return self.stopped
+
+    def resume(self, epoch: int) -> bool:
+        """Say that training goes on from the state after an epoch, loaded from :attr:`checkpoint_dir`.
+
+        Returns:
+            Whether it had been told to stop there: the job was killed while its rows were scored.
+
+        Raises:
+            InputError: if the epoch was never reported: it was saved before.
+        """
+        self._reports.resume(epoch)
+        return self.stopped
 
     @property
     def stopped(self) -> bool:
-        """Whether :meth:`report` has said to stop."""
-        return self.ending is not None
+        """Whether :meth:`report` has said to stop, or :meth:`resume`."""
+        return self._reports.has_begun and self._reports.ending is not None
 
     @property
     def is_best(self) -> bool:
         """Whether the epoch reported last is the best so far, by its stop loss."""
-        return bool(self._curve) and self._best_place == len(self._curve)
+        return 0 < len(self._reports) == self._reports.best_epoch
 
     def keep_best(self, model: nn.Module) -> None:
         """Keep a copy of a model's state whenever a report is the best so far; :meth:`scoring` puts it back.
@@ -164,11 +171,11 @@ class Job(ShownFields):
         Raises:
             InputError: if it is no module, or comes after the first report.
         """
-        if not isinstance(model, nn.Module) or self._reported:
+        if not isinstance(model, nn.Module) or self._reports.has_begun:
             raise InputError(
                 f"job.keep_best must be given a torch.nn.Module, before the first report, got {model!r:.60}"
             )
-        self._kept = model
+        self._best = BestState(model, None if self.home is None else self.home / BEST)
 
     @contextmanager
     def scoring(self) -> Iterator[None]:
@@ -177,11 +184,11 @@ class Job(ShownFields):
         Raises:
             InputError: the second time: what scored before must not be trained further.
         """
-        if self._scored:
+        if self._has_scored:
             raise InputError("job.scoring() must be entered once, when training is over: scoring decides nothing")
-        self._scored = True
-        if self._kept is not None and self._best is not None:
-            self._kept.load_state_dict(self._best, strict=False)  # a state may hold more than tensors
+        self._has_scored = True
+        if self._best is not None:
+            self._best.put_back(self._reports.best_epoch)
         self._watch.is_open = True
         try:
             with torch.no_grad():
@@ -194,7 +201,7 @@ class Job(ShownFields):
 
         Args:
             data: all rows of the study: a map-style ``torch.utils.data.Dataset``, a dataset of Hugging Face, an array,
-                a tensor, a DataFrame or Series of pandas, or a list; or a tuple or mapping of such.
+                a tensor, a sparse matrix, a DataFrame or Series of pandas, or a list; or a tuple or mapping of such.
 
         Returns:
             The same, watched: ``watched[job.fit]`` are plain rows. What reads all rows at once, such as a mean or the
@@ -209,7 +216,7 @@ class Job(ShownFields):
     def folder(self) -> Path:
         """A folder of its own, to write what is to be kept; made when it is asked for."""
         if self.home is None:
-            self.home, self._made = Path(tempfile.mkdtemp(prefix="meden-job-")), True
+            self.home, self._is_temporary = Path(tempfile.mkdtemp(prefix="meden-job-")), True
         self.home.mkdir(parents=True, exist_ok=True)
         return self.home
 
@@ -228,133 +235,38 @@ class Job(ShownFields):
         return Member(recipe, Fold(self.fit, self.stop, self.score), self.member_seed, model_args or {})
 
     @property
+    def ending(self) -> Ending | None:
+        """How the training ended by what was reported; None if it did not."""
+        return self._reports.ending
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it ended because the time was up."""
+        return self._reports.is_late
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether its rows are being scored."""
+        return self._watch.is_open
+
+    @property
     def best_epoch(self) -> int:
-        """The epoch that is scored: the best if a model's best state is kept, else the last."""
-        return self._best_place if self._kept is not None else len(self._curve)
+        """The epoch that is scored: the best if a model's best state is kept, else the last; 0 before the first."""
+        return len(self._reports) if self._best is None else self._reports.best_epoch
 
     @property
     def history(self) -> History:
         """What was reported, epoch by epoch."""
-        return History(tuple(_record(epoch, *losses) for epoch, losses in enumerate(self._curve, start=1)))
-
-    @property
-    def has_reported(self) -> bool:
-        """Whether an epoch was ever reported."""
-        return bool(self._curve)
+        return self._reports.history
 
     def close(self) -> None:
         """Remove what is not kept of a job that has ended."""
-        if self.home is not None:
-            for name in (REPORTS, BEST):
-                (self.home / name).unlink(missing_ok=True)
-            shutil.rmtree(self.home if self._made else self.home / CHECKPOINT, ignore_errors=True)
-            with suppress(OSError):  # not empty
-                self.home.rmdir()
-
-    @property
-    def _best_place(self) -> int:
-        """Epoch of the lowest stop loss, by the rule of early stopping."""
-        losses = [loss for loss, _ in self._curve]
-        return min(range(len(losses)), key=lambda place: (_last(losses[place]), place)) + 1 if losses else 0
-
-    def _checked_epoch(self, epoch: Any) -> int:
-        if not isinstance(epoch, int | np.integer) or isinstance(epoch, bool) or epoch < 1:
-            raise InputError(f"job.report epoch must be a whole number of 1 or more, got {epoch!r}")
-        if self._reported and epoch <= len(self._curve):
-            raise InputError(f"job.report epochs must rise, got {epoch} after {len(self._curve)}")
-        return int(epoch)
-
-    def _restore(self, epoch: int) -> int:
-        """Take up, at the first report, what a job that was killed had reported before that epoch.
-
-        Returns:
-            Epochs that have been judged.
-        """
-        if self._reported:
-            return len(self._curve)
-        self._reported, self.ending = True, None
-        found = [] if self.home is None else _read(self.home / REPORTS)
-        self._curve = found[: epoch - 1]
-        if self.home is not None and found:
-            self._note([json.dumps(losses) for losses in self._curve], anew=True)
-        if self._kept is not None and self._curve and self.home is not None:
-            with suppress(Damaged):
-                state, values = checkpoint.load(self.home / BEST)
-                self._best = state if values["epoch"] == self._best_place else None  # a later one is reached again
-        return 0
-
-    def _judged(self, before: int) -> Ending | None:
-        """Return how the training ends now; None if it goes on."""
-        losses, epoch = [loss for loss, _ in self._curve], len(self._curve)
-        if len(self.stop) and not math.isfinite(losses[-1]):
-            return Ending("diverged", f"the stop loss that was reported is not finite after epoch {epoch}")
-        if self.contest is not None:
-            for rung in (rung for rung in sorted(self.contest.rivals) if before < rung <= epoch):
-                if not self.contest.stays(rung, losses):
-                    return dropped(epoch)
-        if self.patience is not None and len(self.stop):
-            for loss in losses[before:]:
-                self._state, said = stopping.update(
-                    self._state, loss, patience=self.patience.patience, min_delta=self.patience.min_delta
-                )
-            if bool(said.stop):
-                return stopped_early(self.patience.patience, epoch - int(self._state.waited))
-        if epoch >= self.epochs:
-            return completed(epoch)
-        self.is_late = self.pace.is_over(epoch)
-        return out_of_time(epoch) if self.is_late else None
-
-    def _keep(self) -> None:
-        if self._kept is None or not self.is_best:
+        if self.home is None:
             return
-        self._best = checkpoint.state_of(self._kept)
-        if self.home is not None:
-            checkpoint.save(self.home / BEST, self._best, {"epoch": len(self._curve)})
-
-    def _note(self, lines: Sequence[str], *, anew: bool = False) -> None:
-        """Write down what was reported, for a job that goes on after a kill."""
-        if self.home is not None:
-            with open(self.folder / REPORTS, "w" if anew else "a", encoding="utf-8") as file:
-                file.write("".join(f"{line}\n" for line in lines))
-
-
-def _record(epoch: int, stop_loss: float, train_loss: float) -> Record:
-    return Record(
-        epoch=epoch,
-        step=0,
-        train={} if math.isnan(train_loss) else {"loss": train_loss},
-        valid=None if math.isnan(stop_loss) else {"loss": stop_loss},
-        lr=math.nan,
-        num_zeros=None,
-        weight_norm=None,
-        seconds=0.0,
-    )
-
-
-def _number(name: str, value: Any) -> float:
-    if value is None:
-        return math.nan
-    try:
-        return float(value.detach() if isinstance(value, Tensor) else value)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"job.report {name} must be a number, got {value!r:.60}") from None
-
-
-def _last(loss: float) -> float:
-    return loss if math.isfinite(loss) else math.inf
-
-
-def _read(path: Path) -> list[tuple[float, float]]:
-    """Return the whole lines of reports; none if there is no such file."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        try:
-            stop_loss, train_loss = json.loads(line)
-        except ValueError:
-            break
-        found.append((float(stop_loss), float(train_loss)))
-    return found
+        for name in (REPORTS, BEST):
+            (self.home / name).unlink(missing_ok=True)
+        shutil.rmtree(self.home if self._is_temporary else self.home / CHECKPOINT, ignore_errors=True)
+        if not self._is_temporary:
+            with suppress(OSError):  # not empty, or not there
+                for folder in (self.home, *list(self.home.parents)[:2]):  # the configuration's, and that of all jobs
+                    folder.rmdir()

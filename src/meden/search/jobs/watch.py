@@ -91,12 +91,12 @@ def watched(data: Any, watch: Watch) -> Any:
         return tuple(watched(part, watch) for part in data)
     if isinstance(data, Mapping):
         return {name: watched(part, watch) for name, part in data.items()}
-    if isinstance(data, IterableDataset) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+    if isinstance(data, IterableDataset) or (num := _num_rows(data)) is None or not hasattr(data, "__getitem__"):
         raise InputError(
             "job.watch must be given data whose rows have numbers (a map-style Dataset, an array, a DataFrame or a "
             f"list), got {type(data).__name__}"
         )
-    if (num := len(data)) != watch.num_rows:
+    if num != watch.num_rows:
         raise InputError(f"job.watch must be given the {watch.num_rows} rows of the study, got {num}")
     if isinstance(data, (np.ndarray, torch.Tensor)):
         return WatchedArray(data, watch)
@@ -112,12 +112,35 @@ def _again(value: Any, watch: Watch) -> Any:
     parts = value if isinstance(value, tuple) and value else (value,)
     kinds = (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series, list)
     if all(isinstance(part, kinds) and _num_rows(part) == watch.num_rows for part in parts):
-        return watched(value, watch)
+        return watched(tuple(parts) if isinstance(value, tuple) else value, watch)
     return value
 
 
-def _num_rows(part: Any) -> int:
-    return len(part) if isinstance(part, list) or part.ndim else 0
+def _num_rows(part: Any) -> int | None:
+    """Return how many rows there are; None of what has none."""
+    if (shape := getattr(part, "shape", None)) is not None and isinstance(shape, tuple):
+        return int(shape[0]) if shape else None
+    return len(part) if hasattr(part, "__len__") else None
+
+
+OPERATORS = "add sub mul truediv floordiv mod pow eq ne lt le gt ge and or xor".split()
+BY_AXIS = frozenset("sum mean std var max min argmax argmin norm any all prod amax amin softmax log_softmax".split())
+"""Methods that make one number of several: of each row by itself where an axis says so."""
+ELEMENTWISE = frozenset(
+    "log log1p log2 log10 exp expm1 sqrt abs clamp relu sigmoid tanh one_hot nan_to_num round".split()
+)
+"""Functions of torch that change each number by itself."""
+
+
+def _leaves_rows(data: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Say whether an axis is given, and is not that of the rows."""
+    named = [kwargs[name] for name in ("axis", "dim") if kwargs.get(name) is not None]
+    given = named[0] if named else args[0] if args else None
+    axes = given if isinstance(given, tuple) else (given,)
+    if isinstance(data, pd.DataFrame):
+        return given in (1, "columns")
+    whole = all(isinstance(axis, int) and not isinstance(axis, bool) for axis in axes)
+    return whole and getattr(data, "ndim", 0) > 1 and all(axis % data.ndim != 0 for axis in axes)
 
 
 class _Watched:
@@ -128,13 +151,19 @@ class _Watched:
     _each: frozenset[str] = frozenset()
     """Methods that change each row by itself, whose result is watched on."""
     _has_parts = False
-    """Whether attributes hold rows of their own, such as the tensors of a dataset."""
+    """Whether attributes hold rows of their own, such as the tensors of a dataset; what else they say is of no row."""
 
     def __init__(self, data: Any, watch: Watch) -> None:
         self._data, self._watch = data, watch
 
     def __len__(self) -> int:
-        return len(self._data)
+        return self._watch.num_rows
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise InputError("watched data must not be changed: change a copy of the rows that job.fit or job.stop reads")
+
+    def __bool__(self) -> bool:
+        return bool(self._read(self._data, "asking whether it is true"))
 
     def __repr__(self) -> str:
         return f"watched {type(self._data).__name__} of {len(self._data)} rows"
@@ -153,11 +182,12 @@ class _Watched:
         if name in self._plain:
             return value
         if not callable(value):
-            return self._of_rows(value, f".{name}") if self._has_parts else self._read(value, f".{name}")
+            return _again(value, self._watch) if self._has_parts else self._read(value, f".{name}")
 
         @functools.wraps(value)
         def method(*args: Any, **kwargs: Any) -> Any:
-            if name in self._each:
+            alone = not any(isinstance(part, _Watched) for part in (*args, *kwargs.values()))
+            if alone and (name in self._each or (name in BY_AXIS and _leaves_rows(self._data, args, kwargs))):
                 return self._of_rows(value(*args, **kwargs), f".{name}()")
             self._watch.check_all(f".{name}()")
             return value(*args, **kwargs)
@@ -175,15 +205,19 @@ class _Watched:
         return self._read(value, how) if again is value else again
 
     def _operated(self, operation: Callable[..., Any], other: Any) -> Any:
-        """Return what an operator makes of each row."""
+        """Return what an operator makes of each row: not what it makes of rows with each other, by broadcasting."""
         inner = other._data if isinstance(other, _Watched) else other
-        return self._of_rows(operation(self._data, inner), "an operation on all")
+        made = operation(self._data, inner)
+        alike = all(
+            getattr(part, "shape", None) == made.shape for part in (self._data, *([inner] * (inner is not other)))
+        )
+        return self._of_rows(made, "an operation on all") if alike else self._read(made, "an operation on all")
 
 
 def _with_operators(kind: type[Any]) -> type[Any]:
     """Give a class the operators that act on each row by itself."""
-    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "eq", "ne", "lt", "le", "gt", "ge"):
-        acting = getattr(operator, name)
+    for name in OPERATORS:
+        acting = getattr(operator, f"__{name}__")
 
         def forward(self: Any, other: Any, acting: Callable[..., Any] = acting) -> Any:
             return self._operated(acting, other)
@@ -193,6 +227,9 @@ def _with_operators(kind: type[Any]) -> type[Any]:
 
         setattr(kind, f"__{name}__", forward)
         setattr(kind, f"__r{name}__", backward)
+    for name in ("neg", "invert", "abs"):
+        alone = getattr(operator, f"__{name}__")
+        setattr(kind, f"__{name}__", lambda self, alone=alone: self._of_rows(alone(self._data), "an operation on all"))
     return kind
 
 
@@ -203,17 +240,40 @@ class WatchedArray(_Watched):
     _plain = frozenset("shape ndim dtype size device itemsize nbytes requires_grad dim numel".split())
     _each = frozenset(
         "astype copy to type float double half int long bool cpu cuda clone detach contiguous numpy abs reshape view "
-        "unsqueeze flatten log log1p exp sqrt".split()
+        "unsqueeze flatten log log1p exp sqrt clamp clip div mul add sub squeeze round pow neg sigmoid tanh relu "
+        "nan_to_num sign".split()
     )
     __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, key: Any) -> Any:
         """Return rows, or some of what they hold; ``[:, 0]`` is all rows, watched on."""
         first = key[0] if isinstance(key, tuple) else key
-        if isinstance(first, slice) and first == slice(None):
+        if first is Ellipsis or (isinstance(first, slice) and first == slice(None)):
             return self._of_rows(self._data[key], "[:]")
         self._watch.check(self._watch.positions(first))
         return self._data[key]
+
+    def permute(self, *axes: Any) -> Any:
+        """Return it with its axes in another order, watched if rows stay the first."""
+        order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        made = self._data.permute(*order)
+        return self._of_rows(made, ".permute()") if order[0] == 0 else self._read(made, ".permute()")
+
+    def index_select(self, dim: int, index: Any) -> Any:
+        """Return rows, or other parts of all rows, watched."""
+        return self[index] if dim == 0 else self._of_rows(self._data.index_select(dim, index), ".index_select()")
+
+    def take(self, rows: Any, axis: int | None = None, **options: Any) -> Any:
+        """Return rows by their numbers."""
+        return (
+            self[rows] if axis == 0 and not options else self._read(self._data, ".take()").take(rows, axis, **options)
+        )
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return each row times a matrix."""
+        if isinstance(other, _Watched) or self._data.ndim < 2:
+            self._watch.check_all("a product")
+        return self._of_rows(self._data @ (other._data if isinstance(other, _Watched) else other), "a product")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         self._watch.check_all("making one array of them")
@@ -224,12 +284,21 @@ class WatchedArray(_Watched):
         return function(*_inner(args), **kwargs)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__":
+        inner = _inner(inputs)
+        shapes = [np.shape(own) for own, given in zip(inner, inputs, strict=True) if own is not given]
+        alike = np.broadcast_shapes(*map(np.shape, inner)) == shapes[0] and len(set(shapes)) == 1
+        if method != "__call__" or "out" in kwargs or not alike:
             self._watch.check_all(f"numpy.{ufunc.__name__}.{method}")
-        return self._of_rows(getattr(ufunc, method)(*_inner(inputs), **kwargs), f"numpy.{ufunc.__name__}")
+        return self._of_rows(getattr(ufunc, method)(*inner, **kwargs), f"numpy.{ufunc.__name__}")
 
     @classmethod
     def __torch_function__(cls, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (
+            function.__name__ in ELEMENTWISE
+            and isinstance(args[0], cls)
+            and not any(isinstance(part, cls) for part in [*args[1:], *(kwargs or {}).values()])
+        ):
+            return args[0]._of_rows(function(args[0]._data, *args[1:], **(kwargs or {})), f"torch.{function.__name__}")
         for part in [*args, *(kwargs or {}).values()]:
             for each in part if isinstance(part, (list, tuple)) else (part,):
                 if isinstance(each, cls):
@@ -254,13 +323,12 @@ class WatchedFrame(_Watched):
     """A DataFrame or Series of pandas."""
 
     _plain = frozenset("columns index dtypes dtype shape ndim size name keys axes".split())
-    _each = frozenset(
-        "astype copy drop rename to_numpy set_index reset_index to_frame abs isna notna select_dtypes".split()
-    )
+    _each = frozenset("astype copy drop rename to_numpy to_frame abs isna notna select_dtypes".split())
     __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, key: Any) -> Any:
         """Return columns, watched, or rows."""
+        key = key._data if isinstance(key, _Watched) else key
         if isinstance(key, slice) or (not isinstance(key, (str, tuple)) and _is_mask(key, len(self))):
             self._watch.check(self._watch.positions(key))
             return self._data[key]
@@ -284,6 +352,22 @@ class WatchedFrame(_Watched):
         """Rows by their labels."""
         places = pd.Series(np.arange(self._watch.num_rows), index=self._data.index)
         return _Places(self._data.loc, self._watch, places, by_place=False)
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:1] != "_" and isinstance(self._data, pd.DataFrame) and name in self._data.columns:
+            return self[name]
+        return super().__getattr__(name)
+
+    def fillna(self, value: Any) -> Any:
+        """Return it with a value, or one for each column, in place of what is missing, watched."""
+        return self._of_rows(self._data.fillna(value), ".fillna()")
+
+    def map(self, mapping: Any, **options: Any) -> Any:
+        """Return what a mapping has for each value, watched; a function might remember what it sees."""
+        plain = isinstance(mapping, (dict, pd.Series))
+        if not plain:
+            self._watch.check_all(".map() with a function")
+        return self._of_rows(self._data.map(mapping, **options), ".map()")
 
     @property
     def values(self) -> Any:
