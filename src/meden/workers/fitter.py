@@ -7,13 +7,31 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from meden.data import Dataset
-from meden.deadline import Pace
+from meden.deadline import UNHURRIED, Pace
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.run import Run
 from meden.training.fit_many import fit_stacks, plan_stacks
 from meden.training.stacks import Judge
 from meden.workers.coordinator import OnEnd, Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manner:
+    """How members are trained, and whom that is reported to."""
+
+    on_end: OnEnd
+    """Called with a member's number and what came of it."""
+    on_epoch: Callable[[int, Record], None] | None = None
+    """Called with a member's number and each epoch's record; None if they are not wanted."""
+    rungs: Sequence[int] = ()
+    """Epochs after which all wait for each other; none for a fitter that takes turns."""
+    judge: Judge | None = None
+    """Says who is dropped there."""
+    keeps_weights: bool = False
+    """Whether the models' tensors are reported too."""
+    pace: Pace = UNHURRIED
+    """Of all trainings together."""
 
 
 class Fitter(Protocol):
@@ -25,29 +43,13 @@ class Fitter(Protocol):
     def plan(self, members: Sequence[Member]) -> list[list[int]]:
         """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else."""
 
-    def fit(
-        self,
-        members: Sequence[Member],
-        stacks: Iterable[Sequence[int]],
-        *,
-        on_end: OnEnd,
-        on_epoch: Callable[[int, Record], None] | None,
-        rungs: Sequence[int],
-        judge: Judge | None,
-        keeps_weights: bool,
-        pace: Pace,
-    ) -> None:
+    def fit(self, members: Sequence[Member], stacks: Iterable[Sequence[int]], how: Manner) -> None:
         """Train some stacks of a plan.
 
         Args:
             members: all of the plan.
             stacks: numbers of members that are trained together.
-            on_end: called with a member's number and what came of it.
-            on_epoch: called with a member's number and each epoch's record; None if they are not wanted.
-            rungs: epochs after which all wait for each other; none for a fitter that takes turns.
-            judge: says who is dropped there.
-            keeps_weights: report the models' tensors too.
-            pace: of all trainings together.
+            how: and who hears of it.
 
         Raises:
             TimeIsUp: if there was no time for the first epoch of one; those that have ended were reported.
@@ -66,31 +68,11 @@ class Networks:
         """See :meth:`Fitter.plan`."""
         return plan_stacks(self.make_model, members, self.dataset)
 
-    def fit(
-        self,
-        members: Sequence[Member],
-        stacks: Iterable[Sequence[int]],
-        *,
-        on_end: OnEnd,
-        on_epoch: Callable[[int, Record], None] | None,
-        rungs: Sequence[int],
-        judge: Judge | None,
-        keeps_weights: bool,
-        pace: Pace,
-    ) -> None:
+    def fit(self, members: Sequence[Member], stacks: Iterable[Sequence[int]], how: Manner) -> None:
         """See :meth:`Fitter.fit`."""
 
         def ended(number: int, run: Run) -> None:
-            on_end(number, Result.of(run, weights=keeps_weights))
+            how.on_end(number, Result.of(run, weights=how.keeps_weights))
 
-        fit_stacks(
-            self.make_model,
-            members,
-            self.dataset,
-            list(stacks),
-            rungs=rungs,
-            judge=judge,
-            on_run=ended,
-            on_epoch=on_epoch,
-            pace=pace,
-        )
+        callbacks = {"rungs": how.rungs, "judge": how.judge, "on_run": ended, "on_epoch": how.on_epoch}
+        fit_stacks(self.make_model, members, self.dataset, list(stacks), **callbacks, pace=how.pace)  # type: ignore[arg-type]

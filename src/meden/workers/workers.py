@@ -26,7 +26,7 @@ from meden.history import Record
 from meden.member import Member
 from meden.training.stacks import Judge
 from meden.workers.coordinator import Address, Coordinator, Epoch, OnEnd, OnEpochs, RemoteCoordinator, Server
-from meden.workers.fitter import Fitter
+from meden.workers.fitter import Fitter, Manner
 from meden.workers.ray import cluster_host, work_on_cluster
 
 Backend = Literal["local", "ray"]
@@ -127,7 +127,7 @@ def train(
 
     Args:
         workers: who trains.
-        fitter: what trains, see :meth:`meden.workers.fitter.Fitter.fit`, as for the rest.
+        fitter: what trains.
         members: all of the plan.
         stacks: numbers of members that are trained together.
         on_end: called with a member's number and what came of it.
@@ -182,17 +182,16 @@ def work(assignment: Assignment, coordinator: Coordinator | RemoteCoordinator) -
     def judge(epoch: int, histories: object) -> list[int]:
         return coordinator.judge(assignment.number, epoch, histories)  # type: ignore[arg-type]
 
+    how = Manner(
+        on_end=coordinator.ended,
+        on_epoch=reporter if assignment.reports_epochs else None,
+        rungs=assignment.rungs,
+        judge=judge if assignment.rungs else None,
+        keeps_weights=assignment.keeps_weights,
+        pace=assignment.pace,
+    )
     try:
-        assignment.fitter.fit(
-            assignment.members,
-            _stacks(assignment, coordinator),
-            on_end=coordinator.ended,
-            on_epoch=reporter if assignment.reports_epochs else None,
-            rungs=assignment.rungs,
-            judge=judge if assignment.rungs else None,
-            keeps_weights=assignment.keeps_weights,
-            pace=assignment.pace,
-        )
+        assignment.fitter.fit(assignment.members, _stacks(assignment, coordinator), how)
     except TimeIsUp as late:
         coordinator.late(late.missing)
 

@@ -27,8 +27,8 @@ from meden.search.jobs.fresh import fresh_weights
 from meden.search.jobs.job import ERROR, Job
 from meden.search.racing import Contest
 from meden.study.ledger import FIRST, Key
-from meden.training.stacks import Judge
-from meden.workers.coordinator import OnEnd, Result
+from meden.workers.coordinator import Result
+from meden.workers.fitter import Manner
 
 TrainingFunction = Callable[[Job], Any]
 """Trains as a job says and returns what came of the rows it scores, see :class:`Job`."""
@@ -69,33 +69,22 @@ class Functions:
         """Return each by itself."""
         return [[number] for number in range(len(members))]
 
-    def fit(
-        self,
-        members: Sequence[Member],
-        stacks: Iterable[Sequence[int]],
-        *,
-        on_end: OnEnd,
-        on_epoch: Callable[[int, Record], None] | None,
-        rungs: Sequence[int],
-        judge: Judge | None,
-        keeps_weights: bool,
-        pace: Pace,
-    ) -> None:
+    def fit(self, members: Sequence[Member], stacks: Iterable[Sequence[int]], how: Manner) -> None:
         """Call the function for each, see :meth:`meden.workers.fitter.Fitter.fit`."""
-        assert not rungs and judge is None and not keeps_weights
+        assert not how.rungs and not how.keeps_weights
         for (number,) in stacks:
             member = members[number]
             assert isinstance(member, JobMember)
-            if pace.deadline.passed():
+            if how.pace.deadline.passed():
                 raise TimeIsUp(0.0)
             started = now()
-            job = self._job(member, pace)
-            if on_epoch is not None:
+            job = self._job(member, how.pace)
+            if (on_epoch := how.on_epoch) is not None:
                 job.on_epoch = lambda record, number=number: on_epoch(number, record)
             result = self._run(job, member)
             if job.is_late and member.key.configuration:
                 raise TimeIsUp(now() - started)  # it was cut short, and would be compared with what was not
-            on_end(number, result)
+            how.on_end(number, result)
             job.close()
 
     def _job(self, member: JobMember, pace: Pace) -> Job:
