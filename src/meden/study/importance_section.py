@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from meden.report import Section
@@ -22,7 +23,9 @@ def importance_section(results: Results) -> Section:
     Args:
         results: of a search, finished or not; where shares cannot be told, the sentences say why.
     """
-    explained, region = [importance_of(results, "loss"), importance_of(results, "gap")], flat_region(results)
+    explained, region = [importance_of(results, "loss")], flat_region(results)
+    if any(math.isfinite(trial.train_loss) for trial in results.trials):  # a training function may not tell it
+        explained.append(importance_of(results, "gap"))
     shown = [one for one in explained if one.shares]
     text = [region.sentence, region.ranges_sentence, *(one.sentence for one in explained)]
     if shown:
