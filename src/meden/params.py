@@ -198,6 +198,16 @@ def select_modules(
     return chosen
 
 
+def check_module(model: object) -> None:
+    """Check that a model is one of torch.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
 def check_selector(on: object) -> None:
     """Check that ``on`` has one of the forms of a :data:`Selector`.
 

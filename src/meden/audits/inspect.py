@@ -15,7 +15,7 @@ from meden.audits.idle import shifted_away, unreached
 from meden.audits.record import Audit, Idle, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
 from meden.optim import Handle, inner_optimizer
-from meden.params import Site, forward_scale, role, tensors
+from meden.params import Site, check_module, forward_scale, role, tensors
 from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
 
 
@@ -46,8 +46,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         warning (bias): biases (bias) are shrunk by weight_decay: give them a parameter group with weight_decay=0, or
         regularize on="weights"
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    check_module(model)
     optimizer = inner_optimizer(optimizer)
     _check_handles(optimizer, handles)
     groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
