@@ -235,7 +235,7 @@ class Shifted(nn.Module):
 
 
 def test_a_layer_that_two_choices_fit_is_refused() -> None:
-    with pytest.raises(InputError, match=r"body\.layers\.0 \(Shifted\) is not the sum .* several sums \(2\) are"):
+    with pytest.raises(InputError, match=r"body\.layers\.0 \(Shifted\) is not the sum .*several sums \(2\) are"):
         residual_dropout(Net(Shifted(False)), 0.1, example=torch.randn(2, 8))
 
 
