@@ -263,6 +263,8 @@ def _matcher(on: Selector, model: nn.Module, counted: Sequence[nn.Module]) -> Ca
 def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Sequence[str]) -> None:
     if not chosen:
         hint = nearest(on, [*_ROLES, "all", *names]) if isinstance(on, str) else ""
+        if isinstance(on, str) and on in _ROLES:
+            hint = "; all are for something else (what an embedding is tied to is an embedding): select them by name"
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "it has none"
         raise InputError(f"on must select at least one {what} of the model ({shown}), got {on!r}{hint}")
 

@@ -82,7 +82,8 @@ def _tensor(
     group = groups[id(held[0])] if held else None
     settings = {} if group is None else optimizer.param_groups[group]
     reasons = [idle.get(id(p)) for p in site.sources]
-    own = {s: None for p in held for s in _own(optimizer, optimizer.param_groups[groups[id(p)]], sites)}
+    stepped = [p for p in held if p.requires_grad or p.grad is not None]
+    own = {s: None for p in stepped for s in _own(optimizer, optimizer.param_groups[groups[id(p)]], sites)}
     return TensorAudit(
         name=first,
         aliases=tuple(others),
@@ -91,7 +92,7 @@ def _tensor(
         trainable=any(p.requires_grad for p in site.sources),
         group=group,
         lr=None if group is None else _rate(settings),
-        shrinkage=() if group is None else (*own, *_attached(first, site.sources, settings, handles)),
+        shrinkage=(*own, *_attached(first, stepped, settings, handles)),
         idle=reasons[0] if len(set(reasons)) == 1 else None,
         made_by=None if site.made is None else site.made.kind,
         dropout=next((dropped[id(p)] for p in site.sources if id(p) in dropped), None),

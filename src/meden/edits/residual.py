@@ -41,7 +41,8 @@ def residual_dropout(model: nn.Module, p: float, *, example: Any = None, dry_run
 
     Raises:
         InputError: if p is out of range, there is no example or none that the model takes, a layer is not its input
-            plus some outputs inside it, or is it in several ways (layers with the norm behind the sum, such as BERT's, which have dropout there: use ``set_dropout``).
+            plus some outputs inside it (layers with the norm behind the sum, such as BERT's, have dropout there: use
+            ``set_dropout``) or is it in several ways, or a copy of a layer does not run in float32.
 
     Example:
         >>> class Block(nn.Module):
