@@ -272,5 +272,5 @@ def test_a_package_that_is_not_installed_is_told_in_one_line():
 
 
 def test_decay_groups_of_what_is_no_model_are_refused():
-    with pytest.raises(meden.InputError, match="model must be a torch.nn.Module, got int"):
+    with pytest.raises(meden.InputError, match=r"model must be a torch\.nn\.Module, got int"):
         decay_groups(3, 0.1)
