@@ -119,7 +119,7 @@ class TensorAudit:
 
     @property
     def pulls_to_base(self) -> bool:
-        """Whether it is shrunk and a change by an adapter, so that weights in use are pulled to those of the base model."""
+        """Whether it is shrunk and a change by an adapter: weights in use are then pulled to the base model."""
         return self._is_shrunk and _CHANGE.search(self.name) is not None
 
     @property
