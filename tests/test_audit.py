@@ -226,3 +226,15 @@ def test_wrong_arguments_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=message), warnings.catch_warnings():
             audit(*arguments)
+
+
+def test_what_is_frozen_is_not_said_to_be_shrunk():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 1))
+    model[0].requires_grad_(False)
+    report = audit(model, torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1))
+    by_code = {w.code: w.tensors for w in report.warnings}
+    assert by_code["bias"] == ("1.bias",) and by_code["frozen"] == ("0.weight", "0.bias")
+    assert not report.tensors[0].shrinkage and report.tensors[2].shrinkage
+    model[0].bias.grad = torch.zeros(4)  # of the time before it was frozen: the optimizer steps it
+    report = audit(model, torch.optim.AdamW(model.parameters(), lr=0.1, weight_decay=0.1))
+    assert {w.code: w.tensors for w in report.warnings}["bias"] == ("0.bias", "1.bias")

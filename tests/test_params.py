@@ -425,3 +425,12 @@ def test_matrices_of_one_row_or_column_are_weights(name: str, shape: tuple[int, 
 @pytest.mark.parametrize("shape", [(1, 8), (8, 1), (1, 1, 8), (8,)])
 def test_tokens_and_scales_are_none(name: str, shape: tuple[int, ...]) -> None:
     assert "weight" not in roles(Single(name, *shape))
+
+
+def test_a_role_that_no_tensor_has_is_not_suggested_again():
+    model = nn.Module()
+    model.e, model.o = nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
+    model.o.weight = model.e.weight
+    with pytest.raises(InputError, match="got 'weights'; all are for something else") as caught:
+        select(model, "weights")
+    assert "did you mean" not in str(caught.value)

@@ -19,8 +19,8 @@ class Damaged(InputError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name most like ``name``, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name`` and not it, or an empty string."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known if str(k) != str(name)], n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

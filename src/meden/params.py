@@ -198,6 +198,16 @@ def select_modules(
     return chosen
 
 
+def check_module(model: object) -> None:
+    """Check that a model is one of torch.
+
+    Raises:
+        InputError: if it is not.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+
+
 def check_selector(on: object) -> None:
     """Check that ``on`` has one of the forms of a :data:`Selector`.
 
@@ -253,6 +263,8 @@ def _matcher(on: Selector, model: nn.Module, counted: Sequence[nn.Module]) -> Ca
 def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Sequence[str]) -> None:
     if not chosen:
         hint = nearest(on, [*_ROLES, "all", *names]) if isinstance(on, str) else ""
+        if isinstance(on, str) and on in _ROLES:
+            hint = "; all are for something else (what an embedding is tied to is an embedding): select them by name"
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "it has none"
         raise InputError(f"on must select at least one {what} of the model ({shown}), got {on!r}{hint}")
 

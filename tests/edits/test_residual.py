@@ -168,3 +168,96 @@ def test_own_dropout_at_the_end_of_a_branch_gets_the_probability() -> None:
     assert [float(layer.p) for layer in noise_layers(model).values()] == pytest.approx([0.6, 0.6])
     done.undo()
     assert float(block.first[1].p) == pytest.approx(0.1) and isinstance(block.second[1], nn.Dropout)
+
+
+class Started(nn.Module):
+    """x + attn + mlp, where the last layers may start at zero."""
+
+    def __init__(self, zero: str) -> None:
+        super().__init__()
+        self.norm1, self.attn, self.norm2 = nn.LayerNorm(8), nn.Linear(8, 8), nn.LayerNorm(8)
+        self.mlp = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+        for layer, letter in ((self.attn, "a"), (self.mlp[2], "m")):
+            if letter in zero:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x):
+        x = x + self.attn(self.norm1(x))
+        return x + self.mlp(self.norm2(x))
+
+
+@pytest.mark.parametrize("zero", ["", "a", "m", "am"])
+def test_branches_that_start_at_zero_are_found(zero: str) -> None:
+    model = Net(Started(zero), Started(""))
+    before = copy.deepcopy(model.state_dict())
+    done = residual_dropout(model, 0.1, example=torch.randn(2, 3, 8))
+    assert done.names == [f"body.layers.{i}.{leaf}" for i in range(2) for leaf in ("attn", "mlp")]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("channel", [0.0, 5.0, 1000.0])
+def test_few_bits_and_a_large_channel_hide_no_branch(dtype: torch.dtype, channel: float) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(**TINY | {"hidden_size": 64, "intermediate_size": 64})
+    )
+    if channel:
+        model.model.embed_tokens.weight.data[:, 3] = channel
+    done = residual_dropout(model.to(dtype), 0.1)
+    assert done.names == [f"model.layers.{i}.{leaf}" for i in range(2) for leaf in ("self_attn", "mlp")]
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+def test_adapters_that_start_at_zero_change_no_branch() -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"])
+    model = peft.get_peft_model(decoder("Llama"), config)
+    layers = "base_model.model.model.layers"
+    done = residual_dropout(model, 0.1, dry_run=True)
+    assert done.names == [f"{layers}.{i}.{leaf}" for i in range(2) for leaf in ("self_attn", "mlp")]
+
+
+class Shifted(nn.Module):
+    """Two pairs of outputs with one sum, of which the layer adds one, or both by halves."""
+
+    def __init__(self, both: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.both = nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False), both
+        self.up, self.down = nn.Identity(), nn.Identity()
+
+    def forward(self, x):
+        a, b = self.a(x), self.b(x)
+        added = self.up(a + 1) + self.down(b - 1)
+        return x + ((added + a + b) / 2 if self.both else added)
+
+
+def test_a_layer_that_two_choices_fit_is_refused() -> None:
+    with pytest.raises(InputError, match=r"body\.layers\.0 \(Shifted\) is not the sum .*several sums \(2\) are"):
+        residual_dropout(Net(Shifted(False)), 0.1, example=torch.randn(2, 8))
+
+
+def test_a_sum_that_only_fits_is_no_branch() -> None:
+    """Without one pair, half of the other is left: only the first reaches both."""
+    done = residual_dropout(Net(Shifted(True)), 0.1, example=torch.randn(2, 8))
+    assert done.names == ["body.layers.0.a", "body.layers.0.b"]
+
+
+@pytest.mark.parametrize(
+    ("model", "example", "message"),
+    [
+        (3, X, "model must be a torch.nn.Module, got int"),
+        (Net(Block(False)), "a", "example must be an input that Net takes .*, got str"),
+        (
+            Net(Block(False)),
+            torch.ones(2, 7),
+            r"example be an input for them; body\.layers\.0 \(Block\) does not run: Runtime",
+        ),
+    ],
+)
+def test_what_is_no_model_or_no_input_is_refused_in_one_line(model, example, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        residual_dropout(model, 0.1, example=example)
+    assert "\n" not in str(caught.value)

@@ -269,3 +269,8 @@ def test_a_package_that_is_not_installed_is_told_in_one_line():
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].endswith("transformers must be installed: pip install 'meden[hf]'")
+
+
+def test_decay_groups_of_what_is_no_model_are_refused():
+    with pytest.raises(meden.InputError, match=r"model must be a torch\.nn\.Module, got int"):
+        decay_groups(3, 0.1)

@@ -92,6 +92,8 @@ def test_the_audit_says_so_and_shows_the_dropout_of_adapters():
     model = adapted(lora_dropout=0.1, use_dora=True)
     report = meden.audit(model, torch.optim.AdamW(trainable(model), lr=0.01, weight_decay=0.1))
     (warning,) = (w for w in report.warnings if w.code == "adapter")
+    (other,) = (w for w in report.warnings if w.code == "multiplier")
+    assert other.tensors and all("lora_magnitude_vector" in name for name in other.tensors)
     assert set(warning.tensors) == {name for name in factors(model) if "lora_A" in name or "lora_B" in name}
     assert "pulls the weights that the model uses to those of the base model, as PullTo would" in warning.message
     by_name = {t.name: t for t in report.tensors}
@@ -101,6 +103,53 @@ def test_the_audit_says_so_and_shows_the_dropout_of_adapters():
     assert line.endswith("weight_decay (decoupled, 1/e in 1000 steps), to the base model; dropout 0.1 of its inputs")
     plain = meden.audit(adapted(), torch.optim.AdamW(trainable(adapted()), lr=0.01, weight_decay=0.0))
     assert not any(t.pulls_to_base or t.dropout for t in plain.tensors)
+
+
+class Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.out = torch.nn.Linear(8, 8), torch.nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.out(self.fc(x).relu())
+
+
+ADAPTERS = {
+    "LoRA": (lambda: peft.LoraConfig(r=2, target_modules=["fc"]), True),
+    "AdaLoRA": (lambda: peft.AdaLoraConfig(r=2, target_modules=["fc"], total_step=10), True),
+    "LoHa": (lambda: peft.LoHaConfig(r=2, target_modules=["fc"]), True),
+    "LoKr": (lambda: peft.LoKrConfig(r=2, target_modules=["fc"]), True),
+    "OFT": (lambda: peft.OFTConfig(r=0, oft_block_size=4, target_modules=["fc"]), True),
+    "VeRA": (lambda: peft.VeraConfig(r=2, target_modules=["fc"]), True),
+    "(IA)3": (lambda: peft.IA3Config(target_modules=["fc"], feedforward_modules=[]), False),
+    "HRA": (lambda: peft.HRAConfig(r=2, target_modules=["fc"]), None),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # kinds of adapters warn of their own settings
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_the_audit_says_to_the_base_where_zeros_are_the_base(kind):
+    make, to_base = ADAPTERS[kind]
+    model = peft.get_peft_model(Net(), make()).eval()
+    held = trainable(model)
+    report = meden.audit(model, torch.optim.AdamW(held, lr=0.01, weight_decay=0.1))
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    found = {w.code: list(w.tensors) for w in report.warnings if w.code in ("adapter", "multiplier")}
+    assert found == ({} if to_base is None else {"adapter" if to_base else "multiplier": names})
+    x = torch.randn(3, 8)
+    with model.disable_adapter():
+        base = model(x)
+    for param in held:
+        param.data.zero_()
+    if to_base is not None:
+        assert torch.allclose(model(x), base, atol=1e-6) == to_base
+
+
+def test_multipliers_that_are_pulled_to_their_start_are_not_warned_of():
+    model = peft.get_peft_model(Net(), peft.IA3Config(target_modules=["fc"], feedforward_modules=[]))
+    optimizer = torch.optim.AdamW(trainable(model), lr=0.01, weight_decay=0.0)
+    handle = meden.regularize(optimizer, model, [meden.Regularizer(PullTo(L2(0.1)))])
+    assert not {w.code for w in meden.audit(model, optimizer, [handle]).warnings} & {"adapter", "multiplier"}
 
 
 def test_dropout_that_was_put_on_a_layers_input_is_shown_too():

@@ -15,7 +15,7 @@ from meden.audits.idle import shifted_away, unreached
 from meden.audits.record import Audit, Idle, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
 from meden.optim import Handle, inner_optimizer
-from meden.params import Site, forward_scale, role, tensors
+from meden.params import Site, check_module, forward_scale, role, tensors
 from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
 
 
@@ -46,8 +46,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
         warning (bias): biases (bias) are shrunk by weight_decay: give them a parameter group with weight_decay=0, or
         regularize on="weights"
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    check_module(model)
     optimizer = inner_optimizer(optimizer)
     _check_handles(optimizer, handles)
     groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
@@ -83,7 +82,8 @@ def _tensor(
     group = groups[id(held[0])] if held else None
     settings = {} if group is None else optimizer.param_groups[group]
     reasons = [idle.get(id(p)) for p in site.sources]
-    own = {s: None for p in held for s in _own(optimizer, optimizer.param_groups[groups[id(p)]], sites)}
+    stepped = [p for p in held if p.requires_grad or p.grad is not None]
+    own = {s: None for p in stepped for s in _own(optimizer, optimizer.param_groups[groups[id(p)]], sites)}
     return TensorAudit(
         name=first,
         aliases=tuple(others),
@@ -92,7 +92,7 @@ def _tensor(
         trainable=any(p.requires_grad for p in site.sources),
         group=group,
         lr=None if group is None else _rate(settings),
-        shrinkage=() if group is None else (*own, *_attached(first, site.sources, settings, handles)),
+        shrinkage=(*own, *_attached(first, stepped, settings, handles)),
         idle=reasons[0] if len(set(reasons)) == 1 else None,
         made_by=None if site.made is None else site.made.kind,
         dropout=next((dropped[id(p)] for p in site.sources if id(p) in dropped), None),

@@ -19,6 +19,7 @@ Code = Literal[
     "untouched",
     "tied",
     "adapter",
+    "multiplier",
     "missing",
     "frozen",
     "idle",
@@ -26,8 +27,12 @@ Code = Literal[
     "parametrised",
 ]
 Idle = Literal["norm", "no gradient"]
-_FACTOR = re.compile(r"(^|[._])lora_(embedding_)?[AB]([._]|$)")
-"""Names of the two factors whose product an adapter adds to a weight."""
+_CHANGE = re.compile(
+    r"(^|[._])(lora_(embedding_)?[ABE]|hada_(w[12](_[ab])?|t[12])|lokr_(w[12](_[ab])?|t2)|vera_lambda_[bd]|b?oft_R)([._]|$)"
+)
+"""Names of what an adapter changes a weight by: where such a tensor is zero, the weight is that of the base."""
+_MULTIPLIER = re.compile(r"(^|[._])(ia3_l|lora_magnitude_vector|boft_s)([._]|$)")
+"""Names of what an adapter multiplies by: where such a tensor is zero, nothing is left."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +119,17 @@ class TensorAudit:
 
     @property
     def pulls_to_base(self) -> bool:
-        """Whether it is a low-rank factor that is shrunk, so that the weights in use are pulled to the base model's."""
-        return self.is_penalised and _FACTOR.search(self.name) is not None
+        """Whether it is shrunk and a change by an adapter: weights in use are then pulled to the base model."""
+        return self._is_shrunk and _CHANGE.search(self.name) is not None
+
+    @property
+    def pulls_to_nothing(self) -> bool:
+        """Whether it is an adapter's multiplier and is shrunk: to 0, and not to the base model."""
+        return self._is_shrunk and _MULTIPLIER.search(self.name) is not None
+
+    @property
+    def _is_shrunk(self) -> bool:
+        return any((s.has_l1 or s.has_l2) and not s.is_constraint for s in self.shrinkage)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ def _adapter(tensors: Tensors) -> Tensors:
     return [t for t in tensors if t.pulls_to_base]
 
 
+def _multiplier(tensors: Tensors) -> Tensors:
+    return [t for t in tensors if t.pulls_to_nothing]
+
+
 def _missing(tensors: Tensors) -> Tensors:
     return [t for t in tensors if t.trainable and t.group is None]
 
@@ -93,8 +97,15 @@ _RULES: dict[Code, tuple[Rule, str]] = {
     ),
     "adapter": (
         _adapter,
-        "low-rank factors ({names}) are shrunk by {sources}, which pulls the weights that the model uses to those of "
-        "the base model, as PullTo would, but factor by factor and not by their product: accept it, or leave them out",
+        "changes by adapters ({names}) are shrunk by {sources}, which pulls the weights that the model uses to those "
+        "of the base model, as PullTo would, but factor by factor and not by what they make: accept it, or leave them "
+        "out",
+    ),
+    "multiplier": (
+        _multiplier,
+        "multipliers of adapters ({names}) are shrunk by {sources} to 0, where nothing is left of what they multiply, "
+        "and not to the base model: give them a parameter group with weight_decay=0, or pull them to where they start "
+        "with PullTo(L2(strength))",
     ),
     "missing": (
         _missing,

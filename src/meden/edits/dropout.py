@@ -14,6 +14,7 @@ from meden.edits.noise import insertions, retunings
 from meden.noise import Dropout, Noise, SpatialDropout
 from meden.noise.places import device_of
 from meden.noise.schedules import DEPTH_SHAPES
+from meden.params import check_module
 
 _REPLACED: dict[type[nn.Module], type[Noise]] = {
     nn.Dropout: Dropout,
@@ -68,6 +69,7 @@ def set_dropout(
         >>> set_dropout(model, 0.5).names, list(model.state_dict())
         (['2'], ['0.weight', '0.bias', '2.weight', '2.bias'])
     """
+    check_module(model)
     check_number("dropout", p, low=0.0, high=1.0, high_open=True)
     check_choice("dropout_shape", shape, DEPTH_SHAPES)
     rates = _rates(shape, p, list(_places(model)))

@@ -91,12 +91,12 @@ def apply_edits(
     done = Edits(tuple(edits))
     if dry_run:
         return done
-    before = None if example is None else _outputs(model, example)
+    before = None if example is None else _outputs(try_example(model, example))
     try:
         for edit in done.items:
             done.undos.append(edit.apply())
         if before is not None:
-            _check_same(before, _outputs(model, example), tolerance)
+            _check_same(before, _outputs(run_quietly(model, example)), tolerance)
     except BaseException:
         done.undo()
         raise
@@ -139,12 +139,34 @@ def _change(before: Tensor, after: Tensor) -> float:
     return math.inf if math.isnan(change) else change
 
 
-def _outputs(model: nn.Module, example: Any) -> list[Tensor]:
-    """Return the tensors of the output in evaluation; every module keeps its mode."""
-    found = list(_tensors(run_quietly(model, example)))
+def _outputs(output: Any) -> list[Tensor]:
+    """Return the tensors of an output."""
+    found = list(_tensors(output))
     if not found:
         raise InputError("example must give an output that holds tensors, to be compared")
     return found
+
+
+def try_example(model: nn.Module, example: Any) -> Any:
+    """Return the output in evaluation on an input that the model may not take.
+
+    Raises:
+        InputError: if it does not.
+    """
+    try:
+        return run_quietly(model, example)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"example must be an input that {type(model).__name__} takes (a tensor, a tuple of arguments or a mapping "
+            f"of keyword arguments), got {type(example).__name__}: {reason(error)}"
+        ) from error
+
+
+def reason(error: Exception) -> str:
+    """Return an error in one line."""
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_number
-from meden.noise.recompute import Calls, forget, step_to_draw
+from meden.noise.recompute import Calls, forget, steps_to_draw
 from meden.noise.rng import Moment, stream
 from meden.noise.shards import Shard, check_shard, own_key, rows_of
 from meden.params import all_layers
@@ -65,14 +65,14 @@ class Noise(nn.Module, abc.ABC):
         if not self.training:
             return x
         if torch.compiler.is_compiling():
-            step = step_to_draw(self.step, self.key)
+            step, after = steps_to_draw(self.step, self.key)
             perturbed = self._perturb(x, self._moment(step))
-            self.step.copy_(step + 1)
+            self.step.copy_(after)
             return perturbed
-        if self.calls.is_repeated():
-            return self._perturb(x, self._moment(self.step - 1))
-        perturbed = self._perturb(x, self._moment(self.step))
-        self.step.add_(1)
+        back = self.calls.steps_back()
+        perturbed = self._perturb(x, self._moment(self.step - back if back else self.step))
+        if not back:
+            self.step.add_(1)
         return perturbed
 
     def _moment(self, step: Tensor) -> Moment:

@@ -18,6 +18,7 @@ from meden.optim.held import steps_of
 from meden.optim.metric import is_adaptive, knows_metric
 from meden.optim.regularizer import Regularizer, nested
 from meden.optim.wrapped import inner_optimizer
+from meden.params import check_module
 from meden.penalties import L2, ElasticNet
 
 
@@ -59,8 +60,7 @@ def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Re
         tensor([[0., 0.]], requires_grad=True)
     """
     optimizer = inner_optimizer(optimizer)
-    if not isinstance(model, nn.Module):
-        raise InputError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    check_module(model)
     bound = bind(model, regularizers, adaptive=is_adaptive(optimizer), steps=steps_of(optimizer))
     _refuse_impossible(optimizer, bound)
     _refuse_twins(optimizer, bound)

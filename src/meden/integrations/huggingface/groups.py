@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from meden._checks import check_number
-from meden.params import select_sites
+from meden.params import check_module, select_sites
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -23,6 +23,9 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     Returns:
         two groups for any torch optimizer, the second with a decay of 0; an empty one is left out.
 
+    Raises:
+        InputError: if ``model`` is no module, or the decay is out of range.
+
     Example:
         >>> import torch
         >>> model = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2))
@@ -32,6 +35,7 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
     Hand the optimizer to a Trainer as ``Trainer(..., optimizers=(optimizer, None))``.
     """
+    check_module(model)
     check_number("weight_decay", weight_decay, low=0.0)
     trainable = [param for param in model.parameters() if param.requires_grad]
     meant = {id(source) for sites in select_sites(model, "weights").values() for source in sites[0].sources}
