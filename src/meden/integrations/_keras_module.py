@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from meden._checks import InputError
 from meden.axes import keras_axes
-from meden.integrations._trainers import Missing, guest
+from meden.integrations._guest import Missing, guest
 
 
 def keras_on_torch() -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from meden import checkpoint as files
-from meden._checks import InputError, check_count
+from meden._checks import InputError
 from meden._randomness import seed_all
 from meden.integrations._keras_module import KerasModule, keras_on_torch
 from meden.integrations._keras_regularizers import converted
@@ -140,7 +140,7 @@ def trainer_function(
             model is not compiled.
     """
     keras_on_torch()
-    check_settings(keep, returns, batch_size)
+    check_settings("make_model", make_model, keep, returns, batch_size)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InputError(f"data must be a pair (x, y) of arrays, got {type(data).__name__}")
     if taken := {"x", "y", "epochs", "initial_epoch", "validation_data", "validation_split"} & set(fit):
@@ -166,7 +166,6 @@ def _train(
     if not getattr(model, "compiled", False):
         raise InputError(f"make_model must return a compiled Keras model, got {type(model).__name__}")
     size = job.params.get("batch_size", batch_size)
-    check_count("batch_size", size)
     x, y = (job.watch(part) for part in data)
     if not model.built:
         model(x[job.fit[:2]])

@@ -73,7 +73,7 @@ def trainer_function(
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_module`` or the
             module logs no held-out loss.
     """
-    check_settings(keep, returns, batch_size)
+    check_settings("make_module", make_module, keep, returns, batch_size)
     if not (is_dataset(data) or callable(data)):
         raise InputError(f"data must be a map-style Dataset or a function of a job, got {type(data).__name__}")
     if taken := {"max_epochs", "default_root_dir"} & set(trainer):

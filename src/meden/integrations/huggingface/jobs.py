@@ -19,9 +19,9 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_
 from transformers.utils import logging
 
 from meden._checks import InputError
+from meden.integrations._attachment import Attachment
 from meden.integrations._trainers import (
     SHORT_NAMES,
-    Attachment,
     Told,
     TrainerFunction,
     arguments,
@@ -67,13 +67,13 @@ def trainer_function(
 
     Then ``meden.tune(train, rows=labels, space={"lr": meden.LogUniform(1e-5, 1e-3), "l2": ...})``.
     """
-    check_settings(keep, None, 1)
+    check_settings("make_trainer", make_trainer, keep, None, 1)
     settings = {"dataset": dataset, "keep": keep, "row_losses": row_losses}
     return functools.partial(TrainerFunction(make_trainer, _train), **settings)
 
 
 def _train(make_trainer: Callable[..., Any], job: Any, *, dataset: Any, keep: str, row_losses: bool) -> dict[str, Any]:
-    own = arguments(make_trainer, job.params, (*SHORT_NAMES, _BATCH))
+    own = arguments(make_trainer, job.params, (*SHORT_NAMES, _BATCH), num_given=2)
     watched = job.watch(dataset)
     fit, stop, score = (Subset(watched, rows.tolist()) for rows in (job.fit, job.stop, job.score))
     trainer = make_trainer(fit, stop, **own)
