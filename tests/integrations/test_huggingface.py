@@ -280,7 +280,7 @@ def test_several_held_out_losses_end_no_training(tmp_path, diagnose):
         made.train()
         return callback, made.state.log_history
 
-    with pytest.warns(UserWarning, match=r"no history of this training: valid must be one of .* eval_a_loss, eval_b_loss"):
+    with pytest.warns(UserWarning, match=r"no history of this training: valid must .* eval_a_loss, eval_b_loss"):
         callback, _ = run()
     assert (len(callback.history), callback.findings) == (0, ()) and callback.handle.num_steps == 4
     callback, log = run(valid="eval_b_loss")
@@ -298,7 +298,7 @@ def test_two_callbacks_are_refused_before_the_first_step(tmp_path):
 
     model = bert()
     before = weights(model)
-    with pytest.raises(InputError, match="^callbacks must have one MedenCallback, with all regularizers, got two"):
+    with pytest.raises(InputError, match=r"^callbacks must have one MedenCallback, with all regularizers, got two"):
         trainer(model, tmp_path, callbacks=made()).train()
     assert_same(before, weights(model))
 
@@ -309,7 +309,7 @@ def test_other_regularizers_than_those_of_the_checkpoint_are_told(tmp_path):
         trainer(bert(), tmp_path, callbacks=[callback], save_strategy="epoch").train(resume_from_checkpoint=resume)
 
     run("classifier.weight")
-    with pytest.raises(InputError, match="^regularizers must be those of the checkpoint .*classifier.*embeddings"):
+    with pytest.raises(InputError, match=r"^regularizers must be those of the checkpoint .*classifier.*embeddings"):
         run("bert.embeddings*", str(tmp_path / "checkpoint-4"))
 
 
@@ -327,7 +327,7 @@ def test_other_regularizers_than_those_of_the_checkpoint_are_told(tmp_path):
 def test_what_is_no_log_is_told_in_one_line(log, message):
     with pytest.raises(InputError, match=f"^{message}"):
         history_of(log)
-    with pytest.raises(InputError, match="^valid must be one of the losses that were logged, eval_loss, got 'eval_los'"):
+    with pytest.raises(InputError, match=r"^valid must be one of .* logged, eval_loss, got 'eval_los'"):
         history_of(LOG, valid="eval_los")
 
 

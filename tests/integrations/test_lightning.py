@@ -306,7 +306,7 @@ def test_a_loss_that_is_not_logged_is_told_once(settings):
 
     callback = MedenCallback(**settings, diagnose=False)
     ((name, asked),) = settings.items()
-    with pytest.warns(UserWarning, match=f"^{name} must name a metric that the module logs, val_loss, got {asked!r}") as told:
+    with pytest.warns(UserWarning, match=f"^{name} must name a metric .* logs, val_loss, got {asked!r}") as told:
         fitted(Logs(), callback, epochs=2)
     assert len([one for one in told if name in str(one.message)]) == 1
     assert len(callback.history) == (2 if name == "val_loss" else 0)

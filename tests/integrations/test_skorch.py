@@ -151,5 +151,5 @@ def test_before_a_training_there_is_nothing():
 
 def test_a_state_is_loaded_behind_the_callback_only(tmp_path):
     kept = Checkpoint(monitor=None, dirname=str(tmp_path), f_meden="meden.pt")
-    with pytest.raises(meden.InputError, match="^callbacks must have LoadInitState behind Regularize"):
+    with pytest.raises(meden.InputError, match=r"^callbacks must have LoadInitState behind Regularize"):
         net(LoadInitState(kept), Regularize(REGULARIZERS), kept).fit(*data())

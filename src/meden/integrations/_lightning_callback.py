@@ -24,9 +24,9 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
 
     Penalties act at every step of the optimizer as :func:`meden.regularize` has it. All state goes into Lightning's
     checkpoints: a training that goes on by ``ckpt_path`` equals one that was never cut off, strength schedules,
-    ``PullTo`` and noise included. ``history`` has a record of each epoch, whose training loss is the one of the trainer's
-    own passes; ``findings`` is what stands out in it. Warns at the end of the first epoch if a loss that is to be
-    recorded was not logged.
+    ``PullTo`` and noise included. ``history`` has a record of each epoch, whose training loss is the one of the
+    trainer's own passes; ``findings`` is what stands out in it. Warns at the end of the first epoch if a loss that is
+    to be recorded was not logged.
 
     Args:
         regularizers: which penalties, where and how.
@@ -34,8 +34,8 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
         diagnose: whether to print at the end what stands out in the curves.
         seed: of all noise of the module.
         optimizer: which of the module's optimizers steps what is penalised, by its position; None if there is one.
-        train_loss: name of a logged metric; None is the mean of what ``training_step`` returns, or ``"train_loss"`` where
-            it returns nothing.
+        train_loss: name of a logged metric; None is the mean of what ``training_step`` returns, or ``"train_loss"``
+            where it returns nothing.
         val_loss: name of a logged metric, without penalties.
 
     Raises:
@@ -136,7 +136,7 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
     def on_train_batch_end(
         self,
         trainer: Any,
-        pl_module: nn.Module,
+        pl_module: nn.Module,  # noqa: ARG002
         outputs: Any,
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
@@ -180,8 +180,9 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
         if argument not in self._told and (self.diagnose or name != argument):
             self._told.add(argument)
             what = "history" if argument == "train_loss" else "held-out loss in the history"
+            logged = ", ".join(metrics) or "of which there is none"
             warnings.warn(
-                f"{argument} must name a metric that the module logs, {', '.join(metrics) or 'of which there is none'}, "
+                f"{argument} must name a metric that the module logs, {logged}, "
                 f"got {name!r}: there is no {what}{nearest(name, metrics)}",
                 stacklevel=2,
             )

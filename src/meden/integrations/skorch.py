@@ -37,8 +37,8 @@ class Regularize(Attached, _Callback):  # type: ignore[misc]
     Penalties act at every step of the optimizer as :func:`meden.regularize` has it; ``partial_fit`` goes on with them,
     and ``fit`` begins anew. A pickled or copied net goes on as it was. So does one whose ``Checkpoint`` has
     ``f_meden="meden.pt"``, strength schedules, ``PullTo`` and noise included; in the list of callbacks a
-    ``LoadInitState`` comes after this one. ``history`` has a record of each epoch, whose training loss is the one of the
-    net's own passes; ``findings`` is what stands out in it.
+    ``LoadInitState`` comes after this one. ``history`` has a record of each epoch, whose training loss is the one of
+    the net's own passes; ``findings`` is what stands out in it.
 
     Args:
         regularizers: which penalties, where and how; names are those of ``net.module_``.
@@ -158,7 +158,7 @@ def _train(
         raise InputError(f"make_net must return a skorch.NeuralNet, got {type(net).__name__}")
     x, y = (job.watch(part) for part in data)
     asked, own = short_names(job.params), list(net.callbacks or ())
-    penalties = Regularize(asked.regularizers, asked.noise, seed=job.seed)
+    penalties = Regularize(asked.regularizers, noise=asked.noise, seed=job.seed)
     epochs = _Epochs(job, penalties, resumes=not own)
     split = guest("skorch", "skorch.helper").predefined_split
     stop = guest("skorch", "skorch.dataset").Dataset(x[job.stop], y[job.stop])

@@ -129,8 +129,8 @@ class _Reporter(TrainerCallback):
 def _stop_loss(record: Any) -> float:
     if record.valid is None:
         raise InputError(
-            "make_trainer must return a Trainer that evaluates a loss, got none: label_names of its arguments say which "
-            "inputs are labels"
+            "make_trainer must return a Trainer that evaluates a loss, got none: label_names of its arguments say "
+            "which inputs are labels"
         )
     return float(record.valid["loss"])
 

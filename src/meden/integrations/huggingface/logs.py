@@ -33,8 +33,8 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
         norm and zeros are there if a :class:`MedenCallback` was.
 
     Raises:
-        InputError: if it is no such log, no loss was logged, ``valid`` was not, or it is None and several held-out losses
-            were.
+        InputError: if it is no such log, no loss was logged, ``valid`` was not, or it is None and several held-out
+            losses were.
 
     Example:
         >>> log = [{"loss": 0.7, "step": 5}, {"loss": 0.4, "step": 10}, {"eval_loss": 0.6, "step": 10}]
