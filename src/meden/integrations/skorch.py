@@ -36,9 +36,9 @@ class Regularize(Attached, _Callback):  # type: ignore[misc]
 
     Penalties act at every step of the optimizer as :func:`meden.regularize` has it; ``partial_fit`` goes on with them,
     and ``fit`` begins anew. A pickled or copied net goes on as it was. So does one whose ``Checkpoint`` has
-    ``f_meden="meden.pt"``, strength schedules, ``PullTo`` and noise included; in the list of callbacks a
-    ``LoadInitState`` comes after this one. ``history`` has a record of each epoch, whose training loss is the one of
-    the net's own passes; ``findings`` is what stands out in it.
+    ``f_meden="meden.pt"`` (``f_meden_NAME`` where ``optimizer`` is NAME), strength schedules, ``PullTo`` and noise
+    included; in the list of callbacks a ``LoadInitState`` comes after this one. ``history`` has a record of each epoch,
+    whose training loss is the one of the net's own passes; ``findings`` is what stands out in it.
 
     Args:
         regularizers: which penalties, where and how; names are those of ``net.module_``.
@@ -49,7 +49,7 @@ class Regularize(Attached, _Callback):  # type: ignore[misc]
 
     Raises:
         InputError: when training begins, if an argument is none of these, there are several optimizers and none was
-            named, or a ``LoadInitState`` comes first.
+            named, a ``LoadInitState`` comes first, or another one is there for the same optimizer.
 
     Example:
         >>> import numpy as np
@@ -86,9 +86,15 @@ class Regularize(Attached, _Callback):  # type: ignore[misc]
         callbacks = [callback for _, callback in net.callbacks_]
         if any(isinstance(callback, skorch.callbacks.LoadInitState) for callback in callbacks[: callbacks.index(self)]):
             raise InputError("callbacks must have LoadInitState behind Regularize, whose state it loads; got it before")
+        if any(isinstance(c, Regularize) and c is not self and c.optimizer == self.optimizer for c in callbacks):
+            raise InputError(
+                "callbacks must have one Regularize for each optimizer, with all its regularizers, got two: a "
+                "checkpoint has one state"
+            )
         self.attachment.prepare(net.module_)
         self.attachment.attach(self._chosen(net), net.module_)
-        net.meden_ = self.attachment  # where Checkpoint(f_meden=...) looks
+        own = "meden_" if self.optimizer is None else f"meden_{self.optimizer}_"
+        setattr(net, own, self.attachment)  # where Checkpoint(f_meden=...) looks
 
     def _chosen(self, net: Any) -> Optimizer:
         names = list(net._optimizers)
