@@ -473,7 +473,9 @@ def test_dropout_of_attention_follows_and_members_have_their_own():
 
 def test_a_model_without_a_place_for_dropout_is_told_why():
     module = as_module(keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dense(2)]))
-    with pytest.warns(UserWarning, match=r"changes nothing in a KerasModule without a dropout layer, and without an nn"):
+    with pytest.warns(
+        UserWarning, match=r"changes nothing in a KerasModule without a dropout layer, and without an nn"
+    ):
         meden.fit(module, rows(), recipe=meden.Recipe(epochs=1, dropout=0.2))
 
 

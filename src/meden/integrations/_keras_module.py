@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from meden._checks import InputError
 from meden.axes import keras_axes
 from meden.integrations._guest import Missing, guest
+from meden.integrations._keras_description import describe
 
 
 def keras_on_torch() -> Any:
@@ -108,6 +109,8 @@ class KerasModule(nn.Module):
     def __init__(self, keras_model: Any) -> None:
         super().__init__()
         self._shared = shared = _Shared(keras_model)
+        self.description = describe(layer for _, layer in shared.layers)
+        """What models have in common that compute the same of the same tensors."""
         self._takes_training = bool(getattr(keras_model, "_call_has_training_arg", False))
         for name, layer in shared.layers:
             places = [place for place in shared.trained if place.module == name]
