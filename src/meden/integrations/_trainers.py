@@ -113,11 +113,17 @@ def arguments(
     return given
 
 
-def short_names(params: Mapping[str, Any]) -> Attachment:
-    """Return what the short names of a space stand for: ``l1`` and ``l2``, canonical and proximal, and ``dropout``."""
+def short_names(params: Mapping[str, Any], given: Attachment | None = None) -> Attachment:
+    """Return what the short names of a space stand for: ``l1`` and ``l2``, canonical and proximal, and ``dropout``.
+
+    Args:
+        params: of a job.
+        given: of a callback that the factory brings: its penalties stay, and its noise unless the space has dropout.
+    """
+    given = given or Attachment()
     found = [make(params[name]) for name, make in _PENALTIES.items() if params.get(name)]
-    noise = None if params.get("dropout") is None else float(params["dropout"])
-    return Attachment([Regularizer(penalty, coupling="proximal") for penalty in found], noise)
+    noise = given.noise if params.get("dropout") is None else params["dropout"]
+    return Attachment([*given.regularizers, *(Regularizer(penalty, coupling="proximal") for penalty in found)], noise)
 
 
 SHORT_NAMES = (*_PENALTIES, "dropout")

@@ -163,8 +163,10 @@ def _train(
     if not isinstance(net, skorch.NeuralNet):
         raise InputError(f"make_net must return a skorch.NeuralNet, got {type(net).__name__}")
     x, y = (job.watch(part) for part in data)
-    asked, own = short_names(job.params), list(net.callbacks or ())
-    penalties = Regularize(asked.regularizers, noise=asked.noise, seed=job.seed)
+    given = next((own for own in map(_unnamed, net.callbacks or ()) if isinstance(own, Regularize)), Regularize())
+    asked = short_names(job.params, Attachment(given.regularizers, given.noise))
+    penalties = Regularize(asked.regularizers, noise=asked.noise, seed=job.seed, optimizer=given.optimizer)
+    own = [callback for callback in net.callbacks or () if _unnamed(callback) is not given]
     epochs = _Epochs(job, penalties, resumes=not own)
     split = guest("skorch", "skorch.helper").predefined_split
     stop = guest("skorch", "skorch.dataset").Dataset(x[job.stop], y[job.stop])
@@ -183,6 +185,10 @@ def _train(
     with job.scoring():
         said = net.predict_proba(x[job.score]) if kind == "probabilities" else net.predict(x[job.score])
     return {kind: said if kind == "probabilities" else said.reshape(len(job.score), -1).squeeze(1)}
+
+
+def _unnamed(callback: Any) -> Any:
+    return callback[1] if isinstance(callback, tuple) else callback
 
 
 def _classifies(net: Any) -> bool:

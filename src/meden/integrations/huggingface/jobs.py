@@ -19,7 +19,6 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy, get_last_
 from transformers.utils import logging
 
 from meden._checks import InputError
-from meden.integrations._attachment import Attachment
 from meden.integrations._trainers import (
     SHORT_NAMES,
     Told,
@@ -154,12 +153,9 @@ def _settle(trainer: Any, job: Any) -> None:
     for shown in (PrinterCallback, ProgressCallback):  # a search has a bar of its own
         trainer.remove_callback(shown)
     if any(name in job.params for name in SHORT_NAMES):
-        asked = short_names(job.params)
-        given = next((callback.attachment for callback in _callbacks(trainer)), Attachment())
+        asked = short_names(job.params, next((callback.attachment for callback in _callbacks(trainer)), None))
         trainer.remove_callback(MedenCallback)
-        regularizers = (*given.regularizers, *asked.regularizers)
-        noise = given.noise if asked.noise is None else asked.noise
-        trainer.add_callback(MedenCallback(regularizers, noise=noise, diagnose=False))
+        trainer.add_callback(MedenCallback(asked.regularizers, noise=asked.noise, diagnose=False))
     trainer.add_callback(_Reporter(job))
 
 
