@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from meden._checks import InputError, one_line, parse_json
+from meden._checks import InputError, parse_json
 from meden.optim import Regularizer
 from meden.optim.regularizer import Coupling
 from meden.penalties import L1, L2, ElasticNet, MaxNorm, NonNegative, Penalty, UnitNorm
@@ -56,11 +56,10 @@ class KerasPenalty(Penalty):
 
         try:
             return cls(json.dumps(serialize_keras_object(regularizer), sort_keys=True))
-        except (TypeError, ValueError, NotImplementedError) as error:
+        except (TypeError, ValueError, NotImplementedError):
             warnings.warn(
                 f"a recipe with the Keras regularizer {type(regularizer).__name__} cannot be saved, and a run with it "
-                "neither: give it get_config, and register its class by keras.saving.register_keras_serializable "
-                f"({type(error).__name__}: {one_line(error)})",
+                "neither: give it get_config, and register its class by keras.saving.register_keras_serializable",
                 stacklevel=2,
             )
             return cls(regularizer)
@@ -102,19 +101,23 @@ def _made(text: str) -> Callable[[Any], Any]:
 
 def converted(variables: dict[str, Any], coupling: Coupling) -> list[Regularizer]:
     """Return the regularizers of variables by name, those of equal penalties together."""
-    found: dict[Penalty, list[str]] = {}
+    found: list[tuple[Penalty, list[str]]] = []
     for name, variable in variables.items():
         parts = _penalty(variable.regularizer), _constraint(name, variable)
         for penalty in parts:
             if penalty is not None:
-                found.setdefault(penalty, []).append(name)
+                equal = next((names for other, names in found if other == penalty), None)
+                if equal is None:
+                    found.append((penalty, [name]))
+                else:
+                    equal.append(name)
     return [
         Regularizer(
             penalty,
             on=names[0] if len(names) == 1 else names,
             coupling="auto" if penalty.is_constraint or isinstance(penalty, KerasPenalty) else coupling,
         )
-        for penalty, names in found.items()
+        for penalty, names in found
     ]
 
 
