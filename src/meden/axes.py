@@ -40,7 +40,7 @@ def owners(model: nn.Module) -> dict[int, nn.Module]:
     """Return the Keras layers of a model by the ids of their parameters, which torch sees in a dictionary only."""
     found = {}
     for module in model.modules():
-        if _is_keras(module):
+        if is_keras(module):
             for layer in module._flatten_layers():  # type: ignore[operator]
                 found.update({id(variable.value): layer for variable in layer._trainable_variables})
     return found
@@ -53,7 +53,7 @@ def _axes(site: Site, owners: Mapping[int, nn.Module]) -> Axes:
         return declared
     if site.param.ndim < 2:
         return {"units": 0}
-    if _is_keras(layer):
+    if is_keras(layer):
         return keras_axes(layer, site.leaf, site.param.ndim)
     if any(kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.") for kind in type(layer).__mro__):
         return _COLUMNS
@@ -77,10 +77,9 @@ _TABLE: tuple[tuple[type | tuple[type, ...], Callable[[nn.Module], Axes]], ...] 
 )
 
 
-def _is_keras(module: nn.Module) -> bool:
-    return hasattr(module, "_flatten_layers") and any(
-        kind.__module__.startswith("keras.") for kind in type(module).__mro__
-    )
+def is_keras(module: nn.Module) -> bool:
+    """Say whether a module is a Keras layer, or a model of Keras's, on its torch backend."""
+    return any(kind.__name__ == "Layer" and kind.__module__.startswith("keras.") for kind in type(module).__mro__)
 
 
 def keras_axes(layer: nn.Module, leaf: str, num_axes: int) -> Axes:

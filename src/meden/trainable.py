@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from meden._checks import InputError, one_line
+from meden.axes import is_keras
 from meden.data.batches import BatchSize
 from meden.noise import find_other_draws, may_draw, seeded
 from meden.objective import evaluating, in_mode
@@ -25,7 +26,7 @@ def check_plain(model: nn.Module) -> None:
         InputError: if it is scripted or traced, holds layers of Keras's, or naming a parameter that is complex or a
             shard.
     """
-    if keras := [name for name, layer in model.named_modules() if _is_keras(layer)]:
+    if keras := [name for name, layer in model.named_modules() if is_keras(layer)]:
         what = f"a Keras {type(model).__name__}" if "" in keras else f"one that holds a Keras layer, {keras[0]!r}"
         raise InputError(
             f"model must be a module whose layers follow train() and eval(), got {what}; "
@@ -49,10 +50,6 @@ def check_plain(model: nn.Module) -> None:
                 f"model must have parameters of real numbers, got {name!r} of {param.dtype}; hold its real and "
                 "imaginary parts as real parameters (torch.view_as_complex in the forward pass)"
             )
-
-
-def _is_keras(layer: nn.Module) -> bool:
-    return any(kind.__module__.startswith("keras.") for kind in type(layer).__mro__)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

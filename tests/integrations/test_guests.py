@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 import meden
-from meden.integrations._trainers import Attachment, Missing, Told, arguments, guest, per_row, short_names
+from meden.integrations._attachment import Attachment
+from meden.integrations._guest import Missing, guest
+from meden.integrations._trainers import Told, arguments, per_row, short_names
 from meden.penalties import L1, L2, PullTo
 from tests.integrations.jobs import net
 
@@ -117,3 +119,54 @@ def test_what_was_told_last_can_be_told_again():
 def test_noise_that_is_none_is_told(noise):
     with pytest.raises(meden.InputError, match=r"^noise must"):
         Attachment(noise=noise)
+
+
+def test_a_factory_is_not_told_of_what_the_guest_gives_it():
+    def make(train_dataset, eval_dataset, lr=0.1, *rest):
+        return lr
+
+    with pytest.raises(meden.InputError, match=r"^space must name lr, epochs, got 'learning_rate'"):
+        arguments(make, {"learning_rate": 1}, num_given=2)
+    with pytest.raises(meden.InputError, match=r"^space must name lr, epochs, got 'eval_dataset'"):
+        arguments(make, {"eval_dataset": 1}, num_given=2)
+
+
+@pytest.mark.parametrize("size", [2.5, "8", 0, True])
+def test_a_batch_is_a_whole_number_of_rows(size):
+    with pytest.raises(meden.InputError, match=r"^batch_size must be a whole number of at least 1"):
+        arguments(lambda: None, {"batch_size": size}, taken=("batch_size",))
+
+    def own(batch_size):
+        return batch_size
+
+    assert arguments(own, {"batch_size": size}) == {"batch_size": size}  # one of its own
+
+
+def attached(regularizers, state=None):
+    attachment, model = Attachment(regularizers), net()
+    if state is not None:
+        attachment.load_state_dict(state)
+    attachment.prepare(model)
+    attachment.attach(torch.optim.SGD(model.parameters(), lr=0.1), model)
+    return attachment
+
+
+@pytest.mark.parametrize(
+    ("saved", "present"),
+    [("0.weight", "2.weight"), (None, "2.weight"), ("0.weight", None), ("0.weight", "weights")],
+)
+def test_starts_of_other_regularizers_are_told(saved, present):
+    def pulling(on):
+        return [meden.Regularizer(L1(0.1))] + ([] if on is None else [meden.Regularizer(PullTo(L2(1.0)), on=on)])
+
+    state = attached(pulling(saved)).state_dict()
+    with pytest.raises(meden.InputError, match=r"^regularizers must be those of the checkpoint"):
+        attached(pulling(present), state)
+    attached(pulling(saved), state)
+
+
+def test_noise_of_the_model_is_seeded_once():
+    layers = [nn.Sequential(nn.Linear(2, 2), meden.noise.Dropout(0.5)) for _ in range(2)]
+    for model, seed in zip(layers, (1, 2), strict=True):
+        Attachment(seed=seed).prepare(model)
+    assert not torch.equal(layers[0][1].key, layers[1][1].key)

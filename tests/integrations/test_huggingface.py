@@ -274,3 +274,77 @@ def test_a_package_that_is_not_installed_is_told_in_one_line():
 def test_decay_groups_of_what_is_no_model_are_refused():
     with pytest.raises(meden.InputError, match=r"model must be a torch\.nn\.Module, got int"):
         decay_groups(3, 0.1)
+
+
+@pytest.mark.parametrize("diagnose", [True, False])
+def test_several_held_out_losses_end_no_training(tmp_path, diagnose):
+    def run(**settings):
+        callback = MedenCallback(REGULARIZERS, diagnose=diagnose, **settings)
+        made = trainer(bert(), tmp_path, callbacks=[callback], eval_strategy="epoch", num_train_epochs=1)
+        made.eval_dataset = {"a": rows(12, 1), "b": rows(12, 2)}
+        made.train()
+        return callback, made.state.log_history
+
+    with pytest.warns(UserWarning, match=r"no history of this training: valid must .* eval_a_loss, eval_b_loss"):
+        callback, _ = run()
+    assert (len(callback.history), callback.findings) == (0, ()) and callback.handle.num_steps == 4
+    callback, log = run(valid="eval_b_loss")
+    assert callback.history.column("valid.loss") == [row["eval_b_loss"] for row in log if "eval_b_loss" in row]
+
+
+def test_before_a_training_there_is_nothing():
+    callback = MedenCallback(REGULARIZERS)
+    assert (callback.handle, len(callback.history), callback.diagnosis, callback.findings) == (None, 0, None, ())
+
+
+def test_two_callbacks_are_refused_before_the_first_step(tmp_path):
+    def made():
+        return [MedenCallback([regularizer], diagnose=False) for regularizer in REGULARIZERS]
+
+    model = bert()
+    before = weights(model)
+    with pytest.raises(InputError, match=r"^callbacks must have one MedenCallback, with all regularizers, got two"):
+        trainer(model, tmp_path, callbacks=made()).train()
+    assert_same(before, weights(model))
+
+
+def test_other_regularizers_than_those_of_the_checkpoint_are_told(tmp_path):
+    def run(on, resume=None):
+        callback = MedenCallback([meden.Regularizer(PullTo(L2(5.0)), on=on)], diagnose=False)
+        trainer(bert(), tmp_path, callbacks=[callback], save_strategy="epoch").train(resume_from_checkpoint=resume)
+
+    run("classifier.weight")
+    with pytest.raises(InputError, match=r"^regularizers must be those of the checkpoint .*classifier.*embeddings"):
+        run("bert.embeddings*", str(tmp_path / "checkpoint-4"))
+
+
+@pytest.mark.parametrize(
+    ("log", "message"),
+    [
+        ([{"a": 1}], "log must say the step of each row, .* got {'a': 1}"),
+        ([{"loss": 1.0}], "log must say the step of each row"),
+        ([{"loss": "low", "step": 1}], "log must hold losses that are numbers, got loss='low'"),
+        ({"loss": 1.0, "step": 1}, "log must be a list of dictionaries"),
+        ([3], "log must be a list of dictionaries"),
+        (3, "log must be a list of dictionaries"),
+    ],
+)
+def test_what_is_no_log_is_told_in_one_line(log, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        history_of(log)
+    with pytest.raises(InputError, match=r"^valid must be one of .* logged, eval_loss, got 'eval_los'"):
+        history_of(LOG, valid="eval_los")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"resume_from": 3}, "resume_from must be the folder of a checkpoint, got 3"),
+        ({"valid": 3}, "valid must be the name of a logged loss, got 3"),
+        ({"diagnose": None}, "diagnose must be True or False, got None"),
+        ({"seed": -1}, "seed must be a whole number"),
+    ],
+)
+def test_bad_arguments_are_told_at_once(arguments, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        MedenCallback(**arguments)

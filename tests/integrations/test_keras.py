@@ -13,12 +13,13 @@ from torch import nn
 
 import meden
 from meden.penalties import L1, L2, ElasticNet, MaxNorm, NonNegative, UnitNorm
+from meden.training.many.stacking import structure
 from tests.integrations.jobs import rows
 
 keras = pytest.importorskip("keras")
 layers, regularizers, constraints = keras.layers, keras.regularizers, keras.constraints
 
-from meden.integrations.keras import as_module, regularizers_of  # noqa: E402
+from meden.integrations.keras import KerasPenalty, as_module, regularizers_of  # noqa: E402
 
 
 def dense():
@@ -260,6 +261,12 @@ class Own(regularizers.Regularizer):
         return keras.ops.sum(keras.ops.power(x, 4))
 
 
+@keras.saving.register_keras_serializable("tests")
+class Registered(Own):
+    def get_config(self):
+        return {}
+
+
 @pytest.mark.parametrize(
     ("regularizer", "penalty"),
     [
@@ -268,7 +275,7 @@ class Own(regularizers.Regularizer):
         (regularizers.L1L2(0.01, 0.02), ElasticNet(0.05, l1_ratio=0.2)),
         (regularizers.L1L2(0.0, 0.02), L2(0.04)),
         (regularizers.OrthogonalRegularizer(0.1), None),
-        (Own(), None),
+        (Registered(), None),
     ],
     ids=lambda part: type(part).__name__,
 )
@@ -377,3 +384,112 @@ def test_another_backend_is_told_in_one_line(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(meden.InputError, match=r"pip install 'meden\[keras\]'"):
         patch.setitem(sys.modules, "keras", None)
         as_module(None)
+
+
+@pytest.mark.parametrize("regularizer", [regularizers.OrthogonalRegularizer(0.1), Registered()])
+def test_a_run_with_any_regularizer_of_keras_is_saved_and_read(regularizer, tmp_path):
+    def model():
+        dense = layers.Dense(4, kernel_regularizer=regularizer)
+        return keras.Sequential([keras.Input((5,)), dense, layers.Dense(2)])
+
+    own = model()
+    recipe = meden.Recipe(epochs=1, batch_size=20, regularizers=regularizers_of(own))
+    run = meden.fit(as_module(own), rows(), recipe=recipe)
+    run.save(tmp_path / "run")
+
+    def make_model():
+        with pytest.warns(UserWarning, match="act only where they are passed on"):
+            return as_module(model())
+
+    again = meden.load_run(tmp_path / "run", make_model, penalties={"KerasPenalty": KerasPenalty})
+    assert again.recipe.regularizers == recipe.regularizers
+    assert float(again.recipe.regularizers[0].penalty.value(torch.ones(2, 2))) != 0
+
+
+def test_a_regularizer_that_no_file_can_hold_is_told_before_anything_is_trained():
+    model = keras.Sequential([keras.Input((5,)), layers.Dense(4, kernel_regularizer=Own())])
+    with pytest.warns(UserWarning, match=r"Keras regularizer Own cannot be saved, .* give it get_config"):
+        (found,) = regularizers_of(model)
+    assert float(found.penalty.value(torch.full((2,), 2.0))) == 32.0
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "3", '{"module": "os", "class_name": "getcwd", "registered_name": "getcwd", "config": {}}', 3]
+)
+def test_what_is_no_regularizer_is_told(text):
+    with pytest.raises(meden.InputError, match=r"^regularizer must be"):
+        KerasPenalty(text)
+
+
+def test_regularizers_are_equal_by_value():
+    made = [layers.Dense(5, kernel_regularizer=regularizers.OrthogonalRegularizer(s)) for s in (0.1, 0.1, 0.2)]
+    found = regularizers_of(keras.Sequential([keras.Input((5,)), *made]))
+    assert [r.on for r in found] == [["dense.kernel", "dense_1.kernel"], "dense_2.kernel"]
+
+
+def with_dropout(rate=0.5):
+    made = [layers.Dense(40, activation="relu"), layers.Dropout(rate), layers.Dense(2)]
+    return keras.Sequential([keras.Input((5,)), *made])
+
+
+def test_dropout_of_a_recipe_is_that_of_the_layers_of_keras():
+    keras.utils.set_random_seed(0)
+    module = as_module(with_dropout())
+    twin = copy.deepcopy(module)
+    edits = meden.edits.set_dropout(module, 0.9)
+    assert edits.names == ["dropout.dropout"] and module._shared.keras_model.layers[1].rate == 0.5
+    module.train()
+    ones = torch.ones(200, 5)
+    torch.manual_seed(0)
+    changed = module(ones)
+    torch.manual_seed(0)
+    kept = twin.train()(ones)
+    assert changed.std() > 1.5 * kept.std() and torch.equal(module.eval()(ones), twin.eval()(ones))
+    edits.undo()
+    torch.manual_seed(0)
+    assert torch.equal(module.train()(ones), kept)
+    recipe = meden.Recipe(epochs=1, batch_size=20, dropout=0.2)
+    run = meden.fit(as_module(with_dropout()), rows(), recipe=recipe)
+    assert run.model.keras_model.layers[1].rate == 0.2
+
+
+@pytest.mark.filterwarnings("error")
+def test_dropout_of_attention_follows_and_members_have_their_own():
+    attention = as_module(tokens())
+    assert meden.edits.set_dropout(attention, 0.3).names == ["multi_head_attention.dropout.dropout"]
+    members = [meden.Member(meden.Recipe(epochs=2, batch_size=20, dropout=p), seed=1) for p in (0.0, 0.8)]
+
+    def make_model():
+        keras.utils.set_random_seed(0)
+        return as_module(with_dropout())
+
+    together = meden.fit_many(make_model, members, rows())
+    for one, member in zip(together, members, strict=True):
+        (alone,) = meden.fit_many(make_model, [member], rows())
+        for own, wanted in zip(one.model.parameters(), alone.model.parameters(), strict=True):
+            torch.testing.assert_close(own, wanted, rtol=1e-4, atol=1e-6)
+    assert not torch.allclose(together[0].model.dense.kernel, together[1].model.dense.kernel, atol=1e-3)
+
+
+def test_a_model_without_a_place_for_dropout_is_told_why():
+    module = as_module(keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dense(2)]))
+    with pytest.warns(
+        UserWarning, match=r"changes nothing in a KerasModule without a dropout layer, and without an nn"
+    ):
+        meden.fit(module, rows(), recipe=meden.Recipe(epochs=1, dropout=0.2))
+
+
+def test_models_of_other_layers_are_no_stack():
+    def made(activation="relu", rate=0.4, **settings):
+        parts = [layers.Dense(5, activation=activation, **settings), layers.GaussianDropout(rate), layers.Dense(2)]
+        return as_module(keras.Sequential([keras.Input((5,)), *parts]))
+
+    def skipped():
+        inputs = keras.Input((5,))
+        x = layers.GaussianDropout(0.4)(layers.Dense(5, activation="relu")(inputs))
+        return as_module(keras.Model(inputs, layers.Dense(2)(x + inputs)))
+
+    assert structure(made()) == structure(made()) and structure(skipped()) == structure(skipped())
+    others = [made(), made("tanh"), made(rate=0.3), made(name="a"), skipped()]
+    assert len({structure(module) for module in others}) == 5
+    assert structure(copy.deepcopy(others[0])) == structure(others[0])

@@ -280,8 +280,62 @@ def test_the_other_package_will_do():
         ({"noise": {"net.1": 0.5}}, "noise must hold layers of meden.noise"),
         ({"optimizer": "adam"}, "optimizer must be a whole number"),
         ({"seed": -1}, "seed must be a whole number"),
+        ({"val_loss": 3}, "val_loss must be the name of a logged loss, got 3"),
+        ({"train_loss": 3}, "train_loss must be the name of a logged loss, got 3"),
+        ({"diagnose": "no"}, "diagnose must be True or False, got 'no'"),
     ],
 )
 def test_bad_arguments_are_told_at_once(arguments, message):
     with pytest.raises(meden.InputError, match=message):
         MedenCallback(**arguments)
+
+
+def test_before_a_training_there_is_nothing():
+    callback = MedenCallback(REGULARIZERS)
+    assert (callback.handle, len(callback.history), callback.diagnosis, callback.findings) == (None, 0, None, ())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"val_loss": "valloss"}, {"train_loss": "trainloss"}],
+)
+def test_a_loss_that_is_not_logged_is_told_once(settings):
+    class Logs(Automatic):
+        def training_step(self, batch):
+            return {"loss": super().training_step(batch)}
+
+    callback = MedenCallback(**settings, diagnose=False)
+    ((name, asked),) = settings.items()
+    with pytest.warns(UserWarning, match=f"^{name} must name a metric .* logs, val_loss, got {asked!r}") as told:
+        fitted(Logs(), callback, epochs=2)
+    assert len([one for one in told if name in str(one.message)]) == 1
+    assert len(callback.history) == (2 if name == "val_loss" else 0)
+
+
+class Returns(Manual):
+    def training_step(self, batch, batch_idx):  # noqa: ARG002
+        loss = Automatic.training_step(self, batch)
+        self.manual_backward(0.0 * loss)
+        self.optimizers().step()
+        return loss
+
+
+def test_losses_that_a_manual_step_returns_are_the_training_loss():
+    callback, module = MedenCallback(), Returns()
+    fitted(module, callback, epochs=2)
+    x, y = rows()
+    assert callback.history.column("train.loss") == pytest.approx([F.cross_entropy(module(x), y).item()] * 2)
+    with pytest.warns(UserWarning, match="train_loss must name a metric .* got 'train_loss': there is no history"):
+        fitted(Manual(), MedenCallback(), epochs=1)
+    fitted(Manual(), MedenCallback(diagnose=False), epochs=1)  # nobody asked for one
+
+
+def test_a_checkpoint_of_another_training_is_told(tmp_path):
+    fitted(Automatic(), epochs=1).save_checkpoint(tmp_path / "without.ckpt")
+    own = MedenCallback(REGULARIZERS, diagnose=False)
+    with pytest.raises(meden.InputError, match="ckpt_path must be a checkpoint of a training with this callback"):
+        fitted(Automatic(), own, ckpt_path=tmp_path / "without.ckpt")
+    fitted(Automatic(), own, epochs=1).save_checkpoint(tmp_path / "with.ckpt")
+    other = MedenCallback([meden.Regularizer(PullTo(L2(0.1)), on="net.0.weight")], diagnose=False)
+    with pytest.raises(meden.InputError, match=r"^regularizers must be those of the checkpoint .*net\.2.*net\.0"):
+        fitted(Automatic(), other, ckpt_path=tmp_path / "with.ckpt")

@@ -134,6 +134,7 @@ def test_it_says_what_stands_out(capsys):
     ("callback", "message"),
     [
         (Regularize([L1(0.1)]), "regularizers must be a list of meden.Regularizer"),
+        (Regularize(diagnose=1), "diagnose must be True or False, got 1"),
         (Regularize(noise=2.0), "noise must be a finite number"),
         (Regularize(REGULARIZERS, optimizer="adam"), "optimizer must be one of optimizer, got 'adam'"),
     ],
@@ -141,3 +142,22 @@ def test_it_says_what_stands_out(capsys):
 def test_bad_arguments_are_told(callback, message):
     with pytest.raises(meden.InputError, match=message):
         net(callback).fit(*data())
+
+
+def test_before_a_training_there_is_nothing():
+    callback = Regularize(REGULARIZERS)
+    assert (callback.handle, len(callback.history), callback.diagnosis, callback.findings) == (None, 0, None, ())
+
+
+def test_a_state_is_loaded_behind_the_callback_only(tmp_path):
+    kept = Checkpoint(monitor=None, dirname=str(tmp_path), f_meden="meden.pt")
+    with pytest.raises(meden.InputError, match=r"^callbacks must have LoadInitState behind Regularize"):
+        net(LoadInitState(kept), Regularize(REGULARIZERS), kept).fit(*data())
+
+
+def test_two_for_one_optimizer_are_refused_before_the_first_step():
+    both = [(name, Regularize([regularizer])) for name, regularizer in zip("ab", REGULARIZERS, strict=True)]
+    trained = net(*both).initialize()
+    with pytest.raises(meden.InputError, match=r"^callbacks must have one Regularize for each optimizer"):
+        trained.partial_fit(*data())
+    assert equal(trained.module_, Module())

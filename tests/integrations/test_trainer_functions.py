@@ -210,6 +210,7 @@ def test_a_job_stops_when_it_is_told_and_scores_the_best_state(guest, tmp_path):
     ("options", "message"),
     [
         ({"space": {"widht": meden.Choice(8, 9)}}, "space must name .*lr.*, got 'widht'; did you mean 'width'"),
+        ({"space": {"batch_size": meden.Choice(2.5, 3.5)}}, "batch_size must be a whole number of at least 1, got"),
         ({"stop_fraction": 0, "recipe": meden.Recipe(epochs=1)}, "stop_fraction must be above 0 for a trainer"),
     ],
 )
@@ -258,6 +259,43 @@ def test_a_function_goes_to_other_processes_if_its_parts_do(name):
     module = importlib.import_module(f"meden.integrations.{name}")
     again = pickle.loads(pickle.dumps(module.trainer_function(nn.Linear, ([1], [2]) if name != "lightning" else DATA)))
     assert again.func.make is nn.Linear
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("lightning", "module"), ("keras", "model"), ("skorch", "net"), ("huggingface", "trainer")],
+)
+def test_a_factory_that_is_none_is_told_at_once(name, argument):
+    pytest.importorskip("transformers" if name == "huggingface" else name)
+    module = importlib.import_module(f"meden.integrations.{name}")
+    with pytest.raises(meden.InputError, match=rf"^make_{argument} must be a function of a job's parameters, got 3$"):
+        module.trainer_function(3, [])
+
+
+@pytest.mark.parametrize("name", ["lightning", "skorch"])
+def test_a_callback_of_ones_own_stays_beside_short_names(name, tmp_path):
+    pytest.importorskip(name)
+    module = importlib.import_module(f"meden.integrations.{name}")
+    own = [meden.Regularizer(meden.penalties.L1(0.02))]
+
+    def train(is_there):
+        if name == "lightning":
+            return lightning(callbacks=[module.MedenCallback(own)] if is_there else [])
+        net = module.skorch.NeuralNetClassifier
+
+        def make_net(lr):
+            layers = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2))
+            callbacks = [("own", module.Regularize(own))] if is_there else []
+            return net(layers, criterion=nn.CrossEntropyLoss, lr=lr, callbacks=callbacks)
+
+        return module.trainer_function(make_net, (X.numpy(), Y.numpy()))
+
+    tried = [(True, {"l2": 0.1}), (True, {}), (False, {"l2": 0.1}), (False, {})]
+    found = [
+        scores(run(train(is_there), job_of(tmp_path / str(number), {"lr": 0.1} | params)))
+        for number, (is_there, params) in enumerate(tried)
+    ]
+    assert len({one.tobytes() for one in found}) == 4
 
 
 @pytest.mark.parametrize("guest", [lightning, skorch, huggingface], ids=lambda guest: guest.__name__)

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from meden._checks import InputError
 from meden.axes import keras_axes
-from meden.integrations._trainers import Missing, guest
+from meden.integrations._guest import Missing, guest
+from meden.integrations._keras_description import describe
 
 
 def keras_on_torch() -> Any:
@@ -64,6 +65,7 @@ class _Shared:
         self.layers = list(_named_layers(keras_model))
         self.trained = [Place.of(v, name) for name, layer in self.layers for v in layer._trainable_variables]
         self.counted = [Place.of(v, name) for name, layer in self.layers for v in layer._non_trainable_variables]
+        self.dropouts = {name: layer for name, layer in self.layers if _is_dropout(layer)}
         self.seeds = [generator.state for _, layer in self.layers for generator in layer._seed_generators]
         """Variables that hold the state of a generator of Keras's."""
         self.seeds.append(global_seed_generator().state)  # of what was given no seed
@@ -107,13 +109,17 @@ class KerasModule(nn.Module):
     def __init__(self, keras_model: Any) -> None:
         super().__init__()
         self._shared = shared = _Shared(keras_model)
+        self.description = describe(layer for _, layer in shared.layers)
+        """What models have in common that compute the same of the same tensors."""
         self._takes_training = bool(getattr(keras_model, "_call_has_training_arg", False))
         for name, layer in shared.layers:
             places = [place for place in shared.trained if place.module == name]
-            if name and (places or any(place.module == name for place in shared.counted)):
+            if name and (places or name in shared.dropouts or any(place.module == name for place in shared.counted)):
                 sizes = {place.leaf: len(place.variable.shape) for place in places}
                 holder = KerasLayer({leaf: keras_axes(layer, leaf, n) for leaf, n in sizes.items() if n > 1})
                 _parent(self, name).add_module(name.rpartition(".")[2], holder)
+        for name, layer in shared.dropouts.items():
+            setattr(self.get_submodule(name), "dropout", float(layer.rate))  # noqa: B010 - where edits of dropout look
         for place in shared.trained:
             self._owner(place).register_parameter(place.leaf, place.variable.value)
         for place in shared.counted:
@@ -122,7 +128,8 @@ class KerasModule(nn.Module):
 
     @property
     def keras_model(self) -> Any:
-        """The Keras model, with the weights of this module."""
+        """The Keras model, with the weights and rates of dropout of this module."""
+        self._set_rates()
         with torch.no_grad():
             for variable, tensor in self._mapping(self._shared.trained, self._shared.counted):
                 variable.value.copy_(tensor)
@@ -140,8 +147,13 @@ class KerasModule(nn.Module):
             kwargs["training"] = self.training
         scope = _scope_class()(state_mapping=mapping, collect_losses=True)
         scope.drawn = {id(state) for state in self._shared.seeds} if self.training else set()
-        with scope:
-            outputs = model(*args, **kwargs)
+        before = self._set_rates()
+        try:
+            with scope:
+                outputs = model(*args, **kwargs)
+        finally:
+            for layer, rate in before:
+                layer.rate = rate
         if self.training and scope.losses:
             raise InputError(
                 "keras_model must leave its loss to the trainer, got one that adds its own when it is called (add_loss "
@@ -153,11 +165,24 @@ class KerasModule(nn.Module):
                     tensor.copy_(new)
         return outputs
 
+    def _set_rates(self) -> list[tuple[Any, float]]:
+        """Give Keras's layers the rates of this module; returns those that they had."""
+        before = [(layer, layer.rate) for layer in self._shared.dropouts.values()]
+        for name, layer in self._shared.dropouts.items():
+            layer.rate = self.get_submodule(name).dropout
+        return before
+
     def _owner(self, place: Place) -> nn.Module:
         return self.get_submodule(place.module)
 
     def _mapping(self, *parts: list[Place]) -> list[tuple[Any, Tensor]]:
         return [(place.variable, getattr(self._owner(place), place.leaf)) for places in parts for place in places]
+
+
+def _is_dropout(layer: Any) -> bool:
+    from keras.layers import Dropout
+
+    return isinstance(layer, Dropout) and 0 < layer.rate < 1
 
 
 @functools.cache

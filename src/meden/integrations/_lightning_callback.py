@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,34 +10,38 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from meden._checks import InputError, check_count
-from meden.diagnosis import Diagnosis
-from meden.history import History
-from meden.integrations._trainers import Attachment, InModel, guest
-from meden.optim import Handle, Regularizer
+from meden._checks import InputError, check_count, nearest
+from meden.integrations._attachment import Attached, Attachment, InModel, check_callback
+from meden.integrations._guest import guest
+from meden.optim import Regularizer
 
 pl = guest("lightning", "lightning.pytorch", "pytorch_lightning")
 _Callback: Any = pl.Callback
 
 
-class MedenCallback(_Callback):  # type: ignore[misc]
+class MedenCallback(Attached, _Callback):  # type: ignore[misc]
     """Penalties, noise and diagnosis in a Lightning training, automatic or manual, accumulated or clipped.
 
     Penalties act at every step of the optimizer as :func:`meden.regularize` has it. All state goes into Lightning's
     checkpoints: a training that goes on by ``ckpt_path`` equals one that was never cut off, strength schedules,
-    ``PullTo`` and noise included.
+    ``PullTo`` and noise included. ``history`` has a record of each epoch, whose training loss is the one of the
+    trainer's own passes; ``findings`` is what stands out in it. Warns at the end of the first epoch if a loss that is
+    to be recorded was not logged.
 
     Args:
         regularizers: which penalties, where and how.
         noise: noise for the module: a number for its dropout, or ``{selector: layer of meden.noise}``.
         diagnose: whether to print at the end what stands out in the curves.
-        seed: of that noise.
+        seed: of all noise of the module.
         optimizer: which of the module's optimizers steps what is penalised, by its position; None if there is one.
-        train_loss: name of a logged metric; None is the mean of what ``training_step`` returns.
+        train_loss: name of a logged metric; None is the mean of what ``training_step`` returns, or ``"train_loss"``
+            where it returns nothing.
         val_loss: name of a logged metric, without penalties.
 
     Raises:
-        InputError: if an argument is none of these, or the module has several optimizers and none was named.
+        InputError: if an argument is none of these; when a training begins, if the module has several optimizers and
+            none was named, or the checkpoint of ``ckpt_path`` was made without this callback, or with other
+            regularizers.
 
     Example:
         >>> from lightning.pytorch import LightningModule, Trainer
@@ -70,26 +75,15 @@ class MedenCallback(_Callback):  # type: ignore[misc]
         val_loss: str = "val_loss",
     ) -> None:
         self.attachment = Attachment(regularizers, noise, seed)
+        check_callback(diagnose=diagnose, train_loss=train_loss)
+        if not isinstance(val_loss, str):
+            raise InputError(f"val_loss must be the name of a logged loss, got {val_loss!r}")
         if optimizer is not None:
             check_count("optimizer", optimizer, low=0)
         self.diagnose, self.optimizer, self.train_loss, self.val_loss = diagnose, optimizer, train_loss, val_loss
         self._fits = self._validated = False
+        self._told: set[str] = set()
         self._losses: list[Tensor] = []
-
-    @property
-    def handle(self) -> Handle | None:
-        """What :func:`meden.regularize` returned, while it acts."""
-        return self.attachment.handle
-
-    @property
-    def history(self) -> History:
-        """A record of each epoch; the training loss is the one of the trainer's own passes."""
-        return self.attachment.history
-
-    @property
-    def diagnosis(self) -> Diagnosis | None:
-        """What stands out in the history so far; None before there is one."""
-        return self.attachment.diagnosis()
 
     @property
     def state_key(self) -> str:
@@ -104,6 +98,14 @@ class MedenCallback(_Callback):  # type: ignore[misc]
         """Go on from a checkpoint of Lightning's; one that is only tested changes nothing here."""
         if self._fits:
             self.attachment.load_state_dict(state_dict)
+
+    def on_load_checkpoint(self, trainer: Any, pl_module: nn.Module, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Refuse to go on from a training without this callback."""
+        if self._fits and self.state_key not in checkpoint["callbacks"]:
+            raise InputError(
+                f"ckpt_path must be a checkpoint of a training with this callback, got one without the state of "
+                f"{self.state_key}; begin a new training with its weights, or go on without the callback"
+            )
 
     def setup(self, trainer: Any, pl_module: nn.Module, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
         """See whether there will be training."""
@@ -134,14 +136,14 @@ class MedenCallback(_Callback):  # type: ignore[misc]
     def on_train_batch_end(
         self,
         trainer: Any,
-        pl_module: nn.Module,
+        pl_module: nn.Module,  # noqa: ARG002
         outputs: Any,
         batch: Any,  # noqa: ARG002
         batch_idx: int,  # noqa: ARG002
     ) -> None:
         """Keep the loss of a batch, where the module gives it back."""
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
-        if self.train_loss is None and isinstance(loss, Tensor) and pl_module.automatic_optimization:
+        if self.train_loss is None and isinstance(loss, Tensor) and loss.numel() == 1:
             self._losses.append(loss.detach() * trainer.accumulate_grad_batches)  # Lightning has divided by it
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: nn.Module) -> None:  # noqa: ARG002
@@ -168,10 +170,23 @@ class MedenCallback(_Callback):  # type: ignore[misc]
             train: float | None = float(torch.stack(self._losses).mean())
         else:
             name = self.train_loss or "train_loss"
-            found = metrics.get(f"{name}_epoch", metrics.get(name))
-            train = None if found is None else float(found)
-        known = self._validated and self.val_loss in metrics
-        return train, float(metrics[self.val_loss]) if known else None
+            train = self._metric("train_loss", f"{name}_epoch" if f"{name}_epoch" in metrics else name, metrics)
+        return train, self._metric("val_loss", self.val_loss, metrics) if self._validated else None
+
+    def _metric(self, argument: str, name: str, metrics: Mapping[str, Tensor]) -> float | None:
+        """Return what was logged under a name; says once that it was not."""
+        if name in metrics:
+            return float(metrics[name])
+        if argument not in self._told and (self.diagnose or name != argument):
+            self._told.add(argument)
+            what = "history" if argument == "train_loss" else "held-out loss in the history"
+            logged = ", ".join(metrics) or "of which there is none"
+            warnings.warn(
+                f"{argument} must name a metric that the module logs, {logged}, "
+                f"got {name!r}: there is no {what}{nearest(name, metrics)}",
+                stacklevel=2,
+            )
+        return None
 
     def teardown(self, trainer: Any, pl_module: nn.Module, stage: str) -> None:  # noqa: ARG002
         """Let go of the optimizer, whose next ``fit`` makes a new one."""

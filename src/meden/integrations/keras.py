@@ -14,15 +14,17 @@ from typing import Any
 import torch
 
 from meden import checkpoint as files
-from meden._checks import InputError, check_count
+from meden._checks import InputError
 from meden._randomness import seed_all
 from meden.integrations._keras_module import KerasModule, keras_on_torch
-from meden.integrations._keras_regularizers import converted
+from meden.integrations._keras_regularizers import KerasPenalty, converted
 from meden.integrations._trainers import Told, TrainerFunction, arguments, check_settings
 from meden.noise import derive
 from meden.optim import Regularizer
 from meden.optim.regularizer import Coupling
 from meden.search.jobs.fresh import check_fresh
+
+__all__ = ["KerasPenalty", "as_module", "regularizers_of", "trainer_function"]
 
 _ASKED: weakref.WeakSet[Any] = weakref.WeakSet()
 """Models of which somebody has the regularizers."""
@@ -31,7 +33,9 @@ _ASKED: weakref.WeakSet[Any] = weakref.WeakSet()
 def as_module(keras_model: Any) -> KerasModule:
     """Return a Keras model as a module of torch, for :func:`meden.fit`, ``regularize``, ``audit`` and ``tune``.
 
-    Its mode is the module's: after ``train()`` dropout drops and batch norm counts, after ``eval()`` neither does.
+    Its mode is the module's: after ``train()`` dropout drops and batch norm counts, after ``eval()`` neither does. The
+    rates of its layers ``Dropout`` and ``SpatialDropout`` follow ``dropout`` of a recipe and
+    :func:`meden.edits.set_dropout`, but for those that were made with 0, which cannot draw.
     Parameters are named by layer, such as ``dense.kernel``, and each is there once; they share their memory with the
     Keras model's. Warns if the model has regularizers or constraints, which only act where they are passed on, unless
     :func:`regularizers_of` was asked before; and if it ends in a softmax, since meden's losses take logits.
@@ -85,7 +89,9 @@ def as_module(keras_model: Any) -> KerasModule:
 def regularizers_of(keras_model: Any, *, coupling: Coupling = "auto") -> list[Regularizer]:
     """Return the regularizers and constraints that the layers were made with, in canonical units.
 
-    Keras's ``L2(x)`` is x sum w^2: L2 of strength 2 x here. What has no name here becomes a penalty by autograd.
+    Keras's ``L2(x)`` is x sum w^2: L2 of strength 2 x here. What has no name here becomes a penalty by autograd,
+    :class:`KerasPenalty`: runs with it are read with ``penalties={"KerasPenalty": KerasPenalty}``. Warns if it is one
+    that no file can hold.
 
     Args:
         keras_model: a Keras model, or the module that :func:`as_module` made of it.
@@ -140,7 +146,7 @@ def trainer_function(
             model is not compiled.
     """
     keras_on_torch()
-    check_settings(keep, returns, batch_size)
+    check_settings("make_model", make_model, keep, returns, batch_size)
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InputError(f"data must be a pair (x, y) of arrays, got {type(data).__name__}")
     if taken := {"x", "y", "epochs", "initial_epoch", "validation_data", "validation_split"} & set(fit):
@@ -166,7 +172,6 @@ def _train(
     if not getattr(model, "compiled", False):
         raise InputError(f"make_model must return a compiled Keras model, got {type(model).__name__}")
     size = job.params.get("batch_size", batch_size)
-    check_count("batch_size", size)
     x, y = (job.watch(part) for part in data)
     if not model.built:
         model(x[job.fit[:2]])

@@ -67,13 +67,13 @@ def trainer_function(
         batch_size: rows of a batch, unless the space has it.
         keep: the state that is scored, the ``"best"`` by held-out loss or the ``"last"``.
         **trainer: for Lightning's ``Trainer``, such as ``accelerator`` or ``gradient_clip_val``. Each job has copies of
-            ``callbacks``.
+            ``callbacks``; a :class:`MedenCallback` may be among them.
 
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_module`` or the
             module logs no held-out loss.
     """
-    check_settings(keep, returns, batch_size)
+    check_settings("make_module", make_module, keep, returns, batch_size)
     if not (is_dataset(data) or callable(data)):
         raise InputError(f"data must be a map-style Dataset or a function of a job, got {type(data).__name__}")
     if taken := {"max_epochs", "default_root_dir"} & set(trainer):
@@ -101,10 +101,23 @@ def _train(
     module = make_module(**own)
     if keep == "best":
         job.keep_best(module)
-    asked, loader = short_names(job.params), _Seeded(fit, job.seed)
-    penalties = MedenCallback(asked.regularizers, noise=asked.noise, diagnose=False, seed=job.seed)
+    loader, callbacks = _Seeded(fit, job.seed), copy.deepcopy(callbacks)
+    given = next((callback for callback in callbacks if isinstance(callback, MedenCallback)), MedenCallback())
+    asked = short_names(job.params, given.attachment)
+    penalties = MedenCallback(
+        asked.regularizers,
+        noise=asked.noise,
+        diagnose=False,
+        seed=job.seed,
+        optimizer=given.optimizer,
+        train_loss=given.train_loss,
+    )
     epochs = _Epochs(job, loader, penalties, val_loss)
-    settings = _SILENT | trainer | {"callbacks": [*copy.deepcopy(callbacks), penalties, epochs]}
+    settings = (
+        _SILENT
+        | trainer
+        | {"callbacks": [*(callback for callback in callbacks if callback is not given), penalties, epochs]}
+    )
     with _quiet():
         fitting = pl.Trainer(max_epochs=job.epochs, default_root_dir=job.folder, **settings)
         fitting.fit(module, loader, stop, ckpt_path=epochs.path if epochs.path.exists() else None)

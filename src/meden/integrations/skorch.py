@@ -12,46 +12,44 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from meden._checks import InputError, check_count
+from meden._checks import InputError
 from meden._randomness import seed_all
-from meden.diagnosis import Diagnosis
-from meden.history import History
+from meden.integrations._attachment import Attached, Attachment, InModel, check_callback
+from meden.integrations._guest import guest
 from meden.integrations._trainers import (
     SHORT_NAMES,
-    Attachment,
-    InModel,
     Told,
     TrainerFunction,
     arguments,
     check_settings,
-    guest,
     short_names,
 )
 from meden.noise import derive
-from meden.optim import Handle, Regularizer
+from meden.optim import Regularizer
 
 skorch = guest("skorch", "skorch")
 _Callback: Any = guest("skorch", "skorch.callbacks").Callback
 
 
-class Regularize(_Callback):  # type: ignore[misc]
+class Regularize(Attached, _Callback):  # type: ignore[misc]
     """Penalties, noise and diagnosis in the training of a skorch net.
 
     Penalties act at every step of the optimizer as :func:`meden.regularize` has it; ``partial_fit`` goes on with them,
     and ``fit`` begins anew. A pickled or copied net goes on as it was. So does one whose ``Checkpoint`` has
-    ``f_meden="meden.pt"``, strength schedules, ``PullTo`` and noise included; in the list of callbacks a
-    ``LoadInitState`` comes after this one.
+    ``f_meden="meden.pt"`` (``f_meden_NAME`` where ``optimizer`` is NAME), strength schedules, ``PullTo`` and noise
+    included; in the list of callbacks a ``LoadInitState`` comes after this one. ``history`` has a record of each epoch,
+    whose training loss is the one of the net's own passes; ``findings`` is what stands out in it.
 
     Args:
         regularizers: which penalties, where and how; names are those of ``net.module_``.
         noise: noise for the module: a number for its dropout, or ``{selector: layer of meden.noise}``.
         diagnose: whether a net that is verbose prints at the end what stands out in its curves.
-        seed: of that noise.
+        seed: of all noise of the module.
         optimizer: which of the net's optimizers steps what is penalised, such as ``"optimizer"``; None if there is one.
 
     Raises:
-        InputError: when training begins, if an argument is none of these, or there are several optimizers and none was
-            named.
+        InputError: when training begins, if an argument is none of these, there are several optimizers and none was
+            named, a ``LoadInitState`` comes first, or another one is there for the same optimizer.
 
     Example:
         >>> import numpy as np
@@ -67,6 +65,7 @@ class Regularize(_Callback):  # type: ignore[misc]
     def __init__(
         self,
         regularizers: Sequence[Regularizer] = (),
+        *,
         noise: InModel | None = None,
         diagnose: bool = True,
         seed: int = 0,
@@ -77,33 +76,25 @@ class Regularize(_Callback):  # type: ignore[misc]
 
     def initialize(self) -> Regularize:
         """Begin anew."""
-        before: Attachment | None = getattr(self, "attachment_", None)
-        self.attachment_ = Attachment(self.regularizers, self.noise, self.seed)
-        if before is not None:
-            before.detach()
-            self.attachment_.follow(before)
+        check_callback(diagnose=self.diagnose)
+        before, self.attachment = self.attachment, Attachment(self.regularizers, self.noise, self.seed)
+        self.attachment.follow(before)
         return self
-
-    @property
-    def handle(self) -> Handle | None:
-        """What :func:`meden.regularize` returned."""
-        return self.attachment_.handle
-
-    @property
-    def history(self) -> History:
-        """A record of each epoch; the training loss is the one of the net's own passes."""
-        return self.attachment_.history
-
-    @property
-    def diagnosis(self) -> Diagnosis | None:
-        """What stands out in the history so far; None before there is one."""
-        return self.attachment_.diagnosis()
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         """Attach the penalties, unless the optimizer has them."""
-        self.attachment_.prepare(net.module_)
-        self.attachment_.attach(self._chosen(net), net.module_)
-        net.meden_ = self.attachment_  # where Checkpoint(f_meden=...) looks
+        callbacks = [callback for _, callback in net.callbacks_]
+        if any(isinstance(callback, skorch.callbacks.LoadInitState) for callback in callbacks[: callbacks.index(self)]):
+            raise InputError("callbacks must have LoadInitState behind Regularize, whose state it loads; got it before")
+        if any(isinstance(c, Regularize) and c is not self and c.optimizer == self.optimizer for c in callbacks):
+            raise InputError(
+                "callbacks must have one Regularize for each optimizer, with all its regularizers, got two: a "
+                "checkpoint has one state"
+            )
+        self.attachment.prepare(net.module_)
+        self.attachment.attach(self._chosen(net), net.module_)
+        own = "meden_" if self.optimizer is None else f"meden_{self.optimizer}_"
+        setattr(net, own, self.attachment)  # where Checkpoint(f_meden=...) looks
 
     def _chosen(self, net: Any) -> Optimizer:
         names = list(net._optimizers)
@@ -117,7 +108,7 @@ class Regularize(_Callback):  # type: ignore[misc]
         """Record the epoch."""
         last = net.history[-1]
         if "train_loss" in last:
-            self.attachment_.record(
+            self.attachment.record(
                 net.module_,
                 epoch=last["epoch"],
                 step=sum(row["train_batch_count"] for row in net.history),
@@ -156,7 +147,7 @@ def trainer_function(
     Raises:
         InputError: if an argument is none of these; in a job, if the space names no argument of ``make_net``.
     """
-    check_settings(keep, returns, 1)
+    check_settings("make_net", make_net, keep, returns, 1)
     if returns not in (None, "probabilities", "predictions"):
         raise InputError(f"returns must be probabilities, predictions or None, got {returns!r}")
     if not isinstance(data, (tuple, list)) or len(data) != 2:
@@ -172,14 +163,15 @@ def _train(
     if not isinstance(net, skorch.NeuralNet):
         raise InputError(f"make_net must return a skorch.NeuralNet, got {type(net).__name__}")
     x, y = (job.watch(part) for part in data)
-    asked, own = short_names(job.params), list(net.callbacks or ())
-    penalties = Regularize(asked.regularizers, asked.noise, seed=job.seed)
+    given = next((own for own in map(_unnamed, net.callbacks or ()) if isinstance(own, Regularize)), Regularize())
+    asked = short_names(job.params, Attachment(given.regularizers, given.noise))
+    penalties = Regularize(asked.regularizers, noise=asked.noise, seed=job.seed, optimizer=given.optimizer)
+    own = [callback for callback in net.callbacks or () if _unnamed(callback) is not given]
     epochs = _Epochs(job, penalties, resumes=not own)
     split = guest("skorch", "skorch.helper").predefined_split
     stop = guest("skorch", "skorch.dataset").Dataset(x[job.stop], y[job.stop])
     net.set_params(verbose=0, train_split=split(stop), callbacks=[*own, penalties, epochs])
     if "batch_size" in job.params:
-        check_count("batch_size", job.params["batch_size"])
         net.set_params(batch_size=job.params["batch_size"])
     net.initialize()
     if keep == "best":
@@ -193,6 +185,10 @@ def _train(
     with job.scoring():
         said = net.predict_proba(x[job.score]) if kind == "probabilities" else net.predict(x[job.score])
     return {kind: said if kind == "probabilities" else said.reshape(len(job.score), -1).squeeze(1)}
+
+
+def _unnamed(callback: Any) -> Any:
+    return callback[1] if isinstance(callback, tuple) else callback
 
 
 def _classifies(net: Any) -> bool:
@@ -213,7 +209,7 @@ class _Epochs(_Callback):  # type: ignore[misc]
             self.told_ = Told(**saved["told"])
             net.module_.load_state_dict(saved["module"])
             net.optimizer_.load_state_dict(saved["optimizer"])
-            self.penalties.attachment_.load_state_dict(saved["meden"])
+            self.penalties.attachment.load_state_dict(saved["meden"])
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         seed_all(derive(self.job.seed, "epoch", self.told_.epochs))
@@ -221,7 +217,7 @@ class _Epochs(_Callback):  # type: ignore[misc]
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **kwargs: Any) -> None:  # noqa: ARG002
         last = net.history[-1]
         stops = self.told_.tell(self.job, float(last["valid_loss"]), float(last["train_loss"]))
-        parts = {"module": net.module_, "optimizer": net.optimizer_, "meden": self.penalties.attachment_}
+        parts = {"module": net.module_, "optimizer": net.optimizer_, "meden": self.penalties.attachment}
         part = self.path_.with_suffix(".part")
         torch.save({name: own.state_dict() for name, own in parts.items()} | {"told": asdict(self.told_)}, part)
         os.replace(part, self.path_)

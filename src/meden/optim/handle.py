@@ -139,8 +139,11 @@ class Handle(Shown):
             InputError: if the starting weights are those of other regularizers or tensors.
         """
         starts = state.get("starts", {})
-        if unknown := set(starts) - {b.label for b in self._bound}:
-            raise InputError(f"starts must be of {[b.label for b in self._bound]}, got {sorted(unknown)}")
+        if set(starts) - {b.label for b in self._bound}:
+            raise InputError(
+                "regularizers must be those that the state was saved with, whose starting weights are those of "
+                f"{', '.join(sorted(starts))}; got {', '.join(b.label for b in self._bound)}"
+            )
         self._set([b.restart(starts[b.label]) if b.label in starts else b for b in self._bound])
         self.num_steps = int(state["num_steps"])
         self._write_count(self.optimizer)

@@ -305,8 +305,8 @@ def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
         set_dropout(model, recipe.dropout, shape=recipe.dropout_shape)
     elif recipe.dropout:
         warnings.warn(
-            f"dropout={recipe.dropout:g} changes nothing in a {type(model).__name__} without a dropout or a "
-            "hidden layer",
+            f"dropout={recipe.dropout:g} changes nothing in a {type(model).__name__} without a dropout layer, and "
+            "without an nn.Linear behind its first layer that dropout could be put before",
             stacklevel=2,
         )
     seed_noise(model, derive(seed, "noise"))

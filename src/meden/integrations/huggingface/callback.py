@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from meden import checkpoint
 from meden._checks import InputError
-from meden.diagnosis import Evidence, Finding, diagnose, of_history
 from meden.history import History
-from meden.integrations._trainers import Attachment, InModel, guest
+from meden.integrations._attachment import Attached, Attachment, InModel, check_callback
+from meden.integrations._guest import guest
 from meden.integrations.huggingface.logs import PENALTY, TRAIN, history_of
-from meden.noise import derive, seed_noise
-from meden.optim import Handle, Regularizer
+from meden.optim import Regularizer
 
 transformers = guest("hf", "transformers")
 _Callback: Any = transformers.TrainerCallback
@@ -26,26 +25,32 @@ FILE = "meden.safetensors"
 TRAINER_STATE = "trainer_state.json"
 
 
-class MedenCallback(_Callback):  # type: ignore[misc]
+class MedenCallback(Attached, _Callback):  # type: ignore[misc]
     """Attaches penalties and noise to a Trainer's training, and says what stands out at its end.
 
     Penalties act at the optimizer's steps, as :func:`meden.regularize` says: behind gradient accumulation, clipping
-    and loss scaling. Noise is seeded by ``args.seed``. Each checkpoint gets a file ``meden.safetensors`` (the steps
+    and loss scaling. Each checkpoint gets a file ``meden.safetensors`` (the steps
     done, starting weights of ``PullTo``, the state of the noise), and ``trainer.train(resume_from_checkpoint=...)``
-    goes on from it: the result equals that of an uninterrupted training.
+    goes on from it: the result equals that of an uninterrupted training. ``history`` is there after the training has
+    ended, see :func:`history_of`, and ``findings`` is what stands out in it; where the log is none that has a history,
+    a warning says why. One callback takes all regularizers of a Trainer.
 
     Args:
         regularizers: which penalties, where and how. Where the optimizer decays too, see :func:`decay_groups`.
         noise: noise for the model: a number for its dropout, or ``{selector: layer of meden.noise}``, such as
             ``{"*.embed_tokens": EmbeddingNoise(5.0)}`` for NEFTune. It adds no name to the model's state. Noise layers
             that the model has are seeded and kept in checkpoints also without this.
-        diagnose: print the findings at the end.
+        diagnose: whether to print at the end what stands out in the curves.
+        seed: of all noise of the model; None is ``args.seed``.
+        valid: name of the held-out loss, such as ``"eval_a_loss"`` where ``eval_dataset`` is a dictionary; None is
+            ``"eval_loss"``, or else the only other one.
         resume_from: the checkpoint, if ``resume_from_checkpoint`` is not one in ``args.output_dir``: a Trainer does not
             tell its callbacks.
 
     Raises:
         InputError: if an argument is none of these; when a training begins, what :func:`meden.regularize` raises, or if
-            the checkpoint that it resumes from has no such file.
+            the checkpoint that it resumes from has no such file or other regularizers, or another MedenCallback is
+            there.
 
     Example:
         >>> from meden.penalties import L2, PullTo
@@ -62,68 +67,58 @@ class MedenCallback(_Callback):  # type: ignore[misc]
         *,
         noise: InModel | None = None,
         diagnose: bool = True,
+        seed: int | None = None,
+        valid: str | None = None,
         resume_from: Path | str | None = None,
     ) -> None:
-        self.attachment = Attachment(regularizers, noise)
-        self.diagnose, self.resume_from = diagnose, resume_from
-        self.history: History | None = None
-        """Of the training, after it has ended, see :func:`history_of`; None if no loss was logged."""
-        self.findings: tuple[Finding, ...] = ()
-        """What stands out in it."""
-        self._started = 0.0
-
-    @property
-    def handle(self) -> Handle | None:
-        """What :func:`meden.regularize` returned; it stays to be looked at when it acts no more."""
-        return self.attachment.handle
+        self.attachment = Attachment(regularizers, noise, 0 if seed is None else seed)
+        check_callback(diagnose=diagnose, valid=valid)
+        if not (resume_from is None or isinstance(resume_from, str | Path)):
+            raise InputError(f"resume_from must be the folder of a checkpoint, got {resume_from!r}")
+        self.diagnose, self.seed, self.valid, self.resume_from = diagnose, seed, valid, resume_from
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Attach, and go on from the checkpoint if there is one: the Trainer has loaded its own part of it."""
-        model = kwargs["model"]
-        self.attachment.detach()  # from a training that was interrupted
-        self.attachment.prepare(model)
-        seed_noise(model, derive(args.seed, "noise"))
-        self.attachment.attach(kwargs["optimizer"], model)
-        self._started = time.perf_counter()
+        if vars(state).setdefault("_has_meden", self) is not self:  # the one thing that callbacks of a Trainer share
+            raise InputError(
+                "callbacks must have one MedenCallback, with all regularizers, got two: a checkpoint has one state"
+            )
+        before = self.attachment
+        self.attachment = Attachment(before.regularizers, before.noise, args.seed if self.seed is None else self.seed)
+        self.attachment.follow(before)
+        self.attachment.prepare(kwargs["model"])
+        self.attachment.attach(kwargs["optimizer"], kwargs["model"])
         if state.global_step:
             self._resume(self._folder(args, state))
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Add to the log what a Trainer does not measure."""
-        params = [param.detach() for param in kwargs["model"].parameters()]
-        norms = torch.stack([param.double().norm().cpu() for param in params])
-        measured = {
-            "weight_norm": float(norms.norm()),
-            "num_zeros": sum(int((param == 0).sum()) for param in params),
-            "seconds": time.perf_counter() - self._started,
-        }
-        values = {} if self.handle is None else self.handle.values()
-        state.log_history[-1].update(measured, **{PENALTY + label: value for label, value in values.items()})
+        measured = self.attachment.measured(kwargs["model"])
+        penalties = {PENALTY + label: value for label, value in measured.pop("penalties").items()}
+        state.log_history[-1].update(measured | penalties)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Write the state into the checkpoint."""
-        if not state.is_world_process_zero:
-            return
-        found = self.attachment.state_dict()
-        tensors, starts = checkpoint.prefixed("noise.", found["noise"]), found["handle"].get("starts", {})
-        for number, of_one in enumerate(starts.values()):
-            tensors |= checkpoint.prefixed(f"starts.{number}.", of_one)
-        values = {"num_steps": found["handle"].get("num_steps"), "labels": list(starts)}
-        values["seconds"] = time.perf_counter() - self._started
-        checkpoint.save(_newest(args, state) / FILE, tensors, values)
+        if state.is_world_process_zero:
+            tensors: dict[str, Tensor] = {}
+            values = _without(tensors, self.attachment.state_dict())
+            checkpoint.save(_newest(args, state) / FILE, tensors, values)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Detach, and diagnose."""
         self.attachment.detach()
-        log = state.log_history
-        if not any("loss" in row for row in log):
-            return
-        self.history = history_of(log)
-        curve = of_history(self.history, as_logged=not any(TRAIN in row for row in log))
-        diagnosis = diagnose(Evidence((curve,)))
-        self.findings = diagnosis.findings
-        if self.diagnose and state.is_world_process_zero:
-            print(diagnosis)
+        self.attachment.as_logged = not any(TRAIN in row for row in state.log_history)
+        self.attachment.history = self._history(state.log_history)
+        if self.diagnose and state.is_world_process_zero and (found := self.diagnosis) is not None:
+            print(found)
+
+    def _history(self, log: Sequence[Mapping[str, Any]]) -> History:
+        if any("loss" in row or TRAIN in row for row in log):
+            try:
+                return history_of(log, self.valid)
+            except InputError as error:
+                warnings.warn(f"there is no history of this training: {error}", stacklevel=2)
+        return History()
 
     def _folder(self, args: Any, state: Any) -> Path:
         """Return the checkpoint that the Trainer has gone on from: it has the log that the Trainer has."""
@@ -146,11 +141,26 @@ class MedenCallback(_Callback):  # type: ignore[misc]
                 "earlier one, or train without the callback"
             )
         tensors, values = checkpoint.load(folder / FILE)
-        labels = enumerate(values["labels"])
-        starts = {label: checkpoint.under(f"starts.{number}.", tensors) for number, label in labels}
-        handle = {} if values["num_steps"] is None else {"num_steps": values["num_steps"], "starts": starts}
-        self.attachment.load_state_dict({"handle": handle, "noise": checkpoint.under("noise.", tensors)})
-        self._started -= values["seconds"]
+        self.attachment.load_state_dict(_with(tensors, values))
+
+
+def _without(tensors: dict[str, Tensor], state: Any) -> Any:
+    """Return a state as values that JSON can hold; its tensors go into a dictionary, by their numbers."""
+    if isinstance(state, Tensor):
+        tensors[name := str(len(tensors))] = state
+        return {"tensor": name}
+    if isinstance(state, Mapping):
+        return {name: _without(tensors, part) for name, part in state.items()}
+    return state
+
+
+def _with(tensors: Mapping[str, Tensor], values: Any) -> Any:
+    """Return a state from what :func:`_without` made of it."""
+    if not isinstance(values, Mapping):
+        return values
+    if values.keys() == {"tensor"} and isinstance(values["tensor"], str):
+        return tensors[values["tensor"]]
+    return {name: _with(tensors, part) for name, part in values.items()}
 
 
 def _log(state: Any) -> str:

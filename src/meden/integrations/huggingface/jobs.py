@@ -21,7 +21,6 @@ from transformers.utils import logging
 from meden._checks import InputError
 from meden.integrations._trainers import (
     SHORT_NAMES,
-    Attachment,
     Told,
     TrainerFunction,
     arguments,
@@ -67,13 +66,13 @@ def trainer_function(
 
     Then ``meden.tune(train, rows=labels, space={"lr": meden.LogUniform(1e-5, 1e-3), "l2": ...})``.
     """
-    check_settings(keep, None, 1)
+    check_settings("make_trainer", make_trainer, keep, None, 1)
     settings = {"dataset": dataset, "keep": keep, "row_losses": row_losses}
     return functools.partial(TrainerFunction(make_trainer, _train), **settings)
 
 
 def _train(make_trainer: Callable[..., Any], job: Any, *, dataset: Any, keep: str, row_losses: bool) -> dict[str, Any]:
-    own = arguments(make_trainer, job.params, (*SHORT_NAMES, _BATCH))
+    own = arguments(make_trainer, job.params, (*SHORT_NAMES, _BATCH), num_given=2)
     watched = job.watch(dataset)
     fit, stop, score = (Subset(watched, rows.tolist()) for rows in (job.fit, job.stop, job.score))
     trainer = make_trainer(fit, stop, **own)
@@ -154,12 +153,9 @@ def _settle(trainer: Any, job: Any) -> None:
     for shown in (PrinterCallback, ProgressCallback):  # a search has a bar of its own
         trainer.remove_callback(shown)
     if any(name in job.params for name in SHORT_NAMES):
-        asked = short_names(job.params)
-        given = next((callback.attachment for callback in _callbacks(trainer)), Attachment())
+        asked = short_names(job.params, next((callback.attachment for callback in _callbacks(trainer)), None))
         trainer.remove_callback(MedenCallback)
-        regularizers = (*given.regularizers, *asked.regularizers)
-        noise = given.noise if asked.noise is None else asked.noise
-        trainer.add_callback(MedenCallback(regularizers, noise=noise, diagnose=False))
+        trainer.add_callback(MedenCallback(asked.regularizers, noise=asked.noise, diagnose=False))
     trainer.add_callback(_Reporter(job))
 
 

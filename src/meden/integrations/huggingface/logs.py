@@ -33,14 +33,16 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
         norm and zeros are there if a :class:`MedenCallback` was.
 
     Raises:
-        InputError: if no loss was logged, or several held-out losses were and ``valid`` is None.
+        InputError: if it is no such log, no loss was logged, ``valid`` was not, or it is None and several held-out
+            losses were.
 
     Example:
         >>> log = [{"loss": 0.7, "step": 5}, {"loss": 0.4, "step": 10}, {"eval_loss": 0.6, "step": 10}]
         >>> history_of(log).column("train.loss"), history_of(log).column("valid.loss")
         ([0.55], [0.6])
     """
-    valid = _held_out_name(log) if valid is None else valid
+    _check(log)
+    valid = _held_out_name(log, valid)
     records = [_record(number, *part, valid) for number, part in enumerate(_parts(log, valid), start=1)]
     if not records:
         raise InputError(
@@ -49,14 +51,30 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
     return History(tuple(records))
 
 
-def _held_out_name(log: Sequence[Mapping[str, Any]]) -> str:
-    names = {name for row in log for name in row if name.startswith("eval_") and name.endswith("_loss")}
-    others = sorted(names - {TRAIN})
-    if VALID in others or not others:
+def _check(log: Any) -> None:
+    if not isinstance(log, Sequence) or not all(isinstance(row, Mapping) for row in log):
+        raise InputError(f"log must be a list of dictionaries, as trainer.state.log_history is, got {log!r:.80}")
+    for row in log:
+        if not isinstance(row.get("step"), int):
+            raise InputError(f"log must say the step of each row, as trainer.state.log_history does, got {row!r:.80}")
+        for name, value in row.items():
+            if _is_loss(name) and not isinstance(value, int | float):
+                raise InputError(f"log must hold losses that are numbers, got {name}={value!r:.80}")
+
+
+def _is_loss(name: str) -> bool:
+    return name == "loss" or (name.startswith("eval_") and name.endswith("_loss"))
+
+
+def _held_out_name(log: Sequence[Mapping[str, Any]], asked: str | None) -> str:
+    names = {name for row in log for name in row if _is_loss(name)}
+    others = sorted(names - {TRAIN, "loss"})
+    if asked is None and (VALID in others or not others):
         return VALID
-    if len(others) > 1:
-        raise InputError(f"valid must be one of the losses that were logged, {', '.join(others)}, got None")
-    return others[0]
+    if asked in others or (asked is None and len(others) == 1):
+        return asked or others[0]
+    listed = ", ".join(others) or "of which there is none"
+    raise InputError(f"valid must be one of the losses that were logged, {listed}, got {asked!r}")
 
 
 def _parts(log: Sequence[Mapping[str, Any]], valid: str) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
