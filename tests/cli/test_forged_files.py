@@ -80,7 +80,7 @@ HISTORY = [
     (("records", 0, "train"), {"loss": "x"}),
     (("records", 0, "valid"), [1]),
     (("records", 0, "epoch"), "x"),
-    (("records", 0, "weight_norm"), None),
+    (("records", 0, "lr"), None),
 ]
 STUDY = [
     (("settings",), []),

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -204,7 +205,11 @@ echo '{"predictions": "scored.txt"}'
 
 def test_an_interrupted_search_says_how_it_goes_on(meden: Command, numbers: pd.DataFrame) -> None:
     Path("train.sh").write_text(INTERRUPTED)
-    ended = meden("tune", "data.csv", "-t", "y", "--order", "a", "--command", TRAIN, *SEARCH, "-o", "my study")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have to ignore it
+    try:
+        ended = meden("tune", "data.csv", "-t", "y", "--order", "a", "--command", TRAIN, *SEARCH, "-o", "my study")
+    finally:
+        signal.signal(signal.SIGINT, before)
     words = shlex.split(ended.err.splitlines()[-1])
     assert ended.status == 1 and words[:5] == ["interrupted;", "go", "on", "with:", "meden"] and words[-1] == TRAIN
     ended = meden(*words[5:])

@@ -202,8 +202,8 @@ def test_a_job_that_was_killed_while_it_scored_trains_no_more(guest, stops_at, t
 def test_a_job_stops_when_it_is_told_and_scores_the_best_state(guest, tmp_path):
     job = job_of(tmp_path / "stopped", {"lr": 0.05}, epochs=9, stops_at=2)
     stopped = scores(run(guest(), job))
-    assert job.ending.status == "stopped_early" and len(reports(job)) == 2 and job.best_epoch == 2
-    assert np.array_equal(stopped, scores(run(guest(), job_of(tmp_path / "short", {"lr": 0.05}, epochs=2))))
+    assert job.ending.status == "stopped_early" and len(reports(job)) == 2 and job.best_epoch == 1
+    assert np.array_equal(stopped, scores(run(guest(), job_of(tmp_path / "short", {"lr": 0.05}, epochs=1))))
 
 
 @pytest.mark.parametrize(

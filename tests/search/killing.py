@@ -118,7 +118,8 @@ def killed(num_lines: int, delay: float, subject: str, study_dir: Path) -> bool:
 
 
 def lines(study_dir: Path) -> int:
-    return sum(path.read_bytes().count(b"\n") for path in study_dir.rglob(LEDGER))
+    found = [Path(folder, LEDGER) for folder, _, files in os.walk(study_dir) if LEDGER in files]  # others come and go
+    return sum(path.read_bytes().count(b"\n") for path in found)
 
 
 def main(num_kills: int, subject: str, seed: int) -> None:

@@ -54,8 +54,8 @@ class Regularize(Attached, _Callback):  # type: ignore[misc]
     Example:
         >>> import numpy as np
         >>> from meden.penalties import L1
-        >>> callback = Regularize([Regularizer(L1(10.0))])
-        >>> settings = dict(max_epochs=1, lr=0.1, callbacks=[callback], verbose=0)
+        >>> callback = Regularize([Regularizer(L1(10.0))], diagnose=False)
+        >>> settings = dict(max_epochs=1, lr=0.1, callbacks=[callback], callbacks__print_log=None)
         >>> net = skorch.NeuralNetRegressor(torch.nn.Linear(2, 1), **settings)
         >>> x = np.ones((8, 2), dtype="float32")
         >>> net.fit(x, x[:, :1]).module_.weight.tolist()

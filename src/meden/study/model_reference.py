@@ -33,7 +33,7 @@ class ModelReference:
         Example:
             >>> from meden.models import MLP
             >>> ModelReference.of(functools.partial(MLP, depth=1))
-            ModelReference(text='meden.models.MLP', name='MLP', arguments={'depth': 1})
+            ModelReference(text='meden.models.MLP', name='MLP', arguments={'depth': 1}, trains=False)
         """
         name, arguments, inner = model_name(make_model), fixed_arguments(make_model), _inner(make_model)
         if name is not None and all(isinstance(value, _PLAIN) for value in arguments.values()):

@@ -272,8 +272,9 @@ def test_what_a_command_leaves_running_ends_with_it(tmp_path):
 
 
 SEARCH = """
-import sys, meden
+import signal, sys, meden
 from meden.search import Command
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process may have been told to ignore it
 train = Command(["bash", "-c", "sleep 300 & echo $$ $! > pids.part; mv pids.part pids; wait"])
 meden.tune(train, rows=9, space={"lr": meden.Uniform(0, 1)}, folds=2, budget=1, study_dir="s", jobs=int(sys.argv[1]))
 """

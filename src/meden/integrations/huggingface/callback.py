@@ -36,7 +36,8 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
     a warning says why. One callback takes all regularizers of a Trainer.
 
     Args:
-        regularizers: which penalties, where and how. Where the optimizer decays too, see :func:`decay_groups`.
+        regularizers: which penalties, where and how. Where the optimizer decays too, see
+            :func:`meden.integrations.huggingface.decay_groups`.
         noise: noise for the model: a number for its dropout, or ``{selector: layer of meden.noise}``, such as
             ``{"*.embed_tokens": EmbeddingNoise(5.0)}`` for NEFTune. It adds no name to the model's state. Noise layers
             that the model has are seeded and kept in checkpoints also without this.

@@ -11,7 +11,8 @@ from meden._checks import InputError
 from meden.history import History, Record
 
 PENALTY = "penalty/"
-"""What the names of penalties begin with in a log that :class:`MedenCallback` has written to."""
+"""What the names of penalties begin with in a log that
+:class:`meden.integrations.huggingface.MedenCallback` has written to."""
 TRAIN, VALID = "eval_train_loss", "eval_loss"
 
 
@@ -30,7 +31,7 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
 
     Returns:
         the history; ``epoch`` counts its records, which are epochs where the Trainer evaluates once an epoch. Weights'
-        norm and zeros are there if a :class:`MedenCallback` was.
+        norm and zeros are there if a :class:`meden.integrations.huggingface.MedenCallback` was.
 
     Raises:
         InputError: if it is no such log, no loss was logged, ``valid`` was not, or it is None and several held-out
