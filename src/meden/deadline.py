@@ -62,7 +62,7 @@ class TimeIsUp(Exception):
 
 @dataclass(frozen=True)
 class Pace:
-    """How long trainings may take: their schedules are shortened to what fits, and end whatever happens."""
+    """How long training runs may take: their schedules are shortened to what fits, and end whatever happens."""
 
     deadline: Deadline = NEVER
     """When all end with what they have by then."""

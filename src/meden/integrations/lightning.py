@@ -139,7 +139,7 @@ _SILENT = {
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave out what Lightning says at every start: a search starts hundreds of trainings."""
+    """Leave out what Lightning says at every start: a search starts hundreds of runs."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "pytorch_lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

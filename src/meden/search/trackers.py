@@ -1,4 +1,4 @@
-"""Searches in the tools that people watch trainings with: TensorBoard and MLflow (extra ``trackers``).
+"""Searches in the tools that people watch training runs with: TensorBoard and MLflow (extra ``trackers``).
 
 Both hold a run for each configuration: its parameters, losses of each fit after each epoch, and what came of it.
 """

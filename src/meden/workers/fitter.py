@@ -31,7 +31,7 @@ class Manner:
     keeps_weights: bool = False
     """Whether the models' tensors are reported too."""
     pace: Pace = UNHURRIED
-    """Of all trainings together."""
+    """Of all training runs together."""
 
 
 class Fitter(Protocol):

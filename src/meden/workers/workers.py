@@ -105,7 +105,7 @@ class Assignment:
     num_threads: int
     keeps_weights: bool = False
     pace: Pace = UNHURRIED
-    """Of its trainings together."""
+    """Of its training runs together."""
     parent: int | None = None
     """Process without which the work is of no use; None if it may be on another machine."""
 
@@ -135,7 +135,7 @@ def train(
         rungs: epochs after which all wait for each other.
         judge: says who is dropped there.
         keeps_weights: report the models' tensors too.
-        pace: of all trainings together.
+        pace: of all training runs together.
 
     Raises:
         TimeIsUp: if there was no time for the first epoch of some; those that have ended were reported.
