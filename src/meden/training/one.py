@@ -22,6 +22,7 @@ Rows come from a source, batch by batch; which rows make a batch is the same for
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -90,40 +91,51 @@ class Training:
     ) -> None:
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
         self.checkpoint, self.on_epoch, self.on_newest = checkpoint, on_epoch, on_newest
-        bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
-        self.bound = bound
-        self.in_loss = tuple(b for b in bound if b.coupling == "loss")
-        self.params = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(recipe, self.params)
-        attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
-        self.handle = regularize(self.optimizer, model, attached)
-        self.recording = record_activity(model, recipe.activity)
-        self.stream = stream(seed, "forward") if may_draw(model) else None
         self.asked = recipe
         self.steps_per_epoch = num_batches(len(train), recipe.batch_size)
         self._read_recipe()
         self.watched = (
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
         )
-        self.augment_key = stream(seed, "augment").to(self.params[0].device)
-        self.example = first_rows(train, model)[0][:2]
+        self._try_model(model)
+        self.model, self.forward = self._spread(model)
+        self._make_optimizer()
+        self.state = _State()
+        self.best: dict[str, Tensor] = {}
+        self._resume()
+
+    def _try_model(self, model: nn.Module) -> None:
+        """Find out what a model makes of rows, while it is whole."""
+        self.stream = stream(self.seed, "forward") if may_draw(model) else None
+        self.example = first_rows(self.train, model)[0][:2]
         shape = output_shape(model, self.example)
-        self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
-        rows = [np.arange(min(NUM_ROWS, len(train)))]
+        self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
+        rows = [np.arange(min(NUM_ROWS, len(self.train)))]
         # penalties of activations may know biases that the outputs do not
-        self.idle = {} if recipe.activity else idle_numbers(model, next(self._read(train, rows))[0])
-        self.null = null_loss(task, next(self._read(train, [null_rows(len(train))]))[1], shape)
+        self.idle = {} if self.recipe.activity else idle_numbers(model, next(self._read(self.train, rows))[0])
+        self.null = null_loss(self.task, next(self._read(self.train, [null_rows(len(self.train))]))[1], shape)
+
+    def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+        """Return the module whose tensors are trained, and the one that batches are passed through."""
+        return model, model
+
+    def _make_optimizer(self) -> None:
+        """Make all that acts on the tensors that are trained."""
+        model, recipe = self.model, self.recipe
+        self.bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
+        self.in_loss = tuple(b for b in self.bound if b.coupling == "loss")
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = make_optimizer(recipe, self.params)
+        attached = [r for r, b in zip(recipe.regularizers, self.bound, strict=True) if b.coupling != "loss"]
+        self.handle = regularize(self.optimizer, model, attached)
+        self.recording = record_activity(model, recipe.activity)
+        self.augment_key = stream(self.seed, "augment").to(self.params[0].device)
         self.sam = None if recipe.sharpness is None else SAM(self.optimizer, recipe.sharpness, model)
         self.averager = None
         if recipe.averaging is not None:
             self.averager = Averager(
                 model, recipe.averaging, epochs=recipe.epochs, steps_per_epoch=self.steps_per_epoch
             )
-        self.state = _State()
-        self.best: dict[str, Tensor] = {}
-
-        if checkpoint is not None and checkpoint.exists():
-            self._resume(checkpoint)
 
     def run(self) -> Run:
         """Train to the end."""
@@ -147,8 +159,7 @@ class Training:
             with self._evaluated():
                 record = self._record()
                 self._advance(record, keeps_all=not pace.is_free)
-            if self.checkpoint is not None:
-                self._save(self.checkpoint)
+            self._save()
             if self.on_epoch is not None:
                 self.on_epoch(record)
         return None if self.state.ending is None else self._finish(self.state.ending)
@@ -175,13 +186,13 @@ class Training:
         started = time.perf_counter()
         self.model.train()
         parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
-        for number, (x, y) in enumerate(self._read(self.train, parts, "epoch", self.state.epoch)):
+        for number, batch in enumerate(self._batches(parts[self.state.step % self.steps_per_epoch :])):
             if number and pace.is_over(self.state.epoch):
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
                 return False
             self._set_rate(self._rate())
-            self._backward(*self._augmented(x, y))
+            self._backward(batch)
             if self.recipe.clip_norm is not None:
                 clip_grad_norm_(self.params, self.recipe.clip_norm)
             self.optimizer.step()
@@ -206,18 +217,24 @@ class Training:
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=self.steps_per_epoch)
         self.rules = progress.rules_of([recipe])
 
+    def _batches(self, parts: Sequence[Rows]) -> Iterator[Any]:
+        """Yield what :meth:`_backward` takes, for each batch of the rows that are left of an epoch."""
+        for x, y in self._read(self.train, parts, "epoch", self.state.epoch):
+            yield self._augmented(x, y)
+
     def _augmented(self, x: Tensor, y: Tensor) -> Pair:
         if any(augmentation.softens for augmentation in self.recipe.augment):
             y = soft_targets(self.task, y, self.num_logits, self.params[0].dtype)
         return augmented(self.recipe.augment, x, y, self.augment_key, torch.tensor(self.state.step, device=x.device))
 
-    def _backward(self, x: Tensor, y: Tensor) -> None:
+    def _backward(self, batch: Any) -> None:
         """Leave the gradient of the objective in the parameters."""
+        x, y = batch
 
         def objective() -> Tensor:
             draws = self._draws()
             with passing(self.model, draws) if draws else nullcontext():
-                outputs = self.model(x)
+                outputs = self.forward(x)
             data_loss = row_loss(self.task, outputs, y).mean()
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + self.recording.value()
@@ -263,8 +280,7 @@ class Training:
     def _record(self) -> Record:
         with torch.no_grad():
             penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self.recording.values()
-            num_zeros = int(sum((p == 0).sum() for p in self.params))
-            norm = float(torch.stack([p.double().square().sum() for p in self.params]).sum().sqrt())
+            num_zeros, squares = self._sums(self.params)
         record = Record(
             epoch=self.state.epoch,
             step=self.state.step,
@@ -272,12 +288,17 @@ class Training:
             valid=None if self.valid is None else self._scores(self.valid, range(len(self.valid))),
             penalties=penalties,
             lr=self.optimizer.param_groups[0]["lr"],
-            num_zeros=num_zeros,
-            weight_norm=norm,
+            num_zeros=int(num_zeros),
+            weight_norm=math.sqrt(squares),
             seconds=round(self.state.seconds, 4),
         )
         self.state.history = self.state.history.add(record)
         return record
+
+    def _sums(self, tensors: Sequence[Tensor]) -> list[float]:
+        """Return the number of zeros, and the sum of squares."""
+        zeros, squares = zip(*(((t == 0).sum().double(), t.double().square().sum()) for t in tensors), strict=True)
+        return [float(torch.stack(each).sum()) for each in (zeros, squares)]
 
     def _advance(self, record: Record, *, keeps_all: bool) -> None:
         """See what the newest record means, and keep the state if it is the one to keep.
@@ -326,16 +347,22 @@ class Training:
             "ending": state.ending,
         }
 
-    def _save(self, path: Path) -> None:
+    def _save(self) -> None:
+        """Write a checkpoint, if there is to be one."""
+        if self.checkpoint is None:
+            return
         tensors = files.prefixed("model.", files.model_tensors(self.model))
         tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
         if self.averager is not None:
             tensors |= files.prefixed("average.", self.averager.state_dict()["average"])
-        files.save(path, tensors | files.prefixed("best.", self.best), self._values())
+        files.save(self.checkpoint, tensors | files.prefixed("best.", self.best), self._values())
 
-    def _resume(self, path: Path) -> None:
-        tensors, values = files.load(path)
-        self._check_checkpoint(path, values)
+    def _resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        tensors, values = files.load(self.checkpoint)
+        self._check_checkpoint(self.checkpoint, values)
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
         self.best = files.under("best.", tensors)
@@ -343,6 +370,9 @@ class Training:
             average = files.under("average.", tensors)
             self.averager.load_state_dict({"num_updates": values["step"], "average": average})
         self.handle.load_state_dict({"num_steps": values["step"]})
+        self._take(values)
+
+    def _take(self, values: Mapping[str, Any]) -> None:
         self.state = _State(
             **{name: values[name] for name in ("epoch", "step", "seconds")},
             history=History.from_list(values["history"]),
