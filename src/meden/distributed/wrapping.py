@@ -114,7 +114,7 @@ class Spread:
         """Write the numbers into the whole model, on each process."""
         for (_, own), (_, whole) in zip(self.model.named_parameters(), self.whole.named_parameters(), strict=True):
             if own is not whole:
-                whole.copy_(own.full_tensor())  # type: ignore[attr-defined]
+                whole.copy_(full(own))
 
 
 def beside(model: nn.Module) -> nn.Module:
@@ -127,6 +127,12 @@ def local(tensor: Tensor) -> Tensor:
     """Return this process's part of a tensor; all of it if it is not divided."""
     part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return part
+
+
+def full(tensor: Tensor) -> Tensor:
+    """Return all of a tensor, plain, on each process; all must call it."""
+    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+    return whole
 
 
 def _take_numbers_of_first(model: nn.Module, world: World) -> None:

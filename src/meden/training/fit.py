@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_count
 from meden.data.targets import Task
+from meden.distributed import Sharding, joined, num_processes
 from meden.history import Record
 from meden.objective import check_fits, task_of
 from meden.recipe import Recipe, prepare_noise
@@ -17,6 +20,7 @@ from meden.run import Run
 from meden.trainable import check_plain, check_trains
 from meden.training.one import Training
 from meden.training.reading import as_source, first_rows
+from meden.training.sharded import Sharded
 
 
 def fit(
@@ -29,8 +33,13 @@ def fit(
     task: Task | None = None,
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Record], None] | None = None,
+    sharding: Sharding | None = None,
 ) -> Run:
     """Train a model by a recipe; the model is trained in place.
+
+    In a program that was started on several processes (``torchrun --nproc-per-node 4 program.py``, or Slurm's
+    ``srun``), all of them train one model, and each gets the run: the same recipe gives the same model on any number
+    of processes, up to rounding. All must bring the same rows; rank 0's weights are those that training starts from.
 
     Args:
         model: takes a batch of ``x``, returns logits or predictions; its present weights are the start.
@@ -44,8 +53,11 @@ def fit(
         task: ``"classification"`` or ``"regression"``; None infers it from the type of ``y``.
         checkpoint: a file that is written after each epoch; if it is there, training goes on from it, and the result
             equals that of an uninterrupted run. It must come from the same recipe, seed, task and rows. Rows of tensors
-            are compared whole; rows that are read as needed by their number and eight of them.
-        on_epoch: called with each epoch's record, for progress bars.
+            are compared whole; rows that are read as needed by their number and eight of them. On several processes,
+            or with ``sharding``, it is a folder of checkpoints, which any number of processes can go on from; SIGTERM
+            then saves one and ends the program with status 0.
+        on_epoch: called with each epoch's record, for progress bars; on every process.
+        sharding: how the training is spread over processes; None is ``Sharding()`` where there are several.
 
     Returns:
         The run: model at its best state, history, and how it ended. A run that diverged is returned, not raised.
@@ -61,7 +73,18 @@ def fit(
         >>> len(run.history), run.status
         (3, 'completed')
     """
-    return prepare(model, train, valid, recipe, seed=seed, task=task, checkpoint=checkpoint, on_epoch=on_epoch).run()
+    given: dict[str, Any] = {"seed": seed, "task": task, "checkpoint": checkpoint, "on_epoch": on_epoch}
+    if sharding is None and num_processes() == 1:
+        return prepare(model, train, valid, recipe, **given).run()
+    check_plain(model)
+    with joined(device_of(model)) as world:
+        make = functools.partial(Sharded, world=world, sharding=sharding or Sharding())
+        return prepare(model, train, valid, recipe, make=make, **given).run()
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where a model's parameters are."""
+    return next((param.device for param in model.parameters()), torch.device("cpu"))
 
 
 def prepare(
@@ -75,10 +98,12 @@ def prepare(
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Record], None] | None = None,
     on_newest: Callable[[nn.Module], None] | None = None,
+    make: Callable[..., Training] = Training,
 ) -> Training:
     """Return the training that :func:`fit` would run, before its first epoch; the arguments are those of ``fit``.
 
-    ``on_newest`` is called with the model in its newest state, before the one to keep is put in.
+    ``on_newest`` is called with the model in its newest state, before the one to keep is put in; ``make`` makes the
+    training of what was checked.
 
     Raises:
         InputError: if data, model and recipe do not fit together.
@@ -96,7 +121,7 @@ def prepare(
     check_augmentations(recipe, pairs["train"][0], task)
     prepare_noise(model, recipe, seed)
     path = None if checkpoint is None else Path(checkpoint)
-    return Training(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch, on_newest)
+    return make(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch, on_newest)
 
 
 def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:

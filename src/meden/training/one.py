@@ -2,7 +2,7 @@
 
 The loop, as it runs::
 
-    for each epoch                      a seeded permutation of the rows, without replacement
+    for each epoch                      a seeded permutation of the rows, without replacement, or a piece of them
         for each batch
             rate     <- schedule
             augment
@@ -22,7 +22,7 @@ Rows come from a source, batch by batch; which rows make a batch is the same for
 from __future__ import annotations
 
 import functools
-import math
+        for number, batch in enumerate(self._batches()):
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -39,7 +39,7 @@ from meden import checkpoint as files
 from meden import progress
 from meden._checks import InputError
 from meden.augment import augmented
-from meden.data import Pair, Source, batches, epoch_permutation, num_batches, watched_rows
+from meden.data import Pair, Source, epoch_permutation, num_batches, passes, watched_rows
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
@@ -92,7 +92,7 @@ class Training:
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
         self.checkpoint, self.on_epoch, self.on_newest = checkpoint, on_epoch, on_newest
         self.asked = recipe
-        self.steps_per_epoch = num_batches(len(train), recipe.batch_size)
+        self.steps_per_epoch = num_batches(len(train), recipe.batch_size, recipe.steps_per_epoch)
         self._read_recipe()
         self.watched = (
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
@@ -185,8 +185,12 @@ class Training:
         """Train an epoch; returns whether there was time for it."""
         started = time.perf_counter()
         self.model.train()
+<<<<<<< HEAD
         parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
         for number, batch in enumerate(self._batches(parts[self.state.step % self.steps_per_epoch :])):
+=======
+        for number, (x, y) in enumerate(self._batches()):
+>>>>>>> language
             if number and pace.is_over(self.state.epoch):
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
@@ -199,8 +203,21 @@ class Training:
             self.state.step += 1
             if self.averager is not None:
                 self.averager.update()
+            self._stepped()
         self.state.epoch += 1
         return True
+
+    def _stepped(self) -> None:
+        """Do what is to be done between two steps."""
+
+    def _batches(self) -> Iterator[Any]:
+        """Yield the batches that are left of an epoch; what is random inside a row is drawn anew in each pass."""
+        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
+        done = self.state.step % self.steps_per_epoch
+        own = passes(len(self.train), size, seed=self.seed, epoch=self.state.epoch, steps_per_epoch=steps)
+        for number, parts in own:
+            yield from self._prepared(number, parts[done:])
+            done = max(0, done - len(parts))
 
     def _shorten(self, pace: Pace) -> None:
         """Have the schedule end when the time is up."""
@@ -217,9 +234,9 @@ class Training:
         self.factors = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=self.steps_per_epoch)
         self.rules = progress.rules_of([recipe])
 
-    def _batches(self, parts: Sequence[Rows]) -> Iterator[Any]:
-        """Yield what :meth:`_backward` takes, for each batch of the rows that are left of an epoch."""
-        for x, y in self._read(self.train, parts, "epoch", self.state.epoch):
+    def _prepared(self, number: int, parts: Sequence[Rows]) -> Iterator[Any]:
+        """Yield what :meth:`_backward` takes, for batches of one pass over the rows."""
+        for x, y in self._read(self.train, parts, "epoch", number):
             yield self._augmented(x, y)
 
     def _augmented(self, x: Tensor, y: Tensor) -> Pair:
@@ -363,16 +380,17 @@ class Training:
             return
         tensors, values = files.load(self.checkpoint)
         self._check_checkpoint(self.checkpoint, values)
+        self._restore(tensors, values)
+
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], starts: Any = None) -> None:
+        """Take what was saved, with the weights that penalties pull to if they are others than the present ones."""
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
         self.best = files.under("best.", tensors)
         if self.averager is not None:
             average = files.under("average.", tensors)
             self.averager.load_state_dict({"num_updates": values["step"], "average": average})
-        self.handle.load_state_dict({"num_steps": values["step"]})
-        self._take(values)
-
-    def _take(self, values: Mapping[str, Any]) -> None:
+        self.handle.load_state_dict({"num_steps": values["step"], "starts": starts or {}})
         self.state = _State(
             **{name: values[name] for name in ("epoch", "step", "seconds")},
             history=History.from_list(values["history"]),

@@ -1,0 +1,298 @@
+"""Train one model on many processes: the loop of :class:`meden.training.one.Training`, with what is divided in it.
+
+Every process runs the loop over the same batches. Of a batch it passes its own rows, in as many parts as memory asks
+for, and adds up gradients of sums over rows; they are exchanged with the last part. What follows (clipping, penalties,
+the update) acts on shards, or on whole tensors that are the same everywhere. Records are sums over all rows, and what
+they mean is decided once, by the first process's.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from meden import checkpoint as files
+from meden._checks import InputError
+from meden.data import Pair, Source
+from meden.data.batches import largest_batch
+from meden.data.sources import Rows
+from meden.distributed import Sharding, World, checkpoint
+from meden.distributed.wrapping import Spread, full, local
+from meden.history import History, Record
+from meden.noise import PassDraws, draws_past_torch, noise_layers, passing, set_shard
+from meden.objective import Totals, add_up, eval_parts, means, row_loss, rows_are_independent, score_rows
+from meden.penalties import KLSparsity
+from meden.penalties.sharding import spread_as
+from meden.progress import Ending
+from meden.recipe import Recipe
+from meden.run import Run
+from meden.training.idle import silence
+from meden.training.one import Training
+
+FEW = 4
+"""Rows that are tried."""
+TRIED = 2**26
+"""Numbers of the largest models that are copied, to see whether they treat each row by itself."""
+
+
+class Stopped(SystemExit):
+    """The training was asked to stop, and has saved where it is."""
+
+
+class Part(NamedTuple):
+    """What a process passes at once of a batch."""
+
+    x: Tensor
+    y: Tensor
+    rows: range
+    """Their places in the batch. There may be none of them: x and y are then a row that counts for nothing."""
+
+
+class Batch(NamedTuple):
+    """A batch, as one process sees it."""
+
+    num_rows: int
+    """Of all processes together."""
+    parts: Sequence[Part]
+
+
+class Sharded(Training):
+    """A training on many processes; the arguments besides those of a training are the processes, and how."""
+
+    def __init__(self, *args: Any, world: World, sharding: Sharding, **kwargs: Any) -> None:
+        self.world, self.sharding = world, sharding
+        self._asked, self._stops = threading.Event(), False
+        super().__init__(*args, **kwargs)
+
+    def run(self) -> Run:
+        """Train to the end; one that is asked to stop by SIGTERM saves a checkpoint before.
+
+        Raises:
+            Stopped: if it was asked to.
+        """
+        with self._heeding():
+            return super().run()
+
+    def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
+        few = next(self._read(self.train, [np.arange(min(FEW, len(self.train)))]))[0]
+        largest = largest_batch(len(self.train), self.recipe.batch_size)
+        check_divides(model, few, self.recipe, self.world, self.sharding, largest)
+        self.world.check_same(self._identity)
+        self.spread = Spread(model, self.world, self.sharding)
+        params = dict(self.spread.model.named_parameters())
+        self.idle = {name: spread_as(where, params[name]).bool() for name, where in self.idle.items()}
+        return self.spread.model, self.spread.forward
+
+    def _prepared(self, number: int, parts: Sequence[Rows]) -> Iterator[Batch]:
+        plans = [self._plan(len(rows)) for rows in parts]
+        if self.recipe.augment:  # which may mix rows: the whole batch is augmented everywhere
+            for (x, y), plan in zip(self._read(self.train, parts, "epoch", number), plans, strict=True):
+                whole = self._augmented(x, y)
+                yield Batch(len(x), [self._part(rows, *(own[_some(rows)] for own in whole)) for rows in plan])
+            return
+        wanted = [batch[_some(rows)] for batch, plan in zip(parts, plans, strict=True) for rows in plan]
+        pairs = self._read(self.train, wanted, "epoch", number)
+        for batch, plan in zip(parts, plans, strict=True):
+            yield Batch(len(batch), [self._part(rows, *next(pairs)) for rows in plan])
+
+    def _plan(self, num_rows: int) -> list[range]:
+        """Return the places in a batch of what this process passes at once: as many parts as the others have."""
+        own = self.world.share(range(num_rows))
+        size = self.sharding.micro_batch_size or num_rows
+        num_parts = max(1, -(-num_rows // (size * self.world.size)))
+        ends = [own.start + len(own) * part // num_parts for part in range(num_parts + 1)]
+        return [range(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+
+    def _part(self, rows: range, x: Tensor, y: Tensor) -> Part:
+        return Part(x, y, rows)
+
+    def _backward(self, batch: Batch) -> None:
+        def objective() -> Tensor:
+            self.optimizer.zero_grad(set_to_none=True)
+            steps = {layer: layer.step.clone() for layer in noise_layers(self.model).values()}
+            losses = [self._pass(part, batch.num_rows, steps, is_last=part is batch.parts[-1]) for part in batch.parts]
+            return torch.stack(losses).sum() + self._add_penalties()
+
+        objective() if self.sam is None else self.sam.backward(objective)
+
+    def _pass(self, part: Part, num_rows: int, steps: Mapping[Any, Tensor], *, is_last: bool) -> Tensor:
+        """Add the gradient of a part's share of the mean loss; returns the share."""
+        for layer, step in steps.items():  # all parts of a batch are of one step
+            layer.step.copy_(step)
+        set_shard(self.model, part.rows or range(1))
+        draws = self._draws(part.rows)
+        with self.spread.passing(is_last=is_last):
+            with passing(self.model, draws) if draws else nullcontext():
+                outputs = self.forward(part.x)
+            weight = len(part.rows) / num_rows
+            loss = row_loss(self.task, outputs, part.y)[: len(part.rows)].sum() / num_rows
+            loss = loss + self.recording.value() * weight
+            with passing(self.model, draws, "backward") if draws else nullcontext():
+                torch.autograd.backward(loss * self.world.size)  # exchanging gradients takes their mean
+        return loss.detach()
+
+    def _add_penalties(self) -> Tensor:
+        """Add the gradient of penalties that join the loss, which no process has more of than another."""
+        penalties = sum((b.value(self.state.step) for b in self.in_loss), start=torch.zeros(()))
+        if self.idle:
+            silence(self.model, self.idle)
+        if not self.in_loss:
+            return penalties
+        grads = torch.autograd.grad(penalties, self.params, allow_unused=True)
+        for param, grad in zip(self.params, grads, strict=True):
+            if grad is not None:
+                param.grad = grad if param.grad is None else param.grad + grad
+        return full(penalties.detach())
+
+    def _draws(self, rows: range = range(0)) -> PassDraws | None:
+        draws = super()._draws()
+        if draws is not None:
+            draws.shard = rows or range(1)
+        return draws
+
+    def _stepped(self) -> None:
+        """Save, if it is time to or the training is asked to stop."""
+        (asked,) = self.world.total([self._asked.is_set()])
+        self._stops = asked > 0
+        every = self.sharding.save_every
+        if self.state.step % self.steps_per_epoch and (self._stops or (every and self.state.step % every == 0)):
+            self._save()
+
+    @contextmanager
+    def _heeding(self) -> Iterator[None]:
+        """Take SIGTERM for a wish to save and stop, if there is a place to save to."""
+        if self.checkpoint is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, lambda *_: self._asked.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
+        parts = eval_parts(rows, self.example)
+        shares = [self.world.share(range(len(part))) for part in parts]
+        pairs = self._read(source, [part[_some(own)] for part, own in zip(parts, shares, strict=True)])
+        found = [self._totals(pair, len(own)) for pair, own in zip(pairs, shares, strict=True)]
+        return means(self.task, Totals(*self.world.total([sum(each) for each in zip(*found, strict=True)])))
+
+    def _totals(self, pair: Pair, num_rows: int) -> Totals:
+        losses, scores = score_rows(self.model, [pair], self.task)
+        return add_up(losses[:num_rows], scores[:num_rows])
+
+    def _sums(self, tensors: Sequence[Tensor]) -> list[float]:
+        sums = super()._sums([local(tensor) for tensor in tensors])
+        return self.world.total(sums) if self.sharding.strategy == "fsdp" else sums
+
+    def _record(self) -> Record:
+        record = self.world.agreed(asdict(super()._record()))
+        self.state.history = History((*self.state.history.records[:-1], Record(**record)))
+        return self.state.history[-1]
+
+    def _finish(self, ending: Ending) -> Run:
+        run = super()._finish(ending)
+        self.spread.gather()
+        return replace(run, model=self.spread.whole.eval())
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        tensors = files.prefixed("model.", files.model_tensors(self.model))
+        tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
+        tensors |= files.prefixed("best.", self.best)
+        if self.averager is not None:
+            tensors |= files.prefixed("average.", self.averager.state_dict()["average"])
+        for number, b in enumerate(self.handle.bound):
+            tensors |= files.prefixed(f"start.{number}.", b.starts)
+        values, keep = self._values(), self.sharding.keep
+        checkpoint.save(self.checkpoint, self.state.step, tensors, values, self.world, keep=keep)
+        if self._stops:
+            raise Stopped(0)
+
+    def _resume(self) -> None:
+        found = None if self.checkpoint is None else checkpoint.newest(self.checkpoint, self.world)
+        if found is None:
+            return
+        self._check_checkpoint(found.folder, found.values)
+        own = files.model_tensors(self.model)
+        check_tensors(found.folder, files.under("model.", checkpoint.forms(found)), own)
+        like = files.prefixed("model.", own) | files.prefixed("best.", own) | files.prefixed("average.", own)
+        for number, b in enumerate(self.handle.bound):
+            like |= files.prefixed(f"start.{number}.", b.starts)
+        for number, param in enumerate(self.params):
+            like[f"optimizer.{number}"] = param
+
+        def blank(name: str, form: checkpoint.Form) -> Tensor:
+            tensor = like.get(name, like.get(name.rpartition(".")[0]))
+            if tensor is None or tensor.shape != form.shape:  # a count of steps
+                return torch.zeros(form.shape, dtype=form.dtype)
+            return torch.zeros_like(tensor, dtype=form.dtype, requires_grad=False)
+
+        tensors = checkpoint.load(found, blank)
+        starts = {
+            b.label: files.under(f"start.{number}.", tensors) for number, b in enumerate(self.handle.bound) if b.starts
+        }
+        self._restore(tensors, found.values, starts)
+
+
+def check_divides(model: nn.Module, x: Tensor, recipe: Recipe, world: World, sharding: Sharding, num_rows: int) -> None:
+    """Check that a step can be divided into parts of the batch that know nothing of each other.
+
+    Args:
+        model: whole.
+        x: (n, ...) a few rows, 3 or more to show that they are independent.
+        recipe: of the training.
+        world: the processes.
+        sharding: how.
+        num_rows: of the largest batch.
+
+    Raises:
+        InputError: naming what cannot.
+    """
+    if num_rows < world.size:
+        raise InputError(
+            f"batch_size must be at least the number of processes, {world.size}, so that each has rows, got {num_rows}"
+        )
+    if world.size == 1 and sharding.micro_batch_size is None:
+        return
+    how = f"{world.size} processes" if world.size > 1 else "parts (micro_batch_size)"
+    if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
+        raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
+    if draws_past_torch(model):
+        raise InputError(f"model must draw by torch's functions on {how}, got one that draws from numpy or random")
+    small = sum(param.numel() for param in model.parameters()) <= TRIED
+    if small and len(x) > 2 and not rows_are_independent(model, x):
+        raise InputError(
+            f"model must treat each row by itself on {how}, got a {type(model).__name__} that does not, such as one "
+            "with batch norm; use group or layer norm"
+        )
+
+
+def check_tensors(folder: Path, saved: Mapping[str, checkpoint.Form], own: Mapping[str, Tensor]) -> None:
+    """Check that a checkpoint is of the same model.
+
+    Raises:
+        InputError: naming the first tensor that differs.
+    """
+    for name in (*own, *saved):
+        ours, theirs = (f"of shape {tuple(s[name].shape)}" if name in s else "none" for s in (own, saved))
+        if ours != theirs:
+            raise InputError(
+                f"checkpoint {str(folder)!r} must come from the same model, whose {name} is {ours}, got {theirs}; "
+                "remove it or name another"
+            )
+
+
+def _some(rows: range) -> slice:
+    """Return the slice of some rows; of one, where there are none."""
+    return slice(rows.start, rows.stop) if rows else slice(0, 1)
