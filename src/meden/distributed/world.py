@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +101,9 @@ def is_joined() -> bool:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """Join the processes that this one was started with, and leave them at the end; a group that is there is kept.
+    """Join the processes that this one was started with.
+
+    A process leaves them when it ends, since a group cannot be joined again; one that was there is left to whom it is.
 
     Args:
         device: that the process trains on.
@@ -112,9 +115,18 @@ def joined(device: torch.device) -> Iterator[World]:
         yield _world(device)
         return
     _join(device)
+    if dist.get_world_size() > 1:
+        atexit.register(_leave)
+        yield _world(device)
+        return
     try:
         yield _world(device)
     finally:
+        _leave()
+
+
+def _leave() -> None:
+    if is_joined():
         dist.destroy_process_group()
 
 

@@ -88,9 +88,11 @@ class Spread:
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         half = self.sharding.precision == "bfloat16"
-        policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, torch.float32) if half else MixedPrecisionPolicy()
-        for block in (*blocks, self.model):
-            fully_shard(block, mesh=self.world.mesh, mp_policy=policy)
+        inner = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if half else MixedPrecisionPolicy()
+        outer = MixedPrecisionPolicy(torch.bfloat16, torch.float32, torch.float32) if half else inner
+        for module, policy in (*((block, inner) for block in blocks), (self.model, outer)):
+            # the outermost too: averages and penalties must find shards after an evaluation
+            fully_shard(module, mesh=self.world.mesh, mp_policy=policy, reshard_after_forward=True)
 
     @contextmanager
     def passing(self, *, is_last: bool) -> Iterator[None]:

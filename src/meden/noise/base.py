@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from meden._checks import InputError, check_number
 from meden.noise.recompute import Calls, forget, steps_to_draw
 from meden.noise.rng import Moment, stream
-from meden.noise.shards import Shard, check_shard, own_key, rows_of
+from meden.noise.shards import Shard, check_shard, numbers_of, own_key, rows_of
 from meden.params import all_layers
 
 
@@ -44,6 +44,8 @@ class Noise(nn.Module, abc.ABC):
     """Where it is on a layer, or :func:`~meden.noise.attach` puts it: ``input``, ``output`` or ``weight``."""
     shard: Shard = None
     """Which part of the batch it sees, see :func:`set_shard`."""
+    numbers: Tensor | None = None
+    """The same as a tensor (B,), if rows are numbered: a compiled step would be compiled anew for each range."""
     key: Tensor
     step: Tensor
 
@@ -78,6 +80,8 @@ class Noise(nn.Module, abc.ABC):
     def _moment(self, step: Tensor) -> Moment:
         if self.place == "weight":
             return Moment(self.key, step)
+        if torch.compiler.is_compiling() and self.numbers is not None:
+            return Moment(self.key, step, self.numbers)
         return Moment(own_key(self.key, self.shard), step, rows_of(self.shard))
 
     def seed(self, *identifiers: int | str) -> None:
@@ -194,6 +198,7 @@ def set_shard(model: nn.Module, shard: Shard) -> None:
     check_shard(shard)
     for layer in noise_layers(model).values():
         layer.shard = shard
+        layer.numbers = numbers_of(shard, layer.key.device)
 
 
 def noise_state(model: nn.Module) -> dict[str, Tensor]:

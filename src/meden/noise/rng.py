@@ -51,7 +51,11 @@ def stream(*identifiers: int | str) -> Tensor:
     return torch.tensor(derive(*identifiers) | 1)
 
 
-def random_bits(key: Tensor, step: Tensor, shape: torch.Size, rows: range | None = None) -> Tensor:
+RowNumbers = range | Tensor
+"""Of a part of a batch."""
+
+
+def random_bits(key: Tensor, step: Tensor, shape: torch.Size, rows: RowNumbers | None = None) -> Tensor:
     """Return random int32 words, uniform over the signed range.
 
     Args:
@@ -77,7 +81,7 @@ def random_bits(key: Tensor, step: Tensor, shape: torch.Size, rows: range | None
     return (y + words).mul_(y)
 
 
-def keep_mask(key: Tensor, step: Tensor, p: Tensor, shape: torch.Size, rows: range | None = None) -> Tensor:
+def keep_mask(key: Tensor, step: Tensor, p: Tensor, shape: torch.Size, rows: RowNumbers | None = None) -> Tensor:
     """Return float32 ones (kept, with probability 1 - p) and zeros (dropped); p = 0 keeps every position exactly.
 
     Example:
@@ -90,13 +94,13 @@ def keep_mask(key: Tensor, step: Tensor, p: Tensor, shape: torch.Size, rows: ran
     return hardtanh_(torch.add(random_bits(key, step, shape, rows), threshold, alpha=-(2.0**32)), 0.0, 1.0)
 
 
-def uniform(key: Tensor, step: Tensor, shape: torch.Size, rows: range | None = None) -> Tensor:
+def uniform(key: Tensor, step: Tensor, shape: torch.Size, rows: RowNumbers | None = None) -> Tensor:
     """Return float32 numbers, uniform on the open interval (0, 1): the centres of 2^23 cells."""
     cells = (random_bits(key, step, shape, rows) >> 9).float()
     return cells.add_(2.0**22 + 0.5).mul_(2.0**-23)
 
 
-def normal(key: Tensor, step: Tensor, shape: torch.Size, rows: range | None = None) -> Tensor:
+def normal(key: Tensor, step: Tensor, shape: torch.Size, rows: RowNumbers | None = None) -> Tensor:
     """Return float32 standard normal numbers, by the inverse of the distribution function: tails end at 5.3."""
     return torch.erfinv(uniform(key, step, shape, rows).mul_(2.0).sub_(1.0)).mul_(math.sqrt(2.0))
 
@@ -106,7 +110,7 @@ class Moment(NamedTuple):
 
     key: Tensor
     step: Tensor
-    rows: range | None = None
+    rows: RowNumbers | None = None
 
     def keep_mask(self, p: Tensor, shape: torch.Size) -> Tensor:
         """Return :func:`keep_mask`."""
@@ -146,13 +150,13 @@ class Draws:
         return self._key ^ (derive("draw", self._num) & ~1)  # an even word: an odd key stays odd
 
 
-def _hashed_positions(shape: torch.Size, device: torch.device, rows: range | None) -> Tensor:
+def _hashed_positions(shape: torch.Size, device: torch.device, rows: RowNumbers | None) -> Tensor:
     """Return a fixed well-mixed int32 word for every position of ``shape``."""
     if rows is not None and (not shape or shape[0] % max(len(rows), 1)):
         raise InputError(
             f"rows must number the rows of what is drawn for, got {len(rows)} of them and the shape {tuple(shape)}"
         )
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or isinstance(rows, Tensor):
         return _mix(_positions(shape, device, rows)).view(shape)
     return _cached_positions(tuple(shape), device, rows)
 
@@ -171,12 +175,13 @@ def _view_positions(shape: tuple[int, ...], device: torch.device, rows: range | 
     return _first_positions(1 << max(numel - 1, 0).bit_length(), device)[:numel].view(shape)
 
 
-def _positions(shape: Sequence[int], device: torch.device, rows: range | None) -> Tensor:
+def _positions(shape: Sequence[int], device: torch.device, rows: RowNumbers | None) -> Tensor:
     numel = math.prod(shape)
-    if not rows:
+    if rows is None or len(rows) == 0:
         return torch.arange(numel, device=device)
     size = numel // len(rows)
-    starts = (torch.arange(len(rows), device=device) * rows.step + rows.start) * size
+    numbers = torch.arange(len(rows), device=device) * rows.step + rows.start if isinstance(rows, range) else rows
+    starts = numbers * size
     return (starts.unsqueeze(1) + torch.arange(size, device=device)).flatten()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -31,6 +32,11 @@ def check_shard(shard: Shard) -> None:
 def rows_of(shard: Shard) -> range | None:
     """Return the numbers of a part's rows, None if they have none."""
     return shard if isinstance(shard, range) else None
+
+
+def numbers_of(shard: Shard, device: torch.device) -> Tensor | None:
+    """Return the numbers of a part's rows as a tensor, None if they have none."""
+    return torch.arange(shard.start, shard.stop, shard.step, device=device) if isinstance(shard, range) else None
 
 
 def rank_of(shard: Shard) -> int:

@@ -22,7 +22,7 @@ Rows come from a source, batch by batch; which rows make a batch is the same for
 from __future__ import annotations
 
 import functools
-        for number, batch in enumerate(self._batches()):
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -185,12 +185,7 @@ class Training:
         """Train an epoch; returns whether there was time for it."""
         started = time.perf_counter()
         self.model.train()
-<<<<<<< HEAD
-        parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
-        for number, batch in enumerate(self._batches(parts[self.state.step % self.steps_per_epoch :])):
-=======
-        for number, (x, y) in enumerate(self._batches()):
->>>>>>> language
+        for number, batch in enumerate(self._batches()):
             if number and pace.is_over(self.state.epoch):
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
@@ -296,7 +291,7 @@ class Training:
 
     def _record(self) -> Record:
         with torch.no_grad():
-            penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self.recording.values()
+            penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self._activities()
             num_zeros, squares = self._sums(self.params)
         record = Record(
             epoch=self.state.epoch,
@@ -311,6 +306,10 @@ class Training:
         )
         self.state.history = self.state.history.add(record)
         return record
+
+    def _activities(self) -> dict[str, float]:
+        """Return the penalties of what layers put out in the last step."""
+        return self.recording.values()
 
     def _sums(self, tensors: Sequence[Tensor]) -> list[float]:
         """Return the number of zeros, and the sum of squares."""

@@ -8,8 +8,10 @@ they mean is decided once, by the first process's.
 
 from __future__ import annotations
 
+import itertools
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -71,6 +73,7 @@ class Sharded(Training):
     def __init__(self, *args: Any, world: World, sharding: Sharding, **kwargs: Any) -> None:
         self.world, self.sharding = world, sharding
         self._asked, self._stops = threading.Event(), False
+        self._activity: Counter[str] = Counter()
         super().__init__(*args, **kwargs)
 
     def run(self) -> Run:
@@ -110,7 +113,7 @@ class Sharded(Training):
         size = self.sharding.micro_batch_size or num_rows
         num_parts = max(1, -(-num_rows // (size * self.world.size)))
         ends = [own.start + len(own) * part // num_parts for part in range(num_parts + 1)]
-        return [range(start, stop) for start, stop in zip(ends, ends[1:], strict=False)]
+        return [range(start, stop) for start, stop in itertools.pairwise(ends)]
 
     def _part(self, rows: range, x: Tensor, y: Tensor) -> Part:
         return Part(x, y, rows)
@@ -118,6 +121,7 @@ class Sharded(Training):
     def _backward(self, batch: Batch) -> None:
         def objective() -> Tensor:
             self.optimizer.zero_grad(set_to_none=True)
+            self._activity = Counter()
             steps = {layer: layer.step.clone() for layer in noise_layers(self.model).values()}
             losses = [self._pass(part, batch.num_rows, steps, is_last=part is batch.parts[-1]) for part in batch.parts]
             return torch.stack(losses).sum() + self._add_penalties()
@@ -136,6 +140,7 @@ class Sharded(Training):
             weight = len(part.rows) / num_rows
             loss = row_loss(self.task, outputs, part.y)[: len(part.rows)].sum() / num_rows
             loss = loss + self.recording.value() * weight
+            self._activity.update({label: weight * own for label, own in self.recording.values().items()})
             with passing(self.model, draws, "backward") if draws else nullcontext():
                 torch.autograd.backward(loss * self.world.size)  # exchanging gradients takes their mean
         return loss.detach()
@@ -193,6 +198,9 @@ class Sharded(Training):
     def _sums(self, tensors: Sequence[Tensor]) -> list[float]:
         sums = super()._sums([local(tensor) for tensor in tensors])
         return self.world.total(sums) if self.sharding.strategy == "fsdp" else sums
+
+    def _activities(self) -> dict[str, float]:
+        return dict(zip(self._activity, self.world.total(list(self._activity.values())), strict=True))
 
     def _record(self) -> Record:
         record = self.world.agreed(asdict(super()._record()))
