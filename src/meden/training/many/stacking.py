@@ -97,7 +97,8 @@ def recipe_key(recipe: Recipe) -> Hashable:
     ]
     augmentations = [stacked_settings.fixed(augmentation) for augmentation in recipe.augment]
     settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps, recipe.batch_size
-    absent = recipe.dropout is None, recipe.clip_norm is None, recipe.averaging is None, recipe.sharpness is None
+    names = "dropout", "rdrop", "clip_norm", "averaging", "sharpness"
+    absent = tuple(getattr(recipe, name) is None for name in names)
     return settings, tuple(penalties), tuple(augmentations), absent, tuple(recipe.lr_factors)
 
 
