@@ -6,7 +6,7 @@ The loop, as it runs::
         for each batch
             rate     <- schedule
             augment
-            forward  -> data loss + loss-coupled penalties
+            forward  -> data loss + loss-coupled penalties    (two passes for R-Drop)
             backward    (twice where sharpness counts)
             clip
             step        gradient and decoupled penalties, the update, proximal penalties
@@ -51,12 +51,12 @@ from meden.objective import (
     null_loss,
     null_rows,
     output_shape,
-    row_loss,
     soft_targets,
 )
 from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm, record_activity, regularize
 from meden.optim.schedules import factors
-from meden.recipe import Recipe, make_optimizer
+from meden.rdrop import fitting_losses
+from meden.recipe import Recipe, lr_factors_of, make_optimizer, set_rate
 from meden.run import Run, finished
 from meden.training.idle import NUM_ROWS, idle_numbers, silence
 from meden.training.reading import classes_of, fingerprint, first_rows, read
@@ -101,6 +101,7 @@ class Training:
         self.model, self.forward = self._spread(model)
         self._make_optimizer()
         self.state = _State()
+        self.rate = recipe.lr
         self.best: dict[str, Tensor] = {}
         self._resume()
 
@@ -125,7 +126,7 @@ class Training:
         self.bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
         self.in_loss = tuple(b for b in self.bound if b.coupling == "loss")
         self.params = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(recipe, self.params)
+        self.optimizer = make_optimizer(recipe, self.params, lr_factors_of(model, recipe.lr_factors))
         attached = [r for r, b in zip(recipe.regularizers, self.bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
@@ -190,7 +191,8 @@ class Training:
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
                 return False
-            self._set_rate(self._rate())
+            self.rate = self._rate()
+            set_rate(self.optimizer, self.rate)
             self._backward(batch)
             if self.recipe.clip_norm is not None:
                 clip_grad_norm_(self.params, self.recipe.clip_norm)
@@ -244,12 +246,17 @@ class Training:
         x, y = batch
 
         def objective() -> Tensor:
-            draws = self._draws()
-            with passing(self.model, draws) if draws else nullcontext():
-                outputs = self.forward(x)
-            data_loss = row_loss(self.task, outputs, y).mean()
+            draws, activity = self._draws(), []
+
+            def forward(own: PassDraws | None) -> Tensor:
+                with passing(self.model, own) if own else nullcontext():
+                    outputs: Tensor = self.forward(x)
+                activity.append(self.recording.value())
+                return outputs
+
+            data_loss = fitting_losses(self.task, forward, y, draws, self.recipe.rdrop).mean()
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
-            loss = data_loss + penalties + self.recording.value()
+            loss = data_loss + penalties + sum(activity) / len(activity)
             self.optimizer.zero_grad(set_to_none=True)
             with passing(self.model, draws, "backward") if draws else nullcontext():  # hooks may draw
                 torch.autograd.backward(data_loss if self.idle else loss)
@@ -285,10 +292,6 @@ class Training:
     def _rate(self) -> float:
         return float(self.recipe.lr * self.factors[self.state.step] * self.state.progress.plateau.factor[0])
 
-    def _set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
     def _record(self) -> Record:
         with torch.no_grad():
             penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self._activities()
@@ -299,7 +302,7 @@ class Training:
             train=self._scores(self.train, self.watched),
             valid=None if self.valid is None else self._scores(self.valid, range(len(self.valid))),
             penalties=penalties,
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=self.rate,
             num_zeros=int(num_zeros),
             weight_norm=math.sqrt(squares),
             seconds=round(self.state.seconds, 4),

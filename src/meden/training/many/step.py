@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 from meden.data.targets import Task
 from meden.noise import PassDraws, Seeded, stream
 from meden.objective import row_loss, row_score
+from meden.rdrop import fitting_losses
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting
 from meden.training.many.batches import Entrant, taken
@@ -41,6 +42,8 @@ class Constants(NamedTuple):
     """(K, 1)"""
     clip: Tensor
     """(K, 1)"""
+    lr_factors: list[Tensor]
+    """(K, P): what each number's learning rate is multiplied by; none where all are 1."""
     values: list[Values]
     """The penalties' numbers, by segment."""
     augment: list[list[Tensor]]
@@ -49,6 +52,8 @@ class Constants(NamedTuple):
     """(K,): the random streams of the augmentations."""
     streams: Tensor
     """(K,): those of what is drawn in forward passes."""
+    rdrop: list[Tensor]
+    """(K,): how much the divergence of two passes counts; none where there is one pass."""
 
 
 class Batch(NamedTuple):
@@ -91,7 +96,7 @@ class Step:
         x, y = self.augmenting(x, y, constants.augment, constants.keys, batch.step)
         acting = functools.partial(self._acting, values=constants.values, factors=batch.factors)
         views = self.layout.views(flat)
-        found = self.gradients(views, rest, x, y, batch.weights, constants.streams, batch.step)
+        found = self.gradients(views, rest, x, y, batch.weights, constants.streams, batch.step, constants.rdrop)
         torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
         if self.idle is not None:
             g.masked_fill_(self.idle, 0.0)
@@ -102,14 +107,17 @@ class Step:
             g.mul_((constants.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
         for segment, own, factor in acting("gradient"):
             g[:, segment.columns].add_(segment.map(stacked_penalties.gradient, own, factor, flat))
+        lr = functools.reduce(torch.mul, constants.lr_factors, batch.lr)
         for segment, own, factor in acting("decoupled"):
-            flat[:, segment.columns].sub_(segment.map(stacked_penalties.decay, own, factor, flat, batch.lr))
-        self.update.apply(flat, g, state, batch.lr, constants.momentum)
+            flat[:, segment.columns].sub_(segment.map(stacked_penalties.decay, own, factor, flat, segment.common(lr)))
+        self.update.apply(flat, g, state, lr, constants.momentum)
         if proximal := acting("proximal"):
-            length = self.update.length(state, batch.lr, constants.momentum)
-            rates = self.update.full_rates(batch.lr, constants.momentum)
+            length = self.update.length(state, lr, constants.momentum)
             for segment, own, factor in proximal:
-                flat[:, segment.columns].copy_(segment.map(stacked_penalties.shrink, own, factor, flat, length, *rates))
+                own_length = length if self.update.recipe.adaptive else segment.common(length)
+                rates = self.update.full_rates(segment.common(lr), constants.momentum)
+                shrunk = segment.map(stacked_penalties.shrink, own, factor, flat, own_length, *rates)
+                flat[:, segment.columns].copy_(shrunk)
         if AVERAGE in state:
             state[AVERAGE].lerp_(flat, batch.blend)
         return (g,)
@@ -123,16 +131,30 @@ class Step:
         weights: Tensor,
         streams: Tensor,
         step: Tensor,
+        rdrop: list[Tensor],
     ) -> dict[str, Tensor | None]:
         """Return the gradients of the data losses, (K, *shape); None for what has no part in them."""
-        losses = vmap(self._loss, in_dims=(0, 0, 0, 0, 0, 0, None))
-        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, rest, x, y, weights, streams, step), params)
+        losses = vmap(self._loss, in_dims=(0, 0, 0, 0, 0, 0, None, 0))
+        own = rest, x, y, weights, streams, step, rdrop
+        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, *own), params)
         return found
 
     def _loss(
-        self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor, stream: Tensor, step: Tensor
+        self,
+        params: Any,
+        rest: Any,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        stream: Tensor,
+        step: Tensor,
+        rdrop: Sequence[Tensor],
     ) -> Tensor:
-        losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x, PassDraws(stream, step)), y)
+        def forward(draws: PassDraws | None) -> Tensor:
+            assert draws is not None
+            return _outputs(self.skeleton, params, rest, x, draws)
+
+        losses = fitting_losses(self.task, forward, y, PassDraws(stream, step), rdrop[0] if rdrop else None)
         return (losses * weights).sum() / weights.sum()
 
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
