@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from meden.data.targets import Task
 from meden.noise import PassDraws
 from meden.noise.seeded import LARGEST_COPIED
-from meden.objective import disturbed, draw_much, has_one_logit, is_paired, row_loss
+from meden.objective import IGNORED, disturbed, draw_much, has_one_logit, is_paired, row_loss
 
 PASSES = 8
 """That show whether there is noise: of few units, some may happen to be dropped alike."""
@@ -34,7 +34,7 @@ def row_divergence(task: Task, first: Tensor, second: Tensor, y: Tensor) -> Tens
         task: what ``y`` is.
         first: outputs, as for :func:`row_loss`.
         second: outputs of the same shape.
-        y: targets, for the rows' weights and for tokens that have none (numbers below 0), which do not count.
+        y: targets, for the rows' weights; a token of class -100 adds 0, as in :func:`row_loss`.
 
     Returns:
         (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one.
@@ -52,8 +52,7 @@ def row_divergence(task: Task, first: Tensor, second: Tensor, y: Tensor) -> Tens
     each = ((first.softmax(-1) - second.softmax(-1)) * apart).sum(-1) / 2
     if y.is_floating_point():
         return (each * y.sum(-1)).reshape(num_rows, -1).mean(1)
-    counts = (y >= 0).to(each.dtype)
-    return (each * counts).reshape(num_rows, -1).sum(1) / counts.reshape(num_rows, -1).sum(1).clamp(min=1)
+    return (each * (y != IGNORED)).reshape(num_rows, -1).mean(1)
 
 
 def fitting_losses(

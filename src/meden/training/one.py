@@ -48,6 +48,7 @@ from meden.noise import PassDraws, derive, may_draw, passing, stream
 from meden.objective import (
     eval_parts,
     evaluate,
+    mean_of_rows,
     null_loss,
     null_rows,
     output_shape,
@@ -109,7 +110,7 @@ class Training:
         """Find out what a model makes of rows, while it is whole."""
         self.stream = stream(self.seed, "forward") if may_draw(model) else None
         self.example = first_rows(self.train, model)[0][:2]
-        shape = output_shape(model, self.example)
+        self.output_shape = shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
         rows = [np.arange(min(NUM_ROWS, len(self.train)))]
         # penalties of activations may know biases that the outputs do not
@@ -180,7 +181,7 @@ class Training:
         return read(name, source, parts, seed, self.model, self.num_classes)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
-        return evaluate(self.model, self._read(source, eval_parts(rows, self.example)), self.task)
+        return evaluate(self.model, self._read(source, eval_parts(rows, self.example, self.output_shape)), self.task)
 
     def _train_epoch(self, pace: Pace) -> bool:
         """Train an epoch; returns whether there was time for it."""
@@ -254,7 +255,8 @@ class Training:
                 activity.append(self.recording.value())
                 return outputs
 
-            data_loss = fitting_losses(self.task, forward, y, draws, self.recipe.rdrop).mean()
+            losses = fitting_losses(self.task, forward, y, draws, self.recipe.rdrop)
+            data_loss = mean_of_rows(self.task, losses, y)
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + sum(activity) / len(activity)
             self.optimizer.zero_grad(set_to_none=True)
