@@ -78,11 +78,11 @@ def test_divergence_of_one_logit_is_that_of_two_classes():
     torch.testing.assert_close(row_divergence("classification", first, second, torch.arange(6) % 2), both)
 
 
-def test_divergence_of_tokens_is_the_mean_of_those_that_have_a_target():
+def test_divergence_of_tokens_adds_nothing_where_there_is_no_target():
     first, second = pair(2, 3, 5)
     each = symmetric(first, second)
     y = torch.tensor([[1, 2, 3], [4, -100, 0]])
-    expected = torch.stack([each[0].mean(), each[1, [0, 2]].mean()])
+    expected = torch.stack([each[0].mean(), each[1, [0, 2]].sum() / 3])
     torch.testing.assert_close(row_divergence("classification", first, second, y), expected)
     none = row_divergence("classification", first, second, torch.full((2, 3), -100))
     assert none.tolist() == [0.0, 0.0]

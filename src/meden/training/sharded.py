@@ -31,10 +31,20 @@ from meden.distributed import Sharding, World, checkpoint
 from meden.distributed.wrapping import Spread, full, local
 from meden.history import History, Record
 from meden.noise import PassDraws, draws_past_torch, noise_layers, passing, set_shard
-from meden.objective import Totals, add_up, eval_parts, means, row_loss, rows_are_independent, score_rows
+from meden.objective import (
+    Totals,
+    add_up,
+    counted,
+    eval_parts,
+    means,
+    row_weight,
+    rows_are_independent,
+    score_rows,
+)
 from meden.penalties import KLSparsity
 from meden.penalties.sharding import spread_as
 from meden.progress import Ending
+from meden.rdrop import fitting_losses
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.training.idle import silence
@@ -119,30 +129,45 @@ class Sharded(Training):
         return Part(x, y, rows)
 
     def _backward(self, batch: Batch) -> None:
+        weight = self._weight(batch)
+
         def objective() -> Tensor:
             self.optimizer.zero_grad(set_to_none=True)
             self._activity = Counter()
             steps = {layer: layer.step.clone() for layer in noise_layers(self.model).values()}
-            losses = [self._pass(part, batch.num_rows, steps, is_last=part is batch.parts[-1]) for part in batch.parts]
+            losses = []
+            for part in batch.parts:
+                for layer, step in steps.items():  # all parts of a batch are of one step
+                    layer.step.copy_(step)
+                losses.append(self._pass(part, weight, len(part.rows) / batch.num_rows, part is batch.parts[-1]))
             return torch.stack(losses).sum() + self._add_penalties()
 
         objective() if self.sam is None else self.sam.backward(objective)
 
-    def _pass(self, part: Part, num_rows: int, steps: Mapping[Any, Tensor], *, is_last: bool) -> Tensor:
-        """Add the gradient of a part's share of the mean loss; returns the share."""
-        for layer, step in steps.items():  # all parts of a batch are of one step
-            layer.step.copy_(step)
+    def _weight(self, batch: Batch) -> float:
+        """Return what the rows of a batch count, on all processes together."""
+        if counted(self.task, batch.parts[0].y) is None:
+            return batch.num_rows
+        own = [float(row_weight(self.task, part.y)[: len(part.rows)].sum()) for part in batch.parts]
+        return self.world.total([sum(own)])[0] or 1.0  # no token counts
+
+    def _pass(self, part: Part, weight: float, share: float, is_last: bool) -> Tensor:
+        """Add the gradient of a part's share of the objective of the batch; returns the share."""
         set_shard(self.model, part.rows or range(1))
-        draws = self._draws(part.rows)
+        draws, activity = self._draws(part.rows), []
+
+        def forward(own: PassDraws | None) -> Tensor:
+            with passing(self.model, own) if own else nullcontext():
+                outputs: Tensor = self.forward(part.x)
+            activity.append(self.recording.value())
+            return outputs
+
         with self.spread.passing(is_last=is_last):
-            with passing(self.model, draws) if draws else nullcontext():
-                outputs = self.forward(part.x)
-            weight = len(part.rows) / num_rows
-            loss = row_loss(self.task, outputs, part.y)[: len(part.rows)].sum() / num_rows
-            loss = loss + self.recording.value() * weight
-            self._activity.update({label: weight * own for label, own in self.recording.values().items()})
+            losses = fitting_losses(self.task, forward, part.y, draws, self.recipe.rdrop)
+            loss = losses[: len(part.rows)].sum() / weight + share * sum(activity) / len(activity)
             with passing(self.model, draws, "backward") if draws else nullcontext():
                 torch.autograd.backward(loss * self.world.size)  # exchanging gradients takes their mean
+        self._activity.update({label: share * value for label, value in self.recording.values().items()})
         return loss.detach()
 
     def _add_penalties(self) -> Tensor:
@@ -185,15 +210,14 @@ class Sharded(Training):
             signal.signal(signal.SIGTERM, before)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
-        parts = eval_parts(rows, self.example)
+        parts = eval_parts(rows, self.example, self.output_shape)
         shares = [self.world.share(range(len(part))) for part in parts]
         pairs = self._read(source, [part[_some(own)] for part, own in zip(parts, shares, strict=True)])
         found = [self._totals(pair, len(own)) for pair, own in zip(pairs, shares, strict=True)]
         return means(self.task, Totals(*self.world.total([sum(each) for each in zip(*found, strict=True)])))
 
     def _totals(self, pair: Pair, num_rows: int) -> Totals:
-        losses, scores = score_rows(self.model, [pair], self.task)
-        return add_up(losses[:num_rows], scores[:num_rows])
+        return add_up(*(part[:num_rows] for part in score_rows(self.model, [pair], self.task)))
 
     def _sums(self, tensors: Sequence[Tensor]) -> list[float]:
         sums = super()._sums([local(tensor) for tensor in tensors])
