@@ -112,10 +112,13 @@ class Training:
         self.example = first_rows(self.train, model)[0][:2]
         self.output_shape = shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
-        rows = [np.arange(min(NUM_ROWS, len(self.train)))]
         # penalties of activations may know biases that the outputs do not
-        self.idle = {} if self.recipe.activity else idle_numbers(model, next(self._read(self.train, rows))[0])
+        self.idle = {} if self.recipe.activity else idle_numbers(model, self.first_rows(NUM_ROWS))
         self.null = null_loss(self.task, next(self._read(self.train, [null_rows(len(self.train))]))[1], shape)
+
+    def first_rows(self, num: int) -> Tensor:
+        """Return x (num or fewer, ...) of the first fitting rows, on the model's device."""
+        return next(self._read(self.train, [np.arange(min(num, len(self.train)))]))[0]
 
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         """Return the module whose tensors are trained, and the one that batches are passed through."""

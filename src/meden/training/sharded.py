@@ -96,9 +96,7 @@ class Sharded(Training):
             return super().run()
 
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
-        few = next(self._read(self.train, [np.arange(min(FEW, len(self.train)))]))[0]
-        largest = largest_batch(len(self.train), self.recipe.batch_size)
-        check_divides(model, few, self.recipe, self.world, self.sharding, largest)
+        check_divides(self, self.world.size, self.sharding)
         self.world.check_same(self._identity)
         self.spread = Spread(model, self.world, self.sharding)
         params = dict(self.spread.model.named_parameters())
@@ -277,33 +275,34 @@ class Sharded(Training):
         self._restore(tensors, found.values, starts)
 
 
-def check_divides(model: nn.Module, x: Tensor, recipe: Recipe, world: World, sharding: Sharding, num_rows: int) -> None:
-    """Check that a step can be divided into parts of the batch that know nothing of each other.
+def check_divides(training: Training, num_processes: int, sharding: Sharding) -> None:
+    """Check that the steps of a training can be divided into parts of the batch that know nothing of each other.
 
     Args:
-        model: whole.
-        x: (n, ...) a few rows, 3 or more to show that they are independent.
-        recipe: of the training.
-        world: the processes.
+        training: whose model is whole.
+        num_processes: on which it will be.
         sharding: how.
-        num_rows: of the largest batch.
 
     Raises:
         InputError: naming what cannot.
     """
-    if num_rows < world.size:
+    model, recipe, rows = training.model, training.recipe, training.train
+    num_rows = largest_batch(len(rows), recipe.batch_size)
+    if num_rows < num_processes:
         raise InputError(
-            f"batch_size must be at least the number of processes, {world.size}, so that each has rows, got {num_rows}"
+            f"batch_size must be at least the number of processes, {num_processes}, so that each has rows, got "
+            f"{num_rows}"
         )
-    if world.size == 1 and sharding.micro_batch_size is None:
+    if num_processes == 1 and sharding.micro_batch_size is None:
         return
-    how = f"{world.size} processes" if world.size > 1 else "parts (micro_batch_size)"
+    how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
     if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
         raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
     if draws_past_torch(model):
         raise InputError(f"model must draw by torch's functions on {how}, got one that draws from numpy or random")
+    x = training.first_rows(FEW)
     small = sum(param.numel() for param in model.parameters()) <= TRIED
-    if small and len(x) > 2 and not rows_are_independent(model, x):
+    if small and len(x) == FEW and not rows_are_independent(model, x):
         raise InputError(
             f"model must treat each row by itself on {how}, got a {type(model).__name__} that does not, such as one "
             "with batch norm; use group or layer norm"
