@@ -1,6 +1,7 @@
-"""Text files: every token is predicted once, parts share nothing, nothing is read whole, and what is wrong costs a line."""
+"""Text files: each token is predicted once, parts share nothing, nothing is read whole, what is wrong costs a line."""
 
 import errno
+import itertools
 import json
 import os
 import warnings
@@ -40,7 +41,7 @@ def test_every_token_after_the_first_is_predicted_once(path, context):
     source = TextFile(path, context)
     tokens = source.vocabulary.encode(TEXT).tolist()
     found, x, y = pairs(source)
-    assert found == list(zip(tokens[:-1], tokens[1:], strict=True))
+    assert found == list(itertools.pairwise(tokens))
     assert x.shape == y.shape == (len(source), context) and x.min() >= 0
     assert source.vocabulary.decode(tokens) == TEXT
 
@@ -262,7 +263,7 @@ def test_a_vocabulary_beyond_16_bits(path, tmp_path):
 
 def test_bad_tokenizers_cost_one_line(tmp_path):
     pytest.importorskip("tokenizers")
-    with pytest.raises(InputError, match="must be a file such as tokenizer.json, got none there"):
+    with pytest.raises(InputError, match=r"must be a file such as tokenizer\.json, got none there"):
         Tokenizer(tmp_path / "none.json")
     with pytest.raises(InputError, match="cannot be read"):
         Tokenizer(written(tmp_path / "bad.json", "{}"))
