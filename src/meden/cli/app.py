@@ -29,7 +29,7 @@ COMMANDS = {
     "resume": ("tune", "Go on with a study that was cut off; the result equals that of an uninterrupted one."),
     "fit": (
         "fit",
-        "Train one network on a table by a recipe, with a held-out part to see how well it does on new rows.",
+        "Train one network on a table or a text by a recipe, with a held-out part to see how well it does on new rows.",
     ),
     "job": ("job", "Ask and answer inside of a command that a search runs: its parameters, rows, reports and scores."),
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
@@ -42,8 +42,8 @@ COMMANDS = {
 }
 """Per command, the file that holds the function of its name, and the first line of that function's docstring."""
 
-TRAINING = {"demo", "tune", "resume", "fit", "compare"}
-"""Commands that train, and write a folder of what they trained."""
+ALONE = {"demo", "tune", "resume", "compare"}
+"""Commands that train and are one process; `fit` may be several."""
 
 SHOWN = 800
 """Characters of the longest message; of a longer one the middle is left out."""
@@ -62,7 +62,7 @@ class Command(TyperCommand):
             InputError: if it trains, and was started several times as parts of one work.
         """
         processes = os.environ.get("WORLD_SIZE") or "1"
-        if self.name in TRAINING and processes != "1":
+        if self.name in ALONE and processes != "1":
             raise InputError(
                 f"meden {self.name} must be started as one process, got WORLD_SIZE={processes} in the environment: "
                 "start it without torchrun (--jobs N trains in N processes, where a command has it)"

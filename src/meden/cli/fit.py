@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import time
+import os
+import shutil
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import numpy as np
+import torch
 import typer
 
-from meden._checks import InputError, check_choice, check_count, check_number
+from meden._checks import InputError, check_choice, check_number
 from meden.cli.console import (
     Data,
     Decimal,
@@ -18,46 +19,40 @@ from meden.cli.console import (
     Groups,
     JsonFlag,
     Missing,
-    Model,
     Read,
     RecipeFile,
-    Seed,
     Sep,
     Target,
     TaskOption,
-    print_json,
-    progress,
-    stdout,
+    say,
 )
-from meden.cli.folders import REPORT, check_new_folder, filling
-from meden.cli.rows import read_data, show_data
-from meden.cli.settings import parse_settings
-from meden.data import Dataset, Fold, holdout
-from meden.diagnosis import diagnose
-from meden.history import Record
+from meden.cli.folders import check_training_folder
+from meden.cli.prepared import maker, prepare, table, three_parts
+from meden.cli.rows import show_data
+from meden.cli.settings import parse_settings, parse_value
+from meden.cli.shown_run import showing, write
+from meden.cli.training_file import SUFFIXES, TRAINING, TrainingFile
+from meden.distributed import Sharding, joined, num_processes
+from meden.distributed.launching import Lost, launch
 from meden.member import Member
 from meden.recipe import Recipe
-from meden.report import run_report
-from meden.report.numbers import number, percent, plural
-from meden.run import Run
 from meden.search.checks import check_models
-from meden.search.progress import Progress
-from meden.space.names import configure
-from meden.tabular.defaults import MODEL
-from meden.tabular.network import NETWORKS
-from meden.tabular.setup import set_up
 from meden.training.fit_many import fit_many
-from meden.training.scoring import score_scale
+from meden.training.sharded import Stopped
 
-STOP_FRACTION = 0.15
-"""Share of the rows that do not score which decides when to stop, as in a search."""
+CHECKPOINTS = "checkpoints"
 
 
 def fit(
     data: Data,
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the run.")] = Path("runs/fit"),
-    model: Model = MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="Of a table `tabular`, `mlp` or `linear`; of a text `decoder` or `causal_transformer`."
+        ),
+    ] = None,
     recipe: RecipeFile = None,
     changes: Annotated[
         list[str] | None,
@@ -65,7 +60,9 @@ def fit(
             "--set", help="Change a setting, may be repeated: `lr=0.01`, `l2=1e-3`, `dropout=0.3`, `width=128`."
         ),
     ] = None,
-    held_out: Annotated[float, typer.Option("--held-out", help="Share of the rows that only scores.")] = 0.2,
+    held_out: Annotated[
+        float | None, typer.Option("--held-out", help="Share of the rows that only scores; 0.2 unless given.")
+    ] = None,
     groups: Groups = None,
     drop: Drop = None,
     read: Read = None,
@@ -73,102 +70,161 @@ def fit(
     decimal: Decimal = None,
     na: Missing = None,
     task: TaskOption = None,
-    seed: Seed = 0,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Tokens of a window of a text; 64 unless given.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", help="A tokenizer.json; a text is made of characters unless given.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Decides all that is random; 0 unless given.")] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="Processes that train the one model together.")
+    ] = None,
+    sharding: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sharding",
+            help="How a model is spread over processes, may be repeated: `strategy=ddp`, `micro_batch_size=4`, "
+            "`precision=bfloat16`, `activation_checkpointing=true`, `compile=true`, `save_every=100`.",
+        ),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="What starts the processes: `local`, on this machine, or a `ray` cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of the Ray cluster; one of its own unless given.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", help="Where local processes meet; 0 is any that is free.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train one network on a table by a recipe, with a held-out part to see how well it does on new rows.
+    """Train one network on a table or a text by a recipe, with a held-out part to see how well it does on new rows.
 
-    The held-out rows do nothing but score: the run stops by 15 % of the others.
+    The held-out rows do nothing but score: the run stops by 15 % of the others. Of a text (`.txt`), the end is held
+    out. Instead of data, a YAML file may be given that holds a recipe, with `data:`, `model:` and other options beside
+    its fields. A large model is trained by several processes: with --processes here, or under torchrun, Slurm or Ray.
+    Such a training, and one on a text, goes on where it was when it is started again with the same --out.
 
     Examples:
 
         meden fit data.csv --target price --recipe runs/study/recipe.yaml
 
         meden fit digits --set dropout=0.5 --set epochs=40 --out runs/digits
+
+        meden fit book.txt --set width=128 --set epochs=10 --context 128 --out runs/book
+
+        meden fit recipe.yaml --processes 2 --sharding precision=bfloat16
+
+        torchrun --nnodes 2 --nproc-per-node 8 -m meden fit recipe.yaml --out /shared/run
     """  # noqa: D412
-    check_new_folder("--out", out)
-    check_choice("--model", model, NETWORKS)
-    check_number("--held-out", held_out, low=0.0, high=1.0, low_open=True, high_open=True)
-    check_count("--seed", seed, low=0)
-    settings = parse_settings(changes or [], "--set", NETWORKS[model])
-    loaded = None if recipe is None else Recipe.load(recipe)
-    setup = set_up(
-        read_data(data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na),
-        model=model,
-        recipe=loaded,
-    )
-    make_model, dataset = setup.make_model, setup.data
-    chosen, model_args = configure(setup.recipe, settings)
-    fold = _three_parts(dataset, held_out, seed)
+    given: dict[str, Any] = {
+        "target": target,
+        "model": model,
+        "held_out": held_out,
+        "groups": groups,
+        "drop": drop,
+        "read": read,
+        "sep": sep,
+        "decimal": decimal,
+        "na": na,
+        "task": task,
+        "context": context,
+        "tokenizer": tokenizer,
+        "seed": seed,
+        "processes": processes,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if recipe is not None:
+        given["recipe"] = Recipe.load(recipe).to_dict()
+    if sharding:
+        given["sharding"] = _sharding(sharding)
+    is_file = Path(data).suffix.lower() in SUFFIXES
+    asked = TrainingFile.load(Path(data), **given) if is_file else TrainingFile.of({"data": data}, data, **given)
+    asked = asked.replace(settings={**asked.settings, **parse_settings(changes or [], "--set", maker(asked))})
+    check_choice("--backend", backend, ("local", "ray"))
+    begin(asked, out, backend=backend, address=address, port=port, as_json=as_json)
+
+
+def begin(
+    asked: TrainingFile, out: Path, *, backend: str = "local", address: str | None = None, port: int = 0, as_json: bool
+) -> None:
+    """Train as a file says, or go on with it, and write the run.
+
+    Raises:
+        InputError: before any compute, if it cannot be done.
+    """
+    if num_processes() > 1:
+        _train(asked, out, as_json)
+        return
+    alone = asked.kind == "table" and asked.processes == 1 and backend == "local"
+    check_training_folder("--out", out, asked if not alone else None)
+    if alone:
+        _train_alone(asked, out, as_json)
+        return
+    prepared = prepare(asked, out)
+    prepared.check(asked.processes, asked.sharding)
+    out.mkdir(parents=True, exist_ok=True)
+    asked.save(out / TRAINING)
+    if asked.processes == 1 and backend == "local":
+        _train(asked, out, as_json)
+        return
+    arguments = ["fit", str(out / TRAINING), "--out", str(out), *(["--json"] if as_json else [])]
+    if backend == "ray":
+        from meden.distributed.ray import launch_on_ray
+
+        launch_on_ray(arguments, asked.processes, address)
+        return
+    try:
+        launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
+    except Lost as lost:
+        if lost.status > 0:  # it has said why
+            raise typer.Exit(lost.status) from None
+        raise
+
+
+def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
+    """Train on a table in one process."""
+    check_number("--held-out", asked.held_out, low=0.0, high=1.0, low_open=True, high_open=True)
+    make_model, dataset, chosen, model_args = table(asked)
+    fold = three_parts(dataset, asked.held_out, asked.seed)
     check_models(make_model, [(chosen, model_args)], dataset, [fold])
     show_data(dataset)
-    with progress() as show:
-        started = time.perf_counter()
-
-        def report(_: int, record: Record) -> None:
-            assert record.valid is not None
-            seconds = time.perf_counter() - started
-            left = seconds / record.epoch * (chosen.last_epoch - record.epoch)
-            done = Progress(record.epoch, chosen.last_epoch, seconds=seconds, seconds_left=left)
-            show(done, f"stop loss {number(record.valid['loss'])}")
-
-        run = fit_many(make_model, [Member(chosen, fold, seed, model_args)], dataset, on_epoch=report)[0]
-    with filling(out):
-        run.save(out)
-        run_report(run, out / REPORT)
-    _show(run, out, as_json)
+    with showing(chosen) as report:
+        member = Member(chosen, fold, asked.seed, model_args)
+        run = fit_many(make_model, [member], dataset, on_epoch=lambda _, record: report(record))[0]
+    write(run, out, as_json)
 
 
-def _three_parts(dataset: Dataset, held_out: float, seed: int) -> Fold:
-    """Divide the rows into those that train, those that stop and those that score."""
-    try:
-        training, scored = holdout(dataset, held_out, seed)
-        fitting, stop = holdout(dataset.take(training), STOP_FRACTION, seed)
-    except InputError:
-        what = "groups" if dataset.groups is not None else "of each class" if dataset.classes else "rows"
-        raise InputError(
-            f"--held-out must leave rows to train on, to stop by and to score (about 3 {what} or more), got "
-            f"{held_out:g} of {plural(dataset.num_rows, 'row')}"
-        ) from None
-    return Fold(training[fitting], training[stop], scored)
+def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
+    """Train as one of the processes that there are, which may be one."""
+    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    if num_processes() > 1 and first:  # one that torchrun has started; those of our launcher find the file
+        check_training_folder("--out", out, asked)
+        out.mkdir(parents=True, exist_ok=True)
+        asked.save(out / TRAINING)
+    prepared = prepare(asked, out)
+    where = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
+    )
+    with joined(where) as world, showing(prepared.recipe, shown=world.is_first) as report:
+        training = prepared.spread(world, asked.sharding, checkpoint=out / CHECKPOINTS, on_epoch=report)
+        if world.is_first and training.state.step:
+            say(f"going on after step {training.state.step}, epoch {training.state.epoch}")
+        try:
+            run = training.run()
+        except Stopped:
+            if world.is_first:
+                say(f"stopped after step {training.state.step}, which is saved; go on with: meden resume {out}")
+            raise
+        if world.is_first:
+            write(prepared.finished(run), out, as_json)
+            shutil.rmtree(out / CHECKPOINTS)
+            (out / TRAINING).unlink()
 
 
-def _scores(run: Run) -> dict[str, dict[str, float]]:
-    """Return losses and scores of the three parts; squared errors are in the target's own units."""
-    assert run.encoder is not None and run.held_out is not None
-    last, scale = run.history[run.best_epoch - 1], score_scale(run.encoder)
-    parts = {"train": dict(last.train), "stop": dict(last.valid or {})}
-    found = {part: {n: v * scale if n == "mse" else v for n, v in values.items()} for part, values in parts.items()}
-    loss, metric = found["train"]
-    held_out = {loss: run.held_out.losses.astype(np.float64), metric: run.held_out.scores}
-    found["held_out"] = {name: float(rows.mean()) for name, rows in held_out.items()}
-    if len(run.held_out.losses) > 1:
-        found["held_out_error"] = {n: float(rows.std(ddof=1)) / math.sqrt(len(rows)) for n, rows in held_out.items()}
-    return found
-
-
-def _show(run: Run, out: Path, as_json: bool) -> None:
-    scores = _scores(run)
-    found = diagnose(run)
-    ending = {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)}
-    if as_json:
-        print_json(ending | scores | {"findings": found.to_dict()["findings"]})
-    else:
-        stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch}")
-        errors = scores.pop("held_out_error", {})
-        for name, values in scores.items():
-            texts = [f"{key} {_text(key, value)}" for key, value in values.items()]
-            if name == "held_out" and errors:
-                texts = [f"{text} ± {_text(key, errors[key])}" for text, key in zip(texts, values, strict=True)]
-            stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
-        for finding in found.findings:
-            stdout.print(str(finding))
-        stdout.print(f"Report:  {out}/report.html")
-        if not run.failure:
-            stdout.print(f"Predict: meden predict {out} rows.csv -o predictions.csv")
-    if run.failure:
-        raise typer.Exit(1)
-
-
-def _text(name: str, value: float) -> str:
-    return percent(value) if name == "accuracy" else number(value)
+def _sharding(texts: list[str]) -> Sharding:
+    """Return the settings that ``--sharding`` options give."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, equals, _) in zip(texts, pairs, strict=True):
+        if not equals or not name.strip():
+            raise InputError(f"--sharding must look like micro_batch_size=4, got {text!r}")
+    return Sharding(**{name.strip(): parse_value(value) for name, _, value in pairs})

@@ -12,6 +12,7 @@ from pathlib import Path
 from meden._checks import Damaged, InputError
 from meden._files import NO_ROOM, begins_file, read_json, write_json
 from meden.cli.console import say
+from meden.cli.training_file import HOW, TRAINING, TrainingFile
 from meden.run import RUN, WEIGHTS, Ensemble, Run, load_run
 from meden.study import Study
 from meden.study.folder import ARRAYS, STUDY, is_described, is_written
@@ -49,6 +50,34 @@ def check_new_folder(name: str, folder: Path) -> None:
             for part in new:
                 with suppress(OSError):
                     part.rmdir()
+
+
+def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -> None:
+    """Check that a folder is new, or holds the beginning of the same training.
+
+    Args:
+        name: of the option.
+        folder: of the run.
+        asked: what the training is; None is one that cannot be gone on with.
+
+    Raises:
+        InputError: if it holds something else, or a training that was asked for otherwise.
+    """
+    begun = folder / TRAINING
+    if asked is None or not begun.is_file() or (folder / RUN).exists():
+        check_new_folder(name, folder)
+        return
+    before = TrainingFile.load(begun)
+    others = [
+        field
+        for field in TrainingFile.model_fields
+        if field not in HOW and getattr(before, field) != getattr(asked, field)
+    ]
+    if others:
+        raise InputError(
+            f"{name} must be a new folder, or one whose training is the same, got {str(folder)!r}, which is of another "
+            f"{' and '.join(others)}; go on with that one by: meden resume {folder}"
+        )
 
 
 def check_study_folder(name: str, folder: Path) -> None:

@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from meden._checks import InputError
-from meden.data import Dataset, Fold, Part, Source, TensorSource
+from meden.data import Dataset, Part, TensorSource
 from meden.data.text_file import TextFile
 from meden.distributed import Sharding, World
 from meden.history import Record

@@ -18,7 +18,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,7 +44,6 @@ from meden.penalties import KLSparsity
 from meden.penalties.sharding import spread_as
 from meden.progress import Ending
 from meden.rdrop import fitting_losses
-from meden.recipe import Recipe
 from meden.run import Run
 from meden.training.idle import silence
 from meden.training.one import Training

@@ -1,0 +1,108 @@
+"""What ``meden fit`` trains: the data, the model and the recipe that a file or the options name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from meden._checks import InputError, check_choice, check_number
+from meden.cli.rows import read_data
+from meden.cli.training_file import TrainingFile
+from meden.data import Dataset, Fold, holdout
+from meden.data.characters import Tokenizer
+from meden.data.text_file import TextFile
+from meden.member import Member, ModelMaker
+from meden.models import CausalTransformer, Decoder
+from meden.recipe import Recipe
+from meden.report.numbers import plural
+from meden.space.names import configure
+from meden.tabular.defaults import MODEL
+from meden.tabular.network import NETWORKS
+from meden.tabular.setup import set_up
+from meden.training.holdout import HoldOut, TableHoldOut, TextHoldOut
+
+STOP_FRACTION = 0.15
+"""Share of the rows that do not score which decides when to stop, as in a search."""
+OF_TEXTS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": CausalTransformer}
+"""Models of language by name; the first is the usual one."""
+
+
+def prepare(asked: TrainingFile, out: Path) -> HoldOut:
+    """Read the data, and return the training that is ready to begin.
+
+    Raises:
+        InputError: naming what is wrong with the data, the model or the recipe.
+    """
+    check_number("--held-out", asked.held_out, low=0.0, high=1.0, low_open=True, high_open=True)
+    if asked.kind == "table":
+        make_model, dataset, recipe, model_args = table(asked)
+        fold = three_parts(dataset, asked.held_out, asked.seed)
+        return TableHoldOut(make_model, Member(recipe, fold, asked.seed, model_args), dataset)
+    make_model = maker(asked)
+    recipe = Recipe.from_dict(asked.recipe) if asked.recipe else text_recipe()
+    recipe, model_args = configure(recipe, asked.settings)
+    path, end = Path(asked.data), 1 - asked.held_out
+    middle = end * (1 - STOP_FRACTION)
+    known = None if asked.tokenizer is None else Tokenizer(asked.tokenizer)
+    cache = out / "tokens"
+    fitted = TextFile(path, asked.context, vocabulary=known, stop=middle, shifts=True, cache=cache)
+    stop, scored = (
+        TextFile(path, asked.context, vocabulary=fitted.vocabulary, start=start, stop=until, cache=cache)
+        for start, until in ((middle, end), (end, 1.0))
+    )
+    return TextHoldOut(make_model, model_args, recipe, fitted, stop, scored, asked.seed)
+
+
+def text_recipe() -> Recipe:
+    """Return the usual recipe of a model of language."""
+    return Recipe(
+        optimizer="adamw",
+        lr=3e-3,
+        betas=(0.9, 0.95),
+        epochs=5,
+        batch_size=16,
+        clip_norm=1.0,
+        schedule={"kind": "cosine", "warmup_epochs": 0.1},
+        eval_rows=256,
+    )
+
+
+def maker(asked: TrainingFile) -> ModelMaker:
+    """Return what makes the model.
+
+    Raises:
+        InputError: if there is none of the name for such data.
+    """
+    makers = OF_TEXTS if asked.kind == "text" else NETWORKS
+    name = asked.model or next(iter(OF_TEXTS)) if asked.kind == "text" else asked.model or MODEL
+    check_choice("--model", name, makers)
+    return makers[name]
+
+
+def table(asked: TrainingFile) -> tuple[ModelMaker, Dataset, Recipe, dict[str, Any]]:
+    """Return what makes the network, the table, the recipe, and what the network is made with."""
+    options = {
+        name: getattr(asked, name) for name in ("target", "task", "groups", "drop", "read", "sep", "decimal", "na")
+    }
+    maker(asked)
+    setup = set_up(
+        read_data(asked.data, **options),
+        model=asked.model or MODEL,
+        recipe=Recipe.from_dict(asked.recipe) if asked.recipe else None,
+    )
+    chosen, model_args = configure(setup.recipe, asked.settings)
+    return setup.make_model, setup.data, chosen, dict(model_args)
+
+
+def three_parts(dataset: Dataset, held_out: float, seed: int) -> Fold:
+    """Divide the rows into those that train, those that stop and those that score."""
+    try:
+        training, scored = holdout(dataset, held_out, seed)
+        fitting, stop = holdout(dataset.take(training), STOP_FRACTION, seed)
+    except InputError:
+        what = "groups" if dataset.groups is not None else "of each class" if dataset.classes else "rows"
+        raise InputError(
+            f"--held-out must leave rows to train on, to stop by and to score (about 3 {what} or more), got "
+            f"{held_out:g} of {plural(dataset.num_rows, 'row')}"
+        ) from None
+    return Fold(training[fitting], training[stop], scored)

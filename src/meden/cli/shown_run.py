@@ -1,0 +1,96 @@
+"""What ``meden fit`` shows while it trains, and of the run in the end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from meden.cli.console import print_json, progress, stdout
+from meden.cli.folders import REPORT, filling
+from meden.diagnosis import diagnose
+from meden.history import Record
+from meden.recipe import Recipe
+from meden.report import run_report
+from meden.report.numbers import number, percent
+from meden.run import Run
+from meden.search.progress import Progress
+from meden.training.scoring import score_scale
+
+
+@contextmanager
+def showing(recipe: Recipe, *, shown: bool = True) -> Iterator[Callable[[Record], None]]:
+    """Give a function that shows each epoch's record."""
+    if not shown:
+        yield lambda _: None
+        return
+    with progress() as show:
+        started = time.perf_counter()
+        before: list[Record] = []
+
+        def report(record: Record) -> None:
+            assert record.valid is not None
+            seconds = time.perf_counter() - started
+            done = record.epoch - (before[0].epoch - 1 if before else record.epoch - 1)
+            before.append(record)
+            left = seconds / done * (recipe.last_epoch - record.epoch)
+            show(
+                Progress(record.epoch, recipe.last_epoch, seconds=seconds, seconds_left=left),
+                f"stop loss {number(record.valid['loss'])}",
+            )
+
+        yield report
+
+
+def write(run: Run, out: Path, as_json: bool) -> None:
+    """Write a run and its report into a folder, and show what came of it."""
+    with filling(out):
+        run.save(out)
+        run_report(run, out / REPORT)
+    _show(run, out, as_json)
+
+
+def _scores(run: Run) -> dict[str, dict[str, float]]:
+    """Return losses and scores of the three parts; squared errors are in the target's own units."""
+    assert run.held_out is not None
+    last, scale = run.history[run.best_epoch - 1], 1.0 if run.encoder is None else score_scale(run.encoder)
+    parts = {"train": dict(last.train), "stop": dict(last.valid or {})}
+    found = {part: {n: v * scale if n == "mse" else v for n, v in values.items()} for part, values in parts.items()}
+    loss, metric = found["train"]
+    held_out = {loss: run.held_out.losses.astype(np.float64), metric: run.held_out.scores}
+    found["held_out"] = {name: float(rows.mean()) for name, rows in held_out.items()}
+    if len(run.held_out.losses) > 1:
+        found["held_out_error"] = {n: float(rows.std(ddof=1)) / math.sqrt(len(rows)) for n, rows in held_out.items()}
+    return found
+
+
+def _show(run: Run, out: Path, as_json: bool) -> None:
+    scores = _scores(run)
+    found = diagnose(run)
+    ending = {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)}
+    if as_json:
+        print_json(ending | scores | {"findings": found.to_dict()["findings"]})
+    else:
+        stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch}")
+        errors = scores.pop("held_out_error", {})
+        for name, values in scores.items():
+            texts = [f"{key} {_text(key, value)}" for key, value in values.items()]
+            if name == "held_out" and errors:
+                texts = [f"{text} ± {_text(key, errors[key])}" for text, key in zip(texts, values, strict=True)]
+            stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
+        for finding in found.findings:
+            stdout.print(str(finding))
+        stdout.print(f"Report:  {out}/report.html")
+        if not run.failure:
+            stdout.print(f"Predict: meden predict {out} rows.csv -o predictions.csv")
+    if run.failure:
+        raise typer.Exit(1)
+
+
+def _text(name: str, value: float) -> str:
+    return percent(value) if name == "accuracy" else number(value)
