@@ -22,6 +22,7 @@ from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import read_json, write_json
 from meden._shown import Pair, Shown
 from meden.data import Encoder, Predictions
+from meden.data.characters import Coding, coding_from_dict
 from meden.data.new_rows import ON_MISSING, OnMissing, check_answered, warn_unanswered
 from meden.diagnosis import Evidence, of_history
 from meden.history import History
@@ -105,6 +106,8 @@ class Run(Shown):
     """The same of the state at the end, if another one was kept, for a member that asked for it."""
     encoder: Encoder | None = None
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
+    vocabulary: Coding | None = None
+    """Turns text into the tokens of a model of language, and back; None for other models."""
     model_name: str | None = None
     """Which of :mod:`meden.models` it is; None for a model of the caller's."""
     model_args: dict[str, Any] | None = None
@@ -178,6 +181,7 @@ class Run(Shown):
         self.history.save(folder / "history.json")
         summary: dict[str, Any] = {name: getattr(self, name) for name in _SUMMARY}
         summary["encoder"] = None if self.encoder is None else self.encoder.to_dict()
+        summary["vocabulary"] = None if self.vocabulary is None else self.vocabulary.to_dict()
         summary["held_out"] = None if self.held_out is None else self.held_out.to_dict()
         inner = inner_names(self.model)
         checkpoint.save(folder / WEIGHTS, {inner[name]: t for name, t in self.model.state_dict().items()}, {})
@@ -324,13 +328,14 @@ def load_run(
         model = (named or make_model)(**arguments)
         outer = {inner: name for name, inner in inner_names(model).items()}
         model.load_state_dict({outer.get(name, name): tensor for name, tensor in tensors.items()})
-        encoder, held_out = summary.get("encoder"), summary.get("held_out")
+        encoder, held_out, vocabulary = (summary.get(name) for name in ("encoder", "held_out", "vocabulary"))
         return Run(
             model=model.eval(),
             recipe=recipe,
             history=history,
             encoder=None if encoder is None else _fitting(Encoder.from_dict(encoder), arguments),
             held_out=None if held_out is None else HeldOut.from_dict(held_out),
+            vocabulary=None if vocabulary is None else coding_from_dict(vocabulary),
             **fields,
         )
 

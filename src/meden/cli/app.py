@@ -26,7 +26,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 COMMANDS = {
     "demo": ("demo", "Show the whole job on handwritten digits: a plain network against one that meden regularised."),
     "tune": ("tune", "Find how much to regularise a network on a table."),
-    "resume": ("tune", "Go on with a study that was cut off; the result equals that of an uninterrupted one."),
+    "resume": (
+        "tune",
+        "Go on with a study, or a run, that was cut off; the result equals that of an uninterrupted one.",
+    ),
     "fit": (
         "fit",
         "Train one network on a table or a text by a recipe, with a held-out part to see how well it does on new rows.",

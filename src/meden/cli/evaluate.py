@@ -30,7 +30,8 @@ def evaluate(
     rows: Annotated[
         Path,
         typer.Argument(
-            help="File of rows that the model has not seen, with the columns it was trained on and the target's."
+            help="File of rows that the model has not seen, with the columns it was trained on and the target's; of a "
+            "model of language a text."
         ),
     ],
     groups: Annotated[
@@ -58,13 +59,21 @@ def evaluate(
         meden evaluate runs/study test.csv
 
         meden evaluate runs/study visits.csv --groups patient --json
+
+        meden evaluate runs/book other.txt
     """  # noqa: D412
     check_choice("--on-missing", on_missing, ON_MISSING)
     options = as_typed(sep, decimal, na)
-    run = reading_as(trained(folder), options)
+    run = reading_as(trained(folder, texts=True), options)
     if run.failure:
         raise InputError(f"folder must hold a model that can predict, got {str(folder)!r}, whose run {run.failure}")
-    assert run.encoder is not None
+    if run.encoder is None:
+        given = {"--groups": groups, "--sep": sep, "--decimal": decimal, "--na": na}
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise InputError(f"{wrong[0]} is for tables, got it for {str(folder)!r}, which holds a model of language")
+        found = evaluated(run, rows, seed=seed)
+        print_json(found.to_dict()) if as_json else _show(found)
+        return
     label = run.encoder.label
     frame = read_rows(rows, run.encoder, options, labels=[label.name], as_text=label.text_columns)
     found = evaluated(run, frame, groups=groups, on_missing="empty" if on_missing == "empty" else "error", seed=seed)

@@ -40,7 +40,8 @@ from meden.search.checks import check_models
 from meden.training.fit_many import fit_many
 from meden.training.sharded import Stopped
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, TOKENS = "checkpoints", "tokens"
+"""Folders within that of a run, until it has ended."""
 
 
 def fit(
@@ -160,7 +161,7 @@ def begin(
     if alone:
         _train_alone(asked, out, as_json)
         return
-    prepared = prepare(asked, out)
+    prepared = prepare(asked)
     prepared.check(asked.processes, asked.sharding)
     out.mkdir(parents=True, exist_ok=True)
     asked.save(out / TRAINING)
@@ -169,9 +170,9 @@ def begin(
         return
     arguments = ["fit", str(out / TRAINING), "--out", str(out), *(["--json"] if as_json else [])]
     if backend == "ray":
-        from meden.distributed.ray import launch_on_ray
+        from meden.workers.ray_training import train_on_cluster
 
-        launch_on_ray(arguments, asked.processes, address)
+        train_on_cluster(arguments, asked.processes, address)
         return
     try:
         launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
@@ -201,7 +202,7 @@ def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
         check_training_folder("--out", out, asked)
         out.mkdir(parents=True, exist_ok=True)
         asked.save(out / TRAINING)
-    prepared = prepare(asked, out)
+    prepared = prepare(asked, cache=out / TOKENS)
     where = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
     )
@@ -217,7 +218,8 @@ def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
             raise
         if world.is_first:
             write(prepared.finished(run), out, as_json)
-            shutil.rmtree(out / CHECKPOINTS)
+            for left in (CHECKPOINTS, TOKENS):
+                shutil.rmtree(out / left, ignore_errors=True)
             (out / TRAINING).unlink()
 
 

@@ -191,8 +191,10 @@ def holds_run(folder: Path) -> bool:
     return True
 
 
-def trained(folder: Path) -> Run | Ensemble:
+def trained(folder: Path, *, texts: bool = False) -> Run | Ensemble:
     """Return the run, or the ensemble of runs, of a folder that ``meden tune`` or ``meden fit`` wrote.
+
+    ``texts`` says whether a model of language will do.
 
     Raises:
         InputError: if it holds none, or one of a model that is not meden's own (for those: :func:`meden.load_run`).
@@ -212,6 +214,13 @@ def trained(folder: Path) -> Run | Ensemble:
         wanted = f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN})"
         raise InputError(f"{wanted}, got {str(folder)!r}{hint}")
     run = load_run(folder)
+    if isinstance(run, Run) and run.vocabulary is not None:
+        if texts:
+            return run
+        raise InputError(
+            f"folder {str(folder)!r} holds a model of language, which has no rows to predict: meden evaluate says what "
+            "it is worth on a text, and meden.load_run opens it"
+        )
     if run.encoder is None:
         raise InputError(f"folder {str(folder)!r} holds a run on tensors, without an encoder of tables")
     return run

@@ -13,6 +13,7 @@ from meden.data.characters import Tokenizer
 from meden.data.text_file import TextFile
 from meden.member import Member, ModelMaker
 from meden.models import CausalTransformer, Decoder
+from meden.optim import Schedule
 from meden.recipe import Recipe
 from meden.report.numbers import plural
 from meden.space.names import configure
@@ -27,8 +28,10 @@ OF_TEXTS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": Cau
 """Models of language by name; the first is the usual one."""
 
 
-def prepare(asked: TrainingFile, out: Path) -> HoldOut:
+def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
     """Read the data, and return the training that is ready to begin.
+
+    The tokens of a text are kept in the folder ``cache``, or in temporary files.
 
     Raises:
         InputError: naming what is wrong with the data, the model or the recipe.
@@ -44,7 +47,6 @@ def prepare(asked: TrainingFile, out: Path) -> HoldOut:
     path, end = Path(asked.data), 1 - asked.held_out
     middle = end * (1 - STOP_FRACTION)
     known = None if asked.tokenizer is None else Tokenizer(asked.tokenizer)
-    cache = out / "tokens"
     fitted = TextFile(path, asked.context, vocabulary=known, stop=middle, shifts=True, cache=cache)
     stop, scored = (
         TextFile(path, asked.context, vocabulary=fitted.vocabulary, start=start, stop=until, cache=cache)
@@ -62,7 +64,7 @@ def text_recipe() -> Recipe:
         epochs=5,
         batch_size=16,
         clip_norm=1.0,
-        schedule={"kind": "cosine", "warmup_epochs": 0.1},
+        schedule=Schedule(kind="cosine", warmup_epochs=0.1),
         eval_rows=256,
     )
 

@@ -37,10 +37,12 @@ from meden.cli.console import (
     progress,
     say,
 )
+from meden.cli.fit import begin
 from meden.cli.folders import REPORT, check_study_folder, holds_run, trained
 from meden.cli.found import cut_off, show_study
 from meden.cli.rows import read_data, show_data
 from meden.cli.settings import COCKTAIL, parse_space
+from meden.cli.training_file import TRAINING, TrainingFile
 from meden.cli.tune_command import Trainer, command_settings, go_on, resumed_command
 from meden.data.targets import Task
 from meden.deadline import Deadline
@@ -221,7 +223,7 @@ def tune(
 
 def resume(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of a study, or of a run.")],
     data: Annotated[
         str | None, typer.Option("--data", help="Where its table is now, if it is no longer where it was.")
     ] = None,
@@ -241,9 +243,12 @@ def resume(
     command: Annotated[
         str | None, typer.Option("--command", help="The command of a study of one, given again: it is not run unasked.")
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", help="Of a run: processes to go on with; as before unless given.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a study that was cut off; the result equals that of an uninterrupted one.
+    """Go on with a study, or a run, that was cut off; the result equals that of an uninterrupted one.
 
     With a larger budget, or more time, one that has ended goes on too; model, recipe and report are then made again. Of
     one that is finished, what is missing or damaged beside the ledger is made again.
@@ -255,7 +260,13 @@ def resume(
         meden resume runs/study --budget 32
 
         meden resume runs/study --command 'bash train.sh {lr}'
+
+        meden resume runs/book --processes 4
     """  # noqa: D412
+    if (folder / TRAINING).is_file():
+        file = TrainingFile.load(folder / TRAINING)
+        begin(file if processes is None else file.replace(processes=processes), folder, as_json=as_json)
+        return
     if time_limit is not None:
         check_number("--time-limit", time_limit, low=0.0, low_open=True)
     try:

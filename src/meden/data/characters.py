@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from meden._checks import InputError, one_line
-from meden._fields import check_all, checked_fields
+from meden._fields import check_all
 
 Tokens = NDArray[np.uint32]
 SHOWN = 10
@@ -39,6 +39,9 @@ class Coding(Protocol):
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of tokens."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for :func:`coding_from_dict`."""
 
 
 @dataclass(frozen=True)
@@ -108,13 +111,6 @@ class Characters:
         """Return plain values."""
         return {"characters": self.characters}
 
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """Rebuild from :meth:`to_dict`."""
-        known = checked_fields(cls, fields)
-        check_all("characters must be a text", isinstance(known["characters"], str), known["characters"])
-        return cls(**known)
-
 
 class Tokenizer:
     """The pieces of a ``tokenizer.json``, as the ``tokenizers`` library and Hugging Face's models have it.
@@ -129,18 +125,36 @@ class Tokenizer:
     """
 
     def __init__(self, path: Path | str) -> None:
+        if not Path(path).is_file():
+            raise InputError(f"tokenizer {str(path)!r} must be a file such as tokenizer.json, got none there")
+        self._take(Path(path).read_bytes(), f"tokenizer {str(path)!r}")
+
+    def _take(self, text: bytes, name: str) -> None:
         try:
             import tokenizers
         except ImportError:
             raise InputError("tokenizers must be installed to read a tokenizer: pip install 'meden[hf]'") from None
-        if not Path(path).is_file():
-            raise InputError(f"tokenizer {str(path)!r} must be a file such as tokenizer.json, got none there")
         try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            self._tokenizer = tokenizers.Tokenizer.from_buffer(text)
         except Exception as error:  # which is the class that it raises
-            raise InputError(f"tokenizer {str(path)!r} cannot be read: {one_line(error)}") from None
+            raise InputError(f"{name} cannot be read: {one_line(error)}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"tokenizer": self._tokenizer.to_str()}
+
+    @classmethod
+    def of_text(cls, text: str) -> Self:
+        """Return the tokenizer of a ``tokenizer.json`` that was read.
+
+        Raises:
+            InputError: as for a file.
+        """
+        made = cls.__new__(cls)
+        made._take(text.encode(), "tokenizer")
+        return made
 
     @property
     def num_tokens(self) -> int:
@@ -160,6 +174,19 @@ class Tokenizer:
         """Return the text of tokens."""
         text: str = self._tokenizer.decode(list(tokens), skip_special_tokens=False)
         return text
+
+
+def coding_from_dict(fields: Mapping[str, Any]) -> Coding:
+    """Rebuild what turns text into tokens from its ``to_dict``.
+
+    Example:
+        >>> coding_from_dict(Characters.of(["to be"]).to_dict()).num_tokens
+        5
+    """
+    name, text = next(iter(fields.items()), ("", None)) if isinstance(fields, Mapping) else ("", None)
+    known = isinstance(text, str) and name in ("characters", "tokenizer")
+    check_all("vocabulary must hold characters or a tokenizer", known, fields)
+    return Characters(text) if name == "characters" else Tokenizer.of_text(text)  # type: ignore[arg-type]
 
 
 def _points(text: str) -> NDArray[np.uint32]:

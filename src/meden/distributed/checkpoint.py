@@ -55,8 +55,8 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], values: Any, wo
         world: the processes.
         keep: checkpoints that are left.
     """
-    from torch.distributed.checkpoint import save as save_shards
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save as save_shards
 
     whole = folder / f"{_STEP}{step}"
     if world.agreed(whole.is_dir()):
@@ -102,7 +102,8 @@ def newest(folder: Path, world: World) -> Checkpoint | None:
         Damaged: on all, if a file of it is missing or was changed.
         InputError: if the folder is a file.
     """
-    found, problem, values = "", "", {}
+    found, problem = "", ""
+    values: Mapping[str, Any] = {}
     if world.is_first:
         try:
             found, values = _newest(folder)
@@ -147,7 +148,7 @@ def load(checkpoint: Checkpoint, make: Callable[[str, Form], Tensor]) -> dict[st
     Raises:
         Damaged: if a file cannot be read.
     """
-    from torch.distributed.checkpoint import load as load_shards
+    from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 
     tensors = {name: make(name, form) for name, form in forms(checkpoint).items()}
     try:

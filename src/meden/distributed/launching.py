@@ -14,6 +14,7 @@ from typing import Any
 import torch.distributed as dist
 
 from meden._checks import InputError, check_count, one_line
+from meden.distributed.world import check_gloo
 
 GRACE = 6.0
 """Seconds that the others have to end by themselves once one has failed."""
@@ -71,21 +72,11 @@ def launch(command: Sequence[str], num_processes: int, *, port: int = 0) -> None
         del store
 
 
-def check_gloo() -> None:
-    """Check that torch can speak to other processes.
-
-    Raises:
-        InputError: if it was built without.
-    """
-    if not dist.is_available() or not dist.is_gloo_available():
-        raise InputError("torch must be built with torch.distributed and gloo to train on several processes")
-
-
 def _store(port: int) -> Any:
     check_gloo()
     check_count("port", port, low=0, high=65_535)
     try:
-        return dist.TCPStore(_HOST, port, is_master=True, wait_for_workers=False)
+        return dist.TCPStore(_HOST, port, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     except (RuntimeError, ValueError) as error:
         raise InputError(f"port must be free, got {port}, which cannot be listened on: {one_line(error)}") from None
 

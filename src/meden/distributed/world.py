@@ -136,11 +136,11 @@ def _world(device: torch.device) -> World:
 
 
 def _join(device: torch.device) -> None:
-    if not dist.is_available() or not dist.is_gloo_available():
-        raise InputError("torch must be built with torch.distributed and gloo to train on several processes")
+    check_gloo()
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if num_processes() == 1:
-        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        store = dist.HashStore()  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
         return
     _take_from_slurm()
     missing = [name for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
@@ -157,6 +157,16 @@ def _join(device: torch.device) -> None:
             f"MASTER_ADDR and MASTER_PORT must be where rank 0 can listen, on a port that is not in use, got {where}: "
             f"{one_line(error)}"
         ) from None
+
+
+def check_gloo() -> None:
+    """Check that torch can speak to other processes.
+
+    Raises:
+        InputError: if it was built without.
+    """
+    if not dist.is_available() or not dist.is_gloo_available():
+        raise InputError("torch must be built with torch.distributed and gloo to train on several processes")
 
 
 def _take_from_slurm() -> None:

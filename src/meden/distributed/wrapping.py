@@ -77,7 +77,7 @@ class Spread:
                 _checkpoint(block)
         if sharding.compile:
             for block in blocks or [self.model]:
-                block.compile()  # type: ignore[no-untyped-call]
+                block.compile()
         if sharding.strategy == "fsdp":
             self._shard(blocks)
         elif world.size > 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from meden.data.frames import as_pandas
 from meden.data.new_rows import OnMissing
 from meden.data.tables import named_columns
 from meden.data.targets import Label, NumberCodec, Task
+from meden.data.text_file import TextFile
 from meden.run import Ensemble, HeldOut, Run
 from meden.study.metrics import RANGES, Truth, fitting, of_rows, spoken, variance_of
+from meden.training.scoring import score_model
 
 Array = NDArray[np.float64]
 NUM_BINS = 10
@@ -140,7 +143,8 @@ def evaluate(
         run: what :func:`meden.fit_many` or :meth:`meden.Study.refit` trained, or :func:`meden.load_run` read, with its
             encoder.
         data: a table with the columns that the model was trained on and the target's; or a pair of rows, as for
-            ``run.predict``, and their target (n,) or (n, M). The target is read as in training.
+            ``run.predict``, and their target (n,) or (n, M). The target is read as in training. For a model of language
+            the path of a text: each token after the first is predicted, and its windows are the rows.
         groups: a column of the table, or an array (n,) of labels: rows of one group are drawn together. None draws
             single rows.
         on_missing: what becomes of rows that the model has no answer for: ``"error"``, or ``"empty"`` to score the
@@ -167,9 +171,11 @@ def evaluate(
         B. Efron, Bootstrap methods: another look at the jackknife, 1979 (the intervals); M. Naeini, G. Cooper and
         M. Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, 2015 (the calibration error).
     """
+    check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
+    if isinstance(run, Run) and run.vocabulary is not None:
+        return _of_text(run, data, confidence, seed)
     if run.encoder is None:
         raise InputError("run must have an encoder to be evaluated, got one that was trained on tensors")
-    check_number("confidence", confidence, low=0, high=1, low_open=True, high_open=True)
     rows, cells, groups = _divided(data, groups, run.encoder.label.name)
     labels = run.encoder.labels(cells)
     told = run.predict(rows, on_missing=on_missing)
@@ -195,6 +201,25 @@ def evaluate(
         return _of_classes(told.classes, told.probabilities[answered], labels[answered], draw, shared)
     numbers = told.values[answered].astype(np.float64).reshape(len(units), -1)
     return _of_numbers(numbers, labels[answered].reshape(len(units), -1), scale, draw, shared)
+
+
+def _of_text(run: Run, path: Any, confidence: float, seed: int) -> Evaluation:
+    if not isinstance(path, (str, Path)):
+        raise InputError(f"data must be the path of a text for a model of language, got {type(path).__name__}")
+    text = TextFile(path, (run.model_args or {})["num_inputs"], vocabulary=run.vocabulary)
+    told = score_model(run.model, text, "classification", run.seed)
+    draw = _Draws(np.arange(len(text)), confidence, seed)
+    loss, accuracy = draw.intervals(np.stack([told.losses.astype(np.float64), told.scores]))
+    perplexity = Estimate(*np.exp(dataclasses.astuple(loss)).tolist())
+    return Evaluation(
+        target="next token",
+        task="classification",
+        num_rows=len(text),
+        num_left_out=0,
+        num_groups=None,
+        confidence=confidence,
+        scores={"loss": loss, "perplexity": perplexity, "accuracy": accuracy},
+    )
 
 
 def _divided(data: Any, groups: Any, target: str) -> tuple[Any, Any, Any]:

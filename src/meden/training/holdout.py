@@ -143,4 +143,5 @@ class TextHoldOut(HoldOut):
     def finished(self, run: Run) -> Run:
         """Return the run with the loss of each window that scores."""
         held_out = score(run, self.scored, "classification")
-        return dataclasses.replace(run, held_out=held_out, **model_origin(self.make_model, self.arguments))
+        origin = model_origin(self.make_model, self.arguments)
+        return dataclasses.replace(run, held_out=held_out, vocabulary=self.fit.vocabulary, **origin)

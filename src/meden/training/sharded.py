@@ -253,7 +253,9 @@ class Sharded(Training):
             return
         self._check_checkpoint(found.folder, found.values)
         own = files.model_tensors(self.model)
-        check_tensors(found.folder, files.under("model.", checkpoint.forms(found)), own)
+        saved = {name: form.shape for name, form in checkpoint.forms(found).items()}
+        shapes = {f"model.{name}": tensor.shape for name, tensor in own.items()}
+        check_tensors(found.folder, {n: s for n, s in saved.items() if n.startswith("model.")}, shapes)
         like = files.prefixed("model.", own) | files.prefixed("best.", own) | files.prefixed("average.", own)
         for number, b in enumerate(self.handle.bound):
             like |= files.prefixed(f"start.{number}.", b.starts)
@@ -307,18 +309,18 @@ def check_divides(training: Training, num_processes: int, sharding: Sharding) ->
         )
 
 
-def check_tensors(folder: Path, saved: Mapping[str, checkpoint.Form], own: Mapping[str, Tensor]) -> None:
-    """Check that a checkpoint is of the same model.
+def check_tensors(folder: Path, saved: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> None:
+    """Check, by the shapes of the tensors, that a checkpoint is of the same model.
 
     Raises:
         InputError: naming the first tensor that differs.
     """
     for name in (*own, *saved):
-        ours, theirs = (f"of shape {tuple(s[name].shape)}" if name in s else "none" for s in (own, saved))
+        ours, theirs = (f"of shape {tuple(shapes[name])}" if name in shapes else "none" for shapes in (own, saved))
         if ours != theirs:
             raise InputError(
-                f"checkpoint {str(folder)!r} must come from the same model, whose {name} is {ours}, got {theirs}; "
-                "remove it or name another"
+                f"checkpoint {str(folder)!r} must come from the same model, whose {name.removeprefix('model.')} is "
+                f"{ours}, got {theirs}; remove it or name another"
             )
 
 
