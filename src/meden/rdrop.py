@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from meden.data.targets import Task
 from meden.noise import PassDraws
 from meden.noise.seeded import LARGEST_COPIED
-from meden.objective import disturbed, draw_much, has_one_logit, is_paired, row_loss
+from meden.objective import counted, disturbed, draw_much, has_one_logit, is_paired, mean_of, row_loss
 
 PASSES = 8
 """That show whether there is noise: of few units, some may happen to be dropped alike."""
@@ -34,10 +34,11 @@ def row_divergence(task: Task, first: Tensor, second: Tensor, y: Tensor) -> Tens
         task: what ``y`` is.
         first: outputs, as for :func:`row_loss`.
         second: outputs of the same shape.
-        y: targets, for the rows' weights and for tokens that have none (numbers below 0), which do not count.
+        y: targets, for the rows' weights and for tokens that do not count.
 
     Returns:
-        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one.
+        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one. A token that does
+        not count adds 0.
 
     Example:
         >>> row_divergence("regression", torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [3.0]]), torch.zeros(2))
@@ -50,34 +51,35 @@ def row_divergence(task: Task, first: Tensor, second: Tensor, y: Tensor) -> Tens
     if has_one_logit(first, y):
         return ((first.sigmoid() - second.sigmoid()) * apart).reshape(num_rows) / 2
     each = ((first.softmax(-1) - second.softmax(-1)) * apart).sum(-1) / 2
-    if y.is_floating_point():
-        return (each * y.sum(-1)).reshape(num_rows, -1).mean(1)
-    counts = (y >= 0).to(each.dtype)
-    return (each * counts).reshape(num_rows, -1).sum(1) / counts.reshape(num_rows, -1).sum(1).clamp(min=1)
+    kept = y.sum(-1) if y.is_floating_point() else counted(task, y)
+    return (each if kept is None else each * kept).reshape(num_rows, -1).mean(1)
 
 
-def fitting_losses(
+def fitting_loss(
     task: Task,
     forward: Callable[[PassDraws | None], Tensor],
     y: Tensor,
     draws: PassDraws | None,
+    *,
     rdrop: float | Tensor | None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Return the loss of each row in training, (B,).
+    """Return the loss of a batch in training, 0-d.
 
     Args:
         task: what ``y`` is.
         forward: returns the outputs of a training pass that draws what it is given.
-        y: targets, as for :func:`row_loss`.
+        y: targets, as for :func:`meden.objective.row_loss`.
         draws: of the pass; None where nothing is drawn by torch's functions.
         rdrop: None for one pass; else the mean of two, which draw differently, plus this times their divergence.
+        weights: of the rows, as for :func:`meden.objective.mean_loss`.
     """
     first = forward(draws)
     losses = row_loss(task, first, y)
-    if rdrop is None:
-        return losses
-    second = forward(None if draws is None else draws.again())
-    return (losses + row_loss(task, second, y)) / 2 + rdrop * row_divergence(task, first, second, y)
+    if rdrop is not None:
+        second = forward(None if draws is None else draws.again())
+        losses = (losses + row_loss(task, second, y)) / 2 + rdrop * row_divergence(task, first, second, y)
+    return mean_of(task, losses, y, weights)
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 The loop, as it runs::
 
-    for each epoch                      a seeded permutation of the rows, without replacement
+    for each epoch                      a seeded permutation of the rows, without replacement, or a piece of them
         for each batch
             rate     <- schedule
             augment
@@ -22,6 +22,7 @@ Rows come from a source, batch by batch; which rows make a batch is the same for
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -38,7 +39,7 @@ from meden import checkpoint as files
 from meden import progress
 from meden._checks import InputError
 from meden.augment import augmented
-from meden.data import Pair, Source, batches, epoch_permutation, num_batches, watched_rows
+from meden.data import Pair, Source, epoch_permutation, num_batches, passes, watched_rows
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
@@ -54,7 +55,7 @@ from meden.objective import (
 )
 from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm, record_activity, regularize
 from meden.optim.schedules import factors
-from meden.rdrop import fitting_losses
+from meden.rdrop import fitting_loss
 from meden.recipe import Recipe, lr_factors_of, make_optimizer, set_rate
 from meden.run import Run, finished
 from meden.training.idle import NUM_ROWS, idle_numbers, silence
@@ -100,14 +101,14 @@ class Training:
         self.recording = record_activity(model, recipe.activity)
         self.stream = stream(seed, "forward") if may_draw(model) else None
         self.asked = recipe
-        self.steps_per_epoch = num_batches(len(train), recipe.batch_size)
+        self.steps_per_epoch = num_batches(len(train), recipe.batch_size, recipe.steps_per_epoch)
         self._read_recipe()
         self.watched = (
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
         )
         self.augment_key = stream(seed, "augment").to(self.params[0].device)
         self.example = first_rows(train, model)[0][:2]
-        shape = output_shape(model, self.example)
+        self.output_shape = shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
         rows = [np.arange(min(NUM_ROWS, len(train)))]
         # penalties of activations may know biases that the outputs do not
@@ -169,14 +170,13 @@ class Training:
         return read(name, source, parts, seed, self.model, self.num_classes)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
-        return evaluate(self.model, self._read(source, eval_parts(rows, self.example)), self.task)
+        return evaluate(self.model, self._read(source, eval_parts(rows, self.example, self.output_shape)), self.task)
 
     def _train_epoch(self, pace: Pace) -> bool:
         """Train an epoch; returns whether there was time for it."""
         started = time.perf_counter()
         self.model.train()
-        parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
-        for number, (x, y) in enumerate(self._read(self.train, parts, "epoch", self.state.epoch)):
+        for number, (x, y) in enumerate(self._batches()):
             if number and pace.is_over(self.state.epoch):
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
@@ -192,6 +192,12 @@ class Training:
                 self.averager.update()
         self.state.epoch += 1
         return True
+
+    def _batches(self) -> Iterator[Pair]:
+        """Yield the batches of an epoch; what is random inside a row is drawn anew in each pass over them."""
+        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
+        own = passes(len(self.train), size, seed=self.seed, epoch=self.state.epoch, steps_per_epoch=steps)
+        return itertools.chain.from_iterable(self._read(self.train, parts, "epoch", number) for number, parts in own)
 
     def _shorten(self, pace: Pace) -> None:
         """Have the schedule end when the time is up."""
@@ -225,7 +231,7 @@ class Training:
                 activity.append(self.recording.value())
                 return outputs
 
-            data_loss = fitting_losses(self.task, forward, y, draws, self.recipe.rdrop).mean()
+            data_loss = fitting_loss(self.task, forward, y, draws, rdrop=self.recipe.rdrop)
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + sum(activity) / len(activity)
             self.optimizer.zero_grad(set_to_none=True)

@@ -96,10 +96,11 @@ def recipe_key(recipe: Recipe) -> Hashable:
         (stacked_settings.fixed(r.penalty), _selector_key(r.on), r.coupling, r.schedule) for r in recipe.regularizers
     ]
     augmentations = [stacked_settings.fixed(augmentation) for augmentation in recipe.augment]
-    settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps, recipe.batch_size
+    settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps
+    cut = recipe.batch_size, recipe.steps_per_epoch
     names = "dropout", "rdrop", "clip_norm", "averaging", "sharpness"
     absent = tuple(getattr(recipe, name) is None for name in names)
-    return settings, tuple(penalties), tuple(augmentations), absent, tuple(recipe.lr_factors)
+    return settings, cut, tuple(penalties), tuple(augmentations), absent, tuple(recipe.lr_factors)
 
 
 def _selector_key(on: Selector) -> Hashable:

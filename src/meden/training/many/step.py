@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from meden.data.targets import Task
 from meden.noise import PassDraws, Seeded, stream
 from meden.objective import row_loss, row_score
-from meden.rdrop import fitting_losses
+from meden.rdrop import fitting_loss
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting
 from meden.training.many.batches import Entrant, taken
@@ -154,8 +154,8 @@ class Step:
             assert draws is not None
             return _outputs(self.skeleton, params, rest, x, draws)
 
-        losses = fitting_losses(self.task, forward, y, PassDraws(stream, step), rdrop[0] if rdrop else None)
-        return (losses * weights).sum() / weights.sum()
+        share = rdrop[0] if rdrop else None
+        return fitting_loss(self.task, forward, y, PassDraws(stream, step), rdrop=share, weights=weights)
 
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return gradients, zeros for what has none."""
