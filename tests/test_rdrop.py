@@ -15,6 +15,7 @@ from meden.checkpoint import model_tensors
 from meden.data import batches
 from meden.models import MLP, CausalTransformer
 from meden.noise import PassDraws, seed_noise, stream
+from meden.objective import mean_of
 from meden.optim import SAM, Sharpness
 from meden.penalties import ActivityL2
 from meden.rdrop import fitting_losses, is_noisy, row_divergence
@@ -78,14 +79,15 @@ def test_divergence_of_one_logit_is_that_of_two_classes():
     torch.testing.assert_close(row_divergence("classification", first, second, torch.arange(6) % 2), both)
 
 
-def test_divergence_of_tokens_adds_nothing_where_there_is_no_target():
+def test_divergence_of_tokens_is_the_mean_of_those_that_have_a_target():
     first, second = pair(2, 3, 5)
-    each = symmetric(first, second)
     y = torch.tensor([[1, 2, 3], [4, -100, 0]])
-    expected = torch.stack([each[0].mean(), each[1, [0, 2]].sum() / 3])
-    torch.testing.assert_close(row_divergence("classification", first, second, y), expected)
-    none = row_divergence("classification", first, second, torch.full((2, 3), -100))
-    assert none.tolist() == [0.0, 0.0]
+    each = symmetric(first, second) * (y >= 0)
+    torch.testing.assert_close(row_divergence("classification", first, second, y), each.mean(1))
+    outputs = iter((first, second))
+    ours = mean_of("classification", fitting_losses("classification", lambda _: next(outputs), y, None, rdrop=0.7), y)
+    cross = [F.cross_entropy(z.flatten(0, 1), y.flatten()) for z in (first, second)]
+    torch.testing.assert_close(ours, sum(cross) / 2 + 0.7 * each.sum() / 5)
 
 
 def test_divergence_of_numbers_is_that_of_normal_distributions():
@@ -135,9 +137,9 @@ def test_equals_a_loop_written_by_hand(kind, sharpness):
 def test_with_two_times_the_rate_it_is_the_papers_sum():
     first, second = pair(6, 4)
     y, outputs = torch.arange(6) % 4, iter((first, second))
-    ours = fitting_losses("classification", lambda _: next(outputs), y, None, 0.7)
-    cross = [F.cross_entropy(z, y, reduction="none") for z in (first, second)]
-    torch.testing.assert_close(2 * ours, cross[0] + cross[1] + 1.4 * symmetric(first, second))
+    ours = mean_of("classification", fitting_losses("classification", lambda _: next(outputs), y, None, rdrop=0.7), y)
+    cross = [F.cross_entropy(z, y) for z in (first, second)]
+    torch.testing.assert_close(2 * ours, cross[0] + cross[1] + 1.4 * symmetric(first, second).mean())
 
 
 @pytest.mark.parametrize("kind", [MLP, Dropping])

@@ -114,11 +114,11 @@ def mean_loss(task: Task, outputs: Tensor, y: Tensor, weights: Tensor | None = N
         >>> torch.allclose(mean_loss("classification", logits, y), F.cross_entropy(logits[0], y[0]))
         True
     """
-    return mean_of_rows(task, row_loss(task, outputs, y), y, weights)
+    return mean_of(task, row_loss(task, outputs, y), y, weights)
 
 
-def mean_of_rows(task: Task, losses: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Return the mean of the losses of rows (B,), as :func:`mean_loss` takes it."""
+def mean_of(task: Task, losses: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean of losses of rows, (B,), as :func:`mean_loss` does."""
     if counted(task, y) is None:
         return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
     shares = row_weight(task, y, losses.dtype)

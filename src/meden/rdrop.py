@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from meden.data.targets import Task
 from meden.noise import PassDraws
 from meden.noise.seeded import LARGEST_COPIED
-from meden.objective import IGNORED, disturbed, draw_much, has_one_logit, is_paired, row_loss
+from meden.objective import counted, disturbed, draw_much, has_one_logit, is_paired, row_loss
 
 PASSES = 8
 """That show whether there is noise: of few units, some may happen to be dropped alike."""
@@ -34,10 +34,11 @@ def row_divergence(task: Task, first: Tensor, second: Tensor, y: Tensor) -> Tens
         task: what ``y`` is.
         first: outputs, as for :func:`row_loss`.
         second: outputs of the same shape.
-        y: targets, for the rows' weights; a token of class -100 adds 0, as in :func:`row_loss`.
+        y: targets, for the rows' weights and for tokens that do not count.
 
     Returns:
-        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one.
+        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one. A token that does
+        not count adds 0.
 
     Example:
         >>> row_divergence("regression", torch.tensor([[1.0], [3.0]]), torch.tensor([[2.0], [3.0]]), torch.zeros(2))
@@ -50,9 +51,8 @@ def row_divergence(task: Task, first: Tensor, second: Tensor, y: Tensor) -> Tens
     if has_one_logit(first, y):
         return ((first.sigmoid() - second.sigmoid()) * apart).reshape(num_rows) / 2
     each = ((first.softmax(-1) - second.softmax(-1)) * apart).sum(-1) / 2
-    if y.is_floating_point():
-        return (each * y.sum(-1)).reshape(num_rows, -1).mean(1)
-    return (each * (y != IGNORED)).reshape(num_rows, -1).mean(1)
+    kept = y.sum(-1) if y.is_floating_point() else counted(task, y)
+    return (each if kept is None else each * kept).reshape(num_rows, -1).mean(1)
 
 
 def fitting_losses(
@@ -60,14 +60,15 @@ def fitting_losses(
     forward: Callable[[PassDraws | None], Tensor],
     y: Tensor,
     draws: PassDraws | None,
+    *,
     rdrop: float | Tensor | None,
 ) -> Tensor:
-    """Return the loss of each row in training, (B,).
+    """Return the loss of each row in training, (B,), whose mean is that of :func:`meden.objective.mean_of`.
 
     Args:
         task: what ``y`` is.
         forward: returns the outputs of a training pass that draws what it is given.
-        y: targets, as for :func:`row_loss`.
+        y: targets, as for :func:`meden.objective.row_loss`.
         draws: of the pass; None where nothing is drawn by torch's functions.
         rdrop: None for one pass; else the mean of two, which draw differently, plus this times their divergence.
     """

@@ -48,7 +48,7 @@ from meden.noise import PassDraws, derive, may_draw, passing, stream
 from meden.objective import (
     eval_parts,
     evaluate,
-    mean_of_rows,
+    mean_of,
     null_loss,
     null_rows,
     output_shape,
@@ -258,8 +258,8 @@ class Training:
                 activity.append(self.recording.value())
                 return outputs
 
-            losses = fitting_losses(self.task, forward, y, draws, self.recipe.rdrop)
-            data_loss = mean_of_rows(self.task, losses, y)
+            losses = fitting_losses(self.task, forward, y, draws, rdrop=self.recipe.rdrop)
+            data_loss = mean_of(self.task, losses, y)
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + sum(activity) / len(activity)
             self.optimizer.zero_grad(set_to_none=True)

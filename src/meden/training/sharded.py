@@ -159,7 +159,7 @@ class Sharded(Training):
             return outputs
 
         with self.spread.passing(is_last=is_last):
-            losses = fitting_losses(self.task, forward, part.y, draws, self.recipe.rdrop)
+            losses = fitting_losses(self.task, forward, part.y, draws, rdrop=self.recipe.rdrop)
             loss = losses[: len(part.rows)].sum() / weight + share * sum(activity) / len(activity)
             with passing(self.model, draws, "backward") if draws else nullcontext():
                 torch.autograd.backward(loss * self.world.size)  # exchanging gradients takes their mean

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from meden.data.targets import Task
 from meden.noise import PassDraws, Seeded, stream
-from meden.objective import mean_of_rows, row_loss, row_score
+from meden.objective import mean_of, row_loss, row_score
 from meden.rdrop import fitting_losses
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting
@@ -154,8 +154,9 @@ class Step:
             assert draws is not None
             return _outputs(self.skeleton, params, rest, x, draws)
 
-        losses = fitting_losses(self.task, forward, y, PassDraws(stream, step), rdrop[0] if rdrop else None)
-        return mean_of_rows(self.task, losses, y, weights)
+        share = rdrop[0] if rdrop else None
+        losses = fitting_losses(self.task, forward, y, PassDraws(stream, step), rdrop=share)
+        return mean_of(self.task, losses, y, weights)
 
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return gradients, zeros for what has none."""
