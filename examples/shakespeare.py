@@ -18,6 +18,7 @@ import torch
 import meden
 from meden.data import Characters, TextFile
 from meden.models import Decoder
+from meden.speed import peak_memory, work_of
 
 
 def load(path: Path | str, context: int) -> tuple[TextFile, TextFile]:
@@ -61,19 +62,24 @@ def sample(model: Decoder, vocabulary: Characters, length: int = 500, *, seed: i
     return vocabulary.decode(tokens.tolist()[1:])
 
 
-def main(path: Path, *, gpu: bool, recipe: meden.Recipe | None = None) -> meden.Run:
+def main(path: Path, *, gpu: bool = False, steps: int | None = None) -> meden.Run:
     """Train, and print as it goes."""
-    recipe = recipe or (LARGE if gpu else SMALL)
+    recipe = LARGE if gpu else SMALL
+    if steps is not None:
+        recipe = recipe.replace(epochs=2, steps_per_epoch=max(1, steps // 2))
     train, valid = load(path, 256 if gpu else 64)
     torch.manual_seed(0)
     model = (large if gpu else small)(train.vocabulary.num_tokens).to("cuda" if gpu else "cpu")
+    device = next(model.parameters()).device
+    work = work_of(model, torch.zeros(1, train.context, dtype=torch.int64, device=device))
     size = sum(p.numel() for p in model.parameters())
     print(f"{train.num_tokens:,} characters of {train.vocabulary.num_tokens} kinds, {size:,} weights")
 
     def show(record: meden.history.Record) -> None:
-        speed = record.step * recipe.batch_size * train.context / record.seconds
+        windows = record.step * recipe.batch_size / record.seconds  # evaluation before the newest epoch included
         losses = f"loss {record.train['loss']:.3f}, held out {record.valid['loss']:.3f}"
-        print(f"step {record.step:5}: {losses}, {speed:,.0f} tokens a second")
+        speed = f"{windows * train.context:,.0f} tokens a second, {work.share(windows):.0%} of the machine's products"
+        print(f"step {record.step:5}: {losses}, {speed}, {(peak_memory(device) or 0) / 1e9:.1f} GB")
 
     run = meden.fit(model, train, valid, recipe, on_epoch=show)
     print(f"\nnats per character of the last {valid.num_tokens:,}: {run.history[-1].valid['loss']:.4f}")
@@ -86,5 +92,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--gpu", action="store_true")
-    given = parser.parse_args()
-    main(given.path, gpu=given.gpu)
+    parser.add_argument("--steps", type=int, help="fewer than usual")
+    main(**vars(parser.parse_args()))
