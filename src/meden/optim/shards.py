@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -22,9 +22,6 @@ from torch import Tensor
 from meden.penalties import Groups, Number, Penalty
 from meden.penalties.sharding import is_spread, local
 from meden.penalties.together import together
-
-if TYPE_CHECKING:
-    from torch.distributed.tensor import DTensor
 
 _AT_ONCE = 2**24
 """Coordinates for each rank that are brought together at once, at least one tensor: a bound on memory."""
@@ -47,16 +44,17 @@ Act = Callable[..., None]
 def act_on_each(tasks: Iterable[Task], act: Act) -> None:
     """Do each task, on every rank where it is about sharded tensors, which all ranks must hand over alike.
 
-    Plain tensors are acted on as they are. Of a DTensor that is sharded along one axis, or whose penalties are
-    separable, ``act`` sees plain tensors: whole pieces of it, with the same piece of every tensor that belongs to it
-    (starting weights of penalties included), and none (of shape 0 along an axis) on a rank that has no piece. Tensors
-    sharded along several axes are acted on as DTensors.
+    Plain tensors are acted on as they are. Of a DTensor that is sharded along one axis of its mesh, and replicated
+    along the others, ``act`` sees plain tensors: whole pieces of it, with the same piece of every tensor that belongs to
+    it (those that penalties hold included), and none (a size of 0) on a rank that has no piece. One that is spread in
+    another way is gathered: all of it is acted on everywhere.
     """
     far: dict[Any, list[_Sharded]] = {}
     for task in tasks:
-        sharded = _sharded(task)
-        if sharded is None:
-            act(*_arguments(task))
+        if not is_spread(task.target):
+            act(task.penalties, task.target, *task.others)
+        elif (sharded := _sharded(task)) is None:
+            _act_on_whole(task, act)
         elif sharded.is_whole_here:
             act(*sharded.arguments(sharded.local))
         else:
@@ -93,7 +91,7 @@ class _Sharded:
     """A task on a DTensor that is sharded along one axis of its mesh, or not at all."""
 
     task: Task
-    local: tuple[Tensor, ...]
+    local: Sequence[Tensor]
     """This rank's shards of the target, of the others that are tensors, of the tensors that penalties hold."""
     shape: torch.Size
     """Of the target as a whole."""
@@ -148,56 +146,62 @@ class _Sharded:
 
 
 def _sharded(task: Task) -> _Sharded | None:
-    """Return a task as one on shards, or None where it is to be done as it is."""
-    w = task.target
-    if not is_spread(w):
-        return None
+    """Return a task on a DTensor as one on shards, or None where that is spread in another way."""
     from torch.distributed.tensor import Replicate, Shard  # a slow import, done already where there are DTensors
 
+    w = task.target
     pieces = together(task.penalties, w.shape)
-    shards = [i for i, p in enumerate(w.placements) if not isinstance(p, Replicate)]
-    held = _held(task.penalties)
-    spread, plain = [x for x in held if is_spread(x)], any(not is_spread(x) for x in held)
-    is_simple = not shards or (len(shards) == 1 and type(w.placements[shards[0]]) is Shard)
-    if any(p.is_partial() for p in w.placements) or not (is_simple or (pieces is None and not plain)):
+    split = [i for i, p in enumerate(w.placements) if not isinstance(p, Replicate)]
+    is_partial = any(p.is_partial() for p in w.placements)
+    if not split or (pieces is None and not is_partial and all(map(is_spread, _held(task.penalties)))):
+        return _Sharded(task, [_like(x, w) for x in _tensors(task)], w.shape, None, None, None, 0)
+    (mesh_dim, *more), mesh = split, w.device_mesh
+    placement = w.placements[mesh_dim]
+    if more or type(placement) is not Shard:
         return None
-    others = [_like(x, w) for x in (*filter(_has_axes, task.others), *spread)]
-    tensors = (local(w), *others)
-    if not is_simple or not shards:
-        return _Sharded(task, tensors, w.shape, pieces, None, None, 0)
-    axis, mesh_dim = w.placements[shards[0]].dim, shards[0]
-    world = w.device_mesh.size(mesh_dim)
+    tensors = [_like(x, w) for x in _tensors(task)]
+    axis, world = placement.dim % w.ndim, mesh.size(mesh_dim)
     each = -(-w.shape[axis] // world)
     cut = _Cut(axis, tuple(min(r * each, w.shape[axis]) for r in range(world + 1)))
-    group = w.device_mesh.get_group(mesh_dim)
-    return _Sharded(task, tensors, w.shape, pieces, cut, group, w.device_mesh.get_local_rank(mesh_dim))
+    return _Sharded(task, tensors, w.shape, pieces, cut, mesh.get_group(mesh_dim), mesh.get_local_rank(mesh_dim))
 
 
-def _arguments(task: Task) -> tuple[Any, ...]:
-    """Return what an action is called with where nothing is taken apart: shards of a DTensor become DTensors again."""
+def _act_on_whole(task: Task, act: Act) -> None:
+    """Act on all of a DTensor on each rank."""
+    from torch.distributed.tensor import DTensor, Replicate
+
     w = task.target
-    if not is_spread(w):
-        return list(task.penalties), w, *task.others
-    from torch.distributed.tensor import DTensor
-
-    others = [
-        DTensor.from_local(x, w.device_mesh, w.placements, run_check=False, shape=w.shape, stride=w.stride())
-        if _has_axes(x) and not is_spread(x)
-        else x
-        for x in task.others
+    mesh, everywhere = w.device_mesh, [Replicate()] * w.device_mesh.ndim
+    spread = [
+        x if is_spread(x) else DTensor.from_local(x, mesh, w.placements, run_check=False, shape=w.shape, stride=w.stride())
+        for x in _tensors(task)
     ]
-    return list(task.penalties), w, *others
+    tensors = [x.full_tensor() for x in spread]
+    act(*_Sharded(task, tensors, w.shape, None, None, None, 0).arguments(tensors))
+    whole = DTensor.from_local(tensors[0], mesh, everywhere, run_check=False)
+    local(w).copy_(local(whole.redistribute(placements=w.placements)))
+
+
+def _tensors(task: Task) -> list[Tensor]:
+    """Return what is spread over the ranks: the target, what it depends on, and what penalties hold."""
+    return [task.target, *filter(_has_axes, task.others), *filter(is_spread, _held(task.penalties))]
 
 
 def _held(penalties: Sequence[Penalty]) -> list[Tensor]:
     """Return the tensors that penalties hold, but for single numbers."""
     found: list[Tensor] = []
+
+    def note(_name: str, value: Any) -> Any:
+        if _has_axes(value):
+            found.append(value)
+        return value
+
     for penalty in penalties:
-        penalty.changed(lambda _name, value: (found.append(value) if _has_axes(value) else None, value)[1])
+        penalty.changed(note)
     return found
 
 
-def _like(x: Tensor, w: DTensor) -> Tensor:
+def _like(x: Any, w: Any) -> Tensor:
     """Return this rank's part of a tensor that is spread like ``w``, or is made so."""
     if is_spread(x) and tuple(x.placements) != tuple(w.placements):
         x = x.redistribute(w.device_mesh, w.placements)
@@ -259,15 +263,14 @@ def _owners(batch: Sequence[_Sharded]) -> list[int]:
 def _exchange(
     sent: Sequence[Sequence[Tensor]], received: Sequence[Sequence[Tensor]], group: dist.ProcessGroup | None, rank: int
 ) -> None:
-    """Send ``sent[k][r]`` to rank r, into its ``received[k]`` of this rank: one collective."""
-    away = [r for r in range(len(sent[0])) if r != rank]
-    parts = [views[r].reshape(-1) for r in away for views in sent]
-    out = torch.cat(parts)
-    sizes_out, sizes_in = ([sum(v[r].numel() for v in x) * (r != rank) for r in range(len(x[0]))] for x in (sent, received))
-    flat = out.new_empty(sum(sizes_in))
-    dist.all_to_all_single(flat, out, sizes_in, sizes_out, group=group)
-    for views, own in zip(received, sent, strict=True):
-        views[rank].copy_(own[rank])
-    places = [views[r] for r in away for views in received]
+    """Copy ``sent[k][r]`` of each rank to where rank r has it in its ``received[k]``: one collective."""
+    ranks = range(len(sent[0]))
+    out = torch.cat([views[r].reshape(-1) for r in ranks if r != rank for views in sent])
+    sizes = [[sum(views[r].numel() for views in side) * (r != rank) for r in ranks] for side in (received, sent)]
+    flat = out.new_empty(sum(sizes[0]))
+    dist.all_to_all_single(flat, out, *sizes, group=group)
+    for own, place in zip(sent, received, strict=True):
+        place[rank].copy_(own[rank])
+    places = [views[r] for r in ranks if r != rank for views in received]
     for place, part in zip(places, flat.split([place.numel() for place in places]), strict=True):
         place.copy_(part.view(place.shape))
