@@ -1,9 +1,9 @@
 """What a penalty costs on two ranks: a step under FSDP2 with each of them, beside the plain step of the same model.
 
-``blocks`` are 4 layers of nn.TransformerEncoderLayer of width 256 (3.2 million parameters), 8 sequences of 64 vectors on
-each rank; ``mlp`` is 784-1024-1024-10 (1.9 million), 128 rows on each rank. Each module with weights is a shard of its
-own. The two ranks are processes that talk through gloo, with one thread each. Prints the median over interleaved rounds
-of the time of a step and of its ratio to the plain step of the same round, the ratio of the CPU seconds, and the
+``blocks`` are 4 layers of nn.TransformerEncoderLayer of width 256 (3.2 million parameters), 8 sequences of 64 vectors
+on each rank; ``mlp`` is 784-1024-1024-10 (1.9 million), 128 rows on each rank. Each module with weights is a shard of
+its own. The two ranks are processes that talk through gloo, with one thread each. Prints the median over interleaved
+rounds of the time of a step and of its ratio to the plain step of the same round, the ratio of the CPU seconds, and the
 collectives that the penalty adds to a step, in all and for each of the tensors that it is on.
 
 Run: python benchmarks/sharded_penalties.py [--rounds 15] [--steps 3] [--models blocks mlp] [--optimizers AdamW SGD]
@@ -18,15 +18,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.distributed.tensor.debug import CommDebugMode
 
 import meden
 from meden.penalties import L1, L2, GroupLasso, MaxNorm, Nuclear, Penalty
@@ -45,18 +43,6 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "AdamW": lambda params: torch.optim.AdamW(params, lr=1e-5, weight_decay=0.0, fused=True),
     "SGD": lambda params: torch.optim.SGD(params, lr=1e-4, momentum=0.9),
 }
-
-
-class Collectives(TorchDispatchMode):
-    """Counts the collectives that are started inside of it, those of DTensors included."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if any(issubclass(kind, DTensor) for kind in types):
-            return NotImplemented
-        self.count += func.namespace in ("c10d", "_c10d_functional") and "wait" not in str(func)
-        return func(*args, **(kwargs or {}))
 
 
 def blocks() -> tuple[nn.Module, Tensor, Tensor]:
@@ -105,9 +91,9 @@ def seconds(step: Callable[[], None], num_steps: int) -> tuple[float, float]:
 
 
 def collectives(step: Callable[[], None]) -> int:
-    with Collectives() as counted:
+    with CommDebugMode() as counted:
         step()
-    return counted.count
+    return counted.get_total_counts()
 
 
 def measure(model_name: str, optimizer_name: str, rounds: int, num_steps: int) -> None:

@@ -11,14 +11,26 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from tests.contracts import PENALTIES
 from torch import Tensor, nn
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 from torch.distributed.tensor.debug import CommDebugMode
 
 from meden.optim import Regularizer, regularize
-from meden.penalties import L1, Box, GroupLasso, L2, MaxNorm, Nuclear, Penalty, PullTo, Scaled, SparseGroupLasso, UnitNorm
+from meden.penalties import (
+    L1,
+    L2,
+    Box,
+    GroupLasso,
+    MaxNorm,
+    Nuclear,
+    Penalty,
+    PullTo,
+    Scaled,
+    SparseGroupLasso,
+    UnitNorm,
+)
 from meden.penalties.compose import AtScale
-from tests.contracts import PENALTIES
 
 pytestmark = pytest.mark.distributed
 

@@ -45,9 +45,9 @@ def act_on_each(tasks: Iterable[Task], act: Act) -> None:
     """Do each task, on every rank where it is about sharded tensors, which all ranks must hand over alike.
 
     Plain tensors are acted on as they are. Of a DTensor that is sharded along one axis of its mesh, and replicated
-    along the others, ``act`` sees plain tensors: whole pieces of it, with the same piece of every tensor that belongs to
-    it (those that penalties hold included), and none (a size of 0) on a rank that has no piece. One that is spread in
-    another way is gathered: all of it is acted on everywhere.
+    along the others, ``act`` sees plain tensors: whole pieces of it, with the same piece of every tensor that belongs
+    to it (those that penalties hold included), and none (a size of 0) on a rank that has no piece. One that is spread
+    in another way is gathered: all of it is acted on everywhere.
     """
     far: dict[Any, list[_Sharded]] = {}
     for task in tasks:
@@ -149,7 +149,7 @@ def _sharded(task: Task) -> _Sharded | None:
     """Return a task on a DTensor as one on shards, or None where that is spread in another way."""
     from torch.distributed.tensor import Replicate, Shard  # a slow import, done already where there are DTensors
 
-    w = task.target
+    w: Any = task.target
     pieces = together(task.penalties, w.shape)
     split = [i for i, p in enumerate(w.placements) if not isinstance(p, Replicate)]
     is_partial = any(p.is_partial() for p in w.placements)
@@ -170,10 +170,12 @@ def _act_on_whole(task: Task, act: Act) -> None:
     """Act on all of a DTensor on each rank."""
     from torch.distributed.tensor import DTensor, Replicate
 
-    w = task.target
+    w: Any = task.target
     mesh, everywhere = w.device_mesh, [Replicate()] * w.device_mesh.ndim
     spread = [
-        x if is_spread(x) else DTensor.from_local(x, mesh, w.placements, run_check=False, shape=w.shape, stride=w.stride())
+        x
+        if is_spread(x)
+        else DTensor.from_local(x, mesh, w.placements, run_check=False, shape=w.shape, stride=w.stride())
         for x in _tensors(task)
     ]
     tensors = [x.full_tensor() for x in spread]
@@ -182,7 +184,7 @@ def _act_on_whole(task: Task, act: Act) -> None:
     local(w).copy_(local(whole.redistribute(placements=w.placements)))
 
 
-def _tensors(task: Task) -> list[Tensor]:
+def _tensors(task: Task) -> list[Any]:
     """Return what is spread over the ranks: the target, what it depends on, and what penalties hold."""
     return [task.target, *filter(_has_axes, task.others), *filter(is_spread, _held(task.penalties))]
 
@@ -268,9 +270,9 @@ def _exchange(
     out = torch.cat([views[r].reshape(-1) for r in ranks if r != rank for views in sent])
     sizes = [[sum(views[r].numel() for views in side) * (r != rank) for r in ranks] for side in (received, sent)]
     flat = out.new_empty(sum(sizes[0]))
-    dist.all_to_all_single(flat, out, *sizes, group=group)
-    for own, place in zip(sent, received, strict=True):
-        place[rank].copy_(own[rank])
-    places = [views[r] for r in ranks if r != rank for views in received]
-    for place, part in zip(places, flat.split([place.numel() for place in places]), strict=True):
+    dist.all_to_all_single(flat, out, sizes[0], sizes[1], group=group)
+    for own, views in zip(sent, received, strict=True):
+        views[rank].copy_(own[rank])
+    places: list[Tensor] = [views[r] for r in ranks if r != rank for views in received]
+    for place, part in zip(places, torch.split(flat, [place.numel() for place in places]), strict=True):
         place.copy_(part.view(place.shape))
