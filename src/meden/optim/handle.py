@@ -35,7 +35,8 @@ from meden.optim.bound import Bound, bind
 from meden.optim.held import are_same, check_held, check_present, groups_of, held_by, is_blank, scaler_leaves, steps_of
 from meden.optim.inplace import add_grad_, decay_, joined, prox_
 from meden.optim.metric import Group, full_rate, is_adaptive, one_length, step_length
-from meden.penalties import Penalty
+from meden.optim.shards import Task, act_on_each
+from meden.penalties import Number, Penalty
 from meden.penalties.sharding import whole
 
 COUNT = "meden_steps"
@@ -244,25 +245,25 @@ class Handle(Shown):
 
     def _add_gradients(self) -> None:
         scale = scaler_leaves(self.optimizer, "grad_scale")
+        tasks = []
         for param, penalties, _ in self._stepped("gradient"):
             assert param.grad is not None
-            for penalty in penalties:
-                add_grad_(penalty, param.grad, param, 1.0 if scale is None else scale)
+            tasks.append(Task(penalties, param.grad, (param, 1.0 if scale is None else scale)))
+        act_on_each(tasks, _add_gradients)
 
     def _decay(self) -> None:
         stepped = self._stepped("decoupled")
         with self._unless_skipped(stepped):
-            for param, penalties, group in stepped:
-                for penalty in penalties:
-                    decay_(penalty, param, group["lr"])
+            act_on_each([Task(penalties, param, (group["lr"],)) for param, penalties, group in stepped], _decay)
 
     def _shrink(self) -> None:
         stepped = self._stepped("proximal")
         with self._unless_skipped(stepped):
-            for param, penalties, group in stepped:
-                step, rate = step_length(self.optimizer, group, param), full_rate(self.optimizer, group)
-                for penalty in joined(penalties):
-                    prox_(penalty, param, step if penalty.metric else one_length(step), rate)
+            act_on_each((self._shrinking(*each) for each in stepped), _shrink)
+
+    def _shrinking(self, param: nn.Parameter, penalties: list[Penalty], group: Group) -> Task:
+        step = step_length(self.optimizer, group, param)
+        return Task(joined(penalties), param, (step, full_rate(self.optimizer, group)))
 
     @contextmanager
     def _unless_skipped(self, stepped: Sequence[Stepped]) -> Iterator[None]:
@@ -282,6 +283,21 @@ class Handle(Shown):
             for param, sites in self._sites[coupling].items()
             if param.grad is not None and param in groups
         ]
+
+
+def _add_gradients(penalties: Sequence[Penalty], grad: Tensor, w: Tensor, scale: Number) -> None:
+    for penalty in penalties:
+        add_grad_(penalty, grad, w, scale)
+
+
+def _decay(penalties: Sequence[Penalty], w: Tensor, lr: Number) -> None:
+    for penalty in penalties:
+        decay_(penalty, w, lr)
+
+
+def _shrink(penalties: Sequence[Penalty], w: Tensor, step: Number, rate: Number | None) -> None:
+    for penalty in penalties:
+        prox_(penalty, w, step if penalty.metric else one_length(step), rate)
 
 
 def _sites(bound: Sequence[Bound], coupling: str) -> dict[nn.Parameter, list[tuple[Bound, str]]]:

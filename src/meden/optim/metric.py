@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim import ASGD, LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from meden.penalties import Number, Penalty, Sum
+from meden.penalties.sharding import local
 
 Group = Mapping[str, Any]
 State = Mapping[str, Any]
@@ -45,10 +46,10 @@ def step_length(optimizer: Optimizer, group: Group, param: nn.Parameter) -> Numb
 
     Adam, AdamW, RMSprop and Adagrad (and their subclasses) are answered per coordinate, from the state their last
     step left; SGD with its momentum; every other optimizer by its learning rate alone, which is right if it answers
-    a constant gradient g by a step of lr g.
+    a constant gradient g by a step of lr g. Of a sharded parameter they are the steps of this rank's shard.
     """
     length = next((f for kind, f in _LENGTHS if isinstance(optimizer, kind)), _rate)
-    return length(group, optimizer.state.get(param, {}))
+    return length(group, {name: local(value) for name, value in optimizer.state.get(param, {}).items()})
 
 
 def one_length(step: Number) -> Number:

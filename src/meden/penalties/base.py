@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -83,6 +83,23 @@ class Penalty(abc.ABC):
     def replace(self, settings: Mapping[str, Any]) -> Self:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **settings)  # type: ignore[type-var]
+
+    def changed(self, change: Callable[[str, Any], Any]) -> Self:
+        """Return a copy with each setting, also of the penalties inside, replaced by what ``change(name, value)`` says.
+
+        Penalties inside are not handed to ``change``; where it returns every value as it is, so is the penalty.
+        """
+        new: dict[str, Any] = {}
+        for name, value in self.settings().items():
+            if isinstance(value, Penalty):
+                new[name] = value.changed(change)
+            elif isinstance(value, tuple) and any(isinstance(part, Penalty) for part in value):
+                parts = tuple(part.changed(change) if isinstance(part, Penalty) else part for part in value)
+                new[name] = parts if any(a is not b for a, b in zip(parts, value, strict=True)) else value
+            else:
+                new[name] = change(name, value)
+        different = {name: value for name, value in new.items() if value is not getattr(self, name)}
+        return self.replace(different) if different else self
 
 
 class SparsePenalty(Penalty):

@@ -108,14 +108,19 @@ class MaxNorm(Penalty):
         check_number("MaxNorm radius", self.radius, low=0.0, low_open=True)
         Groups(self.dim)
 
+    @property
+    def groups(self) -> Groups:
+        """The slices whose norms are constrained."""
+        return Groups(self.dim)
+
     def value(self, w: Tensor) -> Tensor:
-        return indicator(Groups(self.dim).norm(w) <= self.radius * (1 + tolerance(w)), w)
+        return indicator(self.groups.norm(w) <= self.radius * (1 + tolerance(w)), w)
 
     def grad(self, w: Tensor) -> Tensor:
         return torch.zeros_like(w)
 
     def prox(self, w: Tensor, step: Number) -> Tensor:
-        groups = Groups(self.dim)
+        groups = self.groups
         norm = groups.norm(w)
         if isinstance(step, Tensor) and step.ndim > 0:
             # The nearest point in the metric is w / (1 + t step), with the t that makes its norm the radius.
@@ -150,14 +155,19 @@ class UnitNorm(Penalty):
     def __post_init__(self) -> None:
         Groups(self.dim)
 
+    @property
+    def groups(self) -> Groups:
+        """The slices whose norms are constrained."""
+        return Groups(self.dim)
+
     def value(self, w: Tensor) -> Tensor:
-        return indicator((Groups(self.dim).norm(w) - 1).abs() <= tolerance(w), w)
+        return indicator((self.groups.norm(w) - 1).abs() <= tolerance(w), w)
 
     def grad(self, w: Tensor) -> Tensor:
         return torch.zeros_like(w)
 
     def prox(self, w: Tensor, step: Number) -> Tensor:
         check_scalar_step("UnitNorm", step)
-        groups = Groups(self.dim)
+        groups = self.groups
         norm = groups.norm(w)
         return (w / groups.spread(torch.where(norm == 0, 1.0, norm), w)).to(w.dtype)

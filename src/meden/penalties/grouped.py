@@ -134,6 +134,11 @@ class SparseGroupLasso(SparsePenalty):
         Groups(self.dim, self.block)
 
     @property
+    def groups(self) -> Groups:
+        """The slices whose norms are penalised."""
+        return Groups(self.dim, self.block)
+
+    @property
     def parts(self) -> tuple[L1, GroupLasso]:
         """The two penalties of which this is the sum."""
         group = GroupLasso(self.strength * (1 - self.l1_ratio), self.dim, self.block, self.size_weighted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -113,11 +113,19 @@ class Groups:
             t = torch.relu(t + norm2 / slope * (norm2.sqrt() / target - 1))
         return t
 
+    def check(self, shape: torch.Size) -> None:
+        """Check that a tensor has such groups.
+
+        Raises:
+            InputError: if it has no such axis, or ``block`` does not divide its size.
+        """
+        if not -len(shape) <= self.axis < len(shape):
+            raise InputError(f"dim must be an axis of the tensor of shape {tuple(shape)}, got {self.dim!r}")
+        if shape[self.axis] % self.block:
+            raise InputError(f"block must divide the size {shape[self.axis]} of axis {self.axis}, got {self.block}")
+
     def _others(self, w: Tensor) -> tuple[int, ...]:
-        if not -w.ndim <= self.axis < w.ndim:
-            raise InputError(f"dim must be an axis of the tensor of shape {tuple(w.shape)}, got {self.dim!r}")
-        if w.shape[self.axis] % self.block:
-            raise InputError(f"block must divide the size {w.shape[self.axis]} of axis {self.axis}, got {self.block}")
+        self.check(w.shape)
         return tuple(i for i in range(w.ndim) if i != self.axis % w.ndim)
 
     def _blocks(self, rows: Tensor) -> Tensor:
@@ -136,14 +144,6 @@ def along(penalty: _AnyPenalty, axis: Callable[[str], int]) -> _AnyPenalty:
         >>> along(MaxNorm(1.0, dim="inputs"), {"inputs": 0}.__getitem__)
         MaxNorm(radius=1.0, dim=0)
     """
-    changed: dict[str, Any] = {}
-    for name, value in penalty.settings().items():
-        if name == "dim" and isinstance(value, str) and value in OF_LINEAR:
-            changed[name] = axis(value)
-        elif isinstance(value, Penalty) and (inner := along(value, axis)) is not value:
-            changed[name] = inner
-        elif isinstance(value, tuple) and any(isinstance(part, Penalty) for part in value):
-            parts = tuple(along(part, axis) if isinstance(part, Penalty) else part for part in value)
-            if any(new is not old for new, old in zip(parts, value, strict=True)):
-                changed[name] = parts
-    return penalty.replace(changed) if changed else penalty
+    return penalty.changed(
+        lambda name, value: axis(value) if name == "dim" and isinstance(value, str) and value in OF_LINEAR else value
+    )

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+
+
+def is_spread(x: Any) -> bool:
+    """Say whether ``x`` is a DTensor."""
+    return hasattr(x, "full_tensor")
+
+
+def local(x: Any) -> Any:
+    """Return this rank's shard of a DTensor, sharing its memory; anything else as it is."""
+    return x.to_local() if is_spread(x) else x
 
 
 def whole(x: Tensor) -> Tensor:
@@ -24,8 +36,8 @@ def spread_as(x: Tensor, like: Tensor) -> Tensor:
 
     All ranks must call it, and each hold ``x`` if it is not distributed.
     """
-    full: Tensor = x.full_tensor() if hasattr(x, "full_tensor") else x
-    if not hasattr(like, "full_tensor"):
+    full = whole(x)
+    if not is_spread(like):
         return full.to(like)
     from torch.distributed.tensor import DTensor, distribute_tensor
 
