@@ -169,10 +169,38 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.parametrize("steps", [1, 3, 4, 9])
+def test_an_epoch_of_any_number_of_steps_is_an_evaluation_point(steps):
+    # 60 rows in batches of 16 are 4 steps: 36 steps are 9 passes, however often the model is evaluated
+    fields = {"schedule": {"kind": "cosine"}, "clip_norm": 1.0, "regularizers": [meden.Regularizer(L1(1e-3))]}
+    plain = meden.fit(net(), rows(), rows(seed=1), RECIPE.replace(epochs=9, **fields), seed=3)
+    recipe = RECIPE.replace(epochs=36 // steps, steps_per_epoch=steps, **fields)
+    run = meden.fit(net(), rows(), rows(seed=1), recipe, seed=3)
+    assert run.history.column("step") == list(range(steps, 37, steps))
+    assert same(run.model, plain.model)
+    assert run.history[-1].train == plain.history[-1].train
+
+
+def test_patience_and_averages_count_evaluation_points():
+    recipe = RECIPE.replace(lr=0.1, epochs=100, steps_per_epoch=2, early_stopping={"patience": 3}, averaging="swa")
+    x, _ = rows()
+    noise = torch.randint(0, 3, (2, 60), generator=torch.Generator().manual_seed(0))
+    run = meden.fit(net(), (x, noise[0]), (x, noise[1]), recipe)
+    assert run.status == "stopped_early" and len(run.history) == run.best_epoch + 3
+    assert run.best_step == 2 * run.best_epoch
+
+
+@pytest.mark.parametrize("steps", [None, 3, 11])
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
-def test_killed_and_resumed_equals_uninterrupted(tmp_path, at, optimizer):
-    fields = {"optimizer": optimizer, "dropout": 0.3, "schedule": {"kind": "plateau", "every": 1}, "epochs": 8}
+def test_killed_and_resumed_equals_uninterrupted(tmp_path, at, optimizer, steps):
+    fields = {
+        "optimizer": optimizer,
+        "steps_per_epoch": steps,
+        "dropout": 0.3,
+        "schedule": {"kind": "plateau", "every": 1},
+        "epochs": 8,
+    }
     recipe = RECIPE.replace(**fields, early_stopping={"patience": 4}, regularizers=[meden.Regularizer(L1(1e-3))])
     train, valid = rows(), rows(seed=1)
     whole = meden.fit(net(norm=True), train, valid, recipe)

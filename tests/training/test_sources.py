@@ -119,6 +119,15 @@ def test_noise_of_a_dataset_is_another_in_each_epoch_and_the_same_for_any_worker
     assert len(set(drawn[-6::2])) == 3 and len(set(drawn[-5::2])) == 1  # three epochs, and their evaluations
 
 
+@pytest.mark.parametrize("steps", [2, 6, 9])
+def test_noise_of_a_dataset_is_another_in_each_pass_however_long_an_epoch_is(steps):
+    recipe = meden.Recipe(batch_size=8, epochs=6)  # 20 rows are 3 steps a pass
+    plain = meden.fit(net(), DatasetSource(Augmented()), recipe=recipe)
+    run = meden.fit(net(), DatasetSource(Augmented()), recipe=recipe.replace(epochs=18 // steps, steps_per_epoch=steps))
+    ours, theirs = model_tensors(run.model), model_tensors(plain.model)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
 @pytest.mark.parametrize("at", [1, 3])
 def test_killed_and_resumed_from_files_equals_uninterrupted(files, tmp_path, at):
     def kill(record):

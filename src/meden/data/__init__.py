@@ -5,7 +5,9 @@ from meden.data.audio import Recordings as Recordings
 from meden.data.audio import read_wavs as read_wavs
 from meden.data.batches import batches as batches
 from meden.data.batches import epoch_permutation as epoch_permutation
+from meden.data.batches import largest_batch as largest_batch
 from meden.data.batches import num_batches as num_batches
+from meden.data.batches import passes as passes
 from meden.data.batches import watched_rows as watched_rows
 from meden.data.dataset import Dataset as Dataset
 from meden.data.dataset import as_dataset as as_dataset

@@ -1,4 +1,7 @@
-"""Seeded batch indices: each epoch is a permutation without replacement, a function of identifiers only."""
+"""Seeded batch indices: each pass is a permutation without replacement, a function of identifiers only.
+
+The batches of pass after pass are one stream; an epoch is a piece of it, usually one whole pass.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ import numpy.typing as npt
 from meden._checks import check_count
 
 BatchSize = int | Literal["full"]
+Rows = npt.NDArray[np.int64]
 
 
-def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Return the order of ``n`` rows in an epoch (0, 1, ...), int64 (n,), the same wherever and whenever it is asked.
+def epoch_permutation(n: int, seed: int, epoch: int) -> Rows:
+    """Return the order of ``n`` rows in a pass (0, 1, ...), int64 (n,), the same wherever and whenever it is asked.
 
     Example:
         >>> sorted(epoch_permutation(5, seed=7, epoch=3).tolist())
@@ -23,7 +27,7 @@ def epoch_permutation(n: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
     return np.random.Generator(stream).permutation(n).astype(np.int64)
 
 
-def watched_rows(n: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
+def watched_rows(n: int, limit: int | None, seed: int) -> Rows:
     """Return the fitting rows whose loss is recorded: all, or a seeded sample of ``limit``, sorted, int64.
 
     Example:
@@ -35,37 +39,75 @@ def watched_rows(n: int, limit: int | None, seed: int) -> npt.NDArray[np.int64]:
     return np.sort(epoch_permutation(n, seed, 0)[:limit])
 
 
-def num_batches(n: int, batch_size: BatchSize) -> int:
+def num_batches(n: int, batch_size: BatchSize, steps_per_epoch: int | None = None) -> int:
     """Return the number of batches (updates) of an epoch, a last short one included.
 
     Args:
         n: rows, 1 or more.
         batch_size: 1 (stochastic), a whole number, or ``"full"``; above ``n`` it is ``n``.
+        steps_per_epoch: batches of an epoch, 1 or more; None is as many as a pass over the rows has.
 
     Raises:
-        InputError: if ``batch_size`` is none of these.
+        InputError: if ``batch_size`` or ``steps_per_epoch`` is none of these.
 
     Example:
         >>> num_batches(10, 4), num_batches(10, "full"), num_batches(10, 1), num_batches(9, 4)
         (3, 1, 10, 2)
     """
-    return len(_starts(n, batch_size))
+    starts = _starts(n, batch_size)
+    if steps_per_epoch is None:
+        return len(starts)
+    check_count("steps_per_epoch", steps_per_epoch)
+    return steps_per_epoch
 
 
-def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
-    """Return the batches of an epoch: the permutation cut into pieces, the last one as short as it comes.
+def largest_batch(n: int, batch_size: BatchSize) -> int:
+    """Return the rows of the largest batch of a pass.
 
-    A last piece of one row joins the piece before it, since batch norm cannot train on one row.
+    Example:
+        >>> largest_batch(10, 4), largest_batch(9, 4), largest_batch(3, 4)
+        (4, 5, 3)
+    """
+    return int(np.diff([*_starts(n, batch_size), n]).max())
+
+
+def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int, steps_per_epoch: int | None = None) -> list[Rows]:
+    """Return the batches of an epoch, in the order of :func:`passes`.
 
     Example:
         >>> [[len(rows) for rows in batches(n, 4, seed=0, epoch=0)] for n in (10, 9)]
         [[4, 4, 2], [4, 5]]
     """
-    return np.split(epoch_permutation(n, seed, epoch), _starts(n, batch_size)[1:])
+    own = passes(n, batch_size, seed=seed, epoch=epoch, steps_per_epoch=steps_per_epoch)
+    return [rows for _, parts in own for rows in parts]
+
+
+def passes(
+    n: int, batch_size: BatchSize, *, seed: int, epoch: int, steps_per_epoch: int | None = None
+) -> list[tuple[int, list[Rows]]]:
+    """Return the batches of an epoch by the passes over the rows that they are of, as (number of the pass, batches).
+
+    A pass is a permutation cut into pieces, the last one as short as it comes; a last piece of one row joins the piece
+    before it, since batch norm cannot train on one row. Pass follows pass; an epoch goes on where the one before ended.
+
+    Example:
+        >>> for epoch in (0, 1):
+        ...     own = passes(10, 4, seed=0, epoch=epoch, steps_per_epoch=4)
+        ...     print([(number, [len(rows) for rows in parts]) for number, parts in own])
+        [(0, [4, 4, 2]), (1, [4])]
+        [(1, [4, 2]), (2, [4, 4])]
+    """
+    size, steps = num_batches(n, batch_size), num_batches(n, batch_size, steps_per_epoch)
+    start, stop = epoch * steps, (epoch + 1) * steps
+    own = []
+    for number in range(start // size, -(-stop // size)):
+        parts = np.split(epoch_permutation(n, seed, number), _starts(n, batch_size)[1:])
+        own.append((number, parts[max(0, start - number * size) : stop - number * size]))
+    return own
 
 
 def _starts(n: int, batch_size: BatchSize) -> range:
-    """Return where each batch starts."""
+    """Return where each batch of a pass starts."""
     size = _rows_per_batch(n, batch_size)
     return range(0, n - 1 if size > 1 and n > 1 else n, size)
 

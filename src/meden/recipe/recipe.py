@@ -59,7 +59,10 @@ class Recipe(Settings):
     eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
     """Added to the root of the second moment."""
     epochs: int = Field(default=50, ge=1, le=1_000_000)
-    """Passes over the fitting rows, at most; the schedule is laid out over them."""
+    """Passes over the fitting rows, or pieces of ``steps_per_epoch``, at most; the schedule is laid out over them."""
+    steps_per_epoch: int | None = Field(default=None, ge=1)
+    """Optimizer steps from one evaluation to the next; None is one pass over the fitting rows. Pass follows pass, also
+    within an epoch; all that counts epochs, such as patience, counts these."""
     eval_rows: int | None = Field(default=None, ge=1)
     """Fitting rows that are evaluated for each epoch's record: at most so many, a seeded sample; None is all."""
     stop_after: int | None = Field(default=None, ge=1)

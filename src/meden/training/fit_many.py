@@ -250,7 +250,7 @@ class _Work:
         """Return what members must share to be tried as one stack, without making their models."""
         fit_rows, stop = self._rows_of(member)
         arguments = tuple(sorted((name, repr(value)) for name, value in member.model_args.items()))
-        steps = num_batches(len(fit_rows), member.recipe.batch_size)
+        steps = num_batches(len(fit_rows), member.recipe.batch_size, member.recipe.steps_per_epoch)
         width = self.shares[member.fold].x.shape[1:]
         return arguments, recipe_key(member.recipe), steps, len(stop) > 0, width
 

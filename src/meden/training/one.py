@@ -2,7 +2,7 @@
 
 The loop, as it runs::
 
-    for each epoch                      a seeded permutation of the rows, without replacement
+    for each epoch                      a seeded permutation of the rows, without replacement, or a piece of them
         for each batch
             rate     <- schedule
             augment
@@ -22,6 +22,7 @@ Rows come from a source, batch by batch; which rows make a batch is the same for
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -38,7 +39,7 @@ from meden import checkpoint as files
 from meden import progress
 from meden._checks import InputError
 from meden.augment import augmented
-from meden.data import Pair, Source, batches, epoch_permutation, num_batches, watched_rows
+from meden.data import Pair, Source, epoch_permutation, num_batches, passes, watched_rows
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
@@ -100,7 +101,7 @@ class Training:
         self.recording = record_activity(model, recipe.activity)
         self.stream = stream(seed, "forward") if may_draw(model) else None
         self.asked = recipe
-        self.steps_per_epoch = num_batches(len(train), recipe.batch_size)
+        self.steps_per_epoch = num_batches(len(train), recipe.batch_size, recipe.steps_per_epoch)
         self._read_recipe()
         self.watched = (
             range(len(train)) if recipe.eval_rows is None else watched_rows(len(train), recipe.eval_rows, seed)
@@ -174,8 +175,7 @@ class Training:
         """Train an epoch; returns whether there was time for it."""
         started = time.perf_counter()
         self.model.train()
-        parts = batches(len(self.train), self.recipe.batch_size, seed=self.seed, epoch=self.state.epoch)
-        for number, (x, y) in enumerate(self._read(self.train, parts, "epoch", self.state.epoch)):
+        for number, (x, y) in enumerate(self._batches()):
             if number and pace.is_over(self.state.epoch):
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
@@ -190,6 +190,12 @@ class Training:
                 self.averager.update()
         self.state.epoch += 1
         return True
+
+    def _batches(self) -> Iterator[Pair]:
+        """Yield the batches of an epoch; what is random inside a row is drawn anew in each pass over them."""
+        size, steps = self.recipe.batch_size, self.recipe.steps_per_epoch
+        own = passes(len(self.train), size, seed=self.seed, epoch=self.state.epoch, steps_per_epoch=steps)
+        return itertools.chain.from_iterable(self._read(self.train, parts, "epoch", number) for number, parts in own)
 
     def _shorten(self, pace: Pace) -> None:
         """Have the schedule end when the time is up."""

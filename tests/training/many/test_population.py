@@ -128,6 +128,23 @@ def test_batches_of_unequal_folds(batch_size, batch_norm):
         assert_same_run(run, alone(make, member, DATA), rtol=1e-8)
 
 
+@pytest.mark.parametrize("steps", [1, 4, 5, 13])
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_epochs_of_any_number_of_steps(steps, batch_norm):
+    # folds of 40 and 38 rows have 5 batches a pass
+    rolled = [np.roll(np.arange(60), i) for i in range(3)]
+    folds = [Fold(rows[:n], rows[n : n + 5], rows[50:]) for rows, n in zip(rolled, (40, 38, 33), strict=True)]
+    fields = {"steps_per_epoch": steps, "epochs": 4, "averaging": "ema", "schedule": {"kind": "cosine"}}
+
+    def make(num_inputs, num_outputs):
+        return MLP(num_inputs, num_outputs, width=6, activation="tanh", batch_norm=batch_norm).double()
+
+    members = [Member(BASE.replace(lr=0.01 * (i + 1), **fields), fold) for i, fold in enumerate(folds)]
+    members.append(Member(BASE.replace(epochs=4, averaging="ema"), folds[0]))
+    for run, member in zip(meden.fit_many(make, members, DATA), members, strict=True):
+        assert_same_run(run, alone(make, member, DATA), rtol=1e-8)
+
+
 def test_tables_are_encoded_by_the_rows_that_fit():
     members = [Member(BASE.replace(epochs=3), fold, seed) for fold in folds_of("wine", 4) for seed in (0, 1)]
     for run, member in zip(meden.fit_many(make_model, members, "wine"), members, strict=True):

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from meden.data import batches
+from meden.data import batches, largest_batch
 from meden.optim import Bound, blend
 from meden.optim.schedules import factors
 from meden.recipe import Recipe
@@ -44,16 +44,16 @@ def epoch_batches(
 
     Short batches are filled up with weight 0; if ``pads``, all have one width, so that one trace serves them.
     """
-    batch_size = entrants[0].recipe.batch_size
     distinct = {e.seed: e for e in entrants}
-    cut = [_batches_of(e, epoch, batch_size) for e in distinct.values()]
+    cut = [_batches_of(e, epoch) for e in distinct.values()]
+    widest = max(largest_batch(len(e.fit), e.recipe.batch_size) for e in distinct.values())
     place = {seed: number for number, seed in enumerate(distinct)}
     who = torch.tensor([place[e.seed] for e in entrants])
     steps = list(zip(*cut, strict=True))
     at_once = max(1, LAID_OUT // (len(entrants) * len(steps[0][0])))
     for _, alike in itertools.groupby(steps, key=lambda step: () if pads else tuple(map(len, step))):
         run = list(alike)
-        width = max(len(batch) for own in run for batch in own)
+        width = widest if pads else max(map(len, run[0]))
         for start in range(0, len(run), at_once):
             part = run[start : start + at_once]
             shape = len(part), len(distinct), -1
@@ -117,6 +117,7 @@ class Numbers:
         )
 
 
-def _batches_of(entrant: Entrant, epoch: int, batch_size: object) -> list[Rows]:
-    parts = batches(len(entrant.fit), batch_size, seed=entrant.seed, epoch=epoch)  # type: ignore[arg-type]
+def _batches_of(entrant: Entrant, epoch: int) -> list[Rows]:
+    size, steps = entrant.recipe.batch_size, entrant.recipe.steps_per_epoch
+    parts = batches(len(entrant.fit), size, seed=entrant.seed, epoch=epoch, steps_per_epoch=steps)
     return [entrant.fit[part] for part in parts]

@@ -102,7 +102,7 @@ class Population:
         self.seconds = 0.0
         self.histories = [History() for _ in entrants]
         self.progress = progress.start(len(entrants))
-        self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size)
+        self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size, first.recipe.steps_per_epoch)
         self.programs = programs or self._make_programs()
         self._lay_out()
 
@@ -333,7 +333,7 @@ class Population:
         num_ended = int((~live).sum())
         if live.any() and 4 * num_ended >= len(live):
             first = self.entrants[0]
-            width = len(first.fit) / self.steps_per_epoch
+            width = len(first.fit) / num_batches(len(first.fit), first.recipe.batch_size)
             ahead = (self.rules.last_epoch[live].max() - self.epoch) * self.steps_per_epoch
             saved = num_ended * ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
             if saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE):

@@ -96,9 +96,10 @@ def recipe_key(recipe: Recipe) -> Hashable:
         (stacked_settings.fixed(r.penalty), _selector_key(r.on), r.coupling, r.schedule) for r in recipe.regularizers
     ]
     augmentations = [stacked_settings.fixed(augmentation) for augmentation in recipe.augment]
-    settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps, recipe.batch_size
+    settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps
+    cut = recipe.batch_size, recipe.steps_per_epoch
     absent = recipe.dropout is None, recipe.clip_norm is None, recipe.averaging is None, recipe.sharpness is None
-    return settings, tuple(penalties), tuple(augmentations), absent
+    return settings, cut, tuple(penalties), tuple(augmentations), absent
 
 
 def _selector_key(on: Selector) -> Hashable:
