@@ -42,7 +42,7 @@ _WEIGHTED = (
 )
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-_EMBEDDING_NAME = re.compile(r"embed|token|(^|_)pos(ition|itional)?(_|$)")
+_EMBEDDING_NAME = re.compile(r"embed|token|(^|_)(pos(ition|itional)?|places?)(_|$)")
 _SINGLE_NAME = re.compile(r"embed|token|pos|scale|gate|gamma|beta|alpha|shift|slope|temperature|query|prompt|mask")
 """Of what is a single row or column, and multiplies no inputs."""
 _NEVER_CALLED = nn.modules.linear.NonDynamicallyQuantizableLinear
