@@ -13,7 +13,7 @@ PUBLIC = {
     "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "Recipe",
     "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
     "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "evaluate", "fit", "fit_many",
-    "load_run", "load_study",
+    "layerwise_factors", "load_run", "load_study",
     "models", "noise", "penalties", "record_activity", "regularize", "tune",
 }  # fmt: skip
 

@@ -47,6 +47,7 @@ _ROOMS = {
     "evaluate": "study.evaluation",
     "fit": "training.fit",
     "fit_many": "training.fit_many",
+    "layerwise_factors": "recipe",
     "load_run": "run",
     "load_study": "study",
     "models": "models",

@@ -19,7 +19,7 @@ from meden.optim import (
     record_activity,
     regularize,
 )
-from meden.recipe import Recipe
+from meden.recipe import Recipe, layerwise_factors
 from meden.run import Run, load_run
 from meden.search import Comparison, Job, compare, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
@@ -70,6 +70,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_many",
+    "layerwise_factors",
     "load_run",
     "load_study",
     "models",

@@ -136,7 +136,7 @@ def test_one_by_one_the_newest_state_is_the_same():
 
 def test_every_field_of_a_recipe_that_regularises_is_off():
     trains = {"optimizer", "lr", "momentum", "nesterov", "betas", "alpha", "eps", "epochs", "eval_rows", "stop_after"}
-    trains |= {"batch_size", "steps_per_epoch", "schedule", "clip_norm"}
+    trains |= {"batch_size", "steps_per_epoch", "schedule", "clip_norm", "lr_factors"}
     assert set(meden.Recipe.model_fields) == trains | set(OFF)
 
 

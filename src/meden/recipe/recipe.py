@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 import yaml
@@ -22,6 +22,7 @@ from meden.noise import derive, seed_noise
 from meden.optim import Activity, Averaging, Regularizer, Schedule, Sharpness
 from meden.penalties import L1, L2, ElasticNet
 from meden.recipe import serialise
+from meden.recipe.rates import FACTOR
 from meden.recipe.yaml_text import PlainDumper, read_yaml
 from meden.stopping import EarlyStopping
 from meden.strengths import TOOLS, Strength, Value, convert
@@ -48,6 +49,12 @@ class Recipe(Settings):
     """Update rule. ``adam`` and ``adamw`` differ in nothing but name: decay is a regularizer's business here."""
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
     """Learning rate."""
+    lr_factors: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    """What the rate of some tensors is multiplied by: ``{"biases": 2.0, "blocks.0.*": 0.5}``. Of the selectors, roles
+    or name globs (:data:`meden.params.Selector`), the first that matches a tensor counts; others have 1. Layers near
+    the input of a pretrained model may learn more slowly (:func:`meden.layerwise_factors`), and under ``adam`` the
+    matrices of a model k times as wide learn at 1 / k of the rate (muP: G. Yang and others, Tensor programs V, 2022).
+    Penalties act at each tensor's own rate; records show ``lr``."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
     """Momentum of ``sgd`` and ``rmsprop``."""
     nesterov: bool = False
@@ -109,6 +116,13 @@ class Recipe(Settings):
     @classmethod
     def _kind(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+    @field_validator("lr_factors", mode="before")
+    @classmethod
+    def _in_order(cls, value: Any) -> Any:
+        """Join what :meth:`to_dict` writes: a list of mappings, since their order counts."""
+        listed = isinstance(value, (list, tuple)) and all(isinstance(part, Mapping) for part in value)
+        return {name: factor for part in value for name, factor in part.items()} if listed else value
 
     @field_validator(*serialise.LISTS, mode="before")
     @classmethod
@@ -190,6 +204,7 @@ class Recipe(Settings):
             InputError: if a regularizer holds what a file cannot: a tensor, a layer type, a function.
         """
         lists = {
+            "lr_factors": [{name: factor} for name, factor in self.lr_factors.items()],
             "regularizers": [serialise.regularizer_to_dict(item) for item in self.regularizers],
             "activity": [serialise.activity_to_dict(item) for item in self.activity],
             "augment": [serialise.augmentation_to_dict(item) for item in self.augment],
@@ -284,18 +299,28 @@ def _canonical(regularizer: Regularizer) -> Strength:
     raise InputError(f"{type(penalty).__name__} has no counterpart in other tools")
 
 
-def make_optimizer(recipe: Recipe, params: Iterable[nn.Parameter]) -> Optimizer:
-    """Return the torch optimizer of a recipe, without any decay of its own."""
-    common: dict[str, Any] = {"lr": recipe.lr}
+def make_optimizer(
+    recipe: Recipe, params: Iterable[nn.Parameter], factors: Mapping[nn.Parameter, float] | None = None
+) -> Optimizer:
+    """Return the torch optimizer of a recipe, without any decay of its own.
+
+    Args:
+        recipe: which, and its settings.
+        params: what it trains.
+        factors: of the learning rate, see :func:`meden.recipe.rates.lr_factors_of`; each has a parameter group.
+    """
+    params, factors = list(params), factors or {}
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for param in params:
+        by_factor.setdefault(factors.get(param, 1.0), []).append(param)
+    groups = [{"params": own, "lr": recipe.lr * factor, FACTOR: factor} for factor, own in by_factor.items()]
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(params, momentum=recipe.momentum, nesterov=recipe.nesterov, **common)
+        return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov)
     if recipe.optimizer == "rmsprop":
-        common |= {"alpha": recipe.alpha, "eps": recipe.eps, "momentum": recipe.momentum}
-        return torch.optim.RMSprop(params, **common)
+        return torch.optim.RMSprop(groups, recipe.lr, recipe.alpha, recipe.eps, momentum=recipe.momentum)
     make: Callable[..., Optimizer] = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-    params = list(params)
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in params)  # one pass, not ten
-    return make(params, betas=recipe.betas, eps=recipe.eps, weight_decay=0.0, fused=fused or None, **common)
+    return make(groups, recipe.lr, recipe.betas, recipe.eps, weight_decay=0.0, fused=fused or None)
 
 
 def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:

@@ -27,7 +27,7 @@ from meden.noise import draws_past_torch
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.progress import LOST
-from meden.recipe import prepare_noise
+from meden.recipe import prepare_noise, selectors_of
 from meden.run import HeldOut, Run
 from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
@@ -399,7 +399,9 @@ class _Work:
         check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
         prepare_noise(model, member.recipe, member.run_seed)
         bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
-        return Entrant(model, member.recipe, bound, member.run_seed, share.first + fit_rows, share.first + stop)
+        rated = selectors_of(model, member.recipe.lr_factors)
+        rows = share.first + fit_rows, share.first + stop
+        return Entrant(model, member.recipe, bound, member.run_seed, *rows, rated)
 
     def _rows_of(self, member: Member) -> tuple[RowNumbers, RowNumbers]:
         """Return the fitting rows and the rows of the stop split."""

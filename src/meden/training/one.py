@@ -56,7 +56,7 @@ from meden.objective import (
 )
 from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm, record_activity, regularize
 from meden.optim.schedules import factors
-from meden.recipe import Recipe, make_optimizer
+from meden.recipe import Recipe, lr_factors_of, make_optimizer, set_rate
 from meden.run import Run, finished
 from meden.training.idle import NUM_ROWS, idle_numbers, silence
 from meden.training.reading import classes_of, fingerprint, first_rows, read
@@ -95,7 +95,7 @@ class Training:
         self.bound = bound
         self.in_loss = tuple(b for b in bound if b.coupling == "loss")
         self.params = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(recipe, self.params)
+        self.optimizer = make_optimizer(recipe, self.params, lr_factors_of(model, recipe.lr_factors))
         attached = [r for r, b in zip(recipe.regularizers, bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
@@ -121,6 +121,7 @@ class Training:
                 model, recipe.averaging, epochs=recipe.epochs, steps_per_epoch=self.steps_per_epoch
             )
         self.state = _State()
+        self.rate = recipe.lr
         self.best: dict[str, Tensor] = {}
 
         if checkpoint is not None and checkpoint.exists():
@@ -180,7 +181,8 @@ class Training:
                 if not self.state.epoch:
                     raise TimeIsUp.at(number, self.steps_per_epoch, time.perf_counter() - started)
                 return False
-            self._set_rate(self._rate())
+            self.rate = self._rate()
+            set_rate(self.optimizer, self.rate)
             self._backward(*self._augmented(x, y))
             if self.recipe.clip_norm is not None:
                 clip_grad_norm_(self.params, self.recipe.clip_norm)
@@ -262,10 +264,6 @@ class Training:
     def _rate(self) -> float:
         return float(self.recipe.lr * self.factors[self.state.step] * self.state.progress.plateau.factor[0])
 
-    def _set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-
     def _record(self) -> Record:
         with torch.no_grad():
             penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self.recording.values()
@@ -277,7 +275,7 @@ class Training:
             train=self._scores(self.train, self.watched),
             valid=None if self.valid is None else self._scores(self.valid, range(len(self.valid))),
             penalties=penalties,
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=self.rate,
             num_zeros=num_zeros,
             weight_norm=norm,
             seconds=round(self.state.seconds, 4),

@@ -6,8 +6,8 @@ Legend: ``K`` members, ``S`` steps that are laid out at once, ``B`` rows of a ba
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class Entrant:
     """Members of one seed have the same rows and the same batches."""
     fit: Rows
     stop: Rows
+    rated: Mapping[str, str] = field(default_factory=dict)
+    """The selector of the recipe's ``lr_factors`` that counts for a parameter, by name."""
 
 
 def epoch_batches(

@@ -6,7 +6,7 @@ Legend: ``K`` members, ``P`` trained numbers of one member, ``flat`` (K, P).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,8 @@ class Segment:
     """The tensor is a matrix that lies transposed."""
     scales: tuple[float, ...] = ()
     """What the tensor is multiplied by in the forward pass, for each penalty whose numbers that changes."""
+    rated: str | None = None
+    """The selector that gives all of it a learning rate of its own."""
 
     def map(
         self,
@@ -77,12 +79,19 @@ class Segment:
         cut = [tensor[:, self.columns] if tensor.shape[1] > 1 else tensor for tensor in tensors]
         return vmap(alone)(values, *cut)
 
+    def common(self, numbers: Tensor) -> Tensor:
+        """Return the number that all columns of the segment share, (K, 1), of (K, P); or (K, 1) as it is."""
+        return numbers[:, self.columns.start, None] if numbers.shape[1] > 1 else numbers
+
     def _shaped(self, columns: Tensor) -> Tensor:
         return columns if self.shape is None else shaped(columns, self.shape, self.turned)
 
 
-def segments(bound: Sequence[Bound], stack: Stack) -> list[Segment]:
-    """Cut the columns of a stack into segments; ``bound`` are the first member's regularizers."""
+def segments(bound: Sequence[Bound], stack: Stack, rated: Mapping[str, str]) -> list[Segment]:
+    """Cut the columns of a stack into segments.
+
+    ``bound`` are the first member's regularizers, ``rated`` the selectors of learning rates by name.
+    """
     found: list[Segment] = []
     for coupling in ("loss", "gradient", "decoupled", "proximal"):
         for name, columns in stack.columns.items():
@@ -93,7 +102,7 @@ def segments(bound: Sequence[Bound], stack: Stack) -> list[Segment]:
                 shape = None if simple else stack.shapes[name]
                 turned = not simple and name in stack.turned
                 scales = tuple(1.0 if b.updates[name] is b.regularizer.penalty else b.scales[name] for _, b in acting)
-                found.append(Segment(coupling, slots, columns, shape, turned, scales))
+                found.append(Segment(coupling, slots, columns, shape, turned, scales, rated.get(name)))
     return _merged(found)
 
 
@@ -156,7 +165,7 @@ def _is_simple(bound: Bound, name: str) -> bool:
 
 
 def _merged(found: Sequence[Segment]) -> list[Segment]:
-    """Join neighbours that are separable and under the same regularizers."""
+    """Join neighbours that are separable, under the same regularizers, and of one learning rate."""
     merged: list[Segment] = []
     for segment in found:
         last = merged[-1] if merged else None
@@ -170,4 +179,4 @@ def _merged(found: Sequence[Segment]) -> list[Segment]:
 def _key(segment: Segment) -> tuple[object, ...]:
     """Return what segments that may be joined agree in; tensors of a shape of their own are joined with nothing."""
     slots = [slot.number for slot in segment.slots]
-    return segment.coupling, slots, segment.scales, segment.shape is None or segment.columns
+    return segment.coupling, slots, segment.scales, segment.rated, segment.shape is None or segment.columns

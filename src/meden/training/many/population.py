@@ -87,14 +87,14 @@ class Population:
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
         self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
         self._read_recipes()
-        self.stack = stack([entrant.model for entrant in entrants], first.bound)
+        self.stack = stack([entrant.model for entrant in entrants], first.bound, first.rated)
         self.best = self.stack.copy()
         self.update = UPDATES[first.recipe.optimizer](first.recipe)
         self.state = self.update.start(self.stack.flat)
         if first.recipe.averaging is not None:
             self.state[AVERAGE] = self.stack.flat.clone()
         self.g = torch.empty_like(self.stack.flat)
-        self.segments = stacked_penalties.segments(first.bound, self.stack)
+        self.segments = stacked_penalties.segments(first.bound, self.stack, first.rated)
         self.values = [stacked_penalties.slot_values([e.bound for e in entrants], p, self.stack) for p in self.segments]
         self.ids = list(range(len(entrants)))
         """The number of each member of the stack, among those it was made of."""
@@ -229,7 +229,20 @@ class Population:
         )
         self._stop_rows = padded([entrant.stop for entrant in self.entrants])
         streams = forward_streams(self.entrants).to(flat.device)
-        self._constants = Constants(self.x, self.y, momentum, clip, self.values, augment, keys, streams)
+        lr_factors = self._lr_factors()
+        self._constants = Constants(self.x, self.y, momentum, clip, lr_factors, self.values, augment, keys, streams)
+
+    def _lr_factors(self) -> list[Tensor]:
+        """Return what the learning rate of each number is multiplied by, (K, P); nothing where all are 1."""
+        rated = self.entrants[0].rated
+        if not rated:
+            return []
+        factors = torch.ones_like(self.stack.flat)
+        for name, cut in self.stack.columns.items():
+            if name in rated:
+                own = [entrant.recipe.lr_factors[rated[name]] for entrant in self.entrants]
+                factors[:, cut] = factors.new_tensor(own)[:, None]
+        return [factors]
 
     def _read_schedules(self) -> None:
         recipes = [entrant.recipe for entrant in self.entrants]

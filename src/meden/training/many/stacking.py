@@ -99,19 +99,23 @@ def recipe_key(recipe: Recipe) -> Hashable:
     settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps
     cut = recipe.batch_size, recipe.steps_per_epoch
     absent = recipe.dropout is None, recipe.clip_norm is None, recipe.averaging is None, recipe.sharpness is None
-    return settings, cut, tuple(penalties), tuple(augmentations), absent
+    return settings, cut, tuple(penalties), tuple(augmentations), absent, tuple(recipe.lr_factors)
 
 
 def _selector_key(on: Selector) -> Hashable:
     return on if isinstance(on, (str, int, type)) or callable(on) else tuple(_selector_key(part) for part in on)
 
 
-def stack(models: Sequence[nn.Module], bound: Sequence[Bound]) -> Stack:
-    """Stack models of equal structure; ``bound`` are the first one's regularizers, which decide the layout."""
+def stack(models: Sequence[nn.Module], bound: Sequence[Bound], rated: Mapping[str, str]) -> Stack:
+    """Stack models of equal structure.
+
+    The layout is decided by ``bound``, the first one's regularizers, and ``rated``, the selectors of learning rates by
+    name.
+    """
     first = models[0]
     trained = {name: param for name, param in first.named_parameters() if param.requires_grad}
     under = {name: tuple(name in b.params for b in bound) for name in trained}
-    ordered = sorted(trained, key=lambda name: under[name], reverse=True)
+    ordered = sorted(trained, key=lambda name: (under[name], rated.get(name, "")), reverse=True)
     columns, start = {}, 0
     for name in ordered:
         columns[name] = slice(start, start := start + trained[name].numel())

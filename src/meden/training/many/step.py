@@ -41,6 +41,8 @@ class Constants(NamedTuple):
     """(K, 1)"""
     clip: Tensor
     """(K, 1)"""
+    lr_factors: list[Tensor]
+    """(K, P): what each number's learning rate is multiplied by; none where all are 1."""
     values: list[Values]
     """The penalties' numbers, by segment."""
     augment: list[list[Tensor]]
@@ -102,14 +104,17 @@ class Step:
             g.mul_((constants.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
         for segment, own, factor in acting("gradient"):
             g[:, segment.columns].add_(segment.map(stacked_penalties.gradient, own, factor, flat))
+        lr = functools.reduce(torch.mul, constants.lr_factors, batch.lr)
         for segment, own, factor in acting("decoupled"):
-            flat[:, segment.columns].sub_(segment.map(stacked_penalties.decay, own, factor, flat, batch.lr))
-        self.update.apply(flat, g, state, batch.lr, constants.momentum)
+            flat[:, segment.columns].sub_(segment.map(stacked_penalties.decay, own, factor, flat, segment.common(lr)))
+        self.update.apply(flat, g, state, lr, constants.momentum)
         if proximal := acting("proximal"):
-            length = self.update.length(state, batch.lr, constants.momentum)
-            rates = self.update.full_rates(batch.lr, constants.momentum)
+            length = self.update.length(state, lr, constants.momentum)
             for segment, own, factor in proximal:
-                flat[:, segment.columns].copy_(segment.map(stacked_penalties.shrink, own, factor, flat, length, *rates))
+                own_length = length if self.update.recipe.adaptive else segment.common(length)
+                rates = self.update.full_rates(segment.common(lr), constants.momentum)
+                shrunk = segment.map(stacked_penalties.shrink, own, factor, flat, own_length, *rates)
+                flat[:, segment.columns].copy_(shrunk)
         if AVERAGE in state:
             state[AVERAGE].lerp_(flat, batch.blend)
         return (g,)
