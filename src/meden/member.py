@@ -21,7 +21,7 @@ from meden.data.arrays import Arrays
 from meden.data.tables import Table
 from meden.models.named import fixed_arguments, model_name
 from meden.noise import derive
-from meden.objective import on_device
+from meden.objective import IGNORED, on_device
 from meden.recipe import Recipe
 from meden.trainable import check_plain, give_shapes, unwrapped
 
@@ -140,7 +140,10 @@ def constant_loss(dataset: Dataset) -> float:
     if dataset.task == "classification":
         from scipy.stats import entropy
 
-        return float(weights.mean() * np.mean([entropy(np.bincount(column, weights)) for column in columns]))
+        kept = columns != IGNORED
+        told = [place for place in range(len(columns)) if kept[place].any()]
+        each = [entropy(np.bincount(columns[place][kept[place]], weights[kept[place]])) for place in told]
+        return float(weights.mean() * np.average(each, weights=kept.sum(1)[told]))
     if isinstance(dataset.inputs, Table):  # whose targets are standardised
         spread = columns.std(axis=1, keepdims=True)
         columns = columns / np.where(spread > 0, spread, 1.0)

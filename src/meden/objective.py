@@ -1,11 +1,12 @@
 """What is minimised and what is reported: data losses per row, scores in evaluation mode.
 
-Legend: ``B`` rows of a batch, ``C`` classes or outputs.
+Legend: ``B`` rows of a batch, ``T`` tokens of a row, ``C`` classes or outputs.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -27,9 +28,11 @@ from meden.noise.rng import normal
 NULL_ROWS = 64
 """Rows that the null model (equal logits, or zeros) is measured on: enough for its order of magnitude."""
 EVAL_ROWS = 4096
-"""Rows of one forward pass in evaluation, at most."""
+"""Rows of one forward pass in evaluation, or tokens of them, at most."""
 EVAL_BYTES = 2**25
-"""Their inputs, at most: rows that are read as they are needed may be images of any size."""
+"""Their inputs, and their outputs, at most: rows may be images of any size, or have a logit for each of many words."""
+IGNORED = -100
+"""The class number of a token that does not count, as in :func:`torch.nn.functional.cross_entropy`."""
 
 
 def task_of(y: Tensor) -> Task:
@@ -44,12 +47,13 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
         task: what ``y`` is.
         outputs: (B, C) logits, (B, 1) or (B,) the logit of class 1 of two, (B, T, C) logits of T tokens; for
             regression any shape with as many numbers a row as ``y``.
-        y: (B,) or (B, T) class numbers, or probabilities (B, C), (B, T, C), of class 1 of two (B,); for regression
-            (B,) or (B, C). Rows may bring weights along: probabilities that add up to the weight, or pairs
-            (number, weight) of regression, (B, C, 2).
+        y: (B,) or (B, T) class numbers, -100 for a token that does not count; or probabilities (B, C), (B, T, C), of
+            class 1 of two (B,); for regression (B,) or (B, C). Rows may bring weights along: probabilities that add up
+            to the weight, or pairs (number, weight) of regression, (B, C, 2).
 
     Returns:
-        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one.
+        (B,), a mean over tokens and a sum over regression outputs, times the weight if there is one. A token that does
+        not count adds 0, so that the mean of rows is the sum of these over that of :func:`row_weight`.
 
     Example:
         >>> row_loss("regression", torch.tensor([[1.0], [3.0]]), torch.tensor([0.0, 3.0]))
@@ -64,7 +68,59 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
     if _one_logit(outputs, y):
         soft = y.reshape(num_rows).to(outputs.dtype)
         return F.binary_cross_entropy_with_logits(outputs.reshape(num_rows), soft, reduction="none")
+    if y.ndim > 1 and not y.is_floating_point():
+        tokens = F.cross_entropy(outputs.flatten(0, -2), y.flatten(), ignore_index=IGNORED, reduction="none")
+        return tokens.view(num_rows, -1).mean(1)
     return _cross_entropy(outputs, y).reshape(num_rows, -1).mean(1)
+
+
+def counted(task: Task, y: Tensor) -> Tensor | None:
+    """Return which labels of rows with several count, bool (B, T); None where each row has one, or numbers.
+
+    Of probabilities, a token whose are all 0 does not count: those of one with the class number -100.
+    """
+    if task == "regression" or y.ndim < 2 + y.is_floating_point():
+        return None
+    return y.any(-1) if y.is_floating_point() else y != IGNORED
+
+
+def row_weight(task: Task, y: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return what each row counts in a mean, (B,): the share of its tokens that count, or 1.
+
+    Example:
+        >>> row_weight("classification", torch.tensor([[3, 1, 2, 0], [3, -100, -100, -100]]))
+        tensor([1.0000, 0.2500])
+    """
+    kept = counted(task, y)
+    if kept is None:
+        return torch.ones(len(y), dtype=dtype, device=y.device)
+    return kept.reshape(len(y), -1).to(dtype).mean(1)
+
+
+def mean_loss(task: Task, outputs: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the data loss of a batch: the mean over its rows, or over those of their tokens that count.
+
+    Args:
+        task: what ``y`` is.
+        outputs: see :func:`row_loss`.
+        y: see :func:`row_loss`.
+        weights: (B,) of the rows, such as 0 for those that only fill up; None is 1 each.
+
+    Returns:
+        0-d; 0 of a batch in which nothing counts.
+
+    Example:
+        >>> logits, y = torch.eye(3)[None], torch.tensor([[0, 2, -100]])
+        >>> torch.allclose(mean_loss("classification", logits, y), F.cross_entropy(logits[0], y[0]))
+        True
+    """
+    losses = row_loss(task, outputs, y)
+    if counted(task, y) is None:
+        return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
+    shares = row_weight(task, y, losses.dtype)
+    if weights is not None:
+        losses, shares = losses * weights, shares * weights
+    return losses.sum() / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
 
 
 def _cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -104,7 +160,7 @@ def null_loss(task: Task, y: Tensor, shape: torch.Size) -> float:
         2.0
     """
     rows = y[null_rows(len(y))]
-    return float(row_loss(task, torch.zeros(len(rows), *shape, device=y.device), rows).mean())
+    return float(mean_loss(task, torch.zeros(len(rows), *shape, device=y.device), rows))
 
 
 def soft_targets(task: Task, y: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
@@ -132,7 +188,7 @@ def soft_targets(task: Task, y: Tensor, num_classes: int, dtype: torch.dtype) ->
 def row_score(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
     """Return for each row whether it is right (share of its tokens), or the squared error of regression: (B,).
 
-    Both are times the row's weight, if it brings one along (:func:`row_loss`).
+    Both are times the row's weight, if it brings one along, and 0 of tokens that do not count (:func:`row_loss`).
     """
     num_rows = y.shape[0]
     if task == "regression":
@@ -193,17 +249,24 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
                 f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}{logits or ''}"
             )
         if task == "classification":
-            check_classes(name, y, 2 if _one_logit(outputs, y[:2]) else outputs.shape[-1])
+            one_logit = _one_logit(outputs, y[:2])
+            check_classes(name, y.flatten() if one_logit else y, 2 if one_logit else outputs.shape[-1])
 
 
 def check_classes(name: str, y: Tensor, num_classes: int) -> None:
-    """Check that class numbers have a logit each; probabilities of classes pass.
+    """Check that class numbers have a logit each; probabilities of classes pass, and tokens that do not count.
 
     Raises:
         InputError: naming the range that came.
     """
-    if not y.is_floating_point() and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
-        raise InputError(f"{name} y must be classes 0 to {num_classes - 1}, got {int(y.min())} to {int(y.max())}")
+    if y.is_floating_point():
+        return
+    tokens = y.ndim > 1
+    if tokens and int(y.min()) == IGNORED:
+        y = y[y != IGNORED]
+    if y.numel() and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
+        allowed = f"classes 0 to {num_classes - 1}" + (f", or {IGNORED} where a token does not count" if tokens else "")
+        raise InputError(f"{name} y must be {allowed}, got {int(y.min())} to {int(y.max())}")
 
 
 def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
@@ -281,7 +344,7 @@ class Totals(NamedTuple):
     loss: float
     score: float
     weight: float
-    """Rows."""
+    """Rows, each as :func:`row_weight` counts it."""
 
 
 def means(task: Task, totals: Totals) -> dict[str, float]:
@@ -291,7 +354,8 @@ def means(task: Task, totals: Totals) -> dict[str, float]:
         >>> means("regression", Totals(loss=3.0, score=6.0, weight=2))
         {'loss': 1.5, 'mse': 3.0}
     """
-    return {"loss": totals.loss / totals.weight, SCORE_NAMES[task]: totals.score / totals.weight}
+    weight = totals.weight or math.nan  # no token counts
+    return {"loss": totals.loss / weight, SCORE_NAMES[task]: totals.score / weight}
 
 
 @torch.no_grad()
@@ -303,11 +367,14 @@ def evaluated(model: nn.Module, batches: Iterable[Pair]) -> Iterator[Pair]:
         yield outputs, y
 
 
-def score_rows(model: nn.Module, batches: Iterable[Pair], task: Task) -> tuple[Tensor, Tensor]:
-    """Return the loss and the score of each row, (n,) each, in evaluation mode; the model's mode is put back."""
-    rows = ((row_loss(task, outputs, y), row_score(task, outputs, y)) for outputs, y in evaluated(model, batches))
-    losses, scores = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return losses, scores
+def score_rows(model: nn.Module, batches: Iterable[Pair], task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Return loss, score and weight of each row, (n,) each, in evaluation mode; the model's mode is put back."""
+    rows = (
+        (row_loss(task, outputs, y), row_score(task, outputs, y), row_weight(task, y))
+        for outputs, y in evaluated(model, batches)
+    )
+    losses, scores, weights = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    return losses, scores, weights
 
 
 def row_answers(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
@@ -323,10 +390,9 @@ def row_answers(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
     return outputs.softmax(-1) if outputs.ndim == 2 else outputs.new_empty(len(outputs), 0)
 
 
-def add_up(losses: Tensor, scores: Tensor) -> Totals:
+def add_up(losses: Tensor, scores: Tensor, weights: Tensor) -> Totals:
     """Return the sums of what :func:`score_rows` gave, in double precision."""
-    loss, score = (part.double().sum().item() for part in (losses, scores))
-    return Totals(loss, score, len(losses))
+    return Totals(*(part.double().sum().item() for part in (losses, scores, weights)))
 
 
 def evaluate(model: nn.Module, batches: Iterable[Pair], task: Task) -> dict[str, float]:
@@ -343,10 +409,25 @@ def evaluate(model: nn.Module, batches: Iterable[Pair], task: Task) -> dict[str,
     return means(task, add_up(*score_rows(model, batches, task)))
 
 
-def eval_parts(rows: Rows, x: Tensor) -> list[Rows]:
-    """Cut rows like those of ``x`` (1 or more, ...) into parts of one forward pass in evaluation each."""
-    size = max(1, min(EVAL_ROWS, EVAL_BYTES // (x[0].numel() * x.element_size())))
+def eval_parts(rows: Rows, x: Tensor, shape: torch.Size) -> list[Rows]:
+    """Cut rows into parts of one forward pass in evaluation each, of :func:`eval_rows`."""
+    size = eval_rows(x, shape)
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def eval_rows(x: Tensor, shape: torch.Size) -> int:
+    """Return how many rows one forward pass in evaluation takes, 1 or more.
+
+    Args:
+        x: some of them, (1 or more, ...).
+        shape: of a row's outputs, see :func:`output_shape`.
+
+    Example:
+        >>> eval_rows(torch.zeros(2, 10), torch.Size([3])), eval_rows(torch.zeros(2, 1024), torch.Size([1024, 50_000]))
+        (4096, 1)
+    """
+    row_bytes = max(x[0].numel() * x.element_size(), 4 * shape.numel())
+    return max(1, min(EVAL_ROWS // max(1, shape[:-1].numel()), EVAL_BYTES // max(1, row_bytes)))
 
 
 def on_device(tensor: Tensor, model: nn.Module) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from meden.models import MLP, CausalTransformer, ConvNet, TabularNet, Transformer
+from meden.models import MLP, CausalTransformer, ConvNet, Decoder, TabularNet, Transformer
 
 MODELS = {
     "MLP": lambda: MLP(6, 3, residual=True, batch_norm=True),
@@ -11,6 +11,8 @@ MODELS = {
     "TabularNet": lambda: TabularNet(7, 3, num_numbers=5, frequency=0.3),
     "Transformer": lambda: Transformer(6, 3, num_tokens=50),
     "CausalTransformer": lambda: CausalTransformer(6, 50),
+    "Decoder": lambda: Decoder(6, 50),
+    "Decoder, tied": lambda: Decoder(6, 50, tied=True, activation="swiglu"),
 }
 
 

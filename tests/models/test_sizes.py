@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 from meden import InputError, Recipe
-from meden.models import MLP, CausalTransformer, ConvNet, TabularNet
+from meden.models import MLP, CausalTransformer, ConvNet, Decoder, TabularNet
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,9 @@ from meden.models import MLP, CausalTransformer, ConvNet, TabularNet
         (lambda depth: TabularNet(2, 2, depth=depth), 1000),
         (lambda depth: ConvNet(2, depth=depth), 30),
         (lambda depth: CausalTransformer(4, 8, width=8, num_heads=2, depth=depth), 1000),
+        (lambda depth: Decoder(4, 8, width=8, num_heads=2, depth=depth), 1000),
     ],
-    ids=["MLP", "TabularNet", "ConvNet", "CausalTransformer"],
+    ids=["MLP", "TabularNet", "ConvNet", "CausalTransformer", "Decoder"],
 )
 @pytest.mark.parametrize("times", [2, 10**9])
 def test_depths_without_end(make, most, times):

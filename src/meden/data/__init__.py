@@ -9,6 +9,8 @@ from meden.data.batches import largest_batch as largest_batch
 from meden.data.batches import num_batches as num_batches
 from meden.data.batches import passes as passes
 from meden.data.batches import watched_rows as watched_rows
+from meden.data.characters import Characters as Characters
+from meden.data.characters import Tokenizer as Tokenizer
 from meden.data.dataset import Dataset as Dataset
 from meden.data.dataset import as_dataset as as_dataset
 from meden.data.encoders import Encoder as Encoder
@@ -29,4 +31,5 @@ from meden.data.splits import splits_hash as splits_hash
 from meden.data.targets import Predictions as Predictions
 from meden.data.text import Vocabulary as Vocabulary
 from meden.data.text import split_text as split_text
+from meden.data.text_file import TextFile as TextFile
 from meden.data.tokens import TokenFile as TokenFile

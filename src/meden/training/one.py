@@ -48,10 +48,10 @@ from meden.noise import PassDraws, derive, may_draw, passing, stream
 from meden.objective import (
     eval_parts,
     evaluate,
+    mean_loss,
     null_loss,
     null_rows,
     output_shape,
-    row_loss,
     soft_targets,
 )
 from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm, record_activity, regularize
@@ -108,7 +108,7 @@ class Training:
         )
         self.augment_key = stream(seed, "augment").to(self.params[0].device)
         self.example = first_rows(train, model)[0][:2]
-        shape = output_shape(model, self.example)
+        self.output_shape = shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(task, shape)
         rows = [np.arange(min(NUM_ROWS, len(train)))]
         # penalties of activations may know biases that the outputs do not
@@ -170,7 +170,7 @@ class Training:
         return read(name, source, parts, seed, self.model, self.num_classes)
 
     def _scores(self, source: Source, rows: Rows) -> dict[str, float]:
-        return evaluate(self.model, self._read(source, eval_parts(rows, self.example)), self.task)
+        return evaluate(self.model, self._read(source, eval_parts(rows, self.example, self.output_shape)), self.task)
 
     def _train_epoch(self, pace: Pace) -> bool:
         """Train an epoch; returns whether there was time for it."""
@@ -226,7 +226,7 @@ class Training:
             draws = self._draws()
             with passing(self.model, draws) if draws else nullcontext():
                 outputs = self.model(x)
-            data_loss = row_loss(self.task, outputs, y).mean()
+            data_loss = mean_loss(self.task, outputs, y)
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
             loss = data_loss + penalties + self.recording.value()
             self.optimizer.zero_grad(set_to_none=True)

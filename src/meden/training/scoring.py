@@ -9,7 +9,7 @@ from torch import nn
 from meden.data import Encoder, Source
 from meden.data.targets import NumberCodec, TargetCodec, Task
 from meden.noise import derive
-from meden.objective import eval_parts, evaluated, output_shape, row_answers, row_loss, row_score
+from meden.objective import eval_parts, evaluated, output_shape, row_answers, row_loss, row_score, row_weight
 from meden.progress import LOST
 from meden.run import HeldOut, Run
 from meden.training.reading import classes_of, first_rows, read
@@ -37,14 +37,17 @@ def score(run: Run, rows: Source, task: Task, codec: TargetCodec | None = None) 
 def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: TargetCodec | None = None) -> HeldOut:
     """Return what a model makes of rows, 1 or more; ``seed`` is that of its run, for rows that are read as needed."""
     x, _ = first_rows(rows, model)
-    num_classes = classes_of(task, output_shape(model, x))
-    parts = eval_parts(range(len(rows)), x)
+    shape = output_shape(model, x)
+    num_classes = classes_of(task, shape)
+    parts = eval_parts(range(len(rows)), x, shape)
     read_parts = read("score", rows, parts, derive(seed, "rows"), model, num_classes)
     found = [
-        (row_loss(task, outputs, y), row_score(task, outputs, y), row_answers(task, outputs, y))
+        (row_loss(task, outputs, y), row_score(task, outputs, y), row_weight(task, y), row_answers(task, outputs, y))
         for outputs, y in evaluated(model, read_parts)
     ]
-    losses, scores, outputs = (torch.cat(own) for own in zip(*found, strict=True))
+    losses, scores, weights, outputs = (torch.cat(own) for own in zip(*found, strict=True))
+    mean = weights.double().mean()  # a mean over rows is then one over the tokens that count
+    losses, scores = losses.double() / mean, scores.double() / mean
     scale = 1.0 if codec is None else squared_scale(codec)
     answers = outputs.float().cpu().numpy()
     if task == "regression":

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from meden.data.targets import Task
 from meden.noise import seeded
-from meden.objective import evaluating, row_loss
+from meden.objective import evaluating, mean_loss
 from meden.recipe import make_optimizer
 from meden.training.many.batches import Entrant
 from meden.training.many.layers import plain_layers
@@ -48,7 +48,7 @@ def member_bytes(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
     model = copy.deepcopy(entrant.model).train()
     rows = torch.from_numpy(entrant.fit[: _batch_rows(entrant)])
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), seeded(model, entrant.seed, "forward"):
-        row_loss(task, model(x[rows]), y[rows]).mean()
+        mean_loss(task, model(x[rows]), y[rows])
     own = sum(p.numel() * p.element_size() for p in model.parameters())
     return COPIES * own + 2 * sum(saved)
 
@@ -138,7 +138,7 @@ def _plain_step(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> Callable[
     def step() -> None:
         optimizer.zero_grad()
         with seeded(model, entrant.seed, "forward"):
-            torch.autograd.backward(row_loss(task, model(x[rows]), y[rows]).mean())
+            torch.autograd.backward(mean_loss(task, model(x[rows]), y[rows]))
         optimizer.step()
 
     return step

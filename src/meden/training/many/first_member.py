@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from meden.noise import seeded
-from meden.objective import row_loss
+from meden.objective import mean_loss
 from meden.training.many.batches import Entrant
 from meden.training.many.stacking import Stack
 from meden.training.many.step import Step, forward_streams
@@ -38,7 +38,7 @@ def check_first_member(step: Step, entrant: Entrant, stack: Stack, x: Tensor, y:
 
     model = copy.deepcopy(entrant.model).train()
     with seeded(model, entrant.seed, "forward"):
-        loss = (row_loss(step.task, model(x), y) * weights).sum() / weights.sum()
+        loss = mean_loss(step.task, model(x), y, weights)
     trained = {name: param for name, param in model.named_parameters() if param.requires_grad}
     alone = torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
 

@@ -22,7 +22,7 @@ from meden.data import num_batches, watched_rows
 from meden.data.targets import Task
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import History, Record
-from meden.objective import EVAL_ROWS, Totals, means, null_loss, on_device, output_shape
+from meden.objective import Totals, eval_rows, means, null_loss, on_device, output_shape, row_weight
 from meden.run import Run, finished
 from meden.training.idle import NUM_ROWS, idle_numbers
 from meden.training.many import penalties as stacked_penalties
@@ -85,6 +85,7 @@ class Population:
         self.on_run, self.on_epoch, self.on_newest = on_run, on_epoch, on_newest
         first = entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
+        self.row_weights = row_weight(task, self.y)
         self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
         self._read_recipes()
         self.stack = stack([entrant.model for entrant in entrants], first.bound, first.rated)
@@ -275,12 +276,15 @@ class Population:
         shown = self._shown()
         parts = [self.programs.score(shown.flat, shown.rest, *data) for data in self._cut(rows)]
         kept = weights.to(self.y.device) > 0
-        columns = [torch.where(kept, torch.cat(part, dim=1).double(), 0.0).sum(1) for part in zip(*parts, strict=True)]
-        return [means(self.task, Totals(*sums)) for sums in torch.stack([*columns, kept.sum(1)]).T.tolist()]
+        found = [torch.cat(part, dim=1) for part in zip(*parts, strict=True)]
+        found.append(taken(self.row_weights, rows.to(self.y.device)))
+        sums = torch.stack([torch.where(kept, part.double(), 0.0).sum(1) for part in found])
+        return [means(self.task, Totals(*own)) for own in sums.T.tolist()]
 
     def _cut(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield x and y of rows (K, n), as many at a time as are evaluated at once."""
-        for chosen in torch.split(rows.to(self.y.device), max(1, 8 * EVAL_ROWS // len(rows)), dim=1):
+        size = 8 * eval_rows(self.x, self.output_shape)
+        for chosen in torch.split(rows.to(self.y.device), max(1, size // len(rows)), dim=1):
             yield taken(self.x, chosen), taken(self.y, chosen)
 
     def _end_epoch(self) -> None:

@@ -17,7 +17,7 @@ from torch.utils import _pytree as pytree
 
 from meden.data.targets import Task
 from meden.noise import PassDraws, Seeded, stream
-from meden.objective import row_loss, row_score
+from meden.objective import mean_loss, row_loss, row_score
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting
 from meden.training.many.batches import Entrant, taken
@@ -137,8 +137,7 @@ class Step:
     def _loss(
         self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor, stream: Tensor, step: Tensor
     ) -> Tensor:
-        losses = row_loss(self.task, _outputs(self.skeleton, params, rest, x, PassDraws(stream, step)), y)
-        return (losses * weights).sum() / weights.sum()
+        return mean_loss(self.task, _outputs(self.skeleton, params, rest, x, PassDraws(stream, step)), y, weights)
 
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return gradients, zeros for what has none."""
