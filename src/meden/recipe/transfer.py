@@ -91,7 +91,7 @@ def transfer(recipe: Recipe, *, from_: Scale, to: Scale, batch_rule: BatchRule =
         batch_rule: ``"square_root"`` (for gradients in which noise rules) or ``"fixed"``.
 
     Returns:
-        The recipe for ``to``; back again it is the first one, up to rounding.
+        The recipe for ``to``; transferred back, each tensor's rate and strengths are the first ones, up to rounding.
 
     Raises:
         InputError: for sgd with another width (muP's rates for it are others) or the square-root rule, models of other
