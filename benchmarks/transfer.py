@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS), help="the first is the smallest")
     parser.add_argument("--strengths", type=float, nargs="+", default=list(STRENGTHS), help="at the smallest width")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--share", type=float, default=0.03, help="of the text")
     parser.add_argument("--report", action="store_true", help="train nothing")
     given = parser.parse_args(arguments)
