@@ -381,6 +381,16 @@ POPULATIONS = [
         lambda s: [Regularizer(L2(s))],
     ),
     PopulationCase(
+        "adamw, R-Drop and rates of their own, pulled and decayed at them",
+        {
+            "dropout": Each((0.1, 0.2, 0.4)),
+            "rdrop": Each((0.0, 0.5, 2.0)),
+            "lr_factors": Each([{"biases": a, "1.*": 1 / a} for a in (0.5, 1.0, 3.0)]),
+            "steps_per_epoch": 7,
+        },
+        lambda s: [Regularizer(L2(s)), Regularizer(PullTo(L1(s)), on="biases"), Regularizer(MaxNorm(1 + s))],
+    ),
+    PopulationCase(
         "sgd, noise in the table, averages of either kind, early stopping",
         {
             "optimizer": "sgd",

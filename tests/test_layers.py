@@ -18,7 +18,7 @@ FLOORS: list[set[str]] = [
     {"augment"},
     {"optim", "edits", "diagnosis"},
     {"objective", "recipe", "checkpoint", "audits"},
-    {"progress", "trainable"},
+    {"progress", "trainable", "rdrop"},
     {"run", "member"},
     {"training", "space", "report"},
     {"study", "workers"},

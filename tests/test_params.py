@@ -9,7 +9,7 @@ from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_no
 from torch.nn.utils.parametrize import register_parametrization
 
 from meden import InputError
-from meden.models import TabularNet
+from meden.models import CausalTransformer, TabularNet
 from meden.params import role, select, select_modules, tensors
 
 
@@ -223,6 +223,13 @@ def test_tied_tensors_count_once_and_answer_to_every_name() -> None:
     assert list(select(tied, "1.*")) == ["0.weight", "1.bias"]
     shared = nn.Linear(4, 4)
     assert list(select(nn.Sequential(shared, shared), "1.weight")) == ["0.weight"]
+
+
+def test_learned_positions_are_no_weights() -> None:
+    weights = set(select(CausalTransformer(num_inputs=6, num_tokens=9, width=8, depth=1, num_heads=2), "weights"))
+    assert weights == {f"blocks.0.{name}.weight" for name in ("qkv", "mix", "perceptron.1", "perceptron.3")} | {
+        "out.weight"
+    }
 
 
 def test_a_head_tied_to_an_embedding_is_an_embedding() -> None:

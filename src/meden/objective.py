@@ -60,12 +60,12 @@ def row_loss(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
         tensor([0.5000, 0.0000])
     """
     num_rows = y.shape[0]
-    if task == "regression" and _paired(outputs, y):
+    if task == "regression" and is_paired(outputs, y):
         numbers, weights = y.unbind(-1)
         return ((outputs.reshape(num_rows, -1) - numbers).square() * weights).sum(1) / 2
     if task == "regression":
         return (outputs.reshape(num_rows, -1) - y.reshape(num_rows, -1)).square().sum(1) / 2
-    if _one_logit(outputs, y):
+    if has_one_logit(outputs, y):
         soft = y.reshape(num_rows).to(outputs.dtype)
         return F.binary_cross_entropy_with_logits(outputs.reshape(num_rows), soft, reduction="none")
     if y.ndim > 1 and not y.is_floating_point():
@@ -114,7 +114,11 @@ def mean_loss(task: Task, outputs: Tensor, y: Tensor, weights: Tensor | None = N
         >>> torch.allclose(mean_loss("classification", logits, y), F.cross_entropy(logits[0], y[0]))
         True
     """
-    losses = row_loss(task, outputs, y)
+    return mean_of(task, row_loss(task, outputs, y), y, weights)
+
+
+def mean_of(task: Task, losses: Tensor, y: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean of losses of rows, (B,), as :func:`mean_loss` does."""
     if counted(task, y) is None:
         return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
     shares = row_weight(task, y, losses.dtype)
@@ -193,7 +197,7 @@ def row_score(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
     num_rows = y.shape[0]
     if task == "regression":
         return 2 * row_loss(task, outputs, y)
-    predicted = (outputs.reshape(num_rows) > 0).long() if _one_logit(outputs, y) else outputs.argmax(-1)
+    predicted = (outputs.reshape(num_rows) > 0).long() if has_one_logit(outputs, y) else outputs.argmax(-1)
     right = y.gather(-1, predicted.unsqueeze(-1)) if y.ndim > predicted.ndim else (predicted == y).float()
     return right.reshape(num_rows, -1).mean(1)
 
@@ -249,7 +253,7 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
                 f"model outputs must fit {task} targets of shape {wanted} ({name}), got {shape}{logits or ''}"
             )
         if task == "classification":
-            one_logit = _one_logit(outputs, y[:2])
+            one_logit = has_one_logit(outputs, y[:2])
             check_classes(name, y.flatten() if one_logit else y, 2 if one_logit else outputs.shape[-1])
 
 
@@ -271,12 +275,12 @@ def check_classes(name: str, y: Tensor, num_classes: int) -> None:
 
 def _shapes_fit(task: Task, outputs: Tensor, y: Tensor) -> bool:
     if task == "regression":
-        return outputs.shape[:1] == y.shape[:1] and (outputs.numel() == y.numel() or _paired(outputs, y))
+        return outputs.shape[:1] == y.shape[:1] and (outputs.numel() == y.numel() or is_paired(outputs, y))
     shares = y.is_floating_point() and outputs.shape == y.shape
-    return shares or _one_logit(outputs, y) or outputs.shape[:-1] == y.shape
+    return shares or has_one_logit(outputs, y) or outputs.shape[:-1] == y.shape
 
 
-def _paired(outputs: Tensor, y: Tensor) -> bool:
+def is_paired(outputs: Tensor, y: Tensor) -> bool:
     """Say whether regression targets are pairs (number, weight), (B, C, 2)."""
     return y.ndim == 3 and y.shape[-1] == 2 and y.numel() == 2 * outputs.numel()
 
@@ -306,9 +310,9 @@ def disturbed(model: nn.Module, place: int = 0, *, size: float = 0.1) -> nn.Modu
     return copied
 
 
-def draw_much(model: nn.Module, x: Tensor) -> Tensor:
+def draw_much(model: nn.Module, x: Tensor, step: int = 0) -> Tensor:
     """Return a model's outputs where what it drops by functions has a probability of a half at least."""
-    with passing(model, PassDraws(stream(0), torch.tensor(0), (0,), least_p=0.5)):
+    with passing(model, PassDraws(stream(0), torch.tensor(step), (step,), least_p=0.5)):
         outputs: Tensor = model(x)
     return outputs
 
@@ -384,7 +388,7 @@ def row_answers(task: Task, outputs: Tensor, y: Tensor) -> Tensor:
     """
     if task == "regression":
         return outputs.reshape(len(outputs), -1)
-    if _one_logit(outputs, y):
+    if has_one_logit(outputs, y):
         likely = outputs.reshape(-1, 1).sigmoid()
         return torch.cat([1 - likely, likely], dim=1)
     return outputs.softmax(-1) if outputs.ndim == 2 else outputs.new_empty(len(outputs), 0)
@@ -437,5 +441,6 @@ def on_device(tensor: Tensor, model: nn.Module) -> Tensor:
     return tensor.to(like.device, dtype, non_blocking=tensor.is_pinned())
 
 
-def _one_logit(outputs: Tensor, y: Tensor) -> bool:
+def has_one_logit(outputs: Tensor, y: Tensor) -> bool:
+    """Say whether outputs are the logit of class 1 of two, (B,) or (B, 1)."""
     return outputs.numel() == y.numel() and (outputs.ndim == 1 or outputs.shape[-1] == 1)

@@ -236,7 +236,8 @@ def test_layers_to_decay_over_must_be_one_list():
         "b.0.*": 1 / 4,
         "b.1.*": 1 / 2,
     }
-    with pytest.raises(InputError, match="the model has none"):
-        layerwise_factors(nn.Linear(2, 1))
+    for model in (nn.Linear(2, 1), nn.Sequential(nn.ReLU(), nn.ReLU())):
+        with pytest.raises(InputError, match="the model has none"):
+            layerwise_factors(model)
     with pytest.raises(InputError, match="decay must be"):
         layerwise_factors(Reader(), 1.5)

@@ -8,6 +8,7 @@ Legend: ``B`` batch, ``C`` channels, ``T`` steps or queries, ``S`` keys, ``H`` u
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -45,6 +46,12 @@ class PassDraws(ShownFields):
     least_p: float = 0.0
     """Smaller probabilities to drop are raised to it."""
     num_calls: int = 0
+
+    def again(self) -> PassDraws:
+        """Return the draws of a second pass over the same rows in the same step, which are others."""
+        key = None if self.key is None else self.key ^ (derive("second pass") & ~1)
+        identifiers = None if self.identifiers is None else (*self.identifiers, "second pass")
+        return dataclasses.replace(self, key=key, identifiers=identifiers, num_calls=0)
 
     def take(self, device: torch.device) -> Moment:
         """Return the moment of the next call."""

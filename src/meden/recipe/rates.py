@@ -88,7 +88,9 @@ def layerwise_factors(model: nn.Module, decay: float = 0.9, *, blocks: str | Non
     lists = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, nn.ModuleList | nn.Sequential) and len({type(block) for block in module}) == 1
+        if isinstance(module, nn.ModuleList | nn.Sequential)
+        and len({type(block) for block in module}) == 1
+        and any(True for _ in module.parameters())
     }
     longest = max(map(len, lists.values()), default=0)
     found = [name for name, module in lists.items() if (len(module) == longest if blocks is None else name == blocks)]

@@ -85,6 +85,13 @@ class Recipe(Settings):
     dropout_shape: Literal["constant", "linear", "funnel", "diamond"] = "constant"
     """Over the depth: ``dropout`` in all layers, or little at first and ``dropout`` in the last, or the reverse, or
     most in the middle."""
+    rdrop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """R-Drop: two passes over each batch, which draw other noise, and the mean of their losses plus this times
+    (KL(p || q) + KL(q || p)) / 2 of what they predict (for regression half the squared difference). It doubles the
+    work of a step; batch norm measures both passes; noise layers under ``torch.utils.checkpoint`` refuse, since they
+    cannot tell them apart. The paper adds up the two losses: its alpha is twice this number, its gradient twice as
+    long. Records show data losses without it. (L. Wu and others, R-Drop: regularized dropout for neural networks,
+    2021.)"""
     regularizers: Regularizers = ()
     """Penalties with their places and couplings."""
     activity: Activities = ()

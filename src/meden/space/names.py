@@ -56,6 +56,7 @@ SHORT_NAMES = (*PENALTIES, *AUGMENTATIONS)
 OFF: Mapping[str, Any] = {
     "dropout": 0.0,
     "dropout_shape": "constant",
+    "rdrop": None,
     "regularizers": (),
     "activity": (),
     "augment": (),
@@ -65,7 +66,7 @@ OFF: Mapping[str, Any] = {
 }
 """Fields of a recipe that regularise, and what they are where nothing does."""
 REGULARISING = (*OFF, *SHORT_NAMES)
-SIMPLER_WHEN_LARGER = (*SHORT_NAMES, "dropout")
+SIMPLER_WHEN_LARGER = (*SHORT_NAMES, "dropout", "rdrop")
 SIMPLER_WHEN_SMALLER = ("width", "depth", "epochs")
 NUMBERS = (
     "lr",
@@ -75,6 +76,7 @@ NUMBERS = (
     "clip_norm",
     "dropout",
     "dropout_shape",
+    "rdrop",
     "schedule",
     "early_stopping",
     "eval_rows",

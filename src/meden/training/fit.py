@@ -12,6 +12,7 @@ from meden._checks import InputError, check_count
 from meden.data.targets import Task
 from meden.history import Record
 from meden.objective import check_fits, task_of
+from meden.rdrop import warn_of_quiet
 from meden.recipe import Recipe, prepare_noise
 from meden.run import Run
 from meden.trainable import check_plain, check_trains
@@ -95,6 +96,7 @@ def prepare(
     check_recipe(model, recipe, has_valid=valid is not None)
     check_augmentations(recipe, pairs["train"][0], task)
     prepare_noise(model, recipe, seed)
+    warn_of_quiet(model, recipe.rdrop, pairs["train"][0])
     path = None if checkpoint is None else Path(checkpoint)
     return Training(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch, on_newest)
 

@@ -27,6 +27,7 @@ from meden.noise import draws_past_torch
 from meden.objective import check_fits, on_device, rows_are_independent
 from meden.optim import bind, has_batch_norm
 from meden.progress import LOST
+from meden.rdrop import warn_of_quiet
 from meden.recipe import prepare_noise, selectors_of
 from meden.run import HeldOut, Run
 from meden.trainable import check_trains
@@ -382,6 +383,7 @@ class _Work:
         entrant = self._entrant(member)
         x = on_device(self.shares[member.fold].x[:2], entrant.model)
         check_trains(entrant.model, x, member.recipe.batch_size, num_rows=len(entrant.fit))
+        warn_of_quiet(entrant.model, member.recipe.rdrop, x)
         return entrant
 
     def _entrant(self, member: Member) -> Entrant:

@@ -6,7 +6,7 @@ The loop, as it runs::
         for each batch
             rate     <- schedule
             augment
-            forward  -> data loss + loss-coupled penalties
+            forward  -> data loss + loss-coupled penalties    (two passes for R-Drop)
             backward    (twice where sharpness counts)
             clip
             step        gradient and decoupled penalties, the update, proximal penalties
@@ -48,7 +48,6 @@ from meden.noise import PassDraws, derive, may_draw, passing, stream
 from meden.objective import (
     eval_parts,
     evaluate,
-    mean_loss,
     null_loss,
     null_rows,
     output_shape,
@@ -56,6 +55,7 @@ from meden.objective import (
 )
 from meden.optim import SAM, Averager, bind, has_batch_norm, measure_batch_norm, record_activity, regularize
 from meden.optim.schedules import factors
+from meden.rdrop import fitting_loss
 from meden.recipe import Recipe, lr_factors_of, make_optimizer, set_rate
 from meden.run import Run, finished
 from meden.training.idle import NUM_ROWS, idle_numbers, silence
@@ -223,12 +223,17 @@ class Training:
         """Leave the gradient of the objective in the parameters."""
 
         def objective() -> Tensor:
-            draws = self._draws()
-            with passing(self.model, draws) if draws else nullcontext():
-                outputs = self.model(x)
-            data_loss = mean_loss(self.task, outputs, y)
+            draws, activity = self._draws(), []
+
+            def forward(own: PassDraws | None) -> Tensor:
+                with passing(self.model, own) if own else nullcontext():
+                    outputs: Tensor = self.model(x)
+                activity.append(self.recording.value())
+                return outputs
+
+            data_loss = fitting_loss(self.task, forward, y, draws, rdrop=self.recipe.rdrop)
             penalties = sum(b.value(self.state.step) for b in self.in_loss)
-            loss = data_loss + penalties + self.recording.value()
+            loss = data_loss + penalties + sum(activity) / len(activity)
             self.optimizer.zero_grad(set_to_none=True)
             with passing(self.model, draws, "backward") if draws else nullcontext():  # hooks may draw
                 torch.autograd.backward(data_loss if self.idle else loss)

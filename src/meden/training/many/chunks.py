@@ -50,7 +50,8 @@ def member_bytes(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), seeded(model, entrant.seed, "forward"):
         mean_loss(task, model(x[rows]), y[rows])
     own = sum(p.numel() * p.element_size() for p in model.parameters())
-    return COPIES * own + 2 * sum(saved)
+    passes = 1 if entrant.recipe.rdrop is None else 2
+    return COPIES * own + 2 * passes * sum(saved)
 
 
 def row_work(entrant: Entrant, x: Tensor) -> int:
@@ -137,8 +138,9 @@ def _plain_step(entrant: Entrant, x: Tensor, y: Tensor, task: Task) -> Callable[
 
     def step() -> None:
         optimizer.zero_grad()
-        with seeded(model, entrant.seed, "forward"):
-            torch.autograd.backward(mean_loss(task, model(x[rows]), y[rows]))
+        for _ in range(1 if entrant.recipe.rdrop is None else 2):
+            with seeded(model, entrant.seed, "forward"):
+                torch.autograd.backward(mean_loss(task, model(x[rows]), y[rows]))
         optimizer.step()
 
     return step

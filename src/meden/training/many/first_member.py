@@ -34,7 +34,7 @@ def check_first_member(step: Step, entrant: Entrant, stack: Stack, x: Tensor, y:
     # rows count unequally: at a solution their gradients would add up to nothing but rounding
     weights = torch.linspace(0.5, 1.5, len(y), dtype=stacked.flat.dtype, device=y.device)
     streams, start = forward_streams([entrant]).to(y.device), torch.zeros((), dtype=torch.int64, device=y.device)
-    together = step.gradients(stacked.params, stacked.rest, x[None], y[None], weights[None], streams, start)
+    together = step.gradients(stacked.params, stacked.rest, x[None], y[None], weights[None], streams, start, [])
 
     model = copy.deepcopy(entrant.model).train()
     with seeded(model, entrant.seed, "forward"):

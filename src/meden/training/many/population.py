@@ -230,8 +230,10 @@ class Population:
         )
         self._stop_rows = padded([entrant.stop for entrant in self.entrants])
         streams = forward_streams(self.entrants).to(flat.device)
-        lr_factors = self._lr_factors()
-        self._constants = Constants(self.x, self.y, momentum, clip, lr_factors, self.values, augment, keys, streams)
+        shares = [entrant.recipe.rdrop for entrant in self.entrants if entrant.recipe.rdrop is not None]
+        rdrop = [flat.new_tensor(shares)] if shares else []
+        given = self._lr_factors(), self.values, augment, keys, streams, rdrop
+        self._constants = Constants(self.x, self.y, momentum, clip, *given)
 
     def _lr_factors(self) -> list[Tensor]:
         """Return what the learning rate of each number is multiplied by, (K, P); nothing where all are 1."""

@@ -98,7 +98,8 @@ def recipe_key(recipe: Recipe) -> Hashable:
     augmentations = [stacked_settings.fixed(augmentation) for augmentation in recipe.augment]
     settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps
     cut = recipe.batch_size, recipe.steps_per_epoch
-    absent = recipe.dropout is None, recipe.clip_norm is None, recipe.averaging is None, recipe.sharpness is None
+    names = "dropout", "rdrop", "clip_norm", "averaging", "sharpness"
+    absent = tuple(getattr(recipe, name) is None for name in names)
     return settings, cut, tuple(penalties), tuple(augmentations), absent, tuple(recipe.lr_factors)
 
 

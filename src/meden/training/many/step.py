@@ -17,7 +17,8 @@ from torch.utils import _pytree as pytree
 
 from meden.data.targets import Task
 from meden.noise import PassDraws, Seeded, stream
-from meden.objective import mean_loss, row_loss, row_score
+from meden.objective import row_loss, row_score
+from meden.rdrop import fitting_loss
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting
 from meden.training.many.batches import Entrant, taken
@@ -51,6 +52,8 @@ class Constants(NamedTuple):
     """(K,): the random streams of the augmentations."""
     streams: Tensor
     """(K,): those of what is drawn in forward passes."""
+    rdrop: list[Tensor]
+    """(K,): how much the divergence of two passes counts; none where there is one pass."""
 
 
 class Batch(NamedTuple):
@@ -93,7 +96,7 @@ class Step:
         x, y = self.augmenting(x, y, constants.augment, constants.keys, batch.step)
         acting = functools.partial(self._acting, values=constants.values, factors=batch.factors)
         views = self.layout.views(flat)
-        found = self.gradients(views, rest, x, y, batch.weights, constants.streams, batch.step)
+        found = self.gradients(views, rest, x, y, batch.weights, constants.streams, batch.step, constants.rdrop)
         torch.cat(self.layout.join(self._filled(found, views)), dim=1, out=g)
         if self.idle is not None:
             g.masked_fill_(self.idle, 0.0)
@@ -128,16 +131,31 @@ class Step:
         weights: Tensor,
         streams: Tensor,
         step: Tensor,
+        rdrop: list[Tensor],
     ) -> dict[str, Tensor | None]:
         """Return the gradients of the data losses, (K, *shape); None for what has no part in them."""
-        losses = vmap(self._loss, in_dims=(0, 0, 0, 0, 0, 0, None))
-        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, rest, x, y, weights, streams, step), params)
+        losses = vmap(self._loss, in_dims=(0, 0, 0, 0, 0, 0, None, 0))
+        own = rest, x, y, weights, streams, step, rdrop
+        found: dict[str, Tensor | None] = gradient(lambda w: losses(w, *own), params)
         return found
 
     def _loss(
-        self, params: Any, rest: Any, x: Tensor, y: Tensor, weights: Tensor, stream: Tensor, step: Tensor
+        self,
+        params: Any,
+        rest: Any,
+        x: Tensor,
+        y: Tensor,
+        weights: Tensor,
+        stream: Tensor,
+        step: Tensor,
+        rdrop: Sequence[Tensor],
     ) -> Tensor:
-        return mean_loss(self.task, _outputs(self.skeleton, params, rest, x, PassDraws(stream, step)), y, weights)
+        def forward(draws: PassDraws | None) -> Tensor:
+            assert draws is not None
+            return _outputs(self.skeleton, params, rest, x, draws)
+
+        share = rdrop[0] if rdrop else None
+        return fitting_loss(self.task, forward, y, PassDraws(stream, step), rdrop=share, weights=weights)
 
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return gradients, zeros for what has none."""
