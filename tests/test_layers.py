@@ -17,7 +17,7 @@ FLOORS: list[set[str]] = [
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files"},
     {"augment"},
     {"optim", "edits", "diagnosis"},
-    {"objective", "recipe", "checkpoint", "audits"},
+    {"objective", "recipe", "checkpoint", "audits", "speed"},
     {"progress", "trainable", "rdrop"},
     {"run", "member"},
     {"training", "space", "report"},

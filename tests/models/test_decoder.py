@@ -15,7 +15,7 @@ from meden.models.named import check_size, find_model
 from tests.models.witness import assert_fits, assert_stacks, random
 from tests.training.many.architectures import tokens
 
-KINDS = [{}, {"activation": "swiglu"}, {"tied": True}]
+KINDS = [{}, {"activation": "swiglu"}, {"tied": True, "num_mixed": 0}, {"num_mixed": 9}]
 
 
 def some_tokens(*shape, seed=0):
@@ -41,7 +41,11 @@ def by_hand(model, row):
     def norm(x):
         return x / x.square().mean(-1, keepdim=True).sqrt()
 
-    x = norm(model.embed.weight[row])
+    embedded = norm(model.embed.weight[row])
+    x = embedded.clone()
+    for before, weight in enumerate(getattr(model.mixed, "weight", ()), start=1):
+        for t in range(before, len(row)):
+            x[t] += weight * embedded[t - before]
     for block in model.blocks:
         heads, width = block.num_heads, x.shape[1] // block.num_heads
         queries, keys, values = (part.unflatten(1, (heads, width)) for part in block.qkv(norm(x)).chunk(3, 1))
@@ -162,6 +166,7 @@ def test_it_has_a_name():
         ({"width": 6}, "width must be num_heads=2 times an even number, got 6"),
         ({"depth": -1}, "depth must be a whole number in \\[0, 1000\\], got -1"),
         ({"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
+        ({"num_mixed": -1}, "num_mixed must be a whole number of at least 0, got -1"),
         ({"num_tokens": 0}, "num_tokens must be a whole number of at least 1, got 0"),
         ({"activation": "tanh"}, "activation must be one of relu2, swiglu, got 'tanh'"),
         ({"dropout": 1.0}, r"dropout must be a finite number in \[0, 1\), got 1.0"),

@@ -64,7 +64,7 @@ def test_equals_a_hand_written_loop(fields, make, batch_size):
     assert run.status == "completed" and run.best_step == 2 * -(-60 // (60 if batch_size == "full" else batch_size))
 
 
-@pytest.mark.parametrize("kind", ["constant", "step", "exponential", "cosine", "one_cycle"])
+@pytest.mark.parametrize("kind", ["constant", "step", "exponential", "linear", "cosine", "one_cycle"])
 def test_records_the_scheduled_rate(kind):
     from meden.optim.schedules import factors
 
@@ -92,6 +92,8 @@ def test_schedules_equal_those_of_torch():
     np.testing.assert_allclose(step, torch_factors(lambda o: rates.StepLR(o, 2, 0.5), 6))
     exponential = factors(Schedule(kind="exponential", decay=0.9), epochs=6, steps_per_epoch=1)
     np.testing.assert_allclose(exponential, torch_factors(lambda o: rates.ExponentialLR(o, 0.9), 6))
+    linear = factors(Schedule(kind="linear", final=0.2), epochs=6, steps_per_epoch=1)
+    np.testing.assert_allclose(linear, torch_factors(lambda o: rates.LinearLR(o, 1.0, 0.2, total_iters=5), 6))
     cosine = factors(Schedule(kind="cosine"), epochs=6, steps_per_epoch=1)
     np.testing.assert_allclose(cosine, torch_factors(lambda o: rates.CosineAnnealingLR(o, 5), 6), atol=1e-12)
     cycle = factors(Schedule(kind="one_cycle"), epochs=11, steps_per_epoch=1)

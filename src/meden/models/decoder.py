@@ -36,6 +36,8 @@ class Decoder(nn.Module):
         depth: blocks.
         num_heads: attention heads, H.
         activation: of the hidden layer: ``"relu2"``, relu(x)^2 of 4 D units; or ``"swiglu"``, silu(x) y of 8/3 D.
+        num_mixed: tokens before each one whose embeddings join its own, each times weights that start at zero: what
+            pairs and triples of tokens say need not be found by attention.
         tied: whether the embedding is also the last layer, which saves V D weights.
         dropout: drop probability in [0, 1), of embeddings and of what each block adds.
 
@@ -53,7 +55,8 @@ class Decoder(nn.Module):
     Reference:
         B. Zhang, R. Sennrich, Root mean square layer normalization, 2019; J. Su and others, RoFormer: enhanced
         transformer with rotary position embedding, 2021; A. Henry and others, Query-key normalization for transformers,
-        2020; D. So and others, Primer (relu^2), 2021; N. Shazeer, GLU variants improve transformer, 2020.
+        2020; D. So and others, Primer (relu^2, short convolutions), 2021; N. Shazeer, GLU variants improve transformer,
+        2020.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Decoder(nn.Module):
         depth: int = 4,
         num_heads: int = 4,
         activation: Activation = "relu2",
+        num_mixed: int = 3,
         tied: bool = False,
         dropout: float = 0.0,
     ) -> None:
@@ -73,12 +77,14 @@ class Decoder(nn.Module):
             check_count(name, value)
         check_count("depth", depth, low=0, high=1000)
         check_count("num_heads", num_heads)
+        check_count("num_mixed", num_mixed, low=0)
         check_choice("activation", activation, ACTIVATIONS)
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
         if width % (2 * num_heads):
             raise InputError(f"width must be num_heads={num_heads} times an even number, got {width}")
         self.num_inputs, self.head_width = num_inputs, width // num_heads
         self.embed, self.dropout = nn.Embedding(num_tokens, width), nn.Dropout(dropout)
+        self.mixed = Mixed(width, num_mixed) if num_mixed else nn.Identity()
         self.blocks = nn.ModuleList(DecoderBlock(width, num_heads, activation, dropout) for _ in range(depth))
         self.out = None if tied else nn.Linear(width, num_tokens, bias=False)
         self.reset_parameters()
@@ -93,12 +99,39 @@ class Decoder(nn.Module):
         """Return logits, (B, T, V)."""
         if tokens.shape[1] > self.num_inputs:
             raise InputError(f"rows must have at most num_inputs={self.num_inputs} tokens, got {tokens.shape[1]}")
-        x = self.dropout(normalised(self.embed(tokens)))
+        x = self.dropout(self.mixed(normalised(self.embed(tokens))))
         turns = rotations(tokens.shape[1], self.head_width, x)
         for block in self.blocks:
             x = block(x, turns)
         last = self.embed if self.out is None else self.out
         return F.linear(normalised(x), last.weight)
+
+
+class Mixed(nn.Module):
+    """Add to each token those before it, number by number: a short causal convolution of each channel by itself.
+
+    Example:
+        >>> mixed = Mixed(width=1, num_before=2)
+        >>> _ = nn.init.constant_(mixed.weight, 0.5)
+        >>> mixed(torch.tensor([[[1.0], [2.0], [4.0], [8.0]]])).flatten().tolist()
+        [1.0, 2.5, 5.5, 11.0]
+    """
+
+    def __init__(self, width: int, num_before: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_before, width))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the weights to zero: nothing is added."""
+        nn.init.zeros_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, T, D)."""
+        out = x
+        for before, weight in enumerate(self.weight, start=1):
+            out = out + weight * F.pad(x, (0, 0, before, 0))[:, : x.shape[1]]
+        return out
 
 
 class DecoderBlock(nn.Module):

@@ -14,7 +14,7 @@ from pydantic import Field
 from meden import stopping
 from meden._settings import Settings
 
-Kind = Literal["constant", "step", "exponential", "cosine", "one_cycle", "plateau"]
+Kind = Literal["constant", "step", "exponential", "linear", "cosine", "one_cycle", "plateau"]
 
 
 class Schedule(Settings):
@@ -27,8 +27,8 @@ class Schedule(Settings):
 
     kind: Kind = "constant"
     """``step``: times ``decay`` every ``every`` epochs. ``exponential``: times ``decay`` per epoch, changing at each
-    step. ``cosine``: down to ``final``. ``one_cycle``: up from 1/25 over 30 % of the time, then down to ``final``
-    (L. Smith 2018). ``plateau``: times ``decay`` after ``every`` epochs without a better held-out loss."""
+    step. ``linear`` and ``cosine``: down to ``final``. ``one_cycle``: up from 1/25 over 30 % of the time, then down to
+    ``final`` (L. Smith 2018). ``plateau``: times ``decay`` after ``every`` epochs without a better held-out loss."""
     warmup_epochs: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """The rate rises linearly over so many epochs first; the schedule fills the rest."""
     decay: float = Field(default=0.1, gt=0, le=1)
@@ -36,7 +36,7 @@ class Schedule(Settings):
     every: int = Field(default=10, ge=1)
     """Epochs between two falls of ``step``; epochs waited for by ``plateau``."""
     final: float = Field(default=0.0, ge=0, le=1)
-    """Last factor of ``cosine`` and ``one_cycle``."""
+    """Last factor of ``linear``, ``cosine`` and ``one_cycle``."""
 
 
 def factors(schedule: Schedule, *, epochs: int, steps_per_epoch: int) -> NDArray[np.float64]:
@@ -57,6 +57,8 @@ def _main(schedule: Schedule, total: int, steps_per_epoch: int) -> NDArray[np.fl
         return schedule.decay ** np.floor(t / (schedule.every * steps_per_epoch))
     if schedule.kind == "exponential":
         return schedule.decay ** (t / steps_per_epoch)
+    if schedule.kind == "linear":
+        return 1 + (schedule.final - 1) * progress
     if schedule.kind == "cosine":
         return _cosine(1.0, schedule.final, progress)
     if schedule.kind == "one_cycle":
