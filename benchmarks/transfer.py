@@ -56,7 +56,7 @@ MEAN_RATE = RECIPE.lr / 2
 
 def make_model(width: int, num_tokens: int) -> Decoder:
     """Return a decoder with as many heads as its width asks for; its last layer starts at 0, as muP wants it."""
-    return Decoder(CONTEXT, num_tokens, width=width, depth=DEPTH, num_heads=width // HEAD)
+    return Decoder(CONTEXT, num_tokens, width=width, depth=DEPTH, num_heads=width // HEAD, num_mixed=0)
 
 
 def recipe_for(width: int, strength: float, steps: int, smallest: int, num_tokens: int) -> meden.Recipe:

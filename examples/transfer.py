@@ -53,7 +53,8 @@ def read(path: Path, share: float) -> Text:
 
 def make_model(text: Text, width: int) -> Decoder:
     """Return a model with as many heads as its width asks for; its last layer starts at 0, as muP wants it."""
-    return Decoder(CONTEXT, text.fit.vocabulary.num_tokens, width=width, depth=2, num_heads=width // HEAD)
+    num_tokens = text.fit.vocabulary.num_tokens
+    return Decoder(CONTEXT, num_tokens, width=width, depth=2, num_heads=width // HEAD, num_mixed=0)
 
 
 def losses(

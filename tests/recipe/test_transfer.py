@@ -11,7 +11,7 @@ from torch import nn
 import meden
 from meden import Recipe, Regularizer, Scale, StrengthSchedule, transfer
 from meden.data import num_batches
-from meden.models import MLP, CausalTransformer
+from meden.models import MLP, CausalTransformer, Decoder
 from meden.optim import Averaging, regularize
 from meden.params import select
 from meden.penalties import L1, L2, GroupLasso, MaxNorm, PullTo, Scaled, Sum
@@ -35,6 +35,10 @@ def convolutions(width):
     return nn.Sequential(nn.Conv1d(3, width, 3), nn.ConvTranspose1d(width, 2 * width, 3), nn.Conv1d(2 * width, 5, 3))
 
 
+def decoder(width):
+    return Decoder(num_inputs=8, num_tokens=11, width=width, depth=1, num_heads=2)
+
+
 class Own(nn.Module):
     """A matrix of which nothing says what its inputs are."""
 
@@ -43,7 +47,7 @@ class Own(nn.Module):
         self.matrix = nn.Parameter(torch.ones(width, width))
 
 
-MODELS = {"transformer": transformer, "perceptron": perceptron, "convolutions": convolutions}
+MODELS = {"transformer": transformer, "perceptron": perceptron, "convolutions": convolutions, "decoder": decoder}
 
 
 def shrinkage(model, recipe, rows, epochs):
@@ -107,6 +111,12 @@ def test_a_layer_whose_inputs_do_not_grow_keeps_its_rate():
     first, *others = select(perceptron(16), "weights")
     assert dict(moved.lr_factors) == {first: 1.0, "weights": 0.25}
     assert [(r.penalty, r.on) for r in moved.regularizers] == [(L2(0.1), (first,)), (L2(0.4), tuple(others))]
+
+
+def test_a_filter_of_each_channel_and_an_embedding_keep_their_rates():
+    moved = transfer(RECIPE, from_=Scale(model=decoder(8)), to=Scale(model=decoder(32)))
+    assert dict(moved.lr_factors) == {"mixed.weight": 1.0, "weights": 0.25}
+    assert factors_by_name(decoder(32), moved.lr_factors)["embed.weight"] == 1.0
 
 
 def hidden_moves(width, recipe):
