@@ -117,6 +117,13 @@ def regret(strengths: NDArray[np.float64], losses: NDArray[np.float64], chosen: 
     return np.asarray(curves(np.clip(chosen, logs[0], logs[-1])) - curves(at))
 
 
+def regret_cell(strengths: NDArray[np.float64], losses: NDArray[np.float64], chosen: float, growth: float) -> str:
+    """Return the strength that is meant, and its regret, which is one at the nearest end where it is outside."""
+    found = regret(strengths, losses, chosen)
+    inside = strengths[0] <= math.exp(chosen) <= strengths[-1]
+    return f"{math.exp(chosen) * growth:.2f}: {found.mean():+.4f} ± {interval(found):.4f}{'' if inside else ' (end)'}"
+
+
 def table(lines: Sequence[dict[str, Any]], widths: Sequence[int], strengths: Sequence[float], seeds: int) -> list[str]:
     """Return the table, of all widths whose runs are complete."""
     found = {(line["width"], line["strength"], line["seed"]): line["loss"] for line in lines}
@@ -136,15 +143,13 @@ def table(lines: Sequence[dict[str, Any]], widths: Sequence[int], strengths: Seq
         low, high = (math.exp(centre + sign * half) for sign in (-1, 1))
         at_end = " (at an end)" if losses.mean(0).argmin() in (0, len(grid) - 1) else ""
         growth = width / smallest
-        both = [regret(grid, losses, guess) for guess in (predicted, predicted - math.log(growth))]
         cells = [
             str(width),
             *(f"{mean:.3f}" for mean in losses.mean(0)),
             f"{math.exp(centre):.2f} [{low:.2f}, {high:.2f}]{at_end}",
             f"{math.exp(centre) * growth:.2f}",
-            *(f"{math.exp(guess) * growth:.2f}: {r.mean():+.4f} ± {interval(r):.4f}" for guess, r in zip(
-                (predicted, predicted - math.log(growth)), both, strict=True)),
-        ]  # fmt: skip
+            *(regret_cell(grid, losses, guess, growth) for guess in (predicted, predicted - math.log(growth))),
+        ]
         rows.append(f"| {' | '.join(cells)} |")
     return rows
 
@@ -170,7 +175,9 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
         for strength in given.strengths
     ]
     text = given.out.read_text() if given.out.exists() else ""
-    lines = [line for line in map(json.loads, text.splitlines()) if {n: line[n] for n in keys[0]} in keys]
+    if whole := text[: text.rfind("\n") + 1]:
+        given.out.write_text(whole)  # without a line that was cut off
+    lines = [line for line in map(json.loads, whole.splitlines()) if {n: line[n] for n in keys[0]} in keys]
     done = [{name: line[name] for name in keys[0]} for line in lines]
     for key in [] if given.report else [key for key in keys if key not in done]:
         line = train(key, texts, given.widths[0])

@@ -51,7 +51,7 @@ def test_the_benchmark_goes_on_where_it_was_cut_off_and_tells_regret(text, tmp_p
     rows = benchmark.main(given)
     lines = out.read_text().splitlines()
     assert len(lines) == 4 and len(rows) == 4
-    out.write_text("\n".join(lines[:2]) + "\n")
+    out.write_text("\n".join(lines[:2]) + "\n" + lines[2][:20])
     assert "not complete" in benchmark.main([*given, "--report"])[-1]
     assert benchmark.main(given) == rows
     losses = [[json.loads(line)["loss"] for line in part] for part in (lines, out.read_text().splitlines())]
