@@ -105,7 +105,8 @@ def whole_loss(model: nn.Module, text: TextFile) -> float:
 def nanogpt(path: Path, seed: int, steps: int) -> Result:
     """The loop of nanoGPT: windows at random places, AdamW with decay of matrices, the rate down to a tenth."""
     train, valid = load(path, CONTEXT)
-    tokens = torch.from_numpy(train._tokens.astype("int64"))
+    text = path.read_text(encoding="utf-8")
+    tokens = torch.from_numpy(train.vocabulary.encode(text[: train.num_tokens]).astype("int64"))
     torch.manual_seed(seed)
     model = NanoGPT(train.vocabulary.num_tokens)
     matrices = [p for p in model.parameters() if p.ndim >= 2]

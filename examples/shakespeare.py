@@ -5,7 +5,7 @@
 
 The text is https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt (1.1 MB), and the
 sizes are those of A. Karpathy's nanoGPT. The small model sees each character less than twice: what it gains is owed to
-the network and to its learning rate, not to regularisation, of which it has none.
+the network and to its learning rate, not to regularisation, of which it has none. The large one sees it 80 times.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 import meden
 from meden.data import Characters, TextFile
 from meden.models import Decoder
+from meden.penalties import L2
 from meden.speed import peak_memory, work_of
 
 
@@ -47,7 +48,15 @@ SMALL = meden.Recipe(
     clip_norm=1.0,
     eval_rows=250,
 )
-LARGE = SMALL.replace(lr=2e-3, batch_size=64, epochs=10, steps_per_epoch=500, eval_rows=200)
+LARGE = SMALL.replace(
+    lr=2e-3,
+    batch_size=64,
+    epochs=20,  # 80 passes over the text: here it is regularisation that counts, and the best state is kept
+    steps_per_epoch=250,
+    eval_rows=200,
+    regularizers=[meden.Regularizer(L2(0.1), on="weights", coupling="decoupled")],
+    early_stopping={"patience": 6},
+)
 
 
 def sample(model: Decoder, vocabulary: Characters, length: int = 500, *, seed: int = 0) -> str:
@@ -82,7 +91,7 @@ def main(path: Path, *, gpu: bool = False, steps: int | None = None) -> meden.Ru
         print(f"step {record.step:5}: {losses}, {speed}, {(peak_memory(device) or 0) / 1e9:.1f} GB")
 
     run = meden.fit(model, train, valid, recipe, on_epoch=show)
-    print(f"\nnats per character of the last {valid.num_tokens:,}: {run.history[-1].valid['loss']:.4f}")
+    print(f"\nnats per character of the last {valid.num_tokens:,}: {run.history[run.best_epoch - 1].valid['loss']:.4f}")
     print(meden.diagnose(run))
     print(sample(run.model, train.vocabulary))
     return run

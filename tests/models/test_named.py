@@ -75,6 +75,7 @@ SIZES = {
     "TabularNet": {"num_inputs": 4, "num_outputs": 3, "num_numbers": 2},
     "Transformer": {"num_inputs": 6, "num_outputs": 3, "num_tokens": 9},
     "CausalTransformer": {"num_inputs": 6, "num_tokens": 9},
+    "Decoder": {"num_inputs": 6, "num_tokens": 9},
 }
 
 

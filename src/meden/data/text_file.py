@@ -44,7 +44,7 @@ class TextFile:
         path: of the text, UTF-8.
         context: tokens T of a window.
         vocabulary: what makes tokens of it: that of the part that is fitted, wherever it is not this one, or a
-            :class:`Tokenizer`. None is the characters of this part.
+            :class:`meden.data.Tokenizer`. None is the characters of this part.
         start: where the part starts, a share of the file in [0, 1).
         stop: where it ends, a share of the file in (``start``, 1].
         shifts: whether windows start up to T - 1 tokens later, another number in each pass over them, so that tokens
