@@ -11,10 +11,11 @@ PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "Evaluation",
     "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "Recipe",
-    "Record", "Regularizer", "Run", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
+    "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharpness", "Strength", "StrengthSchedule", "Study",
+    "Uniform",
     "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "evaluate", "fit", "fit_many",
     "layerwise_factors", "load_run", "load_study",
-    "models", "noise", "penalties", "record_activity", "regularize", "tune",
+    "models", "noise", "penalties", "record_activity", "regularize", "transfer", "tune",
 }  # fmt: skip
 
 

@@ -31,6 +31,7 @@ _ROOMS = {
     "Record": "history",
     "Regularizer": "optim",
     "Run": "run",
+    "Scale": "recipe",
     "Schedule": "optim",
     "Sharpness": "optim",
     "Strength": "strengths",
@@ -55,6 +56,7 @@ _ROOMS = {
     "penalties": "penalties",
     "record_activity": "optim",
     "regularize": "optim",
+    "transfer": "recipe",
     "tune": "search",
 }
 """Where each public name is defined; a room that is public stands under its own name."""

@@ -19,7 +19,7 @@ from meden.optim import (
     record_activity,
     regularize,
 )
-from meden.recipe import Recipe, layerwise_factors
+from meden.recipe import Recipe, Scale, layerwise_factors, transfer
 from meden.run import Run, load_run
 from meden.search import Comparison, Job, compare, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
@@ -54,6 +54,7 @@ __all__ = [
     "Record",
     "Regularizer",
     "Run",
+    "Scale",
     "Schedule",
     "Sharpness",
     "Strength",
@@ -78,5 +79,6 @@ __all__ = [
     "penalties",
     "record_activity",
     "regularize",
+    "transfer",
     "tune",
 ]

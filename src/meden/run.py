@@ -21,10 +21,11 @@ from meden._checksums import FILES, check_files, checksums
 from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import read_json, write_json
 from meden._shown import Pair, Shown
-from meden.data import Encoder, Predictions
+from meden.data import Encoder, Predictions, num_batches
 from meden.data.characters import Coding, coding_from_dict
 from meden.data.new_rows import ON_MISSING, OnMissing, check_answered, warn_unanswered
 from meden.diagnosis import Evidence, of_history
+from meden.edits import takes_dropout
 from meden.history import History
 from meden.models.named import check_size, find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
@@ -114,6 +115,8 @@ class Run(Shown):
     """What the model was made with, where meden made it."""
     constant_loss: float | None = None
     """Loss of the best constant answer to the data set; None where the caller brought tensors."""
+    num_rows: Count | None = None
+    """Rows that it was fitted on; None where the trainer does not say."""
 
     @property
     def failure(self) -> str:
@@ -146,7 +149,15 @@ class Run(Shown):
         curve = of_history(self.history, kept=self.best_epoch or None, lost=lost, apart=self._decays())
         if self.held_out is not None and self.status not in LOST:
             curve = replace(curve, scored=self.held_out.loss, scored_error=self.held_out.loss_error)
-        return Evidence((curve,), self.constant_loss, self.model)
+        dropout = self.recipe.dropout if self.recipe.dropout and takes_dropout(self.model) else 0.0
+        return Evidence((curve,), self.constant_loss, self.model, self.passes, dropout)
+
+    @property
+    def passes(self) -> float | None:
+        """How often each fitting row was trained on, up to the end; None if the rows are not known."""
+        if not self.num_rows or not len(self.history):
+            return None
+        return self.history[-1].step / num_batches(self.num_rows, self.recipe.batch_size)
 
     def _decays(self) -> list[str]:
         """Return the labels of penalties that are no part of the objective: decay apart from an adaptive optimizer."""
@@ -188,9 +199,12 @@ class Run(Shown):
         write_json(folder / RUN, summary | {FILES: checksums(folder, PARTS)})
 
 
-def finished(model: nn.Module, recipe: Recipe, seed: int, history: History, outcome: Outcome) -> Run:
+def finished(
+    model: nn.Module, recipe: Recipe, seed: int, history: History, outcome: Outcome, num_rows: int | None = None
+) -> Run:
     """Return the run of a model that ended, in its best state."""
-    return Run(model=model.eval(), recipe=recipe, seed=seed, history=history, **outcome._asdict())
+    ended = outcome._asdict()
+    return Run(model=model.eval(), recipe=recipe, seed=seed, history=history, num_rows=num_rows, **ended)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -231,7 +245,7 @@ class Ensemble(Shown):
         """Return what :func:`meden.diagnose` goes by."""
         each = [run.evidence() for run in self.runs]
         curves = tuple(curve for one in each for curve in one.curves)
-        return Evidence(curves, self.runs[0].constant_loss, self.runs[0].model)
+        return replace(each[0], curves=curves)
 
     def _pairs(self) -> Iterable[Pair]:
         yield "runs", len(self.runs)
@@ -281,7 +295,10 @@ def answers(runs: Sequence[Run], rows: Any, on_missing: OnMissing = "error") -> 
     return outputs, refused
 
 
-_SUMMARY = ("status", "reason", "best_step", "best_epoch", "seed", "model_name", "model_args", "constant_loss")
+_SUMMARY = (
+    *("status", "reason", "best_step", "best_epoch", "seed"),
+    *("model_name", "model_args", "constant_loss", "num_rows"),
+)
 
 
 def load_run(

@@ -176,3 +176,18 @@ def test_an_infinite_penalty_is_a_constraint_and_rules_nothing():
         seconds=0.0,
     )  # fmt: skip
     assert codes(meden.History((record,))) == set()
+
+
+@pytest.mark.parametrize(("steps", "rows_once"), [(10, True), (40, True), (60, False), (100, False)])
+def test_dropout_in_a_single_pass_is_told(steps, rows_once, tmp_path):
+    """Alone and in a population, and of a run that was saved: 400 rows are 50 steps, those of the fold 43."""
+    recipe = Recipe(batch_size=8, epochs=2, steps_per_epoch=steps // 2, dropout=0.2)
+    x, y = rows(800, 0, 0.0)
+    run = meden.fit(MLP(10, 2), (x[:400], y[:400]), recipe=recipe)
+    run.save(tmp_path / "run")
+    fold = make_folds(as_dataset((x, y)), 2, seed=0)[0]
+    (member,) = fit_many(MLP, [Member(recipe, fold)], (x, y))
+    for subject in (run, meden.load_run(tmp_path / "run", lambda: MLP(10, 2)), member):
+        assert subject.passes == steps / (-(-len(fold.fit) // 8) if subject is member else 50)
+        assert ("dropout_in_one_pass" in codes(subject)) == rows_once
+        assert "dropout_in_one_pass" not in codes(dataclasses.replace(subject, num_rows=None))

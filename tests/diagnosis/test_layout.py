@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from meden.diagnosis.layout import dropout_before_norm
+from meden.diagnosis import Curve, Evidence
+from meden.diagnosis.layout import dropout_before_norm, dropout_in_one_pass
 from meden.edits import own_dropouts, set_dropout
 from meden.models import MLP
-from meden.noise import Dropout, attach
+from meden.noise import Dropout, GaussianNoise, TokenDropout, attach
 
 BAD = {
     "straight": [nn.Linear(4, 4), nn.Dropout(0.5), nn.BatchNorm1d(4)],
@@ -60,3 +61,36 @@ def test_many_places_are_named_and_counted():
     blocks = [nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1), nn.BatchNorm1d(4)) for _ in range(6)]
     found = dropout_before_norm(nn.Sequential(*blocks))
     assert "0.1 before 0.2" in found.message and "and more" in found.message
+
+
+LEARNT = Curve(train=[1.0, 0.8], held_out=[1.0, 0.8])
+LEARNT_BY_HEART = Curve(train=[1.0, 0.2], held_out=[1.0, 0.8])
+DROPS = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.2), nn.Linear(4, 1))
+
+
+@pytest.mark.parametrize("noise", [nn.Dropout(0.2), Dropout(0.2), TokenDropout(0.2)])
+def test_dropout_that_meets_no_row_twice_is_found(noise):
+    found = dropout_in_one_pass(Evidence((LEARNT,), model=nn.Sequential(nn.Linear(4, 4), noise), passes=0.6))
+    assert found is not None and found.value == 0.6 and "dropout is on (1) in a training of 0.6 passes" in found.message
+
+
+def test_dropout_of_the_recipe_counts_where_the_model_does_not_show_it():
+    found = dropout_in_one_pass(Evidence((LEARNT,), model=nn.Linear(4, 1), passes=1.0, dropout=0.2))
+    assert found is not None and "(0.2 in the recipe)" in found.message
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        Evidence((LEARNT,), model=DROPS, passes=1.5),
+        Evidence((LEARNT,), model=DROPS),
+        Evidence((LEARNT,), passes=0.6),
+        Evidence((LEARNT,), model=DROPS, passes=0.6, searched=True),
+        Evidence((LEARNT_BY_HEART,), model=DROPS, passes=0.6),
+        Evidence((LEARNT,), model=nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0)), passes=0.6),
+        Evidence((LEARNT,), model=nn.Sequential(nn.Linear(4, 4), GaussianNoise(0.1)), passes=0.6),
+    ],
+    ids=["rows repeat", "not known", "no model", "chosen by a search", "it overfits", "off", "another noise"],
+)
+def test_dropout_that_may_pay_is_left_alone(evidence):
+    assert dropout_in_one_pass(evidence) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from meden.diagnosis.evidence import Curve, Evidence, Evident, of_history
 from meden.diagnosis.finding import Diagnosis, Finding
-from meden.diagnosis.layout import dropout_before_norm
+from meden.diagnosis.layout import dropout_before_norm, dropout_in_one_pass
 from meden.diagnosis.rules import RULES, diverged
 from meden.history import History
 
@@ -42,5 +42,5 @@ def diagnose(subject: History | Evidence | Evident) -> Diagnosis:
     rules = [diverged, *(RULES if evidence.sound else ())]
     found = [rule(evidence) for rule in rules]
     if evidence.model is not None:
-        found.append(dropout_before_norm(evidence.model))
+        found += [dropout_before_norm(evidence.model), dropout_in_one_pass(evidence)]
     return Diagnosis(tuple(finding for finding in found if finding is not None), len(evidence.curves))

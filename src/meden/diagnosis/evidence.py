@@ -95,6 +95,10 @@ class Evidence:
     blank: float | None = None
     """Loss of the best constant answer; None if it is not known."""
     model: nn.Module | None = None
+    passes: float | None = None
+    """How often each fitting row was trained on; None if it is not known."""
+    dropout: float = 0.0
+    """Probability to drop that the recipe put into the model; one that was read from a file does not show it."""
     searched: bool = False
     """Whether they are of the choice of a search, which is then no advice any more."""
 

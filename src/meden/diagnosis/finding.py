@@ -20,6 +20,7 @@ Code = Literal[
     "held_out_easier",
     "penalties_rule",
     "dropout_before_norm",
+    "dropout_in_one_pass",
 ]
 
 

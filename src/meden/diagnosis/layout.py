@@ -1,4 +1,4 @@
-"""What in a model's layers is known to get in its own way."""
+"""What in a model's layers is known to get in its own way, or in that of a training."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Finding
-from meden.noise import Noise
+from meden.diagnosis.rules import overfit
+from meden.noise import Dropout, GaussianDropout, Noise, SpatialDropout, TokenDropout
 from meden.noise.places import attached
 
 _MIXES = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.MultiheadAttention, nn.Bilinear)
 """Layers whose outputs sum over inputs: after them what dropout does to the spread of one input is diluted."""
+
+_DROPOUTS = (_DropoutNd, Dropout, GaussianDropout, SpatialDropout, TokenDropout)
+ONE_PASS = 1.0
+"""Up to so many passes over the rows none of them is seen again."""
 
 
 def dropout_before_norm(model: nn.Module) -> Finding | None:
@@ -35,6 +41,30 @@ def dropout_before_norm(model: nn.Module) -> Finding | None:
         f"dropout is followed by batch norm ({shown}{' and more' if len(pairs) > 4 else ''}) in the order in which the "
         "layers are registered; used in that order, the norm learns a spread that evaluation does not have",
         "Put dropout behind the batch norm, or behind the last one of the network",
+    )
+
+
+def dropout_in_one_pass(evidence: Evidence) -> Finding | None:
+    """Dropout, in a training that meets no row twice and does not overfit.
+
+    It keeps a network from learning its rows by heart, for which it must meet them again; in a single pass it takes
+    something off what is learnt and gives nothing. The evidence is of language models trained from scratch.
+
+    Reference:
+        H. Liu, J. Bauer and C. D. Manning, Drop dropout on single-epoch language model pretraining, 2025.
+    """
+    passes, model = evidence.passes, evidence.model
+    if model is None or passes is None or passes > ONE_PASS or evidence.searched or not evidence.sound:
+        return None
+    names = [name for name, layer in model.named_modules() if isinstance(layer, _DROPOUTS) and _drops(layer)]
+    if not (names or evidence.dropout) or overfit(evidence) is not None:
+        return None
+    shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "") or f"{evidence.dropout:g} in the recipe"
+    return Finding(
+        "dropout_in_one_pass",
+        f"dropout is on ({shown}) in a training of {passes:.2g} passes over the rows, which meets none of them twice",
+        "Set dropout to 0 in a training from scratch, where it pays as soon as rows repeat and a gap opens",
+        passes,
     )
 
 

@@ -5,7 +5,7 @@ Legend: ``B`` rows, ``T`` tokens, ``D`` width, ``H`` heads, ``P`` numbers of a h
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +116,8 @@ class Mixed(nn.Module):
         >>> mixed(torch.tensor([[[1.0], [2.0], [4.0], [8.0]]])).flatten().tolist()
         [1.0, 2.5, 5.5, 11.0]
     """
+
+    weight_axes: ClassVar = {"units": 1}
 
     def __init__(self, width: int, num_before: int) -> None:
         super().__init__()

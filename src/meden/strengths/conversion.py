@@ -1,13 +1,13 @@
-"""Conversions of a strength between tools, between numbers of rows, and into time."""
+"""Conversions of a strength between tools, and between numbers of rows."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from meden._checks import InputError, check_choice, check_count, check_number, check_strength
+from meden._checks import InputError, check_choice, check_count, check_number
 from meden.strengths.quantities import Strength, Value
+from meden.strengths.scale import time_constant
 from meden.strengths.tools import LOSSES, Tool, find_tool
 
 _SOLVERS = ("adam", "sgd", "lbfgs")
@@ -116,35 +116,6 @@ def rescale_for_rows(value: Any, source: str, n_from: float, n_to: float, *, sol
     return tool.form.write(strength * (float(n_from) / float(n_to)) ** power, source) if power else value
 
 
-def time_constant(lr: float, weight_decay: float) -> float:
-    """Return 1 / (lr * weight_decay): the steps after which decoupled decay alone has shrunk weights to about 37 %.
-
-    Args:
-        lr: learning rate, zero or more.
-        weight_decay: as torch.AdamW takes it, zero or more.
-
-    Returns:
-        Steps; infinity without decay.
-
-    Raises:
-        InputError: if either is negative or not finite.
-
-    Example:
-        >>> time_constant(lr=0.125, weight_decay=0.01)
-        800.0
-
-    Reference:
-        X. Wang and L. Aitchison, How to set AdamW's weight decay as you scale model and dataset size, 2024.
-    """
-    check_strength("lr", lr)
-    check_strength("weight_decay", weight_decay)
-    return _steps(lr * weight_decay)
-
-
-def _steps(rate: float) -> float:
-    return 1 / rate if rate else math.inf
-
-
 def _amounts(
     n: float | None, batch_size: int | None, lr: float | None, lr_max: float | None, loss: str
 ) -> dict[str, float | None]:
@@ -177,7 +148,7 @@ def _no_single_number(
     reason = f"{decoupled} shrinks weights apart from the gradient, so no single number exists"
     hint = "compare time constants instead: 1/(lr weight_decay) steps for torch.AdamW"
     if here.decoupled and all(amounts[name] for name in here.powers):
-        steps = _steps(strength.l2 * _product(here.powers, amounts, ""))
+        steps = time_constant(strength.l2 * _product(here.powers, amounts, ""), 1.0)
         hint = f"its time constant (1/(lr weight_decay) for torch.AdamW) is {steps:g} steps"
     kind = "decoupled decay" if here.decoupled else "term of the objective"
     return InputError(f"to must be a {kind} like source={source!r}, got {to!r}: {reason}; {hint}")

@@ -346,7 +346,7 @@ class Training:
         self.recording.remove()
         history = self.state.history
         outcome = progress.outcome(self.state.progress, 0, ending, history[-1], self.null)
-        return finished(self.model, self.recipe, self.seed, history, outcome)
+        return finished(self.model, self.recipe, self.seed, history, outcome, len(self.train))
 
     @functools.cached_property
     def _identity(self) -> dict[str, Any]:

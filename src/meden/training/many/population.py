@@ -344,7 +344,8 @@ class Population:
         unstack(entrant.model, self.best if self.progress.best_epoch[row] else self._shown(), row)
         null = null_loss(self.task, self.y[entrant.fit], self.output_shape)
         outcome = progress.outcome(self.progress, row, ending, history[-1], null)
-        self.on_run(self.ids[row], finished(entrant.model, entrant.recipe, entrant.seed, history, outcome))
+        recipe, seed, num_rows = entrant.recipe, entrant.seed, len(entrant.fit)
+        self.on_run(self.ids[row], finished(entrant.model, recipe, seed, history, outcome, num_rows))
 
     def _shrink_if_it_pays(self) -> None:
         """Take out the members that ended, once they are a quarter, if the smaller stack saves enough work."""
