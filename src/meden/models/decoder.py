@@ -131,7 +131,7 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, T, D)."""
         out = x
-        for before, weight in enumerate(self.weight, start=1):
+        for before, weight in enumerate(self.weight[: x.shape[1] - 1], start=1):
             out = out + weight * F.pad(x, (0, 0, before, -before))
         return out
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import runpy
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,10 +40,11 @@ def train_on_cluster(arguments: Sequence[str], num_processes: int, address: str 
 
 
 def _work(work: dict[str, Any]) -> None:
-    """Run the command as one of the processes, which Ray has joined."""
-    from meden.cli import main
-
+    """Run the command in this process, which Ray has joined to the others."""
     os.chdir(work["folder"])
-    status = main(work["arguments"])
-    if status:
-        raise RuntimeError(f"meden {' '.join(work['arguments'])} ended with status {status}")
+    sys.argv = ["meden", *work["arguments"]]
+    try:
+        runpy.run_module("meden", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if ended.code:
+            raise RuntimeError(f"meden {' '.join(work['arguments'])} ended with status {ended.code}") from None
