@@ -103,9 +103,9 @@ def _show(run: Run, out: Path, as_json: bool) -> None:
         for finding in found.findings:
             stdout.print(str(finding))
         stdout.print(f"Report:  {out}/report.html")
-        if not run.failure and run.vocabulary is None:
+        if not run.failure and run.encoder is not None:
             stdout.print(f"Predict: meden predict {out} rows.csv -o predictions.csv")
-        elif not run.failure:
+        elif not run.failure and run.model_name is not None:
             stdout.print(f"Evaluate: meden evaluate {out} other.txt")
     if run.failure:
         raise typer.Exit(1)

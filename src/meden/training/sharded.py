@@ -31,7 +31,7 @@ from meden.deadline import Pace
 from meden.distributed import Sharding, World, checkpoint
 from meden.distributed.wrapping import Spread, full, local
 from meden.history import History, Record
-from meden.noise import PassDraws, draws_past_torch, noise_layers, passing, set_shard
+from meden.noise import PassDraws, noise_layers, passing, set_shard
 from meden.objective import (
     Totals,
     add_up,
@@ -315,8 +315,6 @@ def check_divides(training: Training, num_processes: int, sharding: Sharding) ->
     how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
     if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
         raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
-    if draws_past_torch(model):
-        raise InputError(f"model must draw by torch's functions on {how}, got one that draws from numpy or random")
     x = training.first_rows(FEW)
     small = sum(param.numel() for param in model.parameters()) <= TRIED
     if small and len(x) == FEW and not rows_are_independent(model, x):
