@@ -22,6 +22,11 @@ from meden.recipe.yaml_text import PlainDumper, read_yaml
 TRAINING = "training.yaml"
 """The file in the folder of a run that is under way."""
 SUFFIXES = (".yaml", ".yml")
+FOR: dict[str, tuple[str, ...]] = {
+    "table": ("target", "groups", "drop", "read", "sep", "decimal", "na", "task"),
+    "text": ("context", "tokenizer"),
+}
+"""Fields that belong to one kind of data."""
 HOW = ("processes", "sharding")
 """Fields that decide how a training is done, not what comes of it."""
 
@@ -85,7 +90,11 @@ class TrainingFile(Settings):
         own |= given
         if "data" not in own:
             raise InputError(f"{str(path)!r} must say which data (data: text.txt), or they must be given before it")
-        return cls(**own)
+        asked = cls(**own)
+        for kind, names in FOR.items():
+            if kind != asked.kind and (wrong := [name for name in names if name in own]):
+                raise InputError(f"{wrong[0]} is for a {kind}, got it for the {asked.kind} {asked.data!r}")
+        return asked
 
     @classmethod
     def load(cls, path: Path, **given: Any) -> Self:
