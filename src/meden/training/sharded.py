@@ -161,9 +161,10 @@ class Sharded(Training):
         with self.spread.passing(is_last=is_last):
             losses = fitting_losses(self.task, forward, part.y, draws, rdrop=self.recipe.rdrop)
             loss = losses[: len(part.rows)].sum() / weight + share * sum(activity) / len(activity)
+            # before the backward pass, in which what is checkpointed puts out the same again
+            self._activity.update({label: share * value for label, value in self.recording.values().items()})
             with passing(self.model, draws, "backward") if draws else nullcontext():
                 torch.autograd.backward(loss * self.world.size)  # exchanging gradients takes their mean
-        self._activity.update({label: share * value for label, value in self.recording.values().items()})
         return loss.detach()
 
     def _add_penalties(self) -> Tensor:
