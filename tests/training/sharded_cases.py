@@ -135,7 +135,7 @@ class Case(NamedTuple):
 USUAL: dict[str, Any] = {
     "optimizer": "adamw",
     "lr": 0.02,
-    "epochs": 3,
+    "epochs": 2,
     "batch_size": 13,  # and a last batch of 12
     "dropout": 0.2,
     "regularizers": [Regularizer(L1(2e-3)), Regularizer(L2(0.01), on="biases", coupling="gradient")],
@@ -173,7 +173,9 @@ CASES: dict[str, Case] = {
     "some watched": Case({"eval_rows": 7}),
     "no blocks": Case({}, {"blocks": "first"}),
 }
-HALF = Case({"epochs": 5}, {"precision": "bfloat16"}, plain)
+HALF = Case(
+    {"epochs": 17, "lr": 5e-3, "regularizers": [Regularizer(L1(0.02))]}, {"precision": "bfloat16"}, plain
+)  # 51 steps
 COMPILED = Case({"epochs": 1}, {"compile": True, "activation_checkpointing": True, "micro_batch_size": 4})
 
 

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,9 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import meden
-from meden import InputError, Recipe, Sharding
+from meden import InputError, Recipe
 
-from .sharded_cases import CASES, COMPILED, HALF, USUAL, Case, Found, net, normed, numbers, rows, trained
+from .sharded_cases import CASES, COMPILED, HALF, Case, Found, decoder, net, normed, numbers, rows, tokens, trained
 
 pytestmark = [pytest.mark.distributed, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
@@ -28,6 +29,12 @@ ALL = {
     for strategy in STRATEGIES
 }
 ALL |= {"compiled, fsdp": COMPILED}
+"""Each is trained by all processes."""
+OTHERS = {
+    "recipe": "recipe must be the same on all 2 processes, got others on 1",
+    "model": "model must be the same on all 2 processes, got others on 1",
+    "seed": "seed must be the same on all 2 processes, got others on 1",
+}
 
 
 def work(rank: int, folder: str) -> None:
@@ -42,7 +49,17 @@ def work(rank: int, folder: str) -> None:
             Path(folder, f"{name}.{rank}.error").write_text(told)
             continue
         found.save(Path(folder, f"{name}.{rank}.pt"))
+    others = [{"lr": 0.1 + rank}, {"make": decoder, "data": tokens} if rank else {}, {"seed": 3 + rank}]
+    for name, own in zip(OTHERS, others, strict=True):
+        with pytest.raises(InputError) as refused:
+            differing(**own)
+        Path(folder, f"{name}.{rank}.error").write_text(str(refused.value))
     dist.destroy_process_group()
+
+
+def differing(make: Any = net, data: Any = rows, seed: int = 3, **recipe: Any) -> None:
+    fit, _ = data()
+    meden.fit(make(), fit, recipe=Recipe(epochs=1, batch_size=4, **recipe), seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +118,37 @@ def test_bfloat16_is_near(two_ranks: Path, strategy: str) -> None:
     assert not all(torch.equal(found.weights[name], weight) for name, weight in expected.weights.items())
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_batch_norm_is_refused_on_all(two_ranks: Path, strategy: str) -> None:
+    for rank in range(RANKS):
+        told = (two_ranks / f"batch norm, {strategy}.{rank}.error").read_text()
+        assert told.startswith("model must treat each row by itself on 2 processes, got a Net that does not")
+
+
+@pytest.mark.parametrize("rank", range(RANKS))
+@pytest.mark.parametrize(("name", "told"), OTHERS.items())
+def test_what_differs_between_processes_is_named_on_all(two_ranks: Path, name: str, told: str, rank: int) -> None:
+    assert (two_ranks / f"{name}.{rank}.error").read_text() == told
+
+
 @pytest.mark.slow
 def test_compiled(two_ranks: Path) -> None:
     check_same(found_by(two_ranks, "compiled, fsdp"), Found.of(trained(COMPILED, spread=False)))
+
+
+@pytest.mark.parametrize("case", ["AdamW", "EMA", "early stopping", "groups", "PullTo", "tokens", "Dataset", "frozen"])
+def test_alone_and_spread_is_alone_bit_for_bit(case: str) -> None:
+    one = CASES[case]._replace(sharding={})
+    expected, found = (Found.of(trained(one, spread=spread)) for spread in (False, True))
+    assert found.ending == expected.ending and found.history == expected.history
+    assert all(torch.equal(found.weights[name], weight) for name, weight in expected.weights.items())
+
+
+def test_batch_norm_with_idle_biases_alone_and_spread() -> None:
+    expected, found = (Found.of(trained(Case(make=normed), spread=spread)) for spread in (False, True))
+    check_same(found, expected)
+
+
+def test_no_group_is_left_by_one_process() -> None:
+    trained(CASES["AdamW"], spread=True)
+    assert not dist.is_initialized()

@@ -24,12 +24,11 @@ from torch import Tensor, nn
 from meden import checkpoint as files
 from meden._checks import InputError
 from meden.data import Pair, Source
-from meden.data.batches import largest_batch
 from meden.data.sources import Rows
 from meden.distributed import Sharding, World, checkpoint
 from meden.distributed.wrapping import Spread, full, local
 from meden.history import History, Record
-from meden.noise import PassDraws, draws_past_torch, noise_layers, passing, set_shard
+from meden.noise import PassDraws, noise_layers, passing, set_shard
 from meden.objective import (
     Totals,
     add_up,
@@ -37,21 +36,15 @@ from meden.objective import (
     eval_parts,
     means,
     row_weight,
-    rows_are_independent,
     score_rows,
 )
-from meden.penalties import KLSparsity
 from meden.penalties.sharding import spread_as
 from meden.progress import Ending
 from meden.rdrop import fitting_losses
 from meden.run import Run
+from meden.training.dividing import check_divides
 from meden.training.idle import silence
 from meden.training.one import Training
-
-FEW = 4
-"""Rows that are tried."""
-TRIED = 2**26
-"""Numbers of the largest models that are copied, to see whether they treat each row by itself."""
 
 
 class Stopped(SystemExit):
@@ -95,7 +88,8 @@ class Sharded(Training):
 
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         check_divides(self, self.world.size, self.sharding)
-        self.world.check_same(self._identity)
+        shapes = {name: list(tensor.shape) for name, tensor in files.model_tensors(model).items()}
+        self.world.check_same({"model": shapes, **self._identity})
         self.spread = Spread(model, self.world, self.sharding)
         params = dict(self.spread.model.named_parameters())
         self.idle = {name: spread_as(where, params[name]).bool() for name, where in self.idle.items()}
@@ -144,7 +138,7 @@ class Sharded(Training):
         """Return what the rows of a batch count, on all processes together."""
         if counted(self.task, batch.parts[0].y) is None:
             return batch.num_rows
-        own = [float(row_weight(self.task, part.y)[: len(part.rows)].sum()) for part in batch.parts]
+        own = [float(row_weight(self.task, part.y, torch.float64)[: len(part.rows)].sum()) for part in batch.parts]
         return self.world.total([sum(own)])[0] or 1.0  # no token counts
 
     def _pass(self, part: Part, weight: float, share: float, is_last: bool) -> Tensor:
@@ -274,40 +268,6 @@ class Sharded(Training):
             b.label: files.under(f"start.{number}.", tensors) for number, b in enumerate(self.handle.bound) if b.starts
         }
         self._restore(tensors, found.values, starts)
-
-
-def check_divides(training: Training, num_processes: int, sharding: Sharding) -> None:
-    """Check that the steps of a training can be divided into parts of the batch that know nothing of each other.
-
-    Args:
-        training: whose model is whole.
-        num_processes: on which it will be.
-        sharding: how.
-
-    Raises:
-        InputError: naming what cannot.
-    """
-    model, recipe, rows = training.model, training.recipe, training.train
-    num_rows = largest_batch(len(rows), recipe.batch_size)
-    if num_rows < num_processes:
-        raise InputError(
-            f"batch_size must be at least the number of processes, {num_processes}, so that each has rows, got "
-            f"{num_rows}"
-        )
-    if num_processes == 1 and sharding.micro_batch_size is None:
-        return
-    how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
-    if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
-        raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
-    if draws_past_torch(model):
-        raise InputError(f"model must draw by torch's functions on {how}, got one that draws from numpy or random")
-    x = training.first_rows(FEW)
-    small = sum(param.numel() for param in model.parameters()) <= TRIED
-    if small and len(x) == FEW and not rows_are_independent(model, x):
-        raise InputError(
-            f"model must treat each row by itself on {how}, got a {type(model).__name__} that does not, such as one "
-            "with batch norm; use group or layer norm"
-        )
 
 
 def check_tensors(folder: Path, saved: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> None:
