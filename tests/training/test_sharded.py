@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import traceback
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 
 import meden
 from meden import InputError, Recipe
 
+from ..ranks import run_ranks
 from .sharded_cases import CASES, COMPILED, HALF, Case, Found, decoder, net, normed, numbers, rows, tokens, trained
 
 pytestmark = [pytest.mark.distributed, pytest.mark.filterwarnings("ignore::FutureWarning")]
@@ -38,9 +37,6 @@ OTHERS = {
 
 
 def work(rank: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
     for name, case in ALL.items():
         try:
             found = Found.of(trained(case, spread=True, seed=rank))
@@ -54,7 +50,6 @@ def work(rank: int, folder: str) -> None:
         with pytest.raises(InputError) as refused:
             differing(**own)
         Path(folder, f"{name}.{rank}.error").write_text(str(refused.value))
-    dist.destroy_process_group()
 
 
 def differing(make: Any = net, data: Any = rows, seed: int = 3, **recipe: Any) -> None:
@@ -65,7 +60,7 @@ def differing(make: Any = net, data: Any = rows, seed: int = 3, **recipe: Any) -
 @pytest.fixture(scope="module")
 def two_ranks() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, args=(folder,), nprocs=RANKS)
+        run_ranks(work, folder, RANKS)
         yield Path(folder)
 
 
