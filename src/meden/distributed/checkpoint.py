@@ -76,7 +76,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], values: Any, wo
         os.replace(part, whole)
         flush_name(whole)
         for old in _steps(folder)[keep:]:
-            shutil.rmtree(old)
+            shutil.rmtree(old.replace(old.with_name(old.name + _PART)))  # never half a folder under a whole one's name
     world.barrier()
 
 
@@ -121,8 +121,11 @@ def _newest(folder: Path) -> tuple[str, dict[str, Any]]:
     steps = _steps(folder)
     if not steps:
         return "", {}
-    fields = read_json(steps[0] / STATE)
-    check_files(steps[0] / STATE, fields)
+    state = steps[0] / STATE
+    fields = read_json(state)
+    check_files(state, fields, [path.name for path in steps[0].glob("*.safetensors")])  # all of them are read
+    if not isinstance(fields.get(VALUES), dict):
+        raise Damaged(f"{str(state)!r} must hold {VALUES}, got {fields.get(VALUES)!r:.60}")
     return str(steps[0]), fields[VALUES]
 
 

@@ -35,7 +35,10 @@ def blocks_of(model: nn.Module, selector: str | None = None) -> list[nn.Module]:
         2
     """
     if selector is not None:
-        return _outermost(list(select_modules(model, selector).values()))
+        try:
+            return _outermost(list(select_modules(model, selector).values()))
+        except InputError as error:
+            raise InputError(f"blocks: {error}") from None
     named = {name for module in model.modules() for name in getattr(module, "_no_split_modules", None) or ()}
     if own := [module for module in model.modules() if type(module).__name__ in named]:
         return _outermost(own)
@@ -68,11 +71,6 @@ class Spread:
         """What a batch is passed through."""
         blocks = blocks_of(self.model, sharding.blocks)
         if sharding.activation_checkpointing:
-            if not blocks:
-                raise InputError(
-                    "blocks must select modules to be checkpointed, got none: the model has no nn.ModuleList of alike "
-                    "modules"
-                )
             for block in blocks:
                 _checkpoint(block)
         if sharding.compile:

@@ -36,13 +36,14 @@ def spread_as(x: Tensor, like: Tensor) -> Tensor:
 
     All ranks must call it, and each hold ``x`` if it is not distributed.
     """
-    full = whole(x)
+    full = local(whole(x))
     if not is_spread(like):
         return full.to(like)
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     assert isinstance(like, DTensor)
-    return distribute_tensor(full.to(like.device, like.dtype), like.device_mesh, like.placements)
+    spread: Tensor = distribute_tensor(full.to(like.device, like.dtype), like.device_mesh, like.placements)
+    return spread
 
 
 def _redistributed(x: Tensor, *, keep_shards: bool) -> Tensor:

@@ -33,10 +33,11 @@ from meden.member import (
 )
 from meden.recipe import Recipe
 from meden.run import Run
+from meden.training.dividing import check_divides
 from meden.training.fit import prepare
 from meden.training.one import Training
 from meden.training.scoring import score
-from meden.training.sharded import Sharded, check_divides
+from meden.training.sharded import Sharded
 
 OnEpoch = Callable[[Record], None]
 HERE = torch.device("cpu")

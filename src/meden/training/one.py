@@ -385,6 +385,8 @@ class Training:
         """Go on from the checkpoint, if there is one."""
         if self.checkpoint is None or not self.checkpoint.exists():
             return
+        if self.checkpoint.is_dir():
+            raise InputError(f"checkpoint must be a file without sharding, got a folder, {str(self.checkpoint)!r}")
         tensors, values = files.load(self.checkpoint)
         self._check_checkpoint(self.checkpoint, values)
         self._restore(tensors, values)

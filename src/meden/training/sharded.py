@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from meden import checkpoint as files
 from meden._checks import InputError
 from meden.data import Pair, Source
-from meden.data.batches import largest_batch
 from meden.data.sources import Rows
 from meden.deadline import Pace
 from meden.distributed import Sharding, World, checkpoint
@@ -39,21 +38,15 @@ from meden.objective import (
     eval_parts,
     means,
     row_weight,
-    rows_are_independent,
     score_rows,
 )
-from meden.penalties import KLSparsity
 from meden.penalties.sharding import spread_as
 from meden.progress import Ending
 from meden.rdrop import fitting_losses
 from meden.run import Run
+from meden.training.dividing import check_divides
 from meden.training.idle import silence
 from meden.training.one import Training
-
-FEW = 4
-"""Rows that are tried."""
-TRIED = 2**26
-"""Numbers of the largest models that are copied, to see whether they treat each row by itself."""
 
 
 class Stopped(SystemExit):
@@ -111,7 +104,8 @@ class Sharded(Training):
 
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         check_divides(self, self.world.size, self.sharding)
-        self.world.check_same(self._identity)
+        shapes = {name: list(tensor.shape) for name, tensor in files.model_tensors(model).items()}
+        self.world.check_same({"model": shapes, **self._identity})
         self.spread = Spread(model, self.world, self.sharding)
         params = dict(self.spread.model.named_parameters())
         self.idle = {name: spread_as(where, params[name]).bool() for name, where in self.idle.items()}
@@ -122,12 +116,12 @@ class Sharded(Training):
         if self.recipe.augment:  # which may mix rows: the whole batch is augmented everywhere
             for (x, y), plan in zip(self._read(self.train, parts, "epoch", number), plans, strict=True):
                 whole = self._augmented(x, y)
-                yield Batch(len(x), [self._part(rows, *(own[_some(rows)] for own in whole)) for rows in plan])
+                yield Batch(len(x), [Part(*(own[_some(rows)] for own in whole), rows) for rows in plan])
             return
         wanted = [batch[_some(rows)] for batch, plan in zip(parts, plans, strict=True) for rows in plan]
         pairs = self._read(self.train, wanted, "epoch", number)
         for batch, plan in zip(parts, plans, strict=True):
-            yield Batch(len(batch), [self._part(rows, *next(pairs)) for rows in plan])
+            yield Batch(len(batch), [Part(*next(pairs), rows) for rows in plan])
 
     def _plan(self, num_rows: int) -> list[range]:
         """Return the places in a batch of what this process passes at once: as many parts as the others have."""
@@ -136,9 +130,6 @@ class Sharded(Training):
         num_parts = max(1, -(-num_rows // (size * self.world.size)))
         ends = [own.start + len(own) * part // num_parts for part in range(num_parts + 1)]
         return [range(start, stop) for start, stop in itertools.pairwise(ends)]
-
-    def _part(self, rows: range, x: Tensor, y: Tensor) -> Part:
-        return Part(x, y, rows)
 
     def _backward(self, batch: Batch) -> None:
         weight = self._weight(batch)
@@ -161,7 +152,7 @@ class Sharded(Training):
         """Return what the rows of a batch count, on all processes together."""
         if counted(self.task, batch.parts[0].y) is None:
             return batch.num_rows
-        own = [float(row_weight(self.task, part.y)[: len(part.rows)].sum()) for part in batch.parts]
+        own = [float(row_weight(self.task, part.y, torch.float64)[: len(part.rows)].sum()) for part in batch.parts]
         return self.world.total([sum(own)])[0] or 1.0  # no token counts
 
     def _pass(self, part: Part, weight: float, share: float, is_last: bool) -> Tensor:
@@ -178,9 +169,10 @@ class Sharded(Training):
         with self.spread.passing(is_last=is_last):
             losses = fitting_losses(self.task, forward, part.y, draws, rdrop=self.recipe.rdrop)
             loss = losses[: len(part.rows)].sum() / weight + share * sum(activity) / len(activity)
+            # before the backward pass, in which what is checkpointed puts out the same again
+            self._activity.update({label: share * value for label, value in self.recording.values().items()})
             with passing(self.model, draws, "backward") if draws else nullcontext():
                 torch.autograd.backward(loss * self.world.size)  # exchanging gradients takes their mean
-        self._activity.update({label: share * value for label, value in self.recording.values().items()})
         return loss.detach()
 
     def _add_penalties(self) -> Tensor:
@@ -290,38 +282,6 @@ class Sharded(Training):
             b.label: files.under(f"start.{number}.", tensors) for number, b in enumerate(self.handle.bound) if b.starts
         }
         self._restore(tensors, found.values, starts)
-
-
-def check_divides(training: Training, num_processes: int, sharding: Sharding) -> None:
-    """Check that the steps of a training can be divided into parts of the batch that know nothing of each other.
-
-    Args:
-        training: whose model is whole.
-        num_processes: on which it will be.
-        sharding: how.
-
-    Raises:
-        InputError: naming what cannot.
-    """
-    model, recipe, rows = training.model, training.recipe, training.train
-    num_rows = largest_batch(len(rows), recipe.batch_size)
-    if num_rows < num_processes:
-        raise InputError(
-            f"batch_size must be at least the number of processes, {num_processes}, so that each has rows, got "
-            f"{num_rows}"
-        )
-    if num_processes == 1 and sharding.micro_batch_size is None:
-        return
-    how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
-    if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
-        raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
-    x = training.first_rows(FEW)
-    small = sum(param.numel() for param in model.parameters()) <= TRIED
-    if small and len(x) == FEW and not rows_are_independent(model, x):
-        raise InputError(
-            f"model must treat each row by itself on {how}, got a {type(model).__name__} that does not, such as one "
-            "with batch norm; use group or layer norm"
-        )
 
 
 def check_tensors(folder: Path, saved: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> None:

@@ -1,0 +1,58 @@
+"""Whether the steps of a training can be divided into parts of the batch that know nothing of each other."""
+
+from __future__ import annotations
+
+from meden._checks import InputError
+from meden.data.batches import largest_batch
+from meden.distributed import Sharding
+from meden.distributed.wrapping import blocks_of
+from meden.objective import rows_are_independent
+from meden.penalties import KLSparsity
+from meden.training.one import Training
+
+FEW = 4
+"""Rows that are tried."""
+TRIED = 2**26
+"""Numbers of the largest models that are copied, to see whether they treat each row by itself."""
+
+
+def check_divides(training: Training, num_processes: int, sharding: Sharding) -> None:
+    """Check that a training can be spread over processes, and each step of it over parts of the batch.
+
+    Args:
+        training: whose model is whole.
+        num_processes: on which it will be.
+        sharding: how.
+
+    Raises:
+        InputError: naming what cannot.
+    """
+    model, recipe, rows = training.model, training.recipe, training.train
+    blocks = blocks_of(model, sharding.blocks)
+    if sharding.activation_checkpointing and not blocks:
+        raise InputError(
+            "blocks must select modules to be checkpointed, got none: the model has no nn.ModuleList of alike modules"
+        )
+    if sharding.activation_checkpointing and recipe.rdrop is not None:
+        raise InputError(
+            f"activation_checkpointing must be off with rdrop, got rdrop={recipe.rdrop:g}: noise that is drawn again "
+            "in the backward pass would not know which of two passes it is of"
+        )
+    num_rows = largest_batch(len(rows), recipe.batch_size)
+    if num_rows < num_processes:
+        raise InputError(
+            f"batch_size must be at least the number of processes, {num_processes}, so that each has rows, got "
+            f"{num_rows}"
+        )
+    if num_processes == 1 and sharding.micro_batch_size is None:
+        return
+    how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
+    if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
+        raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
+    x = training.first_rows(FEW)
+    small = sum(param.numel() for param in model.parameters()) <= TRIED
+    if small and len(x) == FEW and not rows_are_independent(model, x):
+        raise InputError(
+            f"model must treat each row by itself on {how}, got a {type(model).__name__} that does not, such as one "
+            "with batch norm; use group or layer norm"
+        )
