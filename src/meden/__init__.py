@@ -33,6 +33,7 @@ _ROOMS = {
     "Run": "run",
     "Scale": "recipe",
     "Schedule": "optim",
+    "Sharding": "distributed",
     "Sharpness": "optim",
     "Strength": "strengths",
     "StrengthSchedule": "optim",

@@ -5,6 +5,7 @@ from meden._checks import InputError
 from meden.audits import Audit, audit
 from meden.data import Dataset, as_dataset
 from meden.diagnosis import Diagnosis, diagnose
+from meden.distributed import Sharding
 from meden.history import History, Record
 from meden.member import Member
 from meden.optim import (
@@ -56,6 +57,7 @@ __all__ = [
     "Run",
     "Scale",
     "Schedule",
+    "Sharding",
     "Sharpness",
     "Strength",
     "StrengthSchedule",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -26,10 +27,11 @@ from meden._checks import InputError
 from meden.data import Pair, Source
 from meden.data.batches import largest_batch
 from meden.data.sources import Rows
+from meden.deadline import Pace
 from meden.distributed import Sharding, World, checkpoint
 from meden.distributed.wrapping import Spread, full, local
 from meden.history import History, Record
-from meden.noise import PassDraws, draws_past_torch, noise_layers, passing, set_shard
+from meden.noise import PassDraws, noise_layers, passing, set_shard
 from meden.objective import (
     Totals,
     add_up,
@@ -82,6 +84,9 @@ class Sharded(Training):
         self.world, self.sharding = world, sharding
         self._asked, self._stops = threading.Event(), False
         self._activity: Counter[str] = Counter()
+        self._num_rows = 0
+        self.rows_per_second = 0.0
+        """Trained in the last epoch, by all processes together."""
         super().__init__(*args, **kwargs)
 
     def run(self) -> Run:
@@ -92,6 +97,17 @@ class Sharded(Training):
         """
         with self._heeding():
             return super().run()
+
+    @property
+    def whole(self) -> nn.Module:
+        """The model as it was given, whose numbers are written into it in the end."""
+        return self.spread.whole
+
+    def _train_epoch(self, pace: Pace) -> bool:
+        self._num_rows, started = 0, time.perf_counter()
+        has_time = super()._train_epoch(pace)
+        self.rows_per_second = self._num_rows / (time.perf_counter() - started)
+        return has_time
 
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         check_divides(self, self.world.size, self.sharding)
@@ -126,6 +142,7 @@ class Sharded(Training):
 
     def _backward(self, batch: Batch) -> None:
         weight = self._weight(batch)
+        self._num_rows += batch.num_rows
 
         def objective() -> Tensor:
             self.optimizer.zero_grad(set_to_none=True)
@@ -298,8 +315,6 @@ def check_divides(training: Training, num_processes: int, sharding: Sharding) ->
     how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
     if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
         raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
-    if draws_past_torch(model):
-        raise InputError(f"model must draw by torch's functions on {how}, got one that draws from numpy or random")
     x = training.first_rows(FEW)
     small = sum(param.numel() for param in model.parameters()) <= TRIED
     if small and len(x) == FEW and not rows_are_independent(model, x):
