@@ -181,6 +181,8 @@ def evaluate(
         raise InputError("run must have an encoder to be evaluated, got one that was trained on tensors")
     rows, cells, groups = _divided(data, groups, run.encoder.label.name)
     if run.encoder.classes and np.ndim(cells) > 1:
+        if not isinstance(run, Run):
+            raise InputError("run must be a single one where rows have several labels each, got an ensemble")
         return _of_tokens(run, _windows(run, rows, cells), groups, confidence, seed)
     labels = run.encoder.labels(cells)
     told = run.predict(rows, on_missing=on_missing)
@@ -215,9 +217,7 @@ def _of_text(run: Run, path: Any, confidence: float, seed: int) -> Evaluation:
     return _of_tokens(run, text, None, confidence, seed)
 
 
-def _windows(run: Run | Ensemble, rows: Any, cells: Any) -> TensorSource:
-    if not isinstance(run, Run):
-        raise InputError("run must be a single one to be evaluated on rows of several labels each, got an ensemble")
+def _windows(run: Run, rows: Any, cells: Any) -> TensorSource:
     pair = as_pair("data", (rows, cells), run.model)
     check_fits(run.model, "classification", {"data": pair})
     return TensorSource(*pair)
