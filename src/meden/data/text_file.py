@@ -23,11 +23,10 @@ from meden._checks import InputError, check_count, check_number, one_line
 from meden._files import whole
 from meden.data.characters import Characters, Coding
 from meden.data.sources import Pair, Rows
+from meden.data.targets import IGNORED
 
 PIECE = 2**20
 """Bytes that are read at once."""
-NOTHING = -100
-"""The target where a window has none; it does not count, see :func:`meden.objective.row_loss`."""
 
 
 class TextFile:
@@ -108,7 +107,7 @@ class TextFile:
             places = np.asarray(rows)[:, None] * self.context + first + np.arange(self.context + 1)
             absent = places >= self.num_tokens
             windows = self._tokens[np.where(absent, 0, places)].astype(np.int64)
-            x, y = np.where(absent, 0, windows)[:, :-1], np.where(absent, NOTHING, windows)[:, 1:]
+            x, y = np.where(absent, 0, windows)[:, :-1], np.where(absent, IGNORED, windows)[:, 1:]
             x = np.where(absent[:, 1:], 0, x)  # nothing follows the last token
             yield torch.from_numpy(x), torch.from_numpy(y)
 
