@@ -115,8 +115,8 @@ class Sharded(Training):
         plans = [self._plan(len(rows)) for rows in parts]
         if self.recipe.augment:  # which may mix rows: the whole batch is augmented everywhere
             for (x, y), plan in zip(self._read(self.train, parts, "epoch", number), plans, strict=True):
-                whole = self._augmented(x, y)
-                yield Batch(len(x), [Part(*(own[_some(rows)] for own in whole), rows) for rows in plan])
+                x, y = self._augmented(x, y)
+                yield Batch(len(x), [Part(x[_some(rows)], y[_some(rows)], rows) for rows in plan])
             return
         wanted = [batch[_some(rows)] for batch, plan in zip(parts, plans, strict=True) for rows in plan]
         pairs = self._read(self.train, wanted, "epoch", number)
