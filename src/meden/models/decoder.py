@@ -169,7 +169,7 @@ class DecoderBlock(nn.Module):
 
     def _attended(self, qkv: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
         heads = qkv.view(*qkv.shape[:-1], 3 * self.num_heads, -1)
-        queries_and_keys, values = torch.split(heads, (2 * self.num_heads, self.num_heads), dim=-2)
+        queries_and_keys, values = torch.split(heads, [2 * self.num_heads, self.num_heads], dim=-2)
         turned = rotated(normalised(queries_and_keys), turns).to(qkv.dtype).transpose(1, 2)
         queries, keys = turned.chunk(2, dim=1)
         attended = F.scaled_dot_product_attention(queries, keys, values.transpose(1, 2), is_causal=True)
