@@ -273,3 +273,37 @@ def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with warnings.catch_warnings(), pytest.raises(InputError, match=r"pip install 'meden\[hf\]'"):
         Tokenizer("tokenizer.json")
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_held_out_windows_are_of_all_the_text_and_never_fitted(tmp_path, shifts, share):
+    path = written(tmp_path / "text.txt", "".join(chr(0x4E00 + i) for i in range(1200)))  # each token once
+    text = TextFile(path, 8, shifts=shifts)
+    fitting, held_out = text.split(share, seed=3)
+    left_out = len(text) - len(fitting) - len(held_out)
+    assert len(held_out) == round(share * len(text)) and (0 < left_out <= len(held_out) if shifts else left_out == 0)
+    targets = set(torch.cat([y.flatten() for _, y in held_out.read([range(len(held_out))])]).tolist()) - {-100}
+    again = set(torch.cat([y.flatten() for _, y in held_out.read([range(len(held_out))], seed=9)]).tolist()) - {-100}
+    assert targets == again and max(targets) - min(targets) > 400
+    firsts = set()
+    for seed in range(60):
+        _, y = next(fitting.read([range(len(fitting))], seed))
+        assert not targets & set(y.flatten().tolist())
+        firsts.add(int(y[0, 0]))
+    assert len(firsts) == (8 if shifts else 1)
+    assert not np.array_equal(text.split(share, seed=4)[1].rows, held_out.rows)
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0, r"share must be a finite number in \(0, 1\), got 0"),
+        (1.0, r"share must be a finite number in \(0, 1\), got 1.0"),
+        (0.0001, "share must leave windows on both sides, got 0.0001 of "),
+        (0.9999, "share must leave windows on both sides, got 0.9999 of "),
+    ],
+)
+def test_shares_that_leave_nothing(path, share, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        TextFile(path, 8, shifts=True).split(share)
