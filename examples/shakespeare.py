@@ -38,7 +38,7 @@ def loss_of(run: meden.Run, text: TextFile) -> float:
 
 def small(num_tokens: int) -> Decoder:
     """Return the model for a CPU."""
-    return Decoder(num_inputs=64, num_tokens=num_tokens, width=128, depth=4, num_heads=2, hidden=320)
+    return Decoder(64, num_tokens, width=128, depth=4, num_heads=2, activation="swiglu", hidden=192)
 
 
 def large(num_tokens: int) -> Decoder:
