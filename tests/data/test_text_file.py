@@ -13,7 +13,7 @@ import torch
 import meden
 from meden import InputError
 from meden.data import Characters, TextFile, Tokenizer, text_file
-from meden.data.characters import Coding
+from meden.data.characters import Coding, coding_from_dict
 from meden.models import Decoder
 
 TEXT = "".join(f"Zeile {i}: Grüße, 你好 {i * i}\n" for i in range(40))
@@ -212,7 +212,7 @@ def test_a_missing_file_costs_one_line(tmp_path):
 
 def test_characters_go_to_plain_values_and_back():
     known = Characters.of([TEXT, "\u2028\U0001f600"])
-    again = Characters.from_dict(json.loads(json.dumps(known.to_dict())))
+    again = coding_from_dict(json.loads(json.dumps(known.to_dict())))
     assert again == known and isinstance(known, Coding)
     assert known.decode(known.encode("你\u2028\U0001f600")) == "你\u2028\U0001f600"
 
@@ -269,10 +269,10 @@ def test_bad_tokenizers_cost_one_line(tmp_path):
         Tokenizer(written(tmp_path / "bad.json", "{}"))
 
 
-def test_a_missing_library_is_named(monkeypatch):
+def test_a_missing_library_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with warnings.catch_warnings(), pytest.raises(InputError, match=r"pip install 'meden\[hf\]'"):
-        Tokenizer("tokenizer.json")
+        Tokenizer(written(tmp_path / "tokenizer.json", "{}"))
 
 
 @pytest.mark.parametrize("shifts", [False, True])
