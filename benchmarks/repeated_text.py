@@ -7,8 +7,9 @@
 Model, recipe, space and search are those of examples/repeated_text.py: 3 % of the first nine tenths of tiny
 Shakespeare, read 40 times. The search is by cross-validation over blocks of that text. Then each recipe trains on all
 of it, and the loss is that of the whole last tenth, after each of ten epochs: a plain network is given the lowest of
-its own ten, chosen on the very text that judges; the others their last. The search is a study in a folder, which goes on where it was cut off; each run after it is a line of a file, and runs whose
-line is there are not done again. The text is looked for under MEDEN_DATA.
+its own ten, chosen on the very text that judges; the others their last. The search is a study in a folder, which goes
+on where it was cut off; each run after it is a line of a file, and runs whose line is there are not done again. The
+text is looked for under MEDEN_DATA.
 """
 
 from __future__ import annotations

@@ -68,6 +68,8 @@ def read(path: Path | str, *, share: float = 0.03, num_blocks: int = 12) -> Text
     characters = TextFile(path, CONTEXT, stop=0.9).vocabulary
     text = TextFile(path, 1, stop=0.9 * share, vocabulary=characters)
     tokens = torch.cat([x[:, 0] for x, _ in text.read([range(len(text))])])
+    if len(tokens) < num_blocks * (CONTEXT + 1):
+        raise meden.InputError(f"share must give {num_blocks} blocks a window each, got {len(tokens)} characters")
     blocks = [block.unfold(0, CONTEXT + 1, STRIDE) for block in tokens.tensor_split(num_blocks)]
     windows = torch.cat(blocks)
     numbers = np.repeat(np.arange(num_blocks), [len(block) for block in blocks])

@@ -3,7 +3,7 @@
 A name is a field of :class:`meden.Recipe`, a short name, or an argument of the user's ``make_model``. Short names are
 strengths: ``l1`` and ``l2`` of penalties on the weights, coupled proximally, so that a strength is that of the
 objective, and means the same whatever the learning rate and the number of steps; ``weight_decay`` of decay beside the
-optimizer's steps, as in AdamW, whose strength times the learning rate is what a step takes off; ``swap_noise``, ``jitter``,
+optimizer's steps, as in AdamW, of which a step takes off so much times the learning rate; ``swap_noise``, ``jitter``,
 ``feature_mask``, ``affine``, ``elastic``, ``mixup``, ``cutmix`` and ``label_smoothing`` of augmentations. ``affine`` is
 in units of what :class:`meden.augment.Affine` does by default, all three at once; ``elastic`` in pixels. A short name
 that is None is off. It is trained at strength 0, which changes nothing, so that it shares a stack with those that are
