@@ -24,7 +24,8 @@ FLOORS: list[set[str]] = [
     {"study", "workers"},
     {"search"},
     {"tabular"},
-    {"integrations", "cli"},
+    {"integrations"},
+    {"cli"},
     {"__init__", "__main__"},
 ]
 LEVELS = {name: level for level, names in enumerate(FLOORS) for name in names}

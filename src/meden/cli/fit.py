@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import sys
@@ -30,13 +31,15 @@ from meden.cli.folders import check_training_folder
 from meden.cli.prepared import maker, prepare, table, three_parts
 from meden.cli.rows import show_data
 from meden.cli.settings import parse_settings, parse_value
-from meden.cli.shown_run import showing, write
+from meden.cli.shown_run import showing, speed_note, write
 from meden.cli.training_file import SUFFIXES, TRAINING, TrainingFile
 from meden.distributed import Sharding, joined, num_processes
 from meden.distributed.launching import Lost, launch
+from meden.history import Record
 from meden.member import Member
 from meden.recipe import Recipe
 from meden.search.checks import check_models
+from meden.speed import peak_memory, work_of
 from meden.training.fit_many import fit_many
 from meden.training.sharded import Stopped
 
@@ -207,7 +210,17 @@ def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
     )
     with joined(where) as world, showing(prepared.recipe, shown=world.is_first) as report:
-        training = prepared.spread(world, asked.sharding, checkpoint=out / CHECKPOINTS, on_epoch=report)
+
+        def show(record: Record) -> None:
+            note = speed_note(training.rows_per_second, prepared.num_tokens, work, peak_memory(where))
+            report(record, note)
+
+        training = prepared.spread(
+            world, asked.sharding, checkpoint=out / CHECKPOINTS, on_epoch=show if world.is_first else None
+        )
+        dtype = torch.bfloat16 if asked.sharding.precision == "bfloat16" else None
+        work = work_of(training.whole, training.example, dtype) if world.is_first else None
+        work = work and dataclasses.replace(work, rate=work.rate * world.size)
         if world.is_first and training.state.step:
             say(f"going on after step {training.state.step}, epoch {training.state.epoch}")
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from meden._checks import InputError, check_choice, check_number
 from meden.cli.rows import read_data
 from meden.cli.training_file import TrainingFile
@@ -46,7 +48,9 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
     recipe, model_args = configure(recipe, asked.settings)
     path, end = Path(asked.data), 1 - asked.held_out
     middle = end * (1 - STOP_FRACTION)
-    known = None if asked.tokenizer is None else Tokenizer(asked.tokenizer)
+    own = Path(asked.model or "") / "tokenizer.json"  # of a folder of transformers
+    tokenizer = asked.tokenizer or (str(own) if own.is_file() else None)
+    known = None if tokenizer is None else Tokenizer(tokenizer)
     fitted = TextFile(path, asked.context, vocabulary=known, stop=middle, shifts=True, cache=cache)
     stop, scored = (
         TextFile(path, asked.context, vocabulary=fitted.vocabulary, start=start, stop=until, cache=cache)
@@ -75,10 +79,29 @@ def maker(asked: TrainingFile) -> ModelMaker:
     Raises:
         InputError: if there is none of the name for such data.
     """
+    if asked.kind == "text" and asked.model is not None and Path(asked.model).is_dir():
+        return of_folder(Path(asked.model))
     makers = OF_TEXTS if asked.kind == "text" else NETWORKS
     name = asked.model or next(iter(OF_TEXTS)) if asked.kind == "text" else asked.model or MODEL
     check_choice("--model", name, makers)
     return makers[name]
+
+
+def of_folder(folder: Path) -> ModelMaker:
+    """Return what makes a causal model of transformers by a folder with its ``config.json``.
+
+    Raises:
+        InputError: if transformers is not installed.
+    """
+    try:
+        from meden.integrations.huggingface import causal_model
+    except ImportError:
+        raise InputError("transformers must be installed for a model of its: pip install 'meden[hf]'") from None
+
+    def make(num_inputs: int, num_tokens: int, **changes: Any) -> nn.Module:
+        return causal_model(folder, num_inputs=num_inputs, num_tokens=num_tokens, **changes)
+
+    return make
 
 
 def table(asked: TrainingFile) -> tuple[ModelMaker, Dataset, Recipe, dict[str, Any]]:

@@ -20,20 +20,21 @@ from meden.report import run_report
 from meden.report.numbers import number, percent
 from meden.run import Run
 from meden.search.progress import Progress
+from meden.speed import Work
 from meden.training.scoring import score_scale
 
 
 @contextmanager
-def showing(recipe: Recipe, *, shown: bool = True) -> Iterator[Callable[[Record], None]]:
-    """Give a function that shows each epoch's record."""
+def showing(recipe: Recipe, *, shown: bool = True) -> Iterator[Callable[..., None]]:
+    """Give a function that shows each epoch's record, and a note beside it."""
     if not shown:
-        yield lambda _: None
+        yield lambda *_: None
         return
     with progress() as show:
         started = time.perf_counter()
         before: list[Record] = []
 
-        def report(record: Record) -> None:
+        def report(record: Record, note: str = "") -> None:
             assert record.valid is not None
             seconds = time.perf_counter() - started
             done = record.epoch - (before[0].epoch - 1 if before else record.epoch - 1)
@@ -41,10 +42,26 @@ def showing(recipe: Recipe, *, shown: bool = True) -> Iterator[Callable[[Record]
             left = seconds / done * (recipe.last_epoch - record.epoch)
             show(
                 Progress(record.epoch, recipe.last_epoch, seconds=seconds, seconds_left=left),
-                f"stop loss {number(record.valid['loss'])}",
+                ", ".join(filter(None, (f"stop loss {number(record.valid['loss'])}", note))),
             )
 
         yield report
+
+
+def speed_note(rows_per_second: float, num_tokens: int, work: Work | None, memory: int | None) -> str:
+    """Return how fast a training is: tokens (or rows) in a second, beside what the machine can do, and its memory.
+
+    Example:
+        >>> speed_note(100.0, 64, Work(row_flops=1e6, rate=1e9), 2**30)
+        '6,400 tokens/s, 10.0 % of matrix products, 1.1 GB'
+    """
+    what, each = ("rows", 1) if num_tokens == 1 else ("tokens", num_tokens)
+    notes = [f"{rows_per_second * each:,.0f} {what}/s"]
+    if work is not None:
+        notes.append(f"{percent(work.share(rows_per_second))} of matrix products")
+    if memory is not None:
+        notes.append(f"{memory / 1e9:.1f} GB")
+    return ", ".join(notes)
 
 
 def write(run: Run, out: Path, as_json: bool) -> None:
@@ -86,9 +103,9 @@ def _show(run: Run, out: Path, as_json: bool) -> None:
         for finding in found.findings:
             stdout.print(str(finding))
         stdout.print(f"Report:  {out}/report.html")
-        if not run.failure and run.vocabulary is None:
+        if not run.failure and run.encoder is not None:
             stdout.print(f"Predict: meden predict {out} rows.csv -o predictions.csv")
-        elif not run.failure:
+        elif not run.failure and run.model_name is not None:
             stdout.print(f"Evaluate: meden evaluate {out} other.txt")
     if run.failure:
         raise typer.Exit(1)

@@ -13,7 +13,7 @@ class Sharding(Settings):
     """How a training is spread over processes, and what is traded for memory or time.
 
     The same recipe gives the same model on any number of processes, up to rounding, whatever is set here, but for
-    ``precision``.
+    ``precision``; and but for a model of your own that draws random numbers past torch's functions, which draws others.
 
     Example:
         >>> Sharding(micro_batch_size=8, activation_checkpointing=True)

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from meden._randomness import drawn_from, own_randomness, seed_all
 from meden.noise.other_generators import names_other_generators
 from meden.noise.rng import derive, stream
+from meden.noise.shards import named
 from meden.noise.torch_functions import MASKED, PassDraws, Rule
 
 _OWN = ("torch.nn.modules.", "torch.nn.utils.", "meden.")
@@ -90,7 +91,8 @@ def seeded(model: nn.Module, *identifiers: int | str, step: int = 0) -> contextl
 @contextlib.contextmanager
 def passing(model: nn.Module, draws: PassDraws, name: str = "forward") -> Iterator[Seeded]:
     """Give a pass of a model its draws; ``name`` tells those of a backward pass, by hooks, from a forward pass's."""
-    others = own_randomness(derive(*draws.identifiers or (), name)) if draws_past_torch(model) else _NOTHING
+    past_torch = draws_past_torch(model)
+    others = own_randomness(derive(*draws.identifiers or (), name, *named(draws.shard))) if past_torch else _NOTHING
     with others, Seeded(draws) as mode:
         yield mode
 

@@ -6,7 +6,6 @@ from meden._checks import InputError
 from meden.data.batches import largest_batch
 from meden.distributed import Sharding
 from meden.distributed.wrapping import blocks_of
-from meden.noise import draws_past_torch
 from meden.objective import rows_are_independent
 from meden.penalties import KLSparsity
 from meden.training.one import Training
@@ -50,8 +49,6 @@ def check_divides(training: Training, num_processes: int, sharding: Sharding) ->
     how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
     if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
         raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
-    if draws_past_torch(model):
-        raise InputError(f"model must draw by torch's functions on {how}, got one that draws from numpy or random")
     x = training.first_rows(FEW)
     small = sum(param.numel() for param in model.parameters()) <= TRIED
     if small and len(x) == FEW and not rows_are_independent(model, x):

@@ -48,6 +48,8 @@ class HoldOut(abc.ABC):
 
     recipe: Recipe
     seed: int
+    num_tokens = 1
+    """Of a row."""
 
     @abc.abstractmethod
     def parts(self) -> tuple[nn.Module, Any, Any]:
@@ -78,10 +80,12 @@ class HoldOut(abc.ABC):
         given: dict[str, Any] = {"seed": self.seed, "checkpoint": checkpoint, "on_epoch": on_epoch, "make": make}
         return prepare(model.to(device), fit, stop, self.recipe, **given)
 
-    def spread(self, world: World, sharding: Sharding, **given: Any) -> Training:
+    def spread(self, world: World, sharding: Sharding, **given: Any) -> Sharded:
         """Return the training of all processes; arguments are those of :meth:`training`."""
         make = functools.partial(Sharded, world=world, sharding=sharding)
-        return self.training(make, device=world.device, **given)
+        training = self.training(make, device=world.device, **given)
+        assert isinstance(training, Sharded)
+        return training
 
 
 @dataclasses.dataclass
@@ -129,6 +133,9 @@ class TextHoldOut(HoldOut):
     stop: TextFile
     scored: TextFile
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.num_tokens = self.fit.context
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -25,6 +26,7 @@ from meden import checkpoint as files
 from meden._checks import InputError
 from meden.data import Pair, Source
 from meden.data.sources import Rows
+from meden.deadline import Pace
 from meden.distributed import Sharding, World, checkpoint
 from meden.distributed.wrapping import Spread, full, local
 from meden.history import History, Record
@@ -75,6 +77,9 @@ class Sharded(Training):
         self.world, self.sharding = world, sharding
         self._asked, self._stops = threading.Event(), False
         self._activity: Counter[str] = Counter()
+        self._num_rows = 0
+        self.rows_per_second = 0.0
+        """Trained in the last epoch, by all processes together."""
         super().__init__(*args, **kwargs)
 
     def run(self) -> Run:
@@ -85,6 +90,17 @@ class Sharded(Training):
         """
         with self._heeding():
             return super().run()
+
+    @property
+    def whole(self) -> nn.Module:
+        """The model as it was given, whose numbers are written into it in the end."""
+        return self.spread.whole
+
+    def _train_epoch(self, pace: Pace) -> bool:
+        self._num_rows, started = 0, time.perf_counter()
+        has_time = super()._train_epoch(pace)
+        self.rows_per_second = self._num_rows / (time.perf_counter() - started)
+        return has_time
 
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         check_divides(self, self.world.size, self.sharding)
@@ -120,6 +136,7 @@ class Sharded(Training):
 
     def _backward(self, batch: Batch) -> None:
         weight = self._weight(batch)
+        self._num_rows += batch.num_rows
 
         def objective() -> Tensor:
             self.optimizer.zero_grad(set_to_none=True)

@@ -16,7 +16,14 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 
-def causal_model(source: Any, *, pretrained: bool | None = None, **changes: Any) -> nn.Module:
+def causal_model(
+    source: Any,
+    *,
+    pretrained: bool | None = None,
+    num_inputs: int | None = None,
+    num_tokens: int | None = None,
+    **changes: Any,
+) -> nn.Module:
     """Return a causal model of transformers as a module from tokens, int64 (B, T), to logits, (B, T, V).
 
     A function that makes models, for :func:`meden.fit_many` and :func:`meden.tune`, is
@@ -26,6 +33,8 @@ def causal_model(source: Any, *, pretrained: bool | None = None, **changes: Any)
         source: a configuration, such as ``transformers.GPT2Config(n_layer=4)``; or a folder with ``config.json``.
         pretrained: whether the folder's weights are the start, which must be safetensors; None is if it has them. They
             are drawn at random otherwise, by torch's generator.
+        num_inputs: tokens T that it must take at once; None does not ask.
+        num_tokens: tokens V that it must know; a model without weights is made for as many. None does not ask.
         changes: settings of the configuration in place of its own, such as ``resid_pdrop=0.2``.
 
     Raises:
@@ -41,15 +50,25 @@ def causal_model(source: Any, *, pretrained: bool | None = None, **changes: Any)
     config = _config(source)
     if unknown := [name for name in changes if not hasattr(config, name)]:
         raise InputError(f"{unknown[0]} must be a setting of {type(config).__name__}, which has none of this name")
-    config.update(changes | {"use_cache": False})  # which training has no use for
     folder = None if isinstance(source, transformers.PretrainedConfig) else Path(source)
     shown = repr(type(config).__name__ if folder is None else str(folder))
     has_weights = folder is not None and any((folder / name).is_file() for name in WEIGHTS)
+    starts = has_weights and pretrained is not False
+    if num_tokens is not None and not starts:
+        changes = {"vocab_size": num_tokens} | changes
+    config.update(changes | {"use_cache": False})  # which training has no use for
+    for name, what, asked in (
+        ("max_position_embeddings", "tokens at once", num_inputs),
+        ("vocab_size", "tokens known", num_tokens),
+    ):
+        has = getattr(config, name, None)
+        if asked is not None and has is not None and has < asked:
+            raise InputError(f"{shown} must make a model of {asked} {what} or more, got {name} {has}")
     if pretrained and not has_weights:
         raise InputError(f"pretrained must be False or None where there is no {WEIGHTS[0]}, as in {shown}")
     make: Any = transformers.AutoModelForCausalLM
     try:
-        if has_weights and pretrained is not False:
+        if starts:
             model = make.from_pretrained(folder, config=config, local_files_only=True, use_safetensors=True)
         else:
             model = make.from_config(config)
