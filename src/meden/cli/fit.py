@@ -27,13 +27,14 @@ from meden.cli.console import (
     TaskOption,
     say,
 )
-from meden.cli.folders import check_training_folder
+from meden.cli.folders import beginning, check_training_folder
+from meden.cli.found import cut_off
 from meden.cli.prepared import maker, prepare, table, three_parts
 from meden.cli.rows import show_data
 from meden.cli.settings import parse_settings, parse_value
 from meden.cli.shown_run import showing, speed_note, write
-from meden.cli.training_file import SUFFIXES, TRAINING, TrainingFile
-from meden.distributed import Sharding, joined, num_processes
+from meden.cli.training_file import CHECKPOINTS, SUFFIXES, TOKENS, TRAINING, TrainingFile
+from meden.distributed import Sharding, is_joined, joined, num_processes
 from meden.distributed.launching import Lost, launch
 from meden.history import Record
 from meden.member import Member
@@ -42,9 +43,6 @@ from meden.search.checks import check_models
 from meden.speed import peak_memory, work_of
 from meden.training.fit_many import fit_many
 from meden.training.sharded import Stopped
-
-CHECKPOINTS, TOKENS = "checkpoints", "tokens"
-"""Folders within that of a run, until it has ended."""
 
 
 def fit(
@@ -145,6 +143,8 @@ def fit(
     asked = TrainingFile.load(Path(data), **given) if is_file else TrainingFile.of({"data": data}, data, **given)
     asked = asked.replace(settings={**asked.settings, **parse_settings(changes or [], "--set", maker(asked))})
     check_choice("--backend", backend, ("local", "ray"))
+    if address is not None and backend == "local":
+        raise InputError(f"--address must be given with --backend ray alone, got {address!r}")
     begin(asked, out, backend=backend, address=address, port=port, as_json=as_json)
 
 
@@ -156,33 +156,34 @@ def begin(
     Raises:
         InputError: before any compute, if it cannot be done.
     """
-    if num_processes() > 1:
+    asked.check_meant()
+    if num_processes() > 1 or is_joined():
         _train(asked, out, as_json)
         return
-    alone = asked.kind == "table" and asked.processes == 1 and backend == "local"
-    check_training_folder("--out", out, asked if not alone else None)
+    is_one, is_begun = asked.processes == 1 and backend == "local", (out / TRAINING).is_file()
+    alone = is_one and asked.kind == "table" and not is_begun
+    check_training_folder("--out", out, None if alone else asked)
     if alone:
         _train_alone(asked, out, as_json)
         return
     prepared = prepare(asked)
     prepared.check(asked.processes, asked.sharding)
-    out.mkdir(parents=True, exist_ok=True)
-    asked.save(out / TRAINING)
-    if asked.processes == 1 and backend == "local":
-        _train(asked, out, as_json)
-        return
-    arguments = ["fit", str(out / TRAINING), "--out", str(out), *(["--json"] if as_json else [])]
-    if backend == "ray":
-        from meden.workers.ray_training import train_on_cluster
+    with cut_off(out / TRAINING, f"meden resume {out}"), beginning(out, asked):
+        if is_one:
+            _train(asked, out, as_json)
+            return
+        arguments = ["fit", str(out / TRAINING), "--out", str(out), *(["--json"] if as_json else [])]
+        if backend == "ray":
+            from meden.workers.ray_training import train_on_cluster
 
-        train_on_cluster(arguments, asked.processes, address)
-        return
-    try:
-        launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
-    except Lost as lost:
-        if lost.status > 0:  # it has said why
-            raise typer.Exit(lost.status) from None
-        raise
+            train_on_cluster(arguments, asked.processes, address)
+            return
+        try:
+            launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
+        except Lost as lost:
+            if lost.status > 0:  # it has said why
+                raise typer.Exit(lost.status) from None
+            raise
 
 
 def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
@@ -201,10 +202,15 @@ def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
 def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
     """Train as one of the processes that there are, which may be one."""
     first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    if num_processes() > 1 and first:  # one that torchrun has started; those of our launcher find the file
-        check_training_folder("--out", out, asked)
-        out.mkdir(parents=True, exist_ok=True)
-        asked.save(out / TRAINING)
+    if num_processes() == 1 or not first:
+        _train_part(asked, out, as_json)
+        return
+    check_training_folder("--out", out, asked)  # of torchrun; those of our launcher find the file
+    with beginning(out, asked):
+        _train_part(asked, out, as_json)
+
+
+def _train_part(asked: TrainingFile, out: Path, as_json: bool) -> None:
     prepared = prepare(asked, cache=out / TOKENS)
     where = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")

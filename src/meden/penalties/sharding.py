@@ -36,7 +36,7 @@ def spread_as(x: Tensor, like: Tensor) -> Tensor:
 
     All ranks must call it, and each hold ``x`` if it is not distributed.
     """
-    full = local(whole(x))
+    full: Tensor = local(whole(x))
     if not is_spread(like):
         return full.to(like)
     from torch.distributed.tensor import DTensor, distribute_tensor
