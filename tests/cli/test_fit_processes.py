@@ -273,3 +273,56 @@ def check_forged(folder: Path) -> None:
         with pytest.raises(meden.InputError) as refused:
             meden.load_run(folder)
         assert "\n" not in str(refused.value)
+
+
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "meden"]
+LONG = [*SMALL[:-4], "--context", "16", "--set", "epochs=12"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", ["meden", "torchrun"])
+def test_cut_off_and_gone_on(data: Path, meden: Command, start: str) -> None:
+    """SIGTERM saves and ends with 0; what goes on with it, alone, comes out as if nothing had been."""
+    how = ["meden", "fit", "book.txt", *TWO] if start == "meden" else [*TORCHRUN, "fit", "book.txt"]
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__import__("meden").__file__).parents[1]),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", *how, *LONG, "--out", "cut"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 120
+        while not list(Path("cut").glob("checkpoints/step-*[0-9]")) and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        told = process.communicate(timeout=60)[1]
+    if start == "meden":  # torchrun says by its own status that it was asked to stop
+        assert process.returncode == 0
+    assert "which is saved; go on with: meden resume cut" in " ".join(told.split()), told
+    assert (data / "cut" / TRAINING).is_file() and not (data / "cut" / "run.json").exists()
+    other = meden("fit", "book.txt", *LONG, "--seed", "5", "--out", "cut")
+    assert other.status == 2 and "which is of another seed; go on with that one by: meden resume cut" in " ".join(
+        other.err.split()
+    )
+    gone_on = meden("resume", "cut", "--processes", "1")
+    assert gone_on.status == 0 and "going on after step" in gone_on.err
+    assert meden("fit", "book.txt", *LONG, "--out", "one").status == 0
+    check_equal(data / "cut", data / "one", tolerance=1e-4)
+
+
+def test_a_table_of_two_processes_goes_on_with_one(data: Path, meden: Command) -> None:
+    from meden.cli.training_file import TrainingFile
+
+    (data / "cut").mkdir()
+    TrainingFile(data="rows.csv", target="y", settings={"epochs": 2, "width": 8}, processes=2).save(
+        data / "cut" / TRAINING
+    )
+    assert meden("resume", "cut", "--processes", "1").status == 0
+    assert meden("fit", *TABLE, "--out", "one").status == 0
+    check_equal(data / "cut", data / "one")
+
+
+def test_a_run_that_diverges_leaves_nothing_to_go_on_with(data: Path, meden: Command) -> None:
+    ended = meden("fit", *TEXT, "--set", "lr=1e30", "--set", "clip_norm=none", "--out", "run")
+    assert ended.status == 1 and "diverged" in ended.out
+    assert not [path for path in (data / "run").iterdir() if path.name in (TRAINING, "checkpoints", "tokens")]
