@@ -40,7 +40,7 @@ from meden.distributed.launching import Lost, launch
 from meden.history import Record
 from meden.member import Member
 from meden.recipe import Recipe
-from meden.run import Run
+from meden.run import Run, load_run
 from meden.search.checks import check_models
 from meden.speed import peak_memory, work_of
 from meden.training.fit_many import fit_many
@@ -179,6 +179,9 @@ def begin(
             from meden.workers.ray_training import train_on_cluster
 
             train_on_cluster(arguments, asked.processes, address)
+            shown = load_run(out, prepared.make_model)
+            assert isinstance(shown, Run)
+            show(shown, out, as_json)  # what its processes print is not seen here
             return
         try:
             launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
