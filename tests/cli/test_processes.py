@@ -1,14 +1,10 @@
 """What trains is one process: several that torchrun starts would write one folder."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-import meden
-from meden.cli.app import COMMANDS, TRAINING, main
+from meden.cli.app import ALONE, COMMANDS, main
 
 
 def table(folder: Path) -> Path:
@@ -23,9 +19,9 @@ def test_commands_that_train_are_refused(command, tmp_path, monkeypatch, capsys)
     data = table(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     arguments = {"demo": [], "resume": [str(tmp_path)], "tune": [str(data), "--target", "y"]}
-    status = main([command, *(arguments.get(command, arguments["tune"]) if command in TRAINING else ["--help"])])
+    status = main([command, *(arguments.get(command, arguments["tune"]) if command in ALONE else ["--help"])])
     told = capsys.readouterr().err
-    if command in TRAINING:
+    if command in ALONE:
         assert status == 2 and told.startswith(
             f"error: meden {command} must be started as one process, got WORLD_SIZE=2"
         )
@@ -38,21 +34,5 @@ def test_commands_that_train_are_refused(command, tmp_path, monkeypatch, capsys)
 def test_one_process_is_none_of_several(processes, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", processes)
-    assert main(["fit", "nothing.csv", "--target", "y"]) == 2
+    assert main(["tune", "nothing.csv", "--target", "y"]) == 2
     assert "WORLD_SIZE" not in capsys.readouterr().err
-
-
-@pytest.mark.distributed
-def test_torchrun(tmp_path) -> None:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    run = subprocess.run(
-        [*torchrun, "-m", "meden", "fit", str(table(tmp_path)), "--target", "y"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(meden.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode != 0
-    assert "error: meden fit must be started as one process, got WORLD_SIZE=2" in " ".join(run.stderr.split())
-    assert not (tmp_path / "runs").exists()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from meden import InputError, Recipe, Sharding
 from meden.optim import Activity
@@ -16,18 +14,6 @@ from meden.training.dividing import check_divides
 from meden.training.fit import prepare
 
 from .sharded_cases import net, normed, rows
-
-
-class Drawing(nn.Module):
-    """Draws from numpy."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(5, 3).double()
-
-    def forward(self, x: Tensor) -> Tensor:
-        noise = torch.from_numpy(np.random.normal(size=x.shape)) if self.training else 0.0
-        return self.layer(x + noise)  # type: ignore[no-any-return]
 
 
 def layer() -> nn.Module:
@@ -53,7 +39,6 @@ REFUSED = {
         r"by itself on parts \(micro_batch_size\)",
     ),
     "a mean over the batch": (net, 2, SPARSE, {}, "activity must hold no KLSparsity on 2 processes"),
-    "numpy": (Drawing, 2, {}, {}, "model must draw by torch's functions on 2 processes"),
     "R-Drop": (net, 1, {"rdrop": 1.0}, CHECKPOINTED, "activation_checkpointing must be off with rdrop"),
     "no blocks": (layer, 1, {}, CHECKPOINTED, "blocks must select modules to be checkpointed, got none"),
     "other blocks": (
@@ -66,7 +51,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:two training passes")
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     *case, told = REFUSED[name]

@@ -50,7 +50,7 @@ def _subject(path: Path) -> History | Evident:
             raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
         return history
     if not (path / STUDY).exists():
-        return trained(path)
+        return trained(path, texts=True)
     study = load_study(path)
     say_unfinished(study, path)
     return study

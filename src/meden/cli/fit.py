@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,24 +28,23 @@ from meden.cli.console import (
     TaskOption,
     say,
 )
-from meden.cli.folders import check_training_folder
+from meden.cli.folders import beginning, check_training_folder
+from meden.cli.found import cut_off
 from meden.cli.prepared import maker, prepare, table, three_parts
 from meden.cli.rows import show_data
 from meden.cli.settings import parse_settings, parse_value
-from meden.cli.shown_run import showing, speed_note, write
-from meden.cli.training_file import SUFFIXES, TRAINING, TrainingFile
-from meden.distributed import Sharding, joined, num_processes
+from meden.cli.shown_run import show, showing, speed_note, write
+from meden.cli.training_file import CHECKPOINTS, SUFFIXES, TOKENS, TRAINING, TrainingFile
+from meden.distributed import Sharding, World, is_joined, joined, num_processes
 from meden.distributed.launching import Lost, launch
 from meden.history import Record
 from meden.member import Member
 from meden.recipe import Recipe
+from meden.run import Run, load_run
 from meden.search.checks import check_models
 from meden.speed import peak_memory, work_of
 from meden.training.fit_many import fit_many
 from meden.training.sharded import Stopped
-
-CHECKPOINTS, TOKENS = "checkpoints", "tokens"
-"""Folders within that of a run, until it has ended."""
 
 
 def fit(
@@ -145,6 +145,8 @@ def fit(
     asked = TrainingFile.load(Path(data), **given) if is_file else TrainingFile.of({"data": data}, data, **given)
     asked = asked.replace(settings={**asked.settings, **parse_settings(changes or [], "--set", maker(asked))})
     check_choice("--backend", backend, ("local", "ray"))
+    if address is not None and backend == "local":
+        raise InputError(f"--address must be given with --backend ray alone, got {address!r}")
     begin(asked, out, backend=backend, address=address, port=port, as_json=as_json)
 
 
@@ -156,33 +158,37 @@ def begin(
     Raises:
         InputError: before any compute, if it cannot be done.
     """
-    if num_processes() > 1:
+    asked.check_meant()
+    if num_processes() > 1 or is_joined():
         _train(asked, out, as_json)
         return
-    alone = asked.kind == "table" and asked.processes == 1 and backend == "local"
-    check_training_folder("--out", out, asked if not alone else None)
+    is_one, is_begun = asked.processes == 1 and backend == "local", (out / TRAINING).is_file()
+    alone = is_one and asked.kind == "table" and not is_begun
+    check_training_folder("--out", out, None if alone else asked)
     if alone:
         _train_alone(asked, out, as_json)
         return
     prepared = prepare(asked)
     prepared.check(asked.processes, asked.sharding)
-    out.mkdir(parents=True, exist_ok=True)
-    asked.save(out / TRAINING)
-    if asked.processes == 1 and backend == "local":
-        _train(asked, out, as_json)
-        return
-    arguments = ["fit", str(out / TRAINING), "--out", str(out), *(["--json"] if as_json else [])]
-    if backend == "ray":
-        from meden.workers.ray_training import train_on_cluster
+    with cut_off(out / TRAINING, f"meden resume {out}"), beginning(out, asked):
+        if is_one:
+            _train(asked, out, as_json)
+            return
+        arguments = ["fit", str(out / TRAINING), "--out", str(out), *(["--json"] if as_json else [])]
+        if backend == "ray":
+            from meden.workers.ray_training import train_on_cluster
 
-        train_on_cluster(arguments, asked.processes, address)
-        return
-    try:
-        launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
-    except Lost as lost:
-        if lost.status > 0:  # it has said why
-            raise typer.Exit(lost.status) from None
-        raise
+            train_on_cluster(arguments, asked.processes, address)
+            shown = load_run(out, prepared.make_model)
+            assert isinstance(shown, Run)
+            show(shown, out, as_json)  # what its processes print is not seen here
+            return
+        try:
+            launch([sys.executable, "-m", "meden", *arguments], asked.processes, port=port)
+        except Lost as lost:
+            if lost.status > 0:  # it has said why
+                raise typer.Exit(lost.status) from None
+            raise
 
 
 def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
@@ -195,28 +201,46 @@ def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
     with showing(chosen) as report:
         member = Member(chosen, fold, asked.seed, model_args)
         run = fit_many(make_model, [member], dataset, on_epoch=lambda _, record: report(record))[0]
-    write(run, out, as_json)
+    write(run, out)
+    show(run, out, as_json)
 
 
 def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
     """Train as one of the processes that there are, which may be one."""
-    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    if num_processes() > 1 and first:  # one that torchrun has started; those of our launcher find the file
-        check_training_folder("--out", out, asked)
-        out.mkdir(parents=True, exist_ok=True)
-        asked.save(out / TRAINING)
-    prepared = prepare(asked, cache=out / TOKENS)
-    where = (
-        torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
-    )
-    with joined(where) as world, showing(prepared.recipe, shown=world.is_first) as report:
+    index = int(os.environ.get("LOCAL_RANK", 0))
+    where = torch.device("cuda", index) if torch.cuda.is_available() else torch.device("cpu")
+    with joined(where) as world:
+        told = ""
+        if world.is_first and world.size > 1:  # of torchrun; those of our launcher find the file
+            told = _refusal(out, asked)
+        if told := world.agreed(told):  # before another process writes there
+            raise InputError(told)
+        with beginning(out, asked) if world.is_first else nullcontext():
+            world.barrier()
+            run = _trained(asked, out, world)
+        if run is not None:
+            show(run, out, as_json)
 
-        def show(record: Record) -> None:
-            note = speed_note(training.rows_per_second, prepared.num_tokens, work, peak_memory(where))
+
+def _refusal(out: Path, asked: TrainingFile) -> str:
+    try:
+        check_training_folder("--out", out, asked)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+def _trained(asked: TrainingFile, out: Path, world: World) -> Run | None:
+    """Train as one of the processes; returns the run, which is written, to the first."""
+    prepared = prepare(asked, cache=out / TOKENS)
+    with showing(prepared.recipe, shown=world.is_first) as report:
+
+        def tell(record: Record) -> None:
+            note = speed_note(training.rows_per_second, prepared.num_tokens, work, peak_memory(world.device))
             report(record, note)
 
         training = prepared.spread(
-            world, asked.sharding, checkpoint=out / CHECKPOINTS, on_epoch=show if world.is_first else None
+            world, asked.sharding, checkpoint=out / CHECKPOINTS, on_epoch=tell if world.is_first else None
         )
         dtype = torch.bfloat16 if asked.sharding.precision == "bfloat16" else None
         work = work_of(training.whole, training.example, dtype) if world.is_first else None
@@ -229,11 +253,14 @@ def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
             if world.is_first:
                 say(f"stopped after step {training.state.step}, which is saved; go on with: meden resume {out}")
             raise
-        if world.is_first:
-            write(prepared.finished(run), out, as_json)
-            for left in (CHECKPOINTS, TOKENS):
-                shutil.rmtree(out / left, ignore_errors=True)
-            (out / TRAINING).unlink()
+    if not world.is_first:
+        return None
+    run = prepared.finished(run)
+    write(run, out)
+    for left in (CHECKPOINTS, TOKENS):
+        shutil.rmtree(out / left, ignore_errors=True)
+    (out / TRAINING).unlink()
+    return run
 
 
 def _sharding(texts: list[str]) -> Sharding:

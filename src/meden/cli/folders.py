@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import typer
+
 from meden._checks import Damaged, InputError
 from meden._files import NO_ROOM, begins_file, read_json, write_json
 from meden.cli.console import say
-from meden.cli.training_file import HOW, TRAINING, TrainingFile
+from meden.cli.training_file import CHECKPOINTS, HOW, TOKENS, TRAINING, TrainingFile
 from meden.run import RUN, WEIGHTS, Ensemble, Run, load_run
 from meden.study import Study
 from meden.study.folder import ARRAYS, STUDY, is_described, is_written
 from meden.study.ledger import LEDGER, read_rows
 
 REPORT = "report.html"
+BAD_INPUT = 2
+"""Status with which a process ends that refuses what it was given."""
 UNFINISHED = "unfinished.part"
 """Is in a folder while it is being filled, and names the files."""
 _FILLING, _FILLED = "filling", (RUN, "recipe.yaml", "history.json", WEIGHTS, REPORT)
@@ -78,6 +83,26 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
             f"{name} must be a new folder, or one whose training is the same, got {str(folder)!r}, which is of another "
             f"{' and '.join(others)}; go on with that one by: meden resume {folder}"
         )
+
+
+@contextmanager
+def beginning(folder: Path, asked: TrainingFile) -> Iterator[None]:
+    """Write the file of a training; if the body refuses a new one as bad input, nothing of it is left."""
+    new = [part for part in (folder.absolute(), *folder.absolute().parents) if not part.exists()]
+    begun = (folder / TRAINING).exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    asked.save(folder / TRAINING)
+    try:
+        yield
+    except (InputError, typer.Exit) as error:
+        refused = isinstance(error, InputError) or error.exit_code == BAD_INPUT
+        if refused and not begun and not (folder / CHECKPOINTS).exists():
+            shutil.rmtree(folder / TOKENS, ignore_errors=True)
+            (folder / TRAINING).unlink()
+            for part in new:
+                with suppress(OSError):
+                    part.rmdir()
+        raise
 
 
 def check_study_folder(name: str, folder: Path) -> None:

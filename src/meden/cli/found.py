@@ -16,29 +16,28 @@ from meden._files import NO_ROOM
 from meden.cli.console import no_room, print_json, say, stdout
 from meden.report.numbers import number
 from meden.study import Study, Trial
-from meden.study.folder import STUDY
 from meden.study.metrics import spoken
 from meden.study.results import BASELINES, CHOICE, RULES
 from meden.study.verdict import gain_text, value_text
 
 
 @contextmanager
-def cut_off(out: Path, go_on: str) -> Iterator[None]:
-    """Say how a search goes on that is interrupted in the body, or for which there is no room on the disk.
+def cut_off(begun: Path, go_on: str) -> Iterator[None]:
+    """Say how a work goes on that is interrupted in the body, or for which there is no room on the disk.
 
     Args:
-        out: folder of the study.
+        begun: file that is there as soon as there is something to go on with.
         go_on: command that goes on with it.
     """
     try:
         yield
     except KeyboardInterrupt:
-        if (out / STUDY).exists():
+        if begun.exists():
             say(f"interrupted; go on with: {go_on}")
             raise typer.Exit(1) from None
         raise
     except OSError as error:
-        if error.errno not in NO_ROOM or not (out / STUDY).exists():
+        if error.errno not in NO_ROOM or not begun.exists():
             raise
         say(f"failed: {no_room(error, f'go on with: {go_on}')}")
         raise typer.Exit(1) from None

@@ -18,7 +18,7 @@ from meden.models import CausalTransformer, Decoder
 from meden.optim import Schedule
 from meden.recipe import Recipe
 from meden.report.numbers import plural
-from meden.space.names import configure
+from meden.space.names import check_names, configure
 from meden.tabular.defaults import MODEL
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
@@ -26,7 +26,7 @@ from meden.training.holdout import HoldOut, TableHoldOut, TextHoldOut
 
 STOP_FRACTION = 0.15
 """Share of the rows that do not score which decides when to stop, as in a search."""
-OF_TEXTS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": CausalTransformer}
+TEXT_MODELS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": CausalTransformer}
 """Models of language by name; the first is the usual one."""
 
 
@@ -45,7 +45,9 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
         return TableHoldOut(make_model, Member(recipe, fold, asked.seed, model_args), dataset)
     make_model = maker(asked)
     recipe = Recipe.from_dict(asked.recipe) if asked.recipe else text_recipe()
-    recipe, model_args = configure(recipe, asked.settings)
+    recipe, model_args = _configured(asked, recipe)
+    if "num_tokens" in model_args:
+        raise InputError(f"num_tokens must be left to the text, which decides it, got {model_args['num_tokens']!r}")
     path, end = Path(asked.data), 1 - asked.held_out
     middle = end * (1 - STOP_FRACTION)
     own = Path(asked.model or "") / "tokenizer.json"  # of a folder of transformers
@@ -81,8 +83,8 @@ def maker(asked: TrainingFile) -> ModelMaker:
     """
     if asked.kind == "text" and asked.model is not None and Path(asked.model).is_dir():
         return of_folder(Path(asked.model))
-    makers = OF_TEXTS if asked.kind == "text" else NETWORKS
-    name = asked.model or next(iter(OF_TEXTS)) if asked.kind == "text" else asked.model or MODEL
+    makers = TEXT_MODELS if asked.kind == "text" else NETWORKS
+    name = asked.model or next(iter(TEXT_MODELS)) if asked.kind == "text" else asked.model or MODEL
     check_choice("--model", name, makers)
     return makers[name]
 
@@ -115,8 +117,17 @@ def table(asked: TrainingFile) -> tuple[ModelMaker, Dataset, Recipe, dict[str, A
         model=asked.model or MODEL,
         recipe=Recipe.from_dict(asked.recipe) if asked.recipe else None,
     )
-    chosen, model_args = configure(setup.recipe, asked.settings)
+    chosen, model_args = _configured(asked, setup.recipe)
     return setup.make_model, setup.data, chosen, dict(model_args)
+
+
+def _configured(asked: TrainingFile, recipe: Recipe) -> tuple[Recipe, dict[str, Any]]:
+    """Return the recipe with the settings that are asked for, and those of the model."""
+    try:
+        check_names(asked.settings, maker(asked))
+    except InputError as error:
+        raise InputError(f"settings: {error}") from None
+    return configure(recipe, asked.settings)
 
 
 def three_parts(dataset: Dataset, held_out: float, seed: int) -> Fold:

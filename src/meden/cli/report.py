@@ -46,7 +46,7 @@ def report(
     """  # noqa: D412
     kind = report_format(format)
     path = out or (folder / REPORT).with_suffix(f".{kind}")
-    subject = load_study(folder) if (folder / STUDY).exists() else trained(folder)
+    subject = load_study(folder) if (folder / STUDY).exists() else trained(folder, texts=True)
     check_new_file("--out", path, force=force)
     if isinstance(subject, Ensemble):
         raise InputError(f"folder must hold one run, got an ensemble of {len(subject.runs)}; try {folder / 'fold_0'}")

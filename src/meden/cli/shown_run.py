@@ -64,12 +64,11 @@ def speed_note(rows_per_second: float, num_tokens: int, work: Work | None, memor
     return ", ".join(notes)
 
 
-def write(run: Run, out: Path, as_json: bool) -> None:
-    """Write a run and its report into a folder, and show what came of it."""
+def write(run: Run, out: Path) -> None:
+    """Write a run and its report into a folder."""
     with filling(out):
         run.save(out)
         run_report(run, out / REPORT)
-    _show(run, out, as_json)
 
 
 def _scores(run: Run) -> dict[str, dict[str, float]]:
@@ -86,7 +85,12 @@ def _scores(run: Run) -> dict[str, dict[str, float]]:
     return found
 
 
-def _show(run: Run, out: Path, as_json: bool) -> None:
+def show(run: Run, out: Path, as_json: bool) -> None:
+    """Show what came of a run that was written.
+
+    Raises:
+        typer.Exit: with status 1, if it cannot predict.
+    """
     scores = _scores(run)
     found = diagnose(run)
     ending = {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)}

@@ -19,14 +19,11 @@ from meden.distributed import Sharding
 from meden.recipe import Recipe
 from meden.recipe.yaml_text import PlainDumper, read_yaml
 
-TRAINING = "training.yaml"
-"""The file in the folder of a run that is under way."""
+TRAINING, CHECKPOINTS, TOKENS = "training.yaml", "checkpoints", "tokens"
+"""What is in the folder of a run that is under way: this file, and two folders."""
 SUFFIXES = (".yaml", ".yml")
-FOR: dict[str, tuple[str, ...]] = {
-    "table": ("target", "groups", "drop", "read", "sep", "decimal", "na", "task"),
-    "text": ("context", "tokenizer"),
-}
-"""Fields that belong to one kind of data."""
+OF_TABLES, OF_TEXTS = ("target", "groups", "drop", "read", "sep", "decimal", "na", "task"), ("context", "tokenizer")
+"""Fields that mean nothing of other data."""
 HOW = ("processes", "sharding")
 """Fields that decide how a training is done, not what comes of it."""
 
@@ -90,11 +87,7 @@ class TrainingFile(Settings):
         own |= given
         if "data" not in own:
             raise InputError(f"{str(path)!r} must say which data (data: text.txt), or they must be given before it")
-        asked = cls(**own)
-        for kind, names in FOR.items():
-            if kind != asked.kind and (wrong := [name for name in names if name in own]):
-                raise InputError(f"{wrong[0]} is for a {kind}, got it for the {asked.kind} {asked.data!r}")
-        return asked
+        return cls(**own)
 
     @classmethod
     def load(cls, path: Path, **given: Any) -> Self:
@@ -118,6 +111,20 @@ class TrainingFile(Settings):
         """Write a file that :meth:`load` reads."""
         fields = self.model_dump(mode="json", exclude_defaults=True)
         write_whole(path, yaml.dump(versioned(fields), Dumper=PlainDumper, sort_keys=False).encode())
+
+    def check_meant(self) -> None:
+        """Check that what is given means something for the data.
+
+        Raises:
+            InputError: naming the first field that does not.
+        """
+        others = OF_TABLES if self.kind == "text" else OF_TEXTS
+        usual = type(self).model_fields
+        for name in others:
+            if getattr(self, name) != usual[name].default:
+                raise InputError(
+                    f"{name} must not be given of a {self.kind}, got {getattr(self, name)!r} for {self.data!r}"
+                )
 
     @property
     def kind(self) -> Literal["text", "table"]:

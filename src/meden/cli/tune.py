@@ -54,7 +54,7 @@ from meden.search.strategies import STRATEGIES
 from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace
 from meden.study import Study
-from meden.study.folder import read_description
+from meden.study.folder import STUDY, read_description
 from meden.study.ledger import LEDGER, read_rows
 from meden.study.metrics import METRICS
 from meden.study.results import COMMAND, REFIT
@@ -337,7 +337,7 @@ def finish(settings: Mapping[str, Any], out: Path, *, anew: bool = False) -> Stu
         out: the folder.
         anew: whether the choice is trained though there is a model.
     """
-    with cut_off(out, go_on(settings["make_model"], out)):
+    with cut_off(out / STUDY, go_on(settings["make_model"], out)):
         study = _search(settings, out)
         if study.status == "ok" and not study.model.trains and (anew or not holds_run(out)):
             until = settings.get("until")

@@ -19,6 +19,7 @@ from meden.distributed.world import check_gloo
 GRACE = 6.0
 """Seconds that the others have to end by themselves once one has failed."""
 _POLL = 0.1
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
 _HOST = "127.0.0.1"
 
 
@@ -37,7 +38,10 @@ class Lost(RuntimeError):
 
 
 def launch(command: Sequence[str], num_processes: int, *, port: int = 0) -> None:
-    """Run a command as the processes of one training, until all have ended; SIGTERM is passed on to them.
+    """Run a command as the processes of one training, until all have ended.
+
+    SIGTERM is passed on to them, and so is the end of the terminal; Ctrl-C, which only this process sees, asks them to
+    end by SIGTERM too, and kills them after a few seconds.
 
     Args:
         command: program and arguments, the same for all. Each finds RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and
@@ -64,7 +68,8 @@ def launch(command: Sequence[str], num_processes: int, *, port: int = 0) -> None
     try:
         for rank in range(num_processes):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            processes.append(subprocess.Popen(command, env={**os.environ, **shared, **own}))
+            env = {**os.environ, **shared, **own}
+            processes.append(subprocess.Popen(command, env=env, start_new_session=True))  # Ctrl-C is this one's
         with _passing_on(processes):
             _wait(processes)
     finally:
@@ -112,16 +117,17 @@ def _passing_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
         yield
         return
 
-    def pass_on(number: int, _frame: Any) -> None:
+    def pass_on(_number: int, _frame: Any) -> None:
         for process in processes:
             with suppress(ProcessLookupError):
-                process.send_signal(number)
+                process.terminate()
 
-    before = signal.signal(signal.SIGTERM, pass_on)
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

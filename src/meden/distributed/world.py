@@ -20,6 +20,8 @@ from meden._checks import InputError, one_line
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for another one's part of a step."""
+BACKENDS = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
+"""What tensors are exchanged by, by device; plain numbers are on the CPU always."""
 _SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000
 
@@ -137,7 +139,7 @@ def _world(device: torch.device) -> World:
 
 def _join(device: torch.device) -> None:
     check_gloo()
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    backend = BACKENDS[device.type]
     if num_processes() == 1:
         store = dist.HashStore()  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=store, rank=0, world_size=1)

@@ -46,6 +46,7 @@ HERE = torch.device("cpu")
 class HoldOut(abc.ABC):
     """A training that is ready to begin, on one process or many."""
 
+    make_model: ModelMaker
     recipe: Recipe
     seed: int
     num_tokens = 1

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meden._checks import InputError
+from meden.distributed.world import BACKENDS, check_gloo
 from meden.workers.ray import cluster_host
 
 
@@ -30,13 +31,16 @@ def train_on_cluster(arguments: Sequence[str], num_processes: int, address: str 
     try:
         import ray
         from ray.train import ScalingConfig
-        from ray.train.torch import TorchTrainer
+        from ray.train.torch import TorchConfig, TorchTrainer
     except ImportError:
         raise InputError("backend 'ray' needs Ray Train: pip install 'meden[ray]'") from None
+    check_gloo()
     num_gpus: float = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
     work = {"arguments": list(arguments), "folder": os.getcwd()}
-    scaling = ScalingConfig(num_workers=num_processes, use_gpu=num_gpus >= num_processes)
-    TorchTrainer(_work, train_loop_config=work, scaling_config=scaling).fit()
+    on_gpus = num_gpus >= num_processes
+    scaling = ScalingConfig(num_workers=num_processes, use_gpu=on_gpus)
+    speaking = TorchConfig(backend=BACKENDS["cuda" if on_gpus else "cpu"])
+    TorchTrainer(_work, train_loop_config=work, scaling_config=scaling, torch_config=speaking).fit()
 
 
 def _work(work: dict[str, Any]) -> None:
