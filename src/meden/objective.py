@@ -253,6 +253,9 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
         if task == "classification":
             one_logit = has_one_logit(outputs, y[:2])
             check_classes(name, y.flatten() if one_logit else y, 2 if one_logit else outputs.shape[-1])
+            kept = counted(task, y)
+            if kept is not None and not bool(kept.any()):
+                raise InputError(f"{name} y must hold a token that counts, got {IGNORED} alone")
 
 
 def check_classes(name: str, y: Tensor, num_classes: int) -> None:

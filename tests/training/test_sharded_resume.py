@@ -31,6 +31,7 @@ BEGUN: dict[str, Case] = {
     "the best is kept": Case({**STOPPING, "averaging": "ema"}),
     "tokens": Case({"batch_size": 4, "epochs": 3, "regularizers": []}, {}, decoder, tokens),
     "whole on each": Case({"steps_per_epoch": 2, "epochs": 4}, {"strategy": "ddp"}),
+    "rates of layers": Case({"epochs": 4, "lr_factors": {"biases": 2.0}}),
 }
 FEW = Case({"batch_size": 3}, {"micro_batch_size": 2})
 """Its last batch is of two rows."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import sys
@@ -42,7 +41,7 @@ from meden.member import Member
 from meden.recipe import Recipe
 from meden.run import Run, load_run
 from meden.search.checks import check_models
-from meden.speed import peak_memory, work_of
+from meden.speed import Work, peak_memory, work_of
 from meden.training.fit_many import fit_many
 from meden.training.sharded import Stopped
 
@@ -244,7 +243,10 @@ def _trained(asked: TrainingFile, out: Path, world: World) -> Run | None:
         )
         dtype = torch.bfloat16 if asked.sharding.precision == "bfloat16" else None
         work = work_of(training.whole, training.example, dtype) if world.is_first else None
-        work = work and dataclasses.replace(work, rate=work.rate * world.size)
+        recipe = prepared.recipe
+        passes = (1 if recipe.rdrop is None else 2) * (1 if recipe.sharpness is None else 2)
+        if work is not None:
+            work = Work(row_flops=work.row_flops * passes, rate=work.rate * world.size)
         if world.is_first and training.state.step:
             say(f"going on after step {training.state.step}, epoch {training.state.epoch}")
         try:

@@ -166,9 +166,25 @@ class Tokenizer:
         """What two of them that give the same tokens share."""
         return hashlib.sha256(self._tokenizer.to_str().encode()).hexdigest()
 
-    def encode(self, text: str, start: int = 0) -> Tokens:  # noqa: ARG002 (it knows all characters, or one for others)
-        """Return the tokens of a text, uint32 (n,)."""
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, dtype=np.uint32)
+    def encode(self, text: str, start: int = 0) -> Tokens:
+        """Return the tokens of a text, uint32 (n,).
+
+        Raises:
+            InputError: naming a character that no token stands for, and where it is, counted from ``start``; spaces
+                may be left out.
+        """
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        said = np.zeros(len(text) + 1, dtype=np.int64)
+        for first, end in found.offsets:
+            said[first] += 1
+            said[end] -= 1
+        for place in np.flatnonzero(said[:-1].cumsum() == 0).tolist():
+            if not text[place].isspace():
+                raise InputError(
+                    f"text must have no character but those that the tokenizer knows, got {text[place]!r} at "
+                    f"{start + place}"
+                )
+        return np.array(found.ids, dtype=np.uint32)
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Return the text of tokens."""

@@ -239,7 +239,7 @@ def _next_character(file: BinaryIO, place: int) -> int:
     """Return where the first character from a byte on starts."""
     file.seek(place)
     following = file.read(4)
-    return place + next((i for i, byte in enumerate(following) if byte & 0xC0 != 0x80), 0)
+    return place + next((i for i, byte in enumerate(following) if byte & 0xC0 != 0x80), len(following))
 
 
 def _bytes(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:

@@ -60,9 +60,10 @@ class Spread:
         model: whole on each process. Rank 0's numbers are taken by all.
         world: the processes.
         sharding: how.
+        has_idle_tensors: whether some of its tensors have no gradient.
     """
 
-    def __init__(self, model: nn.Module, world: World, sharding: Sharding) -> None:
+    def __init__(self, model: nn.Module, world: World, sharding: Sharding, *, has_idle_tensors: bool = False) -> None:
         self.whole, self.world, self.sharding = model, world, sharding
         _take_numbers_of_first(model, world)
         self.model = beside(model)
@@ -82,7 +83,9 @@ class Spread:
             self._shard(blocks)
         elif world.size > 1:
             on = [world.device] if world.device.type == "cuda" else None
-            self.forward = nn.parallel.DistributedDataParallel(self.model, device_ids=on, broadcast_buffers=False)
+            self.forward = nn.parallel.DistributedDataParallel(
+                self.model, device_ids=on, broadcast_buffers=False, find_unused_parameters=has_idle_tensors
+            )
 
     def _shard(self, blocks: list[nn.Module]) -> None:
         from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard

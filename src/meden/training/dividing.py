@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor, nn
+
 from meden._checks import InputError
 from meden.data.batches import largest_batch
 from meden.distributed import Sharding
 from meden.distributed.wrapping import blocks_of
-from meden.objective import rows_are_independent
+from meden.objective import evaluating, rows_are_independent
 from meden.penalties import KLSparsity
 from meden.training.one import Training
 
@@ -14,6 +17,19 @@ FEW = 4
 """Rows that are tried."""
 TRIED = 2**26
 """Numbers of the largest models that are copied, to see whether they treat each row by itself."""
+
+
+def leaves_tensors(model: nn.Module, x: Tensor) -> bool:
+    """Say whether a model has trained tensors that its outputs for rows like ``x`` do not depend on.
+
+    Example:
+        >>> leaves_tensors(nn.Sequential(nn.Linear(2, 1)), torch.ones(1, 2))
+        False
+    """
+    params = [param for param in model.parameters() if param.requires_grad]
+    with torch.enable_grad(), evaluating(model):
+        grads = torch.autograd.grad(model(x).sum(), params, allow_unused=True)
+    return any(grad is None for grad in grads)
 
 
 def check_divides(training: Training, num_processes: int, sharding: Sharding) -> None:

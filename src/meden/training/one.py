@@ -375,11 +375,18 @@ class Training:
         """Write a checkpoint, if there is to be one."""
         if self.checkpoint is None:
             return
+        files.save(self.checkpoint, self._tensors(), self._values())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return all tensors that change, or that penalties pull to."""
         tensors = files.prefixed("model.", files.model_tensors(self.model))
         tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
+        tensors |= files.prefixed("best.", self.best)
         if self.averager is not None:
             tensors |= files.prefixed("average.", self.averager.state_dict()["average"])
-        files.save(self.checkpoint, tensors | files.prefixed("best.", self.best), self._values())
+        for number, b in enumerate(self.handle.bound):
+            tensors |= files.prefixed(f"start.{number}.", b.starts)
+        return tensors
 
     def _resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
@@ -388,18 +395,21 @@ class Training:
         if self.checkpoint.is_dir():
             raise InputError(f"checkpoint must be a file without sharding, got a folder, {str(self.checkpoint)!r}")
         tensors, values = files.load(self.checkpoint)
-        self._check_checkpoint(self.checkpoint, values)
+        self._check_checkpoint(self.checkpoint, values, {name: tensor.shape for name, tensor in tensors.items()})
         self._restore(tensors, values)
 
-    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any], starts: Any = None) -> None:
-        """Take what was saved, with the weights that penalties pull to if they are others than the present ones."""
+    def _restore(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Take what was saved."""
         files.restore_tensors(self.model, files.under("model.", tensors))
         files.restore_optimizer(self.optimizer, files.under("optimizer.", tensors))
         self.best = files.under("best.", tensors)
         if self.averager is not None:
             average = files.under("average.", tensors)
             self.averager.load_state_dict({"num_updates": values["step"], "average": average})
-        self.handle.load_state_dict({"num_steps": values["step"], "starts": starts or {}})
+        starts = {
+            b.label: files.under(f"start.{number}.", tensors) for number, b in enumerate(self.handle.bound) if b.starts
+        }
+        self.handle.load_state_dict({"num_steps": values["step"], "starts": starts})
         self.state = _State(
             **{name: values[name] for name in ("epoch", "step", "seconds")},
             history=History.from_list(values["history"]),
@@ -407,7 +417,7 @@ class Training:
             ending=values["ending"] and progress.Ending(*values["ending"]),
         )
 
-    def _check_checkpoint(self, path: Path, values: Mapping[str, Any]) -> None:
+    def _check_checkpoint(self, path: Path, values: Mapping[str, Any], shapes: Mapping[str, torch.Size]) -> None:
         missing = [name for name in self._values() if name not in values]
         if missing:
             raise InputError(f"checkpoint {str(path)!r} must be one of this meden, got one without {missing[0]!r}")
@@ -417,3 +427,12 @@ class Training:
                 f"checkpoint {str(path)!r} must come from the same {', '.join(self._identity)}, got one of another "
                 f"{' and '.join(others)}; remove it or name another"
             )
+        own = {f"model.{name}": tensor.shape for name, tensor in files.model_tensors(self.model).items()}
+        own |= {f"start.{n}.{name}": t.shape for n, b in enumerate(self.handle.bound) for name, t in b.starts.items()}
+        for name in (*own, *(name for name in shapes if name.startswith("model."))):
+            ours, theirs = (f"of shape {tuple(all_[name])}" if name in all_ else "none" for all_ in (own, shapes))
+            if ours != theirs:
+                raise InputError(
+                    f"checkpoint {str(path)!r} must come from the same model, whose {name.removeprefix('model.')} is "
+                    f"{ours}, got {theirs}; remove it or name another"
+                )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from meden.data import Encoder, Source
 from meden.data.targets import NumberCodec, TargetCodec, Task
@@ -46,8 +46,7 @@ def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: Ta
         for outputs, y in evaluated(model, read_parts)
     ]
     losses, scores, weights, outputs = (torch.cat(own) for own in zip(*found, strict=True))
-    mean = weights.double().mean()  # a mean over rows is then one over the tokens that count
-    losses, scores = losses.double() / mean, scores.double() / mean
+    losses, scores = _per_row(losses, weights), _per_row(scores, weights)
     scale = 1.0 if codec is None else squared_scale(codec)
     answers = outputs.float().cpu().numpy()
     if task == "regression":
@@ -55,6 +54,19 @@ def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: Ta
             outputs.cpu().double().numpy() if codec is None else codec.decode(outputs).values.reshape(len(rows), -1)
         )
     return HeldOut(losses.float().cpu().numpy(), scores.cpu().double().numpy() * scale, answers)
+
+
+def _per_row(values: Tensor, weights: Tensor) -> Tensor:
+    """Return numbers (n,) whose mean is that of all the tokens that count, and whose spread is that of this mean.
+
+    They are the mean plus what each row adds to a ratio of sums, linearised (W. Cochran, Sampling techniques, 1977): a
+    row of few tokens is no outlier. Where all rows count alike they are the values themselves.
+    """
+    values, weights = values.double(), weights.double()
+    if bool((weights == 1).all()):
+        return values
+    mean = values.sum() / weights.sum()
+    return mean + (values - mean * weights) / weights.mean()
 
 
 def score_scale(encoder: Encoder) -> float:

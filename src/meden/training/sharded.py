@@ -13,10 +13,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -44,7 +43,7 @@ from meden.penalties.sharding import spread_as
 from meden.progress import Ending
 from meden.rdrop import fitting_losses
 from meden.run import Run
-from meden.training.dividing import check_divides
+from meden.training.dividing import check_divides, leaves_tensors
 from meden.training.idle import silence
 from meden.training.one import Training
 
@@ -105,8 +104,11 @@ class Sharded(Training):
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         check_divides(self, self.world.size, self.sharding)
         shapes = {name: list(tensor.shape) for name, tensor in files.model_tensors(model).items()}
-        self.world.check_same({"model": shapes, **self._identity})
-        self.spread = Spread(model, self.world, self.sharding)
+        self.world.check_same({"model": shapes, "seed": self.seed, "task": self.task})
+        with suppress(InputError):  # what no file can hold, such as a tensor, is not compared
+            self.world.check_same(self._identity)
+        has_idle_tensors = leaves_tensors(model, self.example)
+        self.spread = Spread(model, self.world, self.sharding, has_idle_tensors=has_idle_tensors)
         params = dict(self.spread.model.named_parameters())
         self.idle = {name: spread_as(where, params[name]).bool() for name, where in self.idle.items()}
         return self.spread.model, self.spread.forward
@@ -244,15 +246,8 @@ class Sharded(Training):
     def _save(self) -> None:
         if self.checkpoint is None:
             return
-        tensors = files.prefixed("model.", files.model_tensors(self.model))
-        tensors |= files.prefixed("optimizer.", files.optimizer_tensors(self.optimizer))
-        tensors |= files.prefixed("best.", self.best)
-        if self.averager is not None:
-            tensors |= files.prefixed("average.", self.averager.state_dict()["average"])
-        for number, b in enumerate(self.handle.bound):
-            tensors |= files.prefixed(f"start.{number}.", b.starts)
         values, keep = self._values(), self.sharding.keep
-        checkpoint.save(self.checkpoint, self.state.step, tensors, values, self.world, keep=keep)
+        checkpoint.save(self.checkpoint, self.state.step, self._tensors(), values, self.world, keep=keep)
         if self._stops:
             raise Stopped(0)
 
@@ -260,16 +255,12 @@ class Sharded(Training):
         found = None if self.checkpoint is None else checkpoint.newest(self.checkpoint, self.world)
         if found is None:
             return
-        self._check_checkpoint(found.folder, found.values)
+        forms = checkpoint.forms(found)
+        self._check_checkpoint(found.folder, found.values, {name: form.shape for name, form in forms.items()})
         own = files.model_tensors(self.model)
-        saved = {name: form.shape for name, form in checkpoint.forms(found).items()}
-        shapes = {f"model.{name}": tensor.shape for name, tensor in own.items()}
-        check_tensors(found.folder, {n: s for n, s in saved.items() if n.startswith("model.")}, shapes)
-        like = files.prefixed("model.", own) | files.prefixed("best.", own) | files.prefixed("average.", own)
-        for number, b in enumerate(self.handle.bound):
-            like |= files.prefixed(f"start.{number}.", b.starts)
-        for number, param in enumerate(self.params):
-            like[f"optimizer.{number}"] = param
+        like = self._tensors() | files.prefixed("best.", own) | files.prefixed("average.", own)
+        stepped = (param for group in self.optimizer.param_groups for param in group["params"])
+        like |= {f"optimizer.{number}": param for number, param in enumerate(stepped)}
 
         def blank(name: str, form: checkpoint.Form) -> Tensor:
             tensor = like.get(name, like.get(name.rpartition(".")[0]))
@@ -277,26 +268,7 @@ class Sharded(Training):
                 return torch.zeros(form.shape, dtype=form.dtype)
             return torch.zeros_like(tensor, dtype=form.dtype, requires_grad=False)
 
-        tensors = checkpoint.load(found, blank)
-        starts = {
-            b.label: files.under(f"start.{number}.", tensors) for number, b in enumerate(self.handle.bound) if b.starts
-        }
-        self._restore(tensors, found.values, starts)
-
-
-def check_tensors(folder: Path, saved: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> None:
-    """Check, by the shapes of the tensors, that a checkpoint is of the same model.
-
-    Raises:
-        InputError: naming the first tensor that differs.
-    """
-    for name in (*own, *saved):
-        ours, theirs = (f"of shape {tuple(shapes[name])}" if name in shapes else "none" for shapes in (own, saved))
-        if ours != theirs:
-            raise InputError(
-                f"checkpoint {str(folder)!r} must come from the same model, whose {name.removeprefix('model.')} is "
-                f"{ours}, got {theirs}; remove it or name another"
-            )
+        self._restore(checkpoint.load(found, blank), found.values)
 
 
 def _some(rows: range) -> slice:

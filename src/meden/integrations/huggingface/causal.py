@@ -48,7 +48,7 @@ def causal_model(
         torch.Size([3, 8, 20])
     """
     config = _config(source)
-    if unknown := [name for name in changes if not hasattr(config, name)]:
+    if unknown := [name for name in changes if callable(getattr(config, name, print))]:
         raise InputError(f"{unknown[0]} must be a setting of {type(config).__name__}, which has none of this name")
     folder = None if isinstance(source, transformers.PretrainedConfig) else Path(source)
     shown = repr(type(config).__name__ if folder is None else str(folder))
@@ -72,7 +72,7 @@ def causal_model(
             model = make.from_pretrained(folder, config=config, local_files_only=True, use_safetensors=True)
         else:
             model = make.from_config(config)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # whatever a configuration's values lead to
         raise InputError(f"{shown} makes no causal model: {one_line(error):.300}") from None
     return as_module(model.float().train(), inputs=["input_ids"])
 
