@@ -1,14 +1,15 @@
 """A language model of characters: meden.fit beside a loop written by hand, and beside nanoGPT's settings.
 
-    python benchmarks/language.py input.txt [--seeds 3] [--steps 2000] [--only nanogpt meden loop]
+    python benchmarks/language.py input.txt [--seeds 3] [--steps 2000]
 
 nanogpt: its block (layer norm, GELU, learned positions) and its settings for a CPU, in a loop written by hand.
 meden:   the model and the recipe of examples/shakespeare.py, by meden.fit.
 loop:    the same model, recipe and rows in a loop written by hand.
 
-4 blocks of 128 numbers, windows of 64, 12 a step, on one thread. The loss is that of the whole last tenth of the text,
-in nats per character; seconds are of the processor, those of all training and of the evaluation at the end; tokens per
-second are those of the training steps alone, evaluation apart. One after the other, seed by seed.
+4 blocks of 128 numbers, windows of 64, 12 a step, on one thread. The three take turns of 20 steps in one process, so
+that whatever else the machine does slows all alike. The loss is that of the whole last tenth of the text, in nats per
+character. Seconds are of the processor, of all from model to loss: start-up, steps, evaluations. Tokens per second are
+those of the steps alone.
 """
 
 from __future__ import annotations
@@ -18,37 +19,49 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import meden
-from meden.data import TextFile, passes
+from meden.data import Source, TextFile, passes
+from meden.deadline import Pace
 from meden.noise import derive
 from meden.optim.schedules import factors
+from meden.training import fit
 from meden.training.one import Training
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
-from shakespeare import SMALL, load, small
+from shakespeare import HELD_OUT, SMALL, load, loss_of, small
 
 CONTEXT, BATCH = 64, 12
 
 
-class Result(NamedTuple):
-    """What one training gave."""
+TURN = 20
+"""Steps of one, before another has its turn."""
 
-    loss: float
-    """Nats per character of the whole validation text."""
-    seconds: float
-    """Of the processor."""
-    speed: float
-    """Tokens per second of training."""
-    train_loss: float = math.nan
+
+@dataclass
+class Clock:
+    """Seconds of the processor that one of them took."""
+
+    steps: float = 0.0
+    rest: float = 0.0
+
+    @contextmanager
+    def running(self, what: str) -> Iterator[None]:
+        """Count what is done here."""
+        started = time.process_time()
+        yield
+        setattr(self, what, getattr(self, what) + time.process_time() - started)
 
 
 class Block(nn.Module):
@@ -102,20 +115,14 @@ def whole_loss(model: nn.Module, text: TextFile) -> float:
     return total / num
 
 
-def nanogpt(path: Path, seed: int, steps: int) -> Result:
+def nanogpt(model: nn.Module, tokens: Tensor, steps: int) -> Iterator[None]:
     """The loop of nanoGPT: windows at random places, AdamW with decay of matrices, the rate down to a tenth."""
-    train, valid = load(path, CONTEXT)
-    text = path.read_text(encoding="utf-8")
-    tokens = torch.from_numpy(train.vocabulary.encode(text[: train.num_tokens]).astype("int64"))
-    torch.manual_seed(seed)
-    model = NanoGPT(train.vocabulary.num_tokens)
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     groups = [
         {"params": matrices, "weight_decay": 0.1},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
-    started = time.process_time()
     for step in range(steps):
         share = (step - 100) / max(1, steps - 100)
         rate = 1e-3 * (step + 1) / 101 if step < 100 else 1e-4 + 0.5 * (1 + math.cos(math.pi * share)) * 9e-4
@@ -128,93 +135,101 @@ def nanogpt(path: Path, seed: int, steps: int) -> Result:
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    trained = time.process_time() - started
-    found = whole_loss(model, valid)
-    return Result(found, time.process_time() - started, steps * BATCH * CONTEXT / trained)
+        yield
 
 
-def by_meden(path: Path, seed: int, steps: int) -> Result:
-    """examples/shakespeare.py; its evaluation is left out of the tokens per second."""
-    train, valid = load(path, CONTEXT)
-    torch.manual_seed(seed)
-    model = small(train.vocabulary.num_tokens)
-    evaluating, spent = Training._record, []
-
-    def timed(training: object) -> object:
-        started = time.process_time()
-        record = evaluating(training)
-        spent.append(time.process_time() - started)
-        return record
-
-    Training._record = timed
-    started = time.process_time()
-    try:
-        run = meden.fit(model, train, valid, recipe_of(steps), seed=seed)
-    finally:
-        Training._record = evaluating
-    seconds = time.process_time() - started
-    print(meden.diagnose(run), flush=True)
-    last = run.history[-1]
-    return Result(last.valid["loss"], seconds, steps * BATCH * CONTEXT / (seconds - sum(spent)), last.train["loss"])
-
-
-def recipe_of(steps: int) -> meden.Recipe:
-    """Return the recipe for so many steps."""
-    return SMALL.replace(steps_per_epoch=steps // SMALL.epochs)
-
-
-def by_hand(path: Path, seed: int, steps: int) -> Result:
-    """The same, written by hand: model, rate, batches."""
-    train, valid = load(path, CONTEXT)
-    torch.manual_seed(seed)
-    model, recipe = small(train.vocabulary.num_tokens), recipe_of(steps)
+def by_hand(model: nn.Module, rows: Source, recipe: meden.Recipe, seed: int, steps: int) -> Iterator[None]:
+    """What meden.fit does, written by hand: model, rate, batches."""
     rates = factors(recipe.schedule, epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch)
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, betas=recipe.betas, weight_decay=0.0, fused=True)
-    started = time.process_time()
     step = 0
-    while step < steps:
-        for number, parts in passes(len(train), BATCH, seed=seed, epoch=0, steps_per_epoch=steps):
-            for x, y in train.read(parts, derive(seed, "rows", "epoch", number)):
-                optimizer.param_groups[0]["lr"] = recipe.lr * rates[step]
-                loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-                optimizer.step()
-                step += 1
-    trained = time.process_time() - started
-    found = whole_loss(model, valid)
-    return Result(found, time.process_time() - started, steps * BATCH * CONTEXT / trained)
+    for number, parts in passes(len(rows), BATCH, seed=seed, epoch=0, steps_per_epoch=steps):
+        for x, y in rows.read(parts, derive(seed, "rows", "epoch", number)):
+            optimizer.param_groups[0]["lr"] = recipe.lr * rates[step]
+            loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            optimizer.step()
+            step += 1
+            yield
 
 
-WAYS: dict[str, Callable[[Path, int, int], Result]] = {"meden": by_meden, "nanogpt": nanogpt, "loop": by_hand}
+class Turns(Training):
+    """meden's training, in which others have their turns, and whose steps are timed."""
+
+    others: ClassVar[dict[str, Iterator[None]]] = {}
+    clocks: ClassVar[dict[str, Clock]] = {}
+    away = 0.0
+    """Seconds that others took."""
+
+    def _stepped(self) -> None:
+        if self.state.step % TURN == 0:
+            started = time.process_time()
+            for name, loop in self.others.items():
+                with self.clocks[name].running("steps"):
+                    for _ in islice(loop, TURN):
+                        pass
+            Turns.away += time.process_time() - started
+
+    def _train_epoch(self, pace: Pace) -> bool:
+        away = Turns.away
+        with self.clocks["meden"].running("steps"):
+            finished = super()._train_epoch(pace)
+        self.clocks["meden"].steps -= Turns.away - away
+        return finished
+
+
+def compare(path: Path, seed: int, steps: int) -> None:
+    """Train all three, and print what they say."""
+    recipe = SMALL.replace(steps_per_epoch=steps // SMALL.epochs)
+    train, last = load(path, CONTEXT)
+    fitting, held_out = train.split(HELD_OUT)
+    vocabulary = train.vocabulary
+    text = path.read_text(encoding="utf-8")[: train.num_tokens]
+    tokens = torch.from_numpy(vocabulary.encode(text).astype("int64"))
+    models = {}
+    for name, make in (("nanogpt", NanoGPT), ("loop", small), ("meden", small)):
+        torch.manual_seed(seed)
+        models[name] = make(vocabulary.num_tokens)
+    Turns.others = {
+        "nanogpt": nanogpt(models["nanogpt"], tokens, steps),
+        "loop": by_hand(models["loop"], fitting, recipe, seed, steps),
+    }
+    Turns.clocks = clocks = {name: Clock() for name in models}
+    Turns.away = 0.0
+
+    started = time.process_time()
+    run = fit.prepare(models["meden"], fitting, held_out, recipe, seed=seed, make=Turns).run()
+    losses = {"meden": loss_of(run, last)}
+    clocks["meden"].rest = time.process_time() - started - Turns.away - clocks["meden"].steps
+    for name in Turns.others:
+        with clocks[name].running("rest"):
+            losses[name] = whole_loss(models[name], last)
+
+    for name, clock in clocks.items():
+        speed = steps * BATCH * CONTEXT / clock.steps
+        took = f"{clock.steps:.1f} + {clock.rest:.1f} CPU s"
+        print(f"seed {seed} {name:8} loss {losses[name]:.4f}, {took}, {speed:,.0f} tokens/s")
+    own, theirs = (clocks[name].steps + clocks[name].rest for name in ("meden", "nanogpt"))
+    speed = clocks["loop"].steps / clocks["meden"].steps
+    print(f"seed {seed}: seconds beside nanogpt {own / theirs:.3f}, tokens/s beside loop {speed:.3f}")
+    rows = run.history[-1]
+    print(f"fitting rows {rows.train['loss']:.4f}, held out among them {rows.valid['loss']:.4f}")
+    print(meden.diagnose(run), flush=True)
 
 
 def main() -> None:
-    """Print a line for each training, and what they say together."""
+    """Compare them with seed after seed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("path", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--only", nargs="+", choices=WAYS, default=list(WAYS))
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, {platform.processor() or platform.machine()}, one thread")
     for seed in range(given.seeds):
-        found = {}
-        for name in given.only:
-            found[name] = own = WAYS[name](given.path, seed, given.steps)
-            print(
-                f"seed {seed} {name:8} loss {own.loss:.4f} (fitting rows {own.train_loss:.4f}), "
-                f"{own.seconds:6.1f} CPU s, {own.speed:,.0f} tokens/s",
-                flush=True,
-            )
-        if len(found) == len(WAYS):
-            print(
-                f"seed {seed}: seconds beside nanogpt {found['meden'].seconds / found['nanogpt'].seconds:.3f}, "
-                f"tokens/s beside loop {found['meden'].speed / found['loop'].speed:.3f}",
-                flush=True,
-            )
+        compare(given.path, seed, given.steps)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@
 
 The text is https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt (1.1 MB), and the
 sizes are those of A. Karpathy's nanoGPT. The small model sees each character less than twice: what it gains is owed to
-the network and to its learning rate, not to regularisation, of which it has none. The large one sees it 80 times.
+the network and to its learning rate, not to regularisation, of which it has none. Windows held out from all over the
+first nine tenths show it: their loss is close to the fitting ones. The large one sees each character 80 times, and the
+last tenth decides which state is kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
@@ -20,6 +23,7 @@ from meden.data import Characters, TextFile
 from meden.models import Decoder
 from meden.penalties import L2
 from meden.speed import peak_memory, work_of
+from meden.training.scoring import score
 
 
 def load(path: Path | str, context: int) -> tuple[TextFile, TextFile]:
@@ -28,9 +32,15 @@ def load(path: Path | str, context: int) -> tuple[TextFile, TextFile]:
     return train, TextFile(path, context, start=0.9, vocabulary=train.vocabulary)
 
 
+def loss_of(run: meden.Run, text: TextFile) -> float:
+    """Return the mean loss of all characters of a text but its first."""
+    found = score(run, text, "classification")
+    return math.nan if found is None else found.loss
+
+
 def small(num_tokens: int) -> Decoder:
     """Return the model for a CPU."""
-    return Decoder(num_inputs=64, num_tokens=num_tokens, width=128, depth=4, num_heads=4, activation="swiglu")
+    return Decoder(64, num_tokens, width=128, depth=4, num_heads=2, activation="swiglu", hidden=192)
 
 
 def large(num_tokens: int) -> Decoder:
@@ -38,6 +48,8 @@ def large(num_tokens: int) -> Decoder:
     return Decoder(256, num_tokens, width=384, depth=6, num_heads=6, activation="swiglu", dropout=0.2)
 
 
+HELD_OUT = 0.02
+"""Of the windows of the first nine tenths, from all over them: the last tenth is of other plays, which are harder."""
 SMALL = meden.Recipe(
     lr=8e-3,
     betas=(0.9, 0.95),
@@ -76,7 +88,8 @@ def main(path: Path, *, gpu: bool = False, steps: int | None = None) -> meden.Ru
     recipe = LARGE if gpu else SMALL
     if steps is not None:
         recipe = recipe.replace(epochs=2, steps_per_epoch=max(1, steps // 2))
-    train, valid = load(path, 256 if gpu else 64)
+    train, last = load(path, 256 if gpu else 64)
+    fitting, held_out = (train, last) if gpu else train.split(HELD_OUT)
     torch.manual_seed(0)
     model = (large if gpu else small)(train.vocabulary.num_tokens).to("cuda" if gpu else "cpu")
     device = next(model.parameters()).device
@@ -90,9 +103,11 @@ def main(path: Path, *, gpu: bool = False, steps: int | None = None) -> meden.Ru
         speed = f"{windows * train.context:,.0f} tokens a second, {work.share(windows):.0%} of the machine's products"
         print(f"step {record.step:5}: {losses}, {speed}, {(peak_memory(device) or 0) / 1e9:.1f} GB")
 
-    run = meden.fit(model, train, valid, recipe, on_epoch=show)
-    print(f"\nnats per character of the last {valid.num_tokens:,}: {run.history[run.best_epoch - 1].valid['loss']:.4f}")
-    print(meden.diagnose(run))  # the last tenth is of other plays, and harder: most of the gap is not overfitting
+    run = meden.fit(model, fitting, held_out, recipe, on_epoch=show)
+    print(f"\n{meden.diagnose(run)}")
+    print(f"nats per character of the last {last.num_tokens:,}: {loss_of(run, last):.4f}")
+    if not gpu:
+        print("what it is above the loss of held-out windows is the difference between the plays, and no overfitting")
     print(sample(run.model, train.vocabulary))
     return run
 

@@ -19,9 +19,10 @@ from meden._shown import ShownFields
 from meden.data import Dataset, Encoder, Fold, Pair, splits_hash
 from meden.data.arrays import Arrays
 from meden.data.tables import Table
+from meden.data.targets import IGNORED
 from meden.models.named import fixed_arguments, model_name
 from meden.noise import derive
-from meden.objective import IGNORED, on_device
+from meden.objective import on_device
 from meden.recipe import Recipe
 from meden.trainable import check_plain, give_shapes, unwrapped
 

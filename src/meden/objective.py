@@ -21,7 +21,7 @@ from meden._checks import InputError
 from meden.data import Pair
 from meden.data.arrays import all_finite
 from meden.data.sources import Rows
-from meden.data.targets import Task
+from meden.data.targets import IGNORED, Task
 from meden.noise import PassDraws, noise_layers, passing, seeded, stream
 from meden.noise.rng import normal
 
@@ -31,8 +31,6 @@ EVAL_ROWS = 4096
 """Rows of one forward pass in evaluation, or tokens of them, at most."""
 EVAL_BYTES = 2**25
 """Their inputs, and their outputs, at most: rows may be images of any size, or have a logit for each of many words."""
-IGNORED = -100
-"""The class number of a token that does not count, as in :func:`torch.nn.functional.cross_entropy`."""
 
 
 def task_of(y: Tensor) -> Task:

@@ -104,7 +104,11 @@ BAD_PAIRS: list[tuple[Any, Any, str]] = [
     (np.ones((0, 2)), [], "must have rows"),
     (np.ones((2, 2)), torch.tensor([1.0, torch.nan]), "y must hold finite numbers, got 1 NaN"),
     (np.ones((2, 2)), [np.nan, 1.0], "got 1 missing of 2"),
-    (np.ones((2, 2)), np.array([[1, 2], [3, 4]]), "y must have shape (n,)"),
+    (np.ones((2, 2)), np.array([[1], [2]]), "y must have shape (n,) for classification, got (2, 1)"),
+    (np.ones((2, 2)), np.array([[1, 2], [3, -1]]), "two or more of 0 to 1048575 (-100 where none counts; numbers to"),
+    (np.ones((2, 2)), np.array([[0, 2**40], [3, 4]]), f"are floating), got 0 to {2**40}"),
+    (np.ones((2, 2)), np.full((2, 2), -100), "must hold classes, two or more"),
+    (np.ones((2, 2)), np.full((2, 2), 3), "got 3 to 3"),
     (torch.ones(2, 2, dtype=torch.complex64), [1, 2], "real numbers"),
 ]
 
@@ -114,6 +118,23 @@ def test_bad_pairs(x: Any, y: Any, said: str) -> None:
     with pytest.raises(InputError) as caught:
         as_dataset((x, y))
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, ">i4", torch.int32])
+def test_whole_numbers_of_several_tokens_are_classes(kind: Any) -> None:
+    y = np.array([[2, 0, 4], [0, 100, 2], [4, 4, 0]])
+    given = torch.as_tensor(y).to(kind) if isinstance(kind, torch.dtype) else y.astype(kind)
+    data = as_dataset((np.ones((3, 3), dtype=int), given))
+    assert data.task == "classification" and data.num_outputs == 101 and data.classes[:3] == (0, 1, 2)
+    assert data.targets(data.fit_encoder([0]), [1, 2]).tolist() == [[0, 100, 2], [4, 4, 0]]
+    assert as_dataset((np.ones((3, 3)), given), task="regression").labels.dtype == np.float64
+
+
+def test_tokens_that_do_not_count_have_no_place_among_the_classes() -> None:
+    data = as_dataset((np.ones((2, 2), dtype=int), np.array([[1, -100], [0, 1]])))
+    assert data.classes == (0, 1) and data.labels.tolist() == [[1, -100], [0, 1]]
+    weighed = data.fit_encoder([0]).target.weigh(torch.tensor([[1, -100], [0, 1]]), torch.tensor([1.0, 3.0]))
+    assert weighed.tolist() == [[[0, 1], [0, 0]], [[3, 0], [0, 3]]]
 
 
 def test_a_frame_and_a_series_meet_by_position() -> None:

@@ -13,7 +13,7 @@ import torch
 import meden
 from meden import InputError
 from meden.data import Characters, TextFile, Tokenizer, text_file
-from meden.data.characters import Coding
+from meden.data.characters import Coding, coding_from_dict
 from meden.models import Decoder
 
 TEXT = "".join(f"Zeile {i}: Grüße, 你好 {i * i}\n" for i in range(40))
@@ -212,7 +212,7 @@ def test_a_missing_file_costs_one_line(tmp_path):
 
 def test_characters_go_to_plain_values_and_back():
     known = Characters.of([TEXT, "\u2028\U0001f600"])
-    again = Characters.from_dict(json.loads(json.dumps(known.to_dict())))
+    again = coding_from_dict(json.loads(json.dumps(known.to_dict())))
     assert again == known and isinstance(known, Coding)
     assert known.decode(known.encode("你\u2028\U0001f600")) == "你\u2028\U0001f600"
 
@@ -269,7 +269,41 @@ def test_bad_tokenizers_cost_one_line(tmp_path):
         Tokenizer(written(tmp_path / "bad.json", "{}"))
 
 
-def test_a_missing_library_is_named(monkeypatch):
+def test_a_missing_library_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with warnings.catch_warnings(), pytest.raises(InputError, match=r"pip install 'meden\[hf\]'"):
-        Tokenizer("tokenizer.json")
+        Tokenizer(written(tmp_path / "tokenizer.json", "{}"))
+
+
+@pytest.mark.parametrize("shifts", [False, True])
+@pytest.mark.parametrize("share", [0.05, 0.3])
+def test_held_out_windows_are_of_all_the_text_and_never_fitted(tmp_path, shifts, share):
+    path = written(tmp_path / "text.txt", "".join(chr(0x4E00 + i) for i in range(1200)))  # each token once
+    text = TextFile(path, 8, shifts=shifts)
+    fitting, held_out = text.split(share, seed=3)
+    left_out = len(text) - len(fitting) - len(held_out)
+    assert len(held_out) == round(share * len(text)) and (0 < left_out <= len(held_out) if shifts else left_out == 0)
+    targets = set(torch.cat([y.flatten() for _, y in held_out.read([range(len(held_out))])]).tolist()) - {-100}
+    again = set(torch.cat([y.flatten() for _, y in held_out.read([range(len(held_out))], seed=9)]).tolist()) - {-100}
+    assert targets == again and max(targets) - min(targets) > 400
+    firsts = set()
+    for seed in range(60):
+        _, y = next(fitting.read([range(len(fitting))], seed))
+        assert not targets & set(y.flatten().tolist())
+        firsts.add(int(y[0, 0]))
+    assert len(firsts) == (8 if shifts else 1)
+    assert not np.array_equal(text.split(share, seed=4)[1].rows, held_out.rows)
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (0, r"share must be a finite number in \(0, 1\), got 0"),
+        (1.0, r"share must be a finite number in \(0, 1\), got 1.0"),
+        (0.0001, "share must leave windows on both sides, got 0.0001 of "),
+        (0.9999, "share must leave windows on both sides, got 0.9999 of "),
+    ],
+)
+def test_shares_that_leave_nothing(path, share, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        TextFile(path, 8, shifts=True).split(share)

@@ -85,6 +85,15 @@ def test_a_gap_counts_when_it_is_beyond_two_standard_errors_over_the_folds():
     assert "held_out_easier" in codes(*folds(-0.2, 0.15)) and "held_out_easier" not in codes(*folds(-0.12, 0.15))
 
 
+def test_a_gap_that_the_best_amount_leaves_is_not_called_overfitting():
+    """Where a search could have had more of what it regularises by."""
+    told = {more: diagnose(Evidence(tuple(folds(0.2, 0.1)), searched=True, more_in_reach=more)) for more in (0, 1)}
+    assert [f.code for f in told[0].findings] == ["overfit"] and "a search that reaches further tells" in str(told[0])
+    assert [f.code for f in told[1].findings] == ["gap_left"] and "this much does best" in str(told[1])
+    assert "meden tune" not in str(told[0]) + str(told[1])
+    assert diagnose(Evidence(tuple(folds(0.12, 0.15)), searched=True, more_in_reach=True)).findings == ()
+
+
 def test_a_held_out_loss_below_a_training_loss_in_training_mode_is_no_finding():
     told = codes(curve(1 + FALL, 0.5 + FALL, as_logged=True))
     assert "held_out_easier" not in told

@@ -15,7 +15,7 @@ from meden.models.named import check_size, find_model
 from tests.models.witness import assert_fits, assert_stacks, random
 from tests.training.many.architectures import tokens
 
-KINDS = [{}, {"activation": "swiglu"}, {"tied": True, "num_mixed": 0}, {"num_mixed": 9}]
+KINDS = [{}, {"activation": "swiglu"}, {"tied": True, "num_mixed": 0}, {"num_mixed": 9, "hidden": 5}]
 
 
 def some_tokens(*shape, seed=0):
@@ -167,6 +167,7 @@ def test_it_has_a_name():
         ({"depth": -1}, "depth must be a whole number in \\[0, 1000\\], got -1"),
         ({"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
         ({"num_mixed": -1}, "num_mixed must be a whole number of at least 0, got -1"),
+        ({"hidden": 0}, "hidden must be a whole number of at least 1, got 0"),
         ({"num_tokens": 0}, "num_tokens must be a whole number of at least 1, got 0"),
         ({"activation": "tanh"}, "activation must be one of relu2, swiglu, got 'tanh'"),
         ({"dropout": 1.0}, r"dropout must be a finite number in \[0, 1\), got 1.0"),
@@ -175,6 +176,20 @@ def test_it_has_a_name():
 def test_bad_settings(options, message):
     with pytest.raises(InputError, match=f"^{message}$"):
         decoder(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "shapes"),
+    [
+        ({}, [(32, 8), (8, 32)]),
+        ({"activation": "swiglu"}, [(2 * 21, 8), (8, 21)]),
+        ({"hidden": 5}, [(5, 8), (8, 5)]),
+        ({"hidden": 5, "activation": "swiglu"}, [(2 * 5, 8), (8, 5)]),
+    ],
+)
+def test_units_of_the_hidden_layer(options, shapes):
+    block = decoder(**options).blocks[1]
+    assert [tuple(layer.weight.shape) for layer in (block.up, block.down)] == shapes
 
 
 def test_rows_that_are_too_long():

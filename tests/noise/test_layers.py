@@ -89,6 +89,18 @@ def test_level_zero_is_exact(name: str) -> None:
 
 
 @table
+def test_at_level_zero_nothing_is_drawn_but_steps_are_counted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, _ = case(name)
+    layer.set_level(0.0)
+    monkeypatch.setattr(type(layer), "_perturb", None)
+    layer(x)
+    assert layer.step.item() == 1
+    layer.level.fill_(0.5)
+    with pytest.raises(TypeError):
+        layer(x)
+
+
+@table
 def test_a_call_counts_a_step_and_the_state_repeats_it(name: str) -> None:
     layer, x, _ = case(name)
     state = noise_state(layer)

@@ -294,3 +294,13 @@ def test_all_several_labels_of_a_row_have_a_constant_answer():
     wanted = [-np.mean([np.log(np.mean(labels[:30, t] == labels[row, t])) for t in range(2)]) for row in fold.score]
     np.testing.assert_allclose(found.losses, wanted, rtol=1e-6)
     assert found.outputs.shape == (10, 0)
+
+
+def test_a_constant_answer_is_made_and_scored_of_the_tokens_that_count():
+    y = np.array([[0, 1, -100], [0, 0, -100], [1, -100, -100], [0, 1, 1], [0, -100, -100], [1, 1, -100]])
+    dataset = as_dataset((np.ones((6, 3), dtype=int), y))
+    fold = meden.data.Fold(np.array([0, 1]), np.array([2]), np.array([3, 4, 5]))
+    found = SimpleModels(dataset, 0).held_out("constant", fold)
+    shares = [[2 / 3, 1 / 3], [1 / 2, 1 / 2], [1 / 2, 1 / 2]]  # nothing is known of the third place
+    costs = [-np.log(shares[t][y[row, t]]) for row in (3, 4, 5) for t in range(3) if y[row, t] >= 0]
+    assert found.loss == pytest.approx(sum(costs) / 6)

@@ -29,10 +29,13 @@ def refused(space, *, make_model=MLP, recipe=PLAIN, data="iris", **options):
 
 def test_a_point_becomes_a_recipe_and_arguments_of_the_model():
     start = Recipe(regularizers=[meden.Regularizer(L2(0.5), on="biases")])
-    recipe, model_args = configure(start, {"l1": 0.1, "l2": 0.2, "lr": 0.3, "dropout": 0.4, "width": 5})
+    recipe, model_args = configure(
+        start, {"weight_decay": 2, "l1": 0.1, "l2": 0.2, "lr": 0.3, "dropout": 0.4, "width": 5}
+    )
     assert (recipe.lr, recipe.dropout, model_args) == (0.3, 0.4, {"width": 5})
     told = [(r.penalty, r.on, r.coupling) for r in recipe.regularizers]
-    assert told == [(L2(0.5), "biases", "auto"), (L1(0.1), "weights", "proximal"), (L2(0.2), "weights", "proximal")]
+    assert told[:3] == [(L2(0.5), "biases", "auto"), (L1(0.1), "weights", "proximal"), (L2(0.2), "weights", "proximal")]
+    assert told[3:] == [(L2(2), "weights", "decoupled")]
 
 
 @pytest.mark.parametrize("dimension", [LogUniform(1e-4, 1.0), Uniform(0.0, 2.0), IntUniform(1, 9), Choice(3, 1, 2)])

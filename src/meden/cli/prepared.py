@@ -26,7 +26,7 @@ from meden.training.holdout import HoldOut, TableHoldOut, TextHoldOut
 
 STOP_FRACTION = 0.15
 """Share of the rows that do not score which decides when to stop, as in a search."""
-OF_TEXTS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": CausalTransformer}
+TEXT_MODELS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": CausalTransformer}
 """Models of language by name; the first is the usual one."""
 
 
@@ -83,8 +83,8 @@ def maker(asked: TrainingFile) -> ModelMaker:
     """
     if asked.kind == "text" and asked.model is not None and Path(asked.model).is_dir():
         return of_folder(Path(asked.model))
-    makers = OF_TEXTS if asked.kind == "text" else NETWORKS
-    name = asked.model or next(iter(OF_TEXTS)) if asked.kind == "text" else asked.model or MODEL
+    makers = TEXT_MODELS if asked.kind == "text" else NETWORKS
+    name = asked.model or next(iter(TEXT_MODELS)) if asked.kind == "text" else asked.model or MODEL
     check_choice("--model", name, makers)
     return makers[name]
 

@@ -34,6 +34,7 @@ from meden.data.targets import (
     Task,
     check_range,
     fit_target,
+    read_class_numbers,
     read_target,
 )
 
@@ -100,7 +101,7 @@ class Dataset(Shown):
 
     @property
     def labels(self) -> Values:
-        """int64 positions in ``classes`` (n,), or float64 numbers (n,) or (n, M)."""
+        """int64 positions in ``classes``, (n,) or (n, T) with -100, or float64 numbers, (n,) or (n, M)."""
         return self.y.labels
 
     @property
@@ -110,7 +111,7 @@ class Dataset(Shown):
 
     @property
     def num_outputs(self) -> int:
-        """Outputs a network needs: one per class, or one per number to predict."""
+        """Outputs a network needs (of each token, if rows have several): one per class, or per number to predict."""
         return len(self.classes) or int(np.prod(self.labels.shape[1:], dtype=int))
 
     def take(self, rows: Values | Any) -> Dataset:
@@ -182,7 +183,8 @@ def as_dataset(
         data: a bundled name (``breast_cancer``, ``diabetes``, ``digits``, ``iris``, ``wine``); a path (.csv, .tsv,
             also .gz, .parquet, .feather); a DataFrame of pandas or Polars, or an Arrow table; a pair ``(X, y)``; or a
             Dataset, returned as it is. In a pair X is such a table, or an array, sparse matrix or tensor (n, ...), used
-            as it is: float32, or int64 if it holds whole numbers. A floating y is (n,) or (n, M).
+            as it is: float32, or int64 if it holds whole numbers. A floating y is (n,) or (n, M); one of whole numbers
+            (n, T) holds the classes of T tokens of each row, from 0, and -100 where none counts.
         target: the target column of a table; needed for paths and DataFrames.
         task: ``"classification"`` or ``"regression"``; None to infer it from the target (:func:`read_target`).
         groups: a column (which is then no feature), or an array (n,) of labels; rows of one group stay together.
@@ -299,15 +301,19 @@ def _from_table(
 
 
 def _array_target(y: Any, name: str, task: str | None) -> Target:
-    """Read y: one column by the rule of columns; floating values (n, M) as M numbers."""
+    """Read y: one column by the rule of columns; floating values (n, M) as M numbers, whole ones as T classes."""
     column = isinstance(y, pd.Series) or np.ndim(y) == 1
     if column:
         cells = to_tensor("y", y).cpu().numpy() if isinstance(y, Tensor) else y
         target = read_target(pd.Series(cells).reset_index(drop=True), name, task=task)
     else:
         values = to_tensor("y", y).cpu()
-        if task == "classification" or (task is None and not values.is_floating_point()):
-            raise InputError(f"y must have shape (n,) for classification, got {tuple(values.shape)}")
+        whole = not values.is_floating_point()
+        if task != "regression" and whole and values[0].numel() > 1:
+            return read_class_numbers(values, name)
+        if task == "classification" or (task is None and whole):
+            wanted = "(n,), or (n, T) of whole numbers," if not whole else "(n,)"
+            raise InputError(f"y must have shape {wanted} for classification, got {tuple(values.shape)}")
         target = Target(name, "regression", (), values.double().numpy())
     if target.task == "regression":
         check_range(name, target.labels, SMALLEST_RAW, LARGEST_RAW)

@@ -39,6 +39,10 @@ Task = Literal["classification", "regression", "losses"]
 TASKS = ("classification", "regression")
 Label = str | bool | int | float
 
+IGNORED = -100
+"""The class number of a token that does not count, as in :func:`torch.nn.functional.cross_entropy`."""
+MOST_CLASSES = 2**20
+"""Of class numbers (n, T), which are logits' places and not labels: larger numbers are surely something else."""
 LARGEST, SMALLEST = 1e150, 1e-150
 """Range of numbers that are to be predicted: their squares are finite, and not 0."""
 LARGEST_RAW, SMALLEST_RAW = 1e18, 1e-15
@@ -55,7 +59,8 @@ class Target(ShownFields):
         name: its name.
         task: ``"classification"`` or ``"regression"``.
         classes: the labels in sorted order, as Python scalars; empty for regression.
-        labels: int64 (n,), positions in ``classes``; or float64, (n,) or (n, M), for regression.
+        labels: int64 (n,), positions in ``classes``; int64 (n, T), those of the T tokens of a row, -100 for one that
+            does not count; or float64, (n,) or (n, M), for regression.
 
     Raises:
         InputError: if numbers are too large or differ by too little, see :func:`check_range`.
@@ -124,7 +129,8 @@ class ClassCodec:
 
     def weigh(self, y: Tensor, weights: Tensor) -> Tensor:
         """Return positions (n, ...) as zeros and the row's weight (n,) at the position, float32 (n, ..., C)."""
-        return one_hot(y, len(self.classes)) * weights.view(-1, *[1] * y.ndim)
+        counted = weights.view(-1, *[1] * (y.ndim - 1)) * (y != IGNORED)
+        return one_hot(y.clamp(min=0), len(self.classes)) * counted.unsqueeze(-1)
 
     def decode(self, outputs: Tensor) -> Predictions:
         """Return the most probable labels and all probabilities."""
@@ -290,6 +296,28 @@ def read_target(
         labels = tuple(as_label(v) for v in distinct)
         return Target(name, "classification", labels, positions.astype(np.int64), reading)
     return Target(name, "regression", (), values.astype(np.float64), reading)
+
+
+def read_class_numbers(numbers: Tensor, name: str) -> Target:
+    """Read the class numbers of rows with several each, int64 (n, T), such as the next token of each token.
+
+    They are the places of a model's logits, and so the classes are all numbers up to the largest; -100 does not count.
+
+    Raises:
+        InputError: if a number is none of a class, or there are not two of them.
+
+    Example:
+        >>> read_class_numbers(torch.tensor([[2, 0], [0, -100]]), "next").classes
+        (0, 1, 2)
+    """
+    counted = numbers[numbers != IGNORED]
+    low, high = (int(end) for end in counted.aminmax()) if counted.numel() else (IGNORED, IGNORED)
+    if not 0 <= low < high < MOST_CLASSES:
+        raise InputError(
+            f"target {name!r} of several whole numbers a row must hold classes, two or more of 0 to "
+            f"{MOST_CLASSES - 1} ({IGNORED} where none counts; numbers to predict are floating), got {low} to {high}"
+        )
+    return Target(name, "classification", tuple(range(high + 1)), numbers.long().numpy())
 
 
 def check_range(name: str, labels: Values, smallest: float, largest: float) -> None:

@@ -6,6 +6,7 @@ Legend: ``T`` tokens of a window, ``B`` windows of a batch, ``N`` tokens of the 
 from __future__ import annotations
 
 import codecs
+import copy
 import hashlib
 import os
 import tempfile
@@ -21,13 +22,13 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_count, check_number, one_line
 from meden._files import whole
+from meden.data.batches import epoch_permutation
 from meden.data.characters import Characters, Coding
-from meden.data.sources import Pair, Rows
+from meden.data.sources import Pair, Part, Rows
+from meden.data.targets import IGNORED
 
 PIECE = 2**20
 """Bytes that are read at once."""
-NOTHING = -100
-"""The target where a window has none; it does not count, see :func:`meden.objective.row_loss`."""
 
 
 class TextFile:
@@ -108,9 +109,39 @@ class TextFile:
             places = np.asarray(rows)[:, None] * self.context + first + np.arange(self.context + 1)
             absent = places >= self.num_tokens
             windows = self._tokens[np.where(absent, 0, places)].astype(np.int64)
-            x, y = np.where(absent, 0, windows)[:, :-1], np.where(absent, NOTHING, windows)[:, 1:]
+            x, y = np.where(absent, 0, windows)[:, :-1], np.where(absent, IGNORED, windows)[:, 1:]
             x = np.where(absent[:, 1:], 0, x)  # nothing follows the last token
             yield torch.from_numpy(x), torch.from_numpy(y)
+
+    def split(self, share: float, *, seed: int = 0) -> tuple[Part, Part]:
+        """Return windows to fit, and others from all over the text, taken at random, whose targets are none of theirs.
+
+        The later part of a text may be harder than the earlier: against windows of the same part, a gap is overfitting.
+        Those held out are never shifted, and where the others are, those that would reach into them are left out.
+
+        Args:
+            share: of the windows that are held out, in (0, 1), one or more.
+            seed: decides which.
+
+        Raises:
+            InputError: if no window would be held out, or none would be left to fit.
+
+        Example:
+            >>> path = Path(tempfile.mkdtemp(), "text.txt")
+            >>> _ = path.write_text("to be or not to be")
+            >>> fitting, held_out = TextFile(path, context=2, shifts=True).split(0.25)
+            >>> fitting.rows.tolist(), held_out.rows.tolist()
+            ([], [])
+        """
+        check_number("share", share, low=0.0, high=1.0, low_open=True, high_open=True)
+        num = len(self)
+        held_out = np.sort(epoch_permutation(num, seed, 0)[: round(share * num)])
+        fitting = np.setdiff1d(np.arange(num), np.union1d(held_out, held_out - 1) if self.shifts else held_out)
+        if not len(held_out) or not len(fitting):
+            raise InputError(f"share must leave windows on both sides, got {share:g} of {num}")
+        unshifted = copy.copy(self)
+        unshifted.shifts = False
+        return Part(self, fitting), Part(unshifted, held_out)
 
     def _pieces(self) -> Iterator[str]:
         """Yield the text, cut behind the last end of a line of each piece that has one.

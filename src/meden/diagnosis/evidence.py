@@ -101,6 +101,8 @@ class Evidence:
     """Probability to drop that the recipe put into the model; one that was read from a file does not show it."""
     searched: bool = False
     """Whether they are of the choice of a search, which is then no advice any more."""
+    more_in_reach: bool = False
+    """Whether that search could have chosen more of what it regularises by, and found less to be better."""
 
     @property
     def sound(self) -> tuple[Curve, ...]:

@@ -13,6 +13,7 @@ Code = Literal[
     "nothing_learnt",
     "unstable",
     "overfit",
+    "gap_left",
     "kept_too_late",
     "unfinished",
     "underfit",

@@ -86,26 +86,40 @@ def unstable(evidence: Evidence) -> Finding | None:
 
 
 def overfit(evidence: Evidence) -> Finding | None:
-    """The held-out loss is above the training loss."""
-    gap, held_out = evidence.gap, _held_out(evidence).mean
-    if not gap.exceeds(0.0) or not gap.mean > max(APART * held_out, _floor(evidence)):
+    """The held-out loss is above the training loss, and nobody has seen that more regularisation does not pay."""
+    if evidence.more_in_reach or not (seen := _gap(evidence)):
         return None
+    more = "a search that reaches further tells" if evidence.searched else "how much of it `meden tune` finds"
+    advice = f"More regularisation, augmentation or rows may pay, and {more}"
     return Finding(
         "overfit",
-        f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{'' if gap.error is not None else UNSURE}",
-        f"{_more(evidence)}; the gap by itself says nothing, since the best amount leaves one",
-        gap.mean,
-        gap.error,
+        seen,
+        f"{advice}; the gap by itself says nothing, since the best amount leaves one",
+        evidence.gap.mean,
+        evidence.gap.error,
     )
 
 
-def _more(evidence: Evidence) -> str:
-    """Advise on more regularisation: whoever has searched it knows what it gives."""
-    if evidence.searched:
-        return (
-            "Of what was searched, this much regularisation does best: other kinds, augmentation or more rows may pay"
-        )
-    return "More regularisation, augmentation or rows may pay, and how much of it `meden tune` finds"
+def gap_left(evidence: Evidence) -> Finding | None:
+    """The held-out loss is above the training loss where a search has found the best amount, which leaves a gap."""
+    if not evidence.more_in_reach or not (seen := _gap(evidence)):
+        return None
+    return Finding(
+        "gap_left",
+        f"{seen}, and more regularisation was in reach of the search",
+        "Of what was searched, this much does best: other kinds, augmentation or more rows may pay",
+        evidence.gap.mean,
+        evidence.gap.error,
+    )
+
+
+def _gap(evidence: Evidence) -> str:
+    """Return what is seen of the held-out loss above the training loss; nothing where it is not clearly above."""
+    gap, held_out = evidence.gap, _held_out(evidence).mean
+    if not gap.exceeds(0.0) or not gap.mean > max(APART * held_out, _floor(evidence)):
+        return ""
+    sure = "" if gap.error is not None else UNSURE
+    return f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{sure}"
 
 
 def kept_too_late(evidence: Evidence) -> Finding | None:
@@ -277,6 +291,7 @@ RULES: tuple[Rule, ...] = (
     nothing_learnt,
     unstable,
     overfit,
+    gap_left,
     kept_too_late,
     unfinished,
     underfit,

@@ -16,7 +16,7 @@ from meden._checks import InputError, check_choice, check_count, check_number
 Activation = Literal["relu2", "swiglu"]
 ACTIVATIONS = ("relu2", "swiglu")
 HIDDEN = 4
-"""Units of a block's hidden layer, in widths; a gated one has two thirds, and so as many weights."""
+"""Units of a block's hidden layer, in widths, unless told; a gated one has two thirds, and so as many weights."""
 BASE = 10_000.0
 """Of the rotations: the slowest turns by one radian in about so many tokens."""
 
@@ -35,7 +35,8 @@ class Decoder(nn.Module):
         width: numbers per token, D; ``num_heads`` times an even number.
         depth: blocks.
         num_heads: attention heads, H.
-        activation: of the hidden layer: ``"relu2"``, relu(x)^2 of 4 D units; or ``"swiglu"``, silu(x) y of 8/3 D.
+        activation: of the hidden layer: ``"relu2"``, relu(x)^2; or ``"swiglu"``, silu(x) y.
+        hidden: units of a block's hidden layer; None is 4 D, or 8/3 D of ``"swiglu"``, which has as many weights.
         num_mixed: tokens before each one whose embeddings join its own, each times weights that start at zero: what
             pairs and triples of tokens say need not be found by attention.
         tied: whether the embedding is also the last layer, which saves V D weights.
@@ -68,6 +69,7 @@ class Decoder(nn.Module):
         depth: int = 4,
         num_heads: int = 4,
         activation: Activation = "relu2",
+        hidden: int | None = None,
         num_mixed: int = 3,
         tied: bool = False,
         dropout: float = 0.0,
@@ -77,6 +79,8 @@ class Decoder(nn.Module):
             check_count(name, value)
         check_count("depth", depth, low=0, high=1000)
         check_count("num_heads", num_heads)
+        if hidden is not None:
+            check_count("hidden", hidden)
         check_count("num_mixed", num_mixed, low=0)
         check_choice("activation", activation, ACTIVATIONS)
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
@@ -85,7 +89,7 @@ class Decoder(nn.Module):
         self.num_inputs, self.head_width = num_inputs, width // num_heads
         self.embed, self.dropout = nn.Embedding(num_tokens, width), nn.Dropout(dropout)
         self.mixed = Mixed(width, num_mixed) if num_mixed else nn.Identity()
-        self.blocks = nn.ModuleList(DecoderBlock(width, num_heads, activation, dropout) for _ in range(depth))
+        self.blocks = nn.ModuleList(DecoderBlock(width, num_heads, activation, hidden, dropout) for _ in range(depth))
         self.out = None if tied else nn.Linear(width, num_tokens, bias=False)
         self.reset_parameters()
 
@@ -145,10 +149,18 @@ class DecoderBlock(nn.Module):
         True
     """
 
-    def __init__(self, width: int, num_heads: int, activation: Activation = "relu2", dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        activation: Activation = "relu2",
+        hidden: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.num_heads, self.activation = num_heads, activation
-        hidden = HIDDEN * width if activation == "relu2" else 2 * HIDDEN * width // 3
+        if hidden is None:
+            hidden = HIDDEN * width if activation == "relu2" else 2 * HIDDEN * width // 3
         self.qkv, self.mix = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, hidden if activation == "relu2" else 2 * hidden, bias=False)
         self.down, self.dropout = nn.Linear(hidden, width, bias=False), nn.Dropout(dropout)
@@ -169,7 +181,7 @@ class DecoderBlock(nn.Module):
 
     def _attended(self, qkv: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
         heads = qkv.view(*qkv.shape[:-1], 3 * self.num_heads, -1)
-        queries_and_keys, values = heads.split((2 * self.num_heads, self.num_heads), dim=-2)
+        queries_and_keys, values = heads.split_with_sizes((2 * self.num_heads, self.num_heads), dim=-2)
         turned = rotated(normalised(queries_and_keys), turns).to(qkv.dtype).transpose(1, 2)
         queries, keys = turned.chunk(2, dim=1)
         attended = F.scaled_dot_product_attention(queries, keys, values.transpose(1, 2), is_causal=True)

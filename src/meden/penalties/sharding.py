@@ -42,7 +42,8 @@ def spread_as(x: Tensor, like: Tensor) -> Tensor:
     from torch.distributed.tensor import DTensor, distribute_tensor
 
     assert isinstance(like, DTensor)
-    return distribute_tensor(full.to(like.device, like.dtype), like.device_mesh, like.placements)
+    spread: Tensor = distribute_tensor(full.to(like.device, like.dtype), like.device_mesh, like.placements)
+    return spread
 
 
 def _redistributed(x: Tensor, *, keep_shards: bool) -> Tensor:

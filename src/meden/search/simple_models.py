@@ -25,11 +25,11 @@ from meden._checks import one_line
 from meden.data import Dataset, Fold
 from meden.data.arrays import Arrays
 from meden.data.tables import Table
-from meden.data.targets import TargetCodec, fit_target
+from meden.data.targets import IGNORED, TargetCodec, fit_target
 from meden.deadline import NEVER, Deadline, now
 from meden.member import Member, ModelMaker, as_taken
 from meden.noise import derive
-from meden.objective import row_loss, row_score
+from meden.objective import row_loss, row_score, row_weight
 from meden.recipe import Recipe
 from meden.run import HeldOut
 from meden.study.ledger import Key, Ledger, Row
@@ -112,8 +112,12 @@ class SimpleModels:
         if self.dataset.task == "regression":
             encoded = self._encoded(rows, fold)
             return np.broadcast_to(np.average(encoded, axis=0, weights=weights), (len(fold.score), encoded.shape[1]))
-        each = [np.bincount(column, weights, self.dataset.num_outputs) for column in labels.reshape(len(rows), -1).T]
-        shares = np.stack(each) / np.sum(each[0])
+        columns = [(column, column != IGNORED) for column in labels.reshape(len(rows), -1).T]
+        each = [
+            np.bincount(column[kept], None if weights is None else weights[kept], self.dataset.num_outputs)
+            for column, kept in columns
+        ]
+        shares = np.stack(each) / np.maximum(np.sum(each, axis=1, keepdims=True), 1e-300)
         shares = shares[0] if labels.ndim == 1 else shares
         return np.broadcast_to(shares, (len(fold.score), *shares.shape))
 
@@ -203,7 +207,8 @@ class SimpleModels:
             given = given.clamp_min(torch.finfo(given.dtype).eps).log()
         elif y.is_floating_point():
             y = y.double()
-        losses, scores = row_loss(task, given, y).numpy(), row_score(task, given, y).double().numpy()
+        mean = row_weight(task, y, torch.float64).mean().item()  # over the tokens that count, as for networks
+        losses, scores = row_loss(task, given, y).numpy() / mean, row_score(task, given, y).double().numpy() / mean
         outputs = answers.astype(np.float32) if answers.ndim == 2 else np.empty((len(answers), 0))
         if task == "regression":
             outputs = codec.decode(given).values.reshape(len(answers), -1)

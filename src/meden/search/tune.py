@@ -97,9 +97,9 @@ def tune(
             ``num_inputs`` and ``num_outputs`` if it takes them. With ``rows``, a training function.
         data: ``(X, y)``, a DataFrame or file with ``target``, a bundled name, or a :class:`meden.data.Dataset`.
         space: names to dimensions; a name is a field of :class:`meden.Recipe`, a short name for the strength of a
-            penalty (``l1``, ``l2``) or of an augmentation (``mixup``, ``cutmix``, ``label_smoothing``, ``swap_noise``,
-            ``jitter``, ``feature_mask``, ``affine``, ``elastic``), or an argument of ``make_model``. None is
-            :func:`meden.space.cocktail`.
+            penalty (``l1``, ``l2``; ``weight_decay``, as in AdamW) or of an augmentation (``mixup``, ``cutmix``,
+            ``label_smoothing``, ``swap_noise``, ``jitter``, ``feature_mask``, ``affine``, ``elastic``), or an argument
+            of ``make_model``. None is :func:`meden.space.cocktail`.
         rows: for a training function: labels or numbers (n,) of all rows, or how many rows there are. Names of the
             space are then those of ``job.params`` (``epochs`` is also the most epochs of a job), the recipe says no
             more than ``epochs`` and ``early_stopping``, and there are no baselines.

@@ -2,7 +2,8 @@
 
 A name is a field of :class:`meden.Recipe`, a short name, or an argument of the user's ``make_model``. Short names are
 strengths: ``l1`` and ``l2`` of penalties on the weights, coupled proximally, so that a strength is that of the
-objective, and means the same whatever the learning rate and the number of steps; ``swap_noise``, ``jitter``,
+objective, and means the same whatever the learning rate and the number of steps; ``weight_decay`` of decay beside the
+optimizer's steps, as in AdamW, of which a step takes off so much times the learning rate; ``swap_noise``, ``jitter``,
 ``feature_mask``, ``affine``, ``elastic``, ``mixup``, ``cutmix`` and ``label_smoothing`` of augmentations. ``affine`` is
 in units of what :class:`meden.augment.Affine` does by default, all three at once; ``elastic`` in pixels. A short name
 that is None is off. It is trained at strength 0, which changes nothing, so that it shares a stack with those that are
@@ -41,6 +42,7 @@ def _affine(strength: float) -> Affine:
 
 
 PENALTIES: dict[str, Callable[[Any], Penalty]] = {"l1": L1, "l2": L2}
+DECAY = "weight_decay"
 AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
     "swap_noise": SwapNoise,
     "jitter": Jitter,
@@ -52,7 +54,7 @@ AUGMENTATIONS: dict[str, Callable[[Any], Augmentation]] = {
     "label_smoothing": LabelSmoothing,
 }
 """In the order in which they act: noise on cells, warps of images, mixtures, then what is done to the target alone."""
-SHORT_NAMES = (*PENALTIES, *AUGMENTATIONS)
+SHORT_NAMES = (*PENALTIES, DECAY, *AUGMENTATIONS)
 OFF: Mapping[str, Any] = {
     "dropout": 0.0,
     "dropout_shape": "constant",
@@ -151,6 +153,7 @@ def configure(recipe: Recipe, params: Mapping[str, Any]) -> tuple[Recipe, dict[s
     """
     fields = {name: value for name, value in params.items() if name in Recipe.model_fields}
     penalties = [Regularizer(made, coupling="proximal") for made in _made(PENALTIES, params)]
+    penalties += [Regularizer(made, coupling="decoupled") for made in _made({DECAY: L2}, params)]
     fields["regularizers"] = (*fields.get("regularizers", recipe.regularizers), *penalties)
     fields["augment"] = (*fields.get("augment", recipe.augment), *_made(AUGMENTATIONS, params))
     model_args = {name: value for name, value in params.items() if name not in (*fields, *SHORT_NAMES)}

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_number
 from meden._shown import Pair, Shown
+from meden.data import Source, TensorSource
 from meden.data.dataset import check_column, group_codes
 from meden.data.frames import as_pandas
 from meden.data.new_rows import OnMissing
 from meden.data.tables import named_columns
 from meden.data.targets import Label, NumberCodec, Task
 from meden.data.text_file import TextFile
+from meden.objective import as_pair, check_fits
 from meden.run import Ensemble, HeldOut, Run
 from meden.study.metrics import RANGES, Truth, fitting, of_rows, spoken, variance_of
 from meden.training.scoring import score_model
@@ -143,8 +145,9 @@ def evaluate(
         run: what :func:`meden.fit_many` or :meth:`meden.Study.refit` trained, or :func:`meden.load_run` read, with its
             encoder.
         data: a table with the columns that the model was trained on and the target's; or a pair of rows, as for
-            ``run.predict``, and their target (n,) or (n, M). The target is read as in training. For a model of language
-            the path of a text: each token after the first is predicted, and its windows are the rows.
+            ``run.predict``, and their target (n,) or (n, M), or (n, T) for the classes of each row's T tokens. The
+            target is read as in training. For a model of language the path of a text: each token after the first is
+            predicted, and its windows are the rows.
         groups: a column of the table, or an array (n,) of labels: rows of one group are drawn together. None draws
             single rows.
         on_missing: what becomes of rows that the model has no answer for: ``"error"``, or ``"empty"`` to score the
@@ -177,6 +180,10 @@ def evaluate(
     if run.encoder is None:
         raise InputError("run must have an encoder to be evaluated, got one that was trained on tensors")
     rows, cells, groups = _divided(data, groups, run.encoder.label.name)
+    if run.encoder.classes and np.ndim(cells) > 1:
+        if not isinstance(run, Run):
+            raise InputError("run must be a single one where rows have several labels each, got an ensemble")
+        return _of_tokens(run, _windows(run, rows, cells), groups, confidence, seed)
     labels = run.encoder.labels(cells)
     told = run.predict(rows, on_missing=on_missing)
     if len(labels) != len(told.values):
@@ -207,16 +214,29 @@ def _of_text(run: Run, path: Any, confidence: float, seed: int) -> Evaluation:
     if not isinstance(path, (str, Path)):
         raise InputError(f"data must be the path of a text for a model of language, got {type(path).__name__}")
     text = TextFile(path, (run.model_args or {})["num_inputs"], vocabulary=run.vocabulary)
-    told = score_model(run.model, text, "classification", run.seed)
-    draw = _Draws(np.arange(len(text)), confidence, seed)
+    return _of_tokens(run, text, None, confidence, seed)
+
+
+def _windows(run: Run, rows: Any, cells: Any) -> TensorSource:
+    pair = as_pair("data", (rows, cells), run.model)
+    check_fits(run.model, "classification", {"data": pair})
+    return TensorSource(*pair)
+
+
+def _of_tokens(run: Run, rows: Source, groups: Any, confidence: float, seed: int) -> Evaluation:
+    """Evaluate a model that answers for each token of a row; rows, or groups of them, are drawn, and not tokens."""
+    told = score_model(run.model, rows, "classification", run.seed)
+    codes = group_codes(groups, len(rows))
+    draw = _Draws(np.arange(len(rows)) if codes is None else codes, confidence, seed)
     loss, accuracy = draw.intervals(np.stack([told.losses.astype(np.float64), told.scores]))
+    accuracy = _within("accuracy", accuracy)
     perplexity = Estimate(*np.exp(dataclasses.astuple(loss)).tolist())
     return Evaluation(
-        target="next token",
+        target="next token" if run.encoder is None else run.encoder.label.name,
         task="classification",
-        num_rows=len(text),
+        num_rows=len(rows),
         num_left_out=0,
-        num_groups=None,
+        num_groups=None if codes is None else int(codes.max()) + 1,
         confidence=confidence,
         scores={"loss": loss, "perplexity": perplexity, "accuracy": accuracy},
     )

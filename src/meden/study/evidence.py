@@ -17,8 +17,10 @@ from meden.models.named import check_within, model_name
 from meden.noise import derive
 from meden.recipe import prepare_noise
 from meden.run import HeldOut
+from meden.space.names import SIMPLER_WHEN_LARGER
 from meden.study.ledger import Row
 from meden.study.results import Results, Trial
+from meden.study.verdict import EDGE
 
 MOST_TENSORS, MOST_NUMBERS = 10_000, 10**8
 """Parameters, as tensors and in all, of a model that is looked at."""
@@ -38,7 +40,14 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
     trial = diverged[0] if diverged and not results.usable else results.choice
     curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
     model = None if make_model is None else untrained(make_model, results, trial)
-    return Evidence(curves, results.data.constant_loss, model, searched=True)
+    more = more_in_reach(results, trial)
+    return Evidence(curves, results.data.constant_loss, model, searched=True, more_in_reach=more)
+
+
+def more_in_reach(results: Results, trial: Trial) -> bool:
+    """Say whether a configuration could have had more of anything that regularises, within the ranges searched."""
+    kinds = [name for name in SIMPLER_WHEN_LARGER if name in results.space]
+    return any(results.space[name].position(trial.params[name]) < 1 - EDGE for name in kinds)
 
 
 def curve_of(row: Row) -> Curve:

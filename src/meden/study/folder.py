@@ -20,7 +20,7 @@ from meden._checksums import FILES, check_files, checksums, is_sealed
 from meden._fields import Count, check_all, checked_fields, damaged
 from meden._files import FIELD, begins_file, check_format, read_json, write_json, write_whole
 from meden.data import Fold
-from meden.data.targets import TASKS
+from meden.data.targets import IGNORED, TASKS
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.space.serialise import space_from_dict, space_to_dict
@@ -167,7 +167,8 @@ def _check_rows(data: DataSummary, folds: NDArray[Any]) -> None:
     )
     check_all("classes must differ", len(set(data.classes)) == len(data.classes), data.classes)
     if data.classes:
-        inside = data.labels.dtype.kind == "i" and 0 <= data.labels.min() and data.labels.max() < len(data.classes)
+        counted = data.labels[data.labels != IGNORED] if data.labels.ndim > 1 else data.labels
+        inside = data.labels.dtype.kind == "i" and 0 <= counted.min() and counted.max() < len(data.classes)
         check_all("labels must be positions in the classes", bool(inside), data.labels)
     shaped = folds.ndim == 2 and folds.shape[1] == data.num_rows and len(folds) > 0
     check_all("folds must score some of the rows", shaped and bool((folds == len(PARTS)).any(1).all()), folds.shape)

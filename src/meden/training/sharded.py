@@ -115,13 +115,13 @@ class Sharded(Training):
         plans = [self._plan(len(rows)) for rows in parts]
         if self.recipe.augment:  # which may mix rows: the whole batch is augmented everywhere
             for (x, y), plan in zip(self._read(self.train, parts, "epoch", number), plans, strict=True):
-                whole = self._augmented(x, y)
-                yield Batch(len(x), [self._part(rows, *(own[_some(rows)] for own in whole)) for rows in plan])
+                x, y = self._augmented(x, y)
+                yield Batch(len(x), [Part(x[_some(rows)], y[_some(rows)], rows) for rows in plan])
             return
         wanted = [batch[_some(rows)] for batch, plan in zip(parts, plans, strict=True) for rows in plan]
         pairs = self._read(self.train, wanted, "epoch", number)
         for batch, plan in zip(parts, plans, strict=True):
-            yield Batch(len(batch), [self._part(rows, *next(pairs)) for rows in plan])
+            yield Batch(len(batch), [Part(*next(pairs), rows) for rows in plan])
 
     def _plan(self, num_rows: int) -> list[range]:
         """Return the places in a batch of what this process passes at once: as many parts as the others have."""
@@ -130,9 +130,6 @@ class Sharded(Training):
         num_parts = max(1, -(-num_rows // (size * self.world.size)))
         ends = [own.start + len(own) * part // num_parts for part in range(num_parts + 1)]
         return [range(start, stop) for start, stop in itertools.pairwise(ends)]
-
-    def _part(self, rows: range, x: Tensor, y: Tensor) -> Part:
-        return Part(x, y, rows)
 
     def _backward(self, batch: Batch) -> None:
         weight = self._weight(batch)

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_no
 
 import meden
 from meden.augment import Affine, CutMix, Cutout, Flip, LabelSmoothing, Mixup, PadCrop
+from meden.models import Decoder
 from meden.penalties import L1, L2, GroupLasso, MaxNorm, Sum
 from tests.contracts import Each, PopulationCase
 from tests.training.many.witness import blobs, curve
@@ -53,6 +54,13 @@ def tokens(n=60, length=7, words=11):
     rng = np.random.default_rng(0)
     x = rng.integers(0, words, size=(n, length))
     return x, (x == 3).sum(1).clip(0, 2)
+
+
+def following(n=60, length=7, words=11):
+    """Return tokens and those that follow them, (n, T) both, of which some do not count."""
+    starts = np.random.default_rng(0).integers(0, words, size=(n, 1))
+    texts = (starts + 3 * np.arange(length + 1)) % words
+    return texts[:, :-1], np.where((starts % 4 == 0) & (np.arange(length) > 2), -100, texts[:, 1:])
 
 
 def series(n=60, length=7, channels=4):
@@ -292,6 +300,9 @@ ARCHITECTURES = [
     Architecture("embedding, layer norm", bag, tokens),
     Architecture("attention", Attention, tokens),
     Architecture("multi-head attention", MultiHead, tokens),
+    Architecture(
+        "next tokens", lambda: Decoder(7, 11, width=8, depth=1, num_heads=2, dropout=0.2), following, {"rdrop": 0.5}
+    ),
     Architecture("LSTM", lambda: Recurrent(nn.LSTM), series),
     Architecture("GRU", lambda: Recurrent(nn.GRU), series),
     Architecture("dropout of its own", own_dropout, dtype=torch.float32),
