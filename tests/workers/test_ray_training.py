@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 import meden
 from meden.cli import main
@@ -33,6 +32,9 @@ def test_two_processes_on_a_cluster_equal_one(cluster, tmp_path, monkeypatch, ca
     assert told["status"] == "completed" and told["folder"] == "two"
     assert main([*asked, "--out", "one"]) == 0
     two, one = (meden.load_run(folder) for folder in ("two", "one"))
-    weights = zip(two.model.parameters(), one.model.parameters(), strict=True)
-    assert all(torch.allclose(first, second, atol=1e-5) for first, second in weights)
+    # not weights: Adam's first steps make a rate of any gradient, also of one that is but rounding
+    for first, second in zip(two.history, one.history, strict=True):
+        assert first.train["loss"] == pytest.approx(second.train["loss"], rel=1e-4)
+        assert first.valid["loss"] == pytest.approx(second.valid["loss"], rel=1e-4)
+    assert two.held_out.losses == pytest.approx(one.held_out.losses, rel=1e-3)
     assert sorted(path.name for path in Path("two").iterdir()) == sorted(path.name for path in Path("one").iterdir())
