@@ -104,9 +104,10 @@ class Sharded(Training):
     def _spread(self, model: nn.Module) -> tuple[nn.Module, nn.Module]:
         check_divides(self, self.world.size, self.sharding)
         shapes = {name: list(tensor.shape) for name, tensor in files.model_tensors(model).items()}
-        self.world.check_same({"model": shapes, "seed": self.seed, "task": self.task})
+        identity: dict[str, Any] = {"seed": self.seed, "task": self.task}
         with suppress(InputError):  # what no file can hold, such as a tensor, is not compared
-            self.world.check_same(self._identity)
+            identity = self._identity
+        self.world.check_same({"model": shapes, **identity})
         has_idle_tensors = leaves_tensors(model, self.example)
         self.spread = Spread(model, self.world, self.sharding, has_idle_tensors=has_idle_tensors)
         params = dict(self.spread.model.named_parameters())
