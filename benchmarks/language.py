@@ -186,7 +186,7 @@ def compare(path: Path, seed: int, steps: int) -> None:
     train, last = load(path, CONTEXT)
     fitting, held_out = train.split(HELD_OUT)
     vocabulary = train.vocabulary
-    text = path.read_text(encoding="utf-8")[: train.num_tokens]
+    text = path.read_text(encoding="utf-8")[: train.size]
     tokens = torch.from_numpy(vocabulary.encode(text).astype("int64"))
     models = {}
     for name, make in (("nanogpt", NanoGPT), ("loop", small), ("meden", small)):

@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
 
     size = sum(p.numel() for p in make_model(text.judge.vocabulary.num_tokens).parameters())
     print(f"\n{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}; {size:,} weights")
-    print(f"{len(text.x):,} windows, {given.epochs * CONTEXT // STRIDE} passes; {text.judge.num_tokens:,} judge\n")
+    print(f"{len(text.x):,} windows, {given.epochs * CONTEXT // STRIDE} passes; {text.judge.size:,} judge\n")
     rows = table(lines, given.seeds)
     print("\n".join(rows))
     return rows

@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
 
     steps = -(-len(texts[0]) // RECIPE.batch_size)
     print(f"\n{platform.processor() or platform.machine()}, 1 thread, torch {torch.__version__}")
-    print(f"{given.steps} steps, {given.steps / steps:.0f} passes over {texts[0].num_tokens:,} characters; ", end="")
+    print(f"{given.steps} steps, {given.steps / steps:.0f} passes over {texts[0].size:,} characters; ", end="")
     print(f"{sum(line['cpu_seconds'] for line in lines):.0f} CPU seconds")
     constants = [time_constant(MEAN_RATE, s, steps_per_epoch=steps) for s in given.strengths]
     print(f"time constants of the strengths: {', '.join(f'{constant:.2g}' for constant in constants)} passes\n")

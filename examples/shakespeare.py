@@ -105,7 +105,7 @@ def main(path: Path, *, gpu: bool = False, steps: int | None = None) -> meden.Ru
 
     run = meden.fit(model, fitting, held_out, recipe, on_epoch=show)
     print(f"\n{meden.diagnose(run)}")
-    print(f"nats per character of the last {last.num_tokens:,}: {loss_of(run, last):.4f}")
+    print(f"nats per character of the last {last.size:,}: {loss_of(run, last):.4f}")
     if not gpu:
         print("what it is above the loss of held-out windows is the difference between the plays, and no overfitting")
     print(sample(run.model, train.vocabulary))

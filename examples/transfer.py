@@ -98,7 +98,7 @@ def main(path: Path, *, width: int = 128, epochs: int = 27, seeds: int = 3, shar
     text = read(path, share)
     steps = -(-len(text.fit) // RECIPE.batch_size)
     base = RECIPE.replace(steps_per_epoch=epochs * steps)
-    print(f"{text.fit.num_tokens:,} characters, {epochs} times, are worth {epochs_worth(epochs):.1f} times as many")
+    print(f"{text.fit.size:,} characters, {epochs} times, are worth {epochs_worth(epochs):.1f} times as many")
 
     grid = list(itertools.product(RATES, DECAYS))
     recipes = [with_decay(base.replace(lr=lr), decay) for lr, decay in grid]

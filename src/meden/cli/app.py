@@ -176,6 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(1, "failed", no_room(error))
         if isinstance(error, OSError) and error.filename is not None:
             return _fail(1, "failed", f"{error.filename}: {error.strerror}")
+        if "gloo/transport" in str(error):
+            return _fail(1, "failed", "another process of the training has gone")
         if isinstance(error, MemoryError):
             return _fail(1, "failed", f"there is not enough memory: {error}")
         return _fail(1, "failed", f"{type(error).__name__}: {error} (MEDEN_DEBUG=1 shows where)")

@@ -16,7 +16,7 @@ from meden.cli.folders import trained
 from meden.cli.rows import as_typed, read_rows, reading_as
 from meden.data.new_rows import ON_MISSING
 from meden.report.numbers import number, percent, plural
-from meden.study.evaluation import Calibration, Estimate, Evaluation, Residuals
+from meden.study.evaluation import NEXT, Calibration, Estimate, Evaluation, Residuals
 from meden.study.evaluation import evaluate as evaluated
 from meden.study.metrics import spoken
 
@@ -86,7 +86,9 @@ def evaluate(
 def _show(found: Evaluation) -> None:
     left_out = f", {plural(found.num_left_out, 'row')} without an answer left out" if found.num_left_out else ""
     drawn = "rows" if found.num_groups is None else plural(found.num_groups, "group")
-    stdout.print(f"{plural(found.num_rows, 'row')} of {found.target!r}{left_out}; intervals by bootstrap over {drawn}:")
+    stdout.print(
+        f"{plural(found.num_rows, 'window' if found.target == NEXT else 'row')} of {found.target!r}{left_out}; intervals by bootstrap over {drawn}:"
+    )
     stdout.print(_scores(found))
     if found.confusion is not None:
         stdout.print(_confusion(found.confusion, [str(label) for label in found.classes]))

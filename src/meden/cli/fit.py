@@ -14,7 +14,6 @@ import typer
 
 from meden._checks import InputError, check_choice, check_number
 from meden.cli.console import (
-    Data,
     Decimal,
     Drop,
     Groups,
@@ -47,13 +46,21 @@ from meden.training.sharded import Stopped
 
 
 def fit(
-    data: Data,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="CSV, TSV, Parquet or Feather file, or a bundled name (breast_cancer, diabetes, digits, iris, wine); a "
+            "text (.txt); or a YAML file with a recipe, `data:` and other options."
+        ),
+    ],
     target: Target = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the run.")] = Path("runs/fit"),
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", help="Of a table `tabular`, `mlp` or `linear`; of a text `decoder` or `causal_transformer`."
+            "--model",
+            help="Of a table `tabular`, `mlp` or `linear`; of a text `decoder`, `causal_transformer` or the folder of a "
+            "transformers model.",
         ),
     ] = None,
     recipe: RecipeFile = None,
@@ -158,6 +165,7 @@ def begin(
         InputError: before any compute, if it cannot be done.
     """
     asked.check_meant()
+    asked = asked.anchored()
     if num_processes() > 1 or is_joined():
         _train(asked, out, as_json)
         return
@@ -235,7 +243,7 @@ def _trained(asked: TrainingFile, out: Path, world: World) -> Run | None:
     with showing(prepared.recipe, shown=world.is_first) as report:
 
         def tell(record: Record) -> None:
-            note = speed_note(training.rows_per_second, prepared.num_tokens, work, peak_memory(world.device))
+            note = speed_note(training.rows_per_second, prepared.row_size, work, peak_memory(world.device))
             report(record, note)
 
         training = prepared.spread(

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import typer
@@ -16,10 +16,12 @@ from meden._checks import Damaged, InputError
 from meden._files import NO_ROOM, begins_file, read_json, write_json
 from meden.cli.console import say
 from meden.cli.training_file import CHECKPOINTS, HOW, TOKENS, TRAINING, TrainingFile
+from meden.distributed.launching import LAUNCHED
 from meden.run import RUN, WEIGHTS, Ensemble, Run, load_run
 from meden.study import Study
 from meden.study.folder import ARRAYS, STUDY, is_described, is_written
 from meden.study.ledger import LEDGER, read_rows
+from meden.study.lock import writing
 
 REPORT = "report.html"
 BAD_INPUT = 2
@@ -87,18 +89,27 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
 
 @contextmanager
 def beginning(folder: Path, asked: TrainingFile) -> Iterator[None]:
-    """Write the file of a training; if the body refuses a new one as bad input, nothing of it is left."""
+    """Write the file of a training; if the body refuses a new one as bad input, nothing of it is left.
+
+    Raises:
+        InputError: if another process is at it; whoever launched this one has looked.
+    """
     new = [part for part in (folder.absolute(), *folder.absolute().parents) if not part.exists()]
     begun = (folder / TRAINING).exists()
     folder.mkdir(parents=True, exist_ok=True)
-    asked.save(folder / TRAINING)
+    alone = nullcontext() if LAUNCHED in os.environ else writing(folder / TRAINING, name="--out", what="training")
     try:
-        yield
+        with alone:
+            asked.save(folder / TRAINING)
+            yield
+            if LAUNCHED not in os.environ:
+                (folder / TRAINING).with_suffix(".lock").unlink(missing_ok=True)
     except (InputError, typer.Exit) as error:
         refused = isinstance(error, InputError) or error.exit_code == BAD_INPUT
         if refused and not begun and not (folder / CHECKPOINTS).exists():
             shutil.rmtree(folder / TOKENS, ignore_errors=True)
-            (folder / TRAINING).unlink()
+            for left in (TRAINING, (folder / TRAINING).with_suffix(".lock").name):
+                (folder / left).unlink(missing_ok=True)
             for part in new:
                 with suppress(OSError):
                     part.rmdir()

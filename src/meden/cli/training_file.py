@@ -112,6 +112,12 @@ class TrainingFile(Settings):
         fields = self.model_dump(mode="json", exclude_defaults=True)
         write_whole(path, yaml.dump(versioned(fields), Dumper=PlainDumper, sort_keys=False).encode())
 
+    def anchored(self) -> Self:
+        """Return the same with absolute paths, to be read from any folder."""
+        paths = {name: getattr(self, name) for name in ("data", "model", "tokenizer")}
+        there = {name: str(Path(path).absolute()) for name, path in paths.items() if path and Path(path).exists()}
+        return self.replace(**there) if there else self
+
     def check_meant(self) -> None:
         """Check that what is given means something for the data.
 

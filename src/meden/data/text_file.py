@@ -85,20 +85,21 @@ class TextFile:
             raise InputError(f"vocabulary must be Characters or a Tokenizer, got {type(vocabulary).__name__}")
         self.path, self.context, self.shifts = Path(path), context, shifts
         self._part = first, last = _part(self.path, start, stop)
-        num_tokens = 0
+        size = 0
         if first < last:
             self.vocabulary: Coding = vocabulary or Characters.of(self._pieces())
             self._tokens = self._encoded(None if cache is None else Path(cache))
-            num_tokens = self.num_tokens
-        if num_tokens <= context:
+            size = self.size
+        if size <= context:
             wanted = f"context + 1 = {context + 1} tokens or more"
-            raise InputError(f"text {str(path)!r} must hold {wanted}, got {num_tokens}")
+            part = "" if (start, stop) == (0.0, 1.0) else f" from {start:.2g} to {stop:.2g} of it"
+            raise InputError(f"text {str(path)!r} must hold {wanted}{part}, got {size}")
 
     def __len__(self) -> int:
-        return -(-(self.num_tokens - 1) // self.context)
+        return -(-(self.size - 1) // self.context)
 
     @property
-    def num_tokens(self) -> int:
+    def size(self) -> int:
         """Tokens of the text, N; one less is predicted."""
         return len(self._tokens)
 
@@ -107,7 +108,7 @@ class TextFile:
         first = int(np.random.default_rng(seed).integers(self.context)) if self.shifts else 0
         for rows in parts:
             places = np.asarray(rows)[:, None] * self.context + first + np.arange(self.context + 1)
-            absent = places >= self.num_tokens
+            absent = places >= self.size
             windows = self._tokens[np.where(absent, 0, places)].astype(np.int64)
             x, y = np.where(absent, 0, windows)[:, :-1], np.where(absent, IGNORED, windows)[:, 1:]
             x = np.where(absent[:, 1:], 0, x)  # nothing follows the last token

@@ -18,6 +18,8 @@ from meden.distributed.world import check_gloo
 
 GRACE = 6.0
 """Seconds that the others have to end by themselves once one has failed."""
+LAUNCHED = "MEDEN_LAUNCHED"
+"""Is in the environment of processes that were started here."""
 _POLL = 0.1
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
 _HOST = "127.0.0.1"
@@ -62,6 +64,7 @@ def launch(command: Sequence[str], num_processes: int, *, port: int = 0) -> None
         "MASTER_PORT": str(store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",  # this process keeps the store
         "TORCHELASTIC_RESTART_COUNT": "0",
+        LAUNCHED: "1",
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads),
     }
     processes: list[subprocess.Popen[bytes]] = []
@@ -70,8 +73,8 @@ def launch(command: Sequence[str], num_processes: int, *, port: int = 0) -> None
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             env = {**os.environ, **shared, **own}
             processes.append(subprocess.Popen(command, env=env, start_new_session=True))  # Ctrl-C is this one's
-        with _passing_on(processes):
-            _wait(processes)
+        with _passing_on(processes) as asked:
+            _wait(processes, asked)
     finally:
         _end(processes)
         del store
@@ -83,17 +86,24 @@ def _store(port: int) -> Any:
     try:
         return dist.TCPStore(_HOST, port, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"port must be free, got {port}, which cannot be listened on: {one_line(error)}") from None
+        raise InputError(f"port must be free, got {port}, which cannot be listened on: {_reason(error)}") from None
 
 
-def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Wait until all have ended.
+def _reason(error: Exception) -> str:
+    """Return what a person reads of torch's line, which goes on with codes."""
+    return "it is in use" if "EADDRINUSE" in str(error) else one_line(error)
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]], asked: Sequence[int]) -> None:
+    """Wait until all have ended; those that were asked to and had not begun are no failure.
 
     Raises:
         Lost: as soon as one has failed.
     """
     while True:
         statuses = [process.poll() for process in processes]
+        if asked and any(status == -signal.SIGTERM for status in statuses):
+            return  # the others cannot begin without it
         if all(status == 0 for status in statuses):
             return
         failed = {rank: status for rank, status in enumerate(statuses) if status}
@@ -112,19 +122,22 @@ def _first(processes: Sequence[subprocess.Popen[bytes]], failed: Mapping[int, in
 
 
 @contextmanager
-def _passing_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _passing_on(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Give the signals that came so far, which the processes are told of."""
+    asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield asked
         return
 
-    def pass_on(_number: int, _frame: Any) -> None:
+    def pass_on(number: int, _frame: Any) -> None:
+        asked.append(number)
         for process in processes:
             with suppress(ProcessLookupError):
                 process.terminate()
 
     before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -29,6 +29,8 @@ from meden.study.metrics import RANGES, Truth, fitting, of_rows, spoken, varianc
 from meden.training.scoring import score_model
 
 Array = NDArray[np.float64]
+NEXT = "next token"
+"""Target of a model of language."""
 NUM_BINS = 10
 """Of the calibration, of equal width."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -232,7 +234,7 @@ def _of_tokens(run: Run, rows: Source, groups: Any, confidence: float, seed: int
     accuracy = _within("accuracy", accuracy)
     perplexity = Estimate(*np.exp(dataclasses.astuple(loss)).tolist())
     return Evaluation(
-        target="next token" if run.encoder is None else run.encoder.label.name,
+        target=NEXT if run.encoder is None else run.encoder.label.name,
         task="classification",
         num_rows=len(rows),
         num_left_out=0,

@@ -14,11 +14,11 @@ from meden._checks import InputError
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, *, name: str = "study_dir", what: str = "search") -> Iterator[None]:
     """Keep other processes from writing a file while the body runs.
 
     Beside it, a file that ends in ``.lock`` is what is locked, and one that ends in ``.pid`` says who holds it: where
-    locks are mandatory, the first cannot be read.
+    locks are mandatory, the first cannot be read. ``name`` is the argument that names the folder, ``what`` writes.
 
     Raises:
         InputError: if another holds it, saying which process and which machine.
@@ -29,7 +29,7 @@ def writing(path: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise InputError(
-            f"study_dir must be free to be written to, got {str(path.parent)!r}: another search is writing "
+            f"{name} must be free to be written to, got {str(path.parent)!r}: another {what} is writing "
             f"there{_process(holder)}; wait until it ends, or choose another folder"
         ) from None
     try:

@@ -49,8 +49,8 @@ class HoldOut(abc.ABC):
     make_model: ModelMaker
     recipe: Recipe
     seed: int
-    num_tokens = 1
-    """Of a row."""
+    row_size = 1
+    """Tokens of a row."""
 
     @abc.abstractmethod
     def parts(self) -> tuple[nn.Module, Any, Any]:
@@ -136,7 +136,7 @@ class TextHoldOut(HoldOut):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self.num_tokens = self.fit.context
+        self.row_size = self.fit.context
 
     @property
     def arguments(self) -> dict[str, Any]:
