@@ -49,8 +49,7 @@ BY_HAND = RECIPE.replace(
     dropout=0.1,
     averaging=meden.Averaging(decay=0.99),
 )
-"""Found by looking at the last tenth, as no search may: it holds other plays, for which more regularisation is right
-than for more of the same, by which a search over blocks of the text chooses."""
+"""Found by looking at the last tenth, as no search may; blocks of the text itself ask for less regularisation."""
 
 
 class Text(NamedTuple):
