@@ -49,6 +49,7 @@ BY_HAND = RECIPE.replace(
     dropout=0.1,
     averaging=meden.Averaging(decay=0.99),
 )
+"""Found by looking at the last tenth, as no search may; blocks of the text itself ask for less regularisation."""
 
 
 class Text(NamedTuple):

@@ -49,8 +49,8 @@ def fit(
     data: Annotated[
         str,
         typer.Argument(
-            help="CSV, TSV, Parquet or Feather file, or a bundled name (breast_cancer, diabetes, digits, iris, wine); a "
-            "text (.txt); or a YAML file with a recipe, `data:` and other options."
+            help="CSV, TSV, Parquet or Feather file, or a bundled name (breast_cancer, diabetes, digits, iris, wine); "
+            "a text (.txt); or a YAML file with a recipe, `data:` and other options."
         ),
     ],
     target: Target = None,
@@ -59,8 +59,8 @@ def fit(
         str | None,
         typer.Option(
             "--model",
-            help="Of a table `tabular`, `mlp` or `linear`; of a text `decoder`, `causal_transformer` or the folder of a "
-            "transformers model.",
+            help="Of a table `tabular`, `mlp` or `linear`; of a text `decoder`, `causal_transformer` or the folder of "
+            "a transformers model.",
         ),
     ] = None,
     recipe: RecipeFile = None,
