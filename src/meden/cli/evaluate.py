@@ -86,11 +86,9 @@ def evaluate(
 def _show(found: Evaluation) -> None:
     left_out = f", {plural(found.num_left_out, 'row')} without an answer left out" if found.num_left_out else ""
     drawn = "rows" if found.num_groups is None else plural(found.num_groups, "group")
-    stdout.print(
     what = "window" if found.target == NEXT else "row"
     rows = f"{plural(found.num_rows, what)} of {found.target!r}{left_out}"
     stdout.print(f"{rows}; intervals by bootstrap over {drawn}:")
-    )
     stdout.print(_scores(found))
     if found.confusion is not None:
         stdout.print(_confusion(found.confusion, [str(label) for label in found.classes]))
