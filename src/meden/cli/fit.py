@@ -26,7 +26,7 @@ from meden.cli.console import (
     TaskOption,
     say,
 )
-from meden.cli.folders import beginning, check_training_folder
+from meden.cli.folders import beginning, check_training_folder, held
 from meden.cli.found import cut_off
 from meden.cli.prepared import maker, prepare, table, three_parts
 from meden.cli.rows import show_data
@@ -34,7 +34,7 @@ from meden.cli.settings import parse_settings, parse_value
 from meden.cli.shown_run import show, showing, speed_note, write
 from meden.cli.training_file import CHECKPOINTS, SUFFIXES, TOKENS, TRAINING, TrainingFile
 from meden.distributed import Sharding, World, is_joined, joined, num_processes
-from meden.distributed.launching import Lost, launch
+from meden.distributed.launching import LAUNCHED, Lost, launch
 from meden.history import Record
 from meden.member import Member
 from meden.recipe import Recipe
@@ -165,7 +165,6 @@ def begin(
         InputError: before any compute, if it cannot be done.
     """
     asked.check_meant()
-    asked = asked.anchored()
     if num_processes() > 1 or is_joined():
         _train(asked, out, as_json)
         return
@@ -177,7 +176,7 @@ def begin(
         return
     prepared = prepare(asked)
     prepared.check(asked.processes, asked.sharding)
-    with cut_off(out / TRAINING, f"meden resume {out}"), beginning(out, asked):
+    with cut_off(out / TRAINING, f"meden resume {out}"), held(out), beginning(out, asked):
         if is_one:
             _train(asked, out, as_json)
             return
@@ -222,7 +221,8 @@ def _train(asked: TrainingFile, out: Path, as_json: bool) -> None:
             told = _refusal(out, asked)
         if told := world.agreed(told):  # before another process writes there
             raise InputError(told)
-        with beginning(out, asked) if world.is_first else nullcontext():
+        starts = world.is_first and world.size > 1 and LAUNCHED not in os.environ  # else who began it has the folder
+        with held(out) if starts else nullcontext(), beginning(out, asked) if world.is_first else nullcontext():
             world.barrier()
             run = _trained(asked, out, world)
         if run is not None:

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -16,7 +16,6 @@ from meden._checks import Damaged, InputError
 from meden._files import NO_ROOM, begins_file, read_json, write_json
 from meden.cli.console import say
 from meden.cli.training_file import CHECKPOINTS, HOW, TOKENS, TRAINING, TrainingFile
-from meden.distributed.launching import LAUNCHED
 from meden.run import RUN, WEIGHTS, Ensemble, Run, load_run
 from meden.study import Study
 from meden.study.folder import ARRAYS, STUDY, is_described, is_written
@@ -74,7 +73,7 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
     if asked is None or not begun.is_file() or (folder / RUN).exists():
         check_new_folder(name, folder)
         return
-    before = TrainingFile.load(begun)
+    before, asked = TrainingFile.load(begun).anchored(), asked.anchored()
     others = [
         field
         for field in TrainingFile.model_fields
@@ -88,28 +87,43 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
 
 
 @contextmanager
-def beginning(folder: Path, asked: TrainingFile) -> Iterator[None]:
-    """Write the file of a training; if the body refuses a new one as bad input, nothing of it is left.
+def held(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder, which is made, while the body runs; it is left empty if that was new.
 
     Raises:
-        InputError: if another process is at it; whoever launched this one has looked.
+        InputError: if another process trains there.
     """
+    new = [part for part in (folder.absolute(), *folder.absolute().parents) if not part.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / TRAINING).with_suffix(".lock")
+    try:
+        with writing(folder / TRAINING, name="--out", what="training"):
+            yield
+            lock.unlink(missing_ok=True)
+    except (InputError, typer.Exit):
+        if not (folder / TRAINING).exists():
+            lock.unlink(missing_ok=True)
+        raise
+    finally:
+        for part in new:
+            with suppress(OSError):  # it holds what was trained
+                part.rmdir()
+
+
+@contextmanager
+def beginning(folder: Path, asked: TrainingFile) -> Iterator[None]:
+    """Write the file of a training; if the body refuses a new one as bad input, nothing of it is left."""
     new = [part for part in (folder.absolute(), *folder.absolute().parents) if not part.exists()]
     begun = (folder / TRAINING).exists()
     folder.mkdir(parents=True, exist_ok=True)
-    alone = nullcontext() if LAUNCHED in os.environ else writing(folder / TRAINING, name="--out", what="training")
+    asked.anchored().save(folder / TRAINING)
     try:
-        with alone:
-            asked.save(folder / TRAINING)
-            yield
-            if LAUNCHED not in os.environ:
-                (folder / TRAINING).with_suffix(".lock").unlink(missing_ok=True)
+        yield
     except (InputError, typer.Exit) as error:
         refused = isinstance(error, InputError) or error.exit_code == BAD_INPUT
         if refused and not begun and not (folder / CHECKPOINTS).exists():
             shutil.rmtree(folder / TOKENS, ignore_errors=True)
-            for left in (TRAINING, (folder / TRAINING).with_suffix(".lock").name):
-                (folder / left).unlink(missing_ok=True)
+            (folder / TRAINING).unlink()
             for part in new:
                 with suppress(OSError):
                     part.rmdir()

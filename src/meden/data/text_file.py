@@ -93,7 +93,7 @@ class TextFile:
         if size <= context:
             wanted = f"context + 1 = {context + 1} tokens or more"
             part = "" if (start, stop) == (0.0, 1.0) else f" from {start:.2g} to {stop:.2g} of it"
-            raise InputError(f"text {str(path)!r} must hold {wanted}{part}, got {size}")
+            raise InputError(f"text {str(path)!r} must hold {wanted}, got {size}{part}")
 
     def __len__(self) -> int:
         return -(-(self.size - 1) // self.context)

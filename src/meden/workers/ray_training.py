@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from meden._checks import InputError
+from meden.distributed.launching import LAUNCHED
 from meden.distributed.world import BACKENDS, check_gloo
 from meden.workers.ray import cluster_host
 
@@ -46,6 +47,7 @@ def train_on_cluster(arguments: Sequence[str], num_processes: int, address: str 
 def _work(work: dict[str, Any]) -> None:
     """Run the command in this process, which Ray has joined to the others."""
     os.chdir(work["folder"])
+    os.environ[LAUNCHED] = "1"
     sys.argv = ["meden", *work["arguments"]]
     try:
         runpy.run_module("meden", run_name="__main__", alter_sys=True)
