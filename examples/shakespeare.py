@@ -6,8 +6,9 @@
 The text is https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt (1.1 MB), and the
 sizes are those of A. Karpathy's nanoGPT. The small model sees each character less than twice: what it gains is owed to
 the network and to its learning rate, not to regularisation, of which it has none. Windows held out from all over the
-first nine tenths show it: their loss is close to the fitting ones. The large one sees each character 80 times, and the
-last tenth decides which state is kept.
+first nine tenths show it: their loss is that of the fitting ones, 1.47, and the last tenth has 1.65 nats per character
+(three seeds: 1.662, 1.648, 1.647; nanoGPT's settings for a CPU 1.907, 1.904, 1.916). The large one sees each character
+80 times, and the last tenth decides which state is kept.
 """
 
 from __future__ import annotations
