@@ -45,12 +45,12 @@ def work_of(model: nn.Module, x: Tensor, dtype: torch.dtype | None = None) -> Wo
 
     Args:
         model: is not run, and left as it is.
-        x: some rows, (B, ...), on its device.
+        x: some rows, (B, ...), on the device that is measured.
         dtype: what its products are computed in; None is the type of its parameters.
     """
     flops = row_flops(model, x)
-    like = next(model.parameters())
-    return None if flops is None else Work(flops, matmul_rate(like.device, dtype or like.dtype))
+    dtype = dtype or next(model.parameters()).dtype
+    return None if flops is None else Work(flops, matmul_rate(x.device, dtype))
 
 
 def row_flops(model: nn.Module, x: Tensor) -> float | None:

@@ -263,6 +263,13 @@ def trained(folder: Path, *, texts: bool = False) -> Run | Ensemble:
         hint = ", which holds a comparison or another search without a model" if other else ""
         wanted = f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN})"
         raise InputError(f"{wanted}, got {str(folder)!r}{hint}")
+    summary = read_json(folder / RUN)
+    if "num_runs" not in summary and summary.get("model_name") is None:
+        raise InputError(
+            f"folder must hold a model of meden's own, got {str(folder)!r}, whose model was made elsewhere: "
+            "meden.load_run(folder, make_model) opens it, with functools.partial(causal_model, ITS_FOLDER) for one of "
+            "transformers"
+        )
     run = load_run(folder)
     if isinstance(run, Run) and run.vocabulary is not None:
         if texts:

@@ -54,10 +54,14 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
     tokenizer = asked.tokenizer or (str(own) if own.is_file() else None)
     known = None if tokenizer is None else Tokenizer(tokenizer)
     fitted = TextFile(path, asked.context, vocabulary=known, stop=middle, shifts=True, cache=cache)
-    stop, scored = (
-        TextFile(path, asked.context, vocabulary=fitted.vocabulary, start=start, stop=until, cache=cache)
-        for start, until in ((middle, end), (end, 1.0))
-    )
+    try:
+        stop, scored = (
+            TextFile(path, asked.context, vocabulary=fitted.vocabulary, start=start, stop=until, cache=cache)
+            for start, until in ((middle, end), (end, 1.0))
+        )
+    except InputError as error:
+        ways = "a longer text, another --held-out or a --tokenizer may do" if known is None else "take a longer text"
+        raise InputError(f"{error}; {ways}") from None
     return TextHoldOut(make_model, model_args, recipe, fitted, stop, scored, asked.seed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -116,6 +117,7 @@ def joined(device: torch.device) -> Iterator[World]:
     if is_joined():
         yield _world(device)
         return
+    hook = sys.excepthook  # to which torch adds the rank, once for each group
     _join(device)
     if dist.get_world_size() > 1:
         atexit.register(_leave)
@@ -125,6 +127,7 @@ def joined(device: torch.device) -> Iterator[World]:
         yield _world(device)
     finally:
         _leave()
+        sys.excepthook = hook
 
 
 def _leave() -> None:

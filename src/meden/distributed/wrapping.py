@@ -10,12 +10,14 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from meden._checks import InputError
 from meden.distributed.sharding import Sharding
 from meden.distributed.world import World
 from meden.params import select_modules
+from meden.penalties.sharding import local
+from meden.penalties.sharding import whole as gathered
 
 
 def blocks_of(model: nn.Module, selector: str | None = None) -> list[nn.Module]:
@@ -96,6 +98,8 @@ class Spread:
         for module, policy in (*((block, inner) for block in blocks), (self.model, outer)):
             # the outermost too: averages and penalties must find shards after an evaluation
             fully_shard(module, mesh=self.world.mesh, mp_policy=policy, reshard_after_forward=True)
+        for param in self.whole.parameters():  # a device that holds a shard has no room for the whole
+            param.data = param.data.cpu()
 
     @contextmanager
     def passing(self, *, is_last: bool) -> Iterator[None]:
@@ -118,26 +122,19 @@ class Spread:
     def gather(self) -> None:
         """Write the numbers into the whole model, on each process."""
         for (_, own), (_, whole) in zip(self.model.named_parameters(), self.whole.named_parameters(), strict=True):
-            if own is not whole:
-                whole.copy_(full(own))
+            if own is whole:
+                continue
+            numbers = local(gathered(own))
+            if whole.device == numbers.device:
+                whole.copy_(numbers)
+            else:
+                whole.data = numbers
 
 
 def beside(model: nn.Module) -> nn.Module:
     """Return a module of the same structure with the very same parameters and buffers."""
     tensors = (*model.parameters(), *model.buffers())
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
-
-
-def local(tensor: Tensor) -> Tensor:
-    """Return this process's part of a tensor; all of it if it is not divided."""
-    part: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return part
-
-
-def full(tensor: Tensor) -> Tensor:
-    """Return all of a tensor, plain, on each process; all must call it."""
-    whole: Tensor = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-    return whole
 
 
 def _take_numbers_of_first(model: nn.Module, world: World) -> None:

@@ -46,7 +46,7 @@ def fit(
         model: takes a batch of ``x``, returns logits or predictions; its present weights are the start.
         train: the fitting rows: ``(x, y)``, arrays or tensors of equal length; or a map-style
             ``torch.utils.data.Dataset`` of items (x, y), which are read as they are needed; or a source of
-            :mod:`meden.data`, such as ``DatasetSource(dataset, num_workers=2)`` or ``TokenFile(path, context=256)``.
+            :mod:`meden.data`, such as ``DatasetSource(dataset, num_workers=2)`` or ``TextFile(path, context=256)``.
             Whole-number ``y`` are classes. The same rows in the same order give the same run, wherever they come from.
         valid: held-out rows in any of these forms, which decide when to stop if the recipe stops early.
         recipe: how to train; None is ``Recipe()``.

@@ -27,7 +27,7 @@ from meden.data import Pair, Source
 from meden.data.sources import Rows
 from meden.deadline import Pace
 from meden.distributed import Sharding, World, checkpoint
-from meden.distributed.wrapping import Spread, full, local
+from meden.distributed.wrapping import Spread
 from meden.history import History, Record
 from meden.noise import PassDraws, noise_layers, passing, set_shard
 from meden.objective import (
@@ -39,7 +39,7 @@ from meden.objective import (
     row_weight,
     score_rows,
 )
-from meden.penalties.sharding import spread_as
+from meden.penalties.sharding import local, spread_as, whole
 from meden.progress import Ending
 from meden.rdrop import fitting_losses
 from meden.run import Run
@@ -189,7 +189,8 @@ class Sharded(Training):
         for param, grad in zip(self.params, grads, strict=True):
             if grad is not None:
                 param.grad = grad if param.grad is None else param.grad + grad
-        return full(penalties.detach())
+        value: Tensor = local(whole(penalties.detach()))
+        return value
 
     def _draws(self, rows: range = range(0)) -> PassDraws | None:
         draws = super()._draws()
