@@ -96,7 +96,7 @@ def main(path: Path, *, gpu: bool = False, steps: int | None = None) -> meden.Ru
     device = next(model.parameters()).device
     work = work_of(model, torch.zeros(1, train.context, dtype=torch.int64, device=device))
     size = sum(p.numel() for p in model.parameters())
-    print(f"{train.num_tokens:,} characters of {train.vocabulary.num_tokens} kinds, {size:,} weights")
+    print(f"{train.size:,} characters of {train.vocabulary.num_tokens} kinds, {size:,} weights")
 
     def show(record: meden.history.Record) -> None:
         windows = record.step * recipe.batch_size / record.seconds  # evaluation before the newest epoch included

@@ -255,7 +255,7 @@ def test_what_prints_a_table_still_does() -> None:
     for found, words in (
         (compared(), "difference"),
         (audited(), "what acts on it"),
-        (OBJECTS["diagnosis"](), "overfit:"),
+        (OBJECTS["diagnosis"](), "gap_left:"),
     ):
         assert words in str(found) and str(found) != repr(found)
 

@@ -168,7 +168,7 @@ def begin(
     if num_processes() > 1 or is_joined():
         _train(asked, out, as_json)
         return
-    is_one, is_begun = asked.processes == 1 and backend == "local", (out / TRAINING).is_file()
+    is_one, is_begun = asked.processes == 1 and backend == "local", os.path.isfile(out / TRAINING)
     alone = is_one and asked.kind == "table" and not is_begun
     check_training_folder("--out", out, None if alone else asked)
     if alone:

@@ -70,7 +70,7 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
         InputError: if it holds something else, or a training that was asked for otherwise.
     """
     begun = folder / TRAINING
-    if asked is None or not begun.is_file() or (folder / RUN).exists():
+    if asked is None or not os.path.isfile(begun) or os.path.exists(folder / RUN):
         check_new_folder(name, folder)
         return
     before, asked = TrainingFile.load(begun).anchored(), asked.anchored()
