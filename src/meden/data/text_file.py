@@ -132,7 +132,7 @@ class TextFile:
             >>> _ = path.write_text("to be or not to be")
             >>> fitting, held_out = TextFile(path, context=2, shifts=True).split(0.25)
             >>> fitting.rows.tolist(), held_out.rows.tolist()
-            ([], [])
+            ([1, 2, 3, 4, 5, 6], [0, 8])
         """
         check_number("share", share, low=0.0, high=1.0, low_open=True, high_open=True)
         num = len(self)
