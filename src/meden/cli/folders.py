@@ -88,7 +88,7 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a folder, which is made, while the body runs; it is left empty if that was new.
+    """Keep other runs out of a folder, which is made, while the body runs; it is left empty if that was new.
 
     Raises:
         InputError: if another process trains there.

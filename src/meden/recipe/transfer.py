@@ -28,7 +28,7 @@ _SAME = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What differs between two trainings by one recipe; what is left out stays as it is.
+    """What differs between two runs of one recipe; what is left out stays as it is.
 
     Args:
         model: the model of that scale, trained or not; one on torch's meta device takes no memory. Its shapes alone
