@@ -200,6 +200,8 @@ class Sharded(Training):
 
     def _stepped(self) -> None:
         """Save, if it is time to or the training is asked to stop."""
+        if self.checkpoint is None:
+            return
         (asked,) = self.world.total([self._asked.is_set()])
         self._stops = asked > 0
         every = self.sharding.save_every
