@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,7 +70,8 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], values: Any, wo
     world.barrier()
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     writer = HuggingFaceStorageWriter(str(part), save_distributed=True)
-    save_shards(contiguous, storage_writer=writer)
+    with _own_errors(whole):
+        save_shards(contiguous, storage_writer=writer)
     files = _written(part, world)
     if world.is_first:
         write_json(part / STATE, {VALUES: values, FILES: files})
@@ -78,6 +80,24 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], values: Any, wo
         for old in _steps(folder)[keep:]:
             shutil.rmtree(old.replace(old.with_name(old.name + _PART)))  # never half a folder under a whole one's name
     world.barrier()
+
+
+@contextmanager
+def _own_errors(folder: Path) -> Iterator[None]:
+    """Raise what went wrong on a process, of a disk that is full for one, and not torch's collection of all.
+
+    Raises:
+        OSError: naming the folder, if the system refused something; or whatever else was raised first.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:  # which is no Exception
+        first = next(iter(error.failures.values()))[0]
+        if isinstance(first, OSError) and first.filename is None:
+            first.filename = str(folder)
+        raise first from None
 
 
 def _written(part: Path, world: World) -> dict[str, dict[str, Any]]:
@@ -157,7 +177,8 @@ def load(checkpoint: Checkpoint, make: Callable[[str, Form], Tensor]) -> dict[st
 
     tensors = {name: make(name, form) for name, form in forms(checkpoint).items()}
     try:
-        load_shards(tensors, storage_reader=_reader(checkpoint))
+        with _own_errors(checkpoint.folder):
+            load_shards(tensors, storage_reader=_reader(checkpoint))
     except (OSError, SafetensorError) as error:
         raise Damaged(f"checkpoint {str(checkpoint.folder)!r} cannot be read: {error}") from None
     return tensors
