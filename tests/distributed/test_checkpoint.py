@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -205,3 +206,17 @@ def test_a_process_is_killed_while_it_saves(tmp_path: Path) -> None:
         found_steps.append(found.values["step"])
     assert left, "none was killed while it saved"
     assert min(found_steps) >= 2
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_the_checkpoint_before_stays(tmp_path, world, monkeypatch):
+    save(tmp_path, 3, world)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("torch.distributed.checkpoint.filesystem._write_files_from_queue", full)
+    with pytest.raises(OSError, match="No space left") as refused:
+        save(tmp_path, 4, world)
+    assert refused.value.errno == errno.ENOSPC and refused.value.filename == str(tmp_path / "step-4")
+    found = checkpoint.newest(tmp_path, world)
+    assert found is not None and found.folder.name == "step-3"
