@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from tests.contracts import PENALTIES
 from torch import Tensor, nn
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
 from torch.distributed.tensor.debug import CommDebugMode
@@ -31,6 +30,7 @@ from meden.penalties import (
     UnitNorm,
 )
 from meden.penalties.compose import AtScale
+from tests.contracts import PENALTIES
 
 pytestmark = pytest.mark.distributed
 
