@@ -14,7 +14,7 @@ FLOORS: list[set[str]] = [
     {"normalising", "parametrised"},
     {"_checksums", "_fields", "_randomness", "_settings", "params"},
     {"_files", "axes"},
-    {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files"},
+    {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files", "structure"},
     {"augment"},
     {"optim", "edits", "diagnosis", "distributed"},
     {"objective", "recipe", "checkpoint", "audits", "speed"},
