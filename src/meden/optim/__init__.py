@@ -7,8 +7,8 @@ from meden.optim.groups import with_groups
 from meden.optim.handle import Handle
 from meden.optim.inplace import joined
 from meden.optim.metric import adam_length, is_adaptive, one_length, step_length, within_reach
+from meden.optim.operand import Joint, Operand, Single
 from meden.optim.regularize import regularize
-from meden.optim.operand import Joint, Operand
 from meden.optim.regularizer import Regularizer, StrengthSchedule, labels
 from meden.optim.schedules import Schedule
 from meden.optim.sharpness import SAM, Sharpness, ascend, displacements, restore
@@ -27,6 +27,7 @@ __all__ = [
     "Regularizer",
     "Schedule",
     "Sharpness",
+    "Single",
     "StrengthSchedule",
     "adam_length",
     "ascend",

@@ -7,44 +7,39 @@ from collections.abc import Callable, Hashable, Sequence
 from torch import Tensor, nn
 
 from meden.optim import Regularizer, with_groups
-from meden.structure import ModelGroups, groups_of
+from meden.structure import Kind, ModelGroups, groups_of
 
 
-class Groups:
-    """Finds groups, once for models that are alike; of inputs of one column of a table it makes one group.
+def grouped(
+    regularizers: Sequence[Regularizer],
+    model: nn.Module,
+    x: Tensor,
+    columns: Sequence[str] | None = None,
+    found: dict[Hashable, ModelGroups] | None = None,
+    alike: Callable[[nn.Module], Hashable] = id,
+) -> list[Regularizer]:
+    """Return regularizers with a model's groups in the place of their kinds.
 
     Args:
-        columns: the name of the column behind each input of a row; None where there are no names.
+        regularizers: of the model's recipe.
+        model: as it is before anything is spread or wrapped.
+        x: a few rows of inputs, (B, ...).
+        columns: the name of the column behind each input of a row, where rows are of a table: inputs of one column are
+            one group. None where there are no names.
+        found: where groups are kept, for models that are alike.
+        alike: returns what such models have in common.
+
+    Raises:
+        InputError: if the model cannot be traced, or has no such groups.
     """
+    found = {} if found is None else found
 
-    def __init__(self, columns: Sequence[str] | None = None) -> None:
-        self.columns = columns
-        self._found: dict[Hashable, ModelGroups] = {}
+    def find(kind: Kind) -> ModelGroups:
+        is_table = columns is not None and x.ndim == 2 and x.is_floating_point()
+        named = tuple(columns) if columns is not None and is_table and kind == "inputs" else None
+        key = kind, named, alike(model)
+        if key not in found:
+            found[key] = groups_of(model, x, kind, columns=named)
+        return found[key]
 
-    def resolved(
-        self,
-        regularizers: Sequence[Regularizer],
-        model: nn.Module,
-        x: Callable[[], Tensor],
-        alike: Callable[[], Hashable] = lambda: None,
-    ) -> list[Regularizer]:
-        """Return regularizers with a model's groups in the place of their kinds.
-
-        Args:
-            regularizers: of the model's recipe.
-            model: as it is before anything is spread or wrapped.
-            x: returns a few rows of inputs, (B, ...).
-            alike: returns what models of equal groups have in common.
-
-        Raises:
-            InputError: if the model cannot be traced, or has no such groups.
-        """
-
-        def find(kind: str) -> ModelGroups:
-            key = kind, alike()
-            if key not in self._found:
-                columns = self.columns if kind == "inputs" else None
-                self._found[key] = groups_of(model, x(), kind, columns=columns)
-            return self._found[key]
-
-        return with_groups(regularizers, find)
+    return with_groups(regularizers, find)
