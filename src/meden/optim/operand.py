@@ -120,11 +120,19 @@ class Joint(Operand):
     def put(self, seen: Tensor, of: Of) -> None:
         """Write a matrix."""
         said = {name: of(param) for name, param in self.members.items()}
-        whole = {name: _whole(x, self.members[name]).clone() if is_spread(x) else x for name, x in said.items()}
+        whole = {name: self._room(name, x) if is_spread(x) else x for name, x in said.items()}
         self.groups.put(seen, whole)
         for name, x in said.items():
             if is_spread(x):
                 local(x).copy_(_shard(whole[name], x))
+
+    def _room(self, name: str, x: Tensor) -> Tensor:
+        """Return all of a tensor that is spread over ranks, to be written into; anything where the groups have all."""
+        param = self.members[name]
+        num = sum(piece.size(param) for piece in self.groups.pieces if piece.name == name) * len(self.groups.names)
+        if num == param.numel():
+            return torch.empty(param.shape, dtype=x.dtype, device=x.device)
+        return _whole(x, param).clone()
 
     def among(self, is_meant: Callable[[nn.Parameter], bool]) -> Operand | None:
         """Return the groups' numbers in parameters that are meant."""
