@@ -310,6 +310,7 @@ def test_handles_see_twins_and_replaced_parameters() -> None:
     for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
         assert re.search(rf"{name}.*GroupLasso\(units\) \(proximal\)", report)
     assert not re.search(r"3.weight.*GroupLasso", report)
+    assert "(bias)" not in report and "(norm)" not in report  # they are to leave with their units
     model[0].weight = nn.Parameter(model[0].weight.detach().clone())
     optimizer.param_groups[0]["params"] = list(model.parameters())
     backward(model)
