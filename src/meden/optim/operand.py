@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meden._shown import ShownFields
 from meden.penalties import Number
 from meden.penalties.sharding import is_spread, local
 from meden.structure import GroupSet
@@ -53,8 +54,8 @@ class Operand(abc.ABC):
         """Return what is left of it with some of the parameters alone; None if nothing is."""
 
 
-@dataclass(frozen=True, eq=False)
-class Single(Operand):
+@dataclass(frozen=True, eq=False, repr=False)
+class Single(ShownFields, Operand):
     """A parameter."""
 
     name: str
@@ -86,8 +87,8 @@ class Single(Operand):
         return self if is_meant(self.param) else None
 
 
-@dataclass(frozen=True, eq=False)
-class Joint(Operand):
+@dataclass(frozen=True, eq=False, repr=False)
+class Joint(ShownFields, Operand):
     """Groups of numbers of several parameters: a matrix (G, S), whose rows are the groups.
 
     Of shards every rank sees the matrix as a whole, and writes what it has of it.
