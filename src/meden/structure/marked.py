@@ -15,6 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Use = Literal["as it is", "scaled", "changed"]
+"""What a tensor holds of a parameter's numbers; of scaled ones the zeros are the same."""
+
 
 class Source(NamedTuple):
     """A parameter or buffer whose numbers a tensor holds, moved or scaled."""
@@ -24,8 +27,7 @@ class Source(NamedTuple):
     """Flat positions in it, of the tensor's shape."""
     shape: torch.Size
     """Its own."""
-    use: Literal["as it is", "scaled", "changed"]
-    """Of its numbers; of scaled ones the zeros are the same."""
+    use: Use
 
 
 @dataclass(frozen=True, eq=False)

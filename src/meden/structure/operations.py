@@ -10,13 +10,13 @@ from __future__ import annotations
 import operator
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from meden.structure.contraction import MADE, MIXED, attend, contract, convolve
-from meden.structure.marked import Marked, Notes, Source, once, unlabelled
+from meden.structure.marked import Marked, Notes, Source, Use, once, unlabelled
 from meden.structure.recurrence import recur
 
 
@@ -47,7 +47,6 @@ _MOVES = frozenset(
     channel_shuffle""".split()
 )
 _COPIES = frozenset("clone _to_copy to type_as lift_fresh detach alias dropout feature_dropout contiguous".split())
-_USES = ("as it is", "scaled", "changed")
 _EACH = frozenset("dropout prelu hardswish hardsigmoid to _to_copy glu_jvp relu6 selu rrelu masked_fill".split())
 _ALONG = frozenset(
     """sum mean amax amin max min prod std var norm linalg_vector_norm logsumexp all any argmax argmin softmax
@@ -161,12 +160,10 @@ def _kept_sources(notes: Notes, name: str, parts: Sequence[Marked], shape: torch
         for part in parts:
             notes.use_up(part, MADE)
         return ()
-    if name in _COPIES:
-        use = "as it is"
-    else:
-        use = "scaled" if name == "mul" or (name in ("div", "neg") and parts[0].sources) else "changed"
+    scaled = name == "mul" or (name in ("div", "neg") and bool(parts[0].sources))
+    use: Use = "as it is" if name in _COPIES else "scaled" if scaled else "changed"
     return tuple(
-        source._replace(origin=source.origin.expand(shape), use=max(source.use, use, key=_USES.index))
+        source._replace(origin=source.origin.expand(shape), use=max(source.use, use, key=get_args(Use).index))
         for part in parts
         for source in part.sources
     )
