@@ -79,6 +79,11 @@ class ArrayEncoder:
         """Names of the inputs of a row, flattened."""
         return tuple(f"x{i}" for i in range(self.num_inputs))
 
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """The same names: each input is a column of its own."""
+        return self.input_names
+
     def encode(self, arrays: Arrays) -> Tensor:
         """Return the rows, as float32 if that is what was fitted."""
         return self.typed(arrays.x)

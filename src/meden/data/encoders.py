@@ -59,6 +59,11 @@ class Encoder(Shown):
         return self.inputs.input_names
 
     @property
+    def input_columns(self) -> tuple[str, ...]:
+        """Name of the original column that each input is made of, (D,): of its levels, its phases, its indicator."""
+        return self.inputs.input_columns
+
+    @property
     def text_columns(self) -> tuple[str, ...]:
         """Columns to pass as ``as_text`` when new rows are read from a file: strings, and numbers with units."""
         return self.inputs.text_columns if isinstance(self.inputs, TableEncoder) else ()

@@ -104,6 +104,17 @@ class TableEncoder(Shown):
         """Names of the D inputs."""
         return tuple(_numbers_first(self.columns, [column.input_names for _, column in self.columns]))
 
+    @property
+    def input_columns(self) -> tuple[str, ...]:
+        """Name of the column that each of the D inputs is made of.
+
+        Example:
+            >>> table = read_columns(pd.DataFrame({"pet": ["cat", "cat", "dog", "dog"], "age": [1.0, 2.0, None, 4.0]}))
+            >>> table.fit().input_columns
+            ('age', 'pet', 'pet', 'age')
+        """
+        return tuple(_numbers_first(self.columns, [[c.name] * len(c.input_names) for _, c in self.columns]))
+
     def encode(self, table: Table) -> Tensor:
         """Return the inputs, float32 (n, D).
 
