@@ -27,6 +27,7 @@ from meden.search import Comparison, Job, compare, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
+from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
 from meden.study.evaluation import Evaluation, evaluate
 from meden.training.fit import fit
@@ -52,6 +53,7 @@ __all__ = [
     "LogUniform",
     "Maybe",
     "Member",
+    "ModelGroups",
     "Recipe",
     "Record",
     "Regularizer",
@@ -75,6 +77,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_many",
+    "groups_of",
     "layerwise_factors",
     "load_run",
     "load_study",

@@ -73,7 +73,7 @@ def count(model: nn.Module) -> int:
 
 def zeros_in_mlp(m: nn.Module) -> int:
     """Three units that nothing reads, two that are constants (by weights, by a norm's scale), one input."""
-    m[1].running_mean[1] = m[0].bias[1]  # as training makes it of a constant
+    m[1].running_mean[1] = m[0].bias[1].item()  # as training makes it of a constant
     zero((m[4].weight, 1, [0, 3]), (m[0].weight, 0, [1]), (m[1].weight, 0, [6]), (m[7].weight, 1, [2]), (m[0].weight, 1, 4))
     return (5 - 1) * (8 - 4) + 4 + 2 * 4 + 4 * (7 - 1) + 6 + 6 * 3 + 3
 
