@@ -1,4 +1,4 @@
-"""Smaller models with the same output: over architectures, what leaves, the parameters counted by hand, and training on."""
+"""Smaller models with the same output: what leaves, counted by hand, over architectures, and training that goes on."""
 
 import copy
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import meden
-from meden import InputError
 
 
 class Residual(nn.Module):
@@ -74,7 +73,8 @@ def count(model: nn.Module) -> int:
 def zeros_in_mlp(m: nn.Module) -> int:
     """Three units that nothing reads, two that are constants (by weights, by a norm's scale), one input."""
     m[1].running_mean[1] = m[0].bias[1].item()  # as training makes it of a constant
-    zero((m[4].weight, 1, [0, 3]), (m[0].weight, 0, [1]), (m[1].weight, 0, [6]), (m[7].weight, 1, [2]), (m[0].weight, 1, 4))
+    zero((m[4].weight, 1, [0, 3]), (m[0].weight, 0, [1]), (m[1].weight, 0, [6]))
+    zero((m[7].weight, 1, [2]), (m[0].weight, 1, 4))
     return (5 - 1) * (8 - 4) + 4 + 2 * 4 + 4 * (7 - 1) + 6 + 6 * 3 + 3
 
 

@@ -26,7 +26,7 @@ class FewerHeads(nn.MultiheadAttention):
     heads: tuple[int, ...]
     former_heads: int
 
-    def forward(  # type: ignore[override]
+    def forward(
         self,
         query: Tensor,
         key: Tensor,
@@ -48,7 +48,7 @@ class FewerHeads(nn.MultiheadAttention):
         if not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = self._projected(query, key, value)  # N, H, L or S, D
-        mask = self._mask(attn_mask, key_padding_mask, q, k)
+        mask = self._mask(attn_mask, key_padding_mask, q)
         p = self.dropout if self.training else 0.0
         weights = None
         if need_weights:
@@ -69,27 +69,23 @@ class FewerHeads(nn.MultiheadAttention):
         matrices = apart if self.in_proj_weight is None else self.in_proj_weight.chunk(3)
         biases: Any = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.chunk(3)
         q, k, v = (F.linear(x, w, b) for x, w, b in zip((query, key, value), matrices, biases, strict=True))
-        if self.bias_k is not None and self.bias_v is not None:
-            k, v = (torch.cat([x, b.expand(len(x), 1, -1)], 1) for x, b in ((k, self.bias_k), (v, self.bias_v)))
-        if self.add_zero_attn:
-            k, v = (F.pad(x, (0, 0, 0, 1)) for x in (k, v))
-        return [x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2) for x in (q, k, v)]
+        return [x.reshape(*x.shape[:2], self.num_heads, self.head_dim).transpose(1, 2) for x in (q, k, v)]
 
-    def _mask(self, attn_mask: Tensor | None, padding: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
-        """Return the sum of both masks, each (N or 1, H or 1, L or 1, S) with room for the keys that are added."""
+    def _mask(self, attn_mask: Tensor | None, padding: Tensor | None, q: Tensor) -> Tensor | None:
+        """Return the sum of both masks, each (N or 1, H or 1, L or 1, S)."""
         masks = []
         if attn_mask is not None:
             mask = attn_mask if attn_mask.ndim == 3 else attn_mask[None]
             if attn_mask.ndim == 3 and len(mask) == len(q) * self.former_heads:
-                mask = mask.unflatten(0, (len(q), self.former_heads))[:, list(self.heads)]
+                mask = mask.reshape(len(q), self.former_heads, *mask.shape[1:])[:, list(self.heads)]
             elif attn_mask.ndim == 3:
-                mask = mask.unflatten(0, (len(q), self.num_heads))
+                mask = mask.reshape(len(q), self.num_heads, *mask.shape[1:])
             else:
                 mask = mask[None]
             masks.append(mask)
         if padding is not None:
             masks.append(padding[:, None, None])
-        added = [F.pad(_added(mask, q), (0, k.shape[-2] - mask.shape[-1])) for mask in masks]
+        added = [_added(mask, q) for mask in masks]
         return sum(added[1:], start=added[0]) if added else None
 
 

@@ -146,7 +146,8 @@ class _Search:
         self.names, self.channels = names, channels
         self.leaving, self.idle = set(range(len(channels))), set[int]()
         self.why: dict[int, str | None] = {}
-        self.live = [[_live_rows(read, names, cache) for read in c.reads] for cache in [{}] for c in channels]
+        cache: dict[tuple[Place, int], Tensor] = {}
+        self.live = [[_live_rows(read, names, cache) for read in c.reads] for c in channels]
         self.shared: dict[tuple[Place, int], set[int]] = defaultdict(set)
         for i, channel in enumerate(channels):
             for place, position in _positions(channel, names):
@@ -309,7 +310,7 @@ def _counting(channel: Channel, model: nn.Module) -> str | None:
 
 def _check_inputs(channels: tuple[Channel, ...], leaving: Set[int]) -> None:
     inputs = [i for i, channel in enumerate(channels) if channel.kind == "input"]
-    if inputs and leaving.issuperset(inputs):
+    if inputs and leaving >= set(inputs):
         raise InputError(
             f"model must read at least one of its inputs to be compacted, but nothing comes through from any of "
             f'{len(inputs)}: its output is constant; inputs="keep" leaves them all'

@@ -71,4 +71,4 @@ def _csr_bytes(w: Tensor) -> int:
 def _fits_two_four(w: Tensor) -> bool:
     if w.shape[1] % 4:
         return False
-    return bool((w.unflatten(1, (-1, 4)) != 0).sum(-1).le(2).all())
+    return bool((w.reshape(len(w), -1, 4) != 0).sum(-1).le(2).all())
