@@ -1,11 +1,13 @@
 """What leaves and what stays: constants, layers that would lose all, groups, ties, parametrisations."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import orthogonal, spectral_norm, weight_norm
 
 import meden
 from meden import InputError
@@ -159,14 +161,25 @@ def test_tied_weights_stay_tied() -> None:
     assert small.first.weight is small.second.weight and small.second.out_features == 3
 
 
-def test_parametrised_weights_stay_and_are_named() -> None:
+@pytest.mark.parametrize("made", [weight_norm, spectral_norm, orthogonal])
+@pytest.mark.parametrize("at", [0, 2, 4])
+def test_weights_that_a_parametrisation_makes_stay_whole(made: Callable[[nn.Module], nn.Module], at: int) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), weight_norm(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2))
-    zero((model[4].weight, 1, [1]))
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    zero((model[2].weight, 1, [2]), (model[4].weight, 1, [1]))
+    made(model[at])
     small = compacted(model, torch.randn(4, 3))
-    assert not small.plan.channels
-    (why,) = small.plan.stay.values()
-    print(why)
+    assert small.model[at].weight.shape == model[at].weight.shape
+    assert small.plan.channels == {0: ("2[1]",), 2: (), 4: ("0[2]",)}[at]
+
+
+def test_what_torchs_pruning_masks_leaves_once_the_mask_is_made_permanent() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 2))
+    prune.ln_structured(model[2], "weight", amount=4, n=2, dim=1)
+    assert not compacted(model, torch.randn(4, 3)).plan.channels
+    prune.remove(model[2], "weight")
+    assert compacted(model, torch.randn(4, 3)).model[0].out_features == 2
 
 
 def test_hooks_frozen_tensors_and_modes_stay() -> None:
@@ -225,11 +238,11 @@ def test_models_and_examples_that_cannot_be_used() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x if bool(x.sum() > 0) else -x
 
-    with pytest.raises(InputError, match="model must be a torch.nn.Module, got int"):
+    with pytest.raises(InputError, match=r"model must be a torch\.nn\.Module, got int"):
         meden.compact(3, torch.randn(2, 3))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="example must be an input that Linear takes"):
         meden.compact(nn.Linear(3, 2), torch.randn(2, 4))
-    with pytest.raises(InputError, match="model must be one that torch.export traces"):
+    with pytest.raises(InputError, match=r"model must be one that torch\.export traces"):
         meden.compact(Branching(), torch.randn(2, 3))
 
 

@@ -15,7 +15,7 @@ from meden._checks import check_choice
 from meden.edits.columns import left_columns
 from meden.edits.cuts import Cuts
 from meden.edits.edit import Undo, apply_edits
-from meden.edits.followers import Average, check_optimizer, move_average, move_optimizer
+from meden.edits.followers import Average, check_average, check_optimizer, move_average, move_optimizer
 from meden.edits.layers import is_known
 from meden.edits.leaving import Inputs, Leaving, what_leaves
 from meden.edits.names import Names
@@ -83,10 +83,11 @@ def compact(
             they stay.
         dry_run: only try, and return the plan.
         optimizer: any torch optimizer of the model but LBFGS: it steps the smaller model from then on, with the same
-            groups and its states cut; schedules and :func:`meden.regularize`'s penalties go on.
+            groups and its states cut; schedules and :func:`meden.regularize`'s penalties go on (one that weighs
+            groups by their size counts what is left of them).
         averages: averages of the weights that go on with the smaller model: :class:`meden.Averager`,
             ``torch.optim.swa_utils.AveragedModel``, a copy of the model, or several. What is zero in the model has to
-            be zero in them too for their output to stay as it is.
+            be zero in them too for their output to stay as it is; nothing of that is checked.
 
     Returns:
         the smaller ``model``, the ``plan``, ``undo()`` and ``save(folder)``.
@@ -131,6 +132,9 @@ def compact_as(
     values = leaving.values(leaving.names.tensors)
     cuts = make_cuts(leaving, structure, values)
     columns = left_columns(structure, leaving, example) if inputs == "columns" else None
+    averages = averages if isinstance(averages, Sequence) else (averages,)
+    for average in averages:
+        check_average(average, leaving.names)
     if optimizer is not None:
         check_optimizer(optimizer, leaving.names, cuts)
     small = copy.deepcopy(model)
@@ -142,7 +146,7 @@ def compact_as(
         return Compacted(model, plan, cuts)
     undos = [edits.undo]
     try:
-        for average in (averages,) if not isinstance(averages, Sequence) else averages:
+        for average in averages:
             undos.append(move_average(average, leaving, small, cuts))
         if optimizer is not None:
             undos.append(move_optimizer(optimizer, leaving.names, small, cuts))

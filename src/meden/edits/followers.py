@@ -91,28 +91,41 @@ Average = Averager | AveragedModel | nn.Module
 """An average of a model's weights: meden's, torch's, or a copy of the model that somebody keeps."""
 
 
-def averaged(averages: Average, model: nn.Module) -> nn.Module | None:
-    """Return the model that holds an average; None for one that is put into the trained model for a while."""
-    if isinstance(averages, Averager):
-        if averages.model is not model:
+def check_average(average: object, names: Names) -> None:
+    """Check that an average is one of a model.
+
+    Raises:
+        InputError: if it is of another, or something else.
+    """
+    if isinstance(average, Averager):
+        if average.model is not names.model:
             raise InputError("averages must be of the model that is compacted, got those of another")
-        return None
-    return averages.module if isinstance(averages, AveragedModel) else averages
+        return
+    if not isinstance(average, nn.Module):
+        kinds = "a meden.Averager, a torch.optim.swa_utils.AveragedModel or a copy of the model"
+        raise InputError(f"averages must be {kinds}, got {type(average).__name__}")
+    own = Names(_holder(average)).tensors
+    for name, tensor in names.tensors.items():
+        if name not in own or own[name].shape != tensor.shape:
+            kind = type(_holder(average)).__name__
+            raise InputError(f"averages must hold the tensors of the model, got a {kind} without {name}")
 
 
-def move_average(averages: Average, leaving: Leaving, small: nn.Module, cuts: Cuts) -> Undo:
+def move_average(average: Average, leaving: Leaving, small: nn.Module, cuts: Cuts) -> Undo:
     """Cut an average alike, and let it follow the smaller model; the constants that its biases take over go by it.
 
     Returns:
         what takes that back.
     """
-    model = averaged(averages, leaving.names.model)
-    if model is None:
-        assert isinstance(averages, Averager)
-        before = averages.state_dict()
-        own = {**leaving.names.tensors, **before["average"]}
-        whole = {**before["average"], **{n: t for n, t in leaving.values(own).items()}}
-        present = {name for name, _ in small.named_parameters()}
-        averages.rebind(small, {name: cuts.cut(name, tensor) for name, tensor in whole.items() if name in present})
-        return partial(averages.rebind, leaving.names.model, before["average"])
-    return apply_edits(model, surgery(model, cuts, leaving.values(Names(model).tensors))).undo
+    if not isinstance(average, Averager):
+        model = _holder(average)
+        return apply_edits(model, surgery(model, cuts, leaving.values(Names(model).tensors, cuts.biases))).undo
+    before = average.state_dict()["average"]
+    whole = {**before, **leaving.values({**leaving.names.tensors, **before}, cuts.biases)}
+    average.rebind(small, {name: cuts.cut(name, whole[name]) for name, _ in small.named_parameters()})
+    return partial(average.rebind, leaving.names.model, before)
+
+
+def _holder(average: nn.Module) -> nn.Module:
+    """Return the module that has the average as its own tensors."""
+    return average.module if isinstance(average, AveragedModel) else average

@@ -8,7 +8,7 @@ is left as an *idle* one, of zeros.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -68,7 +68,7 @@ class Leaving:
         return found
 
     @torch.no_grad()
-    def values(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def values(self, tensors: Mapping[str, Tensor], new: Sequence[str] = ()) -> dict[str, Tensor]:
         """Return the tensors whose numbers change, of the shapes that they have before they are cut.
 
         These are the biases that take over what constant channels gave, new ones with them, and what idle channels
@@ -76,6 +76,7 @@ class Leaving:
 
         Args:
             tensors: of the model's shapes, such as its own or an average of them, by their first names.
+            new: biases that come into being in any case.
         """
         values: dict[str, Tensor] = {}
         rows = _rows(self.names, (*self.channels, *self.idle))
@@ -84,10 +85,10 @@ class Leaving:
                 place = self.names.place(read.weight)
                 bias = _bias_name(read, self.names)
                 added = _given(read, tensors[place[0]])
-                if added is None or not bool(added.any()):
+                if added is None:
                     continue
                 added[list(rows[place[0], read.outputs])] = 0
-                if bool(added.any()):
+                if bool(added.any()) or bias in new:
                     old = values.get(bias, tensors.get(bias))
                     values[bias] = added.to(tensors[place[0]]) if old is None else (old.double() + added).to(old)
         for channel in self.idle:
@@ -172,10 +173,6 @@ class _Search:
         rows = _rows(self.names, [self.channels[i] for i in self.leaving])
         back: dict[int, str | None] = {}
         for i in self.leaving:
-            made = [part.name for part in _parts(self.channels[i]) if self.names.is_made(part.name)]
-            if made:
-                back[i] = f"a parametrisation makes {made[0]}"
-                continue
             for read, live in zip(self.channels[i].reads, self.live[i], strict=True):
                 if live - rows[self.names.place(read.weight)[0], read.outputs]:
                     if read.constant is None:
@@ -292,7 +289,7 @@ def _why_not_folded(read: Read, channel: Channel, names: Names) -> str | None:
     if read.bias is not None:
         bias = names.first[read.bias]
         is_whole = len(names.tensors[bias]) == names.tensors[name].shape[read.outputs]
-        if not is_whole or names.is_tied(bias) or names.is_made(bias):
+        if not is_whole or names.is_tied(bias):
             return f"it is a constant, but the bias of {where} serves other things, too"
     return None
 

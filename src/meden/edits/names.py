@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor, nn
 
-from meden.parametrised import parametrised
 from meden.structure import Slice
 
 Place = tuple[str, int]
@@ -36,7 +35,6 @@ class Names:
             self.first[name] = first.setdefault(id(tensor), name)
             self.all_of[self.first[name]].append(name)
         self.tensors: dict[str, Tensor] = {name: tensor for name, tensor in named if self.first[name] == name}
-        self._made = set(_made(model))
 
     def place(self, part: Slice) -> Place:
         """Return the tensor and the axis of a slice."""
@@ -50,18 +48,7 @@ class Names:
         """Say whether a tensor has several names."""
         return len(self.all_of[name]) > 1
 
-    def is_made(self, name: str) -> bool:
-        """Say whether a tensor takes part in a parametrisation of a weight."""
-        return ".parametrizations." in f".{name}" or name in self._made
-
     def modules_of(self, places: Collection[Place]) -> dict[str, nn.Module]:
         """Return the modules that hold some of these tensors, by name."""
         owners = {alias.rpartition(".")[0] for name, _ in places for alias in self.all_of[name]}
         return {owner: self.model.get_submodule(owner) for owner in sorted(owners)}
-
-
-def _made(model: nn.Module) -> Iterator[str]:
-    for name, module in model.named_modules():
-        prefix = f"{name}." if name else ""
-        for weight, how in parametrised(module).items():
-            yield from (prefix + leaf for leaf in (weight, *how.originals))
