@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from meden.edits.edit import Undo
+from meden.edits.edit import Undo, set_attribute
 from meden.edits.layers import is_a
 
 _CHILD = "input_gather"
@@ -69,10 +69,12 @@ class Gather(nn.Module):
 
 def attach_gather(layer: nn.Module, positions: tuple[int, ...]) -> Undo:
     """Let a layer pick positions of its first argument, and return what takes that back."""
-    where = entrance(layer)
+    where, before = entrance(layer), layer._modules.get(_CHILD)
     assert where is not None
-    gather = Gather(positions, where.inputs).train(layer.training)
-    layer.add_module(_CHILD, gather.to(next(layer.parameters()).device))
+    if isinstance(before, Gather):  # it picks already
+        still = tuple(before.positions[list(positions)].tolist())
+        return set_attribute(layer, _CHILD, _beside(layer, Gather(still, before.axis)))
+    layer.add_module(_CHILD, _beside(layer, Gather(positions, where.inputs)))
     hook = layer.register_forward_pre_hook(_gather)
 
     def undo() -> None:
@@ -80,6 +82,11 @@ def attach_gather(layer: nn.Module, positions: tuple[int, ...]) -> Undo:
         delattr(layer, _CHILD)
 
     return undo
+
+
+def _beside(layer: nn.Module, gather: Gather) -> Gather:
+    """Return it in the mode and on the device of a layer."""
+    return gather.train(layer.training).to(next(layer.parameters()).device)
 
 
 def _gather(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
