@@ -43,4 +43,7 @@ def test_a_plan_says_what_single_zeros_are_left() -> None:
         model[2].weight[:, 1] = 0
     text = str(meden.compact(model, torch.randn(5, 4)))
     assert "single zeros: 16.7% of 18 weights; 72 bytes dense" in text
-    assert "on a CPU products with single zeros mostly get no faster" in text
+    assert "0 of 2 matrices fit 2:4" in text
+    with torch.no_grad():
+        model[0].weight[0, :3] = 1
+    assert "single zeros: none of 18 weights" in str(meden.compact(model, torch.randn(5, 4)))

@@ -26,11 +26,13 @@ class Sparsity:
     """Matrices of which no four neighbours in a row hold more than two numbers other than zero."""
 
     def __str__(self) -> str:
-        share = self.num_zeros / max(1, self.num_weights)
+        if not self.num_zeros:
+            return f"single zeros: none of {self.num_weights:,} weights"
         return (
-            f"single zeros: {share:.1%} of {self.num_weights:,} weights; {self.dense_bytes:,} bytes dense, "
-            f"{self.csr_bytes:,} as torch.sparse CSR; {self.num_two_four} of {self.num_matrices} matrices fit 2:4, "
-            "which some GPUs multiply faster; on a CPU products with single zeros mostly get no faster"
+            f"single zeros: {self.num_zeros / self.num_weights:.1%} of {self.num_weights:,} weights; "
+            f"{self.dense_bytes:,} bytes dense, {self.csr_bytes:,} as torch.sparse CSR, in which a layer gets faster "
+            f"on a CPU from about 95 % zeros only; {self.num_two_four} of {self.num_matrices} matrices fit 2:4, which "
+            "some GPUs multiply faster"
         )
 
 
