@@ -46,7 +46,8 @@ def sparsity(model: nn.Module) -> Sparsity:
         counts and bytes; print it for a sentence.
 
     Example:
-        >>> layer = nn.Linear(4, 2)
+        >>> import torch
+        >>> layer = torch.nn.Linear(4, 2)
         >>> with torch.no_grad():
         ...     _ = layer.weight.copy_(torch.tensor([[1.0, 0.0, 0.0, 2.0], [0.0, 3.0, 0.0, 0.0]]))
         >>> found = sparsity(layer)
