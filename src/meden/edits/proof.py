@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -49,22 +50,39 @@ def check_same_output(
 
 
 def _run(small: nn.Module, example: Any, blame: Callable[[], str]) -> Any:
-    inside: list[tuple[str, nn.Module]] = []
-    hooks = []
-    for name, module in small.named_modules():
-        hooks.append(module.register_forward_pre_hook(lambda m, _, name=name: inside.append((name, m))))
-        hooks.append(module.register_forward_hook(lambda *_: inside.pop() and None))
     try:
         return run_quietly(small, example)
     except Exception as error:
-        name, module = inside[-1] if inside else ("", small)
         raise InputError(
-            f"model must run once it is compacted, but {name or 'it'} ({type(module).__name__}) does not: "
-            f"{reason(error)}{blame()} (the model is as it was)"
+            f"model must run once it is compacted, but {_failing(small, example)} does not: {reason(error)}{blame()} "
+            "(the model is as it was)"
         ) from error
+
+
+def _failing(model: nn.Module, example: Any) -> str:
+    """Return the innermost layer in which a run fails, with its type."""
+    entered: list[str] = []
+    hooks = []
+    try:
+        for name, module in model.named_modules():
+            hooks.append(module.register_forward_pre_hook(partial(_enter, entered, name)))
+            hooks.append(module.register_forward_hook(partial(_leave, entered)))
+        run_quietly(model, example)
+    except Exception:  # the same once more, or no hooks are taken
+        pass
     finally:
         for hook in hooks:
             hook.remove()
+    name = entered[-1] if entered else ""
+    return f"{name or 'it'} ({type(model.get_submodule(name)).__name__})"
+
+
+def _enter(entered: list[str], name: str, *_: Any) -> None:
+    entered.append(name)
+
+
+def _leave(entered: list[str], *_: Any) -> None:
+    entered.pop()
 
 
 @contextmanager
