@@ -182,10 +182,11 @@ def bind(
     bound: list[Bound] = []
     owned = owners(model)
     for regularizer, label in zip(regularizers, labels(regularizers), strict=True):
-        sites = select_sites(model, regularizer.on)
         sets: tuple[GroupSet, ...] = ()
-        if regularizer.groups is not None:
-            sites, sets = chosen_sets(model, label, regularizer.groups, sites)
+        if regularizer.groups is None:
+            sites = select_sites(model, regularizer.on)
+        else:
+            sites, sets = chosen_sets(model, label, regularizer.groups, regularizer.on)
         chosen = {name: _target(of_one, owned) for name, of_one in sites.items()}
         coupling = regularizer.resolve(adaptive=adaptive)
         bound.append(_bound(label, regularizer, coupling, chosen, sets, {}, {}).among(steps))
