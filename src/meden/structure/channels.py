@@ -11,6 +11,8 @@ from typing import Literal
 
 from torch import Tensor
 
+from meden._shown import ShownFields
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -21,8 +23,8 @@ class Slice:
     positions: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class Read:
+@dataclass(frozen=True, eq=False, repr=False)
+class Read(ShownFields):
     """One operation of the model that multiplies a channel by weights and adds up.
 
     Args:
@@ -39,8 +41,8 @@ class Read:
     constant: Tensor | None
 
 
-@dataclass(frozen=True, eq=False)
-class Channel:
+@dataclass(frozen=True, eq=False, repr=False)
+class Channel(ShownFields):
     """What may leave only as a whole.
 
     Args:
@@ -59,9 +61,9 @@ class Channel:
     fixed: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Structure:
-    """The channels of a model, as one run on an example shows them; made by :func:`structure_of`."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Structure(ShownFields):
+    """The channels of a model, as one run on an example shows them; made by :func:`meden.structure.structure_of`."""
 
     channels: tuple[Channel, ...]
     products: dict[str, int] = field(default_factory=dict)

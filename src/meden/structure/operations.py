@@ -47,7 +47,11 @@ _MOVES = frozenset(
     channel_shuffle""".split()
 )
 _COPIES = frozenset("clone _to_copy to type_as lift_fresh detach alias dropout feature_dropout contiguous".split())
-_EACH = frozenset("dropout prelu hardswish hardsigmoid to _to_copy glu_jvp relu6 selu rrelu masked_fill".split())
+_EACH = frozenset(
+    "where subtract multiply divide true_divide dropout prelu hardswish hardsigmoid to _to_copy glu_jvp relu6 selu rrelu masked_fill".split()
+)
+_PRODUCTS = ("mul", "multiply")
+_QUOTIENTS = ("div", "divide", "true_divide", "neg")
 _ALONG = frozenset(
     """sum mean amax amin max min prod std var norm linalg_vector_norm logsumexp all any argmax argmin softmax
     _softmax log_softmax _log_softmax cumsum cumprod sort var_mean std_mean median topk""".split()
@@ -136,7 +140,7 @@ def pointwise(notes: Notes, name: str, parts: Sequence[Marked], value: Tensor) -
     known = torch.full((), True)
     for part in parts:
         known = known & once(part.known)
-    if name == "mul":
+    if name in _PRODUCTS:
         for part in parts:
             known = known | (once(part.known) & (part.value == 0)) if part.known.any() else known
     known = known.expand(shape)
@@ -160,7 +164,7 @@ def _kept_sources(notes: Notes, name: str, parts: Sequence[Marked], shape: torch
         for part in parts:
             notes.use_up(part, MADE)
         return ()
-    scaled = name == "mul" or (name in ("div", "neg") and bool(parts[0].sources))
+    scaled = name in _PRODUCTS or (name in _QUOTIENTS and bool(parts[0].sources))
     use: Use = "as it is" if name in _COPIES else "scaled" if scaled else "changed"
     return tuple(
         source._replace(origin=source.origin.expand(shape), use=max(source.use, use, key=get_args(Use).index))
