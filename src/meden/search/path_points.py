@@ -1,0 +1,204 @@
+"""What came of a path: a point for each strength, and the choice among them.
+
+Legend: ``R`` runs (fold, then seed), ``G`` groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meden._checks import InputError, check_count, check_number
+from meden._shown import Pair, Shown, ShownFields
+from meden.run import Run
+from meden.search.path_source import PathSource
+from meden.structure.groups import Kind
+from meden.study.selection import best, one_standard_error, standard_error
+
+Array = NDArray[np.float64]
+Rule = Literal["one_se", "best"]
+At = Rule | float
+"""A rule of choice, or a strength."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PathPoint(ShownFields):
+    """One strength of a path."""
+
+    strength: float
+    losses: Array
+    """Mean data loss of the scored rows, (R,); NaN where it diverged."""
+    scores: Array
+    """Mean score of the scored rows, (R,): accuracy, or squared error in the target's units."""
+    kept: tuple[frozenset[str], ...]
+    """Names of the groups that are not all zeros, of each run."""
+    norms: Array
+    """Euclidean norm of each group, (R, G), in the order of :attr:`Path.names`; NaN where a run has no such group."""
+    objectives: Array
+    """Training loss plus penalty, (R,); infinite where it diverged."""
+    configurations: tuple[int, ...]
+    """Number of the configuration that each run is of, (R,): the lowest objective of those at this strength."""
+    gap: float
+    """How far the other way, up or down, ended above it at most; 0 where there was one."""
+
+    @property
+    def loss(self) -> float:
+        """Mean over the runs."""
+        return float(self.losses.mean())
+
+    @property
+    def loss_error(self) -> float:
+        """Standard error of :attr:`loss`."""
+        return standard_error(self.losses)
+
+    @property
+    def num_kept(self) -> float:
+        """Groups that are kept, averaged over the runs."""
+        return float(np.mean([len(kept) for kept in self.kept]))
+
+    def frequency(self, name: str) -> float:
+        """Return the share of runs that keep a group."""
+        return float(np.mean([name in kept for kept in self.kept]))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Path(Shown):
+    """Strengths from the largest, where nothing is left, to the smallest, and what each is worth on held-out rows."""
+
+    kind: Kind
+    """What the groups are."""
+    names: tuple[str, ...]
+    """Of all groups, (G,): for inputs the original columns."""
+    points: tuple[PathPoint, ...]
+    """The largest strength first."""
+    dense: PathPoint
+    """The model without the penalty, at strength 0."""
+    num_seeds: int
+    notes: tuple[str, ...]
+    """What was out of the ordinary."""
+    source: PathSource
+
+    @property
+    def best(self) -> PathPoint:
+        """The strength of the lowest mean held-out loss."""
+        return self.points[best(self._losses)]
+
+    @property
+    def one_se(self) -> PathPoint:
+        """The fewest groups whose held-out loss is within one standard error of the best, paired by fold."""
+        return self.points[one_standard_error(self._losses, [-point.num_kept for point in self.points])]
+
+    @property
+    def _losses(self) -> Array:
+        each = np.array([point.losses for point in self.points])
+        means: Array = each.reshape(len(each), -1, self.num_seeds).mean(axis=2)
+        return means
+
+    def at(self, where: At = "one_se") -> PathPoint:
+        """Return a point: of a rule, or the nearest to a strength, as a ratio.
+
+        Raises:
+            InputError: if it is neither.
+        """
+        if isinstance(where, str):
+            if where not in get_args(Rule):
+                raise InputError(f"at must be a strength, 'one_se' or 'best', got {where!r}")
+            return self.one_se if where == "one_se" else self.best
+        check_number("at", where, low=0.0, low_open=True)
+        return min(self.points, key=lambda point: abs(np.log(point.strength / where)))
+
+    def support(self, at: At = "one_se", *, num: int | None = None, share: float = 0.5) -> tuple[str, ...]:
+        """Return the names of the groups that are kept, in the order of :attr:`names`.
+
+        Args:
+            at: a rule of choice, or a strength.
+            num: how many, in place of ``at``: the first so many of :meth:`ranking`.
+            share: of the runs that must keep a group, above 0 and at most 1.
+        """
+        if num is not None:
+            check_count("num", num, high=len(self.names))
+            first = set(self.ranking()[:num])
+            return tuple(name for name in self.names if name in first)
+        check_number("share", share, low=0.0, low_open=True, high=1.0)
+        point = self.at(at)
+        return tuple(name for name in self.names if point.frequency(name) >= share)
+
+    def ranking(self) -> tuple[str, ...]:
+        """Return all names, first those that stay to the largest strengths.
+
+        A group counts in each run by the number of strengths at which it is kept; ties go to the larger norm in the
+        dense models.
+        """
+        stays = np.mean([[point.frequency(name) for name in self.names] for point in self.points], axis=0)
+        norms = np.nan_to_num(self.dense.norms).mean(axis=0)
+        return tuple(self.names[place] for place in np.lexsort([-norms, -stays]))
+
+    def runs(self, at: At = "one_se") -> tuple[Run, ...]:
+        """Return the models at a point, by fold, then seed."""
+        return self.source.runs_of(*self.at(at).configurations)
+
+    def refit(self, at: At = "one_se", *, support: Sequence[str] | None = None, seed: int | None = None) -> Run:
+        """Train on all rows with the groups that left held at zero, and without the penalty that shrinks the others.
+
+        Args:
+            at: whose support is kept; as for :meth:`support`.
+            support: names of the groups to keep, in place of ``at``.
+            seed: of weights, batches and noise; None is that of the path.
+
+        Raises:
+            InputError: if there is no such group.
+
+        Reference:
+            A. Belloni and V. Chernozhukov, Least squares after model selection, 2013.
+        """
+        kept = self.support(at) if support is None else tuple(support)
+        for name in kept:
+            if name not in self.names:
+                raise InputError(f"support must be names of the {len(self.names)} {self.kind}, got {name!r}")
+        return self.source.refit(kept, seed)
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "kind", self.kind
+        for name in get_args(Rule):
+            point = self.at(name)
+            yield name, f"strength {point.strength:.4g}, {point.num_kept:.4g} of {len(self.names)}, {point.loss:.4g}"
+        yield "strengths", len(self.points)
+        yield from (("note", note) for note in self.notes)
+
+
+def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]]) -> Path:
+    """Return the points of a walk, from the configurations that were trained, by number."""
+    names = tuple(dict.fromkeys(name for own in source.groups for part in own.sets for name in part.names))
+    tried: dict[float, list[int]] = {}
+    for number, params in enumerate(asked):
+        tried.setdefault(params["strength"], []).append(number)
+    points = [_point(source, names, strength, tried[strength]) for strength in sorted(tried, reverse=True)]
+    *walked, dense = points
+    notes = []
+    if walked[0].num_kept:
+        notes.append(f"the largest strength, {walked[0].strength:.4g}, leaves {walked[0].num_kept:.4g} {source.kind}")
+    return Path(source.kind, names, tuple(walked), dense, source.num_seeds, tuple(notes), source)
+
+
+def _point(source: PathSource, names: Sequence[str], strength: float, numbers: Sequence[int]) -> PathPoint:
+    keys = source.keys(0)
+    each = np.array([[source.objective(key._replace(configuration=n)) for n in numbers] for key in keys])
+    chosen = [numbers[place] for place in each.argmin(axis=1)]
+    ended = [key._replace(configuration=n) for key, n in zip(keys, chosen, strict=True)]
+    norms = [source.norms(key) for key in ended]
+    with np.errstate(invalid="ignore"):  # no finite number is between two that diverged
+        gap = float(np.ptp(each, axis=1).max())
+    return PathPoint(
+        strength=strength,
+        losses=np.array([source.rows[key].losses.mean(dtype=np.float64) for key in ended]),
+        scores=np.array([source.rows[key].scores.mean() for key in ended]),
+        kept=tuple(frozenset(name for name, norm in own.items() if norm) for own in norms),
+        norms=np.array([[own.get(name, np.nan) for name in names] for own in norms]),
+        objectives=each.min(axis=1),
+        configurations=tuple(chosen),
+        gap=gap,
+    )
