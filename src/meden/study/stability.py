@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-CONFIDENCE = 0.9
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def frequency(kept: NDArray[np.bool_], overlap: float, confidence: float = CONFI
     Example:
         >>> always = frequency(np.ones((5, 1), dtype=bool), overlap=0.25)
         >>> always.share, round(always.low, 2), always.high
-        (1.0, 0.45, 1.0)
+        (1.0, 0.37, 1.0)
 
     Reference:
         E. Wilson, Probable inference, the law of succession, and statistical inference, 1927; C. Nadeau and Y. Bengio,
