@@ -40,12 +40,14 @@ from meden.workers.workers import Workers
 Array = NDArray[np.float64]
 SELECTORS: Mapping[str, ModelMaker] = {"mlp": functools.partial(MLP, depth=1), "linear": Linear}
 """Networks whose inputs a path can close, by name; the first is the usual one."""
-STRENGTHS = 30
+STRENGTHS = 20
 RATE = 0.2
 SMALLEST = 0.01
 """The smallest strength, as a share of that at which nothing is left."""
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 2000, 30, 400
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 800, 30, 200
 """Steps of the dense model, in whole epochs between these."""
+WITHOUT_NOISE, WITH_NOISE = "path", "noise"
+"""Folders of the two paths, within that of a selection."""
 PREFERRED: tuple[MetricName, ...] = ("accuracy", "r2", "mse", "loss")
 
 
@@ -119,11 +121,11 @@ def select_inputs(
         allow_version=allow_version,
         on_progress=on_progress,
     )
-    found = walk(data=dataset, study_dir=_part(study_dir, "path"))
+    found = walk(data=dataset, study_dir=_part(study_dir, WITHOUT_NOISE))
     rates = None
     if copies:
         noisy, names = with_noise_columns(dataset, copies, seed=derive(seed, "noise columns"))
-        beside = walk(data=noisy, study_dir=_part(study_dir, "noise"))
+        beside = walk(data=noisy, study_dir=_part(study_dir, WITH_NOISE))
         rates = false_discovery_rates(
             np.array([_norms(beside, (own, *n)) for own, n in zip(columns, names, strict=True)])
         )

@@ -18,7 +18,7 @@ from meden._shown import Pair, Shown, ShownFields
 from meden.report.numbers import percent, plural
 from meden.search import FoldMean, Path
 from meden.search.alternative import mean_over_folds
-from meden.study.metrics import HIGHER_IS_BETTER, MetricName, spoken
+from meden.study.metrics import HIGHER_IS_BETTER, RANGES, MetricName, spoken
 from meden.study.selection import Score
 from meden.study.stability import Frequency
 from meden.study.verdict import gain_text, value_text
@@ -82,7 +82,8 @@ class InputSelection(Shown):
     ) -> Score:
         """Return the held-out result with all columns, with those kept, or with none, and its interval."""
         name = metric or self.metric
-        return _as_score(mean_over_folds(self.results[with_columns][name], self.overlap, confidence), name, confidence)
+        found = mean_over_folds(self.results[with_columns][name], self.overlap, confidence)
+        return _as_score(found, name, confidence).within(*RANGES[name])
 
     def gain(self, over: With = "all", metric: MetricName | None = None) -> Score:
         """Return how much better those kept are than all or none, fold by fold; above 0 is better, in any metric."""
@@ -117,17 +118,15 @@ class InputSelection(Shown):
     def _noise(self) -> Iterable[str]:
         if not self.copies:
             return
-        beside = f"{plural(self.copies * len(self.names), 'noise column')} beside them"
-        found = self.told_from_noise
+        beside, found = plural(self.copies * len(self.names), "noise column"), self.told_from_noise
         if not found:
-            yield f"No column stands out from {beside}: what is kept is no better than noise columns."
+            yield f"No column stands out from {beside} put beside them: none is shown to be better than noise columns."
             return
-        yield (
-            f"{plural(len(found), 'column')} stand{'s' * (len(found) == 1)} out from {beside}, of which {percent(self.rate)} "
-            f"at most are there by luck, on average: {named(found)}."
-        )
-        if luckless := [name for name in self.kept if name not in found]:
-            yield f"Kept, but no better than noise columns: {named(luckless)}."
+        stand = f"{plural(len(found), 'column')} stand{'s' * (len(found) == 1)} out from {beside} put beside them"
+        luck = f"on average {percent(self.rate)} of such at most are there by luck"
+        yield f"{stand} ({luck}): {named(found)}."
+        if others := [name for name in self.kept if name not in found]:
+            yield f"Kept, but not shown to be better than noise columns: {named(others)}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -4,7 +4,8 @@ import pandas as pd
 import torch
 
 from meden.data import as_dataset
-from meden.structure import input_groups
+from meden.models import MLP
+from meden.structure import groups_of
 
 
 def test_all_inputs_of_a_column_are_one_group() -> None:
@@ -23,18 +24,16 @@ def test_all_inputs_of_a_column_are_one_group() -> None:
         assert name.startswith(column), "the names begin with that of the column"
         by_name[column] += 1
     assert by_name == {"age": 2, "pet": 4, "sold": 5, "size": 1}  # a day, and sine and cosine of year and week
-    groups = input_groups(encoder.input_columns, ["0.weight", "skip.weight"])
-    tensors = {"0.weight": torch.randn(7, encoder.num_inputs), "skip.weight": torch.randn(2, encoder.num_inputs)}
-    for group_set in groups.sets:
-        rows = group_set.take(tensors)
-        for row, name in enumerate(group_set.names):
-            own = [place for place, column in enumerate(encoder.input_columns) if column == name]
-            expected = torch.cat([tensor[:, own].flatten() for tensor in tensors.values()])
-            assert torch.equal(rows[row].sort().values, expected.sort().values)
-    assert [name for group_set in groups.sets for name in group_set.names] == ["size", "age", "pet", "sold"]
+    model = MLP(encoder.num_inputs, 1, width=3)
+    groups = groups_of(model, torch.randn(2, encoder.num_inputs), "inputs", columns=encoder.input_columns)
+    weight = dict(model.named_parameters())["1.weight"]
+    found = {name: row for s in groups.sets for name, row in zip(s.names, s.take({"1.weight": weight}), strict=True)}
+    assert set(found) == set(by_name)
+    for name, row in found.items():
+        own = [place for place, column in enumerate(encoder.input_columns) if column == name]
+        assert torch.equal(row.sort().values, weight[:, own].flatten().sort().values)
 
 
 def test_inputs_of_an_array_are_columns() -> None:
     data = as_dataset((torch.randn(5, 3), torch.randn(5)))
     assert data.fit_encoder(range(5)).input_columns == ("x0", "x1", "x2")
-    assert [s.names for s in input_groups(("x0", "x1", "x2"), ["weight"]).sets] == [("x0", "x1", "x2")]
