@@ -51,6 +51,7 @@ from meden.study.ledger import LEDGER
 from meden.tabular.defaults import FOLDS
 from meden.tabular.select import RATE, SELECTORS, STRENGTHS, WITHOUT_NOISE, select_inputs
 from meden.tabular.selection import InputSelection
+from meden.tabular.selection_page import selection_report
 from meden.workers import Workers
 
 COLUMNS = "columns.csv"
@@ -83,7 +84,7 @@ def select(
     ] = True,
     rate: Annotated[
         float,
-        typer.Option("--rate", help="Share of false ones allowed, on average, among columns that stand out from noise."),
+        typer.Option("--rate", help="Share of false ones allowed, on average, among what stands out from noise."),
     ] = RATE,
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
@@ -156,7 +157,9 @@ def select(
     if out is not None:
         table = without_formulas(pd.DataFrame(found.to_dict()["columns"]))
         write_whole(out / COLUMNS, table.to_csv(index=False).encode())
-        say(f"Report: {found.report((out / REPORT).with_suffix(f'.{kind}'), format=kind, command=command)}")
+        page = selection_report(found, (out / REPORT).with_suffix(f".{kind}"), format=kind, command=command)
+        say(f"Report:  {page}")
+        say(f"Columns: {out / COLUMNS}")
     _show(found, as_json)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import Any, Literal
 
 import numpy as np
@@ -142,12 +141,6 @@ class InputSelection(Shown):
             "columns": [_flat(column) for column in self.columns],
             "verdict": list(self.sentences),
         }
-
-    def report(self, path: FilePath | str, *, format: Literal["html", "md"] = "html", command: str = "") -> FilePath:
-        """Write one HTML file that opens offline: what survives, how often, how large, and what it is worth."""
-        from meden.tabular.selection_page import selection_report
-
-        return selection_report(self, path, format=format, command=command)
 
     def _pairs(self) -> Iterable[Pair]:
         yield "kept", self.kept

@@ -1,9 +1,8 @@
-"""A selection of columns as a report: what survives, then how often and how large, then what it is worth."""
+"""A selection of columns as a page that opens offline: what survives, how often, how large, and what it is worth."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from meden.report import Chart, Code, Column, Format, Key, Report, ReportTable, Section, TableRow, Tile, write
 from meden.report.charts import CHOSEN, HELD_OUT, axis_title, chart, label, lines, scatter
@@ -11,9 +10,7 @@ from meden.report.gains import Gain, gains_chart
 from meden.report.numbers import number, percent
 from meden.study.metrics import SHARES, spoken
 from meden.study.verdict import value_text
-
-if TYPE_CHECKING:
-    from meden.tabular.selection import InputSelection, SelectedColumn
+from meden.tabular.selection import InputSelection, SelectedColumn
 
 SHOWN = 40
 """Columns of a chart; the table has all."""
