@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import pandas as pd
 import typer
@@ -52,7 +52,7 @@ from meden.tabular.defaults import FOLDS
 from meden.tabular.select import RATE, SELECTORS, STRENGTHS, WITHOUT_NOISE, select_inputs
 from meden.tabular.selection import InputSelection
 from meden.tabular.selection_page import selection_report
-from meden.workers import Workers
+from meden.workers.workers import Backend, Workers
 
 COLUMNS = "columns.csv"
 SHOWN = 25
@@ -135,7 +135,8 @@ def select(
     if len(dataset.feature_names) < 2:
         raise InputError(f"data must have two columns or more to choose among, got {list(dataset.feature_names)}")
     cv = CV(folds=folds, seeds=seeds, order=order, gap=gap)
-    workers = Workers(jobs=jobs, backend=backend, address=address)
+    check_choice("--backend", backend, get_args(Backend))
+    workers = Workers(jobs=jobs, backend=cast(Backend, backend), address=address)
     show_data(dataset)
     command = command_line(context)
     with cut_off((out or Path()) / WITHOUT_NOISE / LEDGER, command), progress() as show:
