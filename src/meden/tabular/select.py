@@ -44,7 +44,7 @@ STRENGTHS = 20
 RATE = 0.2
 SMALLEST = 0.01
 """The smallest strength, as a share of that at which nothing is left."""
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 800, 30, 200
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 800, 30, 1000
 """Steps of the dense model, in whole epochs between these."""
 WITHOUT_NOISE, WITH_NOISE = "path", "noise"
 """Folders of the two paths, within that of a selection."""
