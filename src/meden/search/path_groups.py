@@ -26,13 +26,16 @@ def groups_in(model: nn.Module, kind: Kind, columns: Sequence[str]) -> ModelGrou
     places: dict[str, list[int]] = {}
     for place, name in enumerate(columns):
         places.setdefault(name, []).append(place)
-    first = next((f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)), "none")
-    if kind != "inputs" or len(model.state_dict().get(first, [[]])[0]) != len(columns):
-        raise InputError(f"groups must be those of a model whose first layer is linear, got {kind!r}")
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    skips = [name for name in linear if name.rpartition(".")[2] == "skip"]
+    first = [name for name in linear if name not in skips][:1]
+    if kind != "inputs" or any(linear[name].in_features != len(columns) for name in first):
+        raise InputError(f"kind must be of groups of a model whose first layer is linear, got {kind!r}")
     sets = []
     for size in sorted({len(own) for own in places.values()}):
         alike = {name: tuple(own) for name, own in places.items() if len(own) == size}
-        sets.append(GroupSet(f"inputs of {size}", tuple(alike), (Piece(first, 1, tuple(alike.values())),)))
+        pieces = tuple(Piece(f"{name}.weight", 1, tuple(alike.values())) for name in (*skips, *first))
+        sets.append(GroupSet(f"inputs of {size}", tuple(alike), pieces))
     return ModelGroups("inputs", tuple(sets))
 
 
