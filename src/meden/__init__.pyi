@@ -26,6 +26,7 @@ from meden.search import Comparison, Job, Path, compare, path, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
+from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
 from meden.study.evaluation import Evaluation, evaluate
 from meden.training.fit import fit
@@ -51,6 +52,7 @@ __all__ = [
     "LogUniform",
     "Maybe",
     "Member",
+    "ModelGroups",
     "Path",
     "Recipe",
     "Record",
@@ -74,6 +76,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_many",
+    "groups_of",
     "layerwise_factors",
     "load_run",
     "load_study",

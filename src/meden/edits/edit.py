@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError, check_number
+from meden.structure.example import run_quietly, tensors, try_example
 
 Undo = Callable[[], None]
 """Takes a change back."""
@@ -141,55 +142,7 @@ def _change(before: Tensor, after: Tensor) -> float:
 
 def _outputs(output: Any) -> list[Tensor]:
     """Return the tensors of an output."""
-    found = list(_tensors(output))
+    found = list(tensors(output))
     if not found:
         raise InputError("example must give an output that holds tensors, to be compared")
     return found
-
-
-def try_example(model: nn.Module, example: Any) -> Any:
-    """Return the output in evaluation on an input that the model may not take.
-
-    Raises:
-        InputError: if it does not.
-    """
-    try:
-        return run_quietly(model, example)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"example must be an input that {type(model).__name__} takes (a tensor, a tuple of arguments or a mapping "
-            f"of keyword arguments), got {type(example).__name__}: {reason(error)}"
-        ) from error
-
-
-def reason(error: Exception) -> str:
-    """Return an error in one line."""
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-
-
-@torch.no_grad()
-def run_quietly(model: nn.Module, example: Any) -> Any:
-    """Return the output in evaluation on an input in any form that :func:`apply_edits` takes; modes are put back."""
-    modes = {module: module.training for module in model.modules()}
-    args, kwargs = _arguments(example)
-    try:
-        return model.eval()(*args, **kwargs)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-def _arguments(example: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    if isinstance(example, Mapping):
-        return (), example
-    return (example if isinstance(example, tuple) else (example,)), {}
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (Mapping, list, tuple)):
-        for part in output.values() if isinstance(output, Mapping) else output:
-            yield from _tensors(part)

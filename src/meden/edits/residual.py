@@ -15,11 +15,12 @@ from torch import nn
 
 from meden._checks import InputError, check_number
 from meden.edits.branches import NONE, Branches, find_branches
-from meden.edits.edit import Edit, Edits, apply_edits, reason, replace_module, try_example
+from meden.edits.edit import Edit, Edits, apply_edits, replace_module
 from meden.edits.noise import insertions, retunings
 from meden.noise import Dropout
 from meden.noise.places import check_place
 from meden.params import check_module
+from meden.structure.example import reason, try_example
 
 
 def residual_dropout(model: nn.Module, p: float, *, example: Any = None, dry_run: bool = False) -> Edits:

@@ -66,3 +66,5 @@ class Structure:
     channels: tuple[Channel, ...]
     products: dict[str, int] = field(default_factory=dict)
     """Multiplications of weights on the example, by module; of the whole batch."""
+    tables: tuple[str, ...] = ()
+    """Weights of which an input picks rows: embeddings of what a model is given."""

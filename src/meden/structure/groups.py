@@ -63,7 +63,7 @@ class GroupSet:
     def put(self, rows: Tensor, tensors: Mapping[str, Tensor]) -> None:
         """Write the matrix of the groups, (G, S), into tensors of the parameters' shapes."""
         sizes = [piece.take(tensors[piece.name]).shape[1] for piece in self.pieces]
-        for piece, part in zip(self.pieces, rows.split(sizes, dim=1), strict=True):
+        for piece, part in zip(self.pieces, rows.split(sizes, dim=1), strict=True):  # type: ignore[no-untyped-call]
             piece.put(part, tensors[piece.name])
 
 

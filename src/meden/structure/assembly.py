@@ -1,0 +1,201 @@
+"""Channels, put together from what a run shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from meden.structure import channels
+from meden.structure.channels import Channel, Slice, Structure
+from meden.structure.marked import Attached, Notes
+
+Array = NDArray[np.int64]
+Kind = Literal["unit", "filter", "head", "input"]
+_ORDER: tuple[Kind, ...] = ("head", "input", "filter", "unit")
+
+
+def assemble(notes: Notes, names: Sequence[str]) -> Structure:
+    """Return the channels that the notes of a run tell of.
+
+    Args:
+        notes: of a whole run.
+        names: of the atoms of inputs, which come first.
+    """
+    known = _Known(notes)
+    while known.places_agree():
+        pass
+    return Structure(tuple(known.channels(names)), dict(notes.products), tuple(notes.tables))
+
+
+class _Place(NamedTuple):
+    """Slices of a weight, and whose they are."""
+
+    record: Attached
+    axis: int
+    positions: Array
+    """Along the axis, (n,)."""
+    classes: Array
+    """Of each, (n,)."""
+    dim: int
+    """The dimension of the weight, as it is used, that the axis is."""
+
+
+class _Known:
+    """What is known so far: the classes of atoms, and why some have to stay."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self.places: list[_Place] = []
+        self.fixed: dict[int, str] = {}
+
+    def places_agree(self) -> bool:
+        """Place all weights; say whether channels were joined, since they share slices: then all is done again."""
+        self.classes = self.notes.classes()
+        self.fixed = {}
+        for atoms, why in self.notes.fixed:
+            self._fix(self.classes[atoms], why)
+        self.places = [place for record in self.notes.attached for place in self._placed(record)]
+        shared: dict[tuple[str, int], list[_Place]] = defaultdict(list)
+        for place in self.places:
+            shared[place.record.source.name, place.axis].append(place)
+        joined = False
+        for (name, _), places in shared.items():
+            positions = np.concatenate([place.positions for place in places])
+            classes = np.concatenate([place.classes for place in places])
+            order = np.lexsort((classes, positions))
+            positions, classes = positions[order], classes[order]
+            differ = (np.diff(positions) == 0) & (np.diff(classes) != 0)
+            before, after = classes[:-1][differ], classes[1:][differ]
+            self._fix(after[before < 0], f"{name} is used for other things, too")
+            pairs = np.stack([before, after])[:, before >= 0]
+            if pairs.size:
+                one_of = np.full(self.classes.max() + 1, -1)
+                one_of[self.classes[:-1]] = np.arange(len(self.classes) - 1)
+                self.notes.joined.append(one_of[pairs])
+                joined = True
+        return joined
+
+    def channels(self, names: Sequence[str]) -> list[Channel]:
+        """Return the channels, in the order in which they were met."""
+        self._fix_strangers()
+        slices: dict[int, dict[tuple[str, int], list[Array]]] = defaultdict(lambda: defaultdict(list))
+        reads: dict[int, list[channels.Read]] = defaultdict(list)
+        for place in self.places:
+            name = place.record.source.name
+            for number in np.unique(place.classes[place.classes >= 0]).tolist():
+                at = place.classes == number
+                if name in self.notes.elsewhere:
+                    self.fixed.setdefault(number, self.notes.elsewhere[name])
+                if place.record.read is None:
+                    slices[number][name, place.axis].append(place.positions[at])
+                else:
+                    reads[number].append(_read(place, at))
+        kinds = self._kinds()
+        _, met = np.unique(self.classes[:-1], return_index=True)
+        found = []
+        for number in self.classes[np.sort(met)].tolist():
+            made = tuple(
+                Slice(name, axis, tuple(np.unique(np.concatenate(positions)).tolist()))
+                for (name, axis), positions in slices[number].items()
+            )
+            if made or reads[number]:
+                kind = kinds[number]
+                label = names[met[number]] if kind == "input" and met[number] < len(names) else _label(made)
+                found.append(Channel(kind, label, made, tuple(reads[number]), self.fixed.get(number)))
+        return found
+
+    def _kinds(self) -> list[Kind]:
+        kinds: list[Kind] = ["unit"] * (self.classes.max(initial=-1) + 1)
+        for kind in reversed(_ORDER):
+            for atoms in self.notes.kinds.get(kind, []):
+                for number in np.unique(self.classes[atoms]).tolist():
+                    kinds[number] = kind
+        return kinds
+
+    def _fix(self, classes: Array, why: str) -> None:
+        for number in np.unique(classes[classes >= 0]).tolist():
+            self.fixed.setdefault(number, why)
+
+    def _fix_strangers(self) -> None:
+        """Fix channels of which a cut would also cut numbers that are not theirs."""
+        for foreign in self.notes.foreign:
+            classes = self._of(foreign.atoms)
+            for dim in foreign.dims:
+                cut = (classes.amin(dim, keepdim=True) != classes.amax(dim, keepdim=True)) & foreign.met
+                self._fix(classes[cut].numpy(), foreign.why)
+
+    def _of(self, atoms: Tensor) -> Tensor:
+        return torch.from_numpy(self.classes)[atoms]
+
+    def _placed(self, record: Attached) -> list[_Place]:
+        """Return where the slices of a weight lie that belong to channels; none if it is shared by all."""
+        source = record.source
+        origin, classes = torch.broadcast_tensors(source.origin, self._of(record.atoms))  # type: ignore[no-untyped-call]
+        own = [d for d in range(origin.ndim) if _varies(origin, d)]
+        others = tuple(d for d in range(origin.ndim) if d not in own)
+        low, high = (
+            (classes.amin(others, keepdim=True), classes.amax(others, keepdim=True)) if others else (classes,) * 2
+        )
+        along = [d for d in own if _varies(low, d) or _varies(high, d)]
+        if not along:
+            if bool((low == high).all()) and int(high.max()) >= 0:
+                self._fix(high.unique().numpy(), f"nothing would be left of {source.name}")
+            elif int(high.max()) < 0 and record.read is not None:
+                along = [d for d in own if record.atoms.shape[d - origin.ndim + record.atoms.ndim] > 1][:1]
+            if not along:
+                return []
+        lines = [_line(origin, low, high, d) for d in along]
+        coordinates = np.unravel_index(lines[0][0].numpy(), source.shape)
+        axes = [axis for axis, at in enumerate(coordinates) if np.ptp(at)]
+        whole = origin.unique().numel() * source.shape[axes[0]] == len(lines[0][0]) * source.shape.numel()
+        if len(along) > 1 or len(axes) != 1 or not whole:
+            self._fix(classes.unique().numpy(), f"{source.name} is laid out in another way")
+            return []
+        (_, lowest, highest), dim, axis = lines[0], along[0], axes[0]
+        torn = (lowest != highest).numpy()
+        if torn.any():
+            at = torch.from_numpy(torn.nonzero()[0])
+            self._fix(classes.index_select(dim, at).unique().numpy(), f"{source.name} is used for other things, too")
+        return [_Place(record, axis, coordinates[axis].astype(np.int64), highest.numpy(), dim)]
+
+
+def _varies(x: Tensor, dim: int) -> bool:
+    return bool((x != x.narrow(dim, 0, 1)).any())
+
+
+def _line(origin: Tensor, low: Tensor, high: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return along a dimension the first positions, and the least and the largest class of all the others."""
+    others = tuple(d for d in range(origin.ndim) if d != dim)
+    first = origin.movedim(dim, 0).reshape(origin.shape[dim], -1)[:, 0]
+    return first, low.amin(others) if others else low, high.amax(others) if others else high
+
+
+def _read(place: _Place, at: NDArray[np.bool_]) -> channels.Read:
+    """Return one channel's part of a reading."""
+    read, source = place.record.read, place.record.source
+    assert read is not None
+    positions = tuple(place.positions[at].tolist())
+    outputs = next((axis for axis, size in enumerate(source.shape) if axis != place.axis), 0)
+    if source.origin.shape[read.outputs] > 1:
+        line = source.origin.movedim(read.outputs, 0).reshape(source.origin.shape[read.outputs], -1)[:, 0]
+        outputs = next(a for a, c in enumerate(np.unravel_index(line.numpy(), source.shape)) if np.ptp(c))
+    rows = torch.from_numpy(at.nonzero()[0])
+    known, constant = (part.movedim(place.dim, 0)[rows].flatten(1) for part in (read.known, read.constant))
+    same = bool(known.all()) and bool((constant == constant[:, :1]).all())
+    return channels.Read(
+        Slice(source.name, place.axis, positions), read.bias, outputs, constant[:, 0] if same else None
+    )
+
+
+def _label(slices: tuple[Slice, ...]) -> str:
+    first = slices[0]
+    module, positions = first.name.rpartition(".")[0] or first.name, first.positions
+    is_run = positions == tuple(range(positions[0], positions[-1] + 1))
+    at = str(positions[0]) if len(positions) == 1 else f"{positions[0]}:{positions[-1] + 1}" if is_run else ""
+    return f"{module}[{at or ', '.join(map(str, positions))}]"

@@ -1,0 +1,179 @@
+"""What is known of a tensor in a model's run: whose channels its numbers are, and which do not depend on the input.
+
+Legend: an *atom* is a number that stands for one channel, as far as it is known where it comes from; -1 is none.
+Atoms that turn out to be one channel are joined, and the joined ones are a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Source(NamedTuple):
+    """A parameter or buffer whose numbers a tensor holds, moved or scaled."""
+
+    name: str
+    origin: Tensor
+    """Flat positions in it, of the tensor's shape."""
+    shape: torch.Size
+    """Its own."""
+    exact: bool
+    """A zero there is a zero here, and nothing else is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """A tensor of the run, with marks of its shape."""
+
+    value: Tensor
+    atoms: Tensor
+    """The channel of each number, int64; -1 for none."""
+    known: Tensor
+    """Which numbers are the same whatever the model is given, bool."""
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether any number is of a channel."""
+        return bool((self.atoms >= 0).any())
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Marked:
+        """Return it after an operation that only moves numbers."""
+        sources = tuple(source._replace(origin=move(source.origin)) for source in self.sources)
+        return Marked(move(self.value), move(self.atoms), move(self.known), sources)
+
+
+def unlabelled(value: Tensor, *, known: bool) -> Marked:
+    """Return a tensor that holds no channels."""
+    none = torch.full((), -1).expand(value.shape)
+    return Marked(value, none, torch.full((), known).expand(value.shape))
+
+
+class Attached(NamedTuple):
+    """A weight whose slices compute, scale or read channels."""
+
+    source: Source
+    atoms: Tensor
+    """Broadcasts with the weight, as it is used."""
+    read: Read | None = None
+
+
+class Read(NamedTuple):
+    """What a weight that reads channels makes of them."""
+
+    outputs: int
+    """The dimension of the weight, as it is used, that counts what is computed."""
+    bias: str | None
+    known: Tensor
+    """Where the channel is a constant, of the shape of the atoms."""
+    constant: Tensor
+    """And which."""
+
+
+class Foreign(NamedTuple):
+    """Where channels meet numbers that cannot be cut with them."""
+
+    atoms: Tensor
+    met: Tensor
+    """At which of them."""
+    dims: tuple[int, ...]
+    """Along which the others have a size of their own."""
+    why: str
+
+
+@dataclass
+class Notes:
+    """What a run shows of its channels."""
+
+    num_atoms: int = 0
+    joined: list[NDArray[np.int64]] = field(default_factory=list)
+    """Pairs of atoms of one channel, (2, n) each."""
+    attached: list[Attached] = field(default_factory=list)
+    foreign: list[Foreign] = field(default_factory=list)
+    fixed: list[tuple[NDArray[np.int64], str]] = field(default_factory=list)
+    kinds: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
+    """Atoms that were made by a filter, an input, part of attention."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Why nothing of a parameter may leave, by its name."""
+    products: dict[str, int] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
+    """Weights of which the model's input picks rows."""
+
+    def new(self, num: int, kind: str = "unit") -> Tensor:
+        """Return new atoms, (num,)."""
+        atoms = torch.arange(self.num_atoms, self.num_atoms + num)
+        self.num_atoms += num
+        self.kinds.setdefault(kind, []).append(atoms.numpy())
+        return atoms
+
+    def join(self, a: Tensor, b: Tensor) -> None:
+        """Take atoms that stand at the same place as one channel; the two broadcast."""
+        a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
+        differ = (a != b) & (a >= 0) & (b >= 0)
+        if differ.any():
+            self.joined.append(np.unique(torch.stack([a[differ], b[differ]]).numpy(), axis=1))
+
+    def fix(self, atoms: Tensor, why: str) -> None:
+        """Say that channels have to stay."""
+        found = torch.unique(atoms[atoms >= 0])
+        if len(found):
+            self.fixed.append((found.numpy(), why))
+
+    def mark(self, atoms: Tensor, kind: str) -> None:
+        """Say that channels are of a kind."""
+        self.kinds.setdefault(kind, []).append(torch.unique(atoms[atoms >= 0]).numpy())
+
+    def count(self, weight: Marked, products: int) -> None:
+        """Count the products of a weight, by its module."""
+        for module in {source.name.rpartition(".")[0] for source in weight.sources}:
+            self.products[module] = self.products.get(module, 0) + products
+
+    def use_up(self, marked: Marked, why: str) -> None:
+        """Say that something is made of weights, of which they can no longer be told."""
+        for source in marked.sources:
+            self.elsewhere.setdefault(source.name, why)
+
+    def attach(self, atoms: Tensor, weight: Marked, read: Read | None = None) -> None:
+        """Say that the slices of a weight belong to channels, with which it broadcasts."""
+        self.attached += [Attached(source, atoms, read) for source in weight.sources]
+
+    def meet(self, atoms: Tensor, other: Marked) -> None:
+        """Say that channels meet, number by number, something that is not theirs."""
+        if other.sources or other.value.numel() == 1:
+            return
+        shape = torch.broadcast_shapes(atoms.shape, other.value.shape)  # type: ignore[no-untyped-call]
+        theirs = other.atoms.expand(shape)
+        padding = len(shape) - other.value.ndim
+        dims = tuple(n + padding for n, size in enumerate(other.value.shape) if size > 1)
+        met = (theirs < 0) & (atoms.expand(shape) >= 0)
+        if dims and met.any():
+            self.foreign.append(Foreign(atoms.expand(shape), met, dims, "it meets numbers that the model makes itself"))
+
+    def mix(self, atoms: Tensor, dims: tuple[int, ...], why: str) -> Tensor:
+        """Join what is mixed along dimensions; they are kept with size 1.
+
+        What is mixed with numbers of no channel has to stay.
+        """
+        if not dims:
+            return atoms
+        top = atoms.amax(dims, keepdim=True) if atoms.numel() else atoms.sum(dims, keepdim=True) - 1
+        self.join(atoms, top)
+        self.fix(top.expand(atoms.shape)[atoms < 0], why)
+        return top
+
+    def classes(self) -> NDArray[np.int64]:
+        """Return the class of each atom, (num_atoms + 1,); the last, which -1 picks, is -1."""
+        from scipy.sparse import coo_array  # slow, and whoever attaches penalties does not need it
+        from scipy.sparse.csgraph import connected_components
+
+        pairs = np.concatenate([np.empty((2, 0), np.int64), *self.joined], axis=1)
+        graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), shape=(self.num_atoms,) * 2)
+        _, labels = connected_components(graph, directed=False) if self.num_atoms else (0, np.empty(0, np.int64))
+        return np.append(labels.astype(np.int64), -1)
