@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from meden._checks import InputError
 from meden._shown import ShownFields
 from meden.axes import Axes, axes, owners
+from meden.optim.groups import chosen_sets
 from meden.optim.magnitudes import on_magnitudes
+from meden.optim.operand import Joint, Operand, Single, itself
 from meden.optim.regularizer import Coupling, Regularizer, nested
 from meden.parametrised import Parametrised, snapshot
 from meden.params import Site, forward_scale, select_sites, selector_name
@@ -21,6 +23,7 @@ from meden.penalties import L2, ElasticNet, Penalty, PullTo, Scaled, Sum
 from meden.penalties.compose import at_scale
 from meden.penalties.groups import along
 from meden.penalties.sharding import spread_as, whole
+from meden.structure import GroupSet
 
 Steps = Callable[[nn.Parameter], bool]
 """Says of a parameter whether it is trained."""
@@ -84,10 +87,13 @@ class Bound(ShownFields):
     """Those of them that are trained: the others count for nothing."""
     starts: dict[str, Tensor]
     """The starting weights by name, empty unless the penalty pulls to them; also of what is no longer trained."""
-    params: dict[str, nn.Parameter]
-    """The parameters that a penalty on those weights is a penalty on: themselves, or their magnitudes."""
-    scales: dict[str, float]
-    """What they are multiplied by."""
+    sets: tuple[GroupSet, ...]
+    """The groups that are meant, if it acts on groups that span tensors."""
+    operands: dict[str, Operand]
+    """What a penalty on those weights is a penalty on: parameters, which are the weights themselves or their
+    magnitudes; or groups of their numbers."""
+    scales: dict[str, float | Tensor]
+    """What they are multiplied by; a number for each column of groups where that differs."""
     penalties: dict[str, Penalty]
     """The penalty on each of them: the regularizer's on the weights as the forward pass sees them, that is times the
     scale that their layer declares; it may pull to the tensor's own start."""
@@ -95,6 +101,11 @@ class Bound(ShownFields):
     """What acts in updates: the same, but for a decoupled penalty of scaled weights."""
     made: dict[str, tuple[Parametrised, Penalty]]
     """Weights that a parametrisation makes and that are penalised as they come out, in the loss."""
+
+    @functools.cached_property
+    def params(self) -> dict[str, nn.Parameter]:
+        """The parameters that the penalties are on, by name."""
+        return {name: param for operand in self.operands.values() for name, param in operand.params.items()}
 
     @functools.cached_property
     def places(self) -> tuple[Place, ...]:
@@ -116,9 +127,15 @@ class Bound(ShownFields):
 
     def value(self, step: int = 0) -> Tensor:
         """Return the penalty's value summed over its tensors (and over all shards of them), 0-d, differentiable."""
-        values = [self.penalty(name, step).value(param) for name, param in self.params.items()]
+        values = [self.penalty(name, step).value(operand.take(itself)) for name, operand in self.operands.items()]
         values += [self.scheduled(penalty, step).value(made.weight()) for made, penalty in self.made.values()]
         return whole(sum(values[1:], start=values[0])) if values else torch.zeros(())
+
+    def num_zero_groups(self) -> int | None:
+        """Return how many groups that span tensors are exactly zero; None if it does not act on such."""
+        if self.regularizer.groups is None:
+            return None
+        return sum(int((operand.take(itself) == 0).all(dim=1).sum()) for operand in self.operands.values())
 
     def restart(self, starts: Mapping[str, Tensor]) -> Bound:
         """Return the same with other starting weights.
@@ -130,14 +147,15 @@ class Bound(ShownFields):
             raise InputError(f"starts of {self.label} must be of {sorted(self.starts)}, got {sorted(starts)}")
         like = {name: self.starts[name] if name in self.starts else self.chosen[name].start() for name in starts}
         own = {name: spread_as(starts[name].detach(), like[name]) for name in like}
-        return _bound(self.label, self.regularizer, self.coupling, self.chosen, self.targets, own)
+        return _bound(self.label, self.regularizer, self.coupling, self.chosen, self.sets, self.targets, own)
 
     def among(self, steps: Steps) -> Bound:
         """Return the same where other parameters are trained; what is new pulls to what it is now."""
         targets = {name: target for name, target in self.chosen.items() if target.is_trained(steps)}
         pulls = any(isinstance(p, PullTo) and p.target is None for p in nested(self.regularizer.penalty))
         new = {name: target.start() for name, target in targets.items() if pulls and name not in self.starts}
-        return _bound(self.label, self.regularizer, self.coupling, self.chosen, targets, {**self.starts, **new})
+        starts = {**self.starts, **new}
+        return _bound(self.label, self.regularizer, self.coupling, self.chosen, self.sets, targets, starts)
 
 
 def bind(
@@ -164,8 +182,13 @@ def bind(
             raise InputError(f"regularizers must be a list of meden.Regularizer, got the item {regularizer!r}")
         twins = sum(b.regularizer.label == regularizer.label for b in bound)
         label = regularizer.label + (f" #{twins + 1}" if twins else "")
-        chosen = {name: _target(sites, owned) for name, sites in select_sites(model, regularizer.on).items()}
-        bound.append(_bound(label, regularizer, regularizer.resolve(adaptive=adaptive), chosen, {}, {}).among(steps))
+        sites = select_sites(model, regularizer.on)
+        sets: tuple[GroupSet, ...] = ()
+        if regularizer.groups is not None:
+            sites, sets = chosen_sets(model, label, regularizer.groups, sites)
+        chosen = {name: _target(of_one, owned) for name, of_one in sites.items()}
+        coupling = regularizer.resolve(adaptive=adaptive)
+        bound.append(_bound(label, regularizer, coupling, chosen, sets, {}, {}).among(steps))
     return tuple(bound)
 
 
@@ -190,23 +213,24 @@ def _bound(
     regularizer: Regularizer,
     coupling: Coupling,
     chosen: dict[str, Target],
+    sets: tuple[GroupSet, ...],
     targets: dict[str, Target],
     starts: dict[str, Tensor],
 ) -> Bound:
-    bound = Bound(label, regularizer, coupling, chosen, targets, starts, {}, {}, {}, {}, {})
-    for name, target in targets.items():
+    bound = Bound(label, regularizer, coupling, chosen, targets, starts, sets, {}, {}, {}, {}, {})
+    for groups in sets:
+        _bind_groups(bound, groups)
+    for name, target in targets.items() if not sets else ():
         source, scale = target.source, target.scale
         plain = along(regularizer.penalty, functools.partial(_axis, label, name, target))
-        plain = plain.bind(scale * starts[name]) if name in starts else plain
-        penalty = at_scale(plain, scale)
-        update = _decoupled(plain, scale) if coupling == "decoupled" else penalty
+        penalty, update = _on_weights(bound, plain, scale, starts.get(name))
         if isinstance(source, nn.Parameter):
             acting: tuple[str, nn.Parameter, Penalty, Penalty] | None = name, source, penalty, update
         else:
             acting = _on_magnitudes(name, source, penalty, update)
         if acting is not None:
             place, param, penalty, update = acting
-            bound.params[place], bound.scales[place] = param, scale
+            bound.operands[place], bound.scales[place] = Single(place, param), scale
             bound.penalties[place], bound.updates[place] = penalty, update
         elif isinstance(source, Parametrised) and coupling == "loss":
             bound.made[name] = source, penalty
@@ -214,6 +238,29 @@ def _bound(
             assert isinstance(source, Parametrised)
             raise InputError(_refusal(label, regularizer, coupling, name, source))
     return bound
+
+
+def _bind_groups(bound: Bound, groups: GroupSet) -> None:
+    """Put in what acts on the rows of a matrix of groups, as far as their numbers are trained."""
+    sources = {piece.name: bound.chosen[piece.name].source for piece in groups.pieces}
+    params = {name: source for name, source in sources.items() if isinstance(source, nn.Parameter)}
+    names = {id(param): name for name, param in params.items()}
+    joint = Joint(groups, params).among(lambda param: names[id(param)] in bound.targets)
+    if joint is None:
+        return
+    scale = joint.take(lambda param: bound.targets[names[id(param)]].scale)
+    scale = scale[0] if isinstance(scale, Tensor) else scale  # alike in all rows
+    start = joint.take(lambda param: bound.starts[names[id(param)]]) if bound.starts else None
+    plain = along(bound.regularizer.penalty, {"units": 0}.__getitem__)
+    bound.operands[groups.label], bound.scales[groups.label] = joint, scale
+    bound.penalties[groups.label], bound.updates[groups.label] = _on_weights(bound, plain, scale, start)
+
+
+def _on_weights(bound: Bound, plain: Penalty, scale: float | Tensor, start: Tensor | None) -> tuple[Penalty, Penalty]:
+    """Return a penalty on weights that are multiplied in the forward pass, and what acts in updates."""
+    plain = plain if start is None else plain.bind(scale * start)
+    penalty = at_scale(plain, scale)
+    return penalty, _decoupled(plain, scale) if bound.coupling == "decoupled" else penalty
 
 
 def _axis(label: str, name: str, target: Target, word: str) -> int:
@@ -260,9 +307,9 @@ def _refusal(label: str, regularizer: Regularizer, coupling: Coupling, name: str
     )
 
 
-def _decoupled(penalty: Penalty, scale: float) -> Penalty:
+def _decoupled(penalty: Penalty, scale: float | Tensor) -> Penalty:
     """Return the penalty on w whose gradient moves scale w by the gradient of a penalty on scale w."""
-    if scale == 1.0 or isinstance(penalty, L2):
+    if isinstance(penalty, L2) or (not isinstance(scale, Tensor) and scale == 1.0):
         return penalty
     if isinstance(penalty, Sum | ElasticNet):
         return Sum(tuple(_decoupled(part, scale) for part in penalty.parts))

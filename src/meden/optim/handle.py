@@ -8,7 +8,8 @@ What happens at ``optimizer.step()``, in this order::
     the optimizer's own update
       proximal    w <- prox(w, step)        after the step; the step is that of meden.optim.metric
 
-A parameter without a gradient is not stepped, hence not penalised. Several proximal penalties of one handle on one
+A parameter without a gradient is not stepped, hence not penalised. Penalties on single tensors act before those on
+groups that span tensors. Several proximal penalties of one handle on one
 tensor act as their sum where its proximal operator is known, otherwise one after the other, as two handles do.
 
 The steps done are kept in ``optimizer.param_groups``, under a key for each handle, so that they are in the optimizer's
@@ -21,7 +22,7 @@ from __future__ import annotations
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,8 +35,9 @@ from meden._shown import Pair, Shown, text
 from meden.optim.bound import Bound, bind
 from meden.optim.held import are_same, check_held, check_present, groups_of, held_by, is_blank, scaler_leaves, steps_of
 from meden.optim.inplace import add_grad_, decay_, joined, prox_
-from meden.optim.metric import Group, full_rate, is_adaptive, one_length, step_length
-from meden.optim.shards import Task, act_on_each
+from meden.optim.metric import full_rate, is_adaptive, one_length, step_length
+from meden.optim.operand import Joint, Of, Operand, itself
+from meden.optim.shards import Act, Task, act_on_each
 from meden.penalties import Number, Penalty
 from meden.penalties.sharding import whole
 
@@ -43,7 +45,7 @@ COUNT = "meden_steps"
 """The key of the steps done in a parameter group; that of a second handle ends in ``_2``."""
 
 Closure = Callable[[], Tensor | None]
-Stepped = tuple[nn.Parameter, list[Penalty], Group]
+Stepped = tuple[Operand, list[Penalty]]
 
 
 class Handle(Shown):
@@ -194,8 +196,10 @@ class Handle(Shown):
     def _pairs(self) -> Iterable[Pair]:
         yield "optimizer", type(self.optimizer).__name__
         for b in self._bound:
-            tensors = [*b.params, *b.made]
-            yield b.label, f"{text(b.regularizer.penalty)}, {b.coupling}, tensors: {len(tensors)}"
+            counted = f"tensors: {len({**b.params, **b.made})}"
+            if b.sets:
+                counted += f", groups: {sum(len(groups.names) for groups in b.sets)}"
+            yield b.label, f"{text(b.regularizer.penalty)}, {b.coupling}, {counted}"
         yield "steps", self.num_steps
 
     def _before_step(
@@ -245,44 +249,66 @@ class Handle(Shown):
 
     def _add_gradients(self) -> None:
         scale = scaler_leaves(self.optimizer, "grad_scale")
-        tasks = []
-        for param, penalties, _ in self._stepped("gradient"):
-            assert param.grad is not None
-            tasks.append(Task(penalties, param.grad, (param, 1.0 if scale is None else scale)))
-        act_on_each(tasks, _add_gradients)
+        factor = 1.0 if scale is None else scale
+        self._act(self._stepped("gradient"), _add_gradients, lambda param: param.grad, itself, lambda _: factor)
 
     def _decay(self) -> None:
-        stepped = self._stepped("decoupled")
+        stepped, groups = self._stepped("decoupled"), groups_of(self.optimizer)
         with self._unless_skipped(stepped):
-            act_on_each([Task(penalties, param, (group["lr"],)) for param, penalties, group in stepped], _decay)
+            self._act(stepped, _decay, itself, lambda param: groups[param]["lr"])
 
     def _shrink(self) -> None:
-        stepped = self._stepped("proximal")
+        stepped, groups = self._stepped("proximal"), groups_of(self.optimizer)
         with self._unless_skipped(stepped):
-            act_on_each((self._shrinking(*each) for each in stepped), _shrink)
+            self._act(
+                [(operand, joined(penalties)) for operand, penalties in stepped],
+                _shrink,
+                itself,
+                lambda param: step_length(self.optimizer, groups[param], param),
+                lambda param: full_rate(self.optimizer, groups[param]),
+            )
 
-    def _shrinking(self, param: nn.Parameter, penalties: list[Penalty], group: Group) -> Task:
-        step = step_length(self.optimizer, group, param)
-        return Task(joined(penalties), param, (step, full_rate(self.optimizer, group)))
+    def _act(self, stepped: Sequence[Stepped], act: Act, changed: Of, *others: Of) -> None:
+        """Do to each tensor, and then to groups that span tensors, what ``act`` does to a target, given the others."""
+        for spans in (False, True):
+            act_on_each(_tasks([each for each in stepped if isinstance(each[0], Joint) is spans], changed, others), act)
 
     @contextmanager
     def _unless_skipped(self, stepped: Sequence[Stepped]) -> Iterator[None]:
         """Undo what happens to parameters if GradScaler makes a fused optimizer skip this step for an overflow."""
         overflow = scaler_leaves(self.optimizer, "found_inf")
-        before = [] if overflow is None else [param.clone() for param, _, _ in stepped]
+        params = [] if overflow is None else [param for operand, _ in stepped for param in operand.params.values()]
+        before = [param.clone() for param in params]
         yield
         if overflow is not None:
-            for (param, _, _), start in zip(stepped, before, strict=True):
+            for param, start in zip(params, before, strict=True):
                 param.copy_(torch.where(overflow.to(param.device) > 0, start, param))
 
     def _stepped(self, coupling: str) -> list[Stepped]:
-        """Return each tensor that is stepped, its penalties of one coupling, and its group."""
+        """Return what is stepped of each operand, and its penalties of one coupling."""
         groups = groups_of(self.optimizer)  # anew at each step: loading a state dict or adding a group replaces them
-        return [
-            (param, [b.update(name, self.num_steps) for b, name in sites], groups[param])
-            for param, sites in self._sites[coupling].items()
-            if param.grad is not None and param in groups
-        ]
+
+        def is_stepped(param: nn.Parameter) -> bool:
+            return param.grad is not None and param in groups
+
+        partly: dict[int, Bound] = {}
+        found: list[Stepped] = []
+        for whole_of_it, sites in self._sites[coupling]:
+            operand = whole_of_it.among(is_stepped)
+            if operand is None:
+                continue
+            if operand is not whole_of_it:  # penalties may hold tensors of its shape
+                partly |= {id(b): b.among(is_stepped) for b, _ in sites if id(b) not in partly}
+                sites = [(partly[id(b)], name) for b, name in sites]
+            found.append((operand, [b.update(name, self.num_steps) for b, name in sites]))
+        return found
+
+
+def _tasks(stepped: Sequence[Stepped], changed: Of, others: Sequence[Of]) -> Iterator[Task]:
+    for operand, penalties in stepped:
+        target = operand.take(changed)
+        yield Task(penalties, target, tuple(operand.take(of) for of in others))
+        operand.put(target, changed)  # what spans tensors is acted on at once: it is no shard
 
 
 def _add_gradients(penalties: Sequence[Penalty], grad: Tensor, w: Tensor, scale: Number) -> None:
@@ -300,14 +326,14 @@ def _shrink(penalties: Sequence[Penalty], w: Tensor, step: Number, rate: Number 
         prox_(penalty, w, step if penalty.metric else one_length(step), rate)
 
 
-def _sites(bound: Sequence[Bound], coupling: str) -> dict[nn.Parameter, list[tuple[Bound, str]]]:
-    """Return for each tensor the regularizers of one coupling, with the name under which they know it."""
-    sites: dict[nn.Parameter, list[tuple[Bound, str]]] = {}
+def _sites(bound: Sequence[Bound], coupling: str) -> list[tuple[Operand, list[tuple[Bound, str]]]]:
+    """Return each operand with the regularizers of one coupling, and the name under which they know it."""
+    sites: dict[Hashable, tuple[Operand, list[tuple[Bound, str]]]] = {}
     for b in bound:
-        for name, param in b.params.items():
+        for name, operand in b.operands.items():
             if b.coupling == coupling:
-                sites.setdefault(param, []).append((b, name))
-    return sites
+                sites.setdefault(operand.key, (operand, []))[1].append((b, name))
+    return list(sites.values())
 
 
 def check_reached(bound: Sequence[Bound]) -> None:
@@ -317,7 +343,7 @@ def check_reached(bound: Sequence[Bound]) -> None:
         InputError: naming one that has none.
     """
     for b in bound:
-        if not b.params:
+        if not b.operands:
             raise InputError(
                 f"on of {b.label} must select a parameter that the optimizer steps, got {list(b.chosen)}, which are "
                 "frozen or not in it"

@@ -11,7 +11,7 @@ import math
 from torch import Tensor
 
 from meden.parametrised import Magnitudes
-from meden.penalties import L2, GroupLasso, Groups, MaxNorm, Penalty, Scaled, Sum, UnitNorm
+from meden.penalties import L2, GroupLasso, GroupMCP, Groups, MaxNorm, Penalty, Scaled, Sum, UnitNorm
 from meden.penalties.compose import AtScale
 from meden.penalties.groups import Dim
 
@@ -35,9 +35,11 @@ def on_magnitudes(penalty: Penalty, magnitudes: Magnitudes) -> Penalty | None:
         return None if inner is None else penalty.replace({"penalty": inner})
     if isinstance(penalty, L2):
         return None if isinstance(penalty.strength, Tensor) and penalty.strength.ndim else penalty
-    if not isinstance(penalty, GroupLasso | MaxNorm | UnitNorm) or not _counts_slices(penalty.dim, magnitudes):
+    if not isinstance(penalty, GroupLasso | GroupMCP | MaxNorm | UnitNorm) or not _counts_slices(
+        penalty.dim, magnitudes
+    ):
         return None
-    if isinstance(penalty, GroupLasso):
+    if isinstance(penalty, GroupLasso | GroupMCP):
         factor = math.sqrt(penalty.block * magnitudes.size) if penalty.size_weighted else 1.0
         return penalty.replace({"strength": penalty.strength * factor, "size_weighted": False})
     return penalty

@@ -108,16 +108,16 @@ def _warn_of_surprises(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
 
 def _refuse_twins(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
     for b in bound:
-        names = {param: name for name, param in b.params.items()}
+        names = {operand.key: name for name, operand in b.operands.items()}
         for other in (other for handle in handles_of(optimizer) for other in handle.bound):
             own, its = b.regularizer, other.regularizer
             if (b.coupling, own.schedule) != (other.coupling, its.schedule):
                 continue
-            for place, param in other.params.items():
-                alike = _alike(own.penalty, its.penalty)
-                if param in names and (alike or _alike(b.updates[names[param]], other.updates[place])):
+            for place, operand in other.operands.items():
+                alike, name = _alike(own.penalty, its.penalty), names.get(operand.key)
+                if name is not None and (alike or _alike(b.updates[name], other.updates[place])):
                     raise InputError(
-                        f"{b.label} must not act twice on {names[param]}: a handle of this optimizer does the same "
+                        f"{b.label} must not act twice on {name}: a handle of this optimizer does the same "
                         "already; call remove() of that one first, or keep it and attach once"
                     )
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
 from meden._checks import InputError, check_choice
 from meden._settings import Settings
 from meden.params import Selector, check_selector, selector_name
-from meden.penalties import L2, Penalty, PullTo, Scaled, Sum
+from meden.penalties import L2, Groups, Penalty, PullTo, Scaled, Sum
+from meden.structure import Kind, ModelGroups
 
 Coupling = Literal["auto", "loss", "gradient", "decoupled", "proximal"]
 COUPLINGS = ("auto", "loss", "gradient", "decoupled", "proximal")
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 class StrengthSchedule(Settings):
@@ -61,6 +63,13 @@ class Regularizer:
             (w <- prox(w, step) after the step: exact zeros), or ``"auto"``: proximal for non-smooth penalties and
             constraints, decoupled for L2 under an adaptive optimizer, gradient otherwise.
         schedule: multiplies the penalty over optimizer steps; None is constant.
+        groups: None penalises each tensor by itself. Groups that span tensors, such as a unit with its incoming
+            weights, its bias, and its scale and shift in a norm, are penalised as the rows of one matrix for all groups
+            of one size: by a penalty that counts its groups along the first axis, alone or in a sum with penalties of
+            single coordinates. A kind of them is found by :func:`meden.fit` and ``fit_many``; elsewhere they are what
+            :func:`meden.groups_of` found in the model. ``on`` then chooses among the groups, by the tensor in which
+            their first numbers lie. What is not trained of a group does not count. What acts on single tensors acts
+            before; groups that have numbers in common are acted on one after the other.
 
     Raises:
         InputError: if a field has the wrong type, or the coupling cannot act on the penalty.
@@ -75,6 +84,7 @@ class Regularizer:
     on: Selector = "weights"
     coupling: Coupling = "auto"
     schedule: StrengthSchedule | None = None
+    groups: Kind | ModelGroups | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.penalty, Penalty) or not hasattr(self.penalty, "__dataclass_fields__"):
@@ -86,6 +96,8 @@ class Regularizer:
         check_choice("coupling", self.coupling, COUPLINGS)
         if not isinstance(self.schedule, StrengthSchedule | None):
             raise InputError(f"schedule must be a StrengthSchedule or None, got {self.schedule!r}")
+        if self.groups is not None:
+            self._check_groups()
         name, is_proximal = type(self.penalty).__name__, self.resolve(adaptive=False) == "proximal"
         if is_proximal and not self.penalty.has_prox:
             raise InputError(
@@ -102,7 +114,30 @@ class Regularizer:
     @property
     def label(self) -> str:
         """A short name for records and tables."""
-        return f"{type(self.penalty).__name__}({selector_name(self.on)})"
+        where = selector_name(self.on)
+        if self.groups is not None:
+            kind = self.groups if isinstance(self.groups, str) else self.groups.kind
+            where = kind if self.on == "weights" else f"{kind} of {where}"
+        return f"{type(self.penalty).__name__}({where})"
+
+    def _check_groups(self) -> None:
+        if not isinstance(self.groups, ModelGroups) and self.groups not in KINDS:
+            raise InputError(
+                f"groups must be None, one of {', '.join(map(repr, KINDS))}, or what meden.groups_of found, "
+                f"got {self.groups!r}"
+            )
+        parts = [p for p in nested(self.penalty) if not isinstance(p, PullTo | Scaled | Sum) and not p.separable]
+        for part in parts:
+            own = getattr(part, "groups", None)
+            if not isinstance(own, Groups) or (own.dim, own.block) not in (("units", 1), (0, 1)):
+                raise InputError(
+                    "groups must be None for a penalty that does not see one group in each row, as GroupLasso and "
+                    f"others with dim and block as they are by default do, got {part!r}"
+                )
+        if not parts:
+            raise InputError(
+                f"groups must be None for {self.penalty!r}, which acts on each number by itself: choose tensors by on"
+            )
 
     def resolve(self, *, adaptive: bool) -> Coupling:
         """Return the coupling, with ``auto`` decided."""

@@ -4,7 +4,7 @@ from meden.penalties.activity import ActivityL1, ActivityL2, ActivityPenalty, KL
 from meden.penalties.base import Number, Penalty, SparsePenalty
 from meden.penalties.compose import PullTo, Scaled, Sum
 from meden.penalties.constraints import Box, MaxNorm, NonNegative, UnitNorm
-from meden.penalties.grouped import GroupLasso, SparseGroupLasso
+from meden.penalties.grouped import GroupLasso, GroupMCP, SparseGroupLasso
 from meden.penalties.groups import Groups
 from meden.penalties.hierarchical import HierarchicalLasso
 from meden.penalties.matrix import Nuclear, Orthogonality, SpectralNorm
@@ -21,6 +21,7 @@ __all__ = [
     "Box",
     "ElasticNet",
     "GroupLasso",
+    "GroupMCP",
     "Groups",
     "HierarchicalLasso",
     "KLSparsity",

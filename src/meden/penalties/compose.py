@@ -200,7 +200,8 @@ class AtScale(Penalty):
 
     Args:
         penalty: any penalty.
-        scale: what the weights are multiplied by, above zero.
+        scale: what the weights are multiplied by, above zero; a number, or a tensor that broadcasts against ``w``,
+            for penalties that take a step for each coordinate.
 
     Example:
         >>> import torch
@@ -236,13 +237,17 @@ class AtScale(Penalty):
         return AtScale(self.penalty.bind(self.scale * w), self.scale)
 
 
-def at_scale(penalty: Penalty, scale: float) -> Penalty:
+def at_scale(penalty: Penalty, scale: float | Tensor) -> Penalty:
     """Return penalty(scale * w) as a penalty on ``w``: in its own form where a strength can say it.
+
+    A scale that is a tensor is one for each coordinate, or broadcasts to that.
 
     Example:
         >>> at_scale(L2(1.0), 0.5), at_scale(L1(1.0), 0.5)
         (L2(strength=0.25), L1(strength=0.5))
     """
+    if isinstance(scale, Tensor):
+        return AtScale(penalty, scale)
     if scale == 1.0 or isinstance(penalty, NonNegative):
         return penalty
     if isinstance(penalty, L1 | GroupLasso):

@@ -167,8 +167,12 @@ class MCP(SparsePenalty):
         check_number("MCP gamma", self.gamma, low=0.0, low_open=True)
 
     def value(self, w: Tensor) -> Tensor:
+        return self.terms(w).sum().to(w.dtype)
+
+    def terms(self, w: Tensor) -> Tensor:
+        """Return what each coordinate adds to the value."""
         size = w.abs().clamp(max=self.gamma * self.strength)
-        return (self.strength * size - size.square() / (2 * self.gamma)).sum().to(w.dtype)
+        return self.strength * size - size.square() / (2 * self.gamma)
 
     def grad(self, w: Tensor) -> Tensor:
         return (torch.sign(w) * torch.relu(self.strength - w.abs() / self.gamma)).to(w.dtype)

@@ -5,6 +5,9 @@ Legend: G groups of S numbers each; a penalty sees them as a matrix (G, S), whos
 
 from __future__ import annotations
 
+import functools
+import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -31,15 +34,42 @@ class Piece:
     positions: tuple[tuple[int, ...], ...]
 
     def take(self, w: Tensor) -> Tensor:
-        """Return the numbers of each group, (G, s), of a tensor of the parameter's shape."""
+        """Return the numbers of each group, (G, s), of a tensor of the parameter's shape; a view where that can be."""
         moved = w.movedim(self.axis, 0)
-        return moved[torch.tensor(self.positions, device=w.device)].flatten(1)
+        if self._are_all(len(moved)):
+            return moved.reshape(len(self.positions), -1)
+        return moved[self._at(w.device)].flatten(1)
 
     def put(self, rows: Tensor, w: Tensor) -> None:
         """Write the numbers of each group, (G, s), into a tensor of the parameter's shape."""
-        at = torch.tensor(self.positions, device=w.device)
         moved = w.movedim(self.axis, 0)
-        moved[at] = rows.reshape(*at.shape, *moved.shape[1:])
+        if self._are_all(len(moved)):
+            moved.copy_(rows.reshape(moved.shape))
+        else:
+            at = self._at(w.device)
+            moved[at] = rows.reshape(*at.shape, *moved.shape[1:]).to(w)
+
+    def size(self, w: Tensor) -> int:
+        """Return how many numbers of a tensor of the parameter's shape are in each group."""
+        return len(self.positions[0]) * math.prod(w.shape) // max(w.shape[self.axis], 1)
+
+    def _are_all(self, num: int) -> bool:
+        """Say whether the groups share out all of ``num`` slices in their order."""
+        return self._are_in_order and num == len(self.positions) * len(self.positions[0])
+
+    @functools.cached_property
+    def _are_in_order(self) -> bool:
+        return all(place == i for i, place in enumerate(itertools.chain(*self.positions)))
+
+    def _at(self, device: torch.device) -> Tensor:
+        """Return the positions, (G, number of slices)."""
+        if device not in self._kept:
+            self._kept[device] = torch.tensor(self.positions, device=device)
+        return self._kept[device]
+
+    @functools.cached_property
+    def _kept(self) -> dict[torch.device, Tensor]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -58,13 +88,15 @@ class GroupSet:
 
     def take(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """Return the matrix of the groups, (G, S), from tensors of the parameters' shapes by name; a copy."""
-        return torch.cat([piece.take(tensors[piece.name]) for piece in self.pieces], dim=1)
+        parts = [piece.take(tensors[piece.name]) for piece in self.pieces]
+        return torch.cat([part.to(parts[0].device) for part in parts], dim=1)
 
     def put(self, rows: Tensor, tensors: Mapping[str, Tensor]) -> None:
         """Write the matrix of the groups, (G, S), into tensors of the parameters' shapes."""
-        sizes = [piece.take(tensors[piece.name]).shape[1] for piece in self.pieces]
-        for piece, part in zip(self.pieces, rows.split(sizes, dim=1), strict=True):  # type: ignore[no-untyped-call]
-            piece.put(part, tensors[piece.name])
+        start = 0
+        for piece in self.pieces:
+            w = tensors[piece.name]
+            piece.put(rows[:, start : (start := start + piece.size(w))], w)
 
 
 @dataclass(frozen=True)
