@@ -1,58 +1,47 @@
-"""The groups of a path in one model, and the penalty that acts on them."""
+"""The groups of a path in one model, the penalty that acts on them, and what holds them at zero."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 
-from torch import Tensor, nn
-
-from meden._checks import InputError
 from meden.optim import Regularizer
-from meden.penalties import Box, SparsePenalty
-from meden.structure.groups import GroupSet, Kind, ModelGroups, Piece
-
-
-def groups_in(model: nn.Module, kind: Kind, columns: Sequence[str]) -> ModelGroups:
-    """Return the groups of a model.
-
-    Args:
-        model: that reads the inputs.
-        kind: of groups.
-        columns: (D,) name of the original column of each input.
-
-    Raises:
-        InputError: if they cannot be found.
-    """
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(columns):
-        places.setdefault(name, []).append(place)
-    first = next((f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)), "none")
-    if kind != "inputs" or len(model.state_dict().get(first, [[]])[0]) != len(columns):
-        raise InputError(f"groups must be those of a model whose first layer is linear, got {kind!r}")
-    sets = []
-    for size in sorted({len(own) for own in places.values()}):
-        alike = {name: tuple(own) for name, own in places.items() if len(own) == size}
-        sets.append(GroupSet(f"inputs of {size}", tuple(alike), (Piece(first, 1, tuple(alike.values())),)))
-    return ModelGroups("inputs", tuple(sets))
+from meden.penalties import Box, HierarchicalLasso, SparsePenalty
+from meden.structure import GroupSet, ModelGroups, Piece
 
 
 def penalised(penalty: SparsePenalty, groups: ModelGroups) -> tuple[Regularizer, ...]:
-    """Return what puts a penalty on groups."""
-    (own,) = groups.sets
-    settings = {"dim": "inputs"} if hasattr(penalty, "dim") else {}
-    return (Regularizer(penalty.replace(settings), on=own.pieces[0].name, coupling="proximal"),)
+    """Return what puts a penalty on groups; of a network with a skip connection the penalty is told where that ends."""
+    return tuple(_on(_fitting(penalty, own), replace(groups, sets=(own,))) for own in groups.sets)
 
 
-def held(groups: ModelGroups, kept: Sequence[str], state: Mapping[str, Tensor]) -> tuple[Regularizer, ...]:
+def held(groups: ModelGroups, kept: Collection[str]) -> tuple[Regularizer, ...]:
     """Return what holds all groups but some at exact zeros."""
-    found = []
-    for own in groups.sets:
-        for piece in own.pieces:
-            high = state[piece.name].new_full(state[piece.name].shape, float("inf"))
-            rows = piece.take(high)
-            for number, name in enumerate(own.names):
-                if name not in kept:
-                    rows[number] = 0.0
-            piece.put(rows, high)
-            found.append(Regularizer(Box(-high, high), on=piece.name, coupling="proximal"))
-    return tuple(found)
+    left = [part for own in groups.sets if (part := _without(own, kept)).names]
+    return tuple(Regularizer(Box(0.0, 0.0), groups=replace(groups, sets=(part,))) for part in left)
+
+
+def names_of(groups: Iterable[ModelGroups]) -> tuple[str, ...]:
+    """Return the names of all groups of some models once, in the order in which they come."""
+    return tuple(dict.fromkeys(name for own in groups for part in own.sets for name in part.names))
+
+
+def _fitting(penalty: SparsePenalty, own: GroupSet) -> SparsePenalty:
+    if not isinstance(penalty, HierarchicalLasso):
+        return penalty
+    raise NotImplementedError
+
+
+def _without(own: GroupSet, kept: Collection[str]) -> GroupSet:
+    places = [place for place, name in enumerate(own.names) if name not in kept]
+    pieces = [Piece(p.name, p.axis, tuple(p.positions[place] for place in places)) for p in own.pieces]
+    return GroupSet(own.label, tuple(own.names[place] for place in places), tuple(pieces))
+
+
+def _on(penalty: SparsePenalty, groups: ModelGroups) -> Regularizer:
+    (own,) = groups.sets
+    (piece,) = own.pieces
+    if all(len(place) == 1 for place in piece.positions):
+        dim = {"dim": piece.axis} if "dim" in penalty.settings() else {}
+        return Regularizer(penalty.replace(dim), on=piece.name, coupling="proximal")
+    return Regularizer(penalty, groups=groups, coupling="proximal")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from meden._checks import InputError, check_count, check_number
 from meden._shown import Pair, Shown, ShownFields
 from meden.run import Run
+from meden.search.path_groups import names_of
 from meden.search.path_source import PathSource
 from meden.structure.groups import Kind
 from meden.study.selection import best, one_standard_error, standard_error
@@ -172,7 +173,7 @@ class Path(Shown):
 
 def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]]) -> Path:
     """Return the points of a walk, from the configurations that were trained, by number."""
-    names = tuple(dict.fromkeys(name for own in source.groups for part in own.sets for name in part.names))
+    names = names_of(source.groups)
     tried: dict[float, list[int]] = {}
     for number, params in enumerate(asked):
         tried.setdefault(params["strength"], []).append(number)

@@ -22,8 +22,8 @@ from meden.penalties import SparsePenalty
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.search.final_states import FinalStates, run_of
-from meden.search.path_groups import groups_in, held, penalised
-from meden.structure.groups import Kind, ModelGroups
+from meden.search.path_groups import held, penalised
+from meden.structure import Kind, ModelGroups, groups_of
 from meden.study.ledger import Key, Row
 from meden.training.fit_many import fit_many
 
@@ -52,6 +52,7 @@ class PathSource:
 
     def __post_init__(self) -> None:
         self.dataset = as_taken(self.make_model, self.dataset, Member(self.recipe, self.folds[0]))
+        self._found: dict[tuple[str, ...], ModelGroups] = {}
         self.shares: dict[Fold | None, EncodedData] = encode_folds(self.dataset, self.folds)
 
     def keys(self, configuration: int) -> list[Key]:
@@ -65,8 +66,12 @@ class PathSource:
 
     def groups_of(self, share: EncodedData, fold: Fold | None) -> ModelGroups:
         """Return the groups of the models of some rows."""
-        model = build_model(self.make_model, share, self.dataset, Member(self.recipe, fold))
-        return groups_in(model, self.kind, share.encoder.input_columns)
+        columns = share.encoder.input_columns
+        if columns not in self._found:
+            model = build_model(self.make_model, share, self.dataset, Member(self.recipe, fold))
+            named = columns if self.kind == "inputs" else None
+            self._found[columns] = groups_of(model, on_device(share.x[:2], model), self.kind, columns=named)
+        return self._found[columns]
 
     def member(self, key: Key, params: Params) -> Member:
         """Return what is trained: from weights of its own, or from where another configuration ended."""
@@ -130,9 +135,7 @@ class PathSource:
         """Train on all rows with only some groups."""
         member = Member(self.recipe, None, self.seed if seed is None else seed)
         share = encode_folds(self.dataset, [None])[None]
-        model = build_model(self.make_model, share, self.dataset, member)
-        groups = groups_in(model, self.kind, share.encoder.input_columns)
-        regularizers = (*self.recipe.regularizers, *held(groups, kept, model.state_dict()))
+        regularizers = (*self.recipe.regularizers, *held(self.groups_of(share, None), kept))
         zeroed = replace(member, recipe=self.recipe.replace(regularizers=regularizers))
         return fit_many(self.make_model, [zeroed], self.dataset)[0]
 
