@@ -31,9 +31,7 @@ def test_copies_have_the_covariance_of_the_columns(copies: int) -> None:
     drawn = gaussian_knockoffs(x, covariance, copies, random)
     together = np.cov(np.concatenate([x, *drawn], axis=1).T)
     between = covariance - np.diag(distances)
-    expected = np.block(
-        [[covariance if i == j else between for j in range(1 + copies)] for i in range(1 + copies)]
-    )
+    expected = np.block([[covariance if i == j else between for j in range(1 + copies)] for i in range(1 + copies)])
     assert np.abs(together - expected).max() < 0.02
     assert distances.min() > (1 + copies) / copies * np.linalg.eigvalsh(covariance)[0] / 2
 
@@ -137,7 +135,7 @@ def false_share(copies_of: Callable[..., list[list[Array]]], num_sets: int = 25)
         true = random.choice(num, num_true, replace=False)
         y = x[:, true] @ random.choice([-0.6, 0.6], num_true) + random.normal(size=num_rows)
         both = np.column_stack([x, *[copy for (copy,) in copies_of(list(x.T), seed)]])
-        strengths, coefficients, _ = lasso_path(both - both.mean(0), y - y.mean(), alphas=40, eps=1e-2)
+        _, coefficients, _ = lasso_path(both - both.mean(0), y - y.mean(), alphas=40, eps=1e-2)
         weights = np.abs(coefficients).mean(axis=1).reshape(2, num).T
         told = np.flatnonzero(false_discovery_rates(weights) <= 0.2)
         false.append(len(set(told) - set(true)) / max(1, len(told)))

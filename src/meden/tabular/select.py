@@ -25,7 +25,7 @@ from meden.noise import derive
 from meden.penalties import GroupLasso, SparsePenalty
 from meden.recipe import Recipe
 from meden.run import HeldOut
-from meden.search import CV, Path, path
+from meden.search import CV, Path, PathPoint, path
 from meden.search.alternative import overlap
 from meden.search.progress import OnProgress
 from meden.search.simple_models import SimpleModels
@@ -38,13 +38,17 @@ from meden.training.fit_many import fit_many
 from meden.workers.workers import Workers
 
 Array = NDArray[np.float64]
-SELECTORS: Mapping[str, ModelMaker] = {"mlp": functools.partial(MLP, depth=1), "linear": Linear}
+SELECTORS: Mapping[str, ModelMaker] = {
+    "mlp": functools.partial(MLP, depth=1),
+    "skip": functools.partial(MLP, depth=1, skip=True),
+    "linear": Linear,
+}
 """Networks whose inputs a path can close, by name; the first is the usual one."""
 STRENGTHS = 20
 RATE = 0.2
 SMALLEST = 0.01
 """The smallest strength, as a share of that at which nothing is left."""
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 800, 30, 1000
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 400, 20, 400
 """Steps of the dense model, in whole epochs between these."""
 WITHOUT_NOISE, WITH_NOISE = "path", "noise"
 """Folders of the two paths, within that of a selection."""
@@ -149,17 +153,18 @@ def path_recipe(num_rows: int) -> Recipe:
     return Recipe(optimizer="adam", lr=0.01, batch_size=batch_size, epochs=epochs)
 
 
+def points_by_fold(found: Path) -> list[PathPoint]:
+    """Return the one-SE strength of all other folds, for each fold, (F,)."""
+    losses = np.array([point.losses.reshape(-1, found.num_seeds).mean(axis=1) for point in found.points])
+    simplicity = [-point.num_kept for point in found.points]
+    others = [np.delete(losses, fold, axis=1) for fold in range(losses.shape[1])]
+    return [found.points[one_standard_error(other, simplicity)] for other in others]
+
+
 def kept_by_fold(found: Path) -> list[list[frozenset[str]]]:
     """Return what each fold and seed keeps, (F, S), at the one-SE strength of the other folds."""
-    num_seeds = found.num_seeds
-    losses = np.array([point.losses.reshape(-1, num_seeds).mean(axis=1) for point in found.points])
-    simplicity = [-point.num_kept for point in found.points]
-    kept = []
-    for fold in range(losses.shape[1]):
-        others = np.delete(losses, fold, axis=1)
-        point = found.points[one_standard_error(others if others.shape[1] > 1 else losses, simplicity)]
-        kept.append(list(point.kept[fold * num_seeds : (fold + 1) * num_seeds]))
-    return kept
+    runs = [range(fold * found.num_seeds, (fold + 1) * found.num_seeds) for fold in range(len(found.points[0].kept))]
+    return [[point.kept[run] for run in own] for point, own in zip(points_by_fold(found), runs, strict=False)]
 
 
 def _columns(found: Path, names: Sequence[str], rates: Array | None, shared: float) -> tuple[SelectedColumn, ...]:
