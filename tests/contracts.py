@@ -382,6 +382,43 @@ POPULATIONS = [
         lambda s: [Regularizer(SparseGroupLasso(s, l1_ratio=0.1 + s), on="1.weight")],
     ),
     PopulationCase(
+        "sgd, units across tensors beside single numbers, momenta",
+        {"optimizer": "sgd", "momentum": Each((0.0, 0.5, 0.9))},
+        lambda s: [Regularizer(GroupLasso(s), groups="units"), Regularizer(L1(s)), Regularizer(L2(s), on="biases")],
+        strengths=(1e-3, 1e-2, 0.05),
+        batch_norm=True,
+    ),
+    PopulationCase(
+        "adam, units and inputs across tensors in the optimizer's metric, rates of their own, averages",
+        {
+            "optimizer": "adam",
+            "lr_factors": Each([{"biases": a, "1.*": 1 / a} for a in (0.5, 1.0, 3.0)]),
+            "averaging": Each([Averaging(decay=decay) for decay in (0.5, 0.9, 0.99)]),
+        },
+        lambda s: [
+            Regularizer(GroupMCP(s, gamma=2 + s), groups="units", schedule=RAMP),
+            Regularizer(SparseGroupLasso(s, l1_ratio=0.1 + s), groups="inputs"),
+        ],
+    ),
+    PopulationCase(
+        "rmsprop, units across tensors in the loss, the gradient and by decay",
+        {"optimizer": "rmsprop", "dropout": Each((0.1, 0.0, 0.3))},
+        lambda s: [
+            Regularizer(GroupLasso(s), groups="units", coupling="loss"),
+            Regularizer(Sum((GroupLasso(s), L2(s))), "4.*", groups="units", coupling="gradient"),
+            Regularizer(PullTo(GroupLasso(s)), groups="units", coupling="decoupled"),
+        ],
+    ),
+    PopulationCase(
+        "adamw, units in a ball, decayed at rates of their own, pulled to the start",
+        {"lr_factors": Each([{"biases": a, "1.*": 1 / a} for a in (0.5, 1.0, 3.0)])},
+        lambda s: [
+            Regularizer(MaxNorm(1 + s), groups="units"),
+            Regularizer(PullTo(GroupLasso(s)), groups="units", coupling="decoupled"),
+        ],
+        double=False,
+    ),
+    PopulationCase(
         "adam, a strength for each layer",
         {"optimizer": "adam"},
         lambda s: [

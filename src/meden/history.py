@@ -35,6 +35,8 @@ class Record(ShownFields):
     num_zeros: Count | None
     """Parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made from. None
     where another trainer's log does not say."""
+    num_zero_groups: Mapping[str, Count] = dataclasses.field(default_factory=dict)
+    """Groups that span tensors of which all trained numbers are exactly zero, by the label of what penalises them."""
     weight_norm: float | None
     """Euclidean norm of all parameters; likewise."""
     seconds: float

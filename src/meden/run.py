@@ -29,7 +29,7 @@ from meden.edits import takes_dropout
 from meden.history import History
 from meden.models.named import check_size, find_model
 from meden.objective import EVAL_ROWS, evaluating, on_device
-from meden.optim import bind
+from meden.optim import labels
 from meden.params import inner_names
 from meden.progress import LOST, Outcome, Status
 from meden.recipe import Recipe
@@ -162,8 +162,8 @@ class Run(Shown):
     def _decays(self) -> list[str]:
         """Return the labels of penalties that are no part of the objective: decay apart from an adaptive optimizer."""
         adaptive = self.recipe.adaptive
-        bound = bind(self.model, self.recipe.regularizers, adaptive=adaptive)
-        return [b.label for b in bound if adaptive and b.coupling == "decoupled"]
+        named = zip(labels(self.recipe.regularizers), self.recipe.regularizers, strict=True)
+        return [label for label, r in named if adaptive and r.resolve(adaptive=adaptive) == "decoupled"]
 
     def _pairs(self) -> Iterable[Pair]:
         yield "status", f"{self.status}: {self.reason}"

@@ -159,6 +159,7 @@ class Attachment:
         params = [p.detach() for p in model.parameters()]
         return {
             "penalties": {} if self.handle is None else self.handle.values(),
+            "num_zero_groups": {} if self.handle is None else self.handle.num_zero_groups(),
             "num_zeros": int(sum((p == 0).sum() for p in params)),
             "weight_norm": math.sqrt(math.fsum(float(p.double().square().sum()) for p in params)),
             "seconds": round(self._elapsed(), 4),

@@ -16,7 +16,7 @@ from meden.axes import Axes, axes, owners
 from meden.optim.groups import chosen_sets
 from meden.optim.magnitudes import on_magnitudes
 from meden.optim.operand import Joint, Operand, Single, itself
-from meden.optim.regularizer import Coupling, Regularizer, nested
+from meden.optim.regularizer import Coupling, Regularizer, labels, nested
 from meden.parametrised import Parametrised, snapshot
 from meden.params import Site, forward_scale, select_sites, selector_name
 from meden.penalties import L2, ElasticNet, Penalty, PullTo, Scaled, Sum
@@ -175,13 +175,12 @@ def bind(
     """
     if not isinstance(regularizers, Sequence):
         raise InputError(f"regularizers must be a list of meden.Regularizer, got {regularizers!r}")
-    bound: list[Bound] = []
-    owned = owners(model)
     for regularizer in regularizers:
         if not isinstance(regularizer, Regularizer):
             raise InputError(f"regularizers must be a list of meden.Regularizer, got the item {regularizer!r}")
-        twins = sum(b.regularizer.label == regularizer.label for b in bound)
-        label = regularizer.label + (f" #{twins + 1}" if twins else "")
+    bound: list[Bound] = []
+    owned = owners(model)
+    for regularizer, label in zip(regularizers, labels(regularizers), strict=True):
         sites = select_sites(model, regularizer.on)
         sets: tuple[GroupSet, ...] = ()
         if regularizer.groups is not None:
@@ -245,7 +244,7 @@ def _bind_groups(bound: Bound, groups: GroupSet) -> None:
     sources = {piece.name: bound.chosen[piece.name].source for piece in groups.pieces}
     params = {name: source for name, source in sources.items() if isinstance(source, nn.Parameter)}
     names = {id(param): name for name, param in params.items()}
-    joint = Joint(groups, params).among(lambda param: names[id(param)] in bound.targets)
+    joint = Joint(groups, params).among(lambda param: param.requires_grad and names[id(param)] in bound.targets)
     if joint is None:
         return
     scale = joint.take(lambda param: bound.targets[names[id(param)]].scale)

@@ -91,6 +91,15 @@ class Handle(Shown):
         with torch.no_grad():
             return {b.label: float(b.value(self.num_steps)) for b in self.bound}
 
+    def num_zero_groups(self) -> dict[str, int]:
+        """Return how many groups that span tensors are exactly zero now, by label of what penalises them.
+
+        Raises:
+            InputError: if a tensor was replaced since: see :meth:`rebind`.
+        """
+        with torch.no_grad():
+            return {b.label: num for b in self.bound if (num := b.num_zero_groups()) is not None}
+
     def remove(self) -> None:
         """Detach; the optimizer steps as before."""
         for hook in self._hooks:

@@ -37,6 +37,10 @@ class Operand(abc.ABC):
         """What two of them have in common that are the same."""
 
     @abc.abstractmethod
+    def pick(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return tensors of the parameters' shapes, by name, as the penalty sees them; differentiable."""
+
+    @abc.abstractmethod
     def take(self, of: Of) -> Any:
         """Return what ``of`` says of the parameters, as the penalty sees it; differentiable."""
 
@@ -65,6 +69,10 @@ class Single(Operand):
     def key(self) -> Hashable:
         """The parameter."""
         return id(self.param)
+
+    def pick(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return the parameter's."""
+        return tensors[self.name]
 
     def take(self, of: Of) -> Any:
         """Return what ``of`` says of the parameter."""
@@ -98,12 +106,16 @@ class Joint(Operand):
         """The parameters, and where in them the groups lie."""
         return self.groups.pieces, tuple(map(id, self.members.values()))
 
+    def pick(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """Return a matrix."""
+        return self.groups.take(tensors)
+
     def take(self, of: Of) -> Any:
         """Return a matrix; or what ``of`` says of all parameters alike, if that is one number or None."""
         said = {name: of(param) for name, param in self.members.items()}
         if (same := _same(list(said.values()))) is not _DIFFERENT:
             return same
-        return self.groups.take({name: _whole(said[name], param) for name, param in self.members.items()})
+        return self.pick({name: _whole(said[name], param) for name, param in self.members.items()})
 
     def put(self, seen: Tensor, of: Of) -> None:
         """Write a matrix."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -147,6 +147,18 @@ class Regularizer:
             return "proximal"
         is_l2 = all(isinstance(p, L2 | PullTo | Scaled | Sum) for p in nested(self.penalty))
         return "decoupled" if adaptive and is_l2 else "gradient"
+
+
+def labels(regularizers: Sequence[Regularizer]) -> list[str]:
+    """Return the label of each, made distinct.
+
+    Example:
+        >>> labels([Regularizer(L2(1.0)), Regularizer(L2(0.1))])
+        ['L2(weights)', 'L2(weights) #2']
+    """
+    plain = [regularizer.label for regularizer in regularizers]
+    twins = [plain[:place].count(label) for place, label in enumerate(plain)]
+    return [label + (f" #{num + 1}" if num else "") for label, num in zip(plain, twins, strict=True)]
 
 
 def nested(penalty: Penalty) -> Iterator[Penalty]:

@@ -82,7 +82,8 @@ def _tiles(kept: Record) -> tuple[Tile, ...]:
     ]
     if kept.num_zeros is None or kept.weight_norm is None:
         return tuple(tiles)
-    return (*tiles, Tile("weights", f"{kept.num_zeros:,} zeros", f"Euclidean norm {number(kept.weight_norm)}"))
+    groups = [Tile(f"groups of {label}", f"{num:,} zero") for label, num in kept.num_zero_groups.items()]
+    return (*tiles, Tile("weights", f"{kept.num_zeros:,} zeros", f"Euclidean norm {number(kept.weight_norm)}"), *groups)
 
 
 def _score(name: str, value: float) -> str:
@@ -123,6 +124,9 @@ def _other_charts(history: History) -> list[Chart]:
     )
     if any(history.column("num_zeros")):
         charts.append(line_chart("Exact zeros", {"zeros": history.column("num_zeros")}, (OTHER,), y_title="parameters"))
+    if labels := list(history[-1].num_zero_groups) if len(history) else []:
+        zeros = {label: [record.num_zero_groups.get(label, math.nan) for record in history] for label in labels}
+        charts.append(line_chart("Groups that are zero", zeros, palette, y_title="groups"))
     if penalties:
         charts.append(line_chart("Penalties", penalties, palette, y_title="strength times value"))
     return charts

@@ -25,6 +25,7 @@ from meden.space.dimensions import Dimension
 from meden.space.names import Space, configure
 from meden.trainable import check_trains
 from meden.training.fit import check_augmentations
+from meden.training.grouping import grouped
 
 MOST_POINTS = 2000
 """Points of a space that are tried: all combinations of edges, or so many of them drawn at random."""
@@ -79,7 +80,7 @@ def check_models(
             check_trains(model, on_device(share.x, model), recipe.batch_size, num_rows=min(len(f.fit) for f in folds))
             check_augmentations(recipe, share.x, dataset.task)
             prepare_noise(model, recipe, 0)
-            bind(model, recipe.regularizers, adaptive=recipe.adaptive)
+            bind(model, grouped(recipe.regularizers, model, on_device(share.x, model)), adaptive=recipe.adaptive)
 
     return Models.of(make_model, checked())
 

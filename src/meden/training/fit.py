@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,13 @@ def prepare(
     checkpoint: Path | str | None = None,
     on_epoch: Callable[[Record], None] | None = None,
     on_newest: Callable[[nn.Module], None] | None = None,
+    columns: Sequence[str] | None = None,
     make: Callable[..., Training] = Training,
 ) -> Training:
     """Return the training that :func:`fit` would run, before its first epoch; the arguments are those of ``fit``.
 
     ``on_newest`` is called with the model in its newest state, before the one to keep is put in; ``make`` makes the
-    training of what was checked.
+    training of what was checked. ``columns`` names the column behind each input of a row, where groups are of inputs.
 
     Raises:
         InputError: if data, model and recipe do not fit together.
@@ -123,7 +124,8 @@ def prepare(
     prepare_noise(model, recipe, seed)
     warn_of_quiet(model, recipe.rdrop, pairs["train"][0])
     path = None if checkpoint is None else Path(checkpoint)
-    return make(model, sources["train"], sources.get("valid"), recipe, seed, task, path, on_epoch, on_newest)
+    callbacks = on_epoch, on_newest
+    return make(model, sources["train"], sources.get("valid"), recipe, seed, task, path, *callbacks, columns)
 
 
 def check_recipe(model: nn.Module, recipe: Recipe, *, has_valid: bool) -> None:

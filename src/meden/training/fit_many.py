@@ -30,8 +30,10 @@ from meden.progress import LOST
 from meden.rdrop import warn_of_quiet
 from meden.recipe import prepare_noise, selectors_of
 from meden.run import HeldOut, Run
+from meden.structure import ModelGroups
 from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
+from meden.training.grouping import grouped
 from meden.training.heap import give_back
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
@@ -211,6 +213,8 @@ class _Work:
     """The same for the stacks before them: of neighbours, the structure is often the same."""
     kept: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
     """Those of the last stacks, for whoever trains more of them."""
+    groups: dict[Hashable, ModelGroups] = dataclasses.field(default_factory=dict)
+    """Those found in models, by what models of equal groups have in common."""
     warned: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
@@ -327,7 +331,8 @@ class _Work:
         pads = not mixes and rows_are_independent(first.model, x[torch.from_numpy(first.fit[:4])])
         groups: dict[Hashable, dict[int, Entrant]] = {}
         for number, entrant in entrants.items():
-            key = structure(entrant.model), None if pads else len(entrant.fit)
+            pieces = tuple(own.pieces for b in entrant.bound for own in b.sets)  # columns of a table differ by fold
+            key = structure(entrant.model), pieces, None if pads else len(entrant.fit)
             groups.setdefault(key, {})[number] = entrant
         shared = self._key(self.members[numbers[0]])
         return [p for key, alike in groups.items() for p in self._trainers_of((shared, key), alike, x, y, pads)]
@@ -408,7 +413,10 @@ class _Work:
         check_recipe(model, member.recipe, has_valid=len(stop) > 0)
         check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
         prepare_noise(model, member.recipe, member.run_seed)
-        bound = bind(model, member.recipe.regularizers, adaptive=member.recipe.adaptive)
+        own = grouped(
+            member.recipe.regularizers, model, pairs["train"][0], share.encoder.input_columns, self.groups, structure
+        )
+        bound = bind(model, own, adaptive=member.recipe.adaptive)
         rated = selectors_of(model, member.recipe.lr_factors)
         rows = share.first + fit_rows, share.first + stop
         return Entrant(model, member.recipe, bound, member.run_seed, *rows, rated)
@@ -433,6 +441,7 @@ class _Work:
             task=self.dataset.task,
             on_epoch=functools.partial(self._report_epoch, number),
             on_newest=functools.partial(self._score_newest, number),
+            columns=share.encoder.input_columns,
         )
 
     def _report_epoch(self, number: int, record: Record) -> None:

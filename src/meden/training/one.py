@@ -59,6 +59,7 @@ from meden.optim.schedules import factors
 from meden.rdrop import fitting_losses
 from meden.recipe import Recipe, lr_factors_of, make_optimizer, set_rate
 from meden.run import Run, finished
+from meden.training.grouping import grouped
 from meden.training.idle import NUM_ROWS, idle_numbers, silence
 from meden.training.reading import classes_of, fingerprint, first_rows, read
 
@@ -89,7 +90,9 @@ class Training:
         checkpoint: Path | None,
         on_epoch: Callable[[Record], None] | None,
         on_newest: Callable[[nn.Module], None] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> None:
+        self.columns = columns
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
         self.checkpoint, self.on_epoch, self.on_newest = checkpoint, on_epoch, on_newest
         self.asked = recipe
@@ -114,6 +117,7 @@ class Training:
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
         # penalties of activations may know biases that the outputs do not
         self.idle = {} if self.recipe.activity else idle_numbers(model, self.first_rows(NUM_ROWS))
+        self.regularizers = grouped(self.recipe.regularizers, model, self.example, self.columns)
         self.null = null_loss(self.task, next(self._read(self.train, [null_rows(len(self.train))]))[1], shape)
 
     def first_rows(self, num: int) -> Tensor:
@@ -127,11 +131,11 @@ class Training:
     def _make_optimizer(self) -> None:
         """Make all that acts on the tensors that are trained."""
         model, recipe = self.model, self.recipe
-        self.bound = bind(model, recipe.regularizers, adaptive=recipe.adaptive)
+        self.bound = bind(model, self.regularizers, adaptive=recipe.adaptive)
         self.in_loss = tuple(b for b in self.bound if b.coupling == "loss")
         self.params = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(recipe, self.params, lr_factors_of(model, recipe.lr_factors))
-        attached = [r for r, b in zip(recipe.regularizers, self.bound, strict=True) if b.coupling != "loss"]
+        attached = [r for r, b in zip(self.regularizers, self.bound, strict=True) if b.coupling != "loss"]
         self.handle = regularize(self.optimizer, model, attached)
         self.recording = record_activity(model, recipe.activity)
         self.augment_key = stream(self.seed, "augment").to(self.params[0].device)
@@ -300,6 +304,7 @@ class Training:
     def _record(self) -> Record:
         with torch.no_grad():
             penalties = {b.label: float(b.value(self.state.step)) for b in self.bound} | self._activities()
+            zero_groups = {b.label: num for b in self.bound if (num := b.num_zero_groups()) is not None}
             num_zeros, squares = self._sums(self.params)
         record = Record(
             epoch=self.state.epoch,
@@ -309,6 +314,7 @@ class Training:
             penalties=penalties,
             lr=self.rate,
             num_zeros=int(num_zeros),
+            num_zero_groups=zero_groups,
             weight_norm=math.sqrt(squares),
             seconds=round(self.state.seconds, 4),
         )

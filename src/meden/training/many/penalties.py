@@ -6,7 +6,7 @@ Legend: ``K`` members, ``P`` trained numbers of one member, ``flat`` (K, P).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from meden.optim import Bound, StrengthSchedule, joined, one_length, within_reach
+from meden.optim import Bound, Joint, Operand, Single, StrengthSchedule, joined, one_length, within_reach
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Scaled
 from meden.training.many import stacked_settings
 from meden.training.many.stacking import Stack, shaped
@@ -29,6 +29,8 @@ class Slot:
 
     number: int
     """The regularizer's place in the recipe."""
+    name: str
+    """Under which it knows the tensor."""
     template: Penalty
     schedule: StrengthSchedule | None
 
@@ -44,19 +46,22 @@ class Slot:
 
 @dataclass(frozen=True)
 class Segment:
-    """Neighbouring columns of ``flat`` that meet the same penalties in the same way."""
+    """Columns of ``flat`` that meet the same penalties in the same way: neighbours, or those of groups."""
 
     coupling: str
     slots: tuple[Slot, ...]
-    columns: slice
+    names: tuple[str, ...]
+    """Of the parameters in it."""
+    columns: slice | Tensor
+    """Neighbours; or the numbers of those that groups have in several parameters, in the order of their matrix."""
     shape: torch.Size | None
     """Of the tensor; None where all penalties are separable, so that several tensors may lie side by side."""
     turned: bool
     """The tensor is a matrix that lies transposed."""
-    scales: tuple[float, ...] = ()
+    scales: tuple[float | Tensor, ...] = ()
     """What the tensor is multiplied by in the forward pass, for each penalty whose numbers that changes."""
-    rated: str | None = None
-    """The selector that gives all of it a learning rate of its own."""
+    rated: tuple[str | None, ...] = (None,)
+    """The selectors that give it learning rates of its own; several where its parts have different ones."""
 
     def map(
         self,
@@ -76,12 +81,30 @@ class Segment:
             result = function(penalties, self._shaped(w), *rest)
             return (result.mT if self.turned and result.ndim else result).flatten()
 
-        cut = [tensor[:, self.columns] if tensor.shape[1] > 1 else tensor for tensor in tensors]
+        cut = [self.cut(tensor) if tensor.shape[1] > 1 else tensor for tensor in tensors]
         return vmap(alone)(values, *cut)
 
+    def cut(self, tensor: Tensor) -> Tensor:
+        """Return the columns of the segment, of (K, P)."""
+        return tensor[:, self.columns] if isinstance(self.columns, slice) else tensor.index_select(1, self.columns)
+
+    def add_(self, tensor: Tensor, change: Tensor, *, times: int = 1) -> None:
+        """Add a multiple of a change to the columns of the segment, of (K, P)."""
+        if isinstance(self.columns, slice):
+            tensor[:, self.columns].add_(change, alpha=times)
+        else:
+            tensor.index_add_(1, self.columns, change, alpha=times)
+
+    def put_(self, tensor: Tensor, new: Tensor) -> None:
+        """Write the columns of the segment, of (K, P)."""
+        if isinstance(self.columns, slice):
+            tensor[:, self.columns].copy_(new)
+        else:
+            tensor.index_copy_(1, self.columns, new)
+
     def common(self, numbers: Tensor) -> Tensor:
-        """Return the number that all columns of the segment share, (K, 1), of (K, P); or (K, 1) as it is."""
-        return numbers[:, self.columns.start, None] if numbers.shape[1] > 1 else numbers
+        """Return the number that all columns of the segment share, (K, 1), of (K, P); all where they share none."""
+        return self.cut(numbers)[:, :1] if numbers.shape[1] > 1 and len(self.rated) == 1 else numbers
 
     def _shaped(self, columns: Tensor) -> Tensor:
         return columns if self.shape is None else shaped(columns, self.shape, self.turned)
@@ -94,23 +117,46 @@ def segments(bound: Sequence[Bound], stack: Stack, rated: Mapping[str, str]) -> 
     """
     found: list[Segment] = []
     for coupling in ("loss", "gradient", "decoupled", "proximal"):
+        of_one = [(n, b) for n, b in enumerate(bound) if b.coupling == coupling]
         for name, columns in stack.columns.items():
-            acting = [(n, b) for n, b in enumerate(bound) if b.coupling == coupling and name in b.params]
+            acting = [(n, b) for n, b in of_one if isinstance(b.operands.get(name), Single)]
             if acting:
-                slots = tuple(Slot(n, b.updates[name], b.regularizer.schedule) for n, b in acting)
+                slots = tuple(Slot(n, name, b.updates[name], b.regularizer.schedule) for n, b in acting)
                 simple = all(_is_simple(b, name) for _, b in acting)
                 shape = None if simple else stack.shapes[name]
                 turned = not simple and name in stack.turned
                 scales = tuple(1.0 if b.updates[name] is b.regularizer.penalty else b.scales[name] for _, b in acting)
-                found.append(Segment(coupling, slots, columns, shape, turned, scales, rated.get(name)))
+                rates = (rated.get(name),)
+                found.append(Segment(coupling, slots, (name,), columns, shape, turned, scales, rates))
+        found += _of_groups(coupling, of_one, stack, rated)
     return _merged(found)
 
 
-def slot_values(members: Sequence[Sequence[Bound]], segment: Segment, stack: Stack) -> Values:
+def _of_groups(
+    coupling: str, bound: Sequence[tuple[int, Bound]], stack: Stack, rated: Mapping[str, str]
+) -> list[Segment]:
+    """Return what penalties see of groups that span tensors, after all that is on single tensors."""
+    slots: dict[Hashable, list[Slot]] = {}
+    joint: dict[Hashable, Joint] = {}
+    for number, b in bound:
+        for name, operand in b.operands.items():
+            if isinstance(operand, Joint):
+                joint.setdefault(operand.key, operand)
+                slot = Slot(number, name, b.updates[name], b.regularizer.schedule)
+                slots.setdefault(operand.key, []).append(slot)
+    found = []
+    for key, operand in joint.items():
+        places, rates = stack.place(operand), tuple(dict.fromkeys(rated.get(name) for name in operand.params))
+        columns = places.flatten().to(stack.flat.device)
+        names = tuple(operand.params)
+        found.append(Segment(coupling, tuple(slots[key]), names, columns, places.shape, turned=False, rated=rates))
+    return found
+
+
+def slot_values(members: Sequence[Sequence[Bound]], segment: Segment, like: Tensor) -> Values:
     """Return the numbers of every member's penalties on a segment; ``members`` holds the regularizers of each."""
-    name = next(n for n, columns in stack.columns.items() if columns.start == segment.columns.start)
     return [
-        stacked_settings.stacked([bound[slot.number].updates[name] for bound in members], stack.flat)
+        stacked_settings.stacked([bound[slot.number].updates[slot.name] for bound in members], like)
         for slot in segment.slots
     ]
 
@@ -121,6 +167,11 @@ def values_of(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
     return vmap(lambda own, part: stacked_settings.rebuild(template, iter(own)).value(part))(
         stacked_settings.stacked(penalties, w), w
     )
+
+
+def seen(operand: Operand, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return what a penalty sees as one tensor of each member, of tensors (K, *shape) by name."""
+    return vmap(operand.pick)({name: tensors[name] for name in operand.params})
 
 
 def value(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
@@ -169,8 +220,8 @@ def _merged(found: Sequence[Segment]) -> list[Segment]:
     merged: list[Segment] = []
     for segment in found:
         last = merged[-1] if merged else None
-        if last is not None and _key(last) == _key(segment) and last.columns.stop == segment.columns.start:
-            merged[-1] = dataclasses.replace(last, columns=slice(last.columns.start, segment.columns.stop))
+        if last is not None and _key(last) == _key(segment) and (columns := _neighbours(last, segment)):
+            merged[-1] = dataclasses.replace(last, names=last.names + segment.names, columns=columns)
         else:
             merged.append(segment)
     return merged
@@ -179,4 +230,10 @@ def _merged(found: Sequence[Segment]) -> list[Segment]:
 def _key(segment: Segment) -> tuple[object, ...]:
     """Return what segments that may be joined agree in; tensors of a shape of their own are joined with nothing."""
     slots = [slot.number for slot in segment.slots]
-    return segment.coupling, slots, segment.scales, segment.rated, segment.shape is None or segment.columns
+    return segment.coupling, slots, segment.scales, segment.rated, segment.shape is None or segment.names
+
+
+def _neighbours(one: Segment, other: Segment) -> slice | None:
+    """Return the columns of both, if the second's follow those of the first."""
+    a, b = one.columns, other.columns
+    return slice(a.start, b.stop) if isinstance(a, slice) and isinstance(b, slice) and a.stop == b.start else None

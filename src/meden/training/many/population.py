@@ -96,7 +96,8 @@ class Population:
             self.state[AVERAGE] = self.stack.flat.clone()
         self.g = torch.empty_like(self.stack.flat)
         self.segments = stacked_penalties.segments(first.bound, self.stack, first.rated)
-        self.values = [stacked_penalties.slot_values([e.bound for e in entrants], p, self.stack) for p in self.segments]
+        own = [entrant.bound for entrant in entrants]
+        self.values = [stacked_penalties.slot_values(own, segment, self.stack.flat) for segment in self.segments]
         self.ids = list(range(len(entrants)))
         """The number of each member of the stack, among those it was made of."""
         self.epoch = self.step = 0
@@ -304,7 +305,7 @@ class Population:
     def _records(self) -> list[Record]:
         train = self._evaluate(*self._watched_rows)
         valid = self._evaluate(*self._stop_rows) if self._stop_rows[0].numel() else [None] * len(self.entrants)
-        penalties = self._penalty_values()
+        penalties, zero_groups = self._penalty_values(), self._zero_groups()
         flat = self._shown().flat
         zeros = (flat == 0).sum(1).tolist()
         norms = flat.double().norm(dim=1).tolist()
@@ -317,6 +318,7 @@ class Population:
                 penalties={label: values[row] for label, values in penalties.items()},
                 lr=float(self._rate[row]),
                 num_zeros=zeros[row],
+                num_zero_groups={label: own[row] for label, own in zero_groups.items()},
                 weight_norm=norms[row],
                 seconds=round(self.seconds, 4),
             )
@@ -329,11 +331,21 @@ class Population:
         tensors = self.stack.rest | self._shown().params  # penalties may be on frozen tensors
         for number, first in enumerate(self.entrants[0].bound):
             total = torch.zeros_like(self.stack.flat[:, 0])
-            for name in first.params:
+            for name, operand in first.operands.items():
                 own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
-                total += stacked_penalties.values_of(own, tensors[name])
+                total += stacked_penalties.values_of(own, stacked_penalties.seen(operand, tensors))
             values[first.label] = total.tolist()
         return values
+
+    def _zero_groups(self) -> dict[str, list[int]]:
+        """Return how many of the groups that span tensors are zero, by label, (K,) each."""
+        tensors = self._shown().params
+        found: dict[str, list[int]] = {}
+        for first in self.entrants[0].bound:
+            if first.sets:
+                matrices = [stacked_penalties.seen(operand, tensors) for operand in first.operands.values()]
+                found[first.label] = torch.stack([(w == 0).all(2).sum(1) for w in matrices]).sum(0).tolist()
+        return found
 
     def _finish(self, row: int, ending: progress.Ending) -> None:
         """Write the best state into the member's model, and report."""

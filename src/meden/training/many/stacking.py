@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations  # a parametrised layer has a class of its own
 
 from meden.noise import noise_layers
-from meden.optim import Bound
+from meden.optim import Bound, Operand
 from meden.params import Selector
 from meden.recipe import Recipe
 from meden.training.many import stacked_settings
@@ -35,6 +35,11 @@ class Layout:
         return {
             name: shaped(flat[:, cut], self.shapes[name], name in self.turned) for name, cut in self.columns.items()
         }
+
+    def place(self, operand: Operand) -> Tensor:
+        """Return where the numbers lie that a penalty sees as one tensor, of its shape."""
+        numbers = torch.arange(sum(shape.numel() for shape in self.shapes.values()))[None]
+        return operand.pick({name: view[0] for name, view in self.views(numbers).items()})
 
     def join(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """Return tensors (K, *shape) as the columns they have in ``flat``, in order."""
@@ -93,7 +98,8 @@ def structure(model: nn.Module) -> Hashable:
 def recipe_key(recipe: Recipe) -> Hashable:
     """Return what two recipes must share to be trained in one stack: all that is not a number per member."""
     penalties = [
-        (stacked_settings.fixed(r.penalty), _selector_key(r.on), r.coupling, r.schedule) for r in recipe.regularizers
+        (stacked_settings.fixed(r.penalty), _selector_key(r.on), r.coupling, r.schedule, r.groups)
+        for r in recipe.regularizers
     ]
     augmentations = [stacked_settings.fixed(augmentation) for augmentation in recipe.augment]
     settings = recipe.optimizer, recipe.nesterov, recipe.betas, recipe.alpha, recipe.eps

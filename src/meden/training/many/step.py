@@ -106,10 +106,11 @@ class Step:
         if self.clips:
             g.mul_((constants.clip / (g.norm(dim=1, keepdim=True) + 1e-6)).clamp(max=1.0))
         for segment, own, factor in acting("gradient"):
-            g[:, segment.columns].add_(segment.map(stacked_penalties.gradient, own, factor, flat))
+            segment.add_(g, segment.map(stacked_penalties.gradient, own, factor, flat))
         lr = functools.reduce(torch.mul, constants.lr_factors, batch.lr)
         for segment, own, factor in acting("decoupled"):
-            flat[:, segment.columns].sub_(segment.map(stacked_penalties.decay, own, factor, flat, segment.common(lr)))
+            moved = segment.map(stacked_penalties.decay, own, factor, flat, segment.common(lr))
+            segment.add_(flat, moved, times=-1)
         self.update.apply(flat, g, state, lr, constants.momentum)
         if proximal := acting("proximal"):
             length = self.update.length(state, lr, constants.momentum)
@@ -117,7 +118,7 @@ class Step:
                 own_length = length if self.update.recipe.adaptive else segment.common(length)
                 rates = self.update.full_rates(segment.common(lr), constants.momentum)
                 shrunk = segment.map(stacked_penalties.shrink, own, factor, flat, own_length, *rates)
-                flat[:, segment.columns].copy_(shrunk)
+                segment.put_(flat, shrunk)
         if AVERAGE in state:
             state[AVERAGE].lerp_(flat, batch.blend)
         return (g,)
@@ -161,8 +162,7 @@ class Step:
     def _filled(self, found: Mapping[str, Tensor | None], views: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return gradients, zeros for what has none."""
         for name, found_of in found.items():
-            start = self.layout.columns[name].start
-            if found_of is None and any(p.columns.start <= start < p.columns.stop for p in self.segments):
+            if found_of is None and any(name in segment.names for segment in self.segments):
                 raise ValueError(f"'{name}' gets no gradient, and is left as it is in a model by itself")
         return {name: torch.zeros_like(views[name]) if part is None else part for name, part in found.items()}
 
