@@ -14,6 +14,7 @@ from torch import Tensor
 
 from meden._checks import check_count, check_number, check_strength
 from meden.penalties.base import Number, SparsePenalty, largest, tolerance, wide
+from meden.penalties.groups import Groups
 from meden.penalties.sharding import whole
 
 _ONE, _EACH = 14, 28
@@ -62,6 +63,11 @@ class HierarchicalLasso(SparsePenalty):
         check_strength("HierarchicalLasso strength", self.strength)
         check_count("HierarchicalLasso num_skip", self.num_skip)
         check_number("HierarchicalLasso bound", self.bound, low=0.0)
+
+    @property
+    def groups(self) -> Groups:
+        """The rows."""
+        return Groups(0)
 
     @property
     def factor(self) -> float:

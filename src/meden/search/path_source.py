@@ -18,6 +18,7 @@ from meden.history import History
 from meden.member import EncodedData, Member, ModelMaker, as_taken, build_model, encode_folds
 from meden.noise import derive
 from meden.objective import evaluating, on_device
+from meden.optim import Regularizer
 from meden.penalties import SparsePenalty
 from meden.recipe import Recipe
 from meden.run import Run
@@ -73,10 +74,14 @@ class PathSource:
             self._found[columns] = groups_of(model, on_device(share.x[:2], model), self.kind, columns=named)
         return self._found[columns]
 
+    def penalised(self, strength: float, fold: int) -> tuple[Regularizer, ...]:
+        """Return what puts the penalty on the groups of a fold's models, one for each set."""
+        return penalised(self.penalty.replace({"strength": strength}), self.groups[fold], self.dataset.num_outputs)
+
     def member(self, key: Key, params: Params) -> Member:
         """Return what is trained: from weights of its own, or from where another configuration ended."""
         strength, before = params["strength"], params["from"]
-        regularizers = penalised(self.penalty.replace({"strength": strength}), self.groups[key.fold])
+        regularizers = self.penalised(strength, key.fold)
         changes: dict[str, Any] = {"regularizers": (*self.recipe.regularizers, *regularizers)}
         if strength:
             changes["epochs"] = self.epochs
@@ -119,7 +124,9 @@ class PathSource:
         y = self.dataset.targets(share.encoder, rows)
         residuals = _residuals(y, len(self.dataset.classes))
         gradients = gradient_at_zero(run.model, self.groups[fold], share.x[rows], residuals)
-        return max(float(self.penalty.strength_max(gradient)) for gradient in gradients)
+        each = [regularizer.penalty for regularizer in self.penalised(1.0, fold)]
+        assert all(isinstance(penalty, SparsePenalty) for penalty in each)
+        return max(float(own.strength_max(g)) for own, g in zip(each, gradients, strict=True))  # type: ignore[attr-defined]
 
     def runs_of(self, *configurations: int) -> tuple[Run, ...]:
         """Return runs as they were where they ended: all of one configuration, or one of each for each run."""
