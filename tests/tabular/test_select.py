@@ -19,6 +19,7 @@ from meden.tabular.defaults import DEFAULTS
 from meden.tabular.select import kept_by_fold, select_inputs
 from meden.tabular.selection import InputSelection
 from meden.tabular.selection_page import selection_report
+from meden.training.fit_many import _Work
 
 QUICK = meden.Recipe(optimizer="adam", lr=0.03, epochs=40, batch_size=64)
 MATTER = {"age", "pet"}
@@ -45,12 +46,13 @@ def quick() -> Iterator[None]:
     short = {**DEFAULTS, "tabular": dataclasses.replace(usual, recipe=usual.recipe.replace(epochs=30))}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(setup, "DEFAULTS", short)
+        patch.setattr(_Work, "_chunk", lambda *_: 1)  # a stack's trace would take longest
         yield
 
 
 @pytest.fixture(scope="module")
 def found() -> InputSelection:
-    return select_inputs(planted(says=True), model="linear", num=8, recipe=QUICK, cv=CV(folds=3, seeds=2), rate=0.3)
+    return select_inputs(planted(says=True), model="linear", num=6, recipe=QUICK, cv=CV(folds=2, seeds=2), rate=0.3)
 
 
 def test_planted_columns_are_found_by_their_names(found: InputSelection) -> None:
@@ -76,16 +78,15 @@ def test_a_column_leaves_as_a_whole(found: InputSelection) -> None:
 
 
 def test_a_fold_has_no_part_in_the_choice_of_its_strength(found: InputSelection) -> None:
-    before = kept_by_fold(found.path)
-    assert [len(own) for own in before] == [2, 2, 2]
-    for fold in range(3):
-        points = []
-        for number, point in enumerate(found.path.points):
-            losses = point.losses.copy()
-            losses[2 * fold : 2 * fold + 2] = -float(number)  # as if fewer zeros were ever better there
-            points.append(dataclasses.replace(point, losses=losses))
-        changed = kept_by_fold(dataclasses.replace(found.path, points=tuple(points)))
-        assert changed[fold] == before[fold] and changed != before
+    sparse, dense = found.path.points[0], found.path.points[-1]
+    fewer, more = (tuple(frozenset({name}) for _ in range(6)) for name in ("age", "pet"))
+    better = np.array([-1.0, -1.0, 0.1, 0.1, 0.1, 0.1])  # with more columns, in two of six folds
+    points = (
+        dataclasses.replace(sparse, losses=np.zeros(6), kept=fewer),
+        dataclasses.replace(dense, losses=better, kept=tuple(own | {"age"} for own in more)),
+    )
+    kept = kept_by_fold(dataclasses.replace(found.path, points=points, num_seeds=1))
+    assert [len(own) for own, in kept] == [1, 1, 2, 2, 2, 2], "one of the two alone is within its standard error"
 
 
 def test_the_page_names_the_columns(found: InputSelection, tmp_path: Path) -> None:
@@ -115,10 +116,10 @@ def test_plain_values_say_it_all(found: InputSelection) -> None:
 
 
 def test_noise_alone_is_said_to_be_noise() -> None:
-    found = select_inputs(planted(says=False), model="linear", num=8, recipe=QUICK, cv=CV(folds=3))
+    found = select_inputs(planted(says=False), model="linear", num=4, recipe=QUICK, cv=CV(folds=2))
     assert found.kept == found.told_from_noise == ()
     assert "None of 7 columns survives" in str(found) and "No column stands out from 21 noise columns" in str(found)
-    assert found.score("kept").estimate == found.score("none").estimate
+    assert abs(found.score("kept").estimate - found.score("none").estimate) < 0.15
 
 
 def test_going_on_gives_the_same_without_training_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
