@@ -98,14 +98,15 @@ _ENCODED: WeakKeyDictionary[Dataset, tuple[tuple[Fold | None, ...], dict[Fold | 
 def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, EncodedData]:
     """Encode a data set once for each distinct fold: how many inputs a table has, its fitting rows alone decide.
 
-    Arrays are the same for every fold, and are held once. What a data set's folds became is kept with it while it is
+    Arrays are the same for every fold, and are held once. What a table's folds became is kept with it while that is
     small: every round of a search asks for it again, and thousands of columns take longer to encode than to train on.
     """
     wanted = tuple(dict.fromkeys(folds))
     before, shares = _ENCODED.get(dataset, ((), {}))
     if before != wanted:
         shares = _encoded(dataset, wanted)
-        if sum(share.x.nbytes + share.y.nbytes for share in shares.values()) <= KEPT_BYTES:
+        size = sum(share.x.nbytes + share.y.nbytes for share in shares.values())
+        if isinstance(dataset.inputs, Table) and size <= KEPT_BYTES:
             _ENCODED[dataset] = wanted, shares
     return dict(shares)
 

@@ -86,7 +86,7 @@ def test_a_fold_has_no_part_in_the_choice_of_its_strength(found: InputSelection)
         dataclasses.replace(dense, losses=better, kept=tuple(own | {"age"} for own in more)),
     )
     kept = kept_by_fold(dataclasses.replace(found.path, points=points, num_seeds=1))
-    assert [len(own) for own, in kept] == [1, 1, 2, 2, 2, 2], "one of the two alone is within its standard error"
+    assert [len(own) for (own,) in kept] == [1, 1, 2, 2, 2, 2], "one of the two alone is within its standard error"
 
 
 def test_the_page_names_the_columns(found: InputSelection, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,25 @@ from meden.training.fit_many import fit_many
 from meden.workers.workers import Workers
 
 Array = NDArray[np.float64]
-SELECTORS: Mapping[str, ModelMaker] = {
-    "mlp": functools.partial(MLP, depth=1),
-    "skip": functools.partial(MLP, depth=1, skip=True),
-    "linear": Linear,
+
+
+@dataclasses.dataclass(frozen=True)
+class Selector:
+    """A network whose inputs a path can close, and how that goes best."""
+
+    make_model: ModelMaker
+    lr: float = 0.01
+    start: Literal["dense", "empty"] = "dense"
+    """Up from the network with all inputs, which a network of several layers that has none does not find again; or down
+    from none, which keeps fewer of thousands and is the same where the objective is convex."""
+
+
+SELECTORS: Mapping[str, Selector] = {
+    "mlp": Selector(functools.partial(MLP, depth=1)),
+    "skip": Selector(functools.partial(MLP, depth=1, skip=True)),
+    "linear": Selector(Linear, lr=0.003, start="empty"),
 }
-"""Networks whose inputs a path can close, by name; the first is the usual one."""
+"""By name; the first is the usual one."""
 STRENGTHS = 20
 RATE = 0.2
 SMALLEST = 0.01
@@ -112,13 +125,15 @@ def select_inputs(
     folds = cv.divide(dataset, seed)
     whole = cv.replace(folds=tuple(_whole(fold) for fold in folds), stop_fraction=0.0, order=None, gap=0)
     copies = copies_for(len(columns), rate) if noise else 0
+    selector = SELECTORS[model]
     walk = functools.partial(
         path,
-        SELECTORS[model],
+        selector.make_model,
         penalty=penalty,
         num=num,
         ratio=SMALLEST,
-        recipe=recipe or path_recipe(dataset.num_rows),
+        start=selector.start,
+        recipe=recipe or path_recipe(dataset.num_rows, selector.lr),
         cv=whole,
         workers=workers,
         seed=seed,
@@ -146,11 +161,11 @@ def select_inputs(
     )
 
 
-def path_recipe(num_rows: int) -> Recipe:
+def path_recipe(num_rows: int, lr: float) -> Recipe:
     """Return the usual recipe of a path on so many rows."""
     batch_size = 64
     epochs = min(MOST_EPOCHS, max(FEWEST_EPOCHS, math.ceil(STEPS * batch_size / num_rows)))
-    return Recipe(optimizer="adam", lr=0.01, batch_size=batch_size, epochs=epochs)
+    return Recipe(optimizer="adam", lr=lr, batch_size=batch_size, epochs=epochs)
 
 
 def points_by_fold(found: Path) -> list[PathPoint]:
