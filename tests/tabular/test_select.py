@@ -52,7 +52,7 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def found() -> InputSelection:
-    return select_inputs(planted(says=True), model="linear", num=6, recipe=QUICK, cv=CV(folds=2, seeds=2), rate=0.3)
+    return select_inputs(planted(says=True), model="linear", num=8, recipe=QUICK, cv=CV(folds=4), rate=0.3)
 
 
 def test_planted_columns_are_found_by_their_names(found: InputSelection) -> None:
