@@ -142,7 +142,7 @@ def path(
             on_progress=on_progress,
             on_weights=source.ends.keep,
         ).run()
-    return found_on(source, walk.asked)
+    return found_on(source, walk.asked, walk.largest)
 
 
 def _checked_penalty(penalty: Any, kind: str) -> SparsePenalty:
@@ -172,5 +172,5 @@ def _given(strengths: Sequence[float]) -> list[float]:
 
 
 def _grid(largest: float, num: int, ratio: float) -> list[float]:
-    """Return so many strengths, rising to the largest, which is rounded up to three digits."""
-    return [float(f"{strength:.6g}") for strength in np.geomspace(largest * ratio, largest, num)]
+    """Return so many strengths, rising to a last bit above the largest."""
+    return [float(f"{strength:.6g}") for strength in np.geomspace(largest * ratio, largest, num) * (1 + 1e-5)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_count, check_number
 from meden._shown import Pair, Shown, ShownFields
+from meden.objective import SCORE_NAMES
+from meden.report import Format
 from meden.run import Run
 from meden.search.path_groups import names_of
+from meden.search.path_page import path_report
 from meden.search.path_source import PathSource
 from meden.structure.groups import Kind
 from meden.study.selection import best, one_standard_error, standard_error
@@ -55,6 +59,11 @@ class PathPoint(ShownFields):
     def loss_error(self) -> float:
         """Standard error of :attr:`loss`."""
         return standard_error(self.losses)
+
+    @property
+    def score(self) -> float:
+        """Mean over the runs."""
+        return float(self.scores.mean())
 
     @property
     def num_kept(self) -> float:
@@ -162,6 +171,25 @@ class Path(Shown):
                 raise InputError(f"support must be names of the {len(self.names)} {self.kind}, got {name!r}")
         return self.source.refit(kept, seed)
 
+    @property
+    def metric(self) -> str:
+        """What :attr:`PathPoint.score` is: ``accuracy`` or ``mse``."""
+        return SCORE_NAMES[self.source.dataset.task]
+
+    @property
+    def penalty(self) -> str:
+        """The name of the penalty."""
+        return type(self.source.penalty).__name__
+
+    def report(self, file: FilePath | str, *, format: Format = "html") -> FilePath:
+        """Write the path as a page that opens offline, and return where it is.
+
+        Args:
+            file: where to write.
+            format: ``"html"`` or ``"md"``.
+        """
+        return path_report(self, file, format=format)
+
     def _pairs(self) -> Iterable[Pair]:
         yield "kind", self.kind
         for name in get_args(Rule):
@@ -171,7 +199,7 @@ class Path(Shown):
         yield from (("note", note) for note in self.notes)
 
 
-def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]]) -> Path:
+def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]], largest: float) -> Path:
     """Return the points of a walk, from the configurations that were trained, by number."""
     names = names_of(source.groups)
     tried: dict[float, list[int]] = {}
@@ -179,10 +207,22 @@ def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]]) -> Path:
         tried.setdefault(params["strength"], []).append(number)
     points = [_point(source, names, strength, tried[strength]) for strength in sorted(tried, reverse=True)]
     *walked, dense = points
+    notes = _notes(walked, largest, source.kind)
+    return Path(source.kind, names, tuple(walked), dense, source.num_seeds, notes, source)
+
+
+def _notes(points: Sequence[PathPoint], largest: float, kind: Kind) -> tuple[str, ...]:
+    """Say what the largest strength left, and how far the path went on from it."""
+    top, planned = points[0], next((point for point in points if point.strength <= largest), None)
     notes = []
-    if walked[0].num_kept:
-        notes.append(f"the largest strength, {walked[0].strength:.4g}, leaves {walked[0].num_kept:.4g} {source.kind}")
-    return Path(source.kind, names, tuple(walked), dense, source.num_seeds, tuple(notes), source)
+    if planned is not None and top.strength > largest:
+        notes.append(
+            f"the largest strength, {largest:.4g}, left {planned.num_kept:.4g} of the {kind}: what else the model has "
+            f"had grown against it, and the path went on to {top.strength:.4g}"
+        )
+    if top.num_kept:
+        notes.append(f"{top.num_kept:.4g} of the {kind} are left at {top.strength:.4g}: give larger strengths")
+    return tuple(notes)
 
 
 def _point(source: PathSource, names: Sequence[str], strength: float, numbers: Sequence[int]) -> PathPoint:
