@@ -154,11 +154,12 @@ def turns(
         yield name, chosen, time.process_time() - started
 
 
-def table(name: str, cap: float, num_folds: int) -> None:
+def table(name: str, cap: float, num_folds: int, outer: int | None) -> None:
     x, y, splits = {"mice_protein": mice_protein, "mnist": mnist}[name]()
     contenders = {"meden": functools.partial(ours, folds=num_folds), "lassonet": functools.partial(lassonet, cap=cap)}
     sizes = (50, 10) if name == "mice_protein" else (50,)
     seconds, scores, said = defaultdict(list), defaultdict(list), {}
+    splits = splits[:outer]
     for number, split in enumerate(splits):
         scores["all inputs", x.shape[1]].append(worth(x, y, split, np.arange(x.shape[1])))
         for who, chosen, took in turns(contenders, number, x[split[0]], y[split[0]]):
@@ -167,22 +168,22 @@ def table(name: str, cap: float, num_folds: int) -> None:
             for size in sizes:
                 scores[who, size].append(worth(x, y, split, chosen.ranking[:size]))
             print(f"  {name} fold {number}: {who} {took:.1f} s, {scores[who, sizes[0]][-1]}", flush=True)
-    print(
-        f"\n| {name}, {len(splits)} folds | inputs | trees, % | logistic regression, % | CPU seconds a fold | |\n|---|---|---|---|---|---|"
-    )
+    heads = "inputs | trees, % | logistic regression, % | CPU seconds a fold | "
+    print(f"\n| {name}, {len(splits)} folds | {heads}|\n|---|---|---|---|---|---|")
     for (who, size), pairs in scores.items():
-        cells = [
-            f"{np.mean(own):.2f} ± {np.std(own, ddof=1) / len(own) ** 0.5:.2f}" for own in zip(*pairs, strict=True)
-        ]
-        print(
-            f"| {who} | {size} | {' | '.join(cells)} | {np.mean(seconds[who]) if who in seconds else 0:.1f} | {said.get(who, '')} |"
-        )
-    difference = np.array(scores["meden", sizes[0]]) - np.array(scores["lassonet", sizes[0]])
-    error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
-    print(
-        f"meden less lassonet, {sizes[0]} inputs: {difference.mean(axis=0).round(2)} ± {error.round(2)}; seconds 1/{np.mean(seconds['lassonet']) / np.mean(seconds['meden']):.1f}",
-        flush=True,
-    )
+        cells = [told(own) for own in zip(*pairs, strict=True)]
+        took = f"{np.mean(seconds[who]):.1f}" if who in seconds else ""
+        print(f"| {who} | {size} | {' | '.join(cells)} | {took} | {said.get(who, '')} |")
+    for size in sizes:
+        difference = np.array(scores["meden", size]) - np.array(scores["lassonet", size])
+        print(f"meden less lassonet, {size} inputs: {', '.join(told(own) for own in difference.T)}")
+    print(f"seconds: 1/{np.mean(seconds['lassonet']) / np.mean(seconds['meden']):.1f}\n", flush=True)
+
+
+def told(values: np.ndarray) -> str:
+    """Return the mean, and its standard error where there are several."""
+    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{error}"
 
 
 def truth(kind: str, cap: float, num_seeds: int) -> None:
@@ -195,9 +196,8 @@ def truth(kind: str, cap: float, num_seeds: int) -> None:
             first, own = set(chosen.ranking[:NUM_MATTER].tolist()), set(chosen.own.tolist())
             precision = len(own & matter) / max(1, len(own))
             found[who].append((len(first & matter), len(own), precision, len(own & matter) / NUM_MATTER, took))
-    print(
-        f"\n| {kind}, {num_seeds} seeds | of 20 among the first 20 | keeps | precision | recall | CPU seconds |\n|---|---|---|---|---|---|"
-    )
+    heads = "of 20 among the first 20 | keeps | precision | recall | CPU seconds"
+    print(f"\n| {kind}, {num_seeds} data sets | {heads} |\n|---|---|---|---|---|---|")
     for who in contenders:
         first, kept, precision, recall, took = np.mean(found[who], axis=0)
         print(f"| {who} | {first:.1f} | {kept:.0f} | {precision:.2f} | {recall:.2f} | {took:.1f} |", flush=True)
@@ -208,13 +208,16 @@ if __name__ == "__main__":
     parser.add_argument("names", nargs="*", choices=(*TABLES, *MADE, []), help="which; all by default")
     parser.add_argument("--cap", type=float, default=1800.0, help="CPU seconds after which LassoNet is cut off")
     parser.add_argument("--folds", type=int, default=3, help="inner folds of ours on the tables")
+    parser.add_argument(
+        "--outer", type=int, help="outer folds of a table that are used, the first ones; all by default"
+    )
     parser.add_argument("--seeds", type=int, default=2, help="data sets of each known truth")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="lassonet|sklearn")
-    meden.groups_of(
-        nn.Linear(2, 1), torch.zeros(2, 2), kind="inputs"
-    )  # what it imports is not timed, nor is lassonet's
+    meden.groups_of(nn.Linear(2, 1), torch.zeros(2, 2), kind="inputs")  # imports are not timed
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread")
     for name in options.names or (*TABLES, *MADE):
-        table(name, options.cap, options.folds) if name in TABLES else truth(name, options.cap, options.seeds)
+        table(name, options.cap, options.folds, options.outer) if name in TABLES else truth(
+            name, options.cap, options.seeds
+        )
