@@ -9,9 +9,9 @@ other rows, of extremely randomised trees and of logistic regression trained on 
 rows, 500 columns of which 20 matter; how many of the 20 are among the 20 ranked first, and precision and recall of what
 each tool chooses by itself.
 
-LassoNet runs with its own defaults (100 hidden units, as ours) down to no input, unless --cap ends it. Seconds are of the
-CPU, on one thread, with everything a call needs; contenders take turns in who goes first. Data are looked for under
-MEDEN_DATA.
+LassoNet runs with its own defaults (100 hidden units, as ours) down to no input, unless --cap ends it. Seconds are
+those of the CPU, on one thread, with everything a call needs; contenders take turns in who goes first. Data are looked
+for under MEDEN_DATA.
 """
 
 from __future__ import annotations
@@ -98,9 +98,9 @@ def known_truth(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, set[int]]
 
 
 def ours(x: np.ndarray, y: np.ndarray, *, folds: int) -> Chosen:
-    """300 steps of 64 rows or more for the dense model, and a tenth of that at each of 20 strengths and more."""
-    each = max(1, round(30 * 64 / len(x)))
-    recipe = meden.Recipe(optimizer="adam", lr=2e-3, batch_size=64, epochs=10 * each)
+    """At each of 20 strengths and more 25 steps of 128 rows, or an epoch; six times that for the dense model."""
+    each = max(1, round(25 * 128 / (len(x) * (1 - 1 / folds))))
+    recipe = meden.Recipe(optimizer="adam", lr=1e-3, batch_size=128, epochs=6 * each)
     path = meden.path(make, (x, y), num=20, ratio=0.01, epochs=each, folds=folds, recipe=recipe)
     ranking, own = ([int(name[1:]) for name in names] for names in (path.ranking(), path.support()))
     return Chosen(np.array(ranking), np.array(own, dtype=int), f"{len(path.points)} strengths")
@@ -207,7 +207,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=(*TABLES, *MADE, []), help="which; all by default")
     parser.add_argument("--cap", type=float, default=1800.0, help="CPU seconds after which LassoNet is cut off")
-    parser.add_argument("--folds", type=int, default=3, help="inner folds of ours on the tables")
+    parser.add_argument("--folds", type=int, default=2, help="inner folds of ours on the tables")
     parser.add_argument(
         "--outer", type=int, help="outer folds of a table that are used, the first ones; all by default"
     )

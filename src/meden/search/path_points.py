@@ -103,7 +103,14 @@ class Path(Shown):
         return self.points[one_standard_error(self._losses, [-point.num_kept for point in self.points])]
 
     @property
+    def has_ended(self) -> bool:
+        """Whether there is a strength at which no run diverged."""
+        return any(np.isfinite(point.losses).all() for point in self.points)
+
+    @property
     def _losses(self) -> Array:
+        if not self.has_ended:
+            raise InputError("recipe must train at some strength, got runs that diverged at every one: lower its lr")
         each = np.array([point.losses for point in self.points])
         means: Array = each.reshape(len(each), -1, self.num_seeds).mean(axis=2)
         return means
@@ -192,7 +199,9 @@ class Path(Shown):
 
     def _pairs(self) -> Iterable[Pair]:
         yield "kind", self.kind
-        for name in get_args(Rule):
+        if not self.has_ended:
+            yield "status", "diverged at every strength"
+        for name in get_args(Rule) if self.has_ended else ():
             point = self.at(name)
             yield name, f"strength {point.strength:.4g}, {point.num_kept:.4g} of {len(self.names)}, {point.loss:.4g}"
         yield "strengths", len(self.points)
@@ -220,7 +229,7 @@ def _notes(points: Sequence[PathPoint], largest: float, kind: Kind) -> tuple[str
             f"the largest strength, {largest:.4g}, left {planned.num_kept:.4g} of the {kind}: what else the model has "
             f"had grown against it, and the path went on to {top.strength:.4g}"
         )
-    if top.num_kept:
+    if top.num_kept and np.isfinite(top.losses).all():
         notes.append(f"{top.num_kept:.4g} of the {kind} are left at {top.strength:.4g}: give larger strengths")
     return tuple(notes)
 
