@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
@@ -11,16 +11,60 @@ from meden.report import Chart, Column, Format, Key, Report, ReportTable, Sectio
 from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, axis_title, chart, label, lines, scatter
 from meden.report.document import Mark
 from meden.report.numbers import number, percent
+from meden.search.path_point import PathPoint
 from meden.study.metrics import SHARES, spoken
-
-if TYPE_CHECKING:
-    from meden.search.path_points import Path, PathPoint
 
 DRAWN = 60
 """Groups whose norms are drawn; the table has all."""
 
 
-def path_report(path: Path, file: FilePath | str, *, format: Format = "html") -> FilePath:
+class Walked(Protocol):
+    """What is told of a path, see :class:`meden.search.Path`."""
+
+    @property
+    def kind(self) -> str:
+        """What the groups are."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all groups."""
+
+    @property
+    def points(self) -> tuple[PathPoint, ...]:
+        """The largest strength first."""
+
+    @property
+    def dense(self) -> PathPoint:
+        """The model without the penalty."""
+
+    @property
+    def best(self) -> PathPoint:
+        """The strength of the lowest held-out loss."""
+
+    @property
+    def one_se(self) -> PathPoint:
+        """The fewest groups within one standard error of it."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was out of the ordinary."""
+
+    @property
+    def metric(self) -> str:
+        """What scores are."""
+
+    @property
+    def penalty(self) -> str:
+        """Its name."""
+
+    def support(self) -> tuple[str, ...]:
+        """Return what stays at the one-SE strength."""
+
+    def ranking(self) -> tuple[str, ...]:
+        """Return all names, what stays longest first."""
+
+
+def path_report(path: Walked, file: FilePath | str, *, format: Format = "html") -> FilePath:
     """Write the report of a path and return where it is.
 
     Args:
@@ -43,7 +87,7 @@ def path_report(path: Path, file: FilePath | str, *, format: Format = "html") ->
     return write(Report(title=title, lead=lead, tiles=tiles, text=path.notes, sections=sections), file, format)
 
 
-def worth_section(path: Path) -> Section:
+def worth_section(path: Walked) -> Section:
     """Return the held-out loss of all points against the number of groups that they keep."""
     marked = {id(path.best): BEST, id(path.one_se): CHOSEN}
     points = [*path.points, path.dense]
@@ -72,7 +116,7 @@ def worth_section(path: Path) -> Section:
     return Section(title="What they are worth", text=text, keys=keys, charts=(made,))
 
 
-def _norms(path: Path) -> Section:
+def _norms(path: Walked) -> Section:
     stay, places = set(path.support()), {name: place for place, name in enumerate(path.names)}
     shown = path.ranking()[:DRAWN]
     x = [point.strength for point in path.points]
@@ -105,7 +149,7 @@ def _line(strength: float, colour: str) -> dict[str, object]:
     return {"type": "line", "x0": strength, "x1": strength, "y0": 0, "y1": 1, "yref": "paper", "line": line}
 
 
-def _groups(path: Path) -> Section:
+def _groups(path: Walked) -> Section:
     columns = [Column("name", numeric=False), Column("share of runs", measured=True), Column("norm", measured=True)]
     columns.append(Column("leaves above", measured=True))
     chosen, stay = path.one_se, set(path.support())
@@ -123,7 +167,7 @@ def _groups(path: Path) -> Section:
     return Section(title=f"All {path.kind}", text=text, table=ReportTable(tuple(columns), tuple(rows)))
 
 
-def _points(path: Path) -> Section:
+def _points(path: Walked) -> Section:
     names = ("strength", f"{path.kind} kept", "fewest", "most", "loss", "error", spoken(path.metric), "gap")
     columns = tuple(Column(name, measured=name not in ("fewest", "most")) for name in names)
     marks: dict[int, Mark] = {id(path.best): "best", id(path.one_se): "one_se"}
@@ -133,13 +177,13 @@ def _points(path: Path) -> Section:
     return Section(title="All strengths", table=ReportTable(columns, rows))
 
 
-def _row(path: Path, point: PathPoint) -> tuple[float | str, ...]:
+def _row(path: Walked, point: PathPoint) -> tuple[float | str, ...]:
     counts = [len(kept) for kept in point.kept]
     own = (point.strength, point.num_kept, min(counts), max(counts), point.loss, point.loss_error)
     return (*own, _score(path, point), point.gap)
 
 
-def _score(path: Path, point: PathPoint) -> str:
+def _score(path: Walked, point: PathPoint) -> str:
     return percent(point.score) if path.metric in SHARES else number(point.score)
 
 
@@ -147,7 +191,7 @@ def _error(point: PathPoint) -> float | None:
     return point.loss_error if np.isfinite(point.loss_error) else None
 
 
-def _told(path: Path, point: PathPoint) -> str:
+def _told(path: Walked, point: PathPoint) -> str:
     return lines(
         f"strength {number(point.strength)}",
         f"{number(point.num_kept)} {path.kind}",

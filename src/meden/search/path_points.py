@@ -1,4 +1,4 @@
-"""What came of a path: a point for each strength, and the choice among them.
+"""What came of a path: its points, and the choice among them.
 
 Legend: ``R`` runs (fold, then seed), ``G`` groups.
 """
@@ -11,68 +11,22 @@ from pathlib import Path as FilePath
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meden._checks import InputError, check_count, check_number
-from meden._shown import Pair, Shown, ShownFields
+from meden._shown import Pair, Shown
 from meden.objective import SCORE_NAMES
 from meden.report import Format
 from meden.run import Run
 from meden.search.path_groups import names_of
 from meden.search.path_page import path_report
+from meden.search.path_point import Array, PathPoint
 from meden.search.path_source import PathSource
 from meden.structure.groups import Kind
-from meden.study.selection import best, one_standard_error, standard_error
+from meden.study.selection import best, one_standard_error
 
-Array = NDArray[np.float64]
 Rule = Literal["one_se", "best"]
 At = Rule | float
 """A rule of choice, or a strength."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PathPoint(ShownFields):
-    """One strength of a path."""
-
-    strength: float
-    losses: Array
-    """Mean data loss of the scored rows, (R,); NaN where it diverged."""
-    scores: Array
-    """Mean score of the scored rows, (R,): accuracy, or squared error in the target's units."""
-    kept: tuple[frozenset[str], ...]
-    """Names of the groups that are not all zeros, of each run."""
-    norms: Array
-    """Euclidean norm of each group, (R, G), in the order of :attr:`Path.names`; NaN where a run has no such group."""
-    objectives: Array
-    """Training loss plus penalty, (R,); infinite where it diverged."""
-    configurations: tuple[int, ...]
-    """Number of the configuration that each run is of, (R,): the lowest objective of those at this strength."""
-    gap: float
-    """How far the other way, up or down, ended above it at most; 0 where there was one."""
-
-    @property
-    def loss(self) -> float:
-        """Mean over the runs."""
-        return float(self.losses.mean())
-
-    @property
-    def loss_error(self) -> float:
-        """Standard error of :attr:`loss`."""
-        return standard_error(self.losses)
-
-    @property
-    def score(self) -> float:
-        """Mean over the runs."""
-        return float(self.scores.mean())
-
-    @property
-    def num_kept(self) -> float:
-        """Groups that are kept, averaged over the runs."""
-        return float(np.mean([len(kept) for kept in self.kept]))
-
-    def frequency(self, name: str) -> float:
-        """Return the share of runs that keep a group."""
-        return float(np.mean([name in kept for kept in self.kept]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
