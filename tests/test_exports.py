@@ -15,8 +15,8 @@ PUBLIC = {
     "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength", "StrengthSchedule",
     "Study",
     "Uniform",
-    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "evaluate", "fit", "fit_many",
-    "layerwise_factors", "load_run", "load_study",
+    "as_dataset", "audit", "augment", "compact", "compare", "convert", "diagnose", "edits", "evaluate", "fit",
+    "fit_many", "layerwise_factors", "load_run", "load_study",
     "groups_of", "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer", "tune",
 }  # fmt: skip
 
