@@ -3,14 +3,15 @@
     python benchmarks/input_selection.py                        all
     python benchmarks/input_selection.py mice_protein linear    some of them
 
-mice_protein (77 proteins, 8 classes; a mouse's 15 rows stay in one fold) and 10,000 MNIST digits: on each outer fold both
-choose 50 inputs (10 of the proteins, too) from the training rows; what these are worth is the accuracy, on the other
-rows, of extremely randomised trees and of logistic regression trained on them. linear, additive, pairwise: 2,000 rows, 500 columns of which 20
-matter; how many of the 20 are among the 20 ranked first, and precision and recall of what each tool chooses by itself.
+mice_protein (77 proteins, 8 classes; a mouse's 15 rows stay in one fold) and 10,000 MNIST digits: on each outer fold
+both choose 50 inputs (10 of the proteins, too) from the training rows; what these are worth is the accuracy, on the
+other rows, of extremely randomised trees and of logistic regression trained on them. linear, additive, pairwise: 2,000
+rows, 500 columns of which 20 matter; how many of the 20 are among the 20 ranked first, and precision and recall of what
+each tool chooses by itself.
 
-LassoNet runs with its own defaults (100 hidden units, as ours) down to no input, unless --cap ends it. Seconds are of the
-CPU, on one thread, with everything a call needs; contenders take turns in who goes first. Data are looked for under
-MEDEN_DATA.
+LassoNet runs with its own defaults (100 hidden units, as ours) down to no input, unless --cap ends it. Seconds are
+those of the CPU, on one thread, with everything a call needs; contenders take turns in who goes first. Data are looked
+for under MEDEN_DATA.
 """
 
 from __future__ import annotations
@@ -97,10 +98,10 @@ def known_truth(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, set[int]]
 
 
 def ours(x: np.ndarray, y: np.ndarray, *, folds: int) -> Chosen:
-    """300 steps of 64 rows or more for the dense model, and a tenth of that at each of 30 strengths."""
-    each = max(1, round(30 * 64 / len(x)))
-    recipe = meden.Recipe(optimizer="adam", lr=2e-3, batch_size=64, epochs=10 * each)
-    path = meden.path(make, (x, y), num=30, ratio=0.01, epochs=each, folds=folds, recipe=recipe)
+    """At each of 20 strengths and more 25 steps of 128 rows, or an epoch; six times that for the dense model."""
+    each = max(1, round(25 * 128 / (len(x) * (1 - 1 / folds))))
+    recipe = meden.Recipe(optimizer="adam", lr=1e-3, batch_size=128, epochs=6 * each)
+    path = meden.path(make, (x, y), num=20, ratio=0.01, epochs=each, folds=folds, recipe=recipe)
     ranking, own = ([int(name[1:]) for name in names] for names in (path.ranking(), path.support()))
     return Chosen(np.array(ranking), np.array(own, dtype=int), f"{len(path.points)} strengths")
 
@@ -153,11 +154,12 @@ def turns(
         yield name, chosen, time.process_time() - started
 
 
-def table(name: str, cap: float, num_folds: int) -> None:
+def table(name: str, cap: float, num_folds: int, outer: int | None) -> None:
     x, y, splits = {"mice_protein": mice_protein, "mnist": mnist}[name]()
     contenders = {"meden": functools.partial(ours, folds=num_folds), "lassonet": functools.partial(lassonet, cap=cap)}
     sizes = (50, 10) if name == "mice_protein" else (50,)
     seconds, scores, said = defaultdict(list), defaultdict(list), {}
+    splits = splits[:outer]
     for number, split in enumerate(splits):
         scores["all inputs", x.shape[1]].append(worth(x, y, split, np.arange(x.shape[1])))
         for who, chosen, took in turns(contenders, number, x[split[0]], y[split[0]]):
@@ -166,22 +168,22 @@ def table(name: str, cap: float, num_folds: int) -> None:
             for size in sizes:
                 scores[who, size].append(worth(x, y, split, chosen.ranking[:size]))
             print(f"  {name} fold {number}: {who} {took:.1f} s, {scores[who, sizes[0]][-1]}", flush=True)
-    print(
-        f"\n| {name}, {len(splits)} folds | inputs | trees, % | logistic regression, % | CPU seconds a fold | |\n|---|---|---|---|---|---|"
-    )
+    heads = "inputs | trees, % | logistic regression, % | CPU seconds a fold | "
+    print(f"\n| {name}, {len(splits)} folds | {heads}|\n|---|---|---|---|---|---|")
     for (who, size), pairs in scores.items():
-        cells = [
-            f"{np.mean(own):.2f} ± {np.std(own, ddof=1) / len(own) ** 0.5:.2f}" for own in zip(*pairs, strict=True)
-        ]
-        print(
-            f"| {who} | {size} | {' | '.join(cells)} | {np.mean(seconds[who]) if who in seconds else 0:.1f} | {said.get(who, '')} |"
-        )
-    difference = np.array(scores["meden", sizes[0]]) - np.array(scores["lassonet", sizes[0]])
-    error = difference.std(axis=0, ddof=1) / len(difference) ** 0.5
-    print(
-        f"meden less lassonet, {sizes[0]} inputs: {difference.mean(axis=0).round(2)} ± {error.round(2)}; seconds 1/{np.mean(seconds['lassonet']) / np.mean(seconds['meden']):.1f}",
-        flush=True,
-    )
+        cells = [told(own) for own in zip(*pairs, strict=True)]
+        took = f"{np.mean(seconds[who]):.1f}" if who in seconds else ""
+        print(f"| {who} | {size} | {' | '.join(cells)} | {took} | {said.get(who, '')} |")
+    for size in sizes:
+        difference = np.array(scores["meden", size]) - np.array(scores["lassonet", size])
+        print(f"meden less lassonet, {size} inputs: {', '.join(told(own) for own in difference.T)}")
+    print(f"seconds: 1/{np.mean(seconds['lassonet']) / np.mean(seconds['meden']):.1f}\n", flush=True)
+
+
+def told(values: np.ndarray) -> str:
+    """Return the mean, and its standard error where there are several."""
+    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{error}"
 
 
 def truth(kind: str, cap: float, num_seeds: int) -> None:
@@ -194,9 +196,8 @@ def truth(kind: str, cap: float, num_seeds: int) -> None:
             first, own = set(chosen.ranking[:NUM_MATTER].tolist()), set(chosen.own.tolist())
             precision = len(own & matter) / max(1, len(own))
             found[who].append((len(first & matter), len(own), precision, len(own & matter) / NUM_MATTER, took))
-    print(
-        f"\n| {kind}, {num_seeds} seeds | of 20 among the first 20 | keeps | precision | recall | CPU seconds |\n|---|---|---|---|---|---|"
-    )
+    heads = "of 20 among the first 20 | keeps | precision | recall | CPU seconds"
+    print(f"\n| {kind}, {num_seeds} data sets | {heads} |\n|---|---|---|---|---|---|")
     for who in contenders:
         first, kept, precision, recall, took = np.mean(found[who], axis=0)
         print(f"| {who} | {first:.1f} | {kept:.0f} | {precision:.2f} | {recall:.2f} | {took:.1f} |", flush=True)
@@ -206,14 +207,17 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", choices=(*TABLES, *MADE, []), help="which; all by default")
     parser.add_argument("--cap", type=float, default=1800.0, help="CPU seconds after which LassoNet is cut off")
-    parser.add_argument("--folds", type=int, default=3, help="inner folds of ours on the tables")
+    parser.add_argument("--folds", type=int, default=2, help="inner folds of ours on the tables")
+    parser.add_argument(
+        "--outer", type=int, help="outer folds of a table that are used, the first ones; all by default"
+    )
     parser.add_argument("--seeds", type=int, default=2, help="data sets of each known truth")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="lassonet|sklearn")
-    meden.groups_of(
-        nn.Linear(2, 1), torch.zeros(2, 2), kind="inputs"
-    )  # what it imports is not timed, nor is lassonet's
+    meden.groups_of(nn.Linear(2, 1), torch.zeros(2, 2), kind="inputs")  # imports are not timed
     print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread")
     for name in options.names or (*TABLES, *MADE):
-        table(name, options.cap, options.folds) if name in TABLES else truth(name, options.cap, options.seeds)
+        table(name, options.cap, options.folds, options.outer) if name in TABLES else truth(
+            name, options.cap, options.seeds
+        )

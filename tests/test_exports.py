@@ -10,13 +10,14 @@ import meden
 PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "Recipe",
+    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member",
+    "ModelGroups", "Path", "Recipe",
     "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength", "StrengthSchedule",
     "Study",
     "Uniform",
-    "as_dataset", "audit", "augment", "compare", "convert", "diagnose", "edits", "evaluate", "fit", "fit_many",
-    "layerwise_factors", "load_run", "load_study",
-    "models", "noise", "penalties", "record_activity", "regularize", "transfer", "tune",
+    "as_dataset", "audit", "augment", "compact", "compare", "convert", "diagnose", "edits", "evaluate", "fit",
+    "fit_many", "layerwise_factors", "load_run", "load_study",
+    "groups_of", "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer", "tune",
 }  # fmt: skip
 
 

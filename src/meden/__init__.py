@@ -44,6 +44,7 @@ _ROOMS = {
     "as_dataset": "data",
     "audit": "audits",
     "augment": "augment",
+    "compact": "edits",
     "compare": "search",
     "convert": "strengths",
     "diagnose": "diagnosis",

@@ -6,6 +6,7 @@ from meden.audits import Audit, audit
 from meden.data import Dataset, as_dataset
 from meden.diagnosis import Diagnosis, diagnose
 from meden.distributed import Sharding
+from meden.edits import compact
 from meden.history import History, Record
 from meden.member import Member
 from meden.optim import (
@@ -69,6 +70,7 @@ __all__ = [
     "as_dataset",
     "audit",
     "augment",
+    "compact",
     "compare",
     "convert",
     "diagnose",

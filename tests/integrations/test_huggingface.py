@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ from torch import nn
 import meden
 from meden._checks import InputError
 from meden.noise import Dropout, EmbeddingNoise, derive, noise_layers, seed_noise
-from meden.penalties import L1, L2, PullTo
+from meden.penalties import L1, L2, GroupLasso, PullTo
+from meden.structure import GroupSet, ModelGroups, Piece
 
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
@@ -207,6 +209,22 @@ LOG = [
     {"eval_loss": 0.9, "epoch": 1.0, "step": 20},
     {"train_runtime": 3.0, "train_loss": 0.6, "epoch": 1.0, "step": 20},
 ]
+
+
+def test_groups_that_are_zero_are_in_the_log(tmp_path):
+    model = bert()
+    dense = "bert.encoder.layer.0.intermediate.dense"
+    num = model.get_parameter(f"{dense}.bias").numel()
+    each = tuple((i,) for i in range(num))
+    pieces = Piece(f"{dense}.weight", 0, each), Piece(f"{dense}.bias", 0, each)
+    groups = ModelGroups("units", (GroupSet("units", tuple(map(str, range(num))), pieces),))
+    callback = MedenCallback([meden.Regularizer(GroupLasso(100.0), groups=groups)])
+    made = trainer(model, tmp_path, callbacks=[callback], num_train_epochs=3, learning_rate=0.05)
+    made.train()
+    zeros = int((model.get_parameter(f"{dense}.weight") == 0).all(1).sum())
+    assert callback.history[-1].num_zero_groups == {"GroupLasso(units)": zeros}
+    assert zeros > 0
+    json.dumps(made.state.log_history)
 
 
 def test_any_log_is_a_history():

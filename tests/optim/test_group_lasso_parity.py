@@ -128,6 +128,6 @@ def test_group_mcp_is_skglms(diabetes) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("penalty", [GroupMCP(0.1, gamma=1e9), SparseGroupLasso(0.1, l1_ratio=0.0)], ids=str)
-@pytest.mark.parametrize("name", ["momentum", "adam"])
+@pytest.mark.parametrize("name", ["momentum", pytest.param("adam", marks=pytest.mark.slow)])
 def test_limits_are_the_group_lasso(diabetes, found, name, penalty) -> None:  # noqa: F811
     assert_same(solve(diabetes, name, penalty, GROUPS), found["momentum"])

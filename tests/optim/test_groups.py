@@ -168,17 +168,19 @@ def test_overlapping_groups_act_one_after_the_other() -> None:
 
 
 def test_on_chooses_by_the_first_tensor() -> None:
-    both = ModelGroups("units", (*units().sets, GroupSet("outputs", ("a", "b", "c"), (Piece("3.weight", 0, each(3)),))))
+    others = Piece("3.weight", 0, each(3)), Piece("3.bias", 0, each(3))
+    sets = [GroupSet("outputs", ("a", "b", "c"), (piece,)) for piece in others]
+    both = ModelGroups("units", (*units().sets, *sets))
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    for on, num in (("weights", 9), ("3.*", 3), ("0.weight", 6), (-1, 3)):
+    for on, num in (("weights", 12), ("3.*", 6), ("0.weight", 6), (-1, 6), ("biases", 3)):
         handle = meden.regularize(optimizer, model, [Regularizer(GroupLasso(1.0), on, groups=both)])
         assert f"groups: {num}" in handle._repr_html_()
         handle.remove()
     with pytest.raises(
-        InputError, match=r"on of GroupLasso\(units of biases\) must select the first tensor of a group \(0.w"
+        InputError, match=r"on of GroupLasso\(units of 2.\*\) must select the first tensor of a group \(0.weight, 3.w"
     ):
-        meden.regularize(optimizer, model, [Regularizer(GroupLasso(1.0), "biases", groups=both)])
+        meden.regularize(optimizer, model, [Regularizer(GroupLasso(1.0), "2.*", groups=both)])
 
 
 def test_schedules_multiply() -> None:
@@ -310,6 +312,7 @@ def test_handles_see_twins_and_replaced_parameters() -> None:
     for name in ("0.weight", "0.bias", "2.weight", "2.bias"):
         assert re.search(rf"{name}.*GroupLasso\(units\) \(proximal\)", report)
     assert not re.search(r"3.weight.*GroupLasso", report)
+    assert "(bias)" not in report and "(norm)" not in report  # they are to leave with their units
     model[0].weight = nn.Parameter(model[0].weight.detach().clone())
     optimizer.param_groups[0]["params"] = list(model.parameters())
     backward(model)

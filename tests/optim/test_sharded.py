@@ -23,6 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from meden.noise import Dropout, seed_noise, set_shard
 from meden.optim import Regularizer, StrengthSchedule, regularize
 from meden.penalties import L1, L2, ElasticNet, GroupLasso, MaxNorm, Nuclear, PullTo
+from meden.structure import GroupSet, ModelGroups, Piece
+from tests.optim.grouped import each
 
 pytestmark = pytest.mark.distributed
 
@@ -31,6 +33,10 @@ RULES: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "SGD": lambda params: torch.optim.SGD(params, lr=0.1, momentum=0.5),
     "AdamW": lambda params: torch.optim.AdamW(params, lr=0.02, weight_decay=0.0, fused=True),
 }
+UNIT = Piece("0.weight", 0, each(33)), Piece("0.bias", 0, each(33)), Piece("2.weight", 1, each(33))
+UNITS = ModelGroups("units", (GroupSet("units", tuple(map(str, range(33))), UNIT),))
+PAIR = Piece("0.weight", 1, ((0, 3), (6, 2))), Piece("2.weight", 0, ((2,), (0,)))
+PAIRS = ModelGroups("inputs", (GroupSet("pairs", ("a", "b"), PAIR),))
 PENALTIES: dict[str, list[Regularizer]] = {
     "L1": [Regularizer(L1(0.02))],
     "L2": [Regularizer(L2(0.1)), Regularizer(L1(0.1), "biases", "gradient")],
@@ -39,8 +45,14 @@ PENALTIES: dict[str, list[Regularizer]] = {
     "GroupLasso block 3": [Regularizer(GroupLasso(0.04, block=3))],
     "MaxNorm": [Regularizer(ElasticNet(0.02)), Regularizer(MaxNorm(0.5))],
     "Nuclear": [Regularizer(Nuclear(0.05))],
+    "GroupLasso across tensors": [Regularizer(GroupLasso(0.05), groups=UNITS), Regularizer(L1(0.01))],
+    "parts of tensors as groups": [
+        Regularizer(GroupLasso(0.05), groups=PAIRS, coupling="gradient"),
+        Regularizer(PullTo(GroupLasso(0.02)), groups=PAIRS),
+    ],
     "PullTo": [Regularizer(PullTo(L1(0.02))), Regularizer(PullTo(GroupLasso(0.01)), schedule=StrengthSchedule(end=20))],
 }
+SPANNING = "GroupLasso across tensors", "parts of tensors as groups"
 WAYS = {
     "accumulation 4": "GroupLasso units",
     "clip 0.1": "GroupLasso inputs",
@@ -179,8 +191,14 @@ def test_penalties_that_make_zeros_make_some(two_ranks: dict[str, Result]) -> No
         assert any((x == 0).any() for x in two_ranks[f"FSDP2 {CASES.index(case)}"].state.values()), case
 
 
+def test_groups_across_tensors_take_a_collective_for_each_of_them(two_ranks: dict[str, Result]) -> None:
+    for rule, num in (("SGD", 3), ("AdamW", 6)):  # which has a step for each number, too
+        assert two_ranks[f"FSDP2 {CASES.index(Case(rule, SPANNING[0]))}"].collectives == num
+
+
 def test_a_step_takes_two_collectives_at_most(two_ranks: dict[str, Result]) -> None:
     for i, case in enumerate(CASES):
         needs_none = case.penalty in ("L1", "L2", "GroupLasso units", "MaxNorm", "PullTo")
-        assert two_ranks[f"FSDP2 {i}"].collectives == (0 if needs_none else 2), case
+        if case.penalty not in SPANNING:
+            assert two_ranks[f"FSDP2 {i}"].collectives == (0 if needs_none else 2), case
         assert two_ranks[f"DDP {i}"].collectives == 0

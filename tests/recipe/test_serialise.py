@@ -113,6 +113,23 @@ def test_a_penalty_of_ones_own_is_saved_by_its_name_and_named_at_loading(
         Recipe.load(tmp_path / "recipe.yaml")
 
 
+def test_kinds_of_groups_are_saved_and_those_of_one_model_are_refused(tmp_path: Path) -> None:
+    regularizers = [
+        Regularizer(GroupLasso(0.1), groups="units"),
+        Regularizer(Sum((GroupLasso(0.1), L2(0.2))), on="0.*", groups="inputs", schedule=StrengthSchedule(end=9)),
+    ]
+    recipe = Recipe(regularizers=regularizers)
+    assert saved(recipe, tmp_path) == recipe
+    assert recipe.to_dict()["regularizers"][0]["groups"] == "units"
+    groups = meden.groups_of(MLP(4, 2), torch.zeros(2, 4))
+    own = Recipe(regularizers=[Regularizer(GroupLasso(0.1), groups=groups)])
+    with pytest.raises(InputError, match=r"groups of GroupLasso\(units\) must be a kind to be written to a file"):
+        own.to_dict()
+    x, y = blobs(d=4)
+    with pytest.raises(InputError, match="must be a kind"):  # before an epoch is lost
+        meden.fit(MLP(4, 3), (x, y), recipe=own, checkpoint=tmp_path / "checkpoint", on_epoch=pytest.fail)
+
+
 def test_the_form_of_usual_regularizers_is_flat() -> None:
     recipe = Recipe(regularizers=[Regularizer(OneSided(0.1), coupling="loss")])
     expected = {"penalty": "OneSided", "strength": 0.1, "on": "weights", "coupling": "loss"}

@@ -30,6 +30,15 @@ def test_numbers_are_those_of_the_kept_epoch(run: meden.Run, tmp_path: Path) -> 
     assert "87.5 %" in page and "training 75.0 %" in page and "strength: 0.001" in page
 
 
+def test_groups_that_span_tensors_are_counted(run: meden.Run, tmp_path: Path) -> None:
+    counted = [dataclasses.replace(own, num_zero_groups={"<b>(units)": 4 * own.epoch}) for own in run.history]
+    with_groups = dataclasses.replace(run, history=meden.History(tuple(counted)))
+    page = run_report(with_groups, tmp_path / "run.html").read_text()
+    assert "groups of &lt;b&gt;(units)" in page and "8 zero" in page and "Groups that are zero" in page
+    assert "<b>(units)" not in page
+    assert "Groups that are zero" not in run_report(run, tmp_path / "other.html").read_text()
+
+
 def test_without_held_out_rows_it_says_so(run: meden.Run, tmp_path: Path) -> None:
     history = meden.History(tuple(record(epoch, held_out=False) for epoch in (1, 2)))
     page = run_report(dataclasses.replace(run, history=history), tmp_path / "run.html").read_text()

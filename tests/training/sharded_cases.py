@@ -168,6 +168,26 @@ CASES: dict[str, Case] = {
     "tied": Case({"regularizers": IN_LOSS[:1]}, {"micro_batch_size": 3}, tied),
     "frozen": Case({}, {"micro_batch_size": 3}, frozen),
     "groups": Case({"regularizers": [Regularizer(GroupLasso(0.02)), Regularizer(MaxNorm(0.5))]}),
+    "groups across tensors": Case(
+        {
+            "regularizers": [
+                Regularizer(GroupLasso(0.05), groups="units"),
+                Regularizer(PullTo(GroupLasso(0.01)), groups="inputs"),
+                Regularizer(L1(1e-3)),
+            ]
+        },
+        {"micro_batch_size": 3},
+    ),
+    "groups across tensors, in the loss and by decay": Case(
+        {
+            "regularizers": [
+                Regularizer(GroupLasso(0.05), groups="units", coupling="loss"),
+                Regularizer(GroupLasso(0.05), groups="units", coupling="decoupled"),
+                Regularizer(GroupLasso(0.05), groups="inputs", coupling="gradient"),
+                Regularizer(L2(0.01), on="biases", coupling="loss"),
+            ]
+        }
+    ),
     "PullTo": Case({"regularizers": [Regularizer(PullTo(L1(0.02)))]}),
     "Dataset": Case({}, {"micro_batch_size": 3}, net, items),
     "some watched": Case({"eval_rows": 7}),

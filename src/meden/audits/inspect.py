@@ -130,18 +130,17 @@ def _attached(
             if name in bound.targets and any(own is p for own in bound.params.values() for p in sources):
                 penalty = bound.scheduled(bound.regularizer.penalty, handle.num_steps)
                 l1, l2 = strengths(penalty)
-                yield _shrinkage(bound.label, bound.coupling, l1, l2, _rate(group), penalty.is_constraint)
+                kind = {"is_constraint": penalty.is_constraint, "spans": bool(bound.sets)}
+                yield _shrinkage(bound.label, bound.coupling, l1, l2, _rate(group), **kind)
 
 
-def _shrinkage(
-    source: str, coupling: str, l1: float | None, l2: float | None, lr: float, is_constraint: bool = False
-) -> Shrinkage:
+def _shrinkage(source: str, coupling: str, l1: float | None, l2: float | None, lr: float, **kind: bool) -> Shrinkage:
     if coupling == "unknown":
         return Shrinkage(source, coupling, None, None)
     if coupling != "decoupled":
-        return Shrinkage(source, coupling, l1, l2, None, is_constraint)
+        return Shrinkage(source, coupling, l1, l2, None, **kind)
     constant = 1 / (lr * l2) if lr and l2 else math.inf
-    return Shrinkage(source, coupling, None if l1 else l1, None if l2 else l2, constant if l2 else None, is_constraint)
+    return Shrinkage(source, coupling, None if l1 else l1, None if l2 else l2, constant if l2 else None, **kind)
 
 
 def _rate(group: Mapping[str, Any]) -> float:

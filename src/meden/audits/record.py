@@ -46,6 +46,7 @@ class Shrinkage:
         l2: canonical L2 strength, likewise. It is None under decoupled decay, which minimises no fixed objective.
         time_constant: steps in which a decoupled decay alone shrinks a weight by e; None for other couplings.
         is_constraint: whether it only keeps the tensor in a set.
+        spans: whether it acts on groups that span tensors: what is in them of a bias or a scale leaves with the rest.
     """
 
     source: str
@@ -54,6 +55,7 @@ class Shrinkage:
     l2: float | None
     time_constant: float | None = None
     is_constraint: bool = False
+    spans: bool = False
 
     @property
     def has_l1(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from meden.audits.record import AuditWarning, Code, TensorAudit
+from meden.audits.record import AuditWarning, Code, Shrinkage, TensorAudit
 
 LARGE = 0.01
 """A tensor is large if it holds this share of the weights that the optimizer has."""
@@ -32,7 +32,12 @@ def _warning(code: Code, concerned: Tensors, sentence: str) -> AuditWarning:
 
 
 def _penalised(role: str) -> Rule:
-    return lambda tensors: [t for t in tensors if t.role == role and t.is_penalised]
+    return lambda tensors: [t for t in tensors if t.role == role and any(map(_is_shrunk_alone, t.shrinkage))]
+
+
+def _is_shrunk_alone(shrinkage: Shrinkage) -> bool:
+    """Say whether something shrinks a tensor by itself, and not as a part of what is to leave as a whole."""
+    return not shrinkage.is_constraint and not shrinkage.spans
 
 
 def _twice(tensors: Tensors) -> Tensors:

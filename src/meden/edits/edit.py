@@ -92,12 +92,12 @@ def apply_edits(
     done = Edits(tuple(edits))
     if dry_run:
         return done
-    before = None if example is None else _outputs(try_example(model, example))
+    before = None if example is None else outputs(try_example(model, example))
     try:
         for edit in done.items:
             done.undos.append(edit.apply())
         if before is not None:
-            _check_same(before, _outputs(run_quietly(model, example)), tolerance)
+            _check_same(before, outputs(run_quietly(model, example)), tolerance)
     except BaseException:
         done.undo()
         raise
@@ -123,8 +123,7 @@ def _put_back(model: nn.Module, name: str, old: nn.Module) -> None:
 
 
 def _check_same(before: list[Tensor], after: list[Tensor], tolerance: float) -> None:
-    same_shapes = [t.shape for t in before] == [t.shape for t in after]
-    change = max(map(_change, before, after)) if same_shapes else math.inf
+    change = largest_change(before, after)
     if change > tolerance:
         raise InputError(
             f"edits must leave the output in evaluation as it is, within {tolerance:g} of its largest element; "
@@ -132,15 +131,27 @@ def _check_same(before: list[Tensor], after: list[Tensor], tolerance: float) -> 
         )
 
 
+def largest_change(before: list[Tensor], after: list[Tensor]) -> float:
+    """Return how far an element moved, as a share of its tensor's largest; infinite for other shapes and for no number.
+
+    Example:
+        >>> largest_change([torch.tensor([4.0, -torch.inf])], [torch.tensor([3.0, -torch.inf])])
+        0.25
+    """
+    same_shapes = [t.shape for t in before] == [t.shape for t in after]
+    return max(map(_change, before, after), default=0.0) if same_shapes else math.inf
+
+
 def _change(before: Tensor, after: Tensor) -> float:
-    """Return how far an element moved, as a share of the largest; infinite where that is not a number."""
     if torch.equal(before, after):
         return 0.0
-    change = float((after.double() - before.double()).abs().max() / before.double().abs().max())
+    before, after = before.double(), after.double()
+    moved = torch.where(before == after, 0.0, after - before).abs().max()
+    change = float(moved / torch.where(before.isfinite(), before, 0.0).abs().max())
     return math.inf if math.isnan(change) else change
 
 
-def _outputs(output: Any) -> list[Tensor]:
+def outputs(output: Any) -> list[Tensor]:
     """Return the tensors of an output."""
     found = list(tensors(output))
     if not found:

@@ -84,8 +84,8 @@ class Skip(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of both ways."""
-        straight: Tensor = self.skip(x)
-        return straight + self.layers(x)
+        outputs: Tensor = self.skip(x) + self.layers(x)
+        return outputs
 
 
 class Residual(nn.Sequential):

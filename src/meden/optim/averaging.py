@@ -129,6 +129,18 @@ class Averager:
         finally:
             _copy(before)
 
+    def rebind(self, model: nn.Module, average: Mapping[str, Tensor]) -> None:
+        """Go on with another model, such as a smaller one, and its average so far by parameter name; updates count on.
+
+        Raises:
+            InputError: if the average is not one of the model's parameters.
+        """
+        shapes = {name: tuple(param.shape) for name, param in model.named_parameters()}
+        if {name: tuple(tensor.shape) for name, tensor in average.items()} != shapes:
+            raise InputError(f"average must be of the model's parameters ({', '.join(shapes)}), got {sorted(average)}")
+        self.model = model
+        self._average = {name: _wide_copy(tensor) for name, tensor in average.items()}
+
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of the average by parameter name, and the number of updates."""
         average = {name: tensor.clone() for name, tensor in self._average.items()}

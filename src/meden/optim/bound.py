@@ -22,7 +22,7 @@ from meden.params import Site, forward_scale, select_sites, selector_name
 from meden.penalties import L2, ElasticNet, Penalty, PullTo, Scaled, Sum
 from meden.penalties.compose import at_scale
 from meden.penalties.groups import along
-from meden.penalties.sharding import spread_as, whole
+from meden.penalties.sharding import local, spread_as, whole
 from meden.structure import GroupSet
 
 Steps = Callable[[nn.Parameter], bool]
@@ -129,7 +129,8 @@ class Bound(ShownFields):
         """Return the penalty's value summed over its tensors (and over all shards of them), 0-d, differentiable."""
         values = [self.penalty(name, step).value(operand.take(itself)) for name, operand in self.operands.items()]
         values += [self.scheduled(penalty, step).value(made.weight()) for made, penalty in self.made.values()]
-        return whole(sum(values[1:], start=values[0])) if values else torch.zeros(())
+        total: Tensor = local(whole(sum(values[1:], start=values[0]))) if values else torch.zeros(())
+        return total
 
     def num_zero_groups(self) -> int | None:
         """Return how many groups that span tensors are exactly zero; None if it does not act on such."""
@@ -181,10 +182,11 @@ def bind(
     bound: list[Bound] = []
     owned = owners(model)
     for regularizer, label in zip(regularizers, labels(regularizers), strict=True):
-        sites = select_sites(model, regularizer.on)
         sets: tuple[GroupSet, ...] = ()
-        if regularizer.groups is not None:
-            sites, sets = chosen_sets(model, label, regularizer.groups, sites)
+        if regularizer.groups is None:
+            sites = select_sites(model, regularizer.on)
+        else:
+            sites, sets = chosen_sets(model, label, regularizer.groups, regularizer.on)
         chosen = {name: _target(of_one, owned) for name, of_one in sites.items()}
         coupling = regularizer.resolve(adaptive=adaptive)
         bound.append(_bound(label, regularizer, coupling, chosen, sets, {}, {}).among(steps))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
 from meden._checks import InputError
 from meden.optim.regularizer import Regularizer
-from meden.params import Site, tensors
+from meden.params import Selector, Site, select_sites, tensors
 from meden.structure import GroupSet, Kind, ModelGroups
 
 Sites = dict[str, tuple[Site, ...]]
@@ -18,15 +18,15 @@ Sites = dict[str, tuple[Site, ...]]
 
 
 def chosen_sets(
-    model: nn.Module, label: str, groups: str | ModelGroups, selected: Collection[str]
+    model: nn.Module, label: str, groups: str | ModelGroups, on: Selector
 ) -> tuple[Sites, tuple[GroupSet, ...]]:
-    """Choose the groups whose first piece lies in a selected tensor.
+    """Choose the groups whose first piece lies in a selected tensor; ``"weights"`` stands for all groups.
 
     Args:
         model: in which they are.
         label: of the regularizer, for messages.
         groups: of a model like this.
-        selected: first names of tensors.
+        on: which tensors.
 
     Returns:
         the tensors that they lie in, and the groups, which have labels of their own and the first names of tensors.
@@ -41,17 +41,18 @@ def chosen_sets(
             f"kind={groups!r}); got {groups!r}, which meden.fit and fit_many alone find by themselves"
         )
     places = _places(model)
+    selected = None if on == "weights" else select_sites(model, on)
     sets: list[GroupSet] = []
     for found in groups.sets:
         for piece in found.pieces:
             _check_piece(label, piece.name, piece.axis, max(map(max, piece.positions)), places)
         pieces = tuple(dataclasses.replace(piece, name=places[piece.name][0].name) for piece in found.pieces)
-        if pieces[0].name in selected:
+        if selected is None or pieces[0].name in selected:
             twins = Counter(own.label.partition(" #")[0] for own in sets)[found.label]
             sets.append(GroupSet(found.label + (f" #{twins + 1}" if twins else ""), found.names, pieces))
     if not sets:
         first = ", ".join(dict.fromkeys(found.pieces[0].name for found in groups.sets)) or "there are none"
-        raise InputError(f"on of {label} must select the first tensor of a group ({first}), got {list(selected)}")
+        raise InputError(f"on of {label} must select the first tensor of a group ({first}), got {on!r}")
     names = dict.fromkeys(piece.name for found in sets for piece in found.pieces)
     return {name: places[name] for name in names}, tuple(sets)
 

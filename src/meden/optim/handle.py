@@ -108,7 +108,7 @@ class Handle(Shown):
             group.pop(self._key, None)
         _HANDLES.get(self.optimizer, weakref.WeakSet()).discard(self)
 
-    def rebind(self, model: nn.Module) -> None:
+    def rebind(self, model: nn.Module, *, starts: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
         """Act on a model's present parameters, found by name; the count of steps and the starting weights stay.
 
         It is for parameters that were replaced since the handle was made: by sharding (``fully_shard``, accelerate's
@@ -118,6 +118,8 @@ class Handle(Shown):
 
         Args:
             model: whose parameters the optimizer steps; names are those of the model that was regularised.
+            starts: starting weights in the place of the present ones, ``{label: {name: tensor}}``, for a model whose
+                tensors have other shapes now.
 
         Raises:
             InputError: if the optimizer steps none of a regularizer's tensors, or starting weights have no tensor.
@@ -132,7 +134,8 @@ class Handle(Shown):
                     f"model must have all tensors that {old.label} pulls to their starts, got one without "
                     f"{', '.join(sorted(missing))}"
                 )
-            kept.append(b.restart({**b.starts, **old.starts}) if old.starts else b)
+            before = old.starts if starts is None else starts.get(old.label, {})
+            kept.append(b.restart({**b.starts, **before}) if old.starts else b)
         self._held = held_by(self.optimizer)
         self._set(kept)
 

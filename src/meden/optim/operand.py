@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from meden._shown import ShownFields
 from meden.penalties import Number
 from meden.penalties.sharding import is_spread, local
 from meden.structure import GroupSet
@@ -53,8 +54,8 @@ class Operand(abc.ABC):
         """Return what is left of it with some of the parameters alone; None if nothing is."""
 
 
-@dataclass(frozen=True, eq=False)
-class Single(Operand):
+@dataclass(frozen=True, eq=False, repr=False)
+class Single(ShownFields, Operand):
     """A parameter."""
 
     name: str
@@ -86,8 +87,8 @@ class Single(Operand):
         return self if is_meant(self.param) else None
 
 
-@dataclass(frozen=True, eq=False)
-class Joint(Operand):
+@dataclass(frozen=True, eq=False, repr=False)
+class Joint(ShownFields, Operand):
     """Groups of numbers of several parameters: a matrix (G, S), whose rows are the groups.
 
     Of shards every rank sees the matrix as a whole, and writes what it has of it.
@@ -120,11 +121,19 @@ class Joint(Operand):
     def put(self, seen: Tensor, of: Of) -> None:
         """Write a matrix."""
         said = {name: of(param) for name, param in self.members.items()}
-        whole = {name: _whole(x, self.members[name]).clone() if is_spread(x) else x for name, x in said.items()}
+        whole = {name: self._room(name, x) if is_spread(x) else x for name, x in said.items()}
         self.groups.put(seen, whole)
         for name, x in said.items():
             if is_spread(x):
                 local(x).copy_(_shard(whole[name], x))
+
+    def _room(self, name: str, x: Tensor) -> Tensor:
+        """Return all of a tensor that is spread over ranks, to be written into; anything where the groups have all."""
+        param = self.members[name]
+        num = sum(piece.size(param) for piece in self.groups.pieces if piece.name == name) * len(self.groups.names)
+        if num == param.numel():
+            return torch.empty(param.shape, dtype=x.dtype, device=x.device)
+        return _whole(x, param).clone()
 
     def among(self, is_meant: Callable[[nn.Parameter], bool]) -> Operand | None:
         """Return the groups' numbers in parameters that are meant."""

@@ -68,8 +68,8 @@ class Regularizer:
             of one size: by a penalty that counts its groups along the first axis, alone or in a sum with penalties of
             single coordinates. A kind of them is found by :func:`meden.fit` and ``fit_many``; elsewhere they are what
             :func:`meden.groups_of` found in the model. ``on`` then chooses among the groups, by the tensor in which
-            their first numbers lie. What is not trained of a group does not count. What acts on single tensors acts
-            before; groups that have numbers in common are acted on one after the other.
+            their first numbers lie; ``"weights"`` is all of them. What is not trained of a group does not count. What
+            acts on single tensors acts before; groups that have numbers in common are acted on one after the other.
 
     Raises:
         InputError: if a field has the wrong type, or the coupling cannot act on the penalty.

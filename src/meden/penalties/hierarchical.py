@@ -84,7 +84,8 @@ class HierarchicalLasso(SparsePenalty):
         norm = torch.linalg.vector_norm(skip, dim=1)
         allowed = self.bound * norm.detach() * (1 + tolerance(w))
         over = largest(torch.relu(others.detach().abs() - allowed[:, None]))
-        return (self.weight * norm.sum() + torch.where(over > 0, torch.inf, over)).to(w.dtype)
+        total: Tensor = self.weight * norm.sum() + torch.where(over > 0, torch.inf, over)
+        return total.to(w.dtype)
 
     def grad(self, w: Tensor) -> Tensor:
         skip, others = self._parts(w)
@@ -95,10 +96,9 @@ class HierarchicalLasso(SparsePenalty):
     def prox(self, w: Tensor, step: Number) -> Tensor:
         if w.numel() == 0:
             return w
-        is_one = not (isinstance(step, Tensor) and step.ndim)
-        steps = torch.ones_like(w) * step if is_one else step.expand_as(w)
-        (v, u), (a, b) = self._parts(w), self._parts(steps)
-        skip = self._skip(v, u, a, b, _ONE if is_one else _EACH)
+        has_each = isinstance(step, Tensor) and step.ndim > 0
+        (v, u), (a, b) = self._parts(w), self._parts(torch.ones_like(w) * step)
+        skip = self._skip(v, u, a, b, _EACH if has_each else _ONE)
         most = self.bound * torch.linalg.vector_norm(skip, dim=1, keepdim=True)
         others = torch.where(most == 0, 0.0, torch.clamp(u, -most, most))
         return torch.cat([skip, others], dim=1).reshape(w.shape).to(w.dtype)
@@ -146,7 +146,8 @@ class HierarchicalLasso(SparsePenalty):
         return torch.where(pull <= self.weight, 0.0, v * t / (relative + (1 - relative) * t))
 
     def _norm(self, v: Tensor) -> Tensor:
-        return torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp(min=torch.finfo(v.dtype).tiny ** 0.75)
+        norm: Tensor = torch.linalg.vector_norm(v, dim=1, keepdim=True)
+        return norm.clamp(min=torch.finfo(v.dtype).tiny ** 0.75)
 
     def _widest(self, sizes: Tensor, v: Tensor) -> Tensor:
         return sizes.amax(dim=1, keepdim=True) if sizes.shape[1] else torch.zeros_like(v[:, :1])

@@ -20,6 +20,7 @@ from meden._files import known_fields
 from meden.augment import Augmentation
 from meden.optim import Activity, Regularizer, StrengthSchedule
 from meden.penalties import ActivityPenalty, Penalty
+from meden.structure import ModelGroups
 
 Classes = Mapping[str, type]
 """A user's own classes, by the names that they have in a file."""
@@ -67,15 +68,31 @@ def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
     outer = {"on": _plain(regularizer.on, f"{label} on"), "coupling": regularizer.coupling}
     if schedule is not None:
         outer["schedule"] = schedule.model_dump(exclude_defaults=True)
+    if regularizer.groups is not None:
+        outer["groups"] = _kind(regularizer.groups, label)
     return _joined(part_to_dict(regularizer.penalty, PENALTY, label), outer)
 
 
 def regularizer_from_dict(fields: Mapping[str, Any], own: Classes, newer: bool = False) -> Regularizer:
     """Rebuild a regularizer from :func:`regularizer_to_dict`."""
-    part, outer = _parted(fields, "on", "coupling", "schedule")
+    part, outer = _parted(fields, "on", "coupling", "schedule", "groups")
     if isinstance(schedule := outer.get("schedule"), Mapping):
         outer["schedule"] = StrengthSchedule(**(StrengthSchedule.known(schedule) if newer else schedule))
     return Regularizer(part_from_dict(part, PENALTY, own, newer), **outer)
+
+
+def _kind(groups: str | ModelGroups, label: str) -> str:
+    """Return the kind of groups.
+
+    Raises:
+        InputError: if they are those of one model, which a recipe is to know nothing of.
+    """
+    if isinstance(groups, ModelGroups):
+        raise InputError(
+            f"groups of {label} must be a kind to be written to a file, such as groups={groups.kind!r}, which is found "
+            f"in each model; got {sum(len(found.names) for found in groups.sets)} groups of one model"
+        )
+    return groups
 
 
 def activity_to_dict(activity: Activity) -> dict[str, Any]:
@@ -164,7 +181,7 @@ LISTS: dict[str, tuple[type, Callable[[Mapping[str, Any], Classes, bool], Any]]]
 
 def _joined(part: dict[str, Any], outer: dict[str, Any]) -> dict[str, Any]:
     """Return a penalty and what is said beside it in one mapping, or in two where names would clash."""
-    if part.keys() & {"penalty", "on", "coupling", "schedule"}:
+    if part.keys() & {"penalty", "on", "coupling", "schedule", "groups"}:
         return {"penalty": part, **outer}
     return {"penalty": part.pop("kind"), **part, **outer}
 

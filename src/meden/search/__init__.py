@@ -7,7 +7,8 @@ from meden.search.comparison import Comparison
 from meden.search.jobs import Command, Job, Leak
 from meden.search.nested import NestedScore, nested
 from meden.search.path import path
-from meden.search.path_points import Path, PathPoint
+from meden.search.path_point import PathPoint
+from meden.search.path_points import Path
 from meden.search.progress import OnProgress, Progress, ProgressLines
 from meden.search.settings import CV, Limits
 from meden.search.tracker import Losses, Tracker

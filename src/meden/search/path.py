@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path as FilePath
 from typing import Any, Unpack, get_args
@@ -9,9 +10,9 @@ from typing import Any, Unpack, get_args
 import numpy as np
 
 from meden._checks import InputError, check_choice, check_count, check_number
-from meden.data import as_dataset
+from meden.data import Fold, as_dataset, num_batches
 from meden.member import ModelMaker
-from meden.penalties import GroupLasso, Penalty, SparsePenalty
+from meden.penalties import GroupLasso, Groups, Penalty, SparsePenalty
 from meden.recipe import Recipe
 from meden.search.checks import check_models
 from meden.search.engine import Search, open_ledger
@@ -19,7 +20,7 @@ from meden.search.final_states import FinalStates
 from meden.search.identity import identity_of
 from meden.search.path_points import Path, found_on
 from meden.search.path_source import PathSource
-from meden.search.path_walk import DENSE, Start, Walk
+from meden.search.path_walk import Start, Walk
 from meden.search.progress import OnProgress
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
@@ -27,6 +28,8 @@ from meden.structure.groups import Kind
 from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
+STEPS = 50
+"""Optimizer steps at each strength, at least: at an adaptive optimizer's rate of 0.01 a weight moves half of a unit."""
 WEIGHTS = "weights"
 """Folder, within that of a path, of where its runs ended."""
 
@@ -66,7 +69,8 @@ def path(
         strengths: two or more above 0, in any order, in place of ``num`` and ``ratio``.
         start: ``"dense"`` walks up from the model without the penalty; ``"empty"`` down from the largest strength;
             ``"both"`` up, then down, and keeps the lower objective at each strength.
-        epochs: of each strength; None is a tenth of the recipe's, which the dense model is trained for.
+        epochs: of each strength; None is a tenth of the recipe's, which what starts from fresh weights is trained for,
+            and 50 steps at least.
         cv: as for :func:`meden.tune`, or its fields by themselves, but for ``stop_fraction``: all rows of a fold's
             training part fit, as nothing stops early.
         workers: as for :func:`meden.tune`, or its fields by themselves.
@@ -111,10 +115,11 @@ def path(
         raise InputError("recipe must train to the end on a path: early_stopping must be None")
     if "stop_fraction" in cv.model_fields_set and cv.stop_fraction:
         raise InputError(f"stop_fraction must be 0 on a path, on which nothing stops early, got {cv.stop_fraction}")
-    each = max(1, recipe.epochs // 10) if epochs is None else epochs
-    check_count("epochs", each)
+    if epochs is not None:
+        check_count("epochs", epochs)
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     folds = cv.replace(stop_fraction=0.0).divide(dataset, seed)
+    each = _epochs(recipe, folds) if epochs is None else epochs
     models = check_models(make_model, [(recipe, {})], dataset, folds)
     workers.reach()
     ends = FinalStates(None if study_dir is None else FilePath(study_dir) / WEIGHTS)
@@ -126,9 +131,10 @@ def path(
         return identity_of(dataset, folds, models) | walked | searched
 
     def rising() -> list[float]:
-        return _grid(source.strength_max(DENSE), num, ratio) if given is None else given
+        return _grid(source.strength_max(), num, ratio) if given is None else given
 
-    walk = Walk(start, rising, source.is_empty, num, budget=(2 * num if start == "both" else num) + 1)
+    num = num if given is None else len(given)
+    walk = Walk(start, rising, source.is_empty, most=num, budget=(2 * num if start == "both" else num) + 1)
     with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
         source.rows = ledger.rows
         Search(
@@ -142,7 +148,13 @@ def path(
             on_progress=on_progress,
             on_weights=source.ends.keep,
         ).run()
-    return found_on(source, walk.asked)
+    return found_on(source, walk.asked, walk.largest)
+
+
+def _epochs(recipe: Recipe, folds: Sequence[Fold]) -> int:
+    """Return a tenth of the epochs, and so many that the fewest rows make :data:`STEPS` steps."""
+    steps = min(num_batches(len(fold.fit), recipe.batch_size, recipe.steps_per_epoch) for fold in folds)
+    return min(max(1, recipe.epochs // 10, math.ceil(STEPS / steps)), recipe.epochs)
 
 
 def _checked_penalty(penalty: Any, kind: str) -> SparsePenalty:
@@ -154,6 +166,8 @@ def _checked_penalty(penalty: Any, kind: str) -> SparsePenalty:
     if not (issubclass(penalty, SparsePenalty) if is_class else isinstance(penalty, SparsePenalty)):
         raise InputError(f"penalty must be one that makes exact zeros, such as L1 or GroupLasso, on a path, got {name}")
     made: SparsePenalty = penalty(1.0) if is_class else penalty.replace({"strength": 1.0})
+    if not (made.separable or isinstance(getattr(made, "groups", None), Groups)):
+        raise InputError(f"penalty must be one on numbers or on rows, such as L1 or GroupLasso, on a path, got {name}")
     dim = made.settings().get("dim", "units")
     if dim not in ("units", kind):
         raise InputError(f"penalty must have the groups of the path, {kind!r}, got dim={dim!r}")
@@ -172,5 +186,5 @@ def _given(strengths: Sequence[float]) -> list[float]:
 
 
 def _grid(largest: float, num: int, ratio: float) -> list[float]:
-    """Return so many strengths, rising to the largest, which is rounded up to three digits."""
-    return [float(f"{strength:.6g}") for strength in np.geomspace(largest * ratio, largest, num)]
+    """Return so many strengths, rising to a last bit above the largest."""
+    return [float(f"{strength:.6g}") for strength in np.geomspace(largest * ratio, largest, num) * (1 + 1e-5)]

@@ -1,4 +1,4 @@
-"""What came of a path: a point for each strength, and the choice among them.
+"""What came of a path: its points, and the choice among them.
 
 Legend: ``R`` runs (fold, then seed), ``G`` groups.
 """
@@ -7,63 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meden._checks import InputError, check_count, check_number
-from meden._shown import Pair, Shown, ShownFields
+from meden._shown import Pair, Shown
+from meden.objective import SCORE_NAMES
+from meden.report import Format
 from meden.run import Run
 from meden.search.path_groups import names_of
+from meden.search.path_page import path_report
+from meden.search.path_point import Array, PathPoint
 from meden.search.path_source import PathSource
 from meden.structure.groups import Kind
-from meden.study.selection import best, one_standard_error, standard_error
+from meden.study.selection import best, one_standard_error
 
-Array = NDArray[np.float64]
 Rule = Literal["one_se", "best"]
 At = Rule | float
 """A rule of choice, or a strength."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class PathPoint(ShownFields):
-    """One strength of a path."""
-
-    strength: float
-    losses: Array
-    """Mean data loss of the scored rows, (R,); NaN where it diverged."""
-    scores: Array
-    """Mean score of the scored rows, (R,): accuracy, or squared error in the target's units."""
-    kept: tuple[frozenset[str], ...]
-    """Names of the groups that are not all zeros, of each run."""
-    norms: Array
-    """Euclidean norm of each group, (R, G), in the order of :attr:`Path.names`; NaN where a run has no such group."""
-    objectives: Array
-    """Training loss plus penalty, (R,); infinite where it diverged."""
-    configurations: tuple[int, ...]
-    """Number of the configuration that each run is of, (R,): the lowest objective of those at this strength."""
-    gap: float
-    """How far the other way, up or down, ended above it at most; 0 where there was one."""
-
-    @property
-    def loss(self) -> float:
-        """Mean over the runs."""
-        return float(self.losses.mean())
-
-    @property
-    def loss_error(self) -> float:
-        """Standard error of :attr:`loss`."""
-        return standard_error(self.losses)
-
-    @property
-    def num_kept(self) -> float:
-        """Groups that are kept, averaged over the runs."""
-        return float(np.mean([len(kept) for kept in self.kept]))
-
-    def frequency(self, name: str) -> float:
-        """Return the share of runs that keep a group."""
-        return float(np.mean([name in kept for kept in self.kept]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -94,7 +57,14 @@ class Path(Shown):
         return self.points[one_standard_error(self._losses, [-point.num_kept for point in self.points])]
 
     @property
+    def has_ended(self) -> bool:
+        """Whether there is a strength at which no run diverged."""
+        return any(np.isfinite(point.losses).all() for point in self.points)
+
+    @property
     def _losses(self) -> Array:
+        if not self.has_ended:
+            raise InputError("recipe must train at some strength, got runs that diverged at every one: lower its lr")
         each = np.array([point.losses for point in self.points])
         means: Array = each.reshape(len(each), -1, self.num_seeds).mean(axis=2)
         return means
@@ -162,16 +132,37 @@ class Path(Shown):
                 raise InputError(f"support must be names of the {len(self.names)} {self.kind}, got {name!r}")
         return self.source.refit(kept, seed)
 
+    @property
+    def metric(self) -> str:
+        """What :attr:`PathPoint.score` is: ``accuracy`` or ``mse``."""
+        return SCORE_NAMES[self.source.dataset.task]
+
+    @property
+    def penalty(self) -> str:
+        """The name of the penalty."""
+        return type(self.source.penalty).__name__
+
+    def report(self, file: FilePath | str, *, format: Format = "html") -> FilePath:
+        """Write the path as a page that opens offline, and return where it is.
+
+        Args:
+            file: where to write.
+            format: ``"html"`` or ``"md"``.
+        """
+        return path_report(self, file, format=format)
+
     def _pairs(self) -> Iterable[Pair]:
         yield "kind", self.kind
-        for name in get_args(Rule):
+        if not self.has_ended:
+            yield "status", "diverged at every strength"
+        for name in get_args(Rule) if self.has_ended else ():
             point = self.at(name)
             yield name, f"strength {point.strength:.4g}, {point.num_kept:.4g} of {len(self.names)}, {point.loss:.4g}"
         yield "strengths", len(self.points)
         yield from (("note", note) for note in self.notes)
 
 
-def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]]) -> Path:
+def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]], largest: float) -> Path:
     """Return the points of a walk, from the configurations that were trained, by number."""
     names = names_of(source.groups)
     tried: dict[float, list[int]] = {}
@@ -179,10 +170,22 @@ def found_on(source: PathSource, asked: Sequence[Mapping[str, Any]]) -> Path:
         tried.setdefault(params["strength"], []).append(number)
     points = [_point(source, names, strength, tried[strength]) for strength in sorted(tried, reverse=True)]
     *walked, dense = points
+    notes = _notes(walked, largest, source.kind)
+    return Path(source.kind, names, tuple(walked), dense, source.num_seeds, notes, source)
+
+
+def _notes(points: Sequence[PathPoint], largest: float, kind: Kind) -> tuple[str, ...]:
+    """Say what the largest strength left, and how far the path went on from it."""
+    top, planned = points[0], next((point for point in points if point.strength <= largest), None)
     notes = []
-    if walked[0].num_kept:
-        notes.append(f"the largest strength, {walked[0].strength:.4g}, leaves {walked[0].num_kept:.4g} {source.kind}")
-    return Path(source.kind, names, tuple(walked), dense, source.num_seeds, tuple(notes), source)
+    if planned is not None and top.strength > largest:
+        notes.append(
+            f"the largest strength, {largest:.4g}, left {planned.num_kept:.4g} of the {kind}: what else the model has "
+            f"had grown against it, and the path went on to {top.strength:.4g}"
+        )
+    if top.num_kept and np.isfinite(top.losses).all():
+        notes.append(f"{top.num_kept:.4g} of the {kind} are left at {top.strength:.4g}: give larger strengths")
+    return tuple(notes)
 
 
 def _point(source: PathSource, names: Sequence[str], strength: float, numbers: Sequence[int]) -> PathPoint:

@@ -15,7 +15,7 @@ from torch.nn.functional import one_hot
 from meden._checks import InputError
 from meden.data import Dataset, Fold
 from meden.history import History
-from meden.member import EncodedData, Member, ModelMaker, as_taken, build_model, encode_folds
+from meden.member import EncodedData, Member, ModelMaker, as_taken, build_model, constant_loss, encode_folds
 from meden.noise import derive
 from meden.objective import evaluating, on_device
 from meden.optim import Regularizer
@@ -24,6 +24,7 @@ from meden.recipe import Recipe
 from meden.run import Run
 from meden.search.final_states import FinalStates, run_of
 from meden.search.path_groups import held, penalised
+from meden.search.path_walk import DENSE
 from meden.structure import Kind, ModelGroups, groups_of
 from meden.study.ledger import Key, Row
 from meden.training.fit_many import fit_many
@@ -42,9 +43,9 @@ class PathSource:
     """At strength 1."""
     kind: Kind
     recipe: Recipe
-    """Without the penalty; the dense model is trained for its epochs."""
+    """Without the penalty; what starts from fresh weights is trained for its epochs."""
     epochs: int
-    """Of each strength."""
+    """Of what starts from where another strength ended."""
     num_seeds: int
     seed: int
     ends: FinalStates
@@ -83,7 +84,7 @@ class PathSource:
         strength, before = params["strength"], params["from"]
         regularizers = self.penalised(strength, key.fold)
         changes: dict[str, Any] = {"regularizers": (*self.recipe.regularizers, *regularizers)}
-        if strength:
+        if before is not None:
             changes["epochs"] = self.epochs
         start = None
         if before is not None:
@@ -103,30 +104,41 @@ class PathSource:
         return {name: value for names, norms in parts for name, value in zip(names, norms.tolist(), strict=True)}
 
     def is_empty(self, configuration: int) -> bool:
-        """Say whether no run of a configuration has a group left."""
-        return not any(norm for key in self.keys(configuration) for norm in self.norms(key).values())
+        """Say whether no run of a configuration has a group left; those that diverged have no say."""
+        sound = [key for key in self.keys(configuration) if math.isfinite(self.objective(key))]
+        return not any(norm for key in sound for norm in self.norms(key).values())
 
-    def strength_max(self, configuration: int) -> float:
-        """Return the smallest strength at which zeros are a solution for all runs of a configuration, as it is else.
+    def strength_max(self) -> float:
+        """Return the smallest strength at which zeros are a solution for all dense models, as they are otherwise.
+
+        Where zeros are one at any strength (of all units none has a gradient), it is the one at which the dense model
+        is worth no more than its penalty costs.
 
         Raises:
             InputError: if there is none.
         """
-        runs = self.runs_of(configuration)
-        found = [self._strength_max(run, key.fold) for key, run in zip(self.keys(0), runs, strict=True)]
-        largest = max(found)
+        runs = zip(self.keys(DENSE), self.runs_of(DENSE), strict=True)
+        largest = max((self._strength_max(run, key.fold) for key, run in runs if run.failure == ""), default=0.0)
         if not (math.isfinite(largest) and largest > 0):
-            raise InputError("strengths must be given: the inputs say nothing of the target, or training diverged")
+            raise InputError("strengths must be given: the inputs say nothing of the target, or every run diverged")
         return largest
 
     def _strength_max(self, run: Run, fold: int) -> float:
-        share, rows = self.shares[self.folds[fold]], self.folds[fold].fit
+        share, rows, groups = self.shares[self.folds[fold]], self.folds[fold].fit, self.groups[fold]
         y = self.dataset.targets(share.encoder, rows)
         residuals = _residuals(y, len(self.dataset.classes))
-        gradients = gradient_at_zero(run.model, self.groups[fold], share.x[rows], residuals)
+        gradients = gradient_at_zero(run.model, groups, share.x[rows], residuals)
         each = [regularizer.penalty for regularizer in self.penalised(1.0, fold)]
-        assert all(isinstance(penalty, SparsePenalty) for penalty in each)
-        return max(float(own.strength_max(g)) for own, g in zip(each, gradients, strict=True))  # type: ignore[attr-defined]
+        found = [
+            float(own.strength_max(gradient))
+            for own, gradient in zip(each, gradients, strict=True)
+            if isinstance(own, SparsePenalty)
+        ]
+        if largest := max(found):
+            return largest
+        weights = {name: param.detach() for name, param in run.model.named_parameters()}
+        cost = sum(float(own.value(part.take(weights))) for own, part in zip(each, groups.sets, strict=True))
+        return max(constant_loss(self.dataset) - run.history[-1].train["loss"], 0.0) / cost if cost else 0.0
 
     def runs_of(self, *configurations: int) -> tuple[Run, ...]:
         """Return runs as they were where they ended: all of one configuration, or one of each for each run."""

@@ -33,6 +33,8 @@ class Walk:
 
     def __post_init__(self) -> None:
         self._steps = self._walk()
+        self.largest = 0.0
+        """Of the strengths that were planned."""
 
     def ask(self, most: int | None = None) -> list[Params]:
         """Return the next configuration; none is the end."""
@@ -49,6 +51,7 @@ class Walk:
     def _walk(self) -> Iterator[Params]:
         yield {"strength": 0.0, "from": None}
         strengths = list(self.strengths())
+        self.largest = strengths[-1]
         if self.start != "empty":
             yield from self._up(strengths)
         if self.start != "dense":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -44,6 +46,8 @@ class _Place(NamedTuple):
     """Of each, (n,)."""
     dim: int
     """The dimension of the weight, as it is used, that the axis is."""
+    whole: bool
+    """Whether that use is of all of the slices."""
 
 
 class _Known:
@@ -53,11 +57,12 @@ class _Known:
         self.notes = notes
         self.places: list[_Place] = []
         self.fixed: dict[int, str] = {}
+        self.unplaced: set[str] = set()
 
     def places_agree(self) -> bool:
         """Place all weights; say whether channels were joined, since they share slices: then all is done again."""
         self.classes = self.notes.classes()
-        self.fixed = {}
+        self.fixed, self.unplaced = {}, set()
         for atoms, why in self.notes.fixed:
             self._fix(self.classes[atoms], why)
         self.places = [place for record in self.notes.attached for place in self._placed(record)]
@@ -65,6 +70,10 @@ class _Known:
         for place in self.places:
             shared[place.record.source.name, place.axis].append(place)
         joined = False
+        for place in self.places:
+            name = place.record.source.name
+            if not place.whole and name in self.unplaced:
+                self._fix(place.classes, f"parts of {name} are used in several ways")
         for (name, _), places in shared.items():
             positions = np.concatenate([place.positions for place in places])
             classes = np.concatenate([place.classes for place in places])
@@ -88,8 +97,7 @@ class _Known:
         reads: dict[int, list[channels.Read]] = defaultdict(list)
         for place in self.places:
             name = place.record.source.name
-            for number in np.unique(place.classes[place.classes >= 0]).tolist():
-                at = place.classes == number
+            for number, at in _by_class(place.classes):
                 if name in self.notes.elsewhere:
                     self.fixed.setdefault(number, self.notes.elsewhere[name])
                 if place.record.read is None:
@@ -106,8 +114,12 @@ class _Known:
             )
             if made or reads[number]:
                 kind = kinds[number]
-                label = names[met[number]] if kind == "input" and met[number] < len(names) else _label(made)
-                found.append(Channel(kind, label, made, tuple(reads[number]), self.fixed.get(number)))
+                label = (
+                    names[met[number]]
+                    if kind == "input" and met[number] < len(names)
+                    else _label(made or [read.weight for read in reads[number]])
+                )
+                found.append(Channel(kind, label, made, _distinct(reads[number]), self.fixed.get(number)))
         return found
 
     def _kinds(self) -> list[Kind]:
@@ -149,34 +161,48 @@ class _Known:
             elif int(high.max()) < 0 and record.read is not None:
                 along = [d for d in own if record.atoms.shape[d - origin.ndim + record.atoms.ndim] > 1][:1]
             if not along:
+                if int(high.max()) < 0:
+                    self.unplaced.add(source.name)
                 return []
         lines = [_line(origin, low, high, d) for d in along]
         coordinates = np.unravel_index(lines[0][0].numpy(), source.shape)
         axes = [axis for axis, at in enumerate(coordinates) if np.ptp(at)]
-        whole = origin.unique().numel() * source.shape[axes[0]] == len(lines[0][0]) * source.shape.numel()
-        if len(along) > 1 or len(axes) != 1 or not whole:
+        if len(along) > 1 or len(axes) != 1:
+            self.unplaced.add(source.name)
             self._fix(classes.unique().numpy(), f"{source.name} is laid out in another way")
             return []
         (_, lowest, highest), dim, axis = lines[0], along[0], axes[0]
+        size = math.prod(origin.shape[d] for d in own)
+        whole = size * source.shape[axis] == origin.shape[dim] * source.shape.numel()
         torn = (lowest != highest).numpy()
         if torn.any():
             at = torch.from_numpy(torn.nonzero()[0])
             self._fix(classes.index_select(dim, at).unique().numpy(), f"{source.name} is used for other things, too")
-        return [_Place(record, axis, coordinates[axis].astype(np.int64), highest.numpy(), dim)]
+        return [_Place(record, axis, coordinates[axis].astype(np.int64), highest.numpy(), dim, whole)]
+
+
+def _by_class(classes: Array) -> Iterator[tuple[int, Array]]:
+    """Yield each class with its places."""
+    order = np.argsort(classes, kind="stable")
+    numbers, starts = np.unique(classes[order], return_index=True)
+    for number, at in zip(numbers.tolist(), np.split(order, starts[1:]), strict=True):
+        if number >= 0:
+            yield number, at
 
 
 def _varies(x: Tensor, dim: int) -> bool:
-    return bool((x != x.narrow(dim, 0, 1)).any())
+    return x.stride(dim) != 0 and bool((x != x.narrow(dim, 0, 1)).any())
 
 
 def _line(origin: Tensor, low: Tensor, high: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return along a dimension the first positions, and the least and the largest class of all the others."""
     others = tuple(d for d in range(origin.ndim) if d != dim)
     first = origin.movedim(dim, 0).reshape(origin.shape[dim], -1)[:, 0]
-    return first, low.amin(others) if others else low, high.amax(others) if others else high
+    least, most = (low.amin(others), high.amax(others)) if others else (low, high)
+    return first, least.expand(len(first)), most.expand(len(first))
 
 
-def _read(place: _Place, at: NDArray[np.bool_]) -> channels.Read:
+def _read(place: _Place, at: Array) -> channels.Read:
     """Return one channel's part of a reading."""
     read, source = place.record.read, place.record.source
     assert read is not None
@@ -185,7 +211,7 @@ def _read(place: _Place, at: NDArray[np.bool_]) -> channels.Read:
     if source.origin.shape[read.outputs] > 1:
         line = source.origin.movedim(read.outputs, 0).reshape(source.origin.shape[read.outputs], -1)[:, 0]
         outputs = next(a for a, c in enumerate(np.unravel_index(line.numpy(), source.shape)) if np.ptp(c))
-    rows = torch.from_numpy(at.nonzero()[0])
+    rows = torch.from_numpy(at)
     known, constant = (part.movedim(place.dim, 0)[rows].flatten(1) for part in (read.known, read.constant))
     same = bool(known.all()) and bool((constant == constant[:, :1]).all())
     return channels.Read(
@@ -193,7 +219,18 @@ def _read(place: _Place, at: NDArray[np.bool_]) -> channels.Read:
     )
 
 
-def _label(slices: tuple[Slice, ...]) -> str:
+def _distinct(reads: Sequence[channels.Read]) -> tuple[channels.Read, ...]:
+    """Return readings, those by the same slices once: of a layer that is used again, with one constant or none."""
+    found: dict[Slice, channels.Read] = {}
+    for read in reads:
+        other = found.setdefault(read.weight, read)
+        constants = (read.constant, other.constant)
+        if any(c is None for c in constants) or not torch.equal(*constants):  # type: ignore[arg-type]
+            found[read.weight] = replace(read, constant=None)
+    return tuple(found.values())
+
+
+def _label(slices: Sequence[Slice]) -> str:
     first = slices[0]
     module, positions = first.name.rpartition(".")[0] or first.name, first.positions
     is_run = positions == tuple(range(positions[0], positions[-1] + 1))

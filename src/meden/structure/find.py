@@ -71,7 +71,7 @@ def _placed(traced: Traced, notes: Notes, names: list[str], columns: Sequence[st
     value = traced.values[node].detach()
     if node in traced.names:
         origin = torch.arange(value.numel()).view(value.shape)
-        source = Source(traced.names[node], origin, value.shape, exact=True)
+        source = Source(traced.names[node], origin, value.shape, "as it is")
         return replace(unlabelled(value, known=True), sources=(source,))
     if node in traced.constants:
         return unlabelled(value, known=True)

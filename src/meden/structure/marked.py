@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+Use = Literal["as it is", "scaled", "changed"]
+"""What a tensor holds of a parameter's numbers; of scaled ones the zeros are the same."""
 
 
 class Source(NamedTuple):
@@ -24,8 +27,7 @@ class Source(NamedTuple):
     """Flat positions in it, of the tensor's shape."""
     shape: torch.Size
     """Its own."""
-    exact: bool
-    """A zero there is a zero here, and nothing else is."""
+    use: Use
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,14 @@ class Marked:
         """Return it after an operation that only moves numbers."""
         sources = tuple(source._replace(origin=move(source.origin)) for source in self.sources)
         return Marked(move(self.value), move(self.atoms), move(self.known), sources)
+
+
+def once(x: Tensor) -> Tensor:
+    """Return a tensor with size 1 along the dimensions along which it is the same memory."""
+    for dim, (size, stride) in enumerate(zip(x.shape, x.stride(), strict=True)):
+        if size > 1 and stride == 0:
+            x = x.narrow(dim, 0, 1)
+    return x
 
 
 def unlabelled(value: Tensor, *, known: bool) -> Marked:
@@ -115,10 +125,11 @@ class Notes:
 
     def join(self, a: Tensor, b: Tensor) -> None:
         """Take atoms that stand at the same place as one channel; the two broadcast."""
-        a, b = torch.broadcast_tensors(a, b)  # type: ignore[no-untyped-call]
+        a, b = torch.broadcast_tensors(once(a), once(b))  # type: ignore[no-untyped-call]
         differ = (a != b) & (a >= 0) & (b >= 0)
         if differ.any():
-            self.joined.append(np.unique(torch.stack([a[differ], b[differ]]).numpy(), axis=1))
+            pairs = torch.unique(a[differ] * self.num_atoms + b[differ]).numpy()
+            self.joined.append(np.stack(np.divmod(pairs, self.num_atoms)))
 
     def fix(self, atoms: Tensor, why: str) -> None:
         """Say that channels have to stay."""
@@ -149,10 +160,9 @@ class Notes:
         if other.sources or other.value.numel() == 1:
             return
         shape = torch.broadcast_shapes(atoms.shape, other.value.shape)  # type: ignore[no-untyped-call]
-        theirs = other.atoms.expand(shape)
         padding = len(shape) - other.value.ndim
         dims = tuple(n + padding for n, size in enumerate(other.value.shape) if size > 1)
-        met = (theirs < 0) & (atoms.expand(shape) >= 0)
+        met = ((once(other.atoms) < 0) & (once(atoms) >= 0)).expand(shape)
         if dims and met.any():
             self.foreign.append(Foreign(atoms.expand(shape), met, dims, "it meets numbers that the model makes itself"))
 
@@ -163,10 +173,13 @@ class Notes:
         """
         if not dims:
             return atoms
-        top = atoms.amax(dims, keepdim=True) if atoms.numel() else atoms.sum(dims, keepdim=True) - 1
-        self.join(atoms, top)
-        self.fix(top.expand(atoms.shape)[atoms < 0], why)
-        return top
+        seen = once(atoms)
+        top = seen.amax(dims, keepdim=True) if atoms.numel() else seen.sum(dims, keepdim=True) - 1
+        self.join(seen, top)
+        self.fix(top.expand(seen.shape)[seen < 0], why)
+        return top.expand(
+            [1 if d % atoms.ndim in {n % atoms.ndim for n in dims} else s for d, s in enumerate(atoms.shape)]
+        )
 
     def classes(self) -> NDArray[np.int64]:
         """Return the class of each atom, (num_atoms + 1,); the last, which -1 picks, is -1."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 import operator
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from meden.structure.contraction import MADE, MIXED, attend, contract, convolve
-from meden.structure.marked import Marked, Notes, Source, unlabelled
+from meden.structure.marked import Marked, Notes, Source, Use, once, unlabelled
 from meden.structure.recurrence import recur
 
 
@@ -43,7 +43,8 @@ Rule = Callable[[Notes, Call], Any]
 _MOVES = frozenset(
     """view _unsafe_view reshape permute transpose t unsqueeze squeeze expand slice select unbind split
     split_with_sizes chunk narrow flatten unflatten movedim swapaxes alias detach lift_fresh_copy diagonal repeat
-    repeat_interleave roll flip unfold contiguous expand_as view_as numpy_T mT""".split()
+    repeat_interleave roll flip unfold contiguous numpy_T mT pixel_shuffle pixel_unshuffle
+    channel_shuffle""".split()
 )
 _COPIES = frozenset("clone _to_copy to type_as lift_fresh detach alias dropout feature_dropout contiguous".split())
 _EACH = frozenset("dropout prelu hardswish hardsigmoid to _to_copy glu_jvp relu6 selu rrelu masked_fill".split())
@@ -132,18 +133,20 @@ def _each(notes: Notes, call: Call) -> Marked:
 def pointwise(notes: Notes, name: str, parts: Sequence[Marked], value: Tensor) -> Marked:
     """Return the marks of what is computed number by number."""
     shape = value.shape
-    known = parts[0].known.expand(shape)
-    for part in parts[1:]:
-        known = known & part.known
+    known = torch.full((), True)
+    for part in parts:
+        known = known & once(part.known)
     if name == "mul":
         for part in parts:
-            known = known | (part.known & (part.value == 0))
+            known = known | (once(part.known) & (part.value == 0)) if part.known.any() else known
+    known = known.expand(shape)
     if not any(part.is_labelled for part in parts):
         return Marked(value, torch.full((), -1).expand(shape), known, _kept_sources(notes, name, parts, shape))
-    atoms = torch.full((), -1).expand(shape)
+    atoms = torch.full((), -1)
     for part in parts:
         notes.join(atoms, part.atoms)
-        atoms = torch.maximum(atoms, part.atoms)
+        atoms = torch.maximum(atoms, once(part.atoms))
+    atoms = atoms.expand(shape)
     for part in parts:
         notes.attach(atoms, part)
         notes.meet(atoms, part)
@@ -157,9 +160,10 @@ def _kept_sources(notes: Notes, name: str, parts: Sequence[Marked], shape: torch
         for part in parts:
             notes.use_up(part, MADE)
         return ()
-    scaled = name in _COPIES or (name == "mul") or (name in ("div", "neg") and bool(parts[0].sources))
+    scaled = name == "mul" or (name in ("div", "neg") and bool(parts[0].sources))
+    use: Use = "as it is" if name in _COPIES else "scaled" if scaled else "changed"
     return tuple(
-        source._replace(origin=source.origin.expand(shape), exact=source.exact and scaled)
+        source._replace(origin=source.origin.expand(shape), use=max(source.use, use, key=get_args(Use).index))
         for part in parts
         for source in part.sources
     )
@@ -280,6 +284,12 @@ def _prelu(notes: Notes, call: Call) -> Marked:
     return pointwise(notes, "prelu", [x, weight.moved(lambda part: part.reshape(shape))], call.value)
 
 
+def _glu(notes: Notes, call: Call) -> Marked:
+    x, dim = call.args["self"], call.args["dim"]
+    value, gate = (x.moved(lambda part, n=n: part.chunk(2, dim)[n]) for n in range(2))
+    return pointwise(notes, "mul", [value, gate], call.value)
+
+
 def _embedding(notes: Notes, call: Call) -> Any:
     weight, index = call.args["weight"], call.args["indices"]
     if not weight.sources:
@@ -305,10 +315,9 @@ def _addmm(notes: Notes, call: Call) -> Any:
 
 def _affine(notes: Notes, x: Marked, w: Marked, bias: Marked | None, of_w: str, value: Tensor) -> Marked:
     leading = _letters(x.value.ndim - 1)
-    name = bias.sources[0].name if bias is not None and bias.sources else None
     out = leading + of_w.replace("i", "") if w.value.ndim == 2 else leading
     of_w = of_w if w.value.ndim == 2 else "i"
-    made = contract(notes, f"{leading}i,{of_w}->{out}", x, w, value, name)
+    made = contract(notes, f"{leading}i,{of_w}->{out}", x, w, value, bias)
     return made if bias is None else pointwise(notes, "add", [made, bias], value)
 
 
@@ -348,9 +357,8 @@ def _convolution(notes: Notes, call: Call) -> Any:
     if unbatched or x.sources or not w.sources:
         return _unknown(notes, call)
     padded = any(padding) if isinstance(padding, (list, tuple)) else padding not in ("valid", 0)
-    name = bias.sources[0].name if bias is not None and bias.sources else None
     atoms = convolve(
-        notes, x, w, call.value, transposed=transposed, groups=args["groups"], padded=padded, bias=name
+        notes, x, w, call.value, transposed=transposed, groups=args["groups"], padded=padded, bias=bias
     ).expand(call.value.shape)
     open_x, some_w = (~x.known).float(), torch.maximum(w.value.ne(0), ~w.known).float()
     known = call.target(**{**args, "input": open_x, "weight": some_w, "bias": None}) == 0
@@ -449,6 +457,7 @@ _RULES: dict[str, Rule] = {
     "group_norm": _group_norm,
     "instance_norm": _instance_norm,
     "prelu": _prelu,
+    "glu": _glu,
     "gru": _recurrent,
     "lstm": _recurrent,
     "rnn_tanh": _recurrent,

@@ -30,10 +30,9 @@ from meden.progress import LOST
 from meden.rdrop import warn_of_quiet
 from meden.recipe import prepare_noise, selectors_of
 from meden.run import HeldOut, Run
-from meden.structure import ModelGroups
 from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
-from meden.training.grouping import grouped
+from meden.training.grouping import found_in, grouped
 from meden.training.heap import give_back
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
@@ -213,8 +212,6 @@ class _Work:
     """The same for the stacks before them: of neighbours, the structure is often the same."""
     kept: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
     """Those of the last stacks, for whoever trains more of them."""
-    groups: dict[Hashable, ModelGroups] = dataclasses.field(default_factory=dict)
-    """Those found in models, by what models of equal groups have in common."""
     warned: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
@@ -413,9 +410,8 @@ class _Work:
         check_recipe(model, member.recipe, has_valid=len(stop) > 0)
         check_augmentations(member.recipe, pairs["train"][0], self.dataset.task)
         prepare_noise(model, member.recipe, member.run_seed)
-        own = grouped(
-            member.recipe.regularizers, model, pairs["train"][0], share.encoder.input_columns, self.groups, structure
-        )
+        columns, found = share.encoder.input_columns, found_in(self.make_model)
+        own = grouped(member.recipe.regularizers, model, pairs["train"][0], columns, found, structure)
         bound = bind(model, own, adaptive=member.recipe.adaptive)
         rated = selectors_of(model, member.recipe.lr_factors)
         rows = share.first + fit_rows, share.first + stop

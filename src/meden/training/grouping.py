@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from meden.optim import Regularizer, with_groups
 from meden.structure import Kind, ModelGroups, groups_of
+
+_FOUND: weakref.WeakKeyDictionary[Any, dict[Hashable, ModelGroups]] = weakref.WeakKeyDictionary()
+"""What was found in models, by the function that makes them, as long as that lives: tracing takes half a second."""
+
+
+def found_in(make_model: Callable[..., nn.Module]) -> dict[Hashable, ModelGroups]:
+    """Return where the groups of a function's models are kept, by what models of equal groups have in common."""
+    try:
+        return _FOUND.setdefault(make_model, {})
+    except TypeError:  # some callables have no hash, or cannot be referred to weakly
+        return {}
 
 
 def grouped(

@@ -117,6 +117,8 @@ class Training:
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
         # penalties of activations may know biases that the outputs do not
         self.idle = {} if self.recipe.activity else idle_numbers(model, self.first_rows(NUM_ROWS))
+        if self.checkpoint is not None:
+            assert self._identity  # which no file can hold if the recipe's parts cannot be written
         self.regularizers = grouped(self.recipe.regularizers, model, self.example, self.columns)
         self.null = null_loss(self.task, next(self._read(self.train, [null_rows(len(self.train))]))[1], shape)
 

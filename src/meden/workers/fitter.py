@@ -81,7 +81,15 @@ class Networks:
         def ended(number: int, run: Run) -> None:
             how.on_end(number, Result.of(run, weights=how.keeps_weights))
 
-        callbacks = {"rungs": how.rungs, "judge": how.judge, "on_run": ended, "on_epoch": how.on_epoch}
         fit_stacks(
-            self.make_model, members, self.dataset, list(stacks), **callbacks, pace=how.pace, programs=self.programs
-        )  # type: ignore[arg-type]
+            self.make_model,
+            members,
+            self.dataset,
+            list(stacks),
+            rungs=how.rungs,
+            judge=how.judge,
+            on_run=ended,
+            on_epoch=how.on_epoch,
+            pace=how.pace,
+            programs=self.programs,
+        )

@@ -15,7 +15,7 @@ from meden._checks import InputError
 from meden.history import History
 from meden.integrations._attachment import Attached, Attachment, InModel, check_callback
 from meden.integrations._guest import guest
-from meden.integrations.huggingface.logs import PENALTY, TRAIN, history_of
+from meden.integrations.huggingface.logs import PENALTY, TRAIN, ZERO_GROUPS, history_of
 from meden.optim import Regularizer
 
 transformers = guest("hf", "transformers")
@@ -96,7 +96,8 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
         """Add to the log what a Trainer does not measure."""
         measured = self.attachment.measured(kwargs["model"])
         penalties = {PENALTY + label: value for label, value in measured.pop("penalties").items()}
-        state.log_history[-1].update(measured | penalties)
+        zeros = {ZERO_GROUPS + label: num for label, num in measured.pop("num_zero_groups").items()}
+        state.log_history[-1].update(measured | penalties | zeros)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
         """Write the state into the checkpoint."""

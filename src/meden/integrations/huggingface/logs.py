@@ -13,6 +13,8 @@ from meden.history import History, Record
 PENALTY = "penalty/"
 """What the names of penalties begin with in a log that
 :class:`meden.integrations.huggingface.MedenCallback` has written to."""
+ZERO_GROUPS = "num_zero_groups/"
+"""The same, of the counts of groups that are zero."""
 TRAIN, VALID = "eval_train_loss", "eval_loss"
 
 
@@ -100,12 +102,17 @@ def _record(number: int, start: int, rows: Sequence[Mapping[str, Any]], valid: s
         step=int(told["step"]),
         train={"loss": told[TRAIN] if TRAIN in told else _mean_loss(start, rows)},
         valid=None if held_out is None else {"loss": held_out},
-        penalties={name.removeprefix(PENALTY): value for name, value in told.items() if name.startswith(PENALTY)},
+        penalties=_under(PENALTY, told),
+        num_zero_groups=_under(ZERO_GROUPS, told),
         lr=told.get("learning_rate", math.nan),
         num_zeros=told.get("num_zeros"),
         weight_norm=told.get("weight_norm"),
         seconds=told.get("seconds", math.nan),
     )
+
+
+def _under(prefix: str, told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in told.items() if name.startswith(prefix)}
 
 
 def _mean_loss(start: int, rows: Sequence[Mapping[str, Any]]) -> float:

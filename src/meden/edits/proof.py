@@ -1,0 +1,116 @@
+"""Proof that a smaller model gives what the larger one gave: on an example, and on random inputs of its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from meden._checks import InputError
+from meden.edits.edit import largest_change, outputs
+from meden.structure.example import reason, run_quietly, try_example
+
+NUM_RANDOM = 2
+"""Random inputs beside the example."""
+_TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""How far an element of the output may move, as a share of its tensor's largest, by the type of the parameters."""
+
+
+def check_same_output(
+    model: nn.Module, small: nn.Module, example: Any, narrowed: Callable[[Any], Any], blame: Callable[[], str]
+) -> None:
+    """Check that a smaller model gives the same output, in evaluation.
+
+    Args:
+        model: the larger one.
+        small: the smaller one.
+        example: an input of the larger one.
+        narrowed: returns what the smaller one takes in the place of an input of the larger one.
+        blame: returns what may be the reason if it does not.
+
+    Raises:
+        InputError: if one of them differs, or the smaller one does not run.
+    """
+    tolerance = max((_TOLERANCES.get(p.dtype, 0.0) for p in model.parameters()), default=0.0)
+    source = torch.Generator().manual_seed(0)
+    tried = [("the example", example), *(("a random input", _random(example, source)) for _ in range(NUM_RANDOM))]
+    with _without_fast_path():
+        for what, given in tried:
+            before = outputs(try_example(model, given))
+            change = largest_change(before, outputs(_run(small, narrowed(given), blame)))
+            if change > tolerance:
+                raise InputError(
+                    f"model must give the same output once it is compacted, within {tolerance:g} of its largest "
+                    f"element; on {what} it changed by {change:.2g} of it{blame()} (the model is as it was)"
+                )
+
+
+def _run(small: nn.Module, example: Any, blame: Callable[[], str]) -> Any:
+    try:
+        return run_quietly(small, example)
+    except Exception as error:
+        raise InputError(
+            f"model must run once it is compacted, but {_failing(small, example)} does not: {reason(error)}{blame()} "
+            "(the model is as it was)"
+        ) from error
+
+
+def _failing(model: nn.Module, example: Any) -> str:
+    """Return the innermost layer in which a run fails, with its type."""
+    entered: list[str] = []
+    hooks = []
+    try:
+        for name, module in model.named_modules():
+            hooks.append(module.register_forward_pre_hook(partial(_enter, entered, name)))
+            hooks.append(module.register_forward_hook(partial(_leave, entered)))
+        run_quietly(model, example)
+    except Exception:  # the same once more, or no hooks are taken
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    name = entered[-1] if entered else ""
+    return f"{name or 'it'} ({type(model.get_submodule(name)).__name__})"
+
+
+def _enter(entered: list[str], name: str, *_: Any) -> None:
+    entered.append(name)
+
+
+def _leave(entered: list[str], *_: Any) -> None:
+    entered.pop()
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Switch torch's inference path of encoder layers off: it gives other numbers where a mask hides a place."""
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
+
+
+def _random(example: Any, source: torch.Generator) -> Any:
+    """Return random inputs: normal numbers of the example's spread, and whole numbers and masks from among its own."""
+    if isinstance(example, Mapping):
+        return {name: _random(part, source) for name, part in example.items()}
+    if isinstance(example, (tuple, list)) and type(example) in (tuple, list):
+        return type(example)(_random(part, source) for part in example)
+    if not isinstance(example, Tensor) or not example.numel():
+        return example
+    if example.is_floating_point():
+        if not bool(example.isfinite().all()):  # a mask
+            return example
+        spread = example.double().std(correction=0)
+        drawn = torch.randn(example.shape, generator=source, dtype=torch.float64).to(example.device)
+        return (example.double().mean() + drawn * torch.where(spread > 0, spread, 1.0)).to(example.dtype)
+    if example.dtype == torch.bool:
+        return example
+    at = torch.randint(example.numel(), example.shape, generator=source).to(example.device)
+    return example.flatten()[at]
