@@ -137,6 +137,33 @@ def test_penalties_go_on(kind: Any) -> None:
     assert handles[0].num_steps == 26
 
 
+@pytest.mark.parametrize("kind", ["units", "inputs"])
+def test_penalties_of_groups_that_span_tensors_go_on(kind: Any) -> None:
+    """The groups that are left are penalised as before; those that left add nothing, since they are zero."""
+    model = net()
+    with torch.no_grad():
+        model[0].weight[:, 2] = 0
+    twin = copy.deepcopy(model)
+    penalty = Regularizer(GroupLasso(1e-2, size_weighted=False), groups=meden.groups_of(model, X, kind=kind))
+    optimizers = [torch.optim.Adam(m.parameters(), lr=0.01) for m in (model, twin)]
+    handles = [meden.regularize(o, m, [penalty]) for o, m in zip(optimizers, (model, twin), strict=True)]
+    small = meden.compact(model, X, optimizer=optimizers[0])
+    assert small.model[0].in_features == 3 and small.model[0].out_features == 3
+    assert handles[0].values() == pytest.approx(handles[1].values(), rel=1e-12)
+    hold = torch.ones_like(twin[0].weight).index_fill(1, torch.tensor([2]), 0.0)
+    twin[0].weight.register_hook(hold.mul)
+    losses = train(small.model, optimizers[0], 20)
+    torch.testing.assert_close(losses, train(twin, optimizers[1], 20), rtol=1e-10, atol=1e-13)
+    zeros = [num for handle in handles for num in handle.num_zero_groups().values()]
+    assert zeros[1] - zeros[0] == (2 if kind == "units" else 1)
+    small.undo()
+    assert handles[0].values() == pytest.approx(meden.regularize(*_fresh(model), [penalty]).values())
+
+
+def _fresh(model: nn.Module) -> tuple[torch.optim.Optimizer, nn.Module]:
+    return torch.optim.SGD(model.parameters(), lr=0.1), model
+
+
 def averaged(model: nn.Module, average: Any) -> torch.Tensor:
     with torch.no_grad():
         if isinstance(average, meden.Averager):

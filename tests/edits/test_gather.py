@@ -126,6 +126,8 @@ def test_what_cannot_be_picked_in_front_of_a_layer_stays() -> None:
     small = meden.compact(model, torch.randn(3, 4))
     assert dict(small.plan.stay) == {"input[2]": "in front of 0 (Scaled) no inputs can be picked"}
     assert tuple(meden.compact(model, torch.randn(3, 4), inputs="columns").model[0].weight.shape) == (2, 3)
+    Scaled.weight_axes = {"units": 0, "inputs": 1}
+    assert tuple(meden.compact(model, torch.randn(3, 4)).model[0].weight.shape) == (2, 3)
 
 
 @pytest.mark.parametrize("inputs", ["gather", "columns"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,9 @@ from meden.edits.edit import Undo, apply_edits
 from meden.edits.leaving import Leaving
 from meden.edits.names import Names
 from meden.edits.surgery import surgery
-from meden.optim import Averager, Handle
+from meden.optim import Averager, Regularizer
 from meden.optim.handle import handles_of
+from meden.structure import GroupSet, ModelGroups, Piece
 
 
 def check_optimizer(optimizer: Optimizer, names: Names, cuts: Cuts) -> None:
@@ -49,7 +51,9 @@ def move_optimizer(optimizer: Optimizer, names: Names, small: nn.Module, cuts: C
     """
     new, known = dict(small.named_parameters()), {id(tensor): name for name, tensor in names.tensors.items()}
     groups, state = [list(group["params"]) for group in optimizer.param_groups], dict(optimizer.state)
-    handles = [(handle, handle.state_dict()) for handle in handles_of(optimizer)]
+    handles = handles_of(optimizer)
+    starts = [handle.state_dict()["starts"] for handle in handles]
+    regularizers = [[b.regularizer for b in handle.bound] for handle in handles]
     added = {f"{bias.rpartition('.')[0]}.weight".lstrip("."): new[bias] for bias in cuts.biases}
     optimizer.state = defaultdict(dict)
     for group, params in zip(optimizer.param_groups, groups, strict=True):
@@ -59,14 +63,21 @@ def move_optimizer(optimizer: Optimizer, names: Names, small: nn.Module, cuts: C
             name = known[id(param)]
             if param in state:
                 optimizer.state[new[name]] = {k: _cut_state(cuts, name, v) for k, v in state[param].items()}
-    _rebind(handles, small, cuts)
 
     def undo() -> None:
         optimizer.state = defaultdict(dict, state)
         for group, params in zip(optimizer.param_groups, groups, strict=True):
             group["params"] = params
-        _rebind(handles, names.model, Cuts({}, {}))
+        for handle, before, pulled in zip(handles, regularizers, starts, strict=True):
+            handle.rebind(names.model, regularizers=before, starts=pulled)
 
+    try:
+        for handle, before, pulled in zip(handles, regularizers, starts, strict=True):
+            left = {label: {n: cuts.cut(n, w) for n, w in by_name.items()} for label, by_name in pulled.items()}
+            handle.rebind(small, regularizers=[_regrouped(r, names, cuts) for r in before], starts=left)
+    except BaseException:
+        undo()
+        raise
     return undo
 
 
@@ -78,13 +89,37 @@ def _cut_state(cuts: Cuts, name: str, value: Any) -> Any:
     return value
 
 
-def _rebind(handles: list[tuple[Handle, dict[str, Any]]], model: nn.Module, cuts: Cuts) -> None:
-    for handle, state in handles:
-        starts = {
-            label: {name: cuts.cut(name, start) for name, start in by_name.items()}
-            for label, by_name in state["starts"].items()
-        }
-        handle.rebind(model, starts=starts)
+def _regrouped(regularizer: Regularizer, names: Names, cuts: Cuts) -> Regularizer:
+    """Return a regularizer with what is left of its groups, where they span tensors."""
+    groups = regularizer.groups
+    if not isinstance(groups, ModelGroups):
+        return regularizer
+    sets = tuple(left for of in groups.sets for left in _left(of, names, cuts))
+    return replace(regularizer, groups=replace(groups, sets=sets))
+
+
+def _left(groups: GroupSet, names: Names, cuts: Cuts) -> Iterator[GroupSet]:
+    """Yield the groups that are left, with their new positions; those that became smaller in a set of their own."""
+    new = [_renumbered(piece, names, cuts) for piece in groups.pieces]  # of each piece, of each group
+    by_size: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, of_group in enumerate(zip(*new, strict=True)):
+        if all(of_group):
+            by_size[tuple(map(len, of_group))].append(number)
+    for numbers in by_size.values():
+        pieces = [
+            replace(piece, positions=tuple(positions[number] for number in numbers))
+            for piece, positions in zip(groups.pieces, new, strict=True)
+        ]
+        yield GroupSet(groups.label, tuple(groups.names[number] for number in numbers), tuple(pieces))
+
+
+def _renumbered(piece: Piece, names: Names, cuts: Cuts) -> list[tuple[int, ...]]:
+    """Return the positions of each group that are left, as they are counted then."""
+    name = names.first[piece.name]
+    gone = set(cuts.lost(name, piece.axis))
+    left = [at for at in range(names.tensors[name].shape[piece.axis]) if at not in gone]
+    now = {at: number for number, at in enumerate(left)}
+    return [tuple(now[at] for at in positions if at in now) for positions in piece.positions]
 
 
 Average = Averager | AveragedModel | nn.Module

@@ -24,10 +24,17 @@ class Entrance(NamedTuple):
 
 
 def entrance(layer: nn.Module) -> Entrance | None:
-    """Return where a layer takes its inputs in; None for a type that is not known, and where groups share them out."""
+    """Return where a layer takes its inputs in; None for a type that is not known, and where groups share them out.
+
+    A layer of one's own declares it as it does for penalties: ``weight_axes = {"units": 0, "inputs": 1}``, of a weight
+    that multiplies the last axis of its argument.
+    """
     if isinstance(layer, nn.modules.conv._ConvNd):
         columns = 0 if layer.transposed else 1
         return Entrance("weight", columns, -1 - len(layer.kernel_size)) if layer.groups == 1 else None
+    declared = getattr(layer, "weight_axes", {}).get("inputs")
+    if declared is not None:
+        return Entrance("weight", declared, -1)
     return next((where for kinds, where in _ENTRANCES if is_a(layer, kinds)), None)
 
 

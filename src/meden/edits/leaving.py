@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError
+from meden.edits.folding import columns, computed_rows, folded, why_not_folded
 from meden.edits.gather import entrance
-from meden.edits.layers import HEADS, must_stay, takes_bias
+from meden.edits.layers import HEADS, must_stay
 from meden.edits.names import Names, Place
 from meden.structure import Channel, Read, Slice, Structure
 
@@ -67,7 +68,6 @@ class Leaving:
             found[owner] = tuple(i for i, at in enumerate(there) if at not in gone)
         return found
 
-    @torch.no_grad()
     def values(self, tensors: Mapping[str, Tensor], new: Sequence[str] = ()) -> dict[str, Tensor]:
         """Return the tensors whose numbers change, of the shapes that they have before they are cut.
 
@@ -78,25 +78,12 @@ class Leaving:
             tensors: of the model's shapes, such as its own or an average of them, by their first names.
             new: biases that come into being in any case.
         """
-        values: dict[str, Tensor] = {}
-        rows = _rows(self.names, (*self.channels, *self.idle))
-        for channel in (*self.channels, *self.idle):
-            for read in _distinct(channel.reads, self.names):
-                place = self.names.place(read.weight)
-                bias = _bias_name(read, self.names)
-                added = _given(read, tensors[place[0]])
-                if added is None:
-                    continue
-                added[list(rows[place[0], read.outputs])] = 0
-                if bool(added.any()) or bias in new:
-                    old = values.get(bias, tensors.get(bias))
-                    values[bias] = added.to(tensors[place[0]]) if old is None else (old.double() + added).to(old)
-        for channel in self.idle:
-            parts = (*channel.slices, *(read.weight for read in channel.reads))
-            for name, axis, positions in ((*self.names.place(part), part.positions) for part in parts):
-                if isinstance(self.names.tensors[name], nn.Parameter):
-                    values[name] = values.get(name, tensors[name]).clone()
-                    values[name].movedim(axis, 0)[list(positions)] = 0
+        values = folded((*self.channels, *self.idle), self.names, tensors, new)
+        for part in (part for channel in self.idle for part in _parts(channel)):
+            name, axis = self.names.place(part)
+            if isinstance(self.names.tensors[name], nn.Parameter):
+                values[name] = values.get(name, tensors[name]).detach().clone()
+                values[name].movedim(axis, 0)[list(part.positions)] = 0
         return values
 
 
@@ -170,7 +157,7 @@ class _Search:
 
     def still_read(self) -> dict[int, str | None]:
         """Return what is read by something that stays, and is no constant that a bias could take over."""
-        rows = _rows(self.names, [self.channels[i] for i in self.leaving])
+        rows = computed_rows(self.names, [self.channels[i] for i in self.leaving])
         back: dict[int, str | None] = {}
         for i in self.leaving:
             for read, live in zip(self.channels[i].reads, self.live[i], strict=True):
@@ -178,7 +165,7 @@ class _Search:
                     if read.constant is None:
                         back[i] = None
                         break
-                    if why := _why_not_folded(read, self.channels[i], self.names):
+                    if why := why_not_folded(read, self.channels[i], self.names):
                         back[i] = why
         return back
 
@@ -230,74 +217,21 @@ def _positions(channel: Channel, names: Names) -> Iterator[tuple[Place, int]]:
         yield from ((names.place(part), position) for position in part.positions)
 
 
-def _rows(names: Names, channels: Iterable[Channel]) -> Mapping[Place, Set[int]]:
-    """Return the positions of tensors that compute some channels."""
-    rows: dict[Place, set[int]] = defaultdict(set)
-    for channel in channels:
-        for part in channel.slices:
-            rows[names.place(part)].update(part.positions)
-    return rows
-
-
 def _live_rows(read: Read, names: Names, cache: dict[tuple[Place, int], Tensor]) -> set[int]:
     """Return the outputs of an operation into which a channel goes with weights other than zero."""
     place = names.place(read.weight)
     key = (place, read.outputs)
     if key not in cache:
         weight = names.tensors[place[0]].detach()
-        cache[key] = _columns(weight, place[1], read.outputs).ne(0).any(-1)
+        cache[key] = columns(weight, place[1], read.outputs).ne(0).any(-1)
     return set(cache[key][list(read.weight.positions)].any(0).nonzero().flatten().tolist())
-
-
-def _distinct(reads: Iterable[Read], names: Names) -> list[Read]:
-    """Return each read of a weight once: a module that is called twice reads by the same weights."""
-    return list({(names.place(read.weight), read.weight.positions): read for read in reads}.values())
-
-
-def _given(read: Read, weight: Tensor) -> Tensor | None:
-    """Return what a constant channel adds to each output of an operation, in float64; None if it is no constant."""
-    if read.constant is None:
-        return None
-    columns = _columns(weight.detach(), read.weight.axis, read.outputs)[list(read.weight.positions)]
-    return torch.einsum("po,p->o", columns.double().sum(-1), read.constant.to(weight.device).double())
-
-
-def _columns(weight: Tensor, axis: int, outputs: int) -> Tensor:
-    """Return a weight as (inputs, outputs, all else)."""
-    moved = weight.movedim((axis, outputs), (0, 1))
-    return moved.reshape(*moved.shape[:2], -1)
-
-
-def _bias_name(read: Read, names: Names) -> str:
-    owner = names.first[read.weight.name].rpartition(".")[0]
-    return f"{owner}.bias".lstrip(".") if read.bias is None else names.first[read.bias]
-
-
-def _why_not_folded(read: Read, channel: Channel, names: Names) -> str | None:
-    """Say why a bias cannot take over what a constant channel gives; None if it can."""
-    name = names.first[read.weight.name]
-    module = names.owner(name)
-    where = f"{name.rpartition('.')[0]} ({type(module).__name__})"
-    assert read.constant is not None
-    if not bool(read.constant.isfinite().all()):
-        return "it is no number"
-    same = [r for r in channel.reads if names.place(r.weight) == names.place(read.weight)]
-    if any(r.constant is None or not torch.equal(r.constant, read.constant) for r in same):
-        return f"{where} reads it as several constants"
-    if read.bias is None and (names.is_tied(name) or not takes_bias(module)):
-        return f"it is a constant, but {where} takes no bias"
-    if read.bias is not None:
-        bias = names.first[read.bias]
-        is_whole = len(names.tensors[bias]) == names.tensors[name].shape[read.outputs]
-        if not is_whole or names.is_tied(bias):
-            return f"it is a constant, but the bias of {where} serves other things, too"
-    return None
 
 
 def _counting(channel: Channel, model: nn.Module) -> str | None:
     """Return the innermost layer around a head's slices that counts heads."""
     owners = [part.name.split(".")[:-1] for part in channel.slices]
-    common = [parts[0] for parts in zip(*owners, strict=False) if len(set(parts)) == 1]
+    same = takewhile(lambda parts: len(set(parts)) == 1, zip(*owners, strict=False))
+    common = [parts[0] for parts in same]
     for depth in range(len(common), -1, -1):
         name = ".".join(common[:depth])
         if any(isinstance(getattr(model.get_submodule(name), count, None), int) for count in HEADS):

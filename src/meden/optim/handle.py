@@ -37,6 +37,7 @@ from meden.optim.held import are_same, check_held, check_present, groups_of, hel
 from meden.optim.inplace import add_grad_, decay_, joined, prox_
 from meden.optim.metric import full_rate, is_adaptive, one_length, step_length
 from meden.optim.operand import Joint, Of, Operand, itself
+from meden.optim.regularizer import Regularizer
 from meden.optim.shards import Act, Task, act_on_each
 from meden.penalties import Number, Penalty
 from meden.penalties.sharding import whole
@@ -108,7 +109,13 @@ class Handle(Shown):
             group.pop(self._key, None)
         _HANDLES.get(self.optimizer, weakref.WeakSet()).discard(self)
 
-    def rebind(self, model: nn.Module, *, starts: Mapping[str, Mapping[str, Tensor]] | None = None) -> None:
+    def rebind(
+        self,
+        model: nn.Module,
+        *,
+        regularizers: Sequence[Regularizer] | None = None,
+        starts: Mapping[str, Mapping[str, Tensor]] | None = None,
+    ) -> None:
         """Act on a model's present parameters, found by name; the count of steps and the starting weights stay.
 
         It is for parameters that were replaced since the handle was made: by sharding (``fully_shard``, accelerate's
@@ -118,6 +125,8 @@ class Handle(Shown):
 
         Args:
             model: whose parameters the optimizer steps; names are those of the model that was regularised.
+            regularizers: in the place of the present ones, in their order: of the same penalties, and of groups that
+                are those of this model.
             starts: starting weights in the place of the present ones, ``{label: {name: tensor}}``, for a model whose
                 tensors have other shapes now.
 
@@ -125,7 +134,8 @@ class Handle(Shown):
             InputError: if the optimizer steps none of a regularizer's tensors, or starting weights have no tensor.
         """
         steps = steps_of(self.optimizer)
-        new = bind(model, [b.regularizer for b in self._bound], adaptive=is_adaptive(self.optimizer), steps=steps)
+        regularizers = [b.regularizer for b in self._bound] if regularizers is None else regularizers
+        new = bind(model, regularizers, adaptive=is_adaptive(self.optimizer), steps=steps)
         check_reached(new)
         kept = []
         for old, b in zip(self._bound, new, strict=True):
