@@ -75,7 +75,7 @@ def show(name: str, kept: Array | float, scores: Array, shared: float, seconds: 
     told = mean_over_folds(scores, shared)
     spent = "" if seconds is None else f"{seconds:.0f}"
     count = f"{np.mean(kept):.1f}"
-    print(f"| {name} | {count} | {told.mean:.3f} | {told.low:.3f} to {told.high:.3f} | {spent} |", flush=True)
+    print(f"| {name} | {count} | {told.mean:.3f} | {told.low:.3f} to {min(1.0, told.high):.3f} | {spent} |", flush=True)
 
 
 def run(name: str, models: list[str], noise: bool) -> None:
