@@ -22,6 +22,7 @@ from meden.penalties import (
     ElasticNet,
     GroupLasso,
     GroupMCP,
+    HierarchicalLasso,
     LogSum,
     MaxNorm,
     NonNegative,
@@ -86,6 +87,16 @@ def singular(w: np.ndarray) -> np.ndarray:
 
 def ball(w: np.ndarray, s: float) -> np.ndarray:
     return w * np.minimum(1, s / np.maximum(rows(w), 1e-30))[:, None]
+
+
+def under(w: np.ndarray, num_skip: int, bound: float) -> np.ndarray:
+    """0 for rows whose last numbers are at most so many times the norm of the first ones."""
+    return limit((np.abs(w[:, num_skip:]) <= bound * rows(w[:, :num_skip])[:, None] * (1 + 1e-9)).all(1))
+
+
+def clipped(w: np.ndarray, num_skip: int, bound: float) -> np.ndarray:
+    most = bound * rows(w[:, :num_skip])[:, None]
+    return np.concatenate([w[:, :num_skip], np.clip(w[:, num_skip:], -most, most)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -171,6 +182,27 @@ PENALTIES = [
         "SparseGroupLasso",
         lambda s: SparseGroupLasso(s, l1_ratio=0.4),
         lambda w, s: s * (0.4 * np.abs(w).sum(1) + 0.6 * 3**0.5 * rows(w)),
+    ),
+    PenaltyCase(
+        "HierarchicalLasso",
+        lambda s: HierarchicalLasso(s, num_skip=2, bound=0.7),
+        lambda w, s: s * 2**0.5 * rows(w[:, :2]) + under(w, 2, 0.7),
+        shape=(4, 5),
+        inside=lambda w, _: clipped(w, 2, 0.7),
+    ),
+    PenaltyCase(
+        "HierarchicalLasso, one skip weight",
+        lambda s: HierarchicalLasso(s, bound=2.0, size_weighted=False),
+        lambda w, s: s * rows(w[:, :1]) + under(w, 1, 2.0),
+        shape=(3, 4),
+        inside=lambda w, _: clipped(w, 1, 2.0),
+    ),
+    PenaltyCase(
+        "HierarchicalLasso, linear",
+        lambda s: HierarchicalLasso(s, num_skip=3, bound=0.0),
+        lambda w, s: s * 3**0.5 * rows(w[:, :3]) + under(w, 3, 0.0),
+        shape=(3, 4),
+        inside=lambda w, _: clipped(w, 3, 0.0),
     ),
     PenaltyCase("GroupMCP", GroupMCP, lambda w, s: mcp(rows(w), s * 3**0.5, 3.0)),
     PenaltyCase(

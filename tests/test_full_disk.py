@@ -21,7 +21,6 @@ import meden
 from meden import InputError, LogUniform, Recipe, models
 from meden.cli import main
 from meden.run import Ensemble, Run
-from meden.search import strength_path
 from meden.study.ledger import LEDGER, read_rows
 from tests.full_disk import FullDisk, full
 
@@ -108,8 +107,9 @@ def of_tensors(path: Path):
 
 
 def walked(folder: Path) -> None:
-    points = strength_path(MLP, DATA, "l1", num=2, folds=2, recipe=PLAIN, study_dir=folder / "new")
-    assert all(run.status == "completed" for point in points for run in point.runs)
+    options = {"strengths": [0.01, 1.0], "folds": 2, "recipe": PLAIN, "study_dir": folder / "new"}
+    found = meden.path(MLP, DATA, **options)
+    assert all(run.status == "completed" for run in found.runs("best"))
 
 
 def resumed(folder: Path) -> None:

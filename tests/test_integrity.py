@@ -10,7 +10,6 @@ import meden
 from meden import InputError, Recipe
 from meden._files import FORMAT, MAJOR
 from meden.models import MLP
-from meden.search import strength_path
 from meden.study.ledger import LEDGER
 from tests.forgery import rewrite_ledger
 
@@ -171,10 +170,10 @@ def test_a_recipe_of_an_older_format_is_read(tmp_path):
 
 def test_a_changed_final_state_of_a_path_is_named(tmp_path):
     options = {"num": 2, "folds": 2, "recipe": Recipe(epochs=2, batch_size="full"), "study_dir": tmp_path}
-    strength_path(MLP, "iris", "l1", **options)
+    meden.path(MLP, "iris", **options)
     for path in sorted(tmp_path.rglob("*.safetensors"))[:2]:
         kept = path.read_bytes()
         path.write_bytes(kept[:-100] + bytes([kept[-100] ^ 1]) + kept[-99:])
         with pytest.raises(InputError, match=f"{path.name}' must be as meden wrote it, but does not match its sha256"):
-            strength_path(MLP, "iris", "l1", **options)
+            meden.path(MLP, "iris", **options)
         path.write_bytes(kept)

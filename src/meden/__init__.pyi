@@ -23,7 +23,7 @@ from meden.optim import (
 )
 from meden.recipe import Recipe, Scale, layerwise_factors, transfer
 from meden.run import Run, load_run
-from meden.search import Comparison, Job, compare, tune
+from meden.search import Comparison, Job, Path, compare, path, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
@@ -54,6 +54,7 @@ __all__ = [
     "Maybe",
     "Member",
     "ModelGroups",
+    "Path",
     "Recipe",
     "Record",
     "Regularizer",
@@ -83,6 +84,7 @@ __all__ = [
     "load_study",
     "models",
     "noise",
+    "path",
     "penalties",
     "record_activity",
     "regularize",

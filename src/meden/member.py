@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -87,13 +88,32 @@ class EncodedData:
         return self.beside or (self.x, self.y)
 
 
+KEPT_BYTES = 2**26
+"""Of the encoded folds of a data set that are kept for the next call."""
+_ENCODED: WeakKeyDictionary[Dataset, tuple[tuple[Fold | None, ...], dict[Fold | None, EncodedData]]] = (
+    WeakKeyDictionary()
+)
+
+
 def encode_folds(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, EncodedData]:
     """Encode a data set once for each distinct fold: how many inputs a table has, its fitting rows alone decide.
 
-    Arrays are the same for every fold, and are held once.
+    Arrays are the same for every fold, and are held once. What a table's folds became is kept with it while that is
+    small: every round of a search asks for it again, and thousands of columns take longer to encode than to train on.
     """
+    wanted = tuple(dict.fromkeys(folds))
+    before, shares = _ENCODED.get(dataset, ((), {}))
+    if before != wanted:
+        shares = _encoded(dataset, wanted)
+        size = sum(share.x.nbytes + share.y.nbytes for share in shares.values())
+        if isinstance(dataset.inputs, Table) and size <= KEPT_BYTES:
+            _ENCODED[dataset] = wanted, shares
+    return dict(shares)
+
+
+def _encoded(dataset: Dataset, folds: Sequence[Fold | None]) -> dict[Fold | None, EncodedData]:
     rows = range(dataset.num_rows)
-    encoders = {f: dataset.fit_encoder(rows if f is None else f.fit) for f in dict.fromkeys(folds)}
+    encoders = {f: dataset.fit_encoder(rows if f is None else f.fit) for f in folds}
     first = next(iter(encoders.values()))
     if all(encoder == first for encoder in encoders.values()):
         share = _encode(dataset, first)

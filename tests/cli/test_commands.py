@@ -30,7 +30,20 @@ from tests.cli.conftest import Command
 from tests.forgery import rewrite
 
 COMMANDS = (
-    *("audit", "compare", "convert", "demo", "diagnose", "evaluate", "fit", "job", "predict", "report", "resume"),
+    *(
+        "audit",
+        "compare",
+        "convert",
+        "demo",
+        "diagnose",
+        "evaluate",
+        "fit",
+        "job",
+        "predict",
+        "report",
+        "resume",
+        "select",
+    ),
     "tune",
 )
 QUICK = (

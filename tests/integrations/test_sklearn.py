@@ -257,3 +257,72 @@ def test_other_columns_at_prediction(new, message):
     model = MLPClassifierCV(**SETTINGS).fit(FRAME, Y)
     with pytest.raises(ValueError, match=message):
         model.predict(new)
+
+
+def planted(n=150):
+    """A table in which a number and a colour say what the class is, and three columns nothing."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({f"noise {i}": rng.normal(size=n) for i in range(3)})
+    X["size"], X["colour"] = rng.normal(size=n), rng.choice(["red", "blue"], n)
+    X.loc[::9, "size"] = np.nan
+    return X, np.where(X["size"].fillna(0) + 1.5 * (X["colour"] == "red") > 0.7, "yes", "no")
+
+
+@pytest.fixture(scope="module")
+def selecting():
+    return MLPClassifierCV(**TINY | {"select": "inputs", "cv": 4}).fit(*planted())
+
+
+def test_a_selector_as_scikit_learns(selecting):
+    X, y = planted()
+    support = selecting.support_
+    assert support.tolist() == selecting.get_support().tolist() and support[3:].all() and not support.all()
+    assert selecting.get_support(indices=True).tolist() == np.flatnonzero(support).tolist()
+    kept = X.columns[support].tolist()
+    assert selecting.get_feature_names_out().tolist() == kept == list(selecting.selection_.kept)
+    assert selecting.transform(X).shape == (150, support.sum())
+    told = clone(selecting).set_output(transform="pandas").fit_transform(X, y)
+    assert told.columns.tolist() == kept
+    assert selecting.score(X, y) > 0.8 and selecting.n_features_in_ == 5
+    low, high = selecting.score_interval_
+    assert 0 <= low < high <= 1
+
+
+def test_the_models_see_the_kept_columns_only(selecting):
+    X, _ = planted()
+    assert {run.encoder.inputs.read(X).feature_names for run in selecting.runs_} == {selecting.selection_.kept}
+    others = X.columns[~selecting.support_]
+    told = selecting.predict_proba(X.assign(**dict.fromkeys(others, -3.0)))
+    assert np.array_equal(told, selecting.predict_proba(X))
+
+
+def test_arrays_and_numbers_are_selected_in_a_pipeline():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 5))
+    y = 3 * X[:, 1] + 0.1 * rng.normal(size=120)
+    model = make_pipeline(StandardScaler(), MLPRegressorCV(**TINY | {"select": "inputs"}), Ridge()).fit(X, y)
+    assert model[1].support_[1] and model.score(X, y) > 0.9
+    assert model[:-1].get_feature_names_out().tolist() == [f"x{place}" for place in model[1].get_support(indices=True)]
+
+
+def test_noise_leaves_no_column_and_one_answer():
+    X, _ = planted()
+    y = np.random.default_rng(3).choice(["yes", "no"], len(X))
+    with pytest.warns(UserWarning, match="no column survives"):
+        model = MLPClassifierCV(**TINY | {"select": "inputs"}).fit(X[["noise 0", "noise 1"]], y)
+    assert not model.support_.any() and np.ptp(model.predict_proba(X[["noise 0", "noise 1"]])[:, 0]) < 1e-12
+
+
+def test_without_select_there_is_no_selector():
+    model = MLPClassifierCV()
+    assert not any(hasattr(model, name) for name in ("transform", "fit_transform", "get_support", "inverse_transform"))
+    assert model.__sklearn_tags__().transformer_tags is None and model.get_params()["select"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"select": "units"}, "select must be"), ({"select": "inputs", "time_limit": 5.0}, "time_limit must be None")],
+)
+def test_what_cannot_be_selected(settings, said):
+    with pytest.raises(ValueError, match=said):
+        MLPClassifierCV(**TINY | settings).fit(*planted())

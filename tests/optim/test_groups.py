@@ -331,8 +331,6 @@ def test_handles_see_twins_and_replaced_parameters() -> None:
         (GroupLasso(1.0, block=2), "units", "does not see one group in each row"),
         (Sum((GroupLasso(1.0), MaxNorm(1.0, dim=-1))), "units", "does not see one group in each row"),
         (Nuclear(1.0), "units", "does not see one group in each row"),
-        (L1(1.0), "units", "acts on each number by itself"),
-        (Sum((L1(1.0), L2(1.0))), "heads", "acts on each number by itself"),
     ],
 )
 def test_what_makes_no_sense_on_groups_is_refused(penalty: Penalty, groups: str, message: str) -> None:

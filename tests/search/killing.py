@@ -19,7 +19,7 @@ import torch
 
 import meden
 from meden.models import MLP
-from meden.search import nested, strength_path, tune
+from meden.search import nested, tune
 from meden.study.ledger import LEDGER
 from tests.search.jobs import loops
 
@@ -56,9 +56,10 @@ def nests(study_dir, jobs=1):
 
 def path(study_dir, jobs=1):
     options = {"folds": 3, "recipe": meden.Recipe(epochs=8, batch_size=64), "jobs": jobs}
-    points = strength_path(make, "iris", "l1", num=5, study_dir=study_dir, **options)
-    weights = [[t.numpy().tobytes() for t in run.model.state_dict().values()] for point in points for run in point.runs]
-    numbers = [(p.strength, p.started, p.objective, p.gap, p.losses.tobytes(), p.num_zeros) for p in points]
+    found = meden.path(make, "iris", num=5, start="both", study_dir=study_dir, **options)
+    runs = [run for point in found.points for run in found.runs(point.strength)]
+    weights = [[t.numpy().tobytes() for t in run.model.state_dict().values()] for run in runs]
+    numbers = [(p.strength, p.configurations, p.gap, p.losses.tobytes(), p.norms.tobytes()) for p in found.points]
     return numbers, weights
 
 

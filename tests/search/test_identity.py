@@ -14,7 +14,7 @@ import meden
 from meden import InputError
 from meden.cli import app
 from meden.models import MLP
-from meden.search import identity, strength_path
+from meden.search import identity
 from meden.study.ledger import LEDGER, read_rows
 
 PLAIN = meden.Recipe(epochs=1, batch_size="full")
@@ -54,7 +54,7 @@ def compared(folder, **changes):
 
 
 def walked(folder, **changes):
-    return strength_path(MLP, "iris", "l1", num=2, folds=2, recipe=PLAIN, study_dir=folder, **changes)
+    return meden.path(MLP, "iris", strengths=[0.01, 1.0], folds=2, recipe=PLAIN, study_dir=folder, **changes)
 
 
 def other_torch(monkeypatch):

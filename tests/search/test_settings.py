@@ -6,7 +6,7 @@ import pytest
 import meden
 from meden import InputError, Recipe
 from meden.models import MLP
-from meden.search import CV, Limits, Workers, nested, strength_path, tune
+from meden.search import CV, Limits, Workers, nested, tune
 from meden.search.settings import CVFields, LimitsFields, WorkersFields
 from meden.study.ledger import LEDGER
 
@@ -35,7 +35,7 @@ CALLS = {
     "tune": lambda **options: tune(MLP, "iris", SPACE, **options),
     "compare": lambda **options: meden.compare(MLP, "iris", {"none": None, "L2": {"l2": 0.1}}, **options),
     "nested": lambda **options: nested(MLP, "iris", SPACE, **options),
-    "path": lambda **options: strength_path(MLP, "iris", "l2", **options),
+    "path": lambda **options: meden.path(MLP, "iris", **options),
 }
 
 

@@ -36,6 +36,7 @@ COMMANDS = {
     ),
     "job": ("job", "Ask and answer inside of a command that a search runs: its parameters, rows, reports and scores."),
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
+    "select": ("select", "Say which columns of a table matter, how sure that is, and what is lost without the others."),
     "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
     "evaluate": ("evaluate", "Say what a trained model is worth on rows that it has not seen."),
     "diagnose": ("diagnose", "Say what stands out in a run, how sure that is, and what to do about it."),
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 """Per command, the file that holds the function of its name, and the first line of that function's docstring."""
 
-ALONE = {"demo", "tune", "resume", "compare"}
+ALONE = {"demo", "tune", "resume", "compare", "select"}
 """Commands that train and are one process; `fit` may be several."""
 
 SHOWN = 800

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,13 @@ class Table(ShownFields):
     def take(self, rows: Values) -> Table:
         """Return some rows, in the order given."""
         return dataclasses.replace(self, values={name: values[rows] for name, values in self.values.items()})
+
+    def only(self, names: Collection[str]) -> Table:
+        """Return some columns, in the order of the table."""
+        kinds = {name: kind for name, kind in self.kinds.items() if name in names}
+        values = {name: values for name, values in self.values.items() if name in names}
+        readings = tuple(reading for reading in self.readings if reading.name in names)
+        return dataclasses.replace(self, kinds=kinds, values=values, readings=readings)
 
     def fit(self) -> TableEncoder:
         """Return the encoder of what these rows, and no others, show."""

@@ -9,7 +9,7 @@ import dataclasses
 import numbers
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -29,16 +29,21 @@ from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
 from meden.deadline import Deadline, now
+from meden.integrations._selector import Selector
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.study import Study
+from meden.study.metrics import MetricName
 from meden.tabular.defaults import BUDGET, FOLDS, STRATEGY
 from meden.tabular.final import final_models, predicted
+from meden.tabular.select import select_inputs
 from meden.tabular.setup import set_up
 
 Array = NDArray[Any]
 Policy = Literal["folds", "all"]
 REFITS = ("folds", "all")
+NOTHING = "no column"
+"""A column of zeros, which the models are given where no column is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +76,8 @@ class Given:
         return with_warning(made)
 
 
-class _TableEstimator(BaseEstimator):  # type: ignore[misc]
-    """What classifier and regressor share: reading X, the search, the final models."""
+class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
+    """What classifier and regressor share: reading X, selecting columns, the search, the final models."""
 
     budget: int
     time_limit: float | None
@@ -80,6 +85,7 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
     space: Space | None
     recipe: Recipe | None
     refit: Policy
+    select: Literal["inputs"] | None
     random_state: Any
     verbose: int
 
@@ -87,7 +93,9 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         """Search, train the final models, and set the attributes of a fitted estimator."""
         started = now()
         dataset = given.dataset(target)
-        folds = min(folds, dataset.num_rows)
+        folds, seed = min(folds, dataset.num_rows), seed_of(self.random_state)
+        if self.select is not None:
+            dataset = self._selected(dataset, given.frame, folds, seed)
         setup = set_up(
             dataset,
             space=self.space,
@@ -102,10 +110,12 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
             budget=self.budget,
             strategy=STRATEGY,
             baselines=False,  # nobody would see them
-            seed=seed_of(self.random_state),
-            on_progress=search.ProgressLines(each=self.verbose > 1) if self.verbose else None,
+            seed=seed,
+            on_progress=self._progress(),
         )
         choice, score = self.study_.choice, self.study_.score_of()
+        if self.select is not None:  # the rows of the study have chosen its columns
+            score = self.selection_.score("kept", cast(MetricName, score.metric), score.confidence)
         self.best_recipe_, self.best_params_ = self.study_.recipe_of(choice)[0], choice.params
         self.best_index_ = [trial.number for trial in self.study_.trials].index(choice.number)
         self.cv_results_ = cv_results(self.study_)
@@ -114,11 +124,32 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
         self.runs_ = final_models(self.study_, self.refit, deadline)
         return self
 
+    def _selected(self, dataset: Dataset, frame: pd.DataFrame, folds: int, seed: int) -> Dataset:
+        """Return the data set with the columns that survive, or one of zeros if none does."""
+        self.selection_ = select_inputs(
+            dataset, noise=False, cv=search.CV(folds=folds), seed=seed, on_progress=self._progress()
+        )
+        kept = set(self.selection_.kept)
+        self.support_ = np.array([str(name) in kept for name in frame.columns])
+        assert isinstance(dataset.inputs, Table)
+        inputs = dataset.inputs.only(kept)
+        if not kept:
+            warnings.warn("no column survives: the models see none, and answer all rows alike", stacklevel=5)
+            inputs = read_rows(_with_nothing(frame)[[NOTHING]])
+        return dataclasses.replace(dataset, inputs=inputs)
+
+    def _progress(self) -> search.ProgressLines | None:
+        return search.ProgressLines(each=self.verbose > 1) if self.verbose else None
+
     def _check_settings(self) -> None:
         """Check the parameters, at the time of fitting, as scikit-learn wants it."""
         check_count("budget", self.budget)
         check_count("cv", self.cv, low=2)
         check_choice("refit", self.refit, REFITS)
+        if self.select is not None:
+            check_choice("select", self.select, ("inputs",))
+            if self.time_limit is not None:
+                raise InputError(f"time_limit must be None where columns are selected, got {self.time_limit!r}")
         check_count("verbose", self.verbose, low=0)
         if self.time_limit is not None:
             check_number("time_limit", self.time_limit, low=0.0, low_open=True)
@@ -141,7 +172,9 @@ class _TableEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _answers(self, X: Any) -> Array:
         check_is_fitted(self)
-        return predicted(self.runs_, self._frame(X, fitting=False))
+        frame = self._frame(X, fitting=False)
+        nothing = self.select is not None and not self.support_.any()
+        return predicted(self.runs_, _with_nothing(frame) if nothing else frame)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -166,6 +199,9 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         recipe: what all configurations share; None is the default one for tables.
         refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
             ``"all"``, one model trained on all rows.
+        select: ``"inputs"`` keeps the columns of X that survive a path of strengths at the one-SE strength
+            (:func:`meden.tabular.select.select_inputs`), and searches and trains on these alone; the estimator then is
+            a selector, too. None keeps all.
         class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
             multiply those of rows.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
@@ -183,6 +219,11 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         score_interval_: 90 % interval of the choice's accuracy (one model, trained without a fold), corrected for its
             having been chosen: that of ``study_.score_of()``, as ``meden tune`` shows it.
         study_: the :class:`meden.study.Study`, with the training rows.
+        support_: with ``select``, which columns of X are kept, (D,).
+        selection_: with ``select``, the :class:`meden.tabular.selection.InputSelection`: how often each column is kept,
+            and what the kept are worth. All rows have chosen the columns, so that scores of ``study_`` and
+            ``cv_results_`` are too good; ``score_interval_`` is then that of the usual network on the columns that each
+            fold keeps by itself.
         runs_: the models that predict.
         n_features_in_: columns of X.
         feature_names_in_: their names, where they have names.
@@ -204,6 +245,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         space: Space | None = None,
         recipe: Recipe | None = None,
         refit: Policy = "folds",
+        select: Literal["inputs"] | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
         random_state: Any = None,
         verbose: int = 0,
@@ -214,6 +256,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self.space = space
         self.recipe = recipe
         self.refit = refit
+        self.select = select
         self.class_weight = class_weight
         self.random_state = random_state
         self.verbose = verbose
@@ -319,6 +362,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         recipe: what all configurations share; None is the default one for tables.
         refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
             ``"all"``, one model trained on all rows.
+        select: ``"inputs"`` keeps the columns of X that survive, as for :class:`MLPClassifierCV`; None keeps all.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
         verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
             that is finished, too.
@@ -340,6 +384,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         space: Space | None = None,
         recipe: Recipe | None = None,
         refit: Policy = "folds",
+        select: Literal["inputs"] | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -349,6 +394,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         self.space = space
         self.recipe = recipe
         self.refit = refit
+        self.select = select
         self.random_state = random_state
         self.verbose = verbose
 
@@ -380,6 +426,10 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """Return numbers, (n,) or (n, M)."""
         return self._answers(X)
+
+
+def _with_nothing(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(**{NOTHING: 0.0})
 
 
 def read_rows(frame: pd.DataFrame) -> Table:

@@ -23,6 +23,7 @@ class MLP(nn.Sequential):
         batch_norm: normalise each hidden layer before its activation.
         activation: ``"relu"``, ``"gelu"``, ``"silu"`` or ``"tanh"``.
         residual: add to each hidden layer but the first what goes into it.
+        skip: add a linear function of the inputs to the outputs, by a layer called ``skip``, see :class:`Skip`.
 
     Shapes: (B, ...) with D numbers a row -> (B, C).
 
@@ -43,6 +44,7 @@ class MLP(nn.Sequential):
         batch_norm: bool = False,
         activation: str = "relu",
         residual: bool = False,
+        skip: bool = False,
     ) -> None:
         for name, value, low in (("num_inputs", num_inputs, 1), ("num_outputs", num_outputs, 1), ("width", width, 1)):
             check_count(name, value, low=low)
@@ -54,7 +56,36 @@ class MLP(nn.Sequential):
             norm = [nn.BatchNorm1d(fan_out)] if batch_norm else []
             hidden = [nn.Linear(fan_in, fan_out), *norm, ACTIVATIONS[activation](), nn.Dropout(dropout)]
             layers += [Residual(*hidden)] if residual and number else hidden
-        super().__init__(*layers, nn.Linear(width if depth else num_inputs, num_outputs))
+        layers.append(nn.Linear(width if depth else num_inputs, num_outputs))
+        if skip:
+            layers[1:] = [Skip(nn.Linear(num_inputs, num_outputs, bias=False), *layers[1:])]
+        super().__init__(*layers)
+
+
+class Skip(nn.Module):
+    """Layers, and beside them one that goes straight from their input to their output.
+
+    Args:
+        skip: the one beside.
+        *layers: the others, in order.
+
+    Example:
+        >>> import torch
+        >>> Skip(nn.Identity(), nn.ReLU(), nn.Identity())(torch.tensor([-1.0, 1.0]))
+        tensor([-1.,  2.])
+
+    Reference:
+        I. Lemhadri, F. Ruan, L. Abraham and R. Tibshirani, LassoNet: a neural network with feature sparsity, 2021.
+    """
+
+    def __init__(self, skip: nn.Module, *layers: nn.Module) -> None:
+        super().__init__()
+        self.skip, self.layers = skip, nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the sum of both ways."""
+        outputs: Tensor = self.skip(x) + self.layers(x)
+        return outputs
 
 
 class Residual(nn.Sequential):

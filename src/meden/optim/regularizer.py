@@ -134,10 +134,6 @@ class Regularizer:
                     "groups must be None for a penalty that does not see one group in each row, as GroupLasso and "
                     f"others with dim and block as they are by default do, got {part!r}"
                 )
-        if not parts:
-            raise InputError(
-                f"groups must be None for {self.penalty!r}, which acts on each number by itself: choose tensors by on"
-            )
 
     def resolve(self, *, adaptive: bool) -> Coupling:
         """Return the coupling, with ``auto`` decided."""

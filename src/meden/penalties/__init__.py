@@ -6,6 +6,7 @@ from meden.penalties.compose import PullTo, Scaled, Sum
 from meden.penalties.constraints import Box, MaxNorm, NonNegative, UnitNorm
 from meden.penalties.grouped import GroupLasso, GroupMCP, SparseGroupLasso
 from meden.penalties.groups import Groups
+from meden.penalties.hierarchical import HierarchicalLasso
 from meden.penalties.matrix import Nuclear, Orthogonality, SpectralNorm
 from meden.penalties.separable import L1, L2, MCP, SCAD, ElasticNet, LogSum
 
@@ -22,6 +23,7 @@ __all__ = [
     "GroupLasso",
     "GroupMCP",
     "Groups",
+    "HierarchicalLasso",
     "KLSparsity",
     "LogSum",
     "MaxNorm",

@@ -6,7 +6,9 @@ from meden.search.compare import compare
 from meden.search.comparison import Comparison
 from meden.search.jobs import Command, Job, Leak
 from meden.search.nested import NestedScore, nested
-from meden.search.path import PathPoint, strength_path
+from meden.search.path import path
+from meden.search.path_point import PathPoint
+from meden.search.path_points import Path
 from meden.search.progress import OnProgress, Progress, ProgressLines
 from meden.search.settings import CV, Limits
 from meden.search.tracker import Losses, Tracker
@@ -26,6 +28,7 @@ __all__ = [
     "Losses",
     "NestedScore",
     "OnProgress",
+    "Path",
     "PathPoint",
     "Progress",
     "ProgressLines",
@@ -33,6 +36,6 @@ __all__ = [
     "Workers",
     "compare",
     "nested",
-    "strength_path",
+    "path",
     "tune",
 ]

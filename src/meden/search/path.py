@@ -1,103 +1,76 @@
-"""One strength from large to small: each run starts where the last ended, and is checked against a cold start."""
+"""A penalty from the strength at which nothing is left down to almost none: what stays, and what it is worth."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Unpack
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import Any, Unpack, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice, check_count, check_number
-from meden._shown import ShownFields
-from meden.data import Dataset, Fold, as_dataset
-from meden.history import History
-from meden.member import Member, ModelMaker, as_taken, encode_folds
+from meden.data import Fold, as_dataset, num_batches
+from meden.member import ModelMaker
+from meden.penalties import GroupLasso, Groups, Penalty, SparsePenalty
 from meden.recipe import Recipe
-from meden.run import Run
-from meden.search.checks import check_models, check_stopping
-from meden.search.engine import MemberOf, Search, members_of, open_ledger
-from meden.search.final_states import FinalStates, run_of
-from meden.search.fixed import Fixed
+from meden.search.checks import check_models
+from meden.search.engine import Search, open_ledger
+from meden.search.final_states import FinalStates
 from meden.search.identity import identity_of
+from meden.search.path_points import Path, found_on
+from meden.search.path_source import PathSource
+from meden.search.path_walk import Start, Walk
+from meden.search.progress import OnProgress
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
-from meden.space.dimensions import FromData, LogUniform
-from meden.space.from_data import resolve
-from meden.space.names import PENALTIES, configure
-from meden.study.ledger import Key, Row
-from meden.study.results import Trial
-from meden.study.selection import standard_error
+from meden.structure.groups import Kind
 from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
-Start = Literal["warm", "cold"]
-RunOf = Callable[[Key, Row], Run]
+STEPS = 50
+"""Optimizer steps at each strength, at least: at an adaptive optimizer's rate of 0.01 a weight moves half of a unit."""
 WEIGHTS = "weights"
 """Folder, within that of a path, of where its runs ended."""
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PathPoint(ShownFields):
-    """One strength of a path; what there is of each run is ordered by fold, then seed."""
-
-    strength: float
-    runs: tuple[Run, ...]
-    """Those of the better start."""
-    started: tuple[Start, ...]
-    """Whether the model of the strength before was the better start of each run, or a fresh one."""
-    objective: float
-    """Mean training loss plus penalty, averaged over the runs."""
-    gap: float
-    """How far the other start was above it, at most; far from 0 where the solution depends on the start."""
-    losses: NDArray[np.float64]
-    """Mean data loss of the scored rows of each run; NaN where it diverged."""
-    num_zeros: float
-    """Trained numbers that are exactly zero, averaged over the runs."""
-
-    @property
-    def loss(self) -> float:
-        """Mean over the runs."""
-        return float(self.losses.mean())
-
-    @property
-    def loss_error(self) -> float:
-        """Standard error of :attr:`loss`."""
-        return standard_error(self.losses)
-
-
-def strength_path(
+def path(
     make_model: ModelMaker,
     data: Any,
-    name: str,
+    penalty: type[SparsePenalty] | SparsePenalty = GroupLasso,
     *,
-    num: int = 10,
+    kind: Kind = "inputs",
+    num: int = 50,
+    ratio: float = 1e-3,
     strengths: Sequence[float] | None = None,
+    start: Start = "dense",
+    epochs: int | None = None,
     cv: CV | None = None,
     workers: Workers | None = None,
     recipe: Recipe | None = None,
-    study_dir: Path | str | None = None,
+    study_dir: FilePath | str | None = None,
     target: str | None = None,
     task: str | None = None,
     seed: int = 0,
     allow_version: bool = False,
+    on_progress: OnProgress | None = None,
     **fields: Unpack[CompareFields],
-) -> list[PathPoint]:
-    """Train from the largest strength to the smallest, and keep the better of a warm and a cold start at each.
-
-    A warm start saves epochs where the objective is convex, as for linear models. Deep networks may never leave the
-    zeros that a large strength left behind: there the cold start wins, and the path goes on from it. Each fold and
-    seed has a path of its own; they are trained side by side, as are the cold starts of all strengths.
+) -> Path:
+    """Train at strengths from one at which no group is left to a small one, each from where the last ended.
 
     Args:
         make_model: as for :func:`meden.tune`.
         data: as for :func:`meden.tune`.
-        name: ``"l1"`` or ``"l2"``.
-        num: strengths, from the largest that makes sense (see :func:`meden.space.from_data.resolve`) down.
-        strengths: them, in any order, in place of ``num``.
+        penalty: one that makes exact zeros, on each group; of an instance all settings but the strength are taken.
+        kind: what is kept or leaves: ``"inputs"`` (of a table its columns), ``"units"``, ``"filters"``, ``"heads"``.
+        num: strengths, evenly spaced in their logarithms.
+        ratio: the smallest strength as a share of the largest, above 0 and below 1. The largest is the one at which
+            zeros are a solution, with what the dense models have besides the groups; the same in all folds.
+        strengths: two or more above 0, in any order, in place of ``num`` and ``ratio``.
+        start: ``"dense"`` walks up from the model without the penalty; ``"empty"`` down from the largest strength;
+            ``"both"`` up, then down, and keeps the lower objective at each strength.
+        epochs: of each strength; None is a tenth of the recipe's, which what starts from fresh weights is trained for,
+            and 50 steps at least.
         cv: as for :func:`meden.tune`, or its fields by themselves, but for ``stop_fraction``: all rows of a fold's
             training part fit, as nothing stops early.
         workers: as for :func:`meden.tune`, or its fields by themselves.
@@ -108,139 +81,110 @@ def strength_path(
         task: ``"classification"`` or ``"regression"``; None infers it from the target.
         seed: of splits, weights, batches and noise.
         allow_version: as for :func:`meden.tune`.
+        on_progress: as for :func:`meden.tune`.
         **fields: of ``cv`` and ``workers``, by themselves.
 
     Returns:
-        A point for each strength, the largest first.
+        The path: ``points``, ``best``, ``one_se``, ``support()``, ``ranking()``, ``refit()``, ``report(file)``.
 
     Raises:
         InputError: before any compute, if anything does not fit; or if ``study_dir`` holds something else.
 
     Example:
         >>> import meden
-        >>> recipe = meden.Recipe(epochs=2, batch_size=64)
-        >>> points = strength_path(meden.models.MLP, "iris", "l1", num=3, folds=2, recipe=recipe)
-        >>> [point.strength for point in points] == sorted((point.strength for point in points), reverse=True)
-        True
+        >>> recipe = meden.Recipe(epochs=20, lr=0.01)
+        >>> found = meden.path(meden.models.MLP, "iris", num=5, folds=2, recipe=recipe)
+        >>> found.points[0].num_kept, found.points[-1].num_kept
+        (0.0, 4.0)
 
     Reference:
         J. Friedman, T. Hastie and R. Tibshirani, Regularization paths for generalized linear models via coordinate
-        descent, 2010 (warm starts along a path).
+        descent, 2010 (warm starts along a path); I. Lemhadri, F. Ruan, L. Abraham and R. Tibshirani, LassoNet: a
+        neural network with feature sparsity, 2021 (up from the dense network).
     """
     check_fields(fields, CV, Workers)
     cv, workers = settings_of(CV, cv, fields), settings_of(Workers, workers, fields)
-    check_choice("name", name, PENALTIES)
+    own = _checked_penalty(penalty, kind)
+    check_choice("kind", kind, get_args(Kind))
+    check_choice("start", start, get_args(Start))
     check_count("num", num, low=2)
+    check_number("ratio", ratio, low=0.0, high=1.0, low_open=True, high_open=True)
+    given = None if strengths is None else _given(strengths)
     recipe = Recipe() if recipe is None else check_recipe(recipe)
     if recipe.early_stopping is not None:
         raise InputError("recipe must train to the end on a path: early_stopping must be None")
     if "stop_fraction" in cv.model_fields_set and cv.stop_fraction:
         raise InputError(f"stop_fraction must be 0 on a path, on which nothing stops early, got {cv.stop_fraction}")
+    if epochs is not None:
+        check_count("epochs", epochs)
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     folds = cv.replace(stop_fraction=0.0).divide(dataset, seed)
-    chosen = _strengths(name, num, dataset, folds, make_model) if strengths is None else _given(strengths)
-    recipes = [configure(recipe, {name: strength})[0] for strength in chosen]
-    check_stopping(recipe, folds)
-    models = check_models(make_model, [(own, {}) for own in recipes], dataset, folds)
+    each = _epochs(recipe, folds) if epochs is None else epochs
+    models = check_models(make_model, [(recipe, {})], dataset, folds)
     workers.reach()
+    ends = FinalStates(None if study_dir is None else FilePath(study_dir) / WEIGHTS)
+    source = PathSource(make_model, dataset, folds, own, kind, recipe, each, cv.seeds, seed, ends)
 
     def identity() -> dict[str, Any]:
-        searched = {"path": [name, *chosen], "recipe": recipe.to_dict(), "seeds": cv.seeds, "seed": seed}
-        return identity_of(dataset, folds, models) | searched
+        walked = {"path": [repr(own), kind, num, ratio, given, start, each]}
+        searched = {"recipe": recipe.to_dict(), "seeds": cv.seeds, "seed": seed}
+        return identity_of(dataset, folds, models) | walked | searched
 
-    cold = members_of(lambda params: configure(recipe, {name: params[name]}), folds, seed)
-    paths = _Paths(len(chosen), cold, FinalStates(None if study_dir is None else Path(study_dir) / WEIGHTS))
-    first, *others = ({name: strength} for strength in chosen)
-    fresh = [params | {"start": "cold"} for params in (first, *others)]
+    def rising() -> list[float]:
+        return _grid(source.strength_max(), num, ratio) if given is None else given
+
+    num = num if given is None else len(given)
+    walk = Walk(start, rising, source.is_empty, most=num, budget=(2 * num if start == "both" else num) + 1)
     with open_ledger(study_dir, identity, allow_version=allow_version) as ledger:
-        trials = Search(
-            fitter=Networks(make_model, dataset),
+        source.rows = ledger.rows
+        Search(
+            fitter=Networks(make_model, source.dataset),
             folds=folds,
             seeds=cv.seeds,
-            member=paths.member,
-            proposals=Fixed(fresh, *([params | {"start": "warm"}] for params in others)),
+            member=source.member,
+            proposals=walk,
             ledger=ledger,
             workers=workers,
-            on_weights=paths.ends.keep,
+            on_progress=on_progress,
+            on_weights=source.ends.keep,
         ).run()
-    encoded = encode_folds(as_taken(make_model, dataset, Member(recipes[0], folds[0])), folds)
-
-    def run(key: Key, row: Row) -> Run:
-        member = cold(key, row.params)
-        return run_of(make_model, dataset, encoded[member.fold], member, paths.ends[key], row)
-
-    return [_point(strength, place, paths, trials, run) for place, strength in enumerate(chosen)]
+    return found_on(source, walk.asked, walk.largest)
 
 
-@dataclass(frozen=True)
-class _Paths:
-    """The paths of all folds and seeds; configuration ``i`` is strength ``i`` from a cold start, warm ones follow."""
-
-    num: int
-    """Strengths."""
-    cold: MemberOf
-    ends: FinalStates
-
-    def member(self, key: Key, params: Mapping[str, Any]) -> Member:
-        """Return what is trained: from fresh weights, or from those of the better start at the strength before."""
-        member = self.cold(key, params)
-        if params["start"] == "cold":
-            return member
-        before = key._replace(configuration=key.configuration - self.num)
-        objectives = self.objectives(before)
-        best = min(objectives, key=lambda start: objectives[start])
-        found = math.isfinite(objectives[best])
-        return replace(member, start=self.ends[self.starts(before)[best]].weights if found else None)
-
-    def starts(self, cold: Key) -> dict[Start, Key]:
-        """Return the runs at a strength by how they started, from the key of the cold one; the first has no other."""
-        warm = cold._replace(configuration=self.num + cold.configuration - 1)
-        return {"cold": cold, "warm": warm} if cold.configuration else {"cold": cold}
-
-    def objectives(self, cold: Key) -> dict[Start, float]:
-        """Return what the runs at a strength reached."""
-        return {start: _objective(self.ends[key].history) for start, key in self.starts(cold).items()}
+def _epochs(recipe: Recipe, folds: Sequence[Fold]) -> int:
+    """Return a tenth of the epochs, and so many that the fewest rows make :data:`STEPS` steps."""
+    steps = min(num_batches(len(fold.fit), recipe.batch_size, recipe.steps_per_epoch) for fold in folds)
+    return min(max(1, recipe.epochs // 10, math.ceil(STEPS / steps)), recipe.epochs)
 
 
-def _strengths(name: str, num: int, dataset: Dataset, folds: Sequence[Fold], make_model: ModelMaker) -> list[float]:
-    dimension = resolve({name: FromData()}, dataset, folds, make_model)[name]
-    assert isinstance(dimension, LogUniform)
-    return dimension.grid(num)[::-1]
+def _checked_penalty(penalty: Any, kind: str) -> SparsePenalty:
+    """Return an instance whose groups are the rows of a matrix; its strength gives way to those of the path."""
+    is_class = isinstance(penalty, type) and issubclass(penalty, Penalty)
+    name = penalty.__name__ if is_class else type(penalty).__name__
+    if not (is_class or isinstance(penalty, Penalty)):
+        raise InputError(f"penalty must be one of meden.penalties, such as GroupLasso, got {penalty!r:.80}")
+    if not (issubclass(penalty, SparsePenalty) if is_class else isinstance(penalty, SparsePenalty)):
+        raise InputError(f"penalty must be one that makes exact zeros, such as L1 or GroupLasso, on a path, got {name}")
+    made: SparsePenalty = penalty(1.0) if is_class else penalty.replace({"strength": 1.0})
+    if not (made.separable or isinstance(getattr(made, "groups", None), Groups)):
+        raise InputError(f"penalty must be one on numbers or on rows, such as L1 or GroupLasso, on a path, got {name}")
+    dim = made.settings().get("dim", "units")
+    if dim not in ("units", kind):
+        raise InputError(f"penalty must have the groups of the path, {kind!r}, got dim={dim!r}")
+    return made if dim == "units" else made.replace({"dim": "units"})
 
 
 def _given(strengths: Sequence[float]) -> list[float]:
-    if not len(strengths):
-        raise InputError("strengths must be one number or more, got none")
+    if len(strengths) < 2:
+        raise InputError(f"strengths must be two numbers or more, got {len(strengths)}")
     for strength in strengths:
-        check_number("strengths", strength, low=0.0)
-    return sorted(map(float, strengths), reverse=True)
+        check_number("strengths", strength, low=0.0, low_open=True)
+    rising = sorted(set(map(float, strengths)))
+    if len(rising) < 2:
+        raise InputError(f"strengths must be different, got {rising[0]} alone")
+    return rising
 
 
-def _point(strength: float, place: int, paths: _Paths, trials: Sequence[Trial], run: RunOf) -> PathPoint:
-    runs, started, objectives, losses = [], [], [], []
-    for fresh in trials[place].rows:
-        reached = paths.objectives(fresh.key)
-        start = min(reached, key=lambda start: reached[start])
-        key = paths.starts(fresh.key)[start]
-        row = next(row for row in trials[key.configuration].rows if row.key == key)
-        runs.append(run(key, row))
-        started.append(start)
-        objectives.append(list(reached.values()))
-        losses.append(row.losses.mean(dtype=np.float64))
-    of_both = np.array(objectives)
-    with np.errstate(invalid="ignore"):  # no finite number is between two that diverged
-        gap = float(np.ptp(of_both, axis=1).max())
-    return PathPoint(
-        strength=strength,
-        runs=tuple(runs),
-        started=tuple(started),
-        objective=float(of_both.min(axis=1).mean()),
-        gap=gap,
-        losses=np.array(losses),
-        num_zeros=float(np.mean([ended.history[-1].num_zeros for ended in runs])),
-    )
-
-
-def _objective(history: History) -> float:
-    last = history[-1]
-    return last.train["loss"] + sum(last.penalties.values()) if last.is_finite() else math.inf
+def _grid(largest: float, num: int, ratio: float) -> list[float]:
+    """Return so many strengths, rising to a last bit above the largest."""
+    return [float(f"{strength:.6g}") for strength in np.geomspace(largest * ratio, largest, num) * (1 + 1e-5)]

@@ -170,16 +170,19 @@ def fit_stacks(
     on_run: OnRun | None = None,
     on_epoch: OnEpoch | None = None,
     pace: Pace = UNHURRIED,
+    programs: dict[Hashable, Programs] | None = None,
 ) -> None:
     """Train some stacks of a plan; ``on_run`` is given the runs, which are not kept.
 
-    All members are given, by whose numbers ``stacks`` go.
+    All members are given, by whose numbers ``stacks`` go. ``programs`` holds what was traced for the stacks before, and
+    afterwards for the last of these: models of the same function on the same data need no trace of their own.
 
     Raises:
         TimeIsUp: if there was no time for the first epoch of one; those that have ended were reported.
     """
     callbacks = {"judge": judge, "on_run": on_run, "on_epoch": on_epoch, "pace": pace}
-    _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, **callbacks).run()  # type: ignore[arg-type]
+    kept = {} if programs is None else programs
+    _Work(make_model, members, as_dataset(data), rungs=rungs, stacks=stacks, kept=kept, **callbacks).run()  # type: ignore[arg-type]
 
 
 @dataclasses.dataclass
@@ -207,17 +210,22 @@ class _Work:
     """What was traced for the stacks held in memory, by what stacks must share to use it."""
     earlier: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
     """The same for the stacks before them: of neighbours, the structure is often the same."""
+    kept: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
+    """Those of the last stacks, for whoever trains more of them."""
     warned: set[str] = dataclasses.field(default_factory=set)
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
     def run(self) -> None:
         """Train every member, in stacks of equal structure."""
         groups = self._grouped()
+        self.programs = dict(self.kept)
         for wave in [self.stacks or groups] if self.rungs else self._waves(groups):
             self.earlier, self.programs = self.programs, {}
             self._train(wave)
             self.earlier = {}
             give_back()
+        self.kept.clear()
+        self.kept.update(self.programs)
         self.programs = {}
         give_back()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 from meden.data import Dataset
 from meden.deadline import UNHURRIED, Pace
@@ -12,6 +12,7 @@ from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.run import Run
 from meden.training.fit_many import fit_stacks, plan_stacks
+from meden.training.many.population import Programs
 from meden.training.stacks import Judge
 from meden.workers.coordinator import OnEnd, Result
 
@@ -63,6 +64,12 @@ class Networks:
     takes_turns: ClassVar[bool] = False
     make_model: ModelMaker
     dataset: Dataset
+    programs: dict[Hashable, Programs] = field(default_factory=dict, repr=False, compare=False)
+    """What was traced for the stacks that were trained last."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process is told, which traces for itself."""
+        return {"make_model": self.make_model, "dataset": self.dataset, "programs": {}}
 
     def plan(self, members: Sequence[Member]) -> list[list[int]]:
         """See :meth:`Fitter.plan`."""
@@ -74,5 +81,15 @@ class Networks:
         def ended(number: int, run: Run) -> None:
             how.on_end(number, Result.of(run, weights=how.keeps_weights))
 
-        callbacks = {"rungs": how.rungs, "judge": how.judge, "on_run": ended, "on_epoch": how.on_epoch}
-        fit_stacks(self.make_model, members, self.dataset, list(stacks), **callbacks, pace=how.pace)  # type: ignore[arg-type]
+        fit_stacks(
+            self.make_model,
+            members,
+            self.dataset,
+            list(stacks),
+            rungs=how.rungs,
+            judge=how.judge,
+            on_run=ended,
+            on_epoch=how.on_epoch,
+            pace=how.pace,
+            programs=self.programs,
+        )

@@ -1,0 +1,182 @@
+"""``meden select``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import pandas as pd
+import typer
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from meden._checks import InputError, check_choice, check_count, check_number
+from meden._files import write_whole
+from meden.cli.command_line import command_line
+from meden.cli.console import (
+    Address,
+    AllowVersion,
+    BackendName,
+    Data,
+    Decimal,
+    Drop,
+    Folds,
+    Gap,
+    Groups,
+    Jobs,
+    JsonFlag,
+    Missing,
+    Order,
+    Read,
+    RecipeFile,
+    Seed,
+    Sep,
+    Target,
+    TaskOption,
+    print_json,
+    progress,
+    say,
+    stdout,
+)
+from meden.cli.folders import REPORT, check_new_folder
+from meden.cli.formats import ReportFormat, report_format
+from meden.cli.found import cut_off
+from meden.cli.rows import read_data, show_data, without_formulas
+from meden.penalties import GroupLasso, GroupMCP, SparsePenalty
+from meden.recipe import Recipe
+from meden.report.numbers import number
+from meden.search import CV
+from meden.study.ledger import LEDGER
+from meden.tabular.defaults import FOLDS
+from meden.tabular.select import RATE, SELECTORS, STRENGTHS, WITHOUT_NOISE, select_inputs
+from meden.tabular.selection import InputSelection
+from meden.tabular.selection_page import selection_report
+from meden.workers.workers import Backend, Workers
+
+COLUMNS = "columns.csv"
+SHOWN = 25
+"""Columns of the table on the terminal; the file and the page have all."""
+PENALTIES: dict[str, type[SparsePenalty]] = {"group_lasso": GroupLasso, "group_mcp": GroupMCP}
+
+
+def select(
+    context: typer.Context,
+    data: Data,
+    target: Target = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help=f"Folder of a report and of {COLUMNS}; the same command goes on from there if cut off."
+        ),
+    ] = None,
+    format: ReportFormat = "html",
+    model: Annotated[
+        str, typer.Option("--model", help="Network whose inputs are closed: `mlp` (a perceptron) or `linear`.")
+    ] = next(iter(SELECTORS)),
+    penalty: Annotated[
+        str, typer.Option("--penalty", help="On all that reads a column: `group_lasso`, or `group_mcp`, not convex.")
+    ] = "group_lasso",
+    strengths: Annotated[int, typer.Option("--strengths", help="Strengths of the path.")] = STRENGTHS,
+    noise: Annotated[
+        bool,
+        typer.Option("--noise/--no-noise", help="Hold the columns against noise columns: more than twice the time."),
+    ] = True,
+    rate: Annotated[
+        float,
+        typer.Option("--rate", help="Share of false ones allowed, on average, among what stands out from noise."),
+    ] = RATE,
+    recipe: RecipeFile = None,
+    folds: Folds = FOLDS,
+    seeds: Annotated[int, typer.Option("--seeds", help="Fits per strength and fold.")] = 1,
+    groups: Groups = None,
+    order: Order = None,
+    gap: Gap = 0,
+    drop: Drop = None,
+    read: Read = None,
+    sep: Sep = None,
+    decimal: Decimal = None,
+    na: Missing = None,
+    task: TaskOption = None,
+    seed: Seed = 0,
+    jobs: Jobs = 1,
+    backend: BackendName = "local",
+    address: Address = None,
+    allow_version: AllowVersion = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Say which columns of a table matter, how sure that is, and what is lost without the others.
+
+    Closes the inputs of a network one after the other, as a penalty on all that reads a column grows, and keeps those
+    that survive at the one-SE strength: the fewest columns as good as the best within one standard error. How often
+    each survives over folds and seeds is said with an interval, and which stand out from noise columns put beside.
+
+    Examples:
+
+        meden select data.csv --target price
+
+        meden select breast_cancer --out runs/selected --seeds 3
+
+        meden select data.csv --target price --model linear --no-noise --json
+
+        meden select visits.parquet --target readmitted --groups patient --drop id --rate 0.1
+    """  # noqa: D412 - typer prints the paragraphs as they stand
+    check_choice("--model", model, SELECTORS)
+    check_choice("--penalty", penalty, PENALTIES)
+    check_count("--strengths", strengths, low=2)
+    check_number("--rate", rate, low=0.0, high=1.0, low_open=True, high_open=True)
+    kind = report_format(format)
+    if out is not None and not (out / WITHOUT_NOISE / LEDGER).exists():
+        check_new_folder("--out", out)
+    loaded = None if recipe is None else Recipe.load(recipe)
+    dataset = read_data(
+        data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na
+    )
+    if len(dataset.feature_names) < 2:
+        raise InputError(f"data must have two columns or more to choose among, got {list(dataset.feature_names)}")
+    cv = CV(folds=folds, seeds=seeds, order=order, gap=gap)
+    check_choice("--backend", backend, get_args(Backend))
+    workers = Workers(jobs=jobs, backend=cast(Backend, backend), address=address)
+    show_data(dataset)
+    command = command_line(context)
+    with cut_off((out or Path()) / WITHOUT_NOISE / LEDGER, command), progress() as show:
+        found = select_inputs(
+            dataset,
+            model=model,
+            penalty=PENALTIES[penalty],
+            num=strengths,
+            recipe=loaded,
+            noise=noise,
+            rate=rate,
+            cv=cv,
+            workers=workers,
+            study_dir=out,
+            seed=seed,
+            allow_version=allow_version,
+            on_progress=show,
+        )
+    if out is not None:
+        table = without_formulas(pd.DataFrame(found.to_dict()["columns"]))
+        write_whole(out / COLUMNS, table.to_csv(index=False).encode())
+        page = selection_report(found, (out / REPORT).with_suffix(f".{kind}"), format=kind, command=command)
+        say(f"Report:  {page}")
+        say(f"Columns: {out / COLUMNS}")
+    _show(found, as_json)
+
+
+def _show(found: InputSelection, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_dict())
+        return
+    for sentence in found.sentences:
+        stdout.print(sentence)
+    noise = ("false discovery rate",) * bool(found.copies)
+    table = Table("column", "kept", "frequency (95 %)", "norm", *noise, box=box.SIMPLE)
+    for column in found.columns[:SHOWN]:
+        often = column.frequency
+        cells = (escape(column.name), "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
+        rate = (number(column.false_discovery_rate),) if column.false_discovery_rate is not None else ()
+        table.add_row(*cells, number(column.norm), *rate)
+    stdout.print(table)
+    if (left := len(found.columns) - SHOWN) > 0:
+        stdout.print(f"and {left} more columns")

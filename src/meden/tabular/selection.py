@@ -1,0 +1,171 @@
+"""Which columns of a table survive, how sure that is, and what they are worth.
+
+Legend: ``P`` columns, ``F`` folds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from meden._shown import Pair, Shown, ShownFields
+from meden.report.numbers import percent, plural
+from meden.search import FoldMean, Path
+from meden.search.alternative import mean_over_folds
+from meden.study.metrics import HIGHER_IS_BETTER, RANGES, MetricName, spoken
+from meden.study.selection import Score
+from meden.study.stability import Frequency
+from meden.study.verdict import gain_text, value_text
+
+Array = NDArray[np.float64]
+With = Literal["all", "kept", "none"]
+CONFIDENCE = 0.95
+NAMED = 12
+"""Columns that a sentence names."""
+
+
+@dataclass(frozen=True, repr=False)
+class SelectedColumn(ShownFields):
+    """One column of the table."""
+
+    name: str
+    kept: bool
+    """Whether it survives at the one-SE strength."""
+    frequency: Frequency
+    """How often it does, of all folds and seeds."""
+    norm: float
+    """Of its weights at that strength, averaged over folds and seeds."""
+    false_discovery_rate: float | None
+    """Estimated share of false ones among the columns that stand out from noise no less; 1 if it does not stand out;
+    None if it was not held against noise."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InputSelection(Shown):
+    """What :func:`meden.tabular.select.select_inputs` found; printing it says so."""
+
+    columns: tuple[SelectedColumn, ...]
+    """The most frequent first."""
+    names: tuple[str, ...]
+    """Of all columns, (P,), in the order of the table."""
+    metric: MetricName
+    results: Mapping[With, Mapping[MetricName, Array]]
+    """Held-out results of each fold, (F,): with all columns, with those kept in the fold, and with none."""
+    overlap: float
+    """Scored rows for each row that trains, on average over the folds."""
+    rate: float
+    """Share of false ones that is allowed among the columns that stand out from noise."""
+    copies: int
+    """Noise columns of each column; 0 where there was no comparison with noise."""
+    path: Path
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Columns that survive at the one-SE strength, in the order of the table."""
+        chosen = {column.name for column in self.columns if column.kept}
+        return tuple(name for name in self.names if name in chosen)
+
+    @property
+    def told_from_noise(self) -> tuple[str, ...]:
+        """Columns that stand out from noise columns at the rate allowed, in the order of the table."""
+        rates = {column.name: column.false_discovery_rate for column in self.columns}
+        return tuple(name for name in self.names if (rate := rates[name]) is not None and rate <= self.rate)
+
+    def score(
+        self, with_columns: With = "kept", metric: MetricName | None = None, confidence: float = CONFIDENCE
+    ) -> Score:
+        """Return the held-out result with all columns, with those kept, or with none, and its interval."""
+        name = metric or self.metric
+        found = mean_over_folds(self.results[with_columns][name], self.overlap, confidence)
+        return _as_score(found, name, confidence).within(*RANGES[name])
+
+    def gain(self, over: With = "all", metric: MetricName | None = None) -> Score:
+        """Return how much better those kept are than all or none, fold by fold; above 0 is better, in any metric."""
+        name = metric or self.metric
+        sign = 1 if name in HIGHER_IS_BETTER else -1
+        differences = sign * (self.results["kept"][name] - self.results[over][name])
+        return _as_score(mean_over_folds(differences, self.overlap, CONFIDENCE), name, CONFIDENCE)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was found, to be read: the answer first."""
+        return (self._survivors(), self._worth(), *self._noise())
+
+    def _survivors(self) -> str:
+        num = plural(len(self.names), "column")
+        if not self.kept:
+            return (
+                f"None of {num} survives at the one-SE strength: no model with inputs is better than a constant answer."
+            )
+        return f"{len(self.kept)} of {num} survive at the one-SE strength: {named(self.kept)}."
+
+    def _worth(self) -> str:
+        each = {name: self.score(name) for name in self.results}
+        shown = {name: value_text(score.metric, score.estimate) for name, score in each.items()}
+        kept = each["kept"]
+        ends = f"{value_text(kept.metric, kept.low)} to {value_text(kept.metric, kept.high)}"
+        return (
+            f"Held-out {spoken(self.metric)}: {shown['kept']} with the kept ({ends}), {shown['all']} with all, "
+            f"{shown['none']} with none; kept against all: {gain_text(self.gain(), named=False)}."
+        )
+
+    def _noise(self) -> Iterable[str]:
+        if not self.copies:
+            return
+        beside, found = plural(self.copies * len(self.names), "noise column"), self.told_from_noise
+        if not found:
+            yield f"No column stands out from {beside} put beside them: none is shown to be better than noise columns."
+            return
+        stand = f"{plural(len(found), 'column')} stand{'s' * (len(found) == 1)} out from {beside} put beside them"
+        luck = f"on average {percent(self.rate)} of such at most are there by luck"
+        yield f"{stand} ({luck}): {named(found)}."
+        if others := [name for name in self.kept if name not in found]:
+            yield f"Kept, but not shown to be better than noise columns: {named(others)}."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "kept": list(self.kept),
+            "told_from_noise": list(self.told_from_noise),
+            "false_discovery_rate": self.rate,
+            "noise_columns": self.copies * len(self.names),
+            "metric": self.metric,
+            "scores": {name: dataclasses.asdict(self.score(name)) for name in self.results},
+            "gain_over_all": dataclasses.asdict(self.gain()),
+            "strength": self.path.one_se.strength,
+            "columns": [_flat(column) for column in self.columns],
+            "verdict": list(self.sentences),
+        }
+
+    def _pairs(self) -> Iterable[Pair]:
+        yield "kept", self.kept
+        yield "of", len(self.names)
+        yield "told from noise", self.told_from_noise
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
+
+def named(names: Iterable[str]) -> str:
+    """Return names as a sentence lists them."""
+    every = list(names)
+    return ", ".join(every[:NAMED]) + (f" and {len(every) - NAMED} more" if len(every) > NAMED else "")
+
+
+def _flat(column: SelectedColumn) -> dict[str, Any]:
+    frequency = {"frequency": column.frequency.share, "low": column.frequency.low, "high": column.frequency.high}
+    fields = dataclasses.asdict(column)
+    return (
+        {name: fields[name] for name in ("name", "kept")}
+        | frequency
+        | {name: fields[name] for name in ("norm", "false_discovery_rate")}
+    )
+
+
+def _as_score(found: FoldMean, metric: str, confidence: float) -> Score:
+    return Score(found.mean, found.low, found.high, confidence, found.mean, metric)

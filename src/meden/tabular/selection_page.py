@@ -1,0 +1,169 @@
+"""A selection of columns as a page that opens offline: what survives, how often, how large, and what it is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from meden.report import Chart, Code, Column, Format, Key, Report, ReportTable, Section, TableRow, Tile, write
+from meden.report.charts import CHOSEN, HELD_OUT, axis_title, chart, label, lines, scatter
+from meden.report.gains import Gain, gains_chart
+from meden.report.numbers import number, percent
+from meden.study.metrics import SHARES, spoken
+from meden.study.verdict import value_text
+from meden.tabular.selection import InputSelection, SelectedColumn
+
+SHOWN = 40
+"""Columns of a chart; the table has all."""
+
+
+def selection_report(found: InputSelection, path: Path | str, *, format: Format = "html", command: str = "") -> Path:
+    """Write the report of a selection and return where it is.
+
+    Args:
+        found: the selection.
+        path: of the file.
+        format: ``"html"`` or ``"md"``, as in :func:`meden.report.write`.
+        command: the command line that made it; empty where there was none.
+    """
+    lead, *others = found.sentences
+    sections = [_often(found), _large(found), _worth(found), _strengths(found), _table(found)]
+    codes = (Code("Command", command),) if command else ()
+    if codes:
+        sections.append(Section(title="Have it again", codes=codes))
+    title = f"Which columns survive: {len(found.kept)} of {len(found.names)}"
+    return write(
+        Report(title=title, lead=lead, tiles=_tiles(found), text=tuple(others), sections=tuple(sections)), path, format
+    )
+
+
+def _tiles(found: InputSelection) -> tuple[Tile, ...]:
+    each = [(name, found.score(name)) for name in found.results]
+    scores = [Tile(f"{spoken(found.metric)}, {name}", value_text(s.metric, s.estimate)) for name, s in each]
+    told = f"{len(found.told_from_noise)}" if found.copies else "not asked"
+    return (
+        Tile("columns kept", f"{len(found.kept)} of {len(found.names)}"),
+        Tile("stand out from noise", told),
+        *scores,
+    )
+
+
+def _often(found: InputSelection) -> Section:
+    stands = set(found.told_from_noise)
+    bars = [
+        Gain(
+            column.name,
+            column.frequency.share,
+            column.frequency.low,
+            column.frequency.high,
+            "chosen" if column.name in stands else "other",
+        )
+        for column in found.columns[:SHOWN]
+    ]
+    text = (
+        "Share of the runs, all folds and seeds, in which a column survives at the one-SE strength. The intervals are "
+        "Wilson's, for as many independent runs as the folds are worth, which share most of their rows (the corrected "
+        "variance of Nadeau and Bengio); seeds of a fold count as one.",
+    )
+    keys = (
+        *(Key("stands out from noise columns", "★", CHOSEN),) * bool(found.copies),
+        Key("does not" if found.copies else "a column", "●", HELD_OUT),
+    )
+    charts = (gains_chart("How often each column is kept", bars, x_title="share of the runs"),)
+    return Section(title="How often" + _first(found), text=text, keys=keys, charts=charts)
+
+
+def _large(found: InputSelection) -> Section:
+    shown, stands = found.columns[:SHOWN], set(found.told_from_noise)
+    colours = [CHOSEN if column.name in stands else HELD_OUT for column in shown]
+    bars = {
+        "type": "bar",
+        "orientation": "h",
+        "x": [column.norm for column in shown],
+        "y": list(range(len(shown))),
+        "marker": {"color": colours},
+        "hovertext": [lines(label(column.name), number(column.norm)) for column in shown],
+        "hoverinfo": "text",
+    }
+    ticks = {"tickvals": list(range(len(shown))), "ticktext": [label(column.name, limit=30) for column in shown]}
+    made = chart(
+        "Norm of the weights of each column",
+        [bars],
+        x=axis_title("norm at the one-SE strength, mean of the runs"),
+        y=ticks | {"range": [len(shown) - 0.5, -0.7], "showgrid": False},
+        height=70 + 26 * len(shown),
+    )
+    text = ("All weights that read what a column became (its levels, its missing flag) are one group.",)
+    return Section(title="How large" + _first(found), text=text, charts=(made,))
+
+
+def _worth(found: InputSelection) -> Section:
+    scale = 100.0 if found.metric in SHARES else 1.0
+    names = {"all": "all columns", "kept": "those kept", "none": "none: a constant answer"}
+    bars = []
+    for name, score in ((name, found.score(name)) for name in found.results):
+        low, value, high = (scale * end for end in (score.low, score.estimate, score.high))
+        bars.append(Gain(names[name], value, low, high, {"all": "reference", "kept": "chosen"}.get(name, "other")))  # type: ignore[arg-type]
+    unit = ", %" if found.metric in SHARES else ""
+    text = (
+        "Held-out results of the usual network for tables, mean of the folds with its 95 % interval, corrected for the "
+        "rows that folds share. Each fold has the columns that survive in it, at the strength that the other folds "
+        "choose: no row that scores has chosen.",
+    )
+    made = gains_chart(f"Held-out {spoken(found.metric)}", bars, x_title=f"{spoken(found.metric)}{unit}")
+    return Section(title="What they are worth", text=text, charts=(made,))
+
+
+def _strengths(found: InputSelection) -> Section:
+    points, chosen = found.path.points, found.path.one_se
+    trace = scatter(
+        x=[point.num_kept for point in points],
+        y=[point.loss for point in points],
+        mode="lines+markers",
+        marker={"color": [CHOSEN if point is chosen else HELD_OUT for point in points], "size": 8},
+        line={"color": HELD_OUT, "width": 1},
+        hovertext=[
+            lines(f"strength {number(p.strength)}", f"{number(p.num_kept)} kept", f"loss {number(p.loss)}")
+            for p in points
+        ],
+        hoverinfo="text",
+    )
+    made: Chart = chart(
+        "Columns kept against held-out loss",
+        [trace],
+        x=axis_title("columns kept, mean of the runs"),
+        y=axis_title("held-out loss"),
+    )
+    keys = (Key("a strength", "●", HELD_OUT), Key("the one-SE strength", "●", CHOSEN))
+    text = (
+        "From the strength at which nothing is left downwards. The one-SE strength leaves the fewest columns of those "
+        "whose loss is within one standard error of the best. These are losses of the penalised models.",
+    )
+    return Section(title="All strengths", text=text, keys=keys, charts=(made,))
+
+
+def _table(found: InputSelection) -> Section:
+    heads = [("column", False), ("kept", False), ("frequency", True), ("low", True), ("high", True), ("norm", True)]
+    columns = [Column(name, numeric, numeric) for name, numeric in heads]
+    if found.copies:
+        columns.append(Column("false discovery rate", True, True))
+    rows = tuple(
+        TableRow(_cells(column, bool(found.copies)), "one_se" if column.kept else "") for column in found.columns
+    )
+    noise = (
+        "The false discovery rate is the estimated share of columns without a bearing of their own on the target among "
+        f"all that stand out from their noise columns as much or more: {percent(found.rate)} is allowed, and it is 1 "
+        "for those that do not. Noise columns hold the cells of the table's own in another order, and relate to the "
+        "other columns as these do (knock-offs; Barber and Candès, 2015).",
+    )
+    return Section(title="All columns", text=noise * bool(found.copies), table=ReportTable(tuple(columns), rows))
+
+
+def _cells(column: SelectedColumn, noise: bool) -> tuple[str | float | None, ...]:
+    how_often = column.frequency
+    own = (column.name, "yes" if column.kept else "", how_often.share, how_often.low, how_often.high, column.norm)
+    return (*own, column.false_discovery_rate) if noise else own
+
+
+def _first(found: InputSelection) -> str:
+    """Say that not all are shown."""
+    return f": the first {SHOWN} of {len(found.names)}" if len(found.names) > SHOWN else ""
