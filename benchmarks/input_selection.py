@@ -154,12 +154,12 @@ def turns(
         yield name, chosen, time.process_time() - started
 
 
-def table(name: str, cap: float, num_folds: int, outer: int | None) -> None:
+def table(name: str, cap: float, num_folds: int, outer: list[int] | None) -> None:
     x, y, splits = {"mice_protein": mice_protein, "mnist": mnist}[name]()
     contenders = {"meden": functools.partial(ours, folds=num_folds), "lassonet": functools.partial(lassonet, cap=cap)}
     sizes = (50, 10) if name == "mice_protein" else (50,)
     seconds, scores, said = defaultdict(list), defaultdict(list), {}
-    splits = splits[:outer]
+    splits = splits if outer is None else [splits[number] for number in outer]
     for number, split in enumerate(splits):
         scores["all inputs", x.shape[1]].append(worth(x, y, split, np.arange(x.shape[1])))
         for who, chosen, took in turns(contenders, number, x[split[0]], y[split[0]]):
@@ -209,7 +209,7 @@ if __name__ == "__main__":
     parser.add_argument("--cap", type=float, default=1800.0, help="CPU seconds after which LassoNet is cut off")
     parser.add_argument("--folds", type=int, default=2, help="inner folds of ours on the tables")
     parser.add_argument(
-        "--outer", type=int, help="outer folds of a table that are used, the first ones; all by default"
+        "--outer", type=int, nargs="+", help="numbers of the outer folds of a table that are used; all by default"
     )
     parser.add_argument("--seeds", type=int, default=2, help="data sets of each known truth")
     options = parser.parse_args()
