@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -46,8 +45,6 @@ class _Place(NamedTuple):
     """Of each, (n,)."""
     dim: int
     """The dimension of the weight, as it is used, that the axis is."""
-    whole: bool
-    """Whether that use is of all of the slices."""
 
 
 class _Known:
@@ -72,8 +69,8 @@ class _Known:
         joined = False
         for place in self.places:
             name = place.record.source.name
-            if not place.whole and name in self.unplaced:
-                self._fix(place.classes, f"parts of {name} are used in several ways")
+            if name in self.unplaced:
+                self._fix(place.classes, f"{name} is used in several ways")
         for (name, _), places in shared.items():
             positions = np.concatenate([place.positions for place in places])
             classes = np.concatenate([place.classes for place in places])
@@ -112,8 +109,9 @@ class _Known:
                 Slice(name, axis, tuple(np.unique(np.concatenate(positions)).tolist()))
                 for (name, axis), positions in slices[number].items()
             )
-            if made or reads[number]:
-                kind = kinds[number]
+            kind = kinds[number]
+            is_named = kind == "input" and met[number] < len(names)
+            if made or reads[number] or is_named:
                 label = (
                     names[met[number]]
                     if kind == "input" and met[number] < len(names)
@@ -156,14 +154,14 @@ class _Known:
         )
         along = [d for d in own if _varies(low, d) or _varies(high, d)]
         if not along:
-            if bool((low == high).all()) and int(high.max()) >= 0:
+            about = [d for d in own if _size(record.atoms, d - origin.ndim) > 1]
+            is_one = bool((low == high).all())
+            if is_one:
                 self._fix(high.unique().numpy(), f"nothing would be left of {source.name}")
-            elif int(high.max()) < 0 and record.read is not None:
-                along = [d for d in own if record.atoms.shape[d - origin.ndim + record.atoms.ndim] > 1][:1]
-            if not along:
-                if int(high.max()) < 0:
-                    self.unplaced.add(source.name)
+            if len(about) != 1 or not is_one:
+                self.unplaced |= {source.name} if about else set()
                 return []
+            along = about
         lines = [_line(origin, low, high, d) for d in along]
         coordinates = np.unravel_index(lines[0][0].numpy(), source.shape)
         axes = [axis for axis, at in enumerate(coordinates) if np.ptp(at)]
@@ -172,13 +170,11 @@ class _Known:
             self._fix(classes.unique().numpy(), f"{source.name} is laid out in another way")
             return []
         (_, lowest, highest), dim, axis = lines[0], along[0], axes[0]
-        size = math.prod(origin.shape[d] for d in own)
-        whole = size * source.shape[axis] == origin.shape[dim] * source.shape.numel()
         torn = (lowest != highest).numpy()
         if torn.any():
             at = torch.from_numpy(torn.nonzero()[0])
             self._fix(classes.index_select(dim, at).unique().numpy(), f"{source.name} is used for other things, too")
-        return [_Place(record, axis, coordinates[axis].astype(np.int64), highest.numpy(), dim, whole)]
+        return [_Place(record, axis, coordinates[axis].astype(np.int64), highest.numpy(), dim)]
 
 
 def _by_class(classes: Array) -> Iterator[tuple[int, Array]]:
@@ -192,6 +188,10 @@ def _by_class(classes: Array) -> Iterator[tuple[int, Array]]:
 
 def _varies(x: Tensor, dim: int) -> bool:
     return x.stride(dim) != 0 and bool((x != x.narrow(dim, 0, 1)).any())
+
+
+def _size(x: Tensor, dim: int) -> int:
+    return x.shape[dim] if -dim <= x.ndim else 1
 
 
 def _line(origin: Tensor, low: Tensor, high: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:

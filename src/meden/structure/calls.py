@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from meden.structure.marked import Marked, Notes, unlabelled
@@ -23,6 +24,11 @@ class Call(NamedTuple):
         """Of the operation, without its overload."""
         return str(self.target.overloadpacket.__name__)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it may draw random numbers."""
+        return torch.Tag.nondeterministic_seeded in getattr(self.target, "tags", ())
+
     def tensors(self) -> Iterator[Marked]:
         """Yield the tensors among its arguments."""
         for arg in self.args.values():
@@ -37,7 +43,7 @@ def unknown(notes: Notes, call: Call) -> Any:
     for x in call.tensors():
         notes.fix(x.atoms, f"it meets {call.target}, which is not known")
         notes.use_up(x, f"it meets {call.target}, which is not known")
-    known = all(bool(x.known.all()) for x in call.tensors())
+    known = not call.is_drawn and all(bool(x.known.all()) for x in call.tensors())
     return each_output(call.value, lambda part: unlabelled(part, known=known))
 
 

@@ -17,7 +17,7 @@ MADE = "a weight on it is made of other tensors"
 MIXED = "it is mixed with numbers that stay"
 
 
-def contract(notes: Notes, equation: str, a: Marked, b: Marked, value: Tensor, bias: Marked | None = None) -> Marked:
+def contract(notes: Notes, equation: str, a: Marked, b: Marked, value: Tensor) -> Marked:
     """Return the marks of ``einsum(equation, a, b)``, whose value is given.
 
     Args:
@@ -26,7 +26,6 @@ def contract(notes: Notes, equation: str, a: Marked, b: Marked, value: Tensor, b
         a: one operand.
         b: the other.
         value: the product, of the shape that the equation says.
-        bias: what is added to it.
     """
     inputs, out = equation.split("->")
     of_a, of_b = inputs.split(",")
@@ -40,10 +39,10 @@ def contract(notes: Notes, equation: str, a: Marked, b: Marked, value: Tensor, b
     if b.sources:
         summed = (size for size, letter in zip(b.value.shape, of_b, strict=True) if letter not in out)
         notes.count(b, value.numel() * math.prod(summed))
-        atoms = _by_weight(notes, (of_a, of_b, out), a, b, bias)
-    else:
-        atoms = _of_values(notes, (of_a, of_b, out), a, b)
-    return Marked(value, atoms.expand(value.shape), known)
+        before = len(notes.attached)
+        atoms = _by_weight(notes, (of_a, of_b, out), a, b)
+        return Marked(value, atoms.expand(value.shape), known, readings=notes.readings_since(before))
+    return Marked(value, _of_values(notes, (of_a, of_b, out), a, b).expand(value.shape), known)
 
 
 def convolve(
@@ -55,7 +54,6 @@ def convolve(
     transposed: bool,
     groups: int,
     padded: bool,
-    bias: Marked | None,
 ) -> Tensor:
     """Return the atoms of a convolution, (1, channels, 1, ...)."""
     others = tuple(n for n in range(x.value.ndim) if n != 1)
@@ -68,7 +66,7 @@ def convolve(
         if padded or transposed:  # at a border, a constant counts less
             known = known & (constant == 0)
         notes.attach(_at(atoms, made, w), w)
-        _read(notes, _at(read, summed, w), w, bias, Read(made, None, _at(known, summed, w), _at(constant, summed, w)))
+        _read(notes, _at(read, summed, w), w, Read(made, None, _at(known, summed, w), _at(constant, summed, w)))
     else:
         of_groups = torch.cat([atoms.view(groups, -1), read.view(groups, -1)], 1)
         together = notes.mix(of_groups, (1,), MIXED)
@@ -104,7 +102,7 @@ def constants(x: Marked, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return same, first
 
 
-def _by_weight(notes: Notes, letters: tuple[str, str, str], x: Marked, w: Marked, bias: Marked | None) -> Tensor:
+def _by_weight(notes: Notes, letters: tuple[str, str, str], x: Marked, w: Marked) -> Tensor:
     of_x, of_w, out = letters
     own = tuple(n for n, letter in enumerate(of_x) if letter not in of_w)
     shared = tuple(n for n, letter in enumerate(of_w) if letter in of_x and letter in out)
@@ -118,7 +116,7 @@ def _by_weight(notes: Notes, letters: tuple[str, str, str], x: Marked, w: Marked
         notes.join(atoms, notes.mix(read, summed, MIXED))
     else:
         known, constant = (_laid(part, of_x, of_w) for part in constants(x, own))
-        _read(notes, read, w, bias, Read(made[0] if made else 0, None, known, constant))
+        _read(notes, read, w, Read(made[0] if made else 0, None, known, constant))
     return _laid(atoms, of_w, out)
 
 
@@ -142,13 +140,12 @@ def _of_values(notes: Notes, letters: tuple[str, str, str], a: Marked, b: Marked
     return parts[0] if parts else torch.full((), -1)
 
 
-def _read(notes: Notes, atoms: Tensor, w: Marked, bias: Marked | None, read: Read) -> None:
-    added = () if bias is None else bias.sources
+def _read(notes: Notes, atoms: Tensor, w: Marked, read: Read) -> None:
     if any(source.use == "changed" for source in w.sources):
         notes.fix(atoms, MADE)
-    if any(source.use != "as it is" for source in (*w.sources, *added)) or (bias is not None and len(added) != 1):
-        read = read._replace(known=read.known & (read.constant == 0))  # what it adds is not in the bias's own units
-    notes.attach(atoms, w, read._replace(bias=added[0].name if added else None))
+    if any(source.use != "as it is" for source in w.sources):
+        read = read.of_zeros()
+    notes.attach(atoms, w, read)
 
 
 def _known(equation: str, a: Marked, b: Marked) -> Tensor:

@@ -61,7 +61,7 @@ def groups_of(
     for channel in own:
         slices = _slices(channel, outgoing=outgoing or kind == "inputs")
         slices = [part for part in slices if part.name in trained]
-        if slices and (channel.fixed is None or kind == "inputs"):
+        if slices and channel.fixed is None:
             found[tuple((s.name, s.axis, len(s.positions)) for s in slices)].append((channel.label, slices))
     sets = [_group_set(kind, members) for members in found.values()]
     if kind == "inputs":
@@ -69,8 +69,9 @@ def groups_of(
     if not sets:
         why = Counter(f"{c.label} has to stay: {c.fixed}" for c in own if c.fixed).most_common(1)
         said = f" ({why[0][0]})" if why else ""
-        raise InputError(f"kind must be what {type(model).__name__} has {kind} for that may leave, got none{said}")
-    _check_apart(sets, trained)
+        of = type(model).__name__
+        raise InputError(f"kind must be one of which {of} has groups that may leave, got {kind!r}{said}")
+    _check_apart(sets, trained, outgoing=outgoing)
     return ModelGroups(kind, tuple(sets))
 
 
@@ -95,7 +96,7 @@ def _rows(name: str, weight: nn.Parameter) -> GroupSet:
     return GroupSet(f"inputs of {of}", tuple(f"{of}[{n}]" for n in rows), (Piece(name, 0, tuple((n,) for n in rows)),))
 
 
-def _check_apart(sets: Sequence[GroupSet], trained: dict[str, nn.Parameter]) -> None:
+def _check_apart(sets: Sequence[GroupSet], trained: dict[str, nn.Parameter], *, outgoing: bool) -> None:
     times = {piece.name: torch.zeros(trained[piece.name].shape, dtype=torch.int8) for s in sets for piece in s.pieces}
     for group_set in sets:
         for piece in group_set.pieces:
@@ -106,5 +107,5 @@ def _check_apart(sets: Sequence[GroupSet], trained: dict[str, nn.Parameter]) -> 
             both = [s.label for s in sets if any(piece.name == name for piece in s.pieces)]
             raise InputError(
                 f"outgoing must be False where groups would overlap: numbers of {name} are in groups of "
-                f"{' and in those of '.join(dict.fromkeys(both))}, got True"
+                f"{' and in those of '.join(dict.fromkeys(both))}, got {outgoing}"
             )

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from meden.structure.calls import Call, unknown
-from meden.structure.contraction import attend, contract, convolve
+from meden.structure.contraction import MIXED, attend, contract, convolve
 from meden.structure.marked import Marked, Notes
 from meden.structure.pointwise import pointwise
-from meden.structure.recurrence import recur
+from meden.structure.recurrence import recur, step
 
 
 def linear(notes: Notes, call: Call) -> Marked:
@@ -31,8 +31,16 @@ def _affine(notes: Notes, x: Marked, w: Marked, bias: Marked | None, of_w: str, 
     leading = _letters(x.value.ndim - 1)
     out = leading + of_w.replace("i", "") if w.value.ndim == 2 else leading
     of_w = of_w if w.value.ndim == 2 else "i"
-    made = contract(notes, f"{leading}i,{of_w}->{out}", x, w, value, bias)
+    made = contract(notes, f"{leading}i,{of_w}->{out}", x, w, value)
     return made if bias is None else pointwise(notes, "add", [made, bias], value)
+
+
+def baddbmm(notes: Notes, call: Call) -> Any:
+    """Follow a tensor plus a product of matrices in batches."""
+    if call.args["beta"] != 1 or call.args["alpha"] != 1:
+        return unknown(notes, call)
+    product = contract(notes, "bni,bio->bno", call.args["batch1"], call.args["batch2"], call.value)
+    return pointwise(notes, "add", [product, call.args["self"]], call.value)
 
 
 def matmul(notes: Notes, call: Call) -> Any:
@@ -74,12 +82,13 @@ def convolution(notes: Notes, call: Call) -> Any:
     if unbatched or x.sources or not w.sources:
         return unknown(notes, call)
     padded = any(padding) if isinstance(padding, (list, tuple)) else padding not in ("valid", 0)
-    atoms = convolve(
-        notes, x, w, call.value, transposed=transposed, groups=args["groups"], padded=padded, bias=bias
-    ).expand(call.value.shape)
+    before = len(notes.attached)
+    atoms = convolve(notes, x, w, call.value, transposed=transposed, groups=args["groups"], padded=padded).expand(
+        call.value.shape
+    )
     open_x, some_w = (~x.known).float(), torch.maximum(w.value.ne(0), ~w.known).float()
     known = call.target(**{**args, "input": open_x, "weight": some_w, "bias": None}) == 0
-    made = Marked(call.value, atoms, known)
+    made = Marked(call.value, atoms, known, readings=notes.readings_since(before))
     if bias is None:
         return made
     along = [-1 if d == 1 else 1 for d in range(call.value.ndim)]
@@ -92,19 +101,28 @@ def attention(notes: Notes, call: Call) -> Any:
     if q.value.ndim < 3 or any(x.sources for x in (q, k, v)):
         return unknown(notes, call)
     atoms = attend(notes, q, k, v).expand(call.value.shape)
-    for n, given in enumerate(call.tensors()):
-        if n > 2:  # a mask
-            notes.meet(atoms[..., :1], given)
+    mask: Marked | None = call.args["attn_mask"]
+    if mask is not None:
+        notes.join(atoms[..., :1, :1], notes.mix(mask.atoms, (-2, -1), MIXED))
+        notes.meet(atoms[..., :1], mask)
     first = v.value[..., :1, :]
-    same = (v.known & (v.value == first)).all(-2, keepdim=True)  # a mean of equal numbers
-    same = same.repeat_interleave(q.value.shape[-3] // same.shape[-3], -3)
-    return Marked(call.value, atoms, same.expand(call.value.shape))
+    same = (v.known & (v.value == first)).all(-2, keepdim=True)  # a mean of equal numbers, unless all are masked
+    if mask is not None and not bool(mask.known.all()):
+        same = same & (first == 0)
+    times = q.value.shape[-3] // same.shape[-3]
+    same, first = same.repeat_interleave(times, -3), first.repeat_interleave(times, -3)
+    return Marked(torch.where(same, first, call.value), atoms, same.expand(call.value.shape))
 
 
 def recurrent(notes: Notes, call: Call) -> Any:
     """Follow a recurrent layer."""
     found = recur(notes, call.name, call.args, call.value)
     return unknown(notes, call) if found is None else found
+
+
+def recurrent_cell(notes: Notes, call: Call) -> Any:
+    """Follow one step of a recurrent layer."""
+    return step(notes, call.name, call.args, call.value)
 
 
 def embedding(notes: Notes, call: Call) -> Any:

@@ -40,6 +40,8 @@ class Marked:
     known: Tensor
     """Which numbers are the same whatever the model is given, bool."""
     sources: tuple[Source, ...] = ()
+    readings: tuple[int, ...] = ()
+    """Which of the notes' attached weights it is the product with, as long as nothing else has come of it."""
 
     @property
     def is_labelled(self) -> bool:
@@ -85,6 +87,10 @@ class Read(NamedTuple):
     """Where the channel is a constant, of the shape of the atoms."""
     constant: Tensor
     """And which."""
+
+    def of_zeros(self) -> Read:
+        """Return the same where no other constant than 0 counts."""
+        return self._replace(known=self.known & (self.constant == 0))
 
 
 class Foreign(NamedTuple):
@@ -154,6 +160,20 @@ class Notes:
     def attach(self, atoms: Tensor, weight: Marked, read: Read | None = None) -> None:
         """Say that the slices of a weight belong to channels, with which it broadcasts."""
         self.attached += [Attached(source, atoms, read) for source in weight.sources]
+
+    def readings_since(self, before: int) -> tuple[int, ...]:
+        """Return the numbers of the weights attached since that read channels."""
+        return tuple(n for n in range(before, len(self.attached)) if self.attached[n].read is not None)
+
+    def add_bias(self, product: Marked, bias: Marked) -> None:
+        """Say what is added to a product of channels with a weight."""
+        names = {source.name for source in bias.sources}
+        as_it_is = len(names) == 1 and bias.sources[0].use == "as it is"
+        for number in product.readings:
+            record = self.attached[number]
+            assert record.read is not None
+            read = record.read._replace(bias=min(names, default=None))
+            self.attached[number] = record._replace(read=read if as_it_is else read.of_zeros())
 
     def meet(self, atoms: Tensor, other: Marked) -> None:
         """Say that channels meet, number by number, something that is not theirs."""

@@ -58,7 +58,7 @@ def pad(notes: Notes, call: Call) -> Marked:
     shape = [call.value.shape[d] if d in mixed else size for d, size in enumerate(x.atoms.shape)]
     atoms = notes.mix(x.atoms, mixed, MIXED).expand(shape)
     rest = [0 if x.value.ndim - 1 - n // 2 in mixed else width for n, width in enumerate(widths)]
-    known = torch.nn.functional.pad(x.known, widths, value=True)
+    known = torch.nn.functional.pad(x.known, widths, value=call.args.get("mode", "constant") == "constant")
     return Marked(call.value, torch.nn.functional.pad(atoms, rest, value=-1), known)
 
 

@@ -14,7 +14,18 @@ from typing import Any
 import torch
 
 from meden.structure.calls import Call, Rule, each_output, plain, unknown
-from meden.structure.layers import addmm, attention, convolution, einsum, embedding, linear, matmul, recurrent
+from meden.structure.layers import (
+    addmm,
+    attention,
+    baddbmm,
+    convolution,
+    einsum,
+    embedding,
+    linear,
+    matmul,
+    recurrent,
+    recurrent_cell,
+)
 from meden.structure.marked import Notes, unlabelled
 from meden.structure.mixing import along, batch_norm, group_norm, instance_norm, layer_norm, spatial
 from meden.structure.moving import cat, index_by, move, pad
@@ -65,6 +76,8 @@ def mark(notes: Notes, target: Any, args: Sequence[Any], kwargs: Mapping[str, An
     call = Call(target, named, value)
     if value is None:  # an assertion
         return value
+    if call.is_drawn and call.name not in _RULES:
+        return unknown(notes, call)
     if not any(True for _ in call.tensors()):
         return each_output(value, lambda part: unlabelled(part, known=True))
     return _rule(call)(notes, call)
@@ -93,11 +106,13 @@ _RULES: dict[str, Rule] = {
     "addmm": addmm,
     "mm": matmul,
     "bmm": matmul,
+    "baddbmm": baddbmm,
     "matmul": matmul,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,
     "embedding": embedding,
     "cat": cat,
+    "stack": cat,
     "pad": pad,
     "constant_pad_nd": pad,
     "batch_norm": batch_norm,
@@ -112,6 +127,7 @@ _RULES: dict[str, Rule] = {
     "lstm": recurrent,
     "rnn_tanh": recurrent,
     "rnn_relu": recurrent,
+    **dict.fromkeys(("gru_cell", "lstm_cell", "rnn_tanh_cell", "rnn_relu_cell"), recurrent_cell),
     "index": index_by,
     "index_select": index_by,
     "gather": index_by,

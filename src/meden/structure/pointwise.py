@@ -34,6 +34,10 @@ def pointwise(notes: Notes, name: str, parts: Sequence[Marked], value: Tensor) -
     known = known.expand(shape)
     if not any(part.is_labelled for part in parts):
         return Marked(value, torch.full((), -1).expand(shape), known, _kept_sources(notes, name, parts, shape))
+    if name == "add" and len(parts) == 2:
+        for product, bias in (parts, parts[::-1]):
+            if bias.sources:
+                notes.add_bias(product, bias)
     atoms = torch.full((), -1)
     for part in parts:
         notes.join(atoms, part.atoms)

@@ -50,6 +50,22 @@ def recur(notes: Notes, name: str, args: Mapping[str, Any], value: Any) -> list[
     ]
 
 
+def step(notes: Notes, name: str, args: Mapping[str, Any], value: Any) -> Marked | list[Marked]:
+    """Return the marks of the states after one step of a recurrent cell."""
+    starts = args["hx"] if isinstance(args["hx"], (list, tuple)) else [args["hx"]]
+    weights = [args[name] for name in ("w_ih", "w_hh", "b_ih", "b_hh") if args.get(name) is not None]
+    atoms, _ = _cell(notes, args["input"], weights, _GATES[name.removesuffix("_cell")])
+    for start in starts:
+        notes.join(atoms, start.atoms)
+        if not start.is_labelled and not bool((start.known & (start.value == 0)).all()):
+            notes.fix(atoms, "its first state comes from elsewhere")
+
+    def of(part: Tensor) -> Marked:
+        return Marked(part, atoms.expand(part.shape), torch.full((), False).expand(part.shape))
+
+    return of(value) if isinstance(value, Tensor) else [of(part) for part in value]
+
+
 def _cell(notes: Notes, x: Marked, weights: list[Marked], gates: int) -> tuple[Tensor, Tensor]:
     """Return the atoms of one layer's units in one direction, and which of them stay at zero if they start there."""
     w_x, w_h, *biases = weights

@@ -55,8 +55,8 @@ def trace(model: nn.Module, example: Any) -> Traced:
         InputError: if the model does not take the example, or cannot be traced.
     """
     found = list(tensors(try_example(model, example)))
-    if not found:
-        raise InputError("example must give an output that holds tensors, got none")
+    if not found or any(part.numel() == 0 for part in found):
+        raise InputError("example must give an output that holds numbers, got none")
     args, kwargs = arguments(example)
     modes = {module: module.training for module in model.modules()}
     wrapped = _Tensors(model).eval()
