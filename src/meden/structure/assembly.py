@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from meden.structure import channels
-from meden.structure.channels import Channel, Slice, Structure
+from meden.structure.channels import Channel, ChannelKind, Slice, Structure
 from meden.structure.marked import Attached, Notes
 
 Array = NDArray[np.int64]
-Kind = Literal["unit", "filter", "head", "input"]
-_ORDER: tuple[Kind, ...] = ("head", "input", "filter", "unit")
+_ORDER: tuple[ChannelKind, ...] = ("head", "input", "filter", "unit")
 
 
 def assemble(notes: Notes, names: Sequence[str]) -> Structure:
@@ -120,8 +119,8 @@ class _Known:
                 found.append(Channel(kind, label, made, _distinct(reads[number]), self.fixed.get(number)))
         return found
 
-    def _kinds(self) -> list[Kind]:
-        kinds: list[Kind] = ["unit"] * (self.classes.max(initial=-1) + 1)
+    def _kinds(self) -> list[ChannelKind]:
+        kinds: list[ChannelKind] = ["unit"] * (self.classes.max(initial=-1) + 1)
         for kind in reversed(_ORDER):
             for atoms in self.notes.kinds.get(kind, []):
                 for number in np.unique(self.classes[atoms]).tolist():

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from meden._shown import ShownFields
 
+ChannelKind = Literal["unit", "filter", "head", "input"]
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -54,7 +56,7 @@ class Channel(ShownFields):
         fixed: why it has to stay, in words; None if it may leave.
     """
 
-    kind: Literal["unit", "filter", "head", "input"]
+    kind: ChannelKind
     label: str
     slices: tuple[Slice, ...]
     reads: tuple[Read, ...]

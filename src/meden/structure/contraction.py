@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from meden.structure.marked import Foreign, Marked, Notes, Read, unlabelled
+from meden.structure.marked import Foreign, Marked, Notes, Product, unlabelled
 
 MADE = "a weight on it is made of other tensors"
 MIXED = "it is mixed with numbers that stay"
@@ -66,7 +66,7 @@ def convolve(
         if padded or transposed:  # at a border, a constant counts less
             known = known & (constant == 0)
         notes.attach(_at(atoms, made, w), w)
-        _read(notes, _at(read, summed, w), w, Read(made, None, _at(known, summed, w), _at(constant, summed, w)))
+        _read(notes, _at(read, summed, w), w, Product(made, None, _at(known, summed, w), _at(constant, summed, w)))
     else:
         of_groups = torch.cat([atoms.view(groups, -1), read.view(groups, -1)], 1)
         together = notes.mix(of_groups, (1,), MIXED)
@@ -116,7 +116,7 @@ def _by_weight(notes: Notes, letters: tuple[str, str, str], x: Marked, w: Marked
         notes.join(atoms, notes.mix(read, summed, MIXED))
     else:
         known, constant = (_laid(part, of_x, of_w) for part in constants(x, own))
-        _read(notes, read, w, Read(made[0] if made else 0, None, known, constant))
+        _read(notes, read, w, Product(made[0] if made else 0, None, known, constant))
     return _laid(atoms, of_w, out)
 
 
@@ -140,7 +140,7 @@ def _of_values(notes: Notes, letters: tuple[str, str, str], a: Marked, b: Marked
     return parts[0] if parts else torch.full((), -1)
 
 
-def _read(notes: Notes, atoms: Tensor, w: Marked, read: Read) -> None:
+def _read(notes: Notes, atoms: Tensor, w: Marked, read: Product) -> None:
     if any(source.use == "changed" for source in w.sources):
         notes.fix(atoms, MADE)
     if any(source.use != "as it is" for source in w.sources):

@@ -74,10 +74,10 @@ class Attached(NamedTuple):
     source: Source
     atoms: Tensor
     """Broadcasts with the weight, as it is used."""
-    read: Read | None = None
+    read: Product | None = None
 
 
-class Read(NamedTuple):
+class Product(NamedTuple):
     """What a weight that reads channels makes of them."""
 
     outputs: int
@@ -88,7 +88,7 @@ class Read(NamedTuple):
     constant: Tensor
     """And which."""
 
-    def of_zeros(self) -> Read:
+    def of_zeros(self) -> Product:
         """Return the same where no other constant than 0 counts."""
         return self._replace(known=self.known & (self.constant == 0))
 
@@ -157,7 +157,7 @@ class Notes:
         for source in marked.sources:
             self.elsewhere.setdefault(source.name, why)
 
-    def attach(self, atoms: Tensor, weight: Marked, read: Read | None = None) -> None:
+    def attach(self, atoms: Tensor, weight: Marked, read: Product | None = None) -> None:
         """Say that the slices of a weight belong to channels, with which it broadcasts."""
         self.attached += [Attached(source, atoms, read) for source in weight.sources]
 

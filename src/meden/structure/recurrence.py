@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from meden.structure.contraction import MIXED, constants
-from meden.structure.marked import Marked, Notes, Read
+from meden.structure.marked import Marked, Notes, Product
 
 _GATES = {"gru": 3, "lstm": 4, "rnn_tanh": 1, "rnn_relu": 1}
 
@@ -85,7 +85,7 @@ def _cell(notes: Notes, x: Marked, weights: list[Marked], gates: int) -> tuple[T
         notes.attach(rows, bias)
         silent &= bias.value == 0
     silent = silent.view(gates, num).all(0)
-    notes.attach(read, w_x, Read(0, names[0], known, constant))
+    notes.attach(read, w_x, Product(0, names[0], known, constant))
     nothing = torch.zeros(1, num).to(constant)
-    notes.attach(atoms.view(1, -1), w_h, Read(0, names[1], silent.view(1, -1), nothing))
+    notes.attach(atoms.view(1, -1), w_h, Product(0, names[1], silent.view(1, -1), nothing))
     return atoms, silent
