@@ -79,7 +79,7 @@ def mlp(path: Path) -> Task:
     """Return the perceptron that pruning papers use."""
     train, test = images(path, flat=True)
     recipe = meden.Recipe(
-        optimizer="sgd", momentum=0.9, lr=0.05, epochs=12, batch_size=128, schedule={"kind": "cosine"}
+        optimizer="sgd", momentum=0.9, lr=0.05, epochs=30, batch_size=128, schedule={"kind": "cosine"}
     )
 
     def make_model() -> nn.Module:
@@ -88,7 +88,7 @@ def mlp(path: Path) -> Task:
     def penalties(strength: float) -> list[meden.Regularizer]:
         return [meden.Regularizer(GroupLasso(strength), groups=kind) for kind in ("units", "inputs")]
 
-    refit = recipe.replace(epochs=4, lr=0.02)
+    refit = recipe.replace(epochs=15)
     return Task(make_model, train, test, train[0][:256], recipe, refit, penalties, "%")
 
 
@@ -107,7 +107,7 @@ def conv(path: Path, rows: int = 20_000) -> Task:
     def penalties(strength: float) -> list[meden.Regularizer]:
         return [meden.Regularizer(GroupLasso(strength), groups="filters")]
 
-    refit = recipe.replace(epochs=2, lr=0.01)
+    refit = recipe.replace(epochs=3, lr=0.02)
     return Task(make_model, train, test, train[0][:64], recipe, refit, penalties, "%")
 
 
@@ -192,7 +192,7 @@ def experiment(task: Task, strength: float, seed: int, plain: meden.Run) -> dict
 
 
 TASKS: dict[str, Callable[[Path], Task]] = {"mlp": mlp, "conv": conv, "text": text}
-STRENGTHS = {"mlp": 1e-4, "conv": 1e-3, "text": 1e-4}
+STRENGTHS = {"mlp": 1.05e-4, "conv": 3e-4, "text": 1e-4}
 
 
 def main(name: str, path: Path, strengths: Sequence[float] | None = None, seeds: Sequence[int] = (0,)) -> None:
