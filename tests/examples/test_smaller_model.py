@@ -44,7 +44,7 @@ def text(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("task", "strength"), [("mlp", 2e-4), ("conv", 1e-2), ("text", 1e-2)])
+@pytest.mark.parametrize(("task", "strength"), [("mlp", 5e-4), ("conv", 1e-2), ("text", 1e-2)])
 def test_each_task_becomes_smaller_and_keeps_its_output(example, digits, text, task, strength, capsys, monkeypatch):
     monkeypatch.setattr(example, "milliseconds", lambda models, _: [1.0] * len(models))
     path = text if task == "text" else digits
