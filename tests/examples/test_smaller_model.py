@@ -31,7 +31,8 @@ def digits(tmp_path_factory):
     for part, n in (("train", 300), ("test", 60)):
         y = rng.integers(0, 10, n)
         x = rng.integers(0, 40, (n, 28, 28))
-        x[np.arange(n), 2 * y + 3] += 200
+        x[:, :, 14:] = 0  # nothing pulls at the weights of these
+        x[np.arange(n), 2 * y + 3, :14] += 200
         arrays |= {f"x_{part}": x.astype(np.uint8), f"y_{part}": y.astype(np.uint8)}
     np.savez(path, **arrays)
     return path
@@ -49,7 +50,7 @@ def test_each_task_becomes_smaller_and_keeps_its_output(example, digits, text, t
     monkeypatch.setattr(example, "milliseconds", lambda models, _: [1.0] * len(models))
     path = text if task == "text" else digits
     made = example.TASKS[task](path)
-    short = {"steps_per_epoch": 10} if task == "text" else {"batch_size": 16}
+    short = {"steps_per_epoch": 10} if task == "text" else {"batch_size": 8}
     quick = made.recipe.replace(epochs=2, schedule=meden.Schedule(), **short)
     kept = {name: getattr(made, name) for name in ("make_model", "train", "test", "example", "penalties", "unit")}
     made = example.Task(recipe=quick, refit=quick.replace(epochs=1), **kept)
