@@ -16,6 +16,7 @@ from meden.edits.columns import left_columns
 from meden.edits.cuts import Cuts
 from meden.edits.edit import Undo, apply_edits
 from meden.edits.followers import Average, check_average, check_optimizer, move_average, move_optimizer
+from meden.edits.folding import bias_name
 from meden.edits.layers import is_known
 from meden.edits.leaving import Inputs, Leaving, what_leaves
 from meden.edits.names import Names
@@ -162,6 +163,12 @@ def make_cuts(leaving: Leaving, structure: Structure, values: dict[str, Tensor])
     gone = {place: at for place, at in leaving.positions.items() if at}
     shapes = {name: tuple(names.tensors[name].shape) for name in sorted({name for name, _ in gone})}
     biases = tuple(name for name in values if name not in names.tensors)
+    reads = [read for channel in (*leaving.channels, *leaving.idle) for read in channel.reads]
+    rows = {bias_name(read, names): (names.first[read.weight.name], read.outputs) for read in reads}
+    for bias in biases:  # loses what the weight does that it stands beside
+        shapes[bias] = tuple(values[bias].shape)
+        if rows[bias] in gone:
+            gone[bias, 0] = gone[rows[bias]]
     return Cuts(gone, shapes, leaving.heads(structure.channels), leaving.picked(), biases)
 
 

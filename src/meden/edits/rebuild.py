@@ -51,7 +51,7 @@ def load_compact(model: nn.Module, folder: str | Path) -> nn.Module:
     check_module(model)
     cuts = Cuts.from_values(read_json(Path(folder) / CUTS))
     tensors, _ = load(Path(folder) / TENSORS)
-    new = {name: torch.zeros_like(tensors[name]) for name in cuts.biases}
+    new = {name: tensors[name].new_zeros(cuts.shapes[name]) for name in cuts.biases}
     small = copy.deepcopy(model)
     apply_edits(small, surgery(small, cuts, new))
     found = {name: tuple(tensor.shape) for name, tensor in model_tensors(small).items()}
