@@ -218,7 +218,7 @@ class OwnFactor(OwnSize):
 
 @pytest.mark.parametrize(
     ("layer", "says"),
-    [(OwnSize, r"1 \(OwnSize\) does not: RuntimeError: shape"), (OwnFactor, r"changed by 0\.\d+ of it; of 1")],
+    [(OwnSize, r"1 \(OwnSize\) does not run: RuntimeError: shape"), (OwnFactor, r"changed by 0\.\d+ of it; of 1")],
 )
 def test_a_layer_that_knows_its_size_in_another_way_is_named(layer: type[nn.Module], says: str) -> None:
     torch.manual_seed(0)
