@@ -140,7 +140,7 @@ def test_layers_and_directions_of_a_recurrent_network_lose_as_many_units(setting
         zero((model.rnn.weight_ih_l1, 1, [0, 2]), (model.rnn.weight_hh_l1, 1, 3), (model.head.weight, 1, 3))
     small = compacted(model, x)
     assert small.model.rnn.hidden_size == 3 and len(small.plan.channels) == 2
-    assert "loses whole groups, or as much of each, alone" in str(small)
+    assert "loses as many units of each layer and direction alone" in str(small)
 
 
 def test_tied_weights_stay_tied() -> None:

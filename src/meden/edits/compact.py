@@ -81,7 +81,8 @@ def compact(
         dry_run: only try, and return the plan.
         optimizer: any torch optimizer of the model but LBFGS: it steps the smaller model from then on, with the same
             groups and its states cut; schedules and :func:`meden.regularize`'s penalties go on (one that weighs
-            groups by their size counts what is left of them).
+            groups by their size counts what is left of them). One whose steps depend on the sizes of tensors, as
+            ``Adafactor``'s do by their means over rows, columns and whole tensors, goes on with other steps.
         averages: averages of the weights that go on with the smaller model: :class:`meden.Averager`,
             ``torch.optim.swa_utils.AveragedModel``, a copy of the model, or several. What is zero in the model has to
             be zero in them too for their output to stay as it is; nothing of that is checked.

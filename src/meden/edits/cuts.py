@@ -86,4 +86,7 @@ class Cuts:
             wanted = "none" if name in self.biases else shape
             found = tuple(names.tensors[name].shape) if name in names.tensors else "none"
             if found != wanted:
-                raise InputError(f"model must be built as the one that was compacted: {name} of {wanted}, got {found}")
+                raise InputError(
+                    f"model must be built as the one that was compacted: {name} of {wanted}, got {found} (what was "
+                    "compacted twice is loaded step by step, from the folder of each)"
+                )

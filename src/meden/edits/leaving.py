@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from types import MappingProxyType
 from typing import Literal
@@ -184,9 +185,10 @@ class _Search:
         }
         gone = self.positions()
         for owner, module in self.names.modules_of([place for place, at in gone.items() if at]).items():
-            for leaf, axis, positions in must_stay(module, lambda leaf, axis: self._lost(gone, owner, leaf, axis)):  # noqa: B023
+            lost = partial(self._lost, gone, owner)
+            for leaf, axis, positions, alone in must_stay(module, lost):
                 place = (self.names.first[f"{owner}.{leaf}".lstrip(".")], axis)
-                why = f"{owner} ({type(module).__name__}) loses whole groups, or as much of each, alone"
+                why = f"{owner} ({type(module).__name__}) {alone}"
                 back.update({i: why for position in positions for i in self.shared[place, position]})
         return back
 

@@ -29,7 +29,8 @@ def load_compact(model: nn.Module, folder: str | Path) -> nn.Module:
     """Return the smaller model of a folder that :meth:`meden.edits.compact.Compacted.save` wrote.
 
     Args:
-        model: built as the one that was compacted was; its weights do not matter. It is left as it is.
+        model: built as the one that was compacted was; its weights do not matter. It is left as it is. Of one that
+            was compacted twice it is the one that was smaller already: save each time, and load one after another.
         folder: with ``compact.json`` and ``model.safetensors``.
 
     Raises:
