@@ -166,15 +166,21 @@ def _more_of_one_layer(layer: Any, lost: Lost) -> Stays:
             yield leaf, 1, positions[least:], "loses as many units of each layer and direction alone"
 
 
-def _attention(_layer: nn.Module, _lost: Lost) -> Attributes:
-    """What counts heads follows where heads leave."""
-    return {}
-
-
 def _columns_of_attention(_layer: nn.Module, lost: Lost) -> Stays:
     for leaf in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
         if columns := lost(leaf, 1):
             yield leaf, 1, columns, "takes inputs of one width"
+
+
+def _none(_layer: nn.Module, _lost: Lost) -> Attributes:
+    return {}
+
+
+def _all_of_keras(layer: nn.Module, lost: Lost) -> Stays:
+    for leaf, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+        for axis in range(tensor.ndim):
+            if positions := lost(leaf, axis):
+                yield leaf, axis, positions, "is a layer of Keras, whose variables keep their shapes"
 
 
 def _first_tensor(layer: nn.Module) -> str:
@@ -193,7 +199,8 @@ _TABLE: tuple[tuple[Any, Callable[[Any, Lost], Attributes], Callable[[Any, Lost]
     ((nn.Embedding, nn.EmbeddingBag), _embedding, None),
     (nn.RNNBase, _recurrent, _more_of_one_layer),
     (nn.RNNCellBase, _cell, None),
-    (nn.MultiheadAttention, _attention, _columns_of_attention),
+    (nn.MultiheadAttention, _none, _columns_of_attention),
+    ("meden.KerasLayer", _none, _all_of_keras),
 )
 """Types of layers, the attributes that follow, and what cannot leave; the first type that fits counts."""
 
