@@ -159,3 +159,35 @@ def test_an_encoder_does_not_go_round_it(norm_first: bool) -> None:
             expected, found = (m(x, src_key_padding_mask=mask) for m in (copy.deepcopy(model), small))
             seen = slice(None) if mask is None else ~mask
             torch.testing.assert_close(found[seen], expected[seen], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [8, 7])
+@pytest.mark.parametrize("heads", [False, True])
+def test_inputs_of_attention_stay_and_are_named(width: int, heads: bool) -> None:
+    class Net(nn.Module):
+        """Attention that has one matrix for all, or one each if what it attends to is of another width."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.other, self.out = nn.Linear(5, 8), nn.Linear(5, width), nn.Linear(8, 2)
+            self.attention = nn.MultiheadAttention(8, 4, kdim=width, vdim=width, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k = self.first(x).relu(), self.other(x).relu()
+            return self.out(self.attention(q, k, k)[0])
+
+    torch.manual_seed(0)
+    model, x = Net().eval(), torch.randn(2, 3, 5)
+    with torch.no_grad():
+        for name, weight in model.attention.named_parameters():
+            if name.endswith("proj_weight"):
+                weight[:, 0] = 0
+        model.out.weight[:, 1] = 0
+        if heads:
+            model.attention.out_proj.weight[:, :2] = 0
+    small = meden.compact(model, x)
+    torch.testing.assert_close(small.model(x), model(x))
+    assert small.model.out.in_features == 7 and isinstance(small.model.attention, FewerHeads) == heads
+    why = "attention (MultiheadAttention) takes inputs of one width"
+    together = {8: {"first[0]": why}, 7: {"first[0]": why, "other[0]": why}}  # one matrix for all, or three
+    assert small.plan.stay == together[width]

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -139,7 +140,7 @@ def test_layers_and_directions_of_a_recurrent_network_lose_as_many_units(setting
         zero((model.rnn.weight_ih_l1, 1, [0, 2]), (model.rnn.weight_hh_l1, 1, 3), (model.head.weight, 1, 3))
     small = compacted(model, x)
     assert small.model.rnn.hidden_size == 3 and len(small.plan.channels) == 2
-    assert "loses whole groups, or as much of each, alone" in str(small)
+    assert "loses as many units of each layer and direction alone" in str(small)
 
 
 def test_tied_weights_stay_tied() -> None:
@@ -217,7 +218,7 @@ class OwnFactor(OwnSize):
 
 @pytest.mark.parametrize(
     ("layer", "says"),
-    [(OwnSize, r"1 \(OwnSize\) does not: RuntimeError: shape"), (OwnFactor, r"changed by 0\.\d+ of it; of 1")],
+    [(OwnSize, r"1 \(OwnSize\) does not run: RuntimeError: shape"), (OwnFactor, r"changed by 0\.\d+ of it; of 1")],
 )
 def test_a_layer_that_knows_its_size_in_another_way_is_named(layer: type[nn.Module], says: str) -> None:
     torch.manual_seed(0)
@@ -250,3 +251,28 @@ def test_nothing_to_cut_is_no_error() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
     small = meden.compact(model, torch.randn(4, 3))
     assert small.plan.rows == () and small.plan.parameters == (26, 26)
+
+
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_a_bias_that_comes_into_being_loses_the_rows_of_its_layer(kind: str, tmp_path: Path) -> None:
+    def make() -> nn.Sequential:
+        if kind == "linear":
+            return nn.Sequential(
+                *(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2)),
+            )
+        inner = (nn.Conv2d(3, 4, 1, bias=False), nn.Sequential(nn.BatchNorm2d(4), nn.ReLU()))
+        return nn.Sequential(nn.Conv2d(4, 3, 1), nn.ReLU(), *inner, nn.Conv2d(4, 2, 1))
+
+    torch.manual_seed(0)
+    model = make().eval()
+    with torch.no_grad():
+        model[0].weight[0], model[0].bias[0] = 0, 1
+        model[4].weight[:, 1] = 0
+    x = torch.randn(5, 4) if kind == "linear" else torch.randn(5, 4, 2, 2)
+    averager, sgd = copy.deepcopy(model), torch.optim.SGD(model.parameters(), lr=0.1)
+    small = meden.compact(model, x, averages=averager, optimizer=sgd)
+    for made in (small.model, averager):
+        assert made[2].weight.shape[:2] == (3, 2) and made[2].bias.shape == (3,)
+        torch.testing.assert_close(made(x), model(x))
+    small.save(tmp_path)
+    assert torch.equal(meden.edits.load_compact(make().eval(), tmp_path)(x), small.model(x))

@@ -121,3 +121,17 @@ def test_a_smaller_model_becomes_smaller_still() -> None:
     assert second.attention.heads == (1, 3) and second.attention.former_heads == 4
     assert second.table.in_features == 3
     torch.testing.assert_close(second(X), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_was_compacted_twice_is_loaded_step_by_step(tmp_path: Path) -> None:
+    model = made()
+    first = meden.compact(model, X)
+    with torch.no_grad():
+        first.model.table.weight[:, 0] = 0
+    second = meden.compact(first.model, X)
+    first.save(tmp_path / "first")
+    second.save(tmp_path / "second")
+    with pytest.raises(InputError, match="what was compacted twice is loaded step by step"):
+        load_compact(Net(), tmp_path / "second")
+    loaded = load_compact(load_compact(Net().eval(), tmp_path / "first"), tmp_path / "second")
+    assert torch.equal(loaded(X), second.model(X))

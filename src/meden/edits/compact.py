@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from meden._checks import check_choice
-from meden.edits.columns import left_columns
+from meden.edits.attempts import Attempts, smallest
 from meden.edits.cuts import Cuts
-from meden.edits.edit import Undo, apply_edits
+from meden.edits.edit import Undo
 from meden.edits.followers import Average, check_average, check_optimizer, move_average, move_optimizer
-from meden.edits.layers import is_known
-from meden.edits.leaving import Inputs, Leaving, what_leaves
+from meden.edits.leaving import Inputs
 from meden.edits.names import Names
 from meden.edits.plan import Plan, make_plan
-from meden.edits.proof import check_same_output
 from meden.edits.rebuild import save_compact
-from meden.edits.surgery import surgery
 from meden.optim.wrapped import inner_optimizer
 from meden.params import check_module
 from meden.structure import Structure, structure_of
@@ -69,7 +65,8 @@ def compact(
     A unit, filter, attention head or input leaves if all weights that read it are zero, or if it is the same number
     whatever the model is given (its incoming weights or its norm's scale are zero): a bias of what reads it then takes
     that number over, a new one if there is none. What only units that leave would read leaves too. Of a layer that
-    would lose all, one unit is left, of zeros. What is not known to be free to go stays, and the plan says why.
+    would lose all, one unit is left, of zeros. What is not known to be free to go stays, and the plan says why; so do
+    channels without which a layer does not run or gives another output, such as one with a literal size in its code.
 
     The given model is left as it is. The output is proven to be the same on the example and on random inputs of its
     shapes, within 1e-10 of its largest element for float64 and 1e-5 for float32. In training it is the same as long as
@@ -84,7 +81,8 @@ def compact(
         dry_run: only try, and return the plan.
         optimizer: any torch optimizer of the model but LBFGS: it steps the smaller model from then on, with the same
             groups and its states cut; schedules and :func:`meden.regularize`'s penalties go on (one that weighs
-            groups by their size counts what is left of them).
+            groups by their size counts what is left of them). One whose steps depend on the sizes of tensors, as
+            ``Adafactor``'s do by their means over rows, columns and whole tensors, goes on with other steps.
         averages: averages of the weights that go on with the smaller model: :class:`meden.Averager`,
             ``torch.optim.swa_utils.AveragedModel``, a copy of the model, or several. What is zero in the model has to
             be zero in them too for their output to stay as it is; nothing of that is checked.
@@ -93,8 +91,9 @@ def compact(
         the smaller ``model``, the ``plan``, ``undo()`` and ``save(folder)``.
 
     Raises:
-        InputError: if the model does not take the example, cannot be traced, reads none of its inputs, or does not run
-            or gives another output once it is smaller (a layer that knows its own size in a way that meden does not).
+        InputError: if the model does not take the example, cannot be traced, gives another output each time in
+            evaluation, reads none of its inputs, or does not run or gives another output once it is smaller, whatever
+            of it leaves (a layer that knows its own size in a way that meden does not).
 
     Example:
         >>> import torch, meden
@@ -128,47 +127,24 @@ def compact_as(
     averages: Average | Sequence[Average],
 ) -> Compacted:
     """Do what :func:`compact` does, for a structure that is known."""
-    leaving = what_leaves(model, structure, inputs=inputs)
-    values = leaving.values(leaving.names.tensors)
-    cuts = make_cuts(leaving, structure, values)
-    columns = left_columns(structure, leaving, example) if inputs == "columns" else None
+    names = Names(model)
     averages = averages if isinstance(averages, Sequence) else (averages,)
     for average in averages:
-        check_average(average, leaving.names)
+        check_average(average, names)
+    made = smallest(Attempts(model, example, structure, inputs))
+    leaving, cuts, small = made.leaving, made.cuts, made.model
     if optimizer is not None:
-        check_optimizer(optimizer, leaving.names, cuts)
-    small = copy.deepcopy(model)
-    edits = apply_edits(small, surgery(small, cuts, values))
-    narrowed = columns.of if columns is not None else lambda given: given
-    check_same_output(model, small, example, narrowed, lambda: _blame(leaving.names, cuts))
-    plan = make_plan(leaving, small, structure.products, None if columns is None else columns.left)
+        check_optimizer(optimizer, names, cuts)
+    plan = make_plan(leaving, small, structure.products, None if made.columns is None else made.columns.left)
     if dry_run:
         return Compacted(model, plan, cuts)
-    undos = [edits.undo]
+    undos = [made.undo]
     try:
         for average in averages:
             undos.append(move_average(average, leaving, small, cuts))
         if optimizer is not None:
-            undos.append(move_optimizer(optimizer, leaving.names, small, cuts))
+            undos.append(move_optimizer(optimizer, names, small, cuts))
     except BaseException:
         Compacted(model, plan, cuts, undos).undo()
         raise
     return Compacted(small, plan, cuts, undos)
-
-
-def make_cuts(leaving: Leaving, structure: Structure, values: dict[str, Tensor]) -> Cuts:
-    """Return what is to be cut out as plain values."""
-    names = leaving.names
-    gone = {place: at for place, at in leaving.positions.items() if at}
-    shapes = {name: tuple(names.tensors[name].shape) for name in sorted({name for name, _ in gone})}
-    biases = tuple(name for name in values if name not in names.tensors)
-    return Cuts(gone, shapes, leaving.heads(structure.channels), leaving.picked(), biases)
-
-
-def _blame(names: Names, cuts: Cuts) -> str:
-    """Return which layers that were cut are of types whose attributes are not known."""
-    owners = names.modules_of([(name, 0) for name in cuts.shapes])
-    unknown = [
-        f"{name or 'the model'} ({type(layer).__name__})" for name, layer in owners.items() if not is_known(layer)
-    ]
-    return f"; of {', '.join(unknown)} only the tensors could be cut" if unknown else ""

@@ -20,7 +20,7 @@ class Cuts:
     gone: Mapping[Place, tuple[int, ...]]
     """Positions that leave, by tensor and axis."""
     shapes: Mapping[str, tuple[int, ...]]
-    """Of the tensors that are cut, before."""
+    """Of the tensors that are cut and of biases that come into being, before they are cut."""
     heads: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Heads (or groups of heads) that are left, and that there were, by attention layer."""
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -83,6 +83,10 @@ class Cuts:
             InputError: naming a tensor that is another.
         """
         for name, shape in self.shapes.items():
+            wanted = "none" if name in self.biases else shape
             found = tuple(names.tensors[name].shape) if name in names.tensors else "none"
-            if found != shape:
-                raise InputError(f"model must be built as the one that was compacted: {name} of {shape}, got {found}")
+            if found != wanted:
+                raise InputError(
+                    f"model must be built as the one that was compacted: {name} of {wanted}, got {found} (what was "
+                    "compacted twice is loaded step by step, from the folder of each)"
+                )

@@ -132,7 +132,9 @@ def _check_same(before: list[Tensor], after: list[Tensor], tolerance: float) -> 
 
 
 def largest_change(before: list[Tensor], after: list[Tensor]) -> float:
-    """Return how far an element moved, as a share of its tensor's largest; infinite for other shapes and for no number.
+    """Return how far an element moved, as a share of its tensor's largest.
+
+    It is infinite for other shapes and where only one is no number.
 
     Example:
         >>> largest_change([torch.tensor([4.0, -torch.inf])], [torch.tensor([3.0, -torch.inf])])
@@ -146,7 +148,10 @@ def _change(before: Tensor, after: Tensor) -> float:
     if torch.equal(before, after):
         return 0.0
     before, after = before.double(), after.double()
-    moved = torch.where(before == after, 0.0, after - before).abs().max()
+    same = (before == after) | (before.isnan() & after.isnan())
+    if bool(same.all()):
+        return 0.0
+    moved = torch.where(same, 0.0, after - before).abs().max()
     change = float(moved / torch.where(before.isfinite(), before, 0.0).abs().max())
     return math.inf if math.isnan(change) else change
 

@@ -28,7 +28,7 @@ def folded(
     values: dict[str, Tensor] = {}
     rows = computed_rows(names, channels)
     for read in (read for channel in channels for read in _distinct(channel.reads, names)):
-        name, bias = names.first[read.weight.name], _bias_name(read, names)
+        name, bias = names.first[read.weight.name], bias_name(read, names)
         added = _given(read, tensors[name])
         if added is None:
             continue
@@ -88,6 +88,7 @@ def _given(read: Read, weight: Tensor) -> Tensor | None:
     return torch.einsum("po,p->o", by_input.double().sum(-1), read.constant.to(weight.device).double())
 
 
-def _bias_name(read: Read, names: Names) -> str:
+def bias_name(read: Read, names: Names) -> str:
+    """Return the name of the bias that an operation adds, or would add if it had one."""
     owner = names.first[read.weight.name].rpartition(".")[0]
     return f"{owner}.bias".lstrip(".") if read.bias is None else names.first[read.bias]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, NamedTuple
 
 import torch
@@ -82,7 +83,7 @@ def attach_gather(layer: nn.Module, positions: tuple[int, ...]) -> Undo:
         still = tuple(before.positions[list(positions)].tolist())
         return set_attribute(layer, _CHILD, _beside(layer, Gather(still, before.axis)))
     layer.add_module(_CHILD, _beside(layer, Gather(positions, where.inputs)))
-    hook = layer.register_forward_pre_hook(_gather)
+    hook = layer.register_forward_pre_hook(_gather, with_kwargs=True)
 
     def undo() -> None:
         hook.remove()
@@ -96,5 +97,9 @@ def _beside(layer: nn.Module, gather: Gather) -> Gather:
     return gather.train(layer.training).to(next(layer.parameters()).device)
 
 
-def _gather(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (layer.get_submodule(_CHILD)(args[0]), *args[1:])
+def _gather(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    pick = layer.get_submodule(_CHILD)
+    if args:
+        return (pick(args[0]), *args[1:]), kwargs
+    first = next(iter(inspect.signature(layer.forward).parameters))
+    return args, {**kwargs, first: pick(kwargs[first])}

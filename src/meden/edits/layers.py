@@ -13,9 +13,10 @@ from torch import nn
 Lost = Callable[[str, int], Collection[int]]
 """Returns the positions that a layer's own tensor loses along an axis."""
 Attributes = dict[str, Any]
-Stays = Iterator[tuple[str, int, Collection[int]]]
-"""Tensors, axes and positions that cannot leave a layer as it is built."""
+Stays = Iterator[tuple[str, int, Collection[int], str]]
+"""Tensors, axes and positions that cannot leave a layer as it is built, and why."""
 
+_GROUPS = "loses whole groups, or as much of each, alone"
 _LINEAR = (nn.Linear, nn.modules.conv._ConvNd)
 HEADS = (
     *("num_heads", "n_heads", "num_attention_heads", "num_key_value_heads", "n_kv_heads"),
@@ -37,13 +38,13 @@ def attributes(layer: nn.Module, lost: Lost) -> Attributes:
 
 
 def must_stay(layer: nn.Module, lost: Lost) -> Stays:
-    """Yield what a layer has to keep of what it would lose: norms and convolutions lose whole groups alone."""
+    """Yield what a layer has to keep of what it would lose."""
     yield from next((of(layer, lost) for kinds, _, of in _TABLE if of is not None and is_a(layer, kinds)), ())
 
 
 def is_known(layer: nn.Module) -> bool:
     """Say whether it is known what a layer of this type knows of its own size."""
-    return isinstance(layer, nn.MultiheadAttention) or any(is_a(layer, kinds) for kinds, _, _ in _TABLE)
+    return any(is_a(layer, kinds) for kinds, _, _ in _TABLE)
 
 
 def takes_bias(layer: nn.Module) -> bool:
@@ -110,7 +111,7 @@ def _rows_of_groups(layer: Any, lost: Lost) -> Stays:
     size = channels // layer.groups
     counts = {sum(row // size == group for row in rows) for group in range(layer.groups)} if torn else set()
     if torn and (whole or len(counts) > 1):
-        yield "weight", 0, [row for row in rows if row // size in torn]
+        yield "weight", 0, [row for row in rows if row // size in torn], _GROUPS
 
 
 def _norm(layer: Any, lost: Lost) -> Attributes:
@@ -127,7 +128,7 @@ def _parts_of_groups(layer: Any, lost: Lost) -> Stays:
     rows = lost("weight", 0)
     torn = [row for row in rows if sum(other // size == row // size for other in rows) < size]
     if torn:
-        yield "weight", 0, torn
+        yield "weight", 0, torn, _GROUPS
 
 
 def _prelu(layer: Any, lost: Lost) -> Attributes:
@@ -162,7 +163,24 @@ def _more_of_one_layer(layer: Any, lost: Lost) -> Stays:
     least = 0 if layer.proj_size else min(map(len, hidden.values()))
     for leaf, positions in hidden.items():
         if positions[least:]:
-            yield leaf, 1, positions[least:]
+            yield leaf, 1, positions[least:], "loses as many units of each layer and direction alone"
+
+
+def _columns_of_attention(_layer: nn.Module, lost: Lost) -> Stays:
+    for leaf in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
+        if columns := lost(leaf, 1):
+            yield leaf, 1, columns, "takes inputs of one width"
+
+
+def _none(_layer: nn.Module, _lost: Lost) -> Attributes:
+    return {}
+
+
+def _all_of_keras(layer: nn.Module, lost: Lost) -> Stays:
+    for leaf, tensor in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+        for axis in range(tensor.ndim):
+            if positions := lost(leaf, axis):
+                yield leaf, axis, positions, "is a layer of Keras, whose variables keep their shapes"
 
 
 def _first_tensor(layer: nn.Module) -> str:
@@ -181,6 +199,8 @@ _TABLE: tuple[tuple[Any, Callable[[Any, Lost], Attributes], Callable[[Any, Lost]
     ((nn.Embedding, nn.EmbeddingBag), _embedding, None),
     (nn.RNNBase, _recurrent, _more_of_one_layer),
     (nn.RNNCellBase, _cell, None),
+    (nn.MultiheadAttention, _none, _columns_of_attention),
+    ("meden.KerasLayer", _none, _all_of_keras),
 )
 """Types of layers, the attributes that follow, and what cannot leave; the first type that fits counts."""
 

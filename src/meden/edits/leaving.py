@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Literal
 
 from torch import Tensor, nn
@@ -79,7 +81,7 @@ class Leaving:
             new: biases that come into being in any case.
         """
         values = folded((*self.channels, *self.idle), self.names, tensors, new)
-        for part in (part for channel in self.idle for part in _parts(channel)):
+        for part in (part for channel in self.idle for part in parts_of(channel)):
             name, axis = self.names.place(part)
             if isinstance(self.names.tensors[name], nn.Parameter):
                 values[name] = values.get(name, tensors[name]).detach().clone()
@@ -87,13 +89,16 @@ class Leaving:
         return values
 
 
-def what_leaves(model: nn.Module, structure: Structure, *, inputs: Inputs) -> Leaving:
+def what_leaves(
+    model: nn.Module, structure: Structure, *, inputs: Inputs, stay: Mapping[str, str] = MappingProxyType({})
+) -> Leaving:
     """Decide what leaves.
 
     Args:
         model: its weights decide.
         structure: of the model.
         inputs: whether inputs leave, and whether with what scales them or picked where they are read.
+        stay: labels of channels that stay in any case, and why.
 
     Raises:
         InputError: if all inputs would leave.
@@ -104,6 +109,7 @@ def what_leaves(model: nn.Module, structure: Structure, *, inputs: Inputs) -> Le
         channels = tuple(_picked_where_read(c, names) if c.kind == "input" else c for c in channels)
     search = _Search(names, channels)
     search.put_back({i: c.fixed for i, c in enumerate(channels) if c.fixed is not None})
+    search.put_back({i: stay[c.label] for i, c in enumerate(channels) if c.label in stay})
     if inputs == "keep":
         search.put_back({i: None for i, c in enumerate(channels) if c.kind == "input"})
     while search.put_back(search.still_read()) or search.put_back(search.torn()) or search.spare():
@@ -179,9 +185,10 @@ class _Search:
         }
         gone = self.positions()
         for owner, module in self.names.modules_of([place for place, at in gone.items() if at]).items():
-            for leaf, axis, positions in must_stay(module, lambda leaf, axis: self._lost(gone, owner, leaf, axis)):  # noqa: B023
+            lost = partial(self._lost, gone, owner)
+            for leaf, axis, positions, alone in must_stay(module, lost):
                 place = (self.names.first[f"{owner}.{leaf}".lstrip(".")], axis)
-                why = f"{owner} ({type(module).__name__}) loses whole groups, or as much of each, alone"
+                why = f"{owner} ({type(module).__name__}) {alone}"
                 back.update({i: why for position in positions for i in self.shared[place, position]})
         return back
 
@@ -207,13 +214,14 @@ class _Search:
         return {place: tuple(sorted(found[place])) for place in sorted(found)}
 
 
-def _parts(channel: Channel) -> Iterator[Slice]:
+def parts_of(channel: Channel) -> Iterator[Slice]:
+    """Yield all slices of tensors that leave with a channel."""
     yield from channel.slices
     yield from (read.weight for read in channel.reads)
 
 
 def _positions(channel: Channel, names: Names) -> Iterator[tuple[Place, int]]:
-    for part in _parts(channel):
+    for part in parts_of(channel):
         yield from ((names.place(part), position) for position in part.positions)
 
 

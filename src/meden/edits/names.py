@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from torch import Tensor, nn
 
@@ -11,8 +11,6 @@ from meden.structure import Slice
 
 Place = tuple[str, int]
 """A tensor, by the first of its names, and one of its axes."""
-Gone = Mapping[Place, Collection[int]]
-"""Positions that leave, by place."""
 
 
 class Names:

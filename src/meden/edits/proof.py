@@ -20,43 +20,69 @@ _TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-5, torch.float16: 2e-2, t
 """How far an element of the output may move, as a share of its tensor's largest, by the type of the parameters."""
 
 
-def check_same_output(
-    model: nn.Module, small: nn.Module, example: Any, narrowed: Callable[[Any], Any], blame: Callable[[], str]
-) -> None:
-    """Check that a smaller model gives the same output, in evaluation.
+class NotSameError(InputError):
+    """A smaller model does not do what the larger one did.
+
+    Args:
+        must: what it must do.
+        why: in what it fails.
+        blame: what may be the reason.
+    """
+
+    def __init__(self, must: str, why: str, blame: str) -> None:
+        super().__init__(f"model must {must}, but {why}{blame} (the model is as it was)")
+        self.why = why
+
+
+class Proof:
+    """What a model gives, in evaluation, on an example and on random inputs: what a smaller one must give too.
 
     Args:
         model: the larger one.
-        small: the smaller one.
-        example: an input of the larger one.
-        narrowed: returns what the smaller one takes in the place of an input of the larger one.
-        blame: returns what may be the reason if it does not.
+        example: an input of it.
 
     Raises:
-        InputError: if one of them differs, or the smaller one does not run.
+        InputError: if it gives another output each time.
     """
-    tolerance = max((_TOLERANCES.get(p.dtype, 0.0) for p in model.parameters()), default=0.0)
-    source = torch.Generator().manual_seed(0)
-    tried = [("the example", example), *(("a random input", _random(example, source)) for _ in range(NUM_RANDOM))]
-    with _without_fast_path():
-        for what, given in tried:
-            before = outputs(try_example(model, given))
-            change = largest_change(before, outputs(_run(small, narrowed(given), blame)))
-            if change > tolerance:
-                raise InputError(
-                    f"model must give the same output once it is compacted, within {tolerance:g} of its largest "
-                    f"element; on {what} it changed by {change:.2g} of it{blame()} (the model is as it was)"
-                )
+
+    def __init__(self, model: nn.Module, example: Any) -> None:
+        self.tolerance = max((_TOLERANCES.get(p.dtype, 0.0) for p in model.parameters()), default=0.0)
+        source = torch.Generator().manual_seed(0)
+        given = [("the example", example), *(("a random input", _random(example, source)) for _ in range(NUM_RANDOM))]
+        with _without_fast_path():
+            self.expected = [(what, x, outputs(try_example(model, x))) for what, x in given]
+            again = largest_change(self.expected[0][2], outputs(try_example(model, example)))
+        if again > self.tolerance:
+            raise InputError(
+                "model must give the same output each time, in evaluation, to be compacted; on the example it changed "
+                f"by {again:.2g} of its largest element from one run to the next"
+            )
+
+    def check(self, small: nn.Module, narrowed: Callable[[Any], Any], blame: Callable[[], str]) -> None:
+        """Check that a smaller model gives the same output.
+
+        Args:
+            small: the smaller one.
+            narrowed: returns what it takes in the place of an input of the larger one.
+            blame: returns what may be the reason if it does not.
+
+        Raises:
+            NotSameError: if an output differs, or it does not run.
+        """
+        with _without_fast_path():
+            for what, given, before in self.expected:
+                change = largest_change(before, outputs(_run(small, narrowed(given), blame)))
+                if change > self.tolerance:
+                    must = f"give the same output once compacted, within {self.tolerance:g} of its largest element"
+                    raise NotSameError(must, f"on {what} the output changed by {change:.2g} of it", blame())
 
 
 def _run(small: nn.Module, example: Any, blame: Callable[[], str]) -> Any:
     try:
         return run_quietly(small, example)
     except Exception as error:
-        raise InputError(
-            f"model must run once it is compacted, but {_failing(small, example)} does not: {reason(error)}{blame()} "
-            "(the model is as it was)"
-        ) from error
+        why = f"{_failing(small, example)} does not run: {reason(error)}"
+        raise NotSameError("run once it is compacted", why, blame()) from error
 
 
 def _failing(model: nn.Module, example: Any) -> str:
@@ -74,7 +100,7 @@ def _failing(model: nn.Module, example: Any) -> str:
         for hook in hooks:
             hook.remove()
     name = entered[-1] if entered else ""
-    return f"{name or 'it'} ({type(model.get_submodule(name)).__name__})"
+    return f"{name or 'the model'} ({type(model.get_submodule(name)).__name__})"
 
 
 def _enter(entered: list[str], name: str, *_: Any) -> None:

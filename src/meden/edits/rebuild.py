@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from meden._checks import InputError
@@ -30,7 +29,8 @@ def load_compact(model: nn.Module, folder: str | Path) -> nn.Module:
     """Return the smaller model of a folder that :meth:`meden.edits.compact.Compacted.save` wrote.
 
     Args:
-        model: built as the one that was compacted was; its weights do not matter. It is left as it is.
+        model: built as the one that was compacted was; its weights do not matter. It is left as it is. Of one that
+            was compacted twice it is the one that was smaller already: save each time, and load one after another.
         folder: with ``compact.json`` and ``model.safetensors``.
 
     Raises:
@@ -51,7 +51,7 @@ def load_compact(model: nn.Module, folder: str | Path) -> nn.Module:
     check_module(model)
     cuts = Cuts.from_values(read_json(Path(folder) / CUTS))
     tensors, _ = load(Path(folder) / TENSORS)
-    new = {name: torch.zeros_like(tensors[name]) for name in cuts.biases}
+    new = {name: tensors[name].new_zeros(cuts.shapes[name]) for name in cuts.biases}
     small = copy.deepcopy(model)
     apply_edits(small, surgery(small, cuts, new))
     found = {name: tuple(tensor.shape) for name, tensor in model_tensors(small).items()}
