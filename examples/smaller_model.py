@@ -135,7 +135,7 @@ def text(path: Path) -> Task:
     def penalties(strength: float) -> list[meden.Regularizer]:
         return [meden.Regularizer(GroupLasso(strength), groups=units)]
 
-    refit = recipe.replace(steps_per_epoch=250, lr=2e-3)
+    refit = recipe.replace(epochs=1, lr=2e-3)
     return Task(make_model, train, test, example, recipe, refit, penalties, "nats")
 
 
