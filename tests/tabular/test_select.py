@@ -64,7 +64,7 @@ def test_planted_columns_are_found_by_their_names(found: InputSelection) -> None
     assert found.score("kept").estimate > 0.6 > 0.1 > found.score("none").estimate
     assert found.gain("none").low > 0 and abs(found.gain("all").estimate) < 0.2
     said = str(found)
-    assert f"{len(found.kept)} of 7 columns survive" in said and "2 columns stand out from 14 noise columns" in said
+    assert f"{len(found.kept)} of 7 columns survive" in said and "2 columns stand out from 28 noise columns" in said
 
 
 def test_a_column_leaves_as_a_whole(found: InputSelection) -> None:
@@ -102,7 +102,7 @@ def test_plain_values_say_it_all(found: InputSelection) -> None:
     plain = found.to_dict()
     assert (
         plain["kept"] == list(found.kept)
-        and plain["noise_columns"] == 14
+        and plain["noise_columns"] == 28
         and set(plain["scores"])
         == {
             "all",
@@ -118,7 +118,7 @@ def test_plain_values_say_it_all(found: InputSelection) -> None:
 def test_noise_alone_is_said_to_be_noise() -> None:
     found = select_inputs(planted(says=False), model="linear", num=4, recipe=QUICK, cv=CV(folds=2))
     assert found.kept == found.told_from_noise == ()
-    assert "None of 7 columns survives" in str(found) and "No column stands out from 21 noise columns" in str(found)
+    assert "None of 7 columns survives" in str(found) and "No column stands out from 35 noise columns" in str(found)
     assert abs(found.score("kept").estimate - found.score("none").estimate) < 0.15
 
 

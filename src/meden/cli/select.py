@@ -109,7 +109,9 @@ def select(
 
     Closes the inputs of a network one after the other, as a penalty on all that reads a column grows, and keeps those
     that survive at the one-SE strength: the fewest columns as good as the best within one standard error. How often
-    each survives over folds and seeds is said with an interval, and which stand out from noise columns put beside.
+    each survives over folds and seeds is said with an interval, and which stand out from noise columns put beside. On
+    average no more than the share --rate of these are there by luck, where columns depend on each other as those of a
+    Gaussian copula do: not where some are squares, ratios or bins of others.
 
     Examples:
 

@@ -10,7 +10,7 @@ from meden.report.gains import Gain, gains_chart
 from meden.report.numbers import number, percent
 from meden.study.metrics import SHARES, spoken
 from meden.study.verdict import value_text
-from meden.tabular.selection import InputSelection, SelectedColumn
+from meden.tabular.selection import ASSUMED, InputSelection, SelectedColumn
 
 SHOWN = 40
 """Columns of a chart; the table has all."""
@@ -106,8 +106,8 @@ def _worth(found: InputSelection) -> Section:
     unit = ", %" if found.metric in SHARES else ""
     text = (
         "Held-out results of the usual network for tables, mean of the folds with its 95 % interval, corrected for the "
-        "rows that folds share. Each fold has the columns that survive in it, at the strength that the other folds "
-        "choose: no row that scores has chosen.",
+        "rows that folds share. Each fold has the columns that survive in it, at the strength that the scored rows of "
+        "the other folds choose; the models of those folds have seen this fold's rows.",
     )
     made = gains_chart(f"Held-out {spoken(found.metric)}", bars, x_title=f"{spoken(found.metric)}{unit}")
     return Section(title="What they are worth", text=text, charts=(made,))
@@ -153,7 +153,7 @@ def _table(found: InputSelection) -> Section:
         "The false discovery rate is the estimated share of columns without a bearing of their own on the target among "
         f"all that stand out from their noise columns as much or more: {percent(found.rate)} is allowed, and it is 1 "
         "for those that do not. Noise columns hold the cells of the table's own in another order, and relate to the "
-        "other columns as these do (knock-offs; Barber and Candès, 2015).",
+        "other columns as these do (knock-offs; Barber and Candès, 2015). " + ASSUMED,
     )
     return Section(title="All columns", text=noise * bool(found.copies), table=ReportTable(tuple(columns), rows))
 
