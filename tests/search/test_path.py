@@ -133,9 +133,12 @@ def test_other_penalties_of_groups_find_the_same_inputs(nonlinear, penalty):
 
 def test_units_leave_too_and_a_strength_that_leaves_some_is_said(nonlinear):
     make = functools.partial(MLP, width=12, depth=1)
-    found = meden.path(make, nonlinear, kind="units", num=5, ratio=0.01, folds=2, recipe=QUICK)
+    told = []
+    found = meden.path(make, nonlinear, kind="units", num=5, ratio=0.01, folds=2, recipe=QUICK, on_progress=told.append)
     assert len(found.names) == 12 and found.points[0].num_kept == 0 < found.points[-1].num_kept
     assert any("the path went on to" in note for note in found.notes)
+    assert len(found.points) > 5 and told[-1].num_fits == told[-1].max_fits == 2 * (len(found.points) + 1)
+    assert all(progress.num_fits <= progress.max_fits for progress in told)
 
 
 def test_too_few_strengths_are_said():

@@ -69,7 +69,9 @@ def test_what_weighs_no_more_than_a_copy_does_not_stand_out() -> None:
     assert rates[:3].tolist() == [1, 1, 1] and (rates[3:] == 0.1).all()
 
 
-@pytest.mark.parametrize(("num", "rate", "enough"), [(4, 0.2, True), (13, 0.1, True), (5, 0.03, True), (30, 0.05, False)])
+@pytest.mark.parametrize(
+    ("num", "rate", "enough"), [(4, 0.2, True), (13, 0.1, True), (5, 0.03, True), (30, 0.05, False)]
+)
 def test_copies_let_one_column_stand_out_where_they_are_not_too_many(num: int, rate: float, enough: bool) -> None:
     weights = np.zeros((num, 1 + copies_for(num, rate)))
     weights[0, 0] = 1.0

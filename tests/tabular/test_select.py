@@ -95,7 +95,33 @@ def test_the_page_names_the_columns(found: InputSelection, tmp_path: Path) -> No
     assert "Norm of the weights of each column" in page and "meden select x.csv" in page
     text = selection_report(found, tmp_path / "page.md", format="md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| age"))
+    table = text[text.index("## All strengths") :]
+    assert table.count("\n|") == 2 + len(found.path.points) + 1, "heads, a rule, all strengths and none"
     assert row.split(" | ")[1:3] == ["yes", "1.000"]
+
+
+def test_what_was_out_of_the_ordinary_is_said_everywhere(found: InputSelection, tmp_path: Path) -> None:
+    noted = dataclasses.replace(found, path=dataclasses.replace(found.path, notes=("the path went on",)))
+    assert "Of the path: the path went on." in str(noted) and noted.to_dict()["notes"] == ["the path went on"]
+    assert "Of the path: the path went on." in selection_report(noted, tmp_path / "page.html").read_text()
+
+
+def test_columns_that_are_no_better_than_none_are_said_first(found: InputSelection) -> None:
+    assert str(found).startswith(f"{len(found.kept)} of 7 columns survive")
+    results = {**found.results, "kept": {"r2": np.array([-0.1, -0.2, 0.1, -0.2])}}
+    results["none"] = {"r2": np.full(4, -0.01)}
+    worse = dataclasses.replace(found, results=results)
+    assert worse.sentences[0].startswith("The columns that survive are no better than none on held-out rows: R2 -0.09")
+    results["kept"] = {"r2": np.array([-0.1, 0.2, 0.1, -0.1])}
+    assert "are not shown to be better than none" in dataclasses.replace(found, results=results).sentences[0]
+
+
+@pytest.mark.parametrize(("copies", "said"), [(5, False), (2, True), (1, True), (0, False)])
+def test_what_can_never_be_told_is_said(found: InputSelection, copies: int, said: bool) -> None:
+    few = dataclasses.replace(found, copies=copies, rate=0.2)
+    assert few.to_dict()["fewest_told"] == {5: 1, 2: 3, 1: 5, 0: None}[copies]
+    assert (f"Fewer than {few.fewest_told} columns can never be told at this rate" in str(few)) == said
+    assert ("Gaussian copula" in str(few)) == bool(copies)
 
 
 def test_plain_values_say_it_all(found: InputSelection) -> None:

@@ -89,8 +89,8 @@ def select_inputs(
     A path of strengths over the columns (:func:`meden.path`) says which survive at the one-SE strength. Another one, of
     the table with noise columns beside its own (:func:`meden.data.knockoffs.with_noise_columns`), says which stand out
     from noise. The usual network for tables is then trained in each fold on the columns that survive there, on all, and
-    on none. In each fold the strength is chosen by the scored rows of the other folds, so that its own scored rows have no
-    vote; the models of those folds have seen them, however, and all folds have the same strengths.
+    on none. In each fold the strength is chosen by the scored rows of the other folds; the models of those folds have
+    seen its own scored rows, however, and all folds have the same strengths.
 
     Args:
         dataset: a table.
@@ -99,9 +99,9 @@ def select_inputs(
         num: strengths, 2 or more.
         recipe: of the path, without early stopping; None is the usual one.
         noise: whether to hold the columns against noise columns, which takes more than twice the time.
-        rate: share of false ones that is allowed among the columns that stand out, on average, in (0, 1). It holds where
-            columns depend on each other as those of a Gaussian copula do: not where some are squares, ratios or bins of
-            others.
+        rate: share of false ones that is allowed among the columns that stand out, on average, in (0, 1). It holds
+            where columns depend on each other as those of a Gaussian copula do: not where some are squares, ratios or
+            bins of others.
         cv: how the rows are divided, and the seeds.
         workers: processes that train.
         study_dir: folder of both paths; a selection that was cut off goes on from there. None keeps all in memory.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from meden._shown import Pair, Shown, ShownFields
 from meden.report.numbers import percent, plural
 from meden.search import FoldMean, Path
-from meden.search.alternative import mean_over_folds
+from meden.search.alternative import CONFIDENCE, mean_over_folds
 from meden.study.metrics import HIGHER_IS_BETTER, RANGES, MetricName, spoken
 from meden.study.selection import Score
 from meden.study.stability import Frequency, fewest_told
@@ -24,7 +24,6 @@ from meden.study.verdict import gain_text, value_text
 
 Array = NDArray[np.float64]
 With = Literal["all", "kept", "none"]
-CONFIDENCE = 0.95
 NAMED = 12
 """Columns that a sentence names."""
 ASSUMED = (
@@ -107,7 +106,13 @@ class InputSelection(Shown):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, to be read: the answer first."""
-        return (self._survivors(), self._worth(), *self._noise())
+        notes = (f"Of the path: {note}." for note in self.path.notes)
+        return (*self._warning(), self._survivors(), self._worth(), *self._noise(), *notes)
+
+    def _warning(self) -> Iterable[str]:
+        if self.kept and (gain := self.gain("none")).low <= 0:
+            are = "are no better than none" if gain.estimate <= 0 else "are not shown to be better than none"
+            yield f"The columns that survive {are} on held-out rows: {gain_text(gain)}."
 
     def _survivors(self) -> str:
         num = plural(len(self.names), "column")
@@ -153,7 +158,7 @@ class InputSelection(Shown):
         return {
             "kept": list(self.kept),
             "told_from_noise": list(self.told_from_noise),
-            "false_discovery_rate": self.rate,
+            "allowed_rate": self.rate,
             "noise_columns": self.copies * len(self.names),
             "fewest_told": self.fewest_told,
             "metric": self.metric,
@@ -161,6 +166,7 @@ class InputSelection(Shown):
             "gain_over_all": dataclasses.asdict(self.gain()),
             "strength": self.path.one_se.strength,
             "columns": [_flat(column) for column in self.columns],
+            "notes": list(self.path.notes),
             "verdict": list(self.sentences),
         }
 
