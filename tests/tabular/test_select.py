@@ -13,6 +13,7 @@ from meden import InputError
 from meden.data import Dataset, as_dataset
 from meden.penalties import L2
 from meden.search import CV
+from meden.search.engine import Search
 from meden.tabular import select as selecting
 from meden.tabular import setup
 from meden.tabular.defaults import DEFAULTS
@@ -173,10 +174,12 @@ def test_going_on_gives_the_same_without_training_again(tmp_path: Path, monkeypa
         ({"num": 1}, "num must be"),
         ({"rate": 0.0}, "rate must be"),
         ({"recipe": meden.Recipe(early_stopping=meden.EarlyStopping(patience=2))}, "early_stopping must be None"),
+        ({"cv": CV(folds=3, stop_fraction=0.0)}, "stop_fraction must be above 0"),
     ],
 )
 def test_bad_input_costs_no_compute(settings: dict, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selecting, "fit_many", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(Search, "run", lambda _: pytest.fail("trained"))
     with pytest.raises(InputError, match=said) as error:
         select_inputs(as_dataset("iris"), **settings)
     assert "\n" not in str(error.value)

@@ -27,6 +27,7 @@ from meden.recipe import Recipe
 from meden.run import HeldOut
 from meden.search import CV, Path, PathPoint, path
 from meden.search.alternative import overlap
+from meden.search.checks import check_stopping
 from meden.search.progress import OnProgress
 from meden.search.simple_models import SimpleModels
 from meden.study.metrics import MetricName, fitting, of_rows, truths_of
@@ -126,6 +127,7 @@ def select_inputs(
         raise InputError("data must be a table with columns to select, got arrays; pass a DataFrame or a file")
     cv, columns = cv or CV(), dataset.feature_names
     folds = cv.divide(dataset, seed)
+    check_stopping(set_up(dataset).recipe, folds)
     whole = cv.replace(folds=tuple(_whole(fold) for fold in folds), stop_fraction=0.0, order=None, gap=0)
     copies = copies_for(len(columns), rate) if noise else 0
     selector = SELECTORS[model]
