@@ -41,7 +41,15 @@ def test_columns_by_name_a_page_a_table_and_going_on(meden: Command) -> None:
     ]
     assert [column["name"] for column in found["columns"]] == [name.removeprefix("'") for name in written.index]
     other = meden(*command, "--seed", "1")
-    assert other.status == 2 and other.err.count("\n") < 30 and "error:" in other.err
+    assert other.status == 2 and other.err.count("\n") < 30
+    assert "error: --out 'selected' must be empty or hold this same study" in " ".join(other.err.split())
+
+
+@pytest.mark.usefixtures("table")
+def test_a_recipe_that_diverges_is_named(meden: Command) -> None:
+    Path("wild.yaml").write_text("optimizer: sgd\nlr: 1.0e+20\nepochs: 5\n")
+    ended = meden("select", "table.csv", "-t", "price", *QUICK[:-1], "wild.yaml", "--no-noise")
+    assert ended.status == 1 and "failed: recipe must train" in ended.err and "lower its lr" in ended.err
 
 
 @pytest.mark.usefixtures("table")

@@ -13,6 +13,7 @@ from meden import InputError, Recipe
 from meden.data import as_dataset, make_folds
 from meden.models import MLP
 from meden.penalties import L1, L2, GroupLasso, GroupMCP, HierarchicalLasso, Nuclear
+from meden.search.engine import Search
 
 linear = functools.partial(MLP, depth=0)
 EXACT = Recipe(optimizer="sgd", lr=0.2, momentum=0.5, batch_size="full", steps_per_epoch=25, epochs=8)
@@ -133,9 +134,12 @@ def test_other_penalties_of_groups_find_the_same_inputs(nonlinear, penalty):
 
 def test_units_leave_too_and_a_strength_that_leaves_some_is_said(nonlinear):
     make = functools.partial(MLP, width=12, depth=1)
-    found = meden.path(make, nonlinear, kind="units", num=5, ratio=0.01, folds=2, recipe=QUICK)
+    told = []
+    found = meden.path(make, nonlinear, kind="units", num=5, ratio=0.01, folds=2, recipe=QUICK, on_progress=told.append)
     assert len(found.names) == 12 and found.points[0].num_kept == 0 < found.points[-1].num_kept
     assert any("the path went on to" in note for note in found.notes)
+    assert len(found.points) > 5 and told[-1].num_fits == told[-1].max_fits == 2 * (len(found.points) + 1)
+    assert all(progress.num_fits <= progress.max_fits for progress in told)
 
 
 def test_too_few_strengths_are_said():
@@ -150,8 +154,36 @@ def test_a_path_that_diverged_is_told():
     assert "diverged at every strength" in repr(found)
     with pytest.raises(InputError, match="got runs that diverged at every one"):
         found.support()
-    with pytest.raises(InputError, match="strengths must be given"):
+    with pytest.raises(InputError, match=r"recipe must train without the penalty.* lower its lr"):
         meden.path(linear, "diabetes", num=2, folds=2, recipe=recipe)
+
+
+@pytest.mark.parametrize("kind", ["inputs", "units"])
+def test_inputs_that_do_not_vary_are_refused(kind, monkeypatch):
+    monkeypatch.setattr(Search, "run", lambda _: pytest.fail("trained"))
+    arrays = np.full((40, 3), 2, np.float32), rows(7, 40, 1)[:, 0]
+    table = pd.DataFrame({"a": np.ones(40), "s": "x", "y": arrays[1]})
+    for data, target in ((arrays, None), (table, "y")):
+        with pytest.raises(InputError, match="data must have inputs that vary"):
+            meden.path(MLP, data, target=target, kind=kind, num=3, folds=2, recipe=QUICK)
+
+
+def test_a_constant_input_is_kept_nowhere():
+    x = rows(8, 60, 4)
+    table = pd.DataFrame({"a": x[:, 0], "one": 1.0, "word": "x", "b": x[:, 1], "y": x[:, 0] + x[:, 1]})
+    x[:, 2] = 3.0
+    for data, target, constant in ((table, "y", {"one", "word"}), ((x, x[:, 0] + x[:, 1]), None, {"x2"})):
+        found = meden.path(MLP, data, target=target, num=3, folds=2, recipe=QUICK)
+        kept = {name for point in (*found.points, found.dense) for own in point.kept for name in own}
+        assert kept == set(found.names) - constant and constant <= set(found.names)
+        assert not constant & set(found.ranking()[: -len(constant)])
+
+
+def test_a_page_that_cannot_be_written_is_refused_in_one_line(lasso, tmp_path):
+    _, found = lasso
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"path must be a file that can be written, got '.*page.html'"):
+        found.report(tmp_path / "file" / "page.html")
 
 
 def test_a_path_goes_on_where_it_was_cut_off(tmp_path):
@@ -182,7 +214,7 @@ def test_the_page_draws_worth_and_norms(lasso, tmp_path):
         ({"penalty": GroupLasso(1.0, dim=1)}, "penalty must have the groups of the path, 'inputs', got dim=1"),
         ({"penalty": HierarchicalLasso}, "make_model must return a network with a layer called skip"),
         ({"kind": "columns"}, "kind must be one of units, filters, heads, inputs"),
-        ({"kind": "heads"}, "kind must be what MLP has heads for"),
+        ({"kind": "heads"}, "kind must be one of which MLP has groups that may leave, got 'heads'"),
         ({"start": "warm"}, "start must be one of dense, empty, both"),
         ({"num": 1}, "num must be a whole number of at least 2"),
         ({"ratio": 1.0}, "ratio must be .* got 1.0"),

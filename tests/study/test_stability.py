@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from meden.study.stability import copies_for, false_discovery_rates, frequency
+from meden.study.stability import copies_for, false_discovery_rates, fewest_told, frequency
 
 Array = NDArray[np.float64]
 
@@ -69,10 +69,22 @@ def test_what_weighs_no_more_than_a_copy_does_not_stand_out() -> None:
     assert rates[:3].tolist() == [1, 1, 1] and (rates[3:] == 0.1).all()
 
 
-@pytest.mark.parametrize(("num", "rate", "enough"), [(4, 0.2, True), (13, 0.1, True), (30, 0.05, False)])
-def test_copies_let_two_columns_stand_out_where_they_are_not_too_many(num: int, rate: float, enough: bool) -> None:
+@pytest.mark.parametrize(
+    ("num", "rate", "enough"), [(4, 0.2, True), (13, 0.1, True), (5, 0.03, True), (30, 0.05, False)]
+)
+def test_copies_let_one_column_stand_out_where_they_are_not_too_many(num: int, rate: float, enough: bool) -> None:
     weights = np.zeros((num, 1 + copies_for(num, rate)))
-    weights[:2, 0] = 1.0
+    weights[0, 0] = 1.0
     assert weights[:, 1:].size <= 200
-    assert ((false_discovery_rates(weights) <= rate).sum() == 2) == enough
+    assert ((false_discovery_rates(weights) <= rate).sum() == 1) == enough
     assert copies_for(10_000, rate) == 1
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3, 7])
+@pytest.mark.parametrize("rate", [0.05, 1 / 49, 0.1, 1 / 3, 0.2, 0.3, 0.5])
+def test_fewer_columns_than_said_are_never_told(copies: int, rate: float) -> None:
+    least = fewest_told(copies, rate)
+    for num in (least - 1, least):
+        perfect = np.zeros((60, 1 + copies))
+        perfect[:num, 0] = 1.0
+        assert (false_discovery_rates(perfect) <= rate).sum() == (num if num == least else 0)

@@ -13,6 +13,7 @@ from meden import InputError
 from meden.data import Dataset, as_dataset
 from meden.penalties import L2
 from meden.search import CV
+from meden.search.engine import Search
 from meden.tabular import select as selecting
 from meden.tabular import setup
 from meden.tabular.defaults import DEFAULTS
@@ -64,7 +65,7 @@ def test_planted_columns_are_found_by_their_names(found: InputSelection) -> None
     assert found.score("kept").estimate > 0.6 > 0.1 > found.score("none").estimate
     assert found.gain("none").low > 0 and abs(found.gain("all").estimate) < 0.2
     said = str(found)
-    assert f"{len(found.kept)} of 7 columns survive" in said and "2 columns stand out from 14 noise columns" in said
+    assert f"{len(found.kept)} of 7 columns survive" in said and "2 columns stand out from 28 noise columns" in said
 
 
 def test_a_column_leaves_as_a_whole(found: InputSelection) -> None:
@@ -95,14 +96,40 @@ def test_the_page_names_the_columns(found: InputSelection, tmp_path: Path) -> No
     assert "Norm of the weights of each column" in page and "meden select x.csv" in page
     text = selection_report(found, tmp_path / "page.md", format="md").read_text()
     row = next(line for line in text.splitlines() if line.startswith("| age"))
+    table = text[text.index("## All strengths") :]
+    assert table.count("\n|") == 2 + len(found.path.points) + 1, "heads, a rule, all strengths and none"
     assert row.split(" | ")[1:3] == ["yes", "1.000"]
+
+
+def test_what_was_out_of_the_ordinary_is_said_everywhere(found: InputSelection, tmp_path: Path) -> None:
+    noted = dataclasses.replace(found, path=dataclasses.replace(found.path, notes=("the path went on",)))
+    assert "Of the path: the path went on." in str(noted) and noted.to_dict()["notes"] == ["the path went on"]
+    assert "Of the path: the path went on." in selection_report(noted, tmp_path / "page.html").read_text()
+
+
+def test_columns_that_are_no_better_than_none_are_said_first(found: InputSelection) -> None:
+    assert str(found).startswith(f"{len(found.kept)} of 7 columns survive")
+    results = {**found.results, "kept": {"r2": np.array([-0.1, -0.2, 0.1, -0.2])}}
+    results["none"] = {"r2": np.full(4, -0.01)}
+    worse = dataclasses.replace(found, results=results)
+    assert worse.sentences[0].startswith("The columns that survive are no better than none on held-out rows: R2 -0.09")
+    results["kept"] = {"r2": np.array([-0.1, 0.2, 0.1, -0.1])}
+    assert "are not shown to be better than none" in dataclasses.replace(found, results=results).sentences[0]
+
+
+@pytest.mark.parametrize(("copies", "said"), [(5, False), (2, True), (1, True), (0, False)])
+def test_what_can_never_be_told_is_said(found: InputSelection, copies: int, said: bool) -> None:
+    few = dataclasses.replace(found, copies=copies, rate=0.2)
+    assert few.to_dict()["fewest_told"] == {5: 1, 2: 3, 1: 5, 0: None}[copies]
+    assert (f"Fewer than {few.fewest_told} columns can never be told at this rate" in str(few)) == said
+    assert ("Gaussian copula" in str(few)) == bool(copies)
 
 
 def test_plain_values_say_it_all(found: InputSelection) -> None:
     plain = found.to_dict()
     assert (
         plain["kept"] == list(found.kept)
-        and plain["noise_columns"] == 14
+        and plain["noise_columns"] == 28
         and set(plain["scores"])
         == {
             "all",
@@ -118,7 +145,7 @@ def test_plain_values_say_it_all(found: InputSelection) -> None:
 def test_noise_alone_is_said_to_be_noise() -> None:
     found = select_inputs(planted(says=False), model="linear", num=4, recipe=QUICK, cv=CV(folds=2))
     assert found.kept == found.told_from_noise == ()
-    assert "None of 7 columns survives" in str(found) and "No column stands out from 21 noise columns" in str(found)
+    assert "None of 7 columns survives" in str(found) and "No column stands out from 35 noise columns" in str(found)
     assert abs(found.score("kept").estimate - found.score("none").estimate) < 0.15
 
 
@@ -147,10 +174,12 @@ def test_going_on_gives_the_same_without_training_again(tmp_path: Path, monkeypa
         ({"num": 1}, "num must be"),
         ({"rate": 0.0}, "rate must be"),
         ({"recipe": meden.Recipe(early_stopping=meden.EarlyStopping(patience=2))}, "early_stopping must be None"),
+        ({"cv": CV(folds=3, stop_fraction=0.0)}, "stop_fraction must be above 0"),
     ],
 )
 def test_bad_input_costs_no_compute(settings: dict, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selecting, "fit_many", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr(Search, "run", lambda _: pytest.fail("trained"))
     with pytest.raises(InputError, match=said) as error:
         select_inputs(as_dataset("iris"), **settings)
     assert "\n" not in str(error.value)

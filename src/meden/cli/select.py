@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -47,9 +49,10 @@ from meden.penalties import GroupLasso, GroupMCP, SparsePenalty
 from meden.recipe import Recipe
 from meden.report.numbers import number
 from meden.search import CV
+from meden.search.path_source import Diverged
 from meden.study.ledger import LEDGER
 from meden.tabular.defaults import FOLDS
-from meden.tabular.select import RATE, SELECTORS, STRENGTHS, WITHOUT_NOISE, select_inputs
+from meden.tabular.select import RATE, SELECTORS, STRENGTHS, WITH_NOISE, WITHOUT_NOISE, select_inputs
 from meden.tabular.selection import InputSelection
 from meden.tabular.selection_page import selection_report
 from meden.workers.workers import Backend, Workers
@@ -109,7 +112,9 @@ def select(
 
     Closes the inputs of a network one after the other, as a penalty on all that reads a column grows, and keeps those
     that survive at the one-SE strength: the fewest columns as good as the best within one standard error. How often
-    each survives over folds and seeds is said with an interval, and which stand out from noise columns put beside.
+    each survives over folds and seeds is said with an interval, and which stand out from noise columns put beside. On
+    average no more than the share --rate of these are there by luck, where columns depend on each other as those of a
+    Gaussian copula do: not where some are squares, ratios or bins of others.
 
     Examples:
 
@@ -139,7 +144,7 @@ def select(
     workers = Workers(jobs=jobs, backend=cast(Backend, backend), address=address)
     show_data(dataset)
     command = command_line(context)
-    with cut_off((out or Path()) / WITHOUT_NOISE / LEDGER, command), progress() as show:
+    with _as_asked(out), cut_off((out or Path()) / WITHOUT_NOISE / LEDGER, command), progress() as show:
         found = select_inputs(
             dataset,
             model=model,
@@ -162,6 +167,25 @@ def select(
         say(f"Report:  {page}")
         say(f"Columns: {out / COLUMNS}")
     _show(found, as_json)
+
+
+@contextmanager
+def _as_asked(out: Path | None) -> Iterator[None]:
+    """Name the folder as the command line does; a recipe that does not train is no mistake in what was asked.
+
+    Raises:
+        Exit: if the runs diverged.
+    """
+    try:
+        yield
+    except Diverged as error:
+        say(f"failed: {error}")
+        raise typer.Exit(1) from None
+    except InputError as error:
+        text = str(error).replace("study_dir", "--out")
+        for part in (WITHOUT_NOISE, WITH_NOISE):
+            text = text.replace(repr(str((out or Path()) / part)), repr(str(out)))
+        raise InputError(text) from None
 
 
 def _show(found: InputSelection, as_json: bool) -> None:

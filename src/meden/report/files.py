@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from meden._checks import InputError, check_choice
-from meden._files import write_whole
+from meden._files import NO_ROOM, write_whole
 from meden.report.document import Report
 from meden.report.markdown import markdown
 from meden.report.page import render
@@ -24,12 +24,18 @@ def write(report: Report, path: Path | str, format: Format = "html") -> Path:
         format: ``"html"``, a page that opens offline, or ``"md"``, Markdown without the charts.
 
     Raises:
-        InputError: if ``path`` is a folder, or the format is another.
+        InputError: if ``path`` is a folder or cannot be written, or the format is another.
     """
     check_choice("format", format, FORMATS)
     path = Path(path)
     if path.is_dir():
         raise InputError(f"path must name a file such as report.{format}, got the folder {str(path)!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (render(report) if format == "html" else markdown(report)).encode())
+    text = render(report) if format == "html" else markdown(report)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode())
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise InputError(f"path must be a file that can be written, got {str(path)!r}: {error.strerror}") from error
     return path

@@ -124,6 +124,8 @@ def path(
     workers.reach()
     ends = FinalStates(None if study_dir is None else FilePath(study_dir) / WEIGHTS)
     source = PathSource(make_model, dataset, folds, own, kind, recipe, each, cv.seeds, seed, ends)
+    if not any(own.any() for own in source.varies):
+        raise InputError("data must have inputs that vary on a path, got constant ones")
 
     def identity() -> dict[str, Any]:
         walked = {"path": [repr(own), kind, num, ratio, given, start, each]}

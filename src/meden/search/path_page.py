@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path as FilePath
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -82,28 +83,20 @@ def path_report(path: Walked, file: FilePath | str, *, format: Format = "html") 
         Tile("held-out loss", number(chosen.loss), f"best {number(best.loss)}, all {number(path.dense.loss)}"),
         Tile(spoken(path.metric), _score(path, chosen), f"best {_score(path, best)}, all {_score(path, path.dense)}"),
     )
-    sections = (worth_section(path), _norms(path), _groups(path), _points(path))
+    sections = (worth_section(path), _norms(path), _groups(path), points_section(path))
     title = f"Which {path.kind} matter: {len(path.points)} strengths of {path.penalty}"
     return write(Report(title=title, lead=lead, tiles=tiles, text=path.notes, sections=sections), file, format)
 
 
-def worth_section(path: Walked) -> Section:
+def worth_section(path: Walked, title: str = "What they are worth") -> Section:
     """Return the held-out loss of all points against the number of groups that they keep."""
-    marked = {id(path.best): BEST, id(path.one_se): CHOSEN}
-    points = [*path.points, path.dense]
-    trace = scatter(
-        x=[point.num_kept for point in points],
-        y=[point.loss for point in points],
-        error_y={"type": "data", "array": [_error(point) for point in points], "color": HELD_OUT, "thickness": 1},
-        mode="lines+markers",
-        marker={"color": [marked.get(id(point), HELD_OUT) for point in points], "size": 8},
-        line={"color": HELD_OUT, "width": 1},
-        hovertext=[_told(path, point) for point in points],
-        hoverinfo="text",
-    )
     made = chart(
         f"Number of {path.kind} against held-out loss",
-        [trace],
+        [  # the choice last, on top of its neighbours
+            _worth(path, [*path.points, path.dense], HELD_OUT, mode="lines+markers"),
+            _worth(path, [path.best], BEST),
+            _worth(path, [path.one_se], CHOSEN),
+        ],
         x=axis_title(f"{path.kind} kept, mean of the runs"),
         y=axis_title("held-out loss"),
     )
@@ -113,7 +106,20 @@ def worth_section(path: Walked) -> Section:
         "The one-SE strength keeps the fewest of those whose loss is within one standard error of the best, paired by "
         "fold. These are losses of the penalised models: a refit shrinks nothing.",
     )
-    return Section(title="What they are worth", text=text, keys=keys, charts=(made,))
+    return Section(title=title, text=text, keys=keys, charts=(made,))
+
+
+def _worth(path: Walked, points: Sequence[PathPoint], colour: str, mode: str = "markers") -> dict[str, Any]:
+    return scatter(
+        x=[point.num_kept for point in points],
+        y=[point.loss for point in points],
+        error_y={"type": "data", "array": [_error(point) for point in points], "color": colour, "thickness": 1},
+        mode=mode,
+        marker={"color": colour, "size": 8},
+        line={"color": colour, "width": 1},
+        hovertext=[_told(path, point) for point in points],
+        hoverinfo="text",
+    )
 
 
 def _norms(path: Walked) -> Section:
@@ -167,7 +173,8 @@ def _groups(path: Walked) -> Section:
     return Section(title=f"All {path.kind}", text=text, table=ReportTable(tuple(columns), tuple(rows)))
 
 
-def _points(path: Walked) -> Section:
+def points_section(path: Walked) -> Section:
+    """Return a table of all points."""
     names = ("strength", f"{path.kind} kept", "fewest", "most", "loss", "error", spoken(path.metric), "gap")
     columns = tuple(Column(name, measured=name not in ("fewest", "most")) for name in names)
     marks: dict[int, Mark] = {id(path.best): "best", id(path.one_se): "one_se"}

@@ -20,7 +20,7 @@ from meden.run import Run
 from meden.search.path_groups import names_of
 from meden.search.path_page import path_report
 from meden.search.path_point import Array, PathPoint
-from meden.search.path_source import PathSource
+from meden.search.path_source import Diverged, PathSource
 from meden.structure.groups import Kind
 from meden.study.selection import best, one_standard_error
 
@@ -64,7 +64,7 @@ class Path(Shown):
     @property
     def _losses(self) -> Array:
         if not self.has_ended:
-            raise InputError("recipe must train at some strength, got runs that diverged at every one: lower its lr")
+            raise Diverged("recipe must train at some strength, got runs that diverged at every one: lower its lr")
         each = np.array([point.losses for point in self.points])
         means: Array = each.reshape(len(each), -1, self.num_seeds).mean(axis=2)
         return means

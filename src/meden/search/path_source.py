@@ -23,13 +23,17 @@ from meden.penalties import SparsePenalty
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.search.final_states import FinalStates, run_of
-from meden.search.path_groups import held, penalised
+from meden.search.path_groups import held, names_of, penalised
 from meden.search.path_walk import DENSE
 from meden.structure import Kind, ModelGroups, groups_of
 from meden.study.ledger import Key, Row
 from meden.training.fit_many import fit_many
 
 Params = Mapping[str, Any]
+
+
+class Diverged(InputError):
+    """The recipe of a path does not train."""
 
 
 @dataclass(eq=False)
@@ -75,6 +79,21 @@ class PathSource:
             self._found[columns] = groups_of(model, on_device(share.x[:2], model), self.kind, columns=named)
         return self._found[columns]
 
+    @functools.cached_property
+    def varies(self) -> tuple[Tensor, ...]:
+        """Say of each fold's inputs whether they vary in its fitting rows, (F,) of (...)."""
+        each = ((self.shares[fold].x, fold.fit) for fold in self.folds)
+        return tuple((x[rows] != x[rows[:1]]).any(dim=0) for x, rows in each)
+
+    def varying(self, fold: int) -> frozenset[str]:
+        """Return the names of a fold's groups without those of inputs that are constant, which say nothing."""
+        names, varies = names_of([self.groups[fold]]), self.varies[fold]
+        columns = self.shares[self.folds[fold]].encoder.input_columns
+        if self.kind != "inputs" or varies.shape != (len(columns),):
+            return frozenset(names)
+        some = {name for name, own in zip(columns, varies.tolist(), strict=True) if own}
+        return frozenset(names) - (set(columns) - some)
+
     def penalised(self, strength: float, fold: int) -> tuple[Regularizer, ...]:
         """Return what puts the penalty on the groups of a fold's models, one for each set."""
         return penalised(self.penalty.replace({"strength": strength}), self.groups[fold], self.dataset.num_outputs)
@@ -82,7 +101,8 @@ class PathSource:
     def member(self, key: Key, params: Params) -> Member:
         """Return what is trained: from weights of its own, or from where another configuration ended."""
         strength, before = params["strength"], params["from"]
-        regularizers = self.penalised(strength, key.fold)
+        constant = held(self.groups[key.fold], self.varying(key.fold))
+        regularizers = (*self.penalised(strength, key.fold), *constant)
         changes: dict[str, Any] = {"regularizers": (*self.recipe.regularizers, *regularizers)}
         if before is not None:
             changes["epochs"] = self.epochs
@@ -115,12 +135,16 @@ class PathSource:
         is worth no more than its penalty costs.
 
         Raises:
+            Diverged: if every dense model has.
             InputError: if there is none.
         """
         runs = zip(self.keys(DENSE), self.runs_of(DENSE), strict=True)
-        largest = max((self._strength_max(run, key.fold) for key, run in runs if run.failure == ""), default=0.0)
+        each = [self._strength_max(run, key.fold) for key, run in runs if run.failure == ""]
+        if not each:
+            raise Diverged("recipe must train without the penalty, got runs that diverged, all of them: lower its lr")
+        largest = max(each)
         if not (math.isfinite(largest) and largest > 0):
-            raise InputError("strengths must be given: the inputs say nothing of the target, or every run diverged")
+            raise InputError("strengths must be given: the inputs say nothing of the target")
         return largest
 
     def _strength_max(self, run: Run, fold: int) -> float:

@@ -140,6 +140,7 @@ class Meter:
         self._left += epochs * len(keys)
         self._longest = max(self._longest, epochs * self._num_fits)
         self._asked += 1
+        self._max_configurations = max(self._max_configurations, self._asked)  # a path goes on if it has to
 
     def epoch(self, key: Key, epoch: int, stop_loss: float) -> None:
         """Take note of an epoch; one that is told again, by a worker that took over, changes nothing."""

@@ -89,17 +89,16 @@ def false_discovery_rates(weights: Array) -> Array:
     lowest = 1.0
     for limit in np.unique(distances[above & (distances > 0)]):
         told = int((above & (distances >= limit)).sum())
-        lucky = (1 + int((~above & (distances >= limit)).sum())) / copies.shape[1]
-        lowest = min(lowest, lucky / told)
+        lucky = 1 + int((~above & (distances >= limit)).sum())
+        lowest = min(lowest, lucky / (copies.shape[1] * told))
         rates[above & (distances == limit)] = lowest
     return rates
 
 
 def copies_for(num_columns: int, rate: float) -> int:
-    """Return how many copies of each column let a few of them be told from noise.
+    """Return how many copies of each column let one of them be told from noise by itself.
 
-    With M copies at least 1 / (M q) columns have to stand out for any to have a rate of q. There are as many copies as
-    let two do, and no more than 200 noise columns of them, or 1.
+    That takes 1 / q, see :func:`fewest_told`. Where these were more than 200 noise columns there are fewer, or 1.
 
     Args:
         num_columns: P.
@@ -107,6 +106,22 @@ def copies_for(num_columns: int, rate: float) -> int:
 
     Example:
         >>> copies_for(13, 0.2), copies_for(100, 0.2), copies_for(4088, 0.1)
-        (3, 2, 1)
+        (5, 2, 1)
     """
-    return max(1, min(math.ceil(1 / (2 * rate)), 200 // num_columns))
+    return max(1, min(fewest_told(1, rate), 200 // num_columns))
+
+
+def fewest_told(copies: int, rate: float) -> int:
+    """Return how many columns have to stand out from their copies for any to have a rate that is allowed.
+
+    With M copies the rate of k columns is 1 / (M k) at least.
+
+    Args:
+        copies: M, of each column.
+        rate: the share of false ones that is allowed, in (0, 1).
+
+    Example:
+        >>> fewest_told(5, 0.2), fewest_told(2, 0.2), fewest_told(1, 0.1)
+        (1, 3, 10)
+    """
+    return math.ceil((1 - 1e-12) / (copies * rate))  # 1 / q of a rounded q = 1 / k may be above k by its last bit

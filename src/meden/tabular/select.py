@@ -27,6 +27,7 @@ from meden.recipe import Recipe
 from meden.run import HeldOut
 from meden.search import CV, Path, PathPoint, path
 from meden.search.alternative import overlap
+from meden.search.checks import check_stopping
 from meden.search.progress import OnProgress
 from meden.search.simple_models import SimpleModels
 from meden.study.metrics import MetricName, fitting, of_rows, truths_of
@@ -89,7 +90,8 @@ def select_inputs(
     A path of strengths over the columns (:func:`meden.path`) says which survive at the one-SE strength. Another one, of
     the table with noise columns beside its own (:func:`meden.data.knockoffs.with_noise_columns`), says which stand out
     from noise. The usual network for tables is then trained in each fold on the columns that survive there, on all, and
-    on none; the strength of a fold is chosen by the others, so that no row that scores has chosen.
+    on none. In each fold the strength is chosen by the scored rows of the other folds; the models of those folds have
+    seen its own scored rows, however, and all folds have the same strengths.
 
     Args:
         dataset: a table.
@@ -98,7 +100,9 @@ def select_inputs(
         num: strengths, 2 or more.
         recipe: of the path, without early stopping; None is the usual one.
         noise: whether to hold the columns against noise columns, which takes more than twice the time.
-        rate: share of false ones that is allowed among the columns that stand out, on average, in (0, 1).
+        rate: share of false ones that is allowed among the columns that stand out, on average, in (0, 1). It holds
+            where columns depend on each other as those of a Gaussian copula do: not where some are squares, ratios or
+            bins of others.
         cv: how the rows are divided, and the seeds.
         workers: processes that train.
         study_dir: folder of both paths; a selection that was cut off goes on from there. None keeps all in memory.
@@ -123,6 +127,7 @@ def select_inputs(
         raise InputError("data must be a table with columns to select, got arrays; pass a DataFrame or a file")
     cv, columns = cv or CV(), dataset.feature_names
     folds = cv.divide(dataset, seed)
+    check_stopping(set_up(dataset).recipe, folds)
     whole = cv.replace(folds=tuple(_whole(fold) for fold in folds), stop_fraction=0.0, order=None, gap=0)
     copies = copies_for(len(columns), rate) if noise else 0
     selector = SELECTORS[model]

@@ -16,17 +16,20 @@ from numpy.typing import NDArray
 from meden._shown import Pair, Shown, ShownFields
 from meden.report.numbers import percent, plural
 from meden.search import FoldMean, Path
-from meden.search.alternative import mean_over_folds
+from meden.search.alternative import CONFIDENCE, mean_over_folds
 from meden.study.metrics import HIGHER_IS_BETTER, RANGES, MetricName, spoken
 from meden.study.selection import Score
-from meden.study.stability import Frequency
+from meden.study.stability import Frequency, fewest_told
 from meden.study.verdict import gain_text, value_text
 
 Array = NDArray[np.float64]
 With = Literal["all", "kept", "none"]
-CONFIDENCE = 0.95
 NAMED = 12
 """Columns that a sentence names."""
+ASSUMED = (
+    "This share holds where columns depend on each other as those of a Gaussian copula do: not where some are squares, "
+    "ratios or bins of others."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,9 +75,18 @@ class InputSelection(Shown):
 
     @property
     def told_from_noise(self) -> tuple[str, ...]:
-        """Columns that stand out from noise columns at the rate allowed, in the order of the table."""
+        """Columns that stand out from noise columns at the rate allowed, in the order of the table.
+
+        On average no more than that share of them are false ones, where columns depend on each other as those of a
+        Gaussian copula do: not where some are squares, ratios or bins of others.
+        """
         rates = {column.name: column.false_discovery_rate for column in self.columns}
         return tuple(name for name in self.names if (rate := rates[name]) is not None and rate <= self.rate)
+
+    @property
+    def fewest_told(self) -> int | None:
+        """Columns that have to stand out from noise for any to be told at the rate allowed; None if none were asked."""
+        return fewest_told(self.copies, self.rate) if self.copies else None
 
     def score(
         self, with_columns: With = "kept", metric: MetricName | None = None, confidence: float = CONFIDENCE
@@ -94,7 +106,13 @@ class InputSelection(Shown):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, to be read: the answer first."""
-        return (self._survivors(), self._worth(), *self._noise())
+        notes = (f"Of the path: {note}." for note in self.path.notes)
+        return (*self._warning(), self._survivors(), self._worth(), *self._noise(), *notes)
+
+    def _warning(self) -> Iterable[str]:
+        if self.kept and (gain := self.gain("none")).low <= 0:
+            are = "are no better than none" if gain.estimate <= 0 else "are not shown to be better than none"
+            yield f"The columns that survive {are} on held-out rows: {gain_text(gain)}."
 
     def _survivors(self) -> str:
         num = plural(len(self.names), "column")
@@ -120,25 +138,35 @@ class InputSelection(Shown):
         beside, found = plural(self.copies * len(self.names), "noise column"), self.told_from_noise
         if not found:
             yield f"No column stands out from {beside} put beside them: none is shown to be better than noise columns."
+            yield from self._fewest()
             return
         stand = f"{plural(len(found), 'column')} stand{'s' * (len(found) == 1)} out from {beside} put beside them"
         luck = f"on average {percent(self.rate)} of such at most are there by luck"
         yield f"{stand} ({luck}): {named(found)}."
+        yield ASSUMED
+        yield from self._fewest()
         if others := [name for name in self.kept if name not in found]:
             yield f"Kept, but not shown to be better than noise columns: {named(others)}."
+
+    def _fewest(self) -> Iterable[str]:
+        if self.fewest_told is not None and self.fewest_told > 1:
+            noise = plural(self.copies, "noise column")
+            yield f"Fewer than {self.fewest_told} columns can never be told at this rate, with {noise} of each."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {
             "kept": list(self.kept),
             "told_from_noise": list(self.told_from_noise),
-            "false_discovery_rate": self.rate,
+            "allowed_rate": self.rate,
             "noise_columns": self.copies * len(self.names),
+            "fewest_told": self.fewest_told,
             "metric": self.metric,
             "scores": {name: dataclasses.asdict(self.score(name)) for name in self.results},
             "gain_over_all": dataclasses.asdict(self.gain()),
             "strength": self.path.one_se.strength,
             "columns": [_flat(column) for column in self.columns],
+            "notes": list(self.path.notes),
             "verdict": list(self.sentences),
         }
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from meden.report import Chart, Code, Column, Format, Key, Report, ReportTable, Section, TableRow, Tile, write
-from meden.report.charts import CHOSEN, HELD_OUT, axis_title, chart, label, lines, scatter
+from meden.report import Code, Column, Format, Key, Report, ReportTable, Section, TableRow, Tile, write
+from meden.report.charts import CHOSEN, HELD_OUT, axis_title, chart, label, lines
 from meden.report.gains import Gain, gains_chart
 from meden.report.numbers import number, percent
+from meden.search.path_page import points_section, worth_section
 from meden.study.metrics import SHARES, spoken
 from meden.study.verdict import value_text
-from meden.tabular.selection import InputSelection, SelectedColumn
+from meden.tabular.selection import ASSUMED, InputSelection, SelectedColumn
 
 SHOWN = 40
 """Columns of a chart; the table has all."""
@@ -26,7 +27,8 @@ def selection_report(found: InputSelection, path: Path | str, *, format: Format 
         command: the command line that made it; empty where there was none.
     """
     lead, *others = found.sentences
-    sections = [_often(found), _large(found), _worth(found), _strengths(found), _table(found)]
+    sections = [_often(found), _large(found), _worth(found), _table(found)]
+    sections += [worth_section(found.path, "What each strength is worth"), points_section(found.path)]
     codes = (Code("Command", command),) if command else ()
     if codes:
         sections.append(Section(title="Have it again", codes=codes))
@@ -88,11 +90,14 @@ def _large(found: InputSelection) -> Section:
     made = chart(
         "Norm of the weights of each column",
         [bars],
-        x=axis_title("norm at the one-SE strength, mean of the runs"),
+        x=axis_title("norm, mean of the runs"),
         y=ticks | {"range": [len(shown) - 0.5, -0.7], "showgrid": False},
         height=70 + 26 * len(shown),
     )
-    text = ("All weights that read what a column became (its levels, its missing flag) are one group.",)
+    text = (
+        "All weights that read what a column became (its levels, its missing flag) are one group; the norm is that at "
+        "the one-SE strength.",
+    )
     return Section(title="How large" + _first(found), text=text, charts=(made,))
 
 
@@ -106,39 +111,11 @@ def _worth(found: InputSelection) -> Section:
     unit = ", %" if found.metric in SHARES else ""
     text = (
         "Held-out results of the usual network for tables, mean of the folds with its 95 % interval, corrected for the "
-        "rows that folds share. Each fold has the columns that survive in it, at the strength that the other folds "
-        "choose: no row that scores has chosen.",
+        "rows that folds share. Each fold has the columns that survive in it, at the strength that the scored rows of "
+        "the other folds choose; the models of those folds have seen this fold's rows.",
     )
     made = gains_chart(f"Held-out {spoken(found.metric)}", bars, x_title=f"{spoken(found.metric)}{unit}")
     return Section(title="What they are worth", text=text, charts=(made,))
-
-
-def _strengths(found: InputSelection) -> Section:
-    points, chosen = found.path.points, found.path.one_se
-    trace = scatter(
-        x=[point.num_kept for point in points],
-        y=[point.loss for point in points],
-        mode="lines+markers",
-        marker={"color": [CHOSEN if point is chosen else HELD_OUT for point in points], "size": 8},
-        line={"color": HELD_OUT, "width": 1},
-        hovertext=[
-            lines(f"strength {number(p.strength)}", f"{number(p.num_kept)} kept", f"loss {number(p.loss)}")
-            for p in points
-        ],
-        hoverinfo="text",
-    )
-    made: Chart = chart(
-        "Columns kept against held-out loss",
-        [trace],
-        x=axis_title("columns kept, mean of the runs"),
-        y=axis_title("held-out loss"),
-    )
-    keys = (Key("a strength", "●", HELD_OUT), Key("the one-SE strength", "●", CHOSEN))
-    text = (
-        "From the strength at which nothing is left downwards. The one-SE strength leaves the fewest columns of those "
-        "whose loss is within one standard error of the best. These are losses of the penalised models.",
-    )
-    return Section(title="All strengths", text=text, keys=keys, charts=(made,))
 
 
 def _table(found: InputSelection) -> Section:
@@ -153,7 +130,7 @@ def _table(found: InputSelection) -> Section:
         "The false discovery rate is the estimated share of columns without a bearing of their own on the target among "
         f"all that stand out from their noise columns as much or more: {percent(found.rate)} is allowed, and it is 1 "
         "for those that do not. Noise columns hold the cells of the table's own in another order, and relate to the "
-        "other columns as these do (knock-offs; Barber and Candès, 2015).",
+        "other columns as these do (knock-offs; Barber and Candès, 2015). " + ASSUMED,
     )
     return Section(title="All columns", text=noise * bool(found.copies), table=ReportTable(tuple(columns), rows))
 
