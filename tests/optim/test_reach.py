@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import meden
-from meden.optim.metric import STRIDES
+from meden.optim.metric import STRIDES, within_reach
 from meden.penalties import (
     L1,
     L2,
@@ -13,6 +13,7 @@ from meden.penalties import (
     SCAD,
     ElasticNet,
     GroupLasso,
+    HierarchicalLasso,
     LogSum,
     MaxNorm,
     NonNegative,
@@ -123,3 +124,11 @@ def test_alone_and_together(fields):
     (alone,) = meden.fit_many(starts_at_zero, members[:1], (x.numpy(), x[:, 0].numpy()))
     for ours, theirs in zip(together[0].model.parameters(), alone.model.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_that_is_cut_short_ends_within_the_hard_part_of_a_penalty() -> None:
+    w = torch.randn(5, 4)  # far outside of the hierarchy
+    for penalty in (HierarchicalLasso(0.1, bound=0.5), Sum((HierarchicalLasso(0.1, bound=0.5), L2(1.0)))):
+        near = within_reach(w * 0.1, w, 0.01, penalty)
+        assert penalty.value(near).isfinite()
+    assert within_reach(L1(0.1).prox(w, 10.0), w, 0.01, L1(0.1)).sub(w).abs().max() <= 0.0201

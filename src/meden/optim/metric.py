@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import ASGD, LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
-from meden.penalties import Number, Penalty, Sum
+from meden.penalties import Number, Penalty
 from meden.penalties.sharding import local
 
 Group = Mapping[str, Any]
@@ -81,9 +81,8 @@ def within_reach(shrunk: Tensor, w: Tensor, rate: Number | None, penalty: Penalt
     """
     if rate is None or penalty.is_constraint:
         return shrunk
-    near = torch.clamp(shrunk, w - STRIDES * rate, w + STRIDES * rate)
-    constraints = tuple(part for part in penalty.parts if part.is_constraint) if isinstance(penalty, Sum) else ()
-    return Sum(constraints).prox(near, 1.0) if constraints else near
+    near, hard = torch.clamp(shrunk, w - STRIDES * rate, w + STRIDES * rate), penalty.hard_part()
+    return near if hard is None else hard.prox(near, 1.0)
 
 
 def full_rate(optimizer: Optimizer, group: Group) -> Number | None:

@@ -72,6 +72,10 @@ class Penalty(abc.ABC):
     def prox(self, w: Tensor, step: Number) -> Tensor:
         """Return argmin_z of value(z) + sum (z - w)^2 / (2 step), of the shape and dtype of ``w``."""
 
+    def hard_part(self) -> Penalty | None:
+        """Return the constraint that it is or has, if any: where a step is cut short, that holds all the same."""
+        return self if self.is_constraint else None
+
     def bind(self, w: Tensor) -> Penalty:  # noqa: ARG002 - most penalties need nothing of the tensor
         """Return the penalty as it is for the tensor that starts as ``w``: itself, unless it pulls to its start."""
         return self

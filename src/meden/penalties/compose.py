@@ -141,6 +141,10 @@ class Sum(Penalty):
             z = part.prox(z, shorter)
         return z
 
+    def hard_part(self) -> Penalty | None:
+        hard = tuple(part for part in (p.hard_part() for p in self.parts) if part is not None)
+        return Sum(hard) if hard else None
+
     def bind(self, w: Tensor) -> Sum:
         """Return the sum of the bound parts."""
         return Sum(tuple(p.bind(w) for p in self.parts))

@@ -79,6 +79,9 @@ class HierarchicalLasso(SparsePenalty):
         """What multiplies the norms."""
         return self.strength * self.factor
 
+    def hard_part(self) -> HierarchicalLasso:
+        return self.replace({"strength": 0.0})
+
     def value(self, w: Tensor) -> Tensor:
         skip, others = self._parts(w)
         norm = torch.linalg.vector_norm(skip, dim=1)
