@@ -104,7 +104,7 @@ def regularizers_of(keras_model: Any, *, coupling: Coupling = "auto") -> list[Re
         >>> import keras
         >>> dense = keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.01))
         >>> regularizers_of(keras.Sequential([keras.Input((3,)), dense]))
-        [Regularizer(penalty=L2(strength=0.02), on='dense.kernel', coupling='auto', schedule=None)]
+        [Regularizer(penalty=L2(strength=0.02), on='dense.kernel', coupling='auto', schedule=None, groups=None)]
     """
     module = keras_model if isinstance(keras_model, KerasModule) else KerasModule(keras_model)
     _ASKED.add(module._shared.keras_model)
