@@ -127,7 +127,8 @@ def test_a_time_limit_shortens_the_schedule_and_says_so(tmp_path):
     epochs = {row.epochs for trial in made.trials for row in trial.rows}
     assert None not in epochs and max(epochs) < 40 and made.status == "ok"
     assert made.shortened.startswith("the time limit of 10 s allowed ")
-    assert f"{max(epochs)} of 1000 epochs and {len(made.trials)} of 6 configurations" in made.shortened
+    fewer = f" and {len(made.trials)} of 6 configurations" if len(made.trials) < 6 else ""  # how many depends on load
+    assert made.shortened.endswith(f"{max(epochs)} of 1000 epochs{fewer}")
     assert made.final()[0].epochs <= max(epochs), "the final model is trained as long as the folds were"
     assert load_study(tmp_path).shortened == made.shortened
 
