@@ -128,7 +128,7 @@ def test_a_time_limit_shortens_the_schedule_and_says_so(tmp_path):
     assert None not in epochs and max(epochs) < 40 and made.status == "ok"
     assert made.shortened.startswith("the time limit of 10 s allowed ")
     fewer = f" and {len(made.trials)} of 6 configurations" if len(made.trials) < 6 else ""  # how many depends on load
-    assert made.shortened.endswith(f"{max(epochs)} of 1000 epochs{fewer}")
+    assert f"{max(epochs)} of 1000 epochs{fewer}" in made.shortened
     assert made.final()[0].epochs <= max(epochs), "the final model is trained as long as the folds were"
     assert load_study(tmp_path).shortened == made.shortened
 
