@@ -50,8 +50,8 @@ def make_model() -> meden.models.MLP:
 
 
 def recipe_for(size: int, steps: int) -> meden.Recipe:
-    """Return how so many rows are trained on: ``steps`` or more, in batches of 50, a tenth of the rows at most."""
-    batch_size = min(50, max(1, size // 10))
+    """Return how so many rows are trained on: ``steps`` or more, in batches of a tenth of few rows, of 100 of many."""
+    batch_size = min(50 if size <= FEW else 100, max(1, size // 10))
     epochs = max(min(EPOCHS, steps), math.ceil(steps * batch_size / size))
     warmup = meden.Schedule(kind="linear", warmup_epochs=epochs / 20)
     rate = {"optimizer": "sgd", "lr": 0.02, "momentum": 0.95, "schedule": warmup}
