@@ -60,7 +60,7 @@ def test_every_way_trains_and_a_file_that_was_cut_off_gives_the_same_table(small
     out = tmp_path / "lines.jsonl"
     rows = small.main(arguments(data, out))
     written = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(rows) == 2 + 9 and len(written) == 9 * 4
+    assert len(rows) == 2 + 9 + 1 and len(written) == 9 * 4
     assert all(line["status"] == "completed" and 0 <= line["error"] <= 100 for line in written)
     assert not list((tmp_path / "lines.parts").glob("*.safetensors"))
 
@@ -118,6 +118,13 @@ def test_the_lowest_held_out_error_is_chosen_once_all_settings_have_one(small, t
     assert small.chosen(key | {"stage": "test"}, lines) == 1
 
 
+def test_pairs_are_counted_that_lie_as_the_papers_do(small):
+    paper = {way: error for way, (error, _) in small.WAYS.items() if error is not None}
+    assert len(paper) == 6 and small.in_order(paper).startswith("15 of 15 pairs")
+    swapped = {**paper, "L2": paper["max-norm"], "max-norm": paper["L2"], "none": 9.0}
+    assert small.in_order(swapped).startswith("10 of 15 pairs")  # L2, L2 + L1, L2 + KL lie between the two
+
+
 def test_recipes_are_those_of_the_paper(small):
     p = 0.5
     drops = [float(layer.p) for layer in small.network(p) if hasattr(layer, "p")]
@@ -139,7 +146,7 @@ def test_the_second_benchmark_scores_the_model_that_tune_would_train(data, tmp_p
 
     monkeypatch.setattr(benchmark, "make_model", make_model)
     out = tmp_path / "lines.jsonl"
-    given = ["--data", str(data), "--out", str(out), "--sizes", "100", "200", "--steps", "60", "--seeds", "1"]
+    given = ["--data", str(data), "--out", str(out), "--sizes", "100", "200", "--steps", "10", "--seeds", "1"]
     rows = benchmark.main(given)
     assert len(rows) == 2 + 2 and "1 of 1" in rows[-1]
     lines = benchmark.Lines(out).all()
