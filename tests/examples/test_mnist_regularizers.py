@@ -28,14 +28,15 @@ def load(name, monkeypatch):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Return a folder with images of ten classes, each a bright block of its own in noise."""
+    """Return a folder with images of ten classes, each a bright block of its own in noise, and wrong labels."""
     folder = tmp_path_factory.mktemp("data")
     rng, arrays = np.random.default_rng(0), {}
     for part, num in (("train", 300), ("test", 200)):
         y = rng.integers(0, 10, num).astype(np.uint8)
-        x = rng.integers(0, 120, (num, 28, 28)).astype(np.uint8)
+        x = rng.integers(0, 60, (num, 28, 28)).astype(np.uint8)
         for image, label in zip(x, y, strict=True):
-            image[2 * label : 2 * label + 6] += 100
+            image[2 * label : 2 * label + 4] += 120
+        y = np.where(rng.random(num) < 0.3, rng.integers(0, 10, num), y).astype(np.uint8)
         arrays |= {f"x_{part}": x, f"y_{part}": y}
     (folder / "mnist").mkdir()
     np.savez(folder / "mnist" / "mnist.npz", **arrays)
@@ -142,15 +143,17 @@ def test_the_second_benchmark_scores_the_model_that_tune_would_train(data, tmp_p
     monkeypatch.setattr(benchmark, "NUM_TEST", 200)
 
     def make_model():
-        return meden.models.MLP(784, 10, width=16, depth=2)
+        return meden.models.MLP(784, 10, width=32, depth=2)
 
     monkeypatch.setattr(benchmark, "make_model", make_model)
     out = tmp_path / "lines.jsonl"
-    given = ["--data", str(data), "--out", str(out), "--sizes", "100", "200", "--steps", "10", "--seeds", "1"]
+    given = ["--data", str(data), "--out", str(out), "--sizes", "100", "200", "--steps", "40", "--seeds", "1"]
     rows = benchmark.main(given)
     assert len(rows) == 2 + 2 and "1 of 1" in rows[-1]
     lines = benchmark.Lines(out).all()
     assert [line["size"] for line in lines] == [100, 200]
+
+    assert min(lines[1]["errors"]) < 70 and len(set(lines[1]["errors"])) > 1, "they learn, and differ"
 
     x, y = benchmark.read(data)
     for line in lines:
