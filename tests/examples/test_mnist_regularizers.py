@@ -33,9 +33,9 @@ def data(tmp_path_factory):
     rng, arrays = np.random.default_rng(0), {}
     for part, num in (("train", 300), ("test", 200)):
         y = rng.integers(0, 10, num).astype(np.uint8)
-        x = rng.integers(0, 60, (num, 28, 28)).astype(np.uint8)
+        x = rng.integers(0, 150, (num, 28, 28)).astype(np.uint8)
         for image, label in zip(x, y, strict=True):
-            image[2 * label : 2 * label + 4] += 120
+            image[2 * label : 2 * label + 4] += 60
         y = np.where(rng.random(num) < 0.3, rng.integers(0, 10, num), y).astype(np.uint8)
         arrays |= {f"x_{part}": x, f"y_{part}": y}
     (folder / "mnist").mkdir()
