@@ -62,7 +62,7 @@ class CalibrationError:
     """How far what is said is from what is so, as a mean over rows."""
 
     plain: float
-    """Mean over the bins of \\|mean of what is said - share that is right\\|: too large, the more the fewer the rows."""
+    """Mean over the bins of the distance between what is said and what is so: too large where rows are few."""
     estimate: float
     """The same without what chance adds."""
     interval: Interval
@@ -212,7 +212,7 @@ def _without_chance(sure: Array, right: Array) -> float:
 
 
 def _folded(mean: Array, deviation: Array) -> Array:
-    """Return the mean of \|x\| of normal x."""
+    """Return the mean of the absolute value of a normal variable."""
     from scipy.special import ndtr
 
     ratio = mean / deviation

@@ -177,8 +177,12 @@ class Evidence:
     @property
     def gap(self) -> Estimate:
         """Held-out loss minus training loss: its error is over folds, or over the held-out rows of a single one."""
-        gap = self.estimate(lambda curve: curve.held_out_loss - curve.train_loss)
-        return Estimate(gap.mean, self.sound[0].scored_error) if len(self.sound) == 1 else gap
+        return self.on_held_out(lambda curve: curve.held_out_loss - curve.train_loss)
+
+    def on_held_out(self, number: Callable[[Curve], float]) -> Estimate:
+        """Return the mean of a number with that of held-out rows in it, which is what makes it unsure in one run."""
+        found = self.estimate(number)
+        return Estimate(found.mean, self.sound[0].scored_error) if len(self.sound) == 1 else found
 
 
 class Evident(Protocol):

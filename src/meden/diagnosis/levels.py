@@ -51,7 +51,7 @@ def train_of(evidence: Evidence) -> Estimate:
 
 def held_out_of(evidence: Evidence) -> Estimate:
     """Return their held-out loss."""
-    return evidence.estimate(lambda curve: curve.held_out_loss)
+    return evidence.on_held_out(lambda curve: curve.held_out_loss)
 
 
 def gap_text(evidence: Evidence) -> str:

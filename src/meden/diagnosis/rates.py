@@ -76,13 +76,13 @@ def rate_too_high(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def rate_too_low(evidence: Evidence) -> Seen | None:
-    """The training loss falls slowly and steadily from the first epoch to the last, and is far from done."""
-    curves = [curve.train for curve in evidence.sound]
+    """Both losses fall slowly and steadily from the first epoch to the last, and are far from done."""
+    curves = [losses for curve in evidence.sound for losses in (curve.train, curve.held_out)]
     if not curves or min(map(len, curves)) < FEWEST:
         return None
     if any(curve.place + 1 < len(curve.train) for curve in evidence.sound):
         return None  # it has got as far as it went on new rows
-    level = statistics.fmean(curve[-1] for curve in curves)
+    level = train_of(evidence).mean
     if level < FAR * start_of(evidence) or not all(_falls_steadily(curve) for curve in curves):
         return None
     late = evidence.estimate(lambda curve: curve.train[len(curve.train) // 2] - curve.train[-1])
