@@ -22,8 +22,8 @@ NUM_DRAWS = 200
 """Draws of rows that an interval comes from: they tell a standard deviation within a twentieth."""
 MOST_DRAWN = 3e7
 """Rows that all draws have together: of so many rows, few draws differ."""
-FEWEST_ROWS = 30
-"""Rows below which a share in a bin says next to nothing."""
+FEWEST_ROWS = 100
+"""Rows below which nothing is said: of 30, probabilities that are right would raise an alarm once in fifteen times."""
 HOTTEST = 100.0
 """Temperatures are looked for from one over this to this."""
 HALVINGS = 20

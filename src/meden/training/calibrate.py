@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError
+from meden.data import Dataset, Fold
 from meden.data.frames import as_pandas
 from meden.diagnosis import fit_temperature
 from meden.objective import EVAL_ROWS, as_pair, check_fits, evaluating, on_device
@@ -86,6 +87,13 @@ def calibrated(run: Run, x: Tensor, y: Tensor) -> Run:
     held_out = None if run.held_out is None else _held_out(run.held_out, temperature)
     reason = f"{run.reason}; logits divided by {temperature:.3g} afterwards"
     return dataclasses.replace(run, model=model, held_out=held_out, reason=reason)
+
+
+def by_stop_rows(run: Run, dataset: Dataset, fold: Fold) -> Run:
+    """Return a run with the temperature that the rows which stopped it decide; one that was lost as it is."""
+    if run.failure or run.encoder is None:
+        return run
+    return calibrated(run, dataset.features(run.encoder, fold.stop), dataset.targets(run.encoder, fold.stop))
 
 
 @torch.no_grad()
