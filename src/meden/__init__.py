@@ -44,6 +44,7 @@ _ROOMS = {
     "as_dataset": "data",
     "audit": "audits",
     "augment": "augment",
+    "calibrate": "training.calibrate",
     "compact": "edits",
     "compare": "search",
     "convert": "strengths",

@@ -30,6 +30,7 @@ from meden.strengths import Strength, convert
 from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
 from meden.study.evaluation import Evaluation, evaluate
+from meden.training.calibrate import calibrate
 from meden.training.fit import fit
 from meden.training.fit_many import fit_many
 
@@ -70,6 +71,7 @@ __all__ = [
     "as_dataset",
     "audit",
     "augment",
+    "calibrate",
     "compact",
     "compare",
     "convert",

@@ -24,7 +24,7 @@ from meden._shown import Pair, Shown
 from meden.data import Encoder, Predictions, num_batches
 from meden.data.characters import Coding, coding_from_dict
 from meden.data.new_rows import ON_MISSING, OnMissing, check_answered, warn_unanswered
-from meden.diagnosis import Evidence, of_history
+from meden.diagnosis import Answers, Evidence, Plan, of_history, source_of
 from meden.edits import takes_dropout
 from meden.history import History
 from meden.models.named import check_size, find_model
@@ -150,7 +150,19 @@ class Run(Shown):
         if self.held_out is not None and self.status not in LOST:
             curve = replace(curve, scored=self.held_out.loss, scored_error=self.held_out.loss_error)
         dropout = self.recipe.dropout if self.recipe.dropout and takes_dropout(self.model) else 0.0
-        return Evidence((curve,), self.constant_loss, self.model, self.passes, dropout)
+        classes = self.encoder is not None and bool(self.encoder.classes)
+        source = source_of(self.model_name, None, None if self.encoder is None else self.encoder.label.name)
+        return Evidence(
+            (curve,),
+            self.constant_loss,
+            self.model,
+            self.passes,
+            dropout,
+            plan=plan_of(self.recipe, self.num_rows),
+            answers=answers_of([self.held_out], source) if self.held_out is not None and classes else None,
+            of_classes="accuracy" in (self.history[-1].train if len(self.history) else ()),
+            source=source,
+        )
 
     @property
     def passes(self) -> float | None:
@@ -293,6 +305,30 @@ def answers(runs: Sequence[Run], rows: Any, on_missing: OnMissing = "error") -> 
     for remark in remarks.values():
         warnings.warn(remark, stacklevel=3)
     return outputs, refused
+
+
+def plan_of(recipe: Recipe, num_rows: int | None) -> Plan:
+    """Return what a recipe lays out for a run on so many fitting rows."""
+    size, stopping = recipe.batch_size, recipe.early_stopping
+    return Plan(
+        lr=recipe.lr,
+        epochs=recipe.last_epoch,
+        patience=None if stopping is None else stopping.patience,
+        batch_size=None if size == "full" else size,
+        num_rows=num_rows,
+    )
+
+
+def answers_of(held_out: Iterable[HeldOut], source: str) -> Answers | None:
+    """Return how sure models were of the classes that they named, and whether they were right.
+
+    None where none of them has probabilities of its rows, since it was lost, or rows have several labels each.
+    """
+    known = [one for one in held_out if one.outputs.shape[1] > 1 and np.isfinite(one.outputs).all()]
+    if not known:
+        return None
+    sure = np.concatenate([one.outputs.max(axis=1) for one in known]).astype(np.float64)
+    return Answers(np.clip(sure, 0.0, 1.0), np.concatenate([one.scores for one in known]) > 0.5, source)
 
 
 _SUMMARY = (

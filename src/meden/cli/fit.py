@@ -41,7 +41,9 @@ from meden.recipe import Recipe
 from meden.run import Run, load_run
 from meden.search.checks import check_models
 from meden.speed import Work, peak_memory, work_of
+from meden.training.calibrate import by_stop_rows
 from meden.training.fit_many import fit_many
+from meden.training.holdout import TableHoldOut
 from meden.training.sharded import Stopped
 
 
@@ -86,6 +88,14 @@ def fit(
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", help="A tokenizer.json; a text is made of characters unless given.")
     ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Divide the logits by a temperature afterwards, so that probabilities are frequencies: the rows that "
+            "stop the run decide it.",
+        ),
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Decides all that is random; 0 unless given.")] = None,
     processes: Annotated[
         int | None, typer.Option("--processes", help="Processes that train the one model together.")
@@ -120,6 +130,8 @@ def fit(
 
         meden fit digits --set dropout=0.5 --set epochs=40 --out runs/digits
 
+        meden fit data.csv --target churned --calibrate
+
         meden fit book.txt --set width=128 --set epochs=10 --context 128 --out runs/book
 
         meden fit recipe.yaml --processes 2 --sharding precision=bfloat16
@@ -139,6 +151,7 @@ def fit(
         "task": task,
         "context": context,
         "tokenizer": tokenizer,
+        "calibrate": calibrate or None,
         "seed": seed,
         "processes": processes,
     }
@@ -207,6 +220,8 @@ def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
     with showing(chosen) as report:
         member = Member(chosen, fold, asked.seed, model_args)
         run = fit_many(make_model, [member], dataset, on_epoch=lambda _, record: report(record))[0]
+    if asked.calibrate:
+        run = by_stop_rows(run, dataset, fold)
     write(run, out)
     show(run, out, as_json)
 
@@ -266,6 +281,8 @@ def _trained(asked: TrainingFile, out: Path, world: World) -> Run | None:
     if not world.is_first:
         return None
     run = prepared.finished(run)
+    if asked.calibrate and isinstance(prepared, TableHoldOut):
+        run = by_stop_rows(run, prepared.dataset, prepared.fold)
     write(run, out)
     for left in (CHECKPOINTS, TOKENS):
         shutil.rmtree(out / left, ignore_errors=True)

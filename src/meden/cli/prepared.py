@@ -121,6 +121,8 @@ def table(asked: TrainingFile) -> tuple[ModelMaker, Dataset, Recipe, dict[str, A
         model=asked.model or MODEL,
         recipe=Recipe.from_dict(asked.recipe) if asked.recipe else None,
     )
+    if asked.calibrate and (setup.data.task != "classification" or setup.data.labels.ndim > 1):
+        raise InputError("calibrate must be for one class of each row, which has a probability, got it for numbers")
     chosen, model_args = _configured(asked, setup.recipe)
     return setup.make_model, setup.data, chosen, dict(model_args)
 

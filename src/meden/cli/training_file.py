@@ -22,7 +22,10 @@ from meden.recipe.yaml_text import PlainDumper, read_yaml
 TRAINING, CHECKPOINTS, TOKENS = "training.yaml", "checkpoints", "tokens"
 """What is in the folder of a run that is under way: this file, and two folders."""
 SUFFIXES = (".yaml", ".yml")
-OF_TABLES, OF_TEXTS = ("target", "groups", "drop", "read", "sep", "decimal", "na", "task"), ("context", "tokenizer")
+OF_TABLES, OF_TEXTS = (
+    ("target", "groups", "drop", "read", "sep", "decimal", "na", "task", "calibrate"),
+    ("context", "tokenizer"),
+)
 """Fields that mean nothing of other data."""
 HOW = ("processes", "sharding")
 """Fields that decide how a training is done, not what comes of it."""
@@ -56,6 +59,8 @@ class TrainingFile(Settings):
     """Tokens of a window of a text."""
     tokenizer: str | None = None
     """A ``tokenizer.json``; None are characters."""
+    calibrate: bool = False
+    """Whether logits are divided by a temperature afterwards, which the rows that stop the run decide."""
     seed: int = Field(default=0, ge=0)
     processes: int = Field(default=1, ge=1)
     sharding: Sharding = Sharding()

@@ -6,28 +6,40 @@ from collections.abc import Collection, Sequence
 
 from torch import nn
 
+from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
 from meden.diagnosis.catalogue import all_rules, chosen_rules, examine
-from meden.diagnosis.evidence import Curve, Evidence, Evident, of_history
+from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history, source_of
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
 from meden.diagnosis.rule import FAMILIES, Rule, rule
+from meden.diagnosis.searching import EdgeOfRange, Lead, SearchEvidence
 from meden.history import History
 
 __all__ = [
     "FAMILIES",
+    "Answers",
+    "CalibrationError",
     "Curve",
     "Diagnosis",
+    "EdgeOfRange",
     "Evidence",
     "Evident",
     "Finding",
+    "Lead",
+    "Plan",
     "Rule",
+    "SearchEvidence",
     "Seen",
     "Severity",
     "all_rules",
+    "calibration_error",
     "chosen_rules",
     "diagnose",
+    "estimate_error",
     "examine",
+    "fit_temperature",
     "of_history",
     "rule",
+    "source_of",
 ]
 
 
@@ -72,7 +84,7 @@ def diagnose(
     """
     chosen = chosen_rules(select, ignore, rules)
     evidence = _evidence(subject)
-    return Diagnosis(examine((evidence,), chosen), len(evidence.curves))
+    return Diagnosis(examine(evidence.parts, chosen), len(evidence.curves))
 
 
 def _evidence(subject: History | Evidence | Evident | nn.Module) -> Evidence:

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from meden._checks import InputError
-from meden.diagnosis import layout, rules
+from meden.diagnosis import calibration, curves, endings, layout, rates, search_rules, strength
 from meden.diagnosis.finding import Finding
 from meden.diagnosis.rule import FAMILIES, Rule
 
@@ -16,19 +16,33 @@ PLUGINS = "meden.rules"
 """Entry points of other packages: each names a :class:`Rule`."""
 
 RULES: tuple[Rule, ...] = (
-    rules.diverged,
-    rules.nothing_learnt,
-    rules.unstable,
-    rules.overfit,
-    rules.gap_left,
-    rules.kept_too_late,
-    rules.unfinished,
-    rules.underfit,
-    rules.peaked_at_once,
-    rules.held_out_easier,
-    rules.penalties_rule,
+    curves.diverged,
+    curves.nothing_learnt,
+    rates.rate_too_high,
+    rates.rate_too_low,
+    rates.unstable,
+    curves.overfit,
+    curves.gap_left,
+    endings.kept_too_late,
+    endings.stopped_too_early,
+    endings.unfinished,
+    endings.stopped_late,
+    endings.noisy_validation,
+    curves.underfit,
+    curves.peaked_at_once,
+    curves.held_out_easier,
+    search_rules.edge_of_range,
+    search_rules.winner_within_noise,
+    search_rules.flat_search,
+    search_rules.too_few_configurations,
+    strength.penalties_rule,
+    strength.penalties_idle,
     layout.dropout_before_norm,
+    layout.dropout_on_output,
     layout.dropout_in_one_pass,
+    layout.tiny_batches,
+    layout.softmax_on_output,
+    calibration.miscalibrated,
 )
 
 

@@ -6,17 +6,26 @@ Legend: ``E`` epochs.
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
 from meden._checks import InputError
+from meden.diagnosis.calibration import Answers
+from meden.diagnosis.searching import SearchEvidence
 from meden.history import History
 
+SOURCE = "data.csv --target y"
+"""How a command line names data whose place is not known."""
+NETWORKS = {"TabularNet": "", "MLP": " --model mlp", "Linear": " --model linear"}
+"""What a command line says of those of :mod:`meden.models` that it can train on a table."""
+RATE = 1e-3
+"""Learning rate of a recipe that is not known."""
 ERRORS = 2.0
 """Standard errors to either side within which a mean lies in 95 % of the cases."""
 
@@ -95,6 +104,22 @@ class Estimate:
         return f"{self.mean:.3g}" if self.error is None else f"{self.mean:.3g} ± {self.error:.1g}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a recipe had laid out for the runs; None is what is not known."""
+
+    lr: float | None = None
+    """Learning rate."""
+    epochs: int | None = None
+    """Epochs at most."""
+    patience: int | None = None
+    """Epochs without an improvement that end a run."""
+    batch_size: int | None = None
+    """Rows of a step; None also where all are."""
+    num_rows: int | None = None
+    """Fitting rows."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """Runs of one recipe, such as those of the folds."""
@@ -111,6 +136,29 @@ class Evidence:
     """Whether they are of the choice of a search, which is then no advice any more."""
     more_in_reach: bool = False
     """Whether that search could have chosen more of what it regularises by, and found less to be better."""
+    plan: Plan = Plan()
+    """What the recipe had laid out."""
+    search: SearchEvidence | None = None
+    """The search that they are the choice of."""
+    answers: Answers | None = None
+    """What they answer for classes, of rows that did nothing but score."""
+    of_classes: bool = False
+    """Whether their loss is that of classes, which takes logits; False also where that is not known."""
+    source: str = SOURCE
+    """How a command line names the data; empty where no command takes them."""
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """All that rules look at: itself, and evidence of other kinds."""
+        return tuple(part for part in (self, self.search, self.answers) if part is not None)
+
+    def command(self, name: str, *options: str) -> str:
+        """Return the line of a command on the data; empty where no command takes them."""
+        return " ".join(("meden", name, self.source, *options)) if self.source else ""
+
+    def with_rate(self, factor: float, *options: str) -> str:
+        """Return the line that trains with the learning rate times a factor."""
+        return self.command("fit", f"--set lr={factor * (self.plan.lr or RATE):.2g}", *options)
 
     @property
     def sound(self) -> tuple[Curve, ...]:
@@ -129,8 +177,12 @@ class Evidence:
     @property
     def gap(self) -> Estimate:
         """Held-out loss minus training loss: its error is over folds, or over the held-out rows of a single one."""
-        gap = self.estimate(lambda curve: curve.held_out_loss - curve.train_loss)
-        return Estimate(gap.mean, self.sound[0].scored_error) if len(self.sound) == 1 else gap
+        return self.on_held_out(lambda curve: curve.held_out_loss - curve.train_loss)
+
+    def on_held_out(self, number: Callable[[Curve], float]) -> Estimate:
+        """Return the mean of a number with that of held-out rows in it, which is what makes it unsure in one run."""
+        found = self.estimate(number)
+        return Estimate(found.mean, self.sound[0].scored_error) if len(self.sound) == 1 else found
 
 
 class Evident(Protocol):
@@ -139,6 +191,33 @@ class Evident(Protocol):
     def evidence(self) -> Evidence:
         """Return what is known."""
         ...
+
+
+def source_of(
+    model: str | None, place: str | None, target: str | None, *, groups: str | None = None, drop: Collection[str] = ()
+) -> str:
+    """Return how a command line names data, and the network that was trained on them.
+
+    Args:
+        model: name of the network in :mod:`meden.models`; None where it is somebody else's.
+        place: file of the data, or bundled name; None where that is not known.
+        target: column to predict; None where the data have their own.
+        groups: column of what stays together.
+        drop: columns that are left out.
+
+    Returns:
+        Words of a command line; empty where it cannot train such a network.
+
+    Example:
+        >>> source_of("MLP", "my data.csv", "price")
+        "'my data.csv' --target price --model mlp"
+    """
+    if model not in NETWORKS:
+        return ""
+    options = [] if target is None else ["--target", target]
+    options += ["--groups", groups] if groups else []
+    options += [word for name in drop for word in ("--drop", name)]
+    return shlex.join([place or "data.csv", *options]) + NETWORKS[model]
 
 
 def of_history(

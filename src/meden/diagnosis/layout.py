@@ -10,8 +10,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
+from meden.diagnosis.levels import gap_text
 from meden.diagnosis.rule import rule
-from meden.diagnosis.rules import overfit
 from meden.noise import Dropout, GaussianDropout, Noise, SpatialDropout, TokenDropout
 from meden.noise.places import attached
 
@@ -21,6 +21,9 @@ _MIXES = (nn.Linear, nn.modules.conv._ConvNd, nn.Embedding, nn.RNNBase, nn.Multi
 _DROPOUTS = (_DropoutNd, Dropout, GaussianDropout, SpatialDropout, TokenDropout)
 ONE_PASS = 1.0
 """Up to so many passes over the rows none of them is seen again."""
+FEW_ROWS = 8
+"""Batches below this have a spread of their own: with 4 rows and less the error of networks with batch norm rises by
+several points (Wu and He, 2018, figure 1), with 8 by half a point."""
 
 
 @rule("layout", "warning")
@@ -59,14 +62,83 @@ def dropout_in_one_pass(evidence: Evidence) -> Seen | None:
     if model is None or passes is None or passes > ONE_PASS or evidence.searched or not evidence.sound:
         return None
     names = [name for name, layer in model.named_modules() if isinstance(layer, _DROPOUTS) and _drops(layer)]
-    if not (names or evidence.dropout) or overfit(evidence) is not None:
+    if not (names or evidence.dropout) or gap_text(evidence):
         return None
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "") or f"{evidence.dropout:g} in the recipe"
     return Seen(
         f"dropout is on ({shown}) in a training of {passes:.2g} passes over the rows, which meets none of them twice",
         "Set dropout to 0 in a training from scratch, where it pays as soon as rows repeat and a gap opens",
+        command=evidence.command("fit", "--set dropout=0"),
         value=passes,
     )
+
+
+@rule("layout", "warning")
+def dropout_on_output(evidence: Evidence) -> Seen | None:
+    """Dropout behind the last layer with weights: it drops answers, and not what they are made of."""
+    last, behind = "", ""
+    for name, layer in () if evidence.model is None else evidence.model.named_modules():
+        if name.endswith((".input_noise", ".weight_noise")):
+            continue  # it acts before the layer that it is registered in
+        if _drops(layer):
+            behind = name
+        elif isinstance(layer, (_BatchNorm, *_MIXES, nn.LayerNorm, nn.GroupNorm)):
+            last, behind = name, ""
+    if not last or not behind:
+        return None
+    return Seen(
+        f"dropout ({behind}) comes behind the last layer with weights ({last}) in the order in which the layers are "
+        "registered; used in that order, it sets whole answers to 0 in training",
+        "Put it before that layer",
+    )
+
+
+@rule("layout", "warning")
+def tiny_batches(evidence: Evidence) -> Seen | None:
+    """Batch norm whose batches, the last of an epoch included, are too small to measure a spread.
+
+    Reference:
+        Y. Wu and K. He, Group normalization, 2018 (the error by batch size).
+    """
+    size, num_rows = evidence.plan.batch_size, evidence.plan.num_rows
+    layers = [] if evidence.model is None else [m for m in evidence.model.modules() if isinstance(m, _BatchNorm)]
+    if size is None or not any(layer.training or layer.track_running_stats for layer in layers):
+        return None
+    left = 0 if num_rows is None or num_rows <= size else num_rows % size
+    if size >= FEW_ROWS and left != 1:
+        return None
+    seen = (
+        f"in batches of {size}"
+        if size < FEW_ROWS
+        else f"whose last batch of an epoch has a single row ({num_rows} in {size}s)"
+    )
+    return Seen(
+        f"batch norm is trained {seen}: mean and spread of so few rows are mostly chance, and not those of evaluation",
+        "Use larger batches, that leave more than a row over, or layer norm or group norm, which do without",
+        command=evidence.command("fit", f"--set batch_size={_better(size, num_rows)}"),
+        value=float(min(size, left or size)),
+    )
+
+
+@rule("layout", "warning")
+def softmax_on_output(evidence: Evidence) -> Seen | None:
+    """A softmax or sigmoid as the last layer of a network whose loss takes logits, as that of classes does."""
+    leaves = [] if evidence.model is None else [m for m in evidence.model.named_modules() if not list(m[1].children())]
+    kept = [(name, layer) for name, layer in leaves if not isinstance(layer, nn.Identity | nn.Flatten | Noise)]
+    if not evidence.of_classes or not kept or not isinstance(kept[-1][1], nn.Softmax | nn.Sigmoid):
+        return None
+    name, layer = kept[-1]
+    return Seen(
+        f"the network ends in a {type(layer).__name__} ({name}), in the order in which the layers are registered, and "
+        "the loss takes logits: it applies a softmax of its own, so that no answer is ever sure",
+        "Leave that layer out in training, and apply it to what the network predicts",
+    )
+
+
+def _better(size: int, num_rows: int | None) -> int:
+    """Return a batch size that is large enough and leaves no single row over."""
+    larger = max(size, 4 * FEW_ROWS)
+    return next(n for n in (larger, larger + 1, larger + 2) if num_rows is None or num_rows <= n or num_rows % n != 1)
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:

@@ -23,6 +23,7 @@ from meden.data.new_rows import OnMissing
 from meden.data.tables import named_columns
 from meden.data.targets import Label, NumberCodec, Task
 from meden.data.text_file import TextFile
+from meden.diagnosis.calibration import NUM_BINS, bins_of, calibration_error
 from meden.objective import as_pair, check_fits
 from meden.run import Ensemble, HeldOut, Run
 from meden.study.metrics import RANGES, Truth, fitting, of_rows, spoken, variance_of
@@ -31,8 +32,6 @@ from meden.training.scoring import score_model
 Array = NDArray[np.float64]
 NEXT = "next token"
 """Target of a model of language."""
-NUM_BINS = 10
-"""Of the calibration, of equal width."""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of the errors that are told."""
 MOST_DRAWN = 3e7
@@ -338,11 +337,10 @@ def _within(metric: str, found: Estimate) -> Estimate:
 
 
 def _calibration(sure: Array, so: NDArray[np.bool_]) -> Calibration:
-    place = np.minimum((sure * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+    place = bins_of(sure)
     bins = []
     for number in np.unique(place):
         own = place == number
         ends = number / NUM_BINS, (number + 1) / NUM_BINS
         bins.append(Bin(*ends, int(own.sum()), float(sure[own].mean()), float(so[own].mean())))
-    error = sum(one.num_rows * abs(one.said - one.right) for one in bins) / len(sure)
-    return Calibration(float(error), tuple(bins))
+    return Calibration(calibration_error(sure, so), tuple(bins))

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from meden._shown import Pair, Shown
 from meden.report.numbers import number, percent, plural
-from meden.space.dimensions import Choice, Dimension, Maybe
 from meden.space.names import OFF, REGULARISING
+from meden.study.edges import edges_of
 from meden.study.flat_region import flat_region
 from meden.study.importance import importance_of
 from meden.study.metrics import HIGHER_IS_BETTER, SHARES, MetricName, spoken
@@ -51,8 +51,6 @@ SHORT = {"constant": "a constant answer", "linear": "the linear model", "trees":
 STOPPING = "early_stopping"
 NEGLIGIBLE = 0.01
 """A difference below so much of the baseline's own number, or of 1 for shares, is none that people act on."""
-EDGE = 0.05
-"""Share of a range, at either side, that is its end."""
 MOST = 0.8
 """Share of a gain that is most of it."""
 
@@ -226,17 +224,8 @@ def _tool(gains: Mapping[str, Gain]) -> Iterator[Sentence]:
 
 def _edges(results: Results) -> Iterator[Sentence]:
     """Say where the choice lies at the end of a range, so that what is best may lie beyond."""
-    for name, dimension in results.space.items():
-        value = results.choice.params[name]
-        inner = _ordered(dimension)
-        if inner is None or value is None or not isinstance(value, (int, float)):
-            continue
-        place = inner.position(value)
-        if EDGE < place < 1 - EDGE:
-            continue
-        end = "upper" if place >= 0.5 else "lower"
-        low, high = (number(side) for side in (inner.at(0.0), inner.at(1.0)))
-        text = f"The choice lies at the {end} end of {name}'s range ({number(value)} of {low} to {high})"
+    for one in edges_of(results, results.choice):
+        text = f"The choice lies at the {one.end} end of {one.name}'s range ({one.value} of {one.low} to {one.high})"
         yield Sentence("edge", f"{text}: what is best may lie beyond it.")
 
 
@@ -245,11 +234,6 @@ def _failed(results: Results) -> Iterator[Sentence]:
     if failed := [trial for trial in results.trials if trial.status == "failed"]:
         text = f"{len(failed)} of {plural(len(results.trials), 'configuration')} failed and cannot be chosen"
         yield Sentence("lost", f"{text}; configuration {failed[0].number}: {failed[0].reason}.")
-
-
-def _ordered(dimension: Dimension) -> Any:
-    inner = dimension.inner if isinstance(dimension, Maybe) else dimension
-    return None if isinstance(inner, Choice) else inner
 
 
 def expectation(results: Results) -> Sentence:

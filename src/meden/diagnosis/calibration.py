@@ -1,0 +1,220 @@
+"""Whether probabilities are frequencies: rows that are said to be right with 0.8 should be right in 8 of 10 cases.
+
+Legend: ``n`` rows, ``C`` classes, ``B`` bins of equal width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from meden._checks import InputError
+from meden.diagnosis.finding import Interval, Seen
+from meden.diagnosis.rule import rule
+
+Array = NDArray[np.float64]
+NUM_BINS = 10
+"""Of equal width, B."""
+NUM_DRAWS = 200
+"""Draws of rows that an interval comes from: they tell a standard deviation within a twentieth."""
+MOST_DRAWN = 3e7
+"""Rows that all draws have together: of so many rows, few draws differ."""
+FEWEST_ROWS = 100
+"""Rows below which nothing is said: of 30, probabilities that are right would raise an alarm once in fifteen times."""
+HOTTEST = 100.0
+"""Temperatures are looked for from one over this to this."""
+HALVINGS = 20
+"""Of the range in which a number from 0 to 1 is looked for: six digits."""
+TOLERATED = 0.05
+"""Of what is said of classes, so much may be off before it is worth a change: networks that are stopped at their best
+state are within it (docs/log.md), those that go on are at twice and more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """How sure a model was of the class that it named, and whether it was right.
+
+    Raises:
+        InputError: if there are no rows, if the two differ in length, or if ``sure`` is not within 0 to 1.
+    """
+
+    sure: Array
+    """Probability of the class that was named, (n,)."""
+    right: NDArray[np.bool_]
+    """Whether it was the true one, (n,)."""
+    source: str = ""
+    """How a command line names the data; empty where no command takes them."""
+
+    def __post_init__(self) -> None:
+        if self.sure.ndim != 1 or self.sure.shape != self.right.shape or len(self.sure) == 0:
+            raise InputError(
+                f"sure and right must be (n,) of one n above 0, got {self.sure.shape} and {self.right.shape}"
+            )
+        if not (0 <= self.sure.min() and self.sure.max() <= 1 + 1e-6):
+            raise InputError(f"sure must be within 0 to 1, got {self.sure.min():.3g} to {self.sure.max():.3g}")
+
+
+@dataclass(frozen=True)
+class CalibrationError:
+    """How far what is said is from what is so, as a mean over rows."""
+
+    plain: float
+    """Mean over the bins of the distance between what is said and what is so: too large where rows are few."""
+    estimate: float
+    """The same without what chance adds."""
+    interval: Interval
+    """Where it lies in 95 % of the cases."""
+    lean: float
+    """Mean of what is said less the share that is right: above 0 is too sure."""
+
+
+def calibration_error(sure: ArrayLike, right: ArrayLike) -> float:
+    """Return the expected calibration error of ten bins of equal width.
+
+    Args:
+        sure: probabilities, (n,).
+        right: whether what they are of is so, (n,).
+
+    Example:
+        >>> calibration_error([0.9, 0.9, 0.9, 0.9], [True, True, True, False])
+        0.15
+
+    Reference:
+        M. Naeini, G. Cooper and M. Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning, 2015.
+    """
+    sure, right = np.asarray(sure, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    weights, distance, _ = _by_bin(sure, right)
+    return float(weights @ np.abs(distance))
+
+
+def bins_of(sure: Array) -> NDArray[np.int64]:
+    """Return the bin of each probability, (n,)."""
+    return np.minimum((sure * NUM_BINS).astype(np.int64), NUM_BINS - 1)
+
+
+def estimate_error(answers: Answers, seed: int = 0) -> CalibrationError:
+    """Return the calibration error without what chance adds to it, and its interval.
+
+    A share of few rows is off by chance, which the plain error takes for a fault: of 100 rows of a model whose
+    probabilities are right it is about 0.05. With d_b the distance that bin b shows and s_b the standard error of its
+    share, the mean of ``|a d_b + s_b z|`` over normal z is known; the estimate is a times the plain error, with that a
+    from 0 to 1 by which distances a d_b are expected to show the plain error. The interval has the standard deviation
+    of the estimate over a bootstrap of the rows.
+
+    Args:
+        answers: of rows that the model has not seen.
+        seed: of the draws.
+
+    Example:
+        >>> draws = np.random.default_rng(0)
+        >>> sure = draws.uniform(0.5, 1.0, 2000)
+        >>> found = estimate_error(Answers(sure, draws.random(2000) < sure - 0.1))
+        >>> round(found.estimate, 1), found.interval[0] > 0.05
+        (0.1, True)
+
+    Reference:
+        A. Kumar, P. Liang and T. Ma, Verified uncertainty calibration, 2019 (what chance adds, by shares with normal
+        errors; here the distances are shrunk until they fit, since at none it adds most); C. Guo, G. Pleiss, Y. Sun
+        and K. Weinberger, On calibration of modern neural networks, 2017.
+    """
+    sure, right = answers.sure.astype(np.float64), answers.right.astype(np.float64)
+    draws, num = np.random.default_rng(seed), len(sure)
+    drawn = []
+    for _ in range(int(np.clip(MOST_DRAWN / num, 50, NUM_DRAWS))):
+        rows = draws.integers(num, size=num)
+        drawn.append(_without_chance(sure[rows], right[rows]))
+    estimate, margin = _without_chance(sure, right), 1.96 * float(np.std(drawn))
+    interval = (max(0.0, estimate - margin), min(1.0, estimate + margin))
+    return CalibrationError(calibration_error(sure, right), estimate, interval, float((sure - right).mean()))
+
+
+@rule("calibration", "warning")
+def miscalibrated(answers: Answers) -> Seen | None:
+    """Probabilities are further from frequencies than chance explains, by more than anybody would mind.
+
+    Reference:
+        C. Guo, G. Pleiss, Y. Sun and K. Weinberger, On calibration of modern neural networks, 2017.
+    """
+    if len(answers.sure) < FEWEST_ROWS:
+        return None
+    found = estimate_error(answers)
+    if found.interval[0] <= TOLERATED:
+        return None
+    said, so = answers.sure.mean(), answers.right.mean()
+    how = "too sure" if found.lean > 0 else "not sure enough"
+    return Seen(
+        f"the model is {how}: of the class that it names it says {said:.1%} in the mean and is right in {so:.1%}; what "
+        f"is said and what is so are {found.estimate:.2g} apart (expected calibration error without what chance adds)",
+        "Divide its logits by a temperature, which is fitted on rows that neither train nor score "
+        "(`meden.calibrate(run, rows)`), or regularise more",
+        command=f"meden fit {answers.source} --calibrate" if answers.source else "",
+        value=found.estimate,
+        interval=found.interval,
+    )
+
+
+def fit_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
+    """Return the temperature T by which the mean of -log softmax(logits / T) at the true classes is least.
+
+    The loss is convex in 1 / T. Where it falls without end (all rows right, none, or logits that say nothing), T is at
+    an end of what is looked through: 0.01 to 100.
+
+    Args:
+        logits: (n, C).
+        classes: positions of the true ones, (n,).
+
+    Example:
+        >>> round(fit_temperature([[2.0, 0.0], [2.0, 0.0], [2.0, 0.0], [2.0, 0.0]], [0, 0, 0, 1]), 2)
+        1.82
+
+    Reference:
+        C. Guo, G. Pleiss, Y. Sun and K. Weinberger, On calibration of modern neural networks, 2017.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    numbers, true = np.asarray(logits, dtype=np.float64), np.asarray(classes)
+    rows = np.arange(len(true))
+
+    def loss(log_temperature: float) -> float:
+        return -float(log_softmax(numbers / math.exp(log_temperature), axis=1)[rows, true].mean())
+
+    found = minimize_scalar(
+        loss, bounds=(-math.log(HOTTEST), math.log(HOTTEST)), method="bounded", options={"xatol": 1e-6}
+    )
+    return math.exp(float(found.x))
+
+
+def _by_bin(sure: Array, right: Array) -> tuple[Array, Array, Array]:
+    """Return of each bin that has rows its share of them, what is said less what is so, and the latter's error."""
+    place = bins_of(sure)
+    num = np.bincount(place, minlength=NUM_BINS).astype(np.float64)
+    kept = num > 0
+    num = num[kept]
+    said, so = (np.bincount(place, values, NUM_BINS)[kept] / num for values in (sure, right))
+    likely = (so * num + said) / (num + 1)  # a share of 0 or 1 has an error too
+    return num / num.sum(), said - so, np.sqrt(np.maximum(likely * (1 - likely), 1e-12) / num)
+
+
+def _without_chance(sure: Array, right: Array) -> float:
+    weights, distance, error = _by_bin(sure, right)
+    plain = float(weights @ np.abs(distance))
+    if weights @ _folded(0 * distance, error) >= plain:
+        return 0.0
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if weights @ _folded(middle * distance, error) > plain else (middle, high)
+    return low * plain
+
+
+def _folded(mean: Array, deviation: Array) -> Array:
+    """Return the mean of the absolute value of a normal variable."""
+    from scipy.special import ndtr
+
+    ratio = mean / deviation
+    folded: Array = deviation * math.sqrt(2 / math.pi) * np.exp(-(ratio**2) / 2) + mean * (1 - 2 * ndtr(-ratio))
+    return folded

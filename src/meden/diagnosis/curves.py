@@ -1,0 +1,173 @@
+"""Rules on how well runs do on the rows that they learn from, and on held-out rows.
+
+Thresholds are shares of a loss, which has no natural unit; each is named and is a matter of judgement, while what
+counts as more than chance is two standard errors wherever the evidence has them.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+from meden.diagnosis.evidence import Estimate, Evidence
+from meden.diagnosis.finding import Seen
+from meden.diagnosis.levels import (
+    APART,
+    FALLING,
+    FITTED,
+    LEARNT,
+    UNSURE,
+    floor_of,
+    gap_text,
+    held_out_of,
+    rise_of,
+    train_of,
+)
+from meden.diagnosis.rule import rule
+from meden.diagnosis.shape import FEWEST, best_epoch, still_to_fall
+
+AT_ONCE = 2
+"""A best epoch up to this one came at once."""
+
+
+@rule("curves", "error")
+def diverged(evidence: Evidence) -> Seen | None:
+    """Some run has no result."""
+    lost = [curve.lost for curve in evidence.curves if curve.lost]
+    if not lost:
+        return None
+    return Seen(
+        f"{len(lost)} of {len(evidence.curves)} runs came to nothing ({lost[0]})",
+        "Lower lr, or set clip_norm in the recipe, and check that inputs and targets are standardised",
+        command=evidence.with_rate(0.1, "--set clip_norm=1"),
+        value=len(lost) / len(evidence.curves),
+    )
+
+
+@rule("curves", "error")
+def nothing_learnt(evidence: Evidence) -> Seen | None:
+    """The training loss is that of a constant answer, or above it."""
+    if not evidence.blank:
+        return None
+    share = evidence.estimate(lambda curve: curve.train_loss / (evidence.blank or math.nan))
+    if not share.mean >= 1 - LEARNT:  # or not known
+        return None
+    how = "above" if share.mean > 1 + LEARNT else "hardly below"
+    return Seen(
+        f"the training loss, {train_of(evidence)}, is {how} the {evidence.blank:.3g} of a constant answer",
+        "Try lr ten times larger and ten times smaller, less regularisation, and inputs that are standardised",
+        command=evidence.command("tune", "--search lr=1e-5:0.1:log"),
+        value=share.mean,
+        interval=share.interval,
+    )
+
+
+@rule("curves", "warning")
+def overfit(evidence: Evidence) -> Seen | None:
+    """Since some epoch the held-out loss rises while the training loss falls, or it is worse than a constant answer.
+
+    A gap between the two is not enough: the best amount of regularisation leaves one.
+    """
+    if evidence.more_in_reach or not gap_text(evidence):
+        return None
+    rise, held_out, blank = rise_of(evidence), held_out_of(evidence), evidence.blank
+    if rise is not None and rise.train_fell > 0:
+        message = (
+            f"since epoch {rise.since} the held-out loss has risen by {rise.lost}, from {rise.level:.3g}, while the "
+            "training loss went on falling"
+        )
+        value = rise.lost
+    elif blank and held_out.exceeds((1 + LEARNT) * blank) and train_of(evidence).mean < blank:
+        message = (
+            f"the held-out loss, {held_out}, is above the {blank:.3g} of a constant answer, and {gap_text(evidence)}"
+        )
+        value = evidence.gap
+    else:
+        return None
+    more = "a search that reaches further tells" if evidence.searched else "how much of it a search finds"
+    return Seen(
+        message,
+        f"More regularisation, augmentation or rows, or an earlier end; {more}",
+        command=evidence.command("tune"),
+        value=value.mean,
+        interval=value.interval,
+    )
+
+
+@rule("curves", "info")
+def gap_left(evidence: Evidence) -> Seen | None:
+    """The held-out loss is above the training loss, which the best amount of regularisation leaves too."""
+    if not (seen := gap_text(evidence)) or overfit(evidence) is not None:
+        return None
+    reach = ", and more regularisation was in reach of the search" * evidence.more_in_reach
+    if evidence.more_in_reach:
+        advice = "Of what was searched, this much does best: other kinds, augmentation or more rows may pay"
+    elif evidence.searched:
+        advice = "The gap by itself says nothing: a search that reaches further tells whether more regularisation pays"
+    else:
+        advice = "The gap by itself says nothing: a search tells whether more regularisation pays"
+    return Seen(
+        f"{seen}{reach}",
+        advice,
+        command="" if evidence.searched else evidence.command("tune"),
+        value=evidence.gap.mean,
+        interval=evidence.gap.interval,
+    )
+
+
+@rule("curves", "warning")
+def underfit(evidence: Evidence) -> Seen | None:
+    """Both losses are alike, and high."""
+    gap, train = evidence.gap, train_of(evidence).mean
+    if not evidence.blank or nothing_learnt(evidence) or train < FITTED * evidence.blank:
+        return None
+    if not abs(gap.mean) + 2 * (gap.error or 0.0) < APART * train or _falls_in_training(evidence, train):
+        return None
+    return Seen(
+        f"training and held-out loss are alike ({train:.3g}, {gap} apart) and high: overfitting costs nothing",
+        "A larger network, less regularisation or better inputs may pay; if none does, what is left is noise",
+        command=evidence.command("tune", "--search width=64,256", "--search depth=1:4:int"),
+        value=gap.mean,
+        interval=gap.interval,
+    )
+
+
+@rule("curves", "warning")
+def peaked_at_once(evidence: Evidence) -> Seen | None:
+    """The best epoch is one of the first, and what follows is worse."""
+    curves = [curve.held_out for curve in evidence.sound if len(curve.held_out) >= FEWEST]
+    if not curves or (best := statistics.median(map(best_epoch, curves))) > AT_ONCE:
+        return None
+    rise = statistics.median(curve[-1] - min(curve) for curve in curves)
+    if rise <= max(APART * statistics.fmean(map(min, curves)), floor_of(evidence)):
+        return None
+    return Seen(
+        f"the held-out loss was lowest after epoch {best:g}, too early for whole epochs to show when to stop",
+        "Lower lr, so that the best state is met more finely, or regularise more",
+        command=evidence.with_rate(0.1),
+        value=best,
+    )
+
+
+@rule("curves", "warning")
+def held_out_easier(evidence: Evidence) -> Seen | None:
+    """The held-out loss is below the training loss, both in evaluation mode: in training mode it usually is."""
+    if any(curve.as_logged for curve in evidence.sound):
+        return None
+    gap, train = evidence.gap, train_of(evidence).mean
+    lead = Estimate(-gap.mean, gap.error)
+    if not lead.exceeds(0.0) or not lead.mean > max(APART * train, floor_of(evidence)):
+        return None
+    return Seen(
+        f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode"
+        f"{'' if lead.error is not None else UNSURE}",
+        "Look at how the rows were split: not at random, or groups apart that are easier than others (groups=)",
+        value=gap.mean,
+        interval=gap.interval,
+    )
+
+
+def _falls_in_training(evidence: Evidence, level: float) -> bool:
+    """Say whether the training loss of the states that were kept was still falling."""
+    curves = [curve.train[: curve.place + 1] for curve in evidence.sound]
+    return min(map(len, curves)) < FEWEST or statistics.fmean(map(still_to_fall, curves)) > FALLING * level

@@ -1,0 +1,60 @@
+"""Where a configuration lies at the end of a range that was searched, so that what is best may lie beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from meden.diagnosis import EdgeOfRange
+from meden.report.numbers import number
+from meden.space.dimensions import Choice, Dimension, IntUniform, LogUniform, Maybe, Uniform
+from meden.study.results import Results, Trial
+
+EDGE = 0.05
+"""Share of a range, at either side, that is its end."""
+DECADE = 10.0
+"""A range on a logarithmic scale is widened by this factor."""
+
+
+def edges_of(results: Results, trial: Trial) -> Iterator[EdgeOfRange]:
+    """Return the searched names whose value lies at an end of its range, in the order of the space.
+
+    Options of a choice have no order, and what is off has no place in a range.
+    """
+    for name, dimension in results.space.items():
+        inner, value = _ordered(dimension), trial.params[name]
+        if inner is None or value is None or not isinstance(value, (int, float)):
+            continue
+        place = inner.position(value)
+        if EDGE < place < 1 - EDGE:
+            continue
+        upper = place >= 0.5
+        wider = _wider(inner, upper)
+        yield EdgeOfRange(
+            name=name,
+            value=number(value),
+            end="upper" if upper else "lower",
+            low=number(inner.at(0.0)),
+            high=number(inner.at(1.0)),
+            wider="off:" * isinstance(dimension, Maybe) * bool(wider) + wider,
+        )
+
+
+def _ordered(dimension: Dimension) -> Any:
+    inner = dimension.inner if isinstance(dimension, Maybe) else dimension
+    return None if isinstance(inner, Choice) else inner
+
+
+def _wider(inner: LogUniform | Uniform | IntUniform, upper: bool) -> str:
+    """Return a range with one end moved out; what begins at 0, or ends at 1, goes no further there."""
+    low, high = inner.low, inner.high
+    if isinstance(inner, LogUniform):
+        return f"{low:.3g}:{high * DECADE:.3g}:log" if upper else f"{low / DECADE:.3g}:{high:.3g}:log"
+    if isinstance(inner, IntUniform):
+        further = (low, 2 * high) if upper else (max(1, low // 2), high)
+        return "" if further == (low, high) else f"{further[0]}:{further[1]}:int"
+    if upper:  # shares, such as probabilities to drop, stay below 1
+        further = high + (high - low) if high > 1 else (1 + high) / 2
+        return "" if high == 1 else f"{low:.3g}:{further:.3g}"
+    further = low - (high - low) if low < 0 else max(0.0, low - (high - low))
+    return "" if further == low else f"{further:.3g}:{high:.3g}"
