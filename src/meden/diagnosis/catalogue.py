@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from meden._checks import InputError
-from meden.diagnosis import layout, rules
+from meden.diagnosis import carried, honesty, layout, preparation, rules
 from meden.diagnosis.finding import Finding
 from meden.diagnosis.rule import FAMILIES, Rule
 
@@ -29,6 +29,14 @@ RULES: tuple[Rule, ...] = (
     rules.penalties_rule,
     layout.dropout_before_norm,
     layout.dropout_in_one_pass,
+    honesty.rows_across,
+    honesty.stop_rows_scored,
+    carried.stop_loss_scored,
+    carried.weights_carried,
+    honesty.groups_torn,
+    honesty.later_rows_fit,
+    preparation.target_encoded_on_all,
+    preparation.scaled_on_all,
 )
 
 

@@ -24,7 +24,8 @@ FEWEST = 10
 FEWEST_VALUES, MOST_VALUES = 2, 0.5
 """Distinct values of a column of encoded categories: at least so many, at most this share of the rows."""
 ON_A_LINE = 4
-"""Values from which lying on a line with the categories' means is no coincidence: two always do."""
+"""Values from which lying on a line with the categories' means is no coincidence: two always do. Of the fitting rows,
+which may lack some, one less."""
 SHOWN = 4
 """Columns that a message names."""
 
@@ -92,9 +93,7 @@ def _tables(split: Split) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]
 
 
 def _is_standard(every: Values, fit: Values) -> bool:
-    off, of_fit = (
-        max(abs(part.mean()), min(abs(part.std(ddof=ddof) - 1) for ddof in (0, 1))) for part in (every, fit)
-    )
+    off, of_fit = (max(abs(part.mean()), min(abs(part.std(ddof=ddof) - 1) for ddof in (0, 1))) for part in (every, fit))
     return bool(off < EXACT and of_fit > EXACT)
 
 
@@ -126,10 +125,11 @@ def _is_encoded(column: Values, target: Values, all_rows: NDArray[np.int64], fit
     distinct = len(np.unique(column[all_rows]))
     if not FEWEST_VALUES <= distinct <= MOST_VALUES * len(all_rows):
         return False
-    return _follows(column[all_rows], target[all_rows]) and not _follows(column[fit], target[fit])
+    every = _follows(column[all_rows], target[all_rows], ON_A_LINE)
+    return every and not _follows(column[fit], target[fit], ON_A_LINE - 1)
 
 
-def _follows(column: Values, target: Values) -> bool:
+def _follows(column: Values, target: Values, on_a_line: int) -> bool:
     """Say whether each value is the mean of the target in the rows that have it: plain, scaled, or drawn to the whole.
 
     Smoothed means are ``(n mean + m prior) / (n + m)``, with one ``m`` for all values or, as scikit-learn has it, with
@@ -145,7 +145,7 @@ def _follows(column: Values, target: Values) -> bool:
     exact = EXACT * scale
     if np.abs(values - means).max() < exact:
         return True
-    if len(values) >= ON_A_LINE and _is_on_line(means, values):
+    if len(values) >= on_a_line and _is_on_line(means, values):
         return True
     drawn = num * (means - values)
     towards = values - prior

@@ -89,7 +89,9 @@ def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
         >>> split.folds[0].score.tolist(), split.inputs.shape
         ([2, 3], (4, 2))
     """
-    tables, targets, rows, done = [], [], {}, 0
+    tables: list[pd.DataFrame] = []
+    targets: list[np.ndarray[Any, Any]] = []
+    rows, done = {}, 0
     for name, part in zip(PARTS, (fit, stop, score), strict=True):
         if part is None:
             rows[name] = np.arange(0)
