@@ -12,9 +12,10 @@ from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
 
 ALPHA = 0.05
-"""Chance that folds of new weights have a first one that stands out; that they also pass ``HALF`` is far rarer."""
-HALF = 0.5
-"""Later folds have done so much of what the first one learns before their own first epoch ends."""
+"""Chance that folds of new weights have a first one that stands out; that they pass the next two, too, is far rarer."""
+DONE, LEFT = 0.5, 0.3
+"""Of what the first fold learns each later one has done more than the first share when its own first epoch ends, and
+learns less than the second one after it. More rows, and so steps, in the first epoch of later folds do the first."""
 LEARNT = 0.1
 """Of its first loss the first fold must learn so much: of less there is nothing to carry."""
 SAME = 1e-6
@@ -28,8 +29,8 @@ def weights_carried(evidence: Evidence) -> Seen | None:
     """Later folds start where the first one ended: their weights have seen the rows that they are to be scored on.
 
     The training loss of the first epoch is compared: folds of new weights could be in any order, so that the first
-    differs from the mean of the others by no more than chance (Student's t for a new observation, one-sided). It takes
-    three folds in the order in which they were trained.
+    differs from the mean of the others by no more than chance (Student's t for a new observation, one-sided); and each
+    would learn about as much as the first. It takes three folds in the order in which they were trained.
     """
     folds = _first_of_each_fold(evidence)
     if len(folds) < 3:
@@ -42,7 +43,8 @@ def weights_carried(evidence: Evidence) -> Seen | None:
     mean, spread, num = statistics.fmean(done), statistics.stdev(done), len(done)
     freedom = num - 1
     chance = float(t.sf(mean / max(spread * math.sqrt(1 + 1 / num), math.ulp(1.0)), freedom))
-    if mean < HALF or chance > ALPHA:
+    left = max(curve.train[0] - min(curve.train) for curve in folds[1:]) / fall
+    if chance > ALPHA or min(done) < DONE or left > LEFT:
         return None
     reach = float(t.ppf(0.975, freedom)) * spread / math.sqrt(num)
     return Seen(

@@ -26,6 +26,10 @@ FEWEST_VALUES, MOST_VALUES = 2, 0.5
 ON_A_LINE = 4
 """Values from which lying on a line with the categories' means is no coincidence: two always do. Of the fitting rows,
 which may lack some, one less."""
+MOST = 0.8
+"""Share of the values that must follow: two categories of other sizes may share a value by chance."""
+WHOLE = 1e-3
+"""Share by which a number of categories may differ from a whole one, as float32 rounds what it follows from."""
 SHOWN = 4
 """Columns that a message names."""
 
@@ -34,13 +38,17 @@ Values = NDArray[np.float64]
 
 @rule("honesty", "warning")
 def scaled_on_all(split: Split) -> Seen | None:
-    """Columns have mean 0 and deviation 1, or range 0 to 1, over all rows and not over those that fit."""
+    """Columns have mean 0 and deviation 1, or range 0 to 1, over all rows and not over those that fit.
+
+    Of a range only what lies beyond the fitting rows shows that others took part. Imputed values and components found
+    on all rows are not seen.
+    """
     for all_rows, fit, table in _tables(split):
         found = [name for name, column in table.items() if _is_standard(column[all_rows], column[fit])]
         ranged = _ranged(table, all_rows, fit)
         if not found and not ranged:
             continue
-        how = "mean 0 and standard deviation 1" if found else "the range 0 to 1"
+        how = "mean 0 and deviation 1 (or median 0 and middle half 1)" if found else "the range 0 to 1"
         names = found or ranged
         return Seen(
             f"{_named(names)} of {len(table)} columns of numbers {'has' if len(names) == 1 else 'have'} {how} over all "
@@ -93,8 +101,23 @@ def _tables(split: Split) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]
 
 
 def _is_standard(every: Values, fit: Values) -> bool:
-    off, of_fit = (max(abs(part.mean()), min(abs(part.std(ddof=ddof) - 1) for ddof in (0, 1))) for part in (every, fit))
-    return bool(off < EXACT and of_fit > EXACT)
+    """Say whether all rows, and not those that fit, have mean 0 and deviation 1, or median 0 and middle half 1."""
+    offs = (_off_standard, _off_robust) if _is_measured(every) else (_off_standard,)
+    return any(off(every) < EXACT < off(fit) for off in offs)
+
+
+def _is_measured(column: Values) -> bool:
+    """Say whether most values occur once or twice: ends, medians and quarters of others are round by nature."""
+    return 2 * len(np.unique(column)) > len(column)
+
+
+def _off_standard(column: Values) -> float:
+    return float(max(abs(column.mean()), min(abs(column.std(ddof=ddof) - 1) for ddof in (0, 1))))
+
+
+def _off_robust(column: Values) -> float:
+    low, middle, high = np.quantile(column, [0.25, 0.5, 0.75])
+    return float(max(abs(middle), abs(high - low - 1)))
 
 
 def _ranged(table: dict[object, Values], all_rows: NDArray[np.int64], fit: NDArray[np.int64]) -> list[object]:
@@ -103,7 +126,7 @@ def _ranged(table: dict[object, Values], all_rows: NDArray[np.int64], fit: NDArr
     Numbers may be shares by nature, so that one column says nothing; pixels and indicators take their ends often, and
     are left out.
     """
-    measured = {name: column[all_rows] for name, column in table.items() if 2 * len(np.unique(column)) > len(column)}
+    measured = {name: column[all_rows] for name, column in table.items() if _is_measured(column)}
     unit = [name for name, column in measured.items() if column.min() == 0 and abs(column.max() - 1) < EXACT]
     if len(unit) < 2 or 2 * len(unit) < len(measured):
         return []
@@ -132,28 +155,32 @@ def _is_encoded(column: Values, target: Values, all_rows: NDArray[np.int64], fit
 def _follows(column: Values, target: Values, on_a_line: int) -> bool:
     """Say whether each value is the mean of the target in the rows that have it: plain, scaled, or drawn to the whole.
 
-    Smoothed means are ``(n mean + m prior) / (n + m)``, with one ``m`` for all values or, as scikit-learn has it, with
-    the variance of the target in the category over that in all rows.
+    A mean that is drawn to that of all rows, ``(n mean + m prior) / (n + m)`` with one ``m`` for all categories or, as
+    scikit-learn has it, with the variance of the target within the category over that in all rows, tells the ``n`` of
+    its category, which must go into the number of rows with that value: rare categories often share one.
     """
     values, code = np.unique(column, return_inverse=True)
     num = np.bincount(code).astype(np.float64)
     means = np.bincount(code, target) / num
     spread = np.bincount(code, (target - means[code]) ** 2) / num
-    prior, scale = float(target.mean()), float(np.ptp(target))
+    scale = float(np.ptp(target))
     if scale == 0 or np.ptp(means) < EXACT * scale:
         return False
-    exact = EXACT * scale
-    if np.abs(values - means).max() < exact:
+    plain = np.abs(values - means) < EXACT * scale
+    if plain.all() or (len(values) >= on_a_line and _is_on_line(means, values)):
         return True
-    if len(values) >= on_a_line and _is_on_line(means, values):
-        return True
-    drawn = num * (means - values)
-    towards = values - prior
-    most = float(drawn @ towards / max(float(towards @ towards), 1e-300))
-    if len(values) > FEWEST_VALUES and most > 0 and np.abs((drawn - most * towards) / num).max() < exact:
-        return True
-    share = num * target.var() / (num * target.var() + spread)
-    return bool(np.abs(share * means + (1 - share) * prior - values).max() < exact)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weight = num * (means - values) / (values - target.mean())
+        by_variance = weight * target.var() / spread
+    least = weight[np.isfinite(weight) & (weight > 0) & ~plain]
+    fixed = _is_whole(weight / least.min()) if len(least) and len(values) >= ON_A_LINE else np.False_
+    return bool(max(np.mean(fixed), np.mean(plain | _is_whole(by_variance))) >= MOST)
+
+
+def _is_whole(numbers: Values) -> NDArray[np.bool_]:
+    """Say which numbers are 1, 2, 3, ..., up to rounding."""
+    nearest = np.maximum(np.round(np.nan_to_num(numbers, nan=0.5, posinf=0.5, neginf=0.5)), 1.0)
+    return np.abs(numbers - nearest) < WHOLE * nearest
 
 
 def _is_on_line(x: Values, y: Values) -> bool:
