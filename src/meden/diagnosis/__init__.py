@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from meden._checks import InputError
 from meden.diagnosis.catalogue import all_rules, chosen_rules, examine
 from meden.diagnosis.evidence import Curve, Evidence, Evident, of_history
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
@@ -103,6 +104,9 @@ def diagnose(
 
 
 def _evidence(subject: Any, train: str | None, valid: str | None) -> Evidence:
+    named = next((name for name, asked in (("train", train), ("valid", valid)) if asked is not None), None)
+    if named and (isinstance(subject, History | nn.Module | Evidence) or hasattr(subject, "evidence")):
+        raise InputError(f"{named} must be left out: it names a column of a log, got {type(subject).__name__}")
     if isinstance(subject, History):
         return Evidence((of_history(subject),))
     if isinstance(subject, nn.Module):
@@ -112,6 +116,7 @@ def _evidence(subject: Any, train: str | None, valid: str | None) -> Evidence:
     if hasattr(subject, "evidence"):
         found: Evidence = subject.evidence()
         return found
-    logs = read_logs(subject, train=train, valid=valid, name="subject")
+    name = "path" if isinstance(subject, (str, Path)) else "subject"
+    logs = read_logs(subject, train=train, valid=valid, name=name)
     curves = (replace(of_history(log.history, as_logged=log.as_logged), scored=log.scored) for log in logs)
     return Evidence(tuple(curves))

@@ -20,8 +20,8 @@ PLAIN = ("mean", "avg", "average", "total", "running", "vs", "iterations", "iter
 """Words that make no other loss of a loss."""
 STEP = ("step", "steps", "iteration", "iter", "epoch")
 """What a log is in the order of, the finest first."""
-MOST_NAMED = 12
-"""Columns that a message names."""
+MOST_NAMED, MOST_CHARACTERS = 12, 60
+"""Columns that a message names, and how much of each name."""
 
 
 @dataclass(frozen=True)
@@ -179,5 +179,5 @@ def _chosen(losses: Sequence[_Loss], counts: Mapping[str, int], option: str, nam
 
 
 def _listed(names: Iterable[str]) -> str:
-    names = list(names)
+    names = [" ".join(name.split())[:MOST_CHARACTERS] for name in names]
     return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "") or "no column"

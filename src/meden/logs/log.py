@@ -144,16 +144,28 @@ def _runs_of_path(path: Path) -> dict[str, list[Row]]:
     return rows_of_csv(path)
 
 
+def has_log(folder: Path) -> bool:
+    """Say whether another trainer has left a log in a folder."""
+    return _newest(folder) is not None or has_events(folder)
+
+
 def _runs_of_folder(folder: Path) -> dict[str, list[Row]]:
-    for file in FILES:
-        if (folder / file).exists():
-            return _runs_of_path(folder / file)
-    checkpoints = [path for path in folder.glob(f"{CHECKPOINT}*/{FILES[1]}") if _number_of(path).isdigit()]
-    if checkpoints:
-        return _runs_of_path(max(checkpoints, key=lambda path: int(_number_of(path))))
+    file = _newest(folder)
+    if file is not None:
+        return _runs_of_path(file)
     if has_events(folder):
         return rows_of_events(folder)
-    raise InputError(f"path must be a folder with {', '.join(FILES)} or event files, got {str(folder)!r}")
+    raise InputError(
+        f"path must be a folder with {', '.join(FILES)} or event files, got {str(folder)!r} (meden's own are "
+        "opened by meden.load_study and meden.load_run)"
+    )
+
+
+def _newest(folder: Path) -> Path | None:
+    """Return the file that a trainer has left in its folder, or in its last checkpoint."""
+    checkpoints = [path for path in folder.glob(f"{CHECKPOINT}*/{FILES[1]}") if _number_of(path).isdigit()]
+    files = [folder / file for file in FILES if (folder / file).is_file()]
+    return next(iter(files), max(checkpoints, key=lambda path: int(_number_of(path)), default=None))
 
 
 def _number_of(path: Path) -> str:
@@ -167,5 +179,8 @@ def _log_history(path: Path) -> Any:
         raise InputError(f"path must be JSON, got {str(path)!r}: {one_line(error)}") from None
     history = fields.get("log_history") if isinstance(fields, dict) else fields
     if not isinstance(history, list):
-        raise InputError(f"path must be a trainer_state.json with a log_history, got {str(path)!r}")
+        raise InputError(
+            f"path must be a trainer_state.json with a log_history, got {str(path)!r} (a history.json of meden is "
+            "opened by meden.History.load)"
+        )
     return history
