@@ -15,7 +15,7 @@ FLOORS: list[set[str]] = [
     {"_checksums", "_fields", "_randomness", "_settings", "params"},
     {"_files", "axes", "structure"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files"},
-    {"augment", "checkpoint"},
+    {"augment", "checkpoint", "logs"},
     {"optim", "diagnosis", "distributed"},
     {"edits"},
     {"objective", "recipe", "audits", "speed"},

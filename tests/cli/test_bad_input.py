@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from meden._files import FORMAT, MAJOR
+from meden.history import History
 from tests.cli.conftest import Command
 
 
@@ -283,3 +284,32 @@ def test_a_number_beyond_all_others_is_one_line(meden: Command, folder: Path) ->
     frame.loc[3, "size"] = 1e308
     frame.to_csv("x.csv", index=False)
     assert "got 1e+308 (row 3)" in refused(meden, folder, "fit", "x.csv", "-t", "price")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("loss\n1\n", "two columns or more"),
+        (
+            "epoch,loss\n1,0.5\n",
+            "held-out losses (such as val_loss or eval_loss), got epoch, loss; name the two with --tr",
+        ),
+        ("epoch,loss,val_loss\n", "must hold an epoch or more, got none"),
+        ("epoch,loss,val_loss\n2,1,1\n1,1,1\n", "must not go back in epoch, got 1 after 2 in row 2"),
+        ("city,price\nParis,3\n", "got city, price"),
+        ("", "csv"),
+    ],
+)
+def test_logs_that_cannot_be_diagnosed(meden: Command, folder: Path, content: str, told: str) -> None:
+    Path("log.csv").write_text(content)
+    assert told in refused(meden, folder, "diagnose", "log.csv")
+
+
+def test_columns_that_a_log_does_not_have(meden: Command, folder: Path) -> None:
+    Path("log.csv").write_text("epoch,loss,val_loss\n1,0.5,0.6\n")
+    told = refused(meden, folder, "diagnose", "log.csv", "--train", "los")
+    assert told == "train must be a column of path (epoch, loss, val_loss), got 'los'; did you mean 'loss'?"
+    record = {"epoch": 1, "step": 1, "lr": 0.1, "num_zeros": 0, "weight_norm": 1.0, "seconds": 0.0}
+    History.from_list([record | {"train": {"loss": 1.0}}]).save("history.json")
+    told = refused(meden, folder, "diagnose", "history.json", "--train", "loss")
+    assert told == "train must be left out: it names a column of a log, got History"

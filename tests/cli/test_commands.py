@@ -540,3 +540,23 @@ def test_the_folder_of_a_comparison_says_what_it_is(meden: Command, mixed: pd.Da
     for name in ("report", "diagnose", "resume"):
         ended = meden(name, "compared")
         assert ended.status == 2 and "which holds a comparison" in ended.err, name
+
+
+def test_diagnose_logs_of_other_trainers(meden: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lists = {"epoch": range(1, 7), "nll": [1.0, 0.8, 0.6, 0.5, 0.4, 0.3], "dev": [1.1, 1.0, 0.9, 1.0, 1.1, 1.2]}
+    frame = pd.DataFrame(lists)
+    frame.rename(columns={"nll": "loss", "dev": "val_loss"}).to_csv("keras.csv", index=False)
+    frame.to_csv("mine.csv", index=False)
+    Path("version_0").mkdir()
+    Path("version_0/metrics.csv").write_bytes(Path("keras.csv").read_bytes())
+    rows = [{"step": k, "loss": a} for k, a in zip(lists["epoch"], lists["nll"], strict=True)]
+    rows += [{"step": k, "eval_loss": b} for k, b in zip(lists["epoch"], lists["dev"], strict=True)]
+    Path("state.json").write_text(json.dumps({"log_history": sorted(rows, key=lambda row: row["step"])}))
+    named = ("mine.csv", "--train", "nll", "--valid", "dev")
+    for arguments in (("keras.csv",), ("version_0",), ("state.json",), named):
+        told = json.loads(meden("diagnose", *arguments, "--json").out)
+        assert [finding["code"] for finding in told["findings"]] == ["overfit", "kept_too_late"], arguments
+    assert "overfit" not in meden("diagnose", "keras.csv", "--ignore", "overfit").out
+    package.History().save("renamed.json")
+    assert "a history.json of one epoch or more" in meden("diagnose", "renamed.json").err

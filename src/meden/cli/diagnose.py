@@ -9,19 +9,33 @@ import typer
 
 from meden import diagnosis
 from meden._checks import InputError
+from meden._files import begins_file
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import say_unfinished, trained
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
 from meden.diagnosis import Evident
 from meden.history import History
+from meden.logs import has_log
+from meden.run import RUN
 from meden.study import load_study
 from meden.study.folder import STUDY
+
+HISTORY = "history.json"
 
 
 def diagnose(
     path: Annotated[
         Path | None,
-        typer.Argument(help="Folder written by `meden tune` or `meden fit`, or the `history.json` of any run."),
+        typer.Argument(
+            help="Folder written by `meden tune` or `meden fit`, the `history.json` of any run, or a log of another "
+            "trainer: metrics.csv, trainer_state.json, a csv file, TensorBoard's event files, or a folder of these."
+        ),
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option("--train", help="Column of a log's training loss, if its name does not tell.")
+    ] = None,
+    valid: Annotated[
+        str | None, typer.Option("--valid", help="Column of a log's held-out loss, if its name does not tell.")
     ] = None,
     select: SelectOption = None,
     ignore: IgnoreOption = None,
@@ -35,9 +49,17 @@ def diagnose(
     knows overfitting and underfitting, runs that diverge, jump, learn nothing, are unfinished or kept too late,
     held-out rows that are too easy, dropout just before batch norm, and of a run penalties that outweigh the data.
 
+    Logs of other trainers are read by the names of their columns: Lightning's metrics.csv, the Trainer's
+    trainer_state.json, csv files of Keras and of Weights & Biases, TensorBoard's event files. Each evaluation counts as
+    an epoch, with the mean of the training losses since the one before.
+
     Examples:
 
         meden diagnose runs/study
+
+        meden diagnose lightning_logs/version_0
+
+        meden diagnose log.csv --train nll --valid nll_dev
 
         meden diagnose runs/fit/history.json --json
 
@@ -49,22 +71,31 @@ def diagnose(
         show_rules(diagnosis.chosen_rules(names(select), names(ignore)), as_json)
         return
     if path is None:
-        raise InputError("path must be a folder of a study or run, or a history.json, got none (rules: --list)")
-    found = diagnosis.diagnose(_subject(path), select=names(select), ignore=names(ignore))
+        raise InputError("path must be a folder of a study or run, a history.json or a log, got none (rules: --list)")
+    found = diagnosis.diagnose(_subject(path), train=train, valid=valid, select=names(select), ignore=names(ignore))
     if as_json:
         print_json(found.to_dict())
     else:
         stdout.print(str(found))
 
 
-def _subject(path: Path) -> History | Evident:
+def _subject(path: Path) -> History | Evident | Path:
     if path.is_file():
+        if path.name != HISTORY and not begins_file(_beginning(path)):
+            return path
         history = History.load(path)
         if len(history) == 0:
             raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
         return history
     if not (path / STUDY).exists():
+        if not (path / RUN).exists() and has_log(path):
+            return path
         return trained(path, texts=True)
     study = load_study(path)
     say_unfinished(study, path)
     return study
+
+
+def _beginning(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(100) or b"-"

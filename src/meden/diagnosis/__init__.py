@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from torch import nn
 
 from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
+from meden._checks import InputError
 from meden.diagnosis.catalogue import all_rules, chosen_rules, examine
 from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history, source_of
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
 from meden.diagnosis.rule import FAMILIES, Rule, rule
 from meden.diagnosis.searching import EdgeOfRange, Lead, SearchEvidence
+from meden.diagnosis.split import Split, split_of
 from meden.history import History
+from meden.logs import read_logs
 
 __all__ = [
     "FAMILIES",
@@ -30,6 +37,7 @@ __all__ = [
     "SearchEvidence",
     "Seen",
     "Severity",
+    "Split",
     "all_rules",
     "calibration_error",
     "chosen_rules",
@@ -40,12 +48,20 @@ __all__ = [
     "of_history",
     "rule",
     "source_of",
+    "split_of",
 ]
+
+Subject = (
+    History | Evidence | Evident | nn.Module | Split | Mapping[str, Any] | Sequence[Any] | pd.DataFrame | str | Path
+)
+"""What can be diagnosed."""
 
 
 def diagnose(
-    subject: History | Evidence | Evident | nn.Module,
+    subject: Subject,
     *,
+    train: str | None = None,
+    valid: str | None = None,
     select: Collection[str] = (),
     ignore: Collection[str] = (),
     rules: Sequence[Rule] = (),
@@ -57,9 +73,19 @@ def diagnose(
     has them, over the runs of an ensemble; a history alone, or a run of :func:`meden.fit`, does not show how far
     other held-out rows would differ, and the findings say so.
 
+    Logs of other trainers are read by the words in the names of their columns, see :func:`meden.logs.read_logs`. Their
+    training losses are usually means over training, not of one state in evaluation mode: a held-out loss below such
+    a loss is no finding, and overfitting looks smaller than it is. An "epoch" is then an evaluation.
+
     Args:
-        subject: a run, an ensemble, a study, a history, a model, of which only the layers are looked at, or
-            :class:`meden.diagnosis.Evidence` made of any losses.
+        subject: a run, an ensemble, a study, a history, a model, of which only the layers are looked at,
+            :class:`meden.diagnosis.Evidence` made of any losses; a :class:`meden.diagnosis.Split`; or a log of
+            another trainer: lists by name (``{"train": [...], "valid": [...]}``, ``{"loss": ..., "val_loss": ...}``),
+            rows (``trainer.state.log_history``), a DataFrame, or the path of a ``metrics.csv`` of Lightning, a
+            ``trainer_state.json``, a csv file of Keras or of Weights & Biases, event files of TensorBoard, or a folder
+            of these; a list of them is one for each fold, in the order in which they were trained.
+        train: column of a log's training loss, if its name does not tell.
+        valid: column of its held-out loss, likewise.
         select: codes or families of rules to go by; none given is all. ``meden diagnose --list`` shows them.
         ignore: codes or families to leave out, also of those selected.
         rules: more rules, made by :func:`meden.diagnosis.rule`; those that installed packages name under the entry
@@ -70,7 +96,7 @@ def diagnose(
         and ``interval``.
 
     Raises:
-        InputError: if a code or family is unknown.
+        InputError: if a code or family is unknown, or a log has not what it needs.
 
     Example:
         >>> from meden.diagnosis import Curve, Evidence
@@ -83,13 +109,26 @@ def diagnose(
         time); L. Prechelt, Early stopping - but when?, 1998.
     """
     chosen = chosen_rules(select, ignore, rules)
-    evidence = _evidence(subject)
+    if isinstance(subject, Split):
+        return Diagnosis(examine((subject,), chosen), 0)
+    evidence = _evidence(subject, train, valid)
     return Diagnosis(examine(evidence.parts, chosen), len(evidence.curves))
 
 
-def _evidence(subject: History | Evidence | Evident | nn.Module) -> Evidence:
+def _evidence(subject: Any, train: str | None, valid: str | None) -> Evidence:
+    named = next((name for name, asked in (("train", train), ("valid", valid)) if asked is not None), None)
+    if named and (isinstance(subject, History | nn.Module | Evidence) or hasattr(subject, "evidence")):
+        raise InputError(f"{named} must be left out: it names a column of a log, got {type(subject).__name__}")
     if isinstance(subject, History):
         return Evidence((of_history(subject),))
     if isinstance(subject, nn.Module):
         return Evidence((), model=subject)
-    return subject if isinstance(subject, Evidence) else subject.evidence()
+    if isinstance(subject, Evidence):
+        return subject
+    if hasattr(subject, "evidence"):
+        found: Evidence = subject.evidence()
+        return found
+    name = "path" if isinstance(subject, (str, Path)) else "subject"
+    logs = read_logs(subject, train=train, valid=valid, name=name)
+    curves = (replace(of_history(log.history, as_logged=log.as_logged), scored=log.scored) for log in logs)
+    return Evidence(tuple(curves))

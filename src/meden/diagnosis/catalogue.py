@@ -8,7 +8,18 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from meden._checks import InputError
-from meden.diagnosis import calibration, curves, endings, layout, rates, search_rules, strength
+from meden.diagnosis import (
+    calibration,
+    carried,
+    curves,
+    endings,
+    honesty,
+    layout,
+    preparation,
+    rates,
+    search_rules,
+    strength,
+)
 from meden.diagnosis.finding import Finding
 from meden.diagnosis.rule import FAMILIES, Rule
 
@@ -42,6 +53,14 @@ RULES: tuple[Rule, ...] = (
     layout.dropout_in_one_pass,
     layout.tiny_batches,
     layout.softmax_on_output,
+    honesty.rows_across,
+    honesty.stop_rows_scored,
+    carried.stop_loss_scored,
+    carried.weights_carried,
+    honesty.groups_torn,
+    honesty.later_rows_fit,
+    preparation.target_encoded_on_all,
+    preparation.scaled_on_all,
     calibration.miscalibrated,
 )
 

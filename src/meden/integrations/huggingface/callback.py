@@ -15,7 +15,8 @@ from meden._checks import InputError
 from meden.history import History
 from meden.integrations._attachment import Attached, Attachment, InModel, check_callback
 from meden.integrations._guest import guest
-from meden.integrations.huggingface.logs import PENALTY, TRAIN, ZERO_GROUPS, history_of
+from meden.integrations.huggingface.logs import TRAIN, history_of
+from meden.logs.alignment import PENALTY, ZERO_GROUPS
 from meden.optim import Regularizer
 
 transformers = guest("hf", "transformers")

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from meden._checks import InputError
-from meden.history import History, Record
+from meden.history import History
+from meden.logs.alignment import aligned
+from meden.logs.columns import Columns
 
-PENALTY = "penalty/"
-"""What the names of penalties begin with in a log that
-:class:`meden.integrations.huggingface.MedenCallback` has written to."""
-ZERO_GROUPS = "num_zero_groups/"
-"""The same, of the counts of groups that are zero."""
 TRAIN, VALID = "eval_train_loss", "eval_loss"
 
 
@@ -45,13 +40,13 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
         ([0.55], [0.6])
     """
     _check(log)
-    valid = _held_out_name(log, valid)
-    records = [_record(number, *part, valid) for number, part in enumerate(_parts(log, valid), start=1)]
-    if not records:
+    columns = Columns(train="loss", evaluated=TRAIN, valid=_held_out_name(log, valid), step="step")
+    history = aligned(log, columns, "log")
+    if not len(history):
         raise InputError(
             "log must hold a training loss ('loss', or eval_train_loss), as trainer.state.log_history does"
         )
-    return History(tuple(records))
+    return history
 
 
 def _check(log: Any) -> None:
@@ -78,46 +73,3 @@ def _held_out_name(log: Sequence[Mapping[str, Any]], asked: str | None) -> str:
         return asked or others[0]
     listed = ", ".join(others) or "of which there is none"
     raise InputError(f"valid must be one of the losses that were logged, {listed}, got {asked!r}")
-
-
-def _parts(log: Sequence[Mapping[str, Any]], valid: str) -> Iterator[tuple[int, list[Mapping[str, Any]]]]:
-    """Cut a log into the rows of one record each, with the step they begin after; what follows the last is left out."""
-    ends = valid if any(valid in row for row in log) else "loss"
-    ending = {row["step"] for row in log if ends in row}
-    part: list[Mapping[str, Any]] = []
-    start = 0
-    for place, row in enumerate(log):
-        part.append(row)
-        is_last = place + 1 == len(log) or log[place + 1]["step"] != row["step"]
-        if is_last and row["step"] in ending and any("loss" in one or TRAIN in one for one in part):
-            yield start, part
-            part, start = [], row["step"]
-
-
-def _record(number: int, start: int, rows: Sequence[Mapping[str, Any]], valid: str) -> Record:
-    told: dict[str, Any] = {name: value for row in rows for name, value in row.items()}
-    held_out = told.get(valid)
-    return Record(
-        epoch=number,
-        step=int(told["step"]),
-        train={"loss": told[TRAIN] if TRAIN in told else _mean_loss(start, rows)},
-        valid=None if held_out is None else {"loss": held_out},
-        penalties=_under(PENALTY, told),
-        num_zero_groups=_under(ZERO_GROUPS, told),
-        lr=told.get("learning_rate", math.nan),
-        num_zeros=told.get("num_zeros"),
-        weight_norm=told.get("weight_norm"),
-        seconds=told.get("seconds", math.nan),
-    )
-
-
-def _under(prefix: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in told.items() if name.startswith(prefix)}
-
-
-def _mean_loss(start: int, rows: Sequence[Mapping[str, Any]]) -> float:
-    """Return the mean over the steps of losses that each are a mean over the steps since the one before."""
-    logged = [(int(row["step"]), float(row["loss"])) for row in rows if "loss" in row]
-    steps = [start, *(step for step, _ in logged)]
-    sizes = [max(step - before, 1) for before, step in itertools.pairwise(steps)]
-    return math.fsum(size * loss for size, (_, loss) in zip(sizes, logged, strict=True)) / sum(sizes)

@@ -1,0 +1,121 @@
+"""What makes a score a promise that is not kept, as the split shows it: rows that know what they should not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from meden.diagnosis.duplicates import twins
+from meden.diagnosis.finding import Seen
+from meden.diagnosis.rule import rule
+from meden.diagnosis.split import Split
+
+SHOWN = 4
+"""Rows, groups or columns that a message names."""
+
+
+@rule("honesty", "error")
+def stop_rows_scored(split: Split) -> Seen | None:
+    """Rows that decide when to stop also score: the best epoch was chosen by what it is praised for."""
+    found, count = 0, 0
+    for fold in split.folds:
+        both = np.isin(fold.score, fold.stop)
+        if split.inputs is not None and len(fold.stop):
+            equal = twins(split.rows(fold.score), among=split.rows(fold.stop))
+            both[equal.rows[equal.exact]] = True
+        found, count = found + int(both.sum()), count + len(fold.score)
+    return _share(
+        found,
+        count,
+        f"{found:,} of the {count:,} rows that score also decide when to stop",
+        "Take the rows that stop from those that train, in each fold; its score is then of rows that decided nothing",
+        "meden tune DATA --target COLUMN",
+    )
+
+
+@rule("honesty", "error")
+def rows_across(split: Split) -> Seen | None:
+    """Rows that score are among those that fit, by their ids, or as equal or nearly equal rows."""
+    ids, equal, near, count, shown = 0, 0, 0, 0, []
+    for fold in split.folds:
+        same = np.isin(fold.score, fold.fit)
+        ids, count = ids + int(same.sum()), count + len(fold.score)
+        if split.inputs is None or same.all():
+            continue
+        others = np.asarray(fold.score)[~same]
+        found = twins(split.rows(others), among=split.rows(fold.fit))
+        equal, near = equal + int(found.exact.sum()), near + int((~found.exact).sum())
+        shown += [
+            f"{others[row]} and {np.asarray(fold.fit)[twin]}"
+            for row, twin in zip(found.rows[:SHOWN], found.twins[:SHOWN], strict=True)
+        ]
+    kinds = {"the same row": ids, "an equal row": equal, "a nearly equal row": near}
+    told = ", ".join(f"{num:,} {kind}" for kind, num in kinds.items() if num)
+    pairs = f" (such as rows {', '.join(shown[:SHOWN])})" if shown else ""
+    return _share(
+        ids + equal + near,
+        count,
+        f"of {count:,} rows that score, the rows that fit hold {told}{pairs}",
+        "Drop what is there twice before splitting, or give rows that belong together one group",
+        "meden check DATA --target COLUMN",
+    )
+
+
+@rule("honesty", "error")
+def groups_torn(split: Split) -> Seen | None:
+    """Groups are on both sides: the network may know the group instead of what it is asked for."""
+    if split.groups is None:
+        return None
+    groups = pd.factorize(np.asarray(split.groups))[0]
+    names = np.asarray(split.groups)
+    torn = [fold_score[np.isin(groups[fold_score], groups[before])] for fold_score, before in _sides(split)]
+    rows = np.concatenate(torn)
+    count = sum(len(fold.score) for fold in split.folds)
+    num = len(np.unique(groups[rows]))
+    shown = ", ".join(str(name) for name in pd.unique(names[rows])[:SHOWN])
+    return _share(
+        len(rows),
+        count,
+        f"{len(rows):,} of the {count:,} rows that score have a row of their group among those that train: {num:,} "
+        f"groups are torn ({shown}{', ...' if num > SHOWN else ''})",
+        "Keep each group on one side",
+        "meden tune DATA --target COLUMN --groups COLUMN",
+    )
+
+
+@rule("honesty", "error")
+def later_rows_fit(split: Split) -> Seen | None:
+    """Rows train that are later than rows that score: the future explains the past."""
+    if split.moments is None:
+        return None
+    order = pd.Series(np.asarray(split.moments)).rank(method="dense").to_numpy()
+    found, count = 0, 0
+    for score, before in _sides(split):
+        found += int((order[before] > np.nanmin(order[score])).sum())
+        count += len(before)
+    return _share(
+        found,
+        count,
+        f"{found:,} of the {count:,} rows that train are later than the first that scores",
+        "Train on the past of what is scored alone",
+        "meden tune DATA --target COLUMN --order COLUMN",
+    )
+
+
+def _sides(split: Split) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Return the rows that score and those that train, to fit or to stop, in each fold."""
+    for fold in split.folds:
+        yield np.asarray(fold.score), split.part(fold, "fit", "stop").astype(np.int64)
+
+
+def _share(found: int, count: int, message: str, advice: str, command: str) -> Seen | None:
+    """Return what is seen of a share of the rows; None where there are none."""
+    if found == 0:
+        return None
+    ends = binomtest(found, count).proportion_ci(method="wilson")
+    return Seen(message, advice, command, found / count, (float(ends.low), float(ends.high)))

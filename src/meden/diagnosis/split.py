@@ -1,0 +1,130 @@
+"""What is known of a split: which rows fit, which decide when to stop, which score, and what they hold.
+
+Legend: ``N`` rows, ``D`` columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from meden._checks import InputError
+from meden.data import Fold
+
+PARTS = ("fit", "stop", "score")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Rows by their part, in one fold or in several, and what is known of them.
+
+    Raises:
+        InputError: if there is no fold, a fold has no row that fits or none that scores, or rows, columns and lengths
+            do not belong together.
+
+    Example:
+        >>> from meden import diagnose
+        >>> split = Split(folds=[Fold(fit=[0, 1, 2], stop=[3, 4], score=[3, 4])])
+        >>> [finding.code for finding in diagnose(split).findings]
+        ['stop_rows_scored']
+    """
+
+    folds: Sequence[Fold]
+    """Rows of each fold: their positions in ``inputs``, or any ids where there are none."""
+    inputs: pd.DataFrame | None = None
+    """Inputs of all rows as the network gets them: scaled, encoded, imputed, (N, D)."""
+    target: Any = None
+    """Target of all rows, (N,)."""
+    groups: Any = None
+    """What ties rows together, (N,): patients, machines, sources."""
+    moments: Any = None
+    """When each row was, in what can be ordered, (N,): then no fold may learn from what is later than it scores."""
+
+    def __post_init__(self) -> None:
+        if not self.folds:
+            raise InputError("folds must hold a fold or more, got none")
+        known = {name: value for name in ("inputs", "target", "groups", "moments") if (value := self._given(name))}
+        if len(set(known.values())) > 1:
+            told = ", ".join(f"{name} {length}" for name, length in known.items())
+            raise InputError(f"inputs, target, groups and moments must be of as many rows, got {told}")
+        for place, fold in enumerate(self.folds):
+            for part in ("fit", "score"):
+                if len(getattr(fold, part)) == 0:
+                    raise InputError(f"each fold must have rows that {part}, got none in fold {place}")
+            for part in PARTS:
+                _check_rows(getattr(fold, part), next(iter(known.values()), None), f"{part} of fold {place}")
+
+    def _given(self, name: str) -> int | None:
+        value = getattr(self, name)
+        return None if value is None else len(value)
+
+    def part(self, fold: Fold, *names: str) -> np.ndarray[Any, Any]:
+        """Return the rows of some parts of a fold, each once."""
+        return np.unique(np.concatenate([np.asarray(getattr(fold, name)) for name in names]))
+
+    def rows(self, rows: Any) -> pd.DataFrame:
+        """Return the inputs of some rows."""
+        assert self.inputs is not None
+        return self.inputs.iloc[np.asarray(rows, dtype=np.int64)]
+
+
+def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
+    """Return the split of parts that are kept apart, as most scripts keep them.
+
+    Args:
+        fit: inputs and target of the rows that fit, as the network gets them: ``(X, y)``, arrays or tables.
+        score: the same of the rows that score.
+        stop: the same of the rows that decide when to stop; None if there are none.
+
+    Raises:
+        InputError: if the parts have other columns, or inputs and target are not of as many rows.
+
+    Example:
+        >>> x, y = np.arange(8.0).reshape(4, 2), np.array([0, 1, 0, 1])
+        >>> split = split_of(fit=(x[:2], y[:2]), score=(x[2:], y[2:]))
+        >>> split.folds[0].score.tolist(), split.inputs.shape
+        ([2, 3], (4, 2))
+    """
+    tables: list[pd.DataFrame] = []
+    targets: list[np.ndarray[Any, Any]] = []
+    rows, done = {}, 0
+    for name, part in zip(PARTS, (fit, stop, score), strict=True):
+        if part is None:
+            rows[name] = np.arange(0)
+            continue
+        if not isinstance(part, (tuple, list)) or len(part) != 2:
+            raise InputError(f"{name} must be inputs and target, got {type(part).__name__}")
+        table = _table(part[0], name)
+        if tables and list(table.columns) != list(tables[0].columns):
+            raise InputError(f"{name} must have the columns of fit ({tables[0].shape[1]}), got {table.shape[1]} others")
+        target = np.asarray(part[1])
+        if target.shape[:1] != (len(table),):
+            raise InputError(f"{name} must have a target for each of its {len(table)} rows, got {target.shape}")
+        tables.append(table)
+        targets.append(target)
+        rows[name] = np.arange(done, done + len(table))
+        done += len(table)
+    inputs = pd.concat(tables, ignore_index=True)
+    return Split(folds=[Fold(**rows)], inputs=inputs, target=np.concatenate(targets))
+
+
+def _table(inputs: Any, name: str) -> pd.DataFrame:
+    if isinstance(inputs, pd.DataFrame):
+        return inputs
+    values = np.asarray(inputs)
+    if values.ndim < 2:
+        raise InputError(f"{name} must have inputs of shape (N, D), got {values.shape}")
+    return pd.DataFrame(values.reshape(len(values), -1))
+
+
+def _check_rows(rows: Any, num_rows: int | None, what: str) -> None:
+    if num_rows is None or len(rows) == 0:
+        return
+    places = np.asarray(rows)
+    if places.dtype.kind not in "iu" or places.min() < 0 or places.max() >= num_rows:
+        wrong = places if places.dtype.kind not in "iu" else places[(places < 0) | (places >= num_rows)]
+        raise InputError(f"{what} must be positions from 0 to {num_rows - 1}, got {wrong[0]!r}")
