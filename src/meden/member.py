@@ -48,6 +48,8 @@ class Member(ShownFields):
     """State dict that training starts from, in place of the weights that ``seed`` would draw."""
     newest: bool = False
     """Whether the scored rows are also given to the newest state, if another one is kept."""
+    keep_losses: bool = False
+    """Whether the loss of each row of the fold's fitting part and stop split is kept too, of the state that is; a member without a fold has none to compare with."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):

@@ -11,7 +11,7 @@ from meden.data.targets import NumberCodec, TargetCodec, Task
 from meden.noise import derive
 from meden.objective import eval_parts, evaluated, output_shape, row_answers, row_loss, row_score, row_weight
 from meden.progress import LOST
-from meden.run import HeldOut, Run
+from meden.run import HeldOut, Run, SeenLosses
 from meden.training.reading import classes_of, first_rows, read
 
 
@@ -32,6 +32,15 @@ def score(run: Run, rows: Source, task: Task, codec: TargetCodec | None = None) 
         nothing = np.full(len(rows), np.nan)
         return HeldOut(nothing.astype(np.float32), nothing, np.empty((len(rows), 0)))
     return score_model(run.model, rows, task, run.seed, codec)
+
+
+def seen_losses(run: Run, fit: Source, stop: Source, task: Task) -> SeenLosses | None:
+    """Return the loss of each row that a model was made by; None if it diverged or was dropped from a race."""
+    if run.status in LOST:
+        return None
+    nothing = np.empty(0, dtype=np.float32)
+    parts = (score_model(run.model, rows, task, run.seed).losses if len(rows) else nothing for rows in (fit, stop))
+    return SeenLosses(*parts)
 
 
 def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: TargetCodec | None = None) -> HeldOut:
