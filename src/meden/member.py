@@ -49,7 +49,7 @@ class Member(ShownFields):
     newest: bool = False
     """Whether the scored rows are also given to the newest state, if another one is kept."""
     keep_losses: bool = False
-    """Whether the loss of each row of the fold's fitting part and stop split is kept too, of the state that is; a member without a fold has none to compare with."""
+    """Whether the loss of each fitting row, and of each row of the stop split, is kept too, at the state that is."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):

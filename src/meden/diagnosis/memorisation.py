@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError
 from meden._shown import Pair, Shown, ShownFields
-from meden.diagnosis.separation import Auc, Mask, TruePositives, auc, true_positives
+from meden.diagnosis.separation import Auc, Mask, TruePositives, auc, roc, true_positives
 from meden.diagnosis.shadows import SMALLEST, Array, confidences, likelihood_ratios, moments
 
 FIT, STOP, SCORE = 1, 2, 3
@@ -68,7 +68,7 @@ class RowLosses(ShownFields):
         return np.asarray((self.parts == part) & np.isfinite(self.losses))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attack(ShownFields):
     """How well one way to tell members from outsiders does; each number with a 95 % interval."""
 
@@ -78,6 +78,8 @@ class Attack(ShownFields):
     """By one threshold for all models, at each of :data:`LOW` false positives."""
     by_class: Mapping[str, Auc]
     """Of the rows of each class; empty where there are no classes."""
+    curve: Array
+    """Shares of outsiders and of members above one threshold for all models, (2, k), see :func:`roc`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""
@@ -130,9 +132,10 @@ class Memorisation(Shown):
         return self.loss if self.lira is None or self.lira.auc.value < self.loss.auc.value else self.lira
 
     def __str__(self) -> str:
-        return "\n".join(self._sentences())
+        return "\n".join(self.sentences())
 
-    def _sentences(self) -> Iterable[str]:
+    def sentences(self) -> Iterable[str]:
+        """Yield what was found, a sentence each, without capitals and full stops."""
         yield f"membership by the loss alone: AUC {self.loss.auc}, where 0.5 is none"
         if self.lira is not None:
             yield f"by likelihood ratios against the other models: AUC {self.lira.auc}"
@@ -208,6 +211,15 @@ def memorisation_of(given: RowLosses) -> Memorisation:
     )
 
 
+def membership_aucs(given: RowLosses) -> tuple[Auc | None, Auc | None]:
+    """Return the AUC by the loss alone, and by likelihood ratios, as :func:`memorisation_of` does; None if too few."""
+    members, outsiders = given.members, given.outsiders
+    scores = confidences(given.losses, classified=given.classified)
+    told = np.isfinite(ratios := likelihood_ratios(scores, members, outsiders))
+    by_ratio = auc(ratios, members & told, outsiders & told, given.clusters)
+    return auc(scores, members, outsiders, given.clusters), by_ratio
+
+
 def _attack(scores: Array, members: Mask, outsiders: Mask, given: RowLosses) -> Attack | None:
     clusters = given.clusters
     overall = auc(scores, members, outsiders, clusters)
@@ -223,6 +235,7 @@ def _attack(scores: Array, members: Mask, outsiders: Mask, given: RowLosses) -> 
         overall,
         tuple(found for found in low if found is not None),
         {name: found for name, found in by_class.items() if found is not None},
+        roc(scores, members, outsiders),
     )
 
 
@@ -244,7 +257,9 @@ def _exposures(scores: Array, members: Mask, outsiders: Mask) -> tuple[Array, Ar
 def _exposed(given: RowLosses, exposures: Array, errors: Array) -> Iterable[ExposedRow]:
     ranked = np.argsort(-np.nan_to_num(exposures, nan=-np.inf), kind="stable")[:MOST_EXPOSED]
     for row in ranked[np.isfinite(exposures[ranked])].tolist():
-        inside, outside = (given.losses[rows[:, row], row].astype(np.float64) for rows in (given.members, given.outsiders))
+        inside, outside = (
+            given.losses[rows[:, row], row].astype(np.float64) for rows in (given.members, given.outsiders)
+        )
         label = "" if given.labels is None or not given.classes else str(given.classes[int(given.labels[row])])
         yield ExposedRow(
             row, label, float(inside.mean()), float(outside.mean()), float(exposures[row]), float(errors[row])

@@ -18,6 +18,8 @@ from scipy.stats import beta, binom, norm
 Scores = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 CONFIDENCE = 0.95
+MOST_POINTS = 100
+"""Of a curve that is drawn."""
 ROUNDING = 1e-9
 """By so much an AUC may be off: where each row is once in either group, one of 0.5 has no spread at all."""
 
@@ -150,6 +152,18 @@ def true_positives(
     low = float(beta.ppf(level, strict * num, num - strict * num + 1)) if strict > 0 else 0.0
     high = float(beta.ppf(1 - level, loose * num + 1, num - loose * num)) if loose < 1 else 1.0
     return TruePositives(false_positives, value, min(low, value), max(high, value))
+
+
+def roc(scores: Scores, members: Mask, outsiders: Mask) -> NDArray[np.float64]:
+    """Return shares of outsiders and of members above thresholds, (2, k), the strictest first.
+
+    Outsiders' shares are spread evenly over their logarithm, from one of them to all; k is 100 at most.
+    """
+    found, others = np.sort(scores[members]), np.sort(scores[outsiders])[::-1]
+    counts = np.unique(np.geomspace(1, len(others), MOST_POINTS).round().astype(int))
+    thresholds = others[counts - 1]
+    above = [1 - np.searchsorted(ordered, thresholds, side="left") / len(ordered) for ordered in (others[::-1], found)]
+    return np.stack(above)
 
 
 def _share_below(values: Scores, others: Scores) -> NDArray[np.float64]:

@@ -469,7 +469,8 @@ class _Work:
             if self.on_run is not None:
                 origin = made_with(self.make_model, share, self.dataset, member)
                 known: dict[str, Any] = {"encoder": share.encoder, "constant_loss": self.constant_loss}
-                self.on_run(number, dataclasses.replace(run, held_out=held_out, newest=newest, seen=seen, **known, **origin))
+                told: dict[str, Any] = {"held_out": held_out, "newest": newest, "seen": seen}
+                self.on_run(number, dataclasses.replace(run, **told, **known, **origin))
 
 
 def _why_alone(entrant: Entrant) -> str | None:
