@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from meden._checks import InputError
 from meden._shown import Pair, Shown, ShownFields
 from meden.diagnosis.separation import Auc, Mask, TruePositives, auc, roc, true_positives
-from meden.diagnosis.shadows import SMALLEST, Array, confidences, likelihood_ratios, moments
+from meden.diagnosis.shadows import SMALLEST, Array, Folds, confidences, likelihood_ratios, moments
 
 FIT, STOP, SCORE = 1, 2, 3
 """Parts of a row in a model's fold: it trained, it decided when to stop, or it did nothing but score; 0 is none."""
@@ -33,6 +33,8 @@ class RowLosses(ShownFields):
     """(M, n), without weights; NaN where they are not known."""
     parts: NDArray[np.uint8]
     """Part of each row in each model's fold, (M, n): 1 fitted, 2 stopped by, 3 only scored, 0 none of these."""
+    folds: Folds | None = None
+    """Division of the rows, and fold in it, of each model, (M, 2); None is a division for each model."""
     classified: bool = True
     """Whether losses are cross-entropies; else half squared errors."""
     labels: NDArray[np.int64] | None = None
@@ -45,6 +47,8 @@ class RowLosses(ShownFields):
         shape = np.shape(self.losses)
         if len(shape) != 2 or np.shape(self.parts) != shape:
             raise InputError(f"losses and parts must both be (models, rows), got {shape} and {np.shape(self.parts)}")
+        if self.folds is not None and np.shape(self.folds) != (shape[0], 2):
+            raise InputError(f"folds must be (models, 2), got {np.shape(self.folds)}")
         for part, name in ((FIT, "was fitted on"), (SCORE, "has not seen")):
             if not self._rows(part).any():
                 raise InputError(f"losses must be known of rows that a model {name}, got none")
@@ -58,6 +62,11 @@ class RowLosses(ShownFields):
     def outsiders(self) -> Mask:
         """Which rows each model never saw, (M, n)."""
         return self._rows(SCORE)
+
+    @property
+    def models(self) -> Folds:
+        """Division and fold of each model, (M, 2)."""
+        return np.arange(2 * len(self.losses)).reshape(-1, 2) if self.folds is None else self.folds
 
     @property
     def stopped(self) -> Mask:
@@ -169,9 +178,9 @@ class Memorisation(Shown):
 def memorisation_of(given: RowLosses) -> Memorisation:
     """Return how surely losses tell which rows models were fitted on.
 
-    Of several models each is attacked by itself, with the others as its shadows, and results are averaged: intervals
-    know that rows are the same in all. A row must be seen by some models and not by others for a likelihood ratio; two
-    seeds in each fold give one that uses both. 0.5 is an AUC of nothing known by heart.
+    Of several models each is attacked by itself, with those of other folds as its shadows, and results are averaged:
+    intervals know that rows are the same in all. In one division of the rows the shadows of a row were all fitted on
+    it; two divisions or more give some that were not, which finds more. 0.5 is an AUC of nothing known by heart.
 
     Args:
         given: losses of rows, and which part they had.
@@ -194,17 +203,17 @@ def memorisation_of(given: RowLosses) -> Memorisation:
     """
     members, outsiders = given.members, given.outsiders
     scores = confidences(given.losses, classified=given.classified)
-    ratios = likelihood_ratios(scores, members, outsiders)
+    ratios = likelihood_ratios(scores, members, outsiders, given.models)
     by_loss = _attack(scores, members, outsiders, given)
     if by_loss is None:
         raise InputError("losses must be of two rows or more that a model was fitted on, and of two that it was not")
     told = np.isfinite(ratios)
-    exposures, errors = _exposures(scores, members, outsiders)
+    exposures, errors = _exposures(*_per_fold(scores, members, outsiders, given.models))
     return Memorisation(
         num_models=len(scores),
         num_rows=int((members.any(0) | outsiders.any(0)).sum()),
         loss=by_loss,
-        lira=_attack(ratios, members & told, outsiders & told, given),
+        lira=_attack(ratios, members & told, outsiders & told, given, compared=True),
         stop=auc(scores, given.stopped, outsiders, given.clusters),
         exposures=exposures,
         exposed=tuple(_exposed(given, exposures, errors)),
@@ -215,14 +224,16 @@ def membership_aucs(given: RowLosses) -> tuple[Auc | None, Auc | None]:
     """Return the AUC by the loss alone, and by likelihood ratios, as :func:`memorisation_of` does; None if too few."""
     members, outsiders = given.members, given.outsiders
     scores = confidences(given.losses, classified=given.classified)
-    told = np.isfinite(ratios := likelihood_ratios(scores, members, outsiders))
-    by_ratio = auc(ratios, members & told, outsiders & told, given.clusters)
+    told = np.isfinite(ratios := likelihood_ratios(scores, members, outsiders, given.models))
+    by_ratio = auc(ratios, members & told, outsiders & told, given.clusters, compared=True)
     return auc(scores, members, outsiders, given.clusters), by_ratio
 
 
-def _attack(scores: Array, members: Mask, outsiders: Mask, given: RowLosses) -> Attack | None:
+def _attack(
+    scores: Array, members: Mask, outsiders: Mask, given: RowLosses, *, compared: bool = False
+) -> Attack | None:
     clusters = given.clusters
-    overall = auc(scores, members, outsiders, clusters)
+    overall = auc(scores, members, outsiders, clusters, compared=compared)
     if overall is None:
         return None
     low = (true_positives(scores, members, outsiders, share, clusters) for share in LOW)
@@ -230,13 +241,21 @@ def _attack(scores: Array, members: Mask, outsiders: Mask, given: RowLosses) -> 
     for place, name in enumerate(given.classes if given.labels is not None else ()):
         own = given.labels == place
         codes = None if clusters is None else np.unique(clusters[own], return_inverse=True)[1]
-        by_class[str(name)] = auc(scores[:, own], members[:, own], outsiders[:, own], codes)
+        by_class[str(name)] = auc(scores[:, own], members[:, own], outsiders[:, own], codes, compared=compared)
     return Attack(
         overall,
         tuple(found for found in low if found is not None),
         {name: found for name, found in by_class.items() if found is not None},
         roc(scores, members, outsiders),
     )
+
+
+def _per_fold(scores: Array, members: Mask, outsiders: Mask, folds: Folds) -> tuple[Array, Mask, Mask]:
+    """Return means over the models of each fold, which were fitted on the same rows."""
+    names, place = np.unique(folds, axis=0, return_inverse=True)
+    each = [np.flatnonzero(place.ravel() == number) for number in range(len(names))]
+    firsts = [own[0] for own in each]
+    return np.stack([scores[own].mean(0) for own in each]), members[firsts], outsiders[firsts]
 
 
 def _exposures(scores: Array, members: Mask, outsiders: Mask) -> tuple[Array, Array]:

@@ -58,19 +58,28 @@ class TruePositives:
         return asdict(self)
 
 
-def auc(scores: Scores, members: Mask, outsiders: Mask, clusters: NDArray[np.int64] | None = None) -> Auc | None:
+def auc(
+    scores: Scores,
+    members: Mask,
+    outsiders: Mask,
+    clusters: NDArray[np.int64] | None = None,
+    *,
+    compared: bool = False,
+) -> Auc | None:
     """Return the AUC, averaged over models, with DeLong's interval.
 
     A model's AUC is a mean over its members of the share of outsiders below them, and likewise over outsiders; what a
     row adds to both, in all models, is its influence, and the variance is the sum of squared influences. A row that is
-    a member here and an outsider there counts once, as do the rows of a cluster. The interval is symmetric on the
-    scale of log odds; one of a perfect separation reaches down to what as many rows could have shown by luck.
+    a member here and an outsider there counts once, as do the rows of a cluster. Where scores compare models with each
+    other, rows of one model are no longer independent: what models differ by beyond their rows is added. The interval
+    is symmetric on the scale of log odds; one of a perfect separation reaches down to what luck could have shown.
 
     Args:
         scores: (M, n), any numbers.
         members: which rows each model was fitted on, (M, n).
         outsiders: which rows it never saw, (M, n).
         clusters: of rows that depend on each other, (n,); None is each row by itself.
+        compared: whether scores compare models with each other.
 
     Returns:
         None if no model has two of both.
@@ -83,9 +92,10 @@ def auc(scores: Scores, members: Mask, outsiders: Mask, clusters: NDArray[np.int
 
     Reference:
         E. DeLong, D. DeLong and D. Clarke-Pearson, Comparing the areas under two or more correlated receiver operating
-        characteristic curves, 1988; N. Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997.
+        characteristic curves, 1988; N. Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997; A. Cameron, J. Gelbach and D. Miller, Robust inference
+        with multiway clustering, 2011 (rows and models).
     """
-    influence, values, fewest = np.zeros(scores.shape[1]), [], scores.shape[1]
+    influence, values, fewest, within = np.zeros(scores.shape[1]), [], scores.shape[1], 0.0
     for own, inside, outside in zip(scores, members, outsiders, strict=True):
         places, others = np.flatnonzero(inside), np.flatnonzero(outside)
         if min(len(places), len(others)) < 2:
@@ -93,16 +103,21 @@ def auc(scores: Scores, members: Mask, outsiders: Mask, clusters: NDArray[np.int
         above = _share_below(own[places], own[others])
         below = 1 - _share_below(own[others], own[places])
         values.append(float(above.mean()))
-        influence[places] += (above - values[-1]) / len(places)
-        influence[others] += (below - values[-1]) / len(others)
+        inner, outer = (above - values[-1]) / len(places), (below - values[-1]) / len(others)
+        influence[places] += inner
+        influence[others] += outer
+        within += float(inner @ inner + outer @ outer)
         fewest = min(fewest, len(places), len(others))
     if not values:
         return None
     value = math.fsum(values) / len(values)
     summed = influence if clusters is None else np.bincount(clusters, weights=influence)
     num = np.count_nonzero((members | outsiders).any(0)) if clusters is None else len(np.unique(clusters))
-    error = math.sqrt(float(summed @ summed) * num / max(1, num - 1)) / len(values)
-    return _interval(value, error, fewest)
+    squares = float(summed @ summed) * num / max(1, num - 1)
+    if compared and len(values) > 1:
+        between = float(np.var(values, ddof=1)) * len(values)
+        squares += max(0.0, between - within)
+    return _interval(value, math.sqrt(squares) / len(values), fewest)
 
 
 def true_positives(

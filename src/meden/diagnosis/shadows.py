@@ -1,7 +1,8 @@
 """Likelihood ratios of membership: how a model's confidence in a row compares with that of other models.
 
-Legend: ``M`` models, ``n`` rows. The models are each other's shadows: of all but the one that is attacked, some were
-fitted on a row and others never saw it.
+Legend: ``M`` models, ``n`` rows. The models are each other's shadows: of those beside the one that is attacked, some
+were fitted on a row and others never saw it. Models of one fold were fitted on the same rows, and what these rows did
+to them they have in common, whichever row is asked about: none of them is a shadow of another.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Folds = NDArray[np.int64]
+"""Division of the rows, and fold in it, of each model, (M, 2)."""
 SMALLEST = 2.0**-24
 """Smallest loss that is told from none, that of half precision: losses that were kept are of it."""
 ENOUGH = 64
@@ -63,23 +66,29 @@ def confidences(losses: NDArray[Any], *, classified: bool) -> Array:
     return np.asarray(-(known + np.log(-np.expm1(-known))))  # -log(exp(loss) - 1), which does not overflow
 
 
-def shadows_of(model: int, scores: Array, members: Mask, outsiders: Mask) -> Shadows:
-    """Return what the other models say of each row.
+def shadows_of(model: int, scores: Array, members: Mask, outsiders: Mask, folds: Folds) -> Shadows:
+    """Return what the shadows of a model say of each row.
 
-    The model itself is none of its shadows. With it one model of the other kind is left out, the next one in order, so
-    that a row has as many shadows of each kind whether the model was fitted on it or not: else their number, which says
-    how far a mean may be off, would give the answer away.
+    Where the rows were divided several times, they are the models of all other divisions: which of them were fitted on
+    a row has nothing to do with whether this one was. In a single division they are the models of other folds that were
+    fitted on the row; for a row that this model has not seen, those of one fold, the next in order, are left out, so
+    that a row has as many shadows either way: else their number, which says how far a mean may be off, would give the
+    answer away.
 
     Args:
         model: place of the one that is attacked.
         scores: confidences, (M, n).
         members: which rows each model was fitted on, (M, n).
         outsiders: which rows it never saw, (M, n).
+        folds: division and fold of each model, (M, 2).
     """
-    there = np.arange(len(scores))[:, None] != model
-    partner, columns = _partners(model, members, outsiders), np.arange(scores.shape[1])
-    kept = np.broadcast_to(there, scores.shape).copy()
-    kept[partner[partner >= 0], columns[partner >= 0]] = False
+    division, fold = folds[model]
+    others = folds[:, 0] != division
+    if others.any():
+        kept = np.broadcast_to(others[:, None], scores.shape)
+    else:
+        own, next_fold = folds[:, 1], _next_folds(fold, members, folds[:, 1])
+        kept = members & (own != fold)[:, None] & ~(outsiders[model] & (own[:, None] == next_fold))
     (inside, num_inside, first), (outside, num_outside, second) = (
         moments(scores, rows & kept) for rows in (members, outsiders)
     )
@@ -90,19 +99,20 @@ def shadows_of(model: int, scores: Array, members: Mask, outsiders: Mask) -> Sha
     return Shadows(inside, outside, num_inside, num_outside, variance)
 
 
-def likelihood_ratios(scores: Array, members: Mask, outsiders: Mask) -> Array:
+def likelihood_ratios(scores: Array, members: Mask, outsiders: Mask, folds: Folds) -> Array:
     """Return how much more likely each row's confidence is if the model was fitted on it, (M, n), as logarithms.
 
     Both kinds of shadows are normal about means of their own, with one variance, so that the ratio is linear in the
     confidence: (gap / variance) (confidence - middle of the means). With few shadows gaps are mostly noise: they are
-    drawn to the mean gap by as much as their spread is no larger than noise explains (empirical Bayes). Where no shadow
-    has missed a row (of one seed, only the model itself did), all gaps are taken to be alike, and the ratio is the
-    confidence less the mean of those that were fitted on it.
+    drawn to the mean gap by as much as their spread is no larger than noise explains (empirical Bayes). In a single
+    division no shadow has missed a row: all gaps are then taken to be alike, and the ratio is the confidence less the
+    mean of those that were fitted on the row.
 
     Args:
         scores: confidences, (M, n).
         members: which rows each model was fitted on, (M, n).
         outsiders: which rows it never saw, (M, n).
+        folds: division and fold of each model, (M, 2).
 
     Returns:
         NaN for rows that the model is neither of, such as those it was stopped by, and for rows without shadows.
@@ -114,7 +124,7 @@ def likelihood_ratios(scores: Array, members: Mask, outsiders: Mask) -> Array:
     ratios = np.full(scores.shape, np.nan)
     for model, own in enumerate(scores):
         told = members[model] | outsiders[model]
-        ratios[model, told] = _ratios(own[told], shadows_of(model, scores, members, outsiders).of(told))
+        ratios[model, told] = _ratios(own[told], shadows_of(model, scores, members, outsiders, folds).of(told))
     return ratios
 
 
@@ -133,16 +143,12 @@ def _ratios(confidence: Array, found: Shadows) -> Array:
     return np.asarray(gap / found.variance * (confidence - middle))
 
 
-def _partners(model: int, members: Mask, outsiders: Mask) -> NDArray[np.int64]:
-    """Return for each row the next model that is of the other kind, (n,); -1 where there is none, or this is neither.
-
-    One that was fitted on the row is paired with one that never saw it, and the other way round.
-    """
+def _next_folds(fold: int, members: Mask, folds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each row the next fold after one whose models were fitted on it, (n,); -1 where there is none."""
+    names = np.unique(folds)
     found = np.full(members.shape[1], -1)
-    for step in range(1, len(members)):
-        other = (model + step) % len(members)
-        fits = (members[model] & outsiders[other]) | (outsiders[model] & members[other])
-        found[fits & (found < 0)] = other
+    for name in np.roll(names, -1 - int(np.searchsorted(names, fold)))[:-1]:
+        found[members[folds == name].any(0) & (found < 0)] = name
     return found
 
 

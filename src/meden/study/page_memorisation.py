@@ -19,14 +19,14 @@ TABLE = (
 
 def kept_section(results: Results) -> Section | None:
     """Return what the choice knows by heart; None where the losses of fitting rows were not kept."""
-    if not are_kept(results.choice):
+    if not are_kept(results, results.choice):
         return None
     return memorisation_section(memorisation_of(kept_losses(results, results.choice)))
 
 
 def tradeoff_section(results: Results) -> Section | None:
     """Return loss against what is known by heart; None where losses were kept of fewer than two configurations."""
-    return tradeoff_of(results).section() if sum(map(are_kept, results.trials)) > 1 else None
+    return tradeoff_of(results).section() if sum(are_kept(results, trial) for trial in results.trials) > 1 else None
 
 
 def memorisation_section(found: Memorisation) -> Section:

@@ -137,28 +137,30 @@ class Study(Results):
         return verdict_of(self)
 
     def memorisation(
-        self, which: Which = CHOICE, *, seeds: int | None = None, data: Any = None, make_model: ModelMaker | None = None
+        self, which: Which = CHOICE, *, repeats: int = 1, data: Any = None, make_model: ModelMaker | None = None
     ) -> Memorisation:
         """Return what the models of a configuration's folds know of their rows by heart.
 
-        Each fit is attacked by itself, with all others as shadows of it. Where the search kept the losses of fitting
-        rows (``keep_losses=True``) nothing is trained; else the fits are trained again, with the seeds they had. Two
-        seeds in each fold or more show each row to several fits that were not trained on it, which finds far more.
+        Each fit is attacked by itself, with those of other folds as its shadows. Where the search kept the losses of
+        fitting rows (``keep_losses=True``) nothing is trained; else the fits are trained again, with the seeds they
+        had. With ``repeats`` they are trained on other divisions of the rows too: each row then has shadows that were
+        not fitted on it, which finds far more.
 
         Args:
             which: ``"one_se"``, the choice, or ``"best"``.
-            seeds: fits in each fold; None is as many as the search had. More of them are trained.
+            repeats: divisions of the rows, 1 to 100; the first is the study's.
             data: the rows, as for :meth:`refit`, if it trains.
             make_model: as for :meth:`refit`, if it trains.
 
         Raises:
-            InputError: if there is no configuration to choose; or as :meth:`refit` does, if it trains.
+            InputError: if there is no configuration to choose; if folds are ordered in time, or were given as such
+                and are to be repeated; or as :meth:`refit` does, if it trains.
         """
         trial = self._which(which)
-        if are_kept(trial) and seeds in (None, len({row.seed for row in trial.rows})):
+        if repeats == 1 and are_kept(self, trial):
             return memorisation_of(kept_losses(self, trial))
         maker, dataset = self.trainable(data, make_model)
-        return memorisation_of(trained_losses(self, trial, maker, dataset, seeds))
+        return memorisation_of(trained_losses(self, trial, maker, dataset, repeats))
 
     def tradeoff(self) -> Tradeoff:
         """Return what each configuration is worth against what is known by heart: how much privacy a strength buys.

@@ -137,7 +137,7 @@ def tradeoff_of(results: Results) -> Tradeoff:
     Raises:
         InputError: if losses of fitting rows were kept of no configuration.
     """
-    trials = [trial for trial in results.trials if are_kept(trial)]
+    trials = [trial for trial in results.trials if are_kept(results, trial)]
     if not trials:
         raise InputError(
             "losses of fitting rows must have been kept of a configuration: search with keep_losses=True (meden tune "
