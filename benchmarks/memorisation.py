@@ -4,8 +4,8 @@
 
 Digits (scikit-learn's, 1,797 rows) and credit_g (1,000 rows); a perceptron of two layers, Adam, 5 folds, nothing
 stopped early. AUC of membership by the loss alone (Yeom et al. 2018) and by likelihood ratios with the models of other
-folds as shadows (Carlini et al. 2022), with 95 % intervals; 0.5 is nothing known by heart. Studies are kept in --out, so
-that a run that was cut off goes on; a page for each data set is written there.
+folds as shadows (Carlini et al. 2022), with 95 % intervals; 0.5 is nothing known by heart. Studies are kept in --out,
+so that a run that was cut off goes on; a page for each data set is written there.
 """
 
 from __future__ import annotations

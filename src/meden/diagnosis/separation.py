@@ -92,8 +92,8 @@ def auc(
 
     Reference:
         E. DeLong, D. DeLong and D. Clarke-Pearson, Comparing the areas under two or more correlated receiver operating
-        characteristic curves, 1988; N. Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997; A. Cameron, J. Gelbach and D. Miller, Robust inference
-        with multiway clustering, 2011 (rows and models).
+        characteristic curves, 1988; N. Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997;
+        A. Cameron, J. Gelbach and D. Miller, Robust inference with multiway clustering, 2011 (rows and models).
     """
     influence, values, fewest, within = np.zeros(scores.shape[1]), [], scores.shape[1], 0.0
     for own, inside, outside in zip(scores, members, outsiders, strict=True):
