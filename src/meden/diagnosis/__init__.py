@@ -72,7 +72,7 @@ def diagnose(
     """
     chosen = chosen_rules(select, ignore, rules)
     evidence = _evidence(subject)
-    return Diagnosis(examine((evidence,), chosen), len(evidence.curves))
+    return Diagnosis(examine((evidence, evidence.memorisation), chosen), len(evidence.curves))
 
 
 def _evidence(subject: History | Evidence | Evident | nn.Module) -> Evidence:

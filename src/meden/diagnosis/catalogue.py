@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from meden._checks import InputError
-from meden.diagnosis import layout, rules
+from meden.diagnosis import layout, memorised, rules
 from meden.diagnosis.finding import Finding
 from meden.diagnosis.rule import FAMILIES, Rule
 
@@ -29,6 +29,8 @@ RULES: tuple[Rule, ...] = (
     rules.penalties_rule,
     layout.dropout_before_norm,
     layout.dropout_in_one_pass,
+    memorised.memorised,
+    memorised.slightly_memorised,
 )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from torch import nn
 
 from meden._checks import InputError
+from meden.diagnosis.memorisation import Memorisation
 from meden.history import History
 
 ERRORS = 2.0
@@ -109,6 +110,8 @@ class Evidence:
     """Probability to drop that the recipe put into the model; one that was read from a file does not show it."""
     searched: bool = False
     """Whether they are of the choice of a search, which is then no advice any more."""
+    memorisation: Memorisation | None = None
+    """What they know by heart; None where it is not known."""
     more_in_reach: bool = False
     """Whether that search could have chosen more of what it regularises by, and found less to be better."""
 

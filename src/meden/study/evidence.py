@@ -12,6 +12,7 @@ from torch import nn
 from meden._checks import InputError
 from meden._randomness import own_randomness
 from meden.diagnosis import Curve, Evidence
+from meden.diagnosis.memorisation import memorisation_of
 from meden.member import ModelMaker
 from meden.models.named import check_within, model_name
 from meden.noise import derive
@@ -20,6 +21,7 @@ from meden.run import HeldOut
 from meden.space.names import SIMPLER_WHEN_LARGER
 from meden.study.ledger import Row
 from meden.study.results import Results, Trial
+from meden.study.row_losses import are_kept, kept_losses
 from meden.study.verdict import EDGE
 
 MOST_TENSORS, MOST_NUMBERS = 10_000, 10**8
@@ -41,7 +43,8 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
     curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
     model = None if make_model is None else untrained(make_model, results, trial)
     more = more_in_reach(results, trial)
-    return Evidence(curves, results.data.constant_loss, model, searched=True, more_in_reach=more)
+    known = memorisation_of(kept_losses(results, trial)) if are_kept(results, trial) else None
+    return Evidence(curves, results.data.constant_loss, model, searched=True, more_in_reach=more, memorisation=known)
 
 
 def more_in_reach(results: Results, trial: Trial) -> bool:
