@@ -88,7 +88,7 @@ def auc(
         >>> import numpy as np
         >>> scores, members = np.array([[0.9, 0.8, 0.4, 0.7, 0.2, 0.1]]), np.array([[True] * 3 + [False] * 3])
         >>> print(auc(scores, members, ~members))
-        0.889 (0.415 to 0.989)
+        0.889 (0.330 to 0.992)
 
     Reference:
         E. DeLong, D. DeLong and D. Clarke-Pearson, Comparing the areas under two or more correlated receiver operating
@@ -158,7 +158,7 @@ def true_positives(
     def share_above(num_above: float) -> float:
         """Return the share of members above all but so many outsiders."""
         place = min(int(num_above), len(others) - 1)
-        return 1 - np.searchsorted(found, others[place], side="right") / len(found)
+        return 1 - int(np.searchsorted(found, others[place], side="right")) / len(found)
 
     scale = len(others) / num_others
     value = share_above(false_positives * len(others))

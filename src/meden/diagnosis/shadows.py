@@ -54,8 +54,8 @@ def confidences(losses: NDArray[Any], *, classified: bool) -> Array:
 
     Example:
         >>> import numpy as np
-        >>> confidences(-np.log([0.5, 0.9]), classified=True).round(3)
-        array([0.   , 2.197])
+        >>> confidences(-np.log([0.2, 0.9]), classified=True).round(3)
+        array([-1.386,  2.197])
 
     Reference:
         N. Carlini et al., Membership inference attacks from first principles, 2022, section IV.

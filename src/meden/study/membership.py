@@ -43,7 +43,7 @@ def memorisation(subject: Study | Run | nn.Module, *, seen: Any = None, unseen: 
         >>> recipe = meden.Recipe(epochs=100, lr=0.01)
         >>> run = meden.fit(model, train=(x[:100], y[:100]), recipe=recipe)
         >>> found = meden.memorisation(run, seen=(x[:100], y[:100]), unseen=(x[100:], y[100:]))
-        >>> found.loss.auc.low > 0.9
+        >>> found.loss.auc.low > 0.6
         True
 
     Reference:
