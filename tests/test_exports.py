@@ -10,8 +10,9 @@ import meden
 PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "ModelGroups",
-    "Memorisation", "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength",
+    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "Memorisation",
+    "ModelGroups", "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness",
+    "Strength",
     "StrengthSchedule", "Study", "Uniform",
     "as_dataset", "audit", "augment", "compact", "compare", "convert", "diagnose", "edits", "evaluate", "fit",
     "fit_many", "groups_of", "layerwise_factors", "load_run", "load_study",

@@ -149,7 +149,7 @@ def test_what_cannot_be_told_is_refused(noise, found):
     with pytest.raises(InputError, match="folds were given"):
         dataclasses.replace(study, notes={}).memorisation(repeats=2)
     with pytest.raises(InputError, match="keep_losses must be False for a training function"):
-        meden.tune(lambda job: None, rows=noise[1], space={"x": meden.Uniform(0, 1)}, keep_losses=True)
+        meden.tune(print, rows=noise[1], space={"x": meden.Uniform(0, 1)}, keep_losses=True)
     with pytest.raises(InputError, match="one trade-off or more"):
         Tradeoff.together({})
 

@@ -41,7 +41,7 @@ def _seen(evidence: Memorisation) -> Seen:
     by = "the loss" if attack is evidence.loss else "likelihood ratios against models of other folds"
     named = f"; most exposed is row {evidence.exposed[0].row}" if evidence.exposed else ""
     message = (
-        f"rows that were fitted and rows that were not are told apart by {by} with an AUC of {attack.auc}, where 0.5 is "
-        f"a guess; found are {attack.true_positives[-1]}{named}"
+        f"rows that were fitted and rows that were not are told apart by {by} with an AUC of {attack.auc}, where 0.5 "
+        f"is a guess; of the first {attack.true_positives[-1]} are found{named}"
     )
     return Seen(message, ADVICE, COMMAND, attack.auc.value, (attack.auc.low, attack.auc.high))

@@ -17,8 +17,9 @@ from meden.report.document import Chart, Key
 from meden.report.numbers import number
 
 COLOURS = (HELD_OUT, TRAIN, CHOSEN, BEST, OTHER)
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x")
-SHAPES = "●■◆▲✕"
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down")
+SHAPES = "●■◆▲▼○□◇△▽"
+"""More curves than colours have open symbols and dotted lines."""
 CHANCE = Key("nothing known by heart", "┅", OTHER)
 
 
@@ -78,13 +79,15 @@ def traded_chart(title: str, series: Mapping[str, Sequence[Traded]], *, unit: st
             colour,
             [lines(label(p.name), f"loss {number(p.loss)}", f"AUC {number(p.auc)}") for p in points],
         )
-        marker = {"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8, "color": colour}
+        again = place // len(COLOURS) % 2
+        marker = {"symbol": SYMBOLS[place % len(SYMBOLS)] + "-open" * again, "size": 8, "color": colour}
+        line = {"color": colour, "width": 1.5, "dash": "dot" if again else "solid"}
         bars = {"color": colour, "thickness": 1, "width": 0, "type": "data"}
         across = {"array": [p.high - p.auc for p in points], "arrayminus": [p.auc - p.low for p in points]}
         error_y = bars | {"array": [p.loss_error for p in points]}
         error_x = bars | across | {"symmetric": False}
         mode = "lines+markers" if connected else "markers"
-        traces.append(made | {"mode": mode, "marker": marker, "error_x": error_x, "error_y": error_y})
+        traces.append(made | {"mode": mode, "marker": marker, "line": line, "error_x": error_x, "error_y": error_y})
     chance = {"type": "line", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1, "yref": "paper", "line": _dashed()}
     x = axis_title("AUC of membership (0.5: none)")
     return chart(title, traces, x=x, y=axis_title(f"held-out loss ({unit})"), shapes=[chance], height=380)
