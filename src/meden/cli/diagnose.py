@@ -66,6 +66,8 @@ def diagnose(
         return
     if path is None:
         raise InputError("path must be a folder of a study or run, or a history.json, got none (rules: --list)")
+    if repeats != 1 and not memorisation:
+        raise InputError(f"--repeats must be given with --memorisation, whose divisions it counts, got {repeats}")
     subject = _subject(path)
     known = _known(subject, repeats) if memorisation else None
     if known is not None:
