@@ -10,14 +10,16 @@ import typer
 
 from meden import diagnosis
 from meden._checks import InputError
-from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.console import JsonFlag, print_json, say, stdout
 from meden.cli.folders import say_unfinished, trained
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
-from meden.diagnosis import Evident
+from meden.diagnosis import Evidence, Evident
 from meden.diagnosis.memorisation import Memorisation
 from meden.history import History
+from meden.report.numbers import plural
 from meden.study import Study, load_study
 from meden.study.folder import STUDY
+from meden.study.row_losses import are_kept
 
 
 def diagnose(
@@ -68,7 +70,7 @@ def diagnose(
         raise InputError("path must be a folder of a study or run, or a history.json, got none (rules: --list)")
     if repeats != 1 and not memorisation:
         raise InputError(f"--repeats must be given with --memorisation, whose divisions it counts, got {repeats}")
-    subject = _subject(path)
+    subject: History | Evident | Evidence = _subject(path)
     known = _known(subject, repeats) if memorisation else None
     if known is not None:
         assert isinstance(subject, Study)
@@ -80,9 +82,11 @@ def diagnose(
         stdout.print(str(found) + ("" if known is None else f"\n\n{known}"))
 
 
-def _known(subject: History | Evident, repeats: int) -> Memorisation:
+def _known(subject: History | Evident | Evidence, repeats: int) -> Memorisation:
     if not isinstance(subject, Study):
         raise InputError("path must be the folder of a study for --memorisation, whose folds say what each model saw")
+    if repeats > 1 or not are_kept(subject, subject.choice):
+        say(f"training the choice on {plural(repeats, 'division')} of the rows")
     return subject.memorisation(repeats=repeats)
 
 

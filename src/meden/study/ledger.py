@@ -238,7 +238,7 @@ class Ledger:
 def halved(losses: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     """Return losses in half precision: four digits down to 6e-5, a smallest one of 6e-8, none beyond 65,504."""
     most = float(np.finfo(np.float16).max)
-    return np.clip(losses, -most, most).astype(np.float16)
+    return np.asarray(np.clip(losses, -most, most), dtype=np.float16)
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:

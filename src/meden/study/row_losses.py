@@ -75,7 +75,7 @@ def trained_losses(
     _check(results, trial)
     check_count("repeats", repeats, high=MOST_REPEATS)
     fits = _kept(results, trial) if are_kept(results, trial) else []
-    divided = results.notes.get(DIVISION)
+    divided = results.notes.get(DIVISION, {})
     if repeats > 1 and not divided:
         raise InputError(f"repeats must be 1 where folds were given as such and cannot be drawn anew, got {repeats}")
     divisions = [results.folds if not fits else []]

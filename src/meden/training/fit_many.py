@@ -461,8 +461,7 @@ class _Work:
         held_out = None if rows is None else score(run, rows, self.dataset.task, share.encoder.target)
         seen = None
         if member.keep_losses:
-            parts = (Part(TensorSource(share.x, share.y), part) for part in self._rows_of(member))
-            seen = seen_losses(run, *parts, self.dataset.task)
+            seen = seen_losses(run, TensorSource(share.x, share.y), self._rows_of(member), self.dataset.task)
         newest = None if run.status in LOST else self.newest.pop(number, None)
         with self.lock:
             self.ended[number] = None if run.status == "dropped" else run.history

@@ -85,8 +85,8 @@ class OneByOne:
             task = task_of(self._first_row(member)[1])
             run = dataclasses.replace(run, held_out=score(run, Part(self.source, member.fold.score), task))
             if member.keep_losses:
-                parts = (Part(self.source, rows) for rows in (member.fold.fit, member.fold.stop))
-                run = dataclasses.replace(run, seen=seen_losses(run, *parts, task))
+                parts = member.fold.fit, member.fold.stop
+                run = dataclasses.replace(run, seen=seen_losses(run, self.source, parts, task))
         self.runs[number] = dataclasses.replace(run, **model_origin(self.make_model, self._arguments(member)))
         if self.on_run is not None:
             self.on_run(number, self.runs[number])

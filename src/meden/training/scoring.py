@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from meden.data import Encoder, Source
+from meden.data import Encoder, Part, Source
 from meden.data.targets import NumberCodec, TargetCodec, Task
 from meden.noise import derive
 from meden.objective import eval_parts, evaluated, output_shape, row_answers, row_loss, row_score, row_weight
@@ -34,13 +37,22 @@ def score(run: Run, rows: Source, task: Task, codec: TargetCodec | None = None) 
     return score_model(run.model, rows, task, run.seed, codec)
 
 
-def seen_losses(run: Run, fit: Source, stop: Source, task: Task) -> SeenLosses | None:
-    """Return the loss of each row that a model was made by; None if it diverged or was dropped from a race."""
+def seen_losses(run: Run, source: Source, parts: Sequence[NDArray[np.int64]], task: Task) -> SeenLosses | None:
+    """Return the loss of each row that a model was made by; None if it diverged or was dropped from a race.
+
+    Args:
+        run: of the model.
+        source: all rows.
+        parts: numbers of those that trained, and of those that decided when to stop.
+        task: what their targets are.
+    """
     if run.status in LOST:
         return None
     nothing = np.empty(0, dtype=np.float32)
-    parts = (score_model(run.model, rows, task, run.seed).losses if len(rows) else nothing for rows in (fit, stop))
-    return SeenLosses(*parts)
+    fit, stop = (
+        score_model(run.model, Part(source, rows), task, run.seed).losses if len(rows) else nothing for rows in parts
+    )
+    return SeenLosses(fit, stop)
 
 
 def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: TargetCodec | None = None) -> HeldOut:
