@@ -97,6 +97,15 @@ def test_losses_that_do_not_fit_are_refused(change, match):
     assert "\n" not in str(told.value)
 
 
+def test_some_of_many_rows_tell_the_same_less_surely():
+    given = known(1.0, num_rows=2000, clusters=np.repeat(np.arange(1000), 2), labels=np.arange(2000) % 2)
+    few = given.thinned(500)
+    assert few.losses.shape == few.parts.shape == (10, 500) and len(few.labels) == len(few.clusters) == 500
+    assert given.thinned(2000) is given
+    (whole, _), (part, _) = membership_aucs(given), membership_aucs(few)
+    assert part.low < whole.value < part.high and part.high - part.low > 1.3 * (whole.high - whole.low)
+
+
 def codes(gap, **asked):
     evidence = Evidence((Curve(train=[1.0, 0.9]),), memorisation=memorisation_of(known(gap)))
     return [(finding.code, finding.severity) for finding in diagnose(evidence, select=["memorisation"]).findings]

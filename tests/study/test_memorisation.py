@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import meden
+import meden.data
 from meden import InputError
 from meden.diagnosis import diagnose
 from meden.models import MLP
@@ -152,6 +153,22 @@ def test_what_cannot_be_told_is_refused(noise, found):
         meden.tune(print, rows=noise[1], space={"x": meden.Uniform(0, 1)}, keep_losses=True)
     with pytest.raises(InputError, match="one trade-off or more"):
         Tradeoff.together({})
+
+
+def test_folds_that_score_a_single_row_each_have_a_page_without_it(noise, tmp_path):
+    x, y = noise[0][:6], np.array([0, 1] * 3)
+    folds = [meden.data.Fold(np.delete(np.arange(6), row), np.arange(0), np.array([row])) for row in range(6)]
+    study = searched((x, y), RECIPE.replace(epochs=2), keep_losses=True, folds=folds)
+    assert "know by heart" not in study.report(tmp_path / "page.html").read_text()
+    with pytest.raises(InputError, match="two rows or more"):
+        study.memorisation()
+
+
+def test_other_processes_report_them_too(noise, found):
+    study, _ = found
+    other = searched(noise, keep_losses=True, jobs=2)
+    for trial, same in zip(study.trials, other.trials, strict=True):
+        assert all(np.array_equal(a.fit_losses, b.fit_losses) for a, b in zip(trial.rows, same.rows, strict=True))
 
 
 def pairs(data, cut=75):

@@ -6,7 +6,7 @@ Legend: ``M`` models, ``n`` rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,17 @@ class RowLosses(ShownFields):
     def models(self) -> Folds:
         """Division and fold of each model, (M, 2)."""
         return np.arange(2 * len(self.losses)).reshape(-1, 2) if self.folds is None else self.folds
+
+    def thinned(self, most: int) -> RowLosses:
+        """Return those of at most so many rows, evenly spread."""
+        num = self.losses.shape[1]
+        if num <= most:
+            return self
+        rows = np.linspace(0, num - 1, most).astype(np.int64)
+        clusters = None if self.clusters is None else np.unique(self.clusters[rows], return_inverse=True)[1]
+        labels = None if self.labels is None else self.labels[rows]
+        losses, parts = self.losses[:, rows], self.parts[:, rows]
+        return replace(self, losses=losses, parts=parts, labels=labels, clusters=clusters)
 
     @property
     def stopped(self) -> Mask:

@@ -42,7 +42,8 @@ class _Fit:
 def are_kept(results: Results, trial: Trial) -> bool:
     """Say whether the losses of all rows were kept of every fit of a configuration, so that they can be compared."""
     kept = all(row.fit_losses is not None for row in trial.rows)
-    return trial.status == "ok" and kept and results.data.task != "losses" and not _in_time(results)
+    enough = any(min(len(fold.fit), len(fold.score)) > 1 for fold in results.folds)
+    return trial.status == "ok" and kept and enough and results.data.task != "losses" and not _in_time(results)
 
 
 def kept_losses(results: Results, trial: Trial) -> RowLosses:
