@@ -5,6 +5,7 @@ from meden._checks import InputError
 from meden.audits import Audit, audit
 from meden.data import Dataset, as_dataset
 from meden.diagnosis import Diagnosis, diagnose
+from meden.diagnosis.memorisation import Memorisation
 from meden.distributed import Sharding
 from meden.edits import compact
 from meden.history import History, Record
@@ -30,6 +31,7 @@ from meden.strengths import Strength, convert
 from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
 from meden.study.evaluation import Evaluation, evaluate
+from meden.study.membership import memorisation
 from meden.training.calibrate import calibrate
 from meden.training.fit import fit
 from meden.training.fit_many import fit_many
@@ -54,6 +56,7 @@ __all__ = [
     "LogUniform",
     "Maybe",
     "Member",
+    "Memorisation",
     "ModelGroups",
     "Path",
     "Recipe",
@@ -84,6 +87,7 @@ __all__ = [
     "layerwise_factors",
     "load_run",
     "load_study",
+    "memorisation",
     "models",
     "noise",
     "path",

@@ -48,6 +48,8 @@ class Member(ShownFields):
     """State dict that training starts from, in place of the weights that ``seed`` would draw."""
     newest: bool = False
     """Whether the scored rows are also given to the newest state, if another one is kept."""
+    keep_losses: bool = False
+    """Whether the loss of each fitting row, and of each row of the stop split, is kept too, at the state that is."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,6 +86,15 @@ class HeldOut(Shown):
             yield "error", self.loss_error
 
 
+class SeenLosses(NamedTuple):
+    """Data loss of each row that a model was made by, in the fold's order, at the state that was kept."""
+
+    fit: NDArray[np.floating[Any]]
+    """Of the rows that trained."""
+    stop: NDArray[np.floating[Any]]
+    """Of the stop split; empty where there is none."""
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Run(Shown):
     """One run: what was trained, and what came of it."""
@@ -105,6 +114,8 @@ class Run(Shown):
     """Results on the scored rows of a member's fold."""
     newest: HeldOut | None = None
     """The same of the state at the end, if another one was kept, for a member that asked for it."""
+    seen: SeenLosses | None = None
+    """Losses of the rows of a member's fold that it was made by, for a member that asked for them."""
     encoder: Encoder | None = None
     """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
     vocabulary: Coding | None = None

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from meden._files import FORMAT, MAJOR
-from meden.history import History
+from meden.history import History, Record
 from tests.cli.conftest import Command
 
 
@@ -229,6 +229,9 @@ def test_nothing_to_diagnose(meden: Command, folder: Path) -> None:
     assert "got 'nowhere'" in refused(meden, folder, "diagnose", "nowhere")
     assert "path must be" in refused(meden, folder, "diagnose")
     assert "did you mean 'overfit'" in refused(meden, folder, "diagnose", "--list", "--select", "overfitt")
+    record = Record(epoch=1, step=1, lr=0.1, train={"loss": 1.0}, num_zeros=0, weight_norm=1.0, seconds=1.0)
+    History([record]).save(Path("history.json"))
+    assert "--memorisation" in refused(meden, folder, "diagnose", "history.json", "--memorisation")
     for content in ("no json", "[1, 2]", '[{"epoch": 1}]', "{}", "[]"):
         Path("history.json").write_text(content)
         assert "history.json" in refused(meden, folder, "diagnose", "history.json")

@@ -385,6 +385,25 @@ def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFr
     assert json.loads(meden("diagnose", "study", "--json").out)["num_runs"] == 2
 
 
+def test_diagnose_what_a_study_knows_by_heart(meden: Command, mixed: pd.DataFrame) -> None:
+    search = ("tune", "mixed.csv", "--target", "price", *QUICK)
+    assert meden(*search, "--out", "kept", "--keep-losses").status == 0
+    assert meden(*search, "--out", "plain").status == 0
+    trained = json.loads(meden("diagnose", "plain", "--memorisation", "--json").out)["memorisation"]
+    Path("mixed.csv").rename("gone.csv")  # what was kept needs no data
+    kept = json.loads(meden("diagnose", "kept", "--memorisation", "--json").out)["memorisation"]
+    assert kept["loss"]["auc"]["value"] == pytest.approx(trained["loss"]["auc"]["value"], abs=1e-3)
+    assert kept["num_models"] == 2 and kept["loss"]["auc"]["low"] < kept["loss"]["auc"]["high"]
+    assert "membership by the loss alone: AUC" in meden("diagnose", "kept", "--memorisation").out
+    assert "memorisation" not in json.loads(meden("diagnose", "kept", "--json").out)
+    pages = [Path(name, "report.html").read_text() for name in ("kept", "plain")]
+    assert ["What the models know by heart" in page for page in pages] == [True, False]
+    refused = meden("diagnose", "plain", "--memorisation")
+    assert refused.status == 2 and "which is not there" in refused.err.splitlines()[-1]
+    refused = meden("diagnose", "kept", "--repeats", "2")
+    assert refused.status == 2 and "--repeats" in refused.err and len(refused.err.splitlines()) == 1
+
+
 def test_compare(meden: Command, mixed: pd.DataFrame) -> None:
     options = ("--recipe", "quick.yaml", "--folds", "2", "--with", "L2: l2=0.1", "--with", "small: width=4, depth=1")
     ended = meden("compare", "mixed.csv", "--target", "price", *options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +11,18 @@ import typer
 from meden import diagnosis
 from meden._checks import InputError
 from meden._files import begins_file
-from meden.cli.console import JsonFlag, print_json, stdout
+from meden.cli.console import JsonFlag, print_json, say, stdout
 from meden.cli.folders import say_unfinished, trained
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
-from meden.diagnosis import Evident
+from meden.diagnosis import Evidence, Evident
+from meden.diagnosis.memorisation import Memorisation
 from meden.history import History
 from meden.logs import has_log
+from meden.report.numbers import plural
 from meden.run import RUN
-from meden.study import load_study
+from meden.study import Study, load_study
 from meden.study.folder import STUDY
+from meden.study.row_losses import are_kept
 
 HISTORY = "history.json"
 
@@ -39,12 +43,24 @@ def diagnose(
     ] = None,
     select: SelectOption = None,
     ignore: IgnoreOption = None,
+    memorisation: Annotated[
+        bool,
+        typer.Option(
+            "--memorisation",
+            help="Of a study, also say what its models know by heart: trains the choice again, unless it was searched "
+            "with --keep-losses.",
+        ),
+    ] = False,
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="For --memorisation: divisions of the rows; from 2 on it finds far more.")
+    ] = 1,
     list_rules: Annotated[bool, typer.Option("--list", help="Show all rules: code, family, severity.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what stands out in a run, how sure that is, and what to do about it.
 
-    It only reads the folder: nothing is trained, and the data are not needed. Of a study it looks at the chosen
+    It only reads the folder: nothing is trained, and the data are not needed, unless `--memorisation` asks for more.
+    Of a study it looks at the chosen
     configuration in all folds, of a run at its own curves and held-out rows. It
     knows overfitting and underfitting, runs that diverge, jump, learn nothing, are unfinished or kept too late,
     held-out rows that are too easy, dropout just before batch norm, and of a run penalties that outweigh the data.
@@ -65,6 +81,8 @@ def diagnose(
 
         meden diagnose runs/study --select curves,layout --ignore overfit
 
+        meden diagnose runs/study --memorisation --repeats 4
+
         meden diagnose --list
     """  # noqa: D412
     if list_rules:
@@ -72,11 +90,26 @@ def diagnose(
         return
     if path is None:
         raise InputError("path must be a folder of a study or run, a history.json or a log, got none (rules: --list)")
-    found = diagnosis.diagnose(_subject(path), train=train, valid=valid, select=names(select), ignore=names(ignore))
+    if repeats != 1 and not memorisation:
+        raise InputError(f"--repeats must be given with --memorisation, whose divisions it counts, got {repeats}")
+    subject: History | Evident | Evidence | Path = _subject(path)
+    known = _known(subject, repeats) if memorisation else None
+    if known is not None:
+        assert isinstance(subject, Study)
+        subject = dataclasses.replace(subject.evidence(), memorisation=known)
+    found = diagnosis.diagnose(subject, train=train, valid=valid, select=names(select), ignore=names(ignore))
     if as_json:
-        print_json(found.to_dict())
+        print_json(found.to_dict() | ({} if known is None else {"memorisation": known.to_dict()}))
     else:
-        stdout.print(str(found))
+        stdout.print(str(found) + ("" if known is None else f"\n\n{known}"))
+
+
+def _known(subject: object, repeats: int) -> Memorisation:
+    if not isinstance(subject, Study):
+        raise InputError("path must be the folder of a study for --memorisation, whose folds say what each model saw")
+    if repeats > 1 or not are_kept(subject, subject.choice):
+        say(f"training the choice on {plural(repeats, 'division')} of the rows")
+    return subject.memorisation(repeats=repeats)
 
 
 def _subject(path: Path) -> History | Evident | Path:

@@ -62,7 +62,7 @@ from meden.tabular.defaults import DEFAULTS, MODEL, PRESETS, STRATEGY
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up, until_for
 
-SEARCHED = ("strategy", "first", "metric", "baselines", "seeds", "seed", *Limits.model_fields)
+SEARCHED = ("strategy", "first", "metric", "baselines", "keep_losses", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
 Storage = Annotated[
     str | None,
@@ -126,6 +126,14 @@ def tune(
             "the same network without regularisation.",
         ),
     ] = True,
+    keep_losses: Annotated[
+        bool,
+        typer.Option(
+            "--keep-losses",
+            help="Also keep the loss of each row that a model was fitted on: `meden diagnose` and the report then say "
+            "what the models know by heart.",
+        ),
+    ] = False,
     refit: Annotated[
         str | None,
         typer.Option(
@@ -207,6 +215,7 @@ def tune(
         "strategy": strategy,
         "metric": metric,
         "baselines": baselines,
+        "keep_losses": keep_losses,
         "seeds": seeds,
         "order": order,
         "gap": gap,

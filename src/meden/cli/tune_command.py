@@ -37,7 +37,7 @@ Trainer = Annotated[
         "of `--search`. See `meden job --help`.",
     ),
 ]
-UNMEANT = ("model", "refit", "baselines", "drop", "read")
+UNMEANT = ("model", "refit", "baselines", "keep_losses", "drop", "read")
 """Options of ``meden tune`` that say something of networks, or of features, which a command reads itself."""
 
 
@@ -54,7 +54,10 @@ def command_settings(context: typer.Context) -> dict[str, Any]:
     for name in UNMEANT:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise InputError(f"--{name} must not be given with --command, which trains by itself, got {given[name]!r}")
+            option = name.replace("_", "-")
+            raise InputError(
+                f"--{option} must not be given with --command, which trains by itself, got {given[name]!r}"
+            )
     if not given["space"]:
         raise InputError("--search must be given with --command: what to search is known of no command")
     check_study_folder("--out", Path(given["out"]))

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
 from meden._checks import InputError
+from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
 from meden.diagnosis.catalogue import all_rules, chosen_rules, examine
 from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history, source_of
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity

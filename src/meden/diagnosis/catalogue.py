@@ -15,6 +15,7 @@ from meden.diagnosis import (
     endings,
     honesty,
     layout,
+    memorised,
     preparation,
     rates,
     search_rules,
@@ -61,6 +62,8 @@ RULES: tuple[Rule, ...] = (
     honesty.later_rows_fit,
     preparation.target_encoded_on_all,
     preparation.scaled_on_all,
+    memorised.memorised,
+    memorised.slightly_memorised,
     calibration.miscalibrated,
 )
 

@@ -17,6 +17,7 @@ from torch import nn
 
 from meden._checks import InputError
 from meden.diagnosis.calibration import Answers
+from meden.diagnosis.memorisation import Memorisation
 from meden.diagnosis.searching import SearchEvidence
 from meden.history import History
 
@@ -134,6 +135,8 @@ class Evidence:
     """Probability to drop that the recipe put into the model; one that was read from a file does not show it."""
     searched: bool = False
     """Whether they are of the choice of a search, which is then no advice any more."""
+    memorisation: Memorisation | None = None
+    """What they know by heart; None where it is not known."""
     more_in_reach: bool = False
     """Whether that search could have chosen more of what it regularises by, and found less to be better."""
     plan: Plan = Plan()
@@ -150,7 +153,7 @@ class Evidence:
     @property
     def parts(self) -> tuple[Any, ...]:
         """All that rules look at: itself, and evidence of other kinds."""
-        return tuple(part for part in (self, self.search, self.answers) if part is not None)
+        return tuple(part for part in (self, self.search, self.answers, self.memorisation) if part is not None)
 
     def command(self, name: str, *options: str) -> str:
         """Return the line of a command on the data; empty where no command takes them."""

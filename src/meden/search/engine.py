@@ -28,7 +28,7 @@ from meden.search.progress import TELL_EVERY, Meter, OnProgress
 from meden.search.tracker import Losses, Trackers
 from meden.space.names import Space
 from meden.study.folder import STUDY
-from meden.study.ledger import LEDGER, Key, Ledger, Row
+from meden.study.ledger import LEDGER, Key, Ledger, Row, halved
 from meden.study.results import Trial, make_trial
 from meden.workers.coordinator import Epoch, Result
 from meden.workers.fitter import Fitter
@@ -383,7 +383,11 @@ def open_ledger(
 
 
 def members_of(
-    configure: Callable[[Mapping[str, Any]], tuple[Recipe, Mapping[str, Any]]], folds: Sequence[Fold], seed: int
+    configure: Callable[[Mapping[str, Any]], tuple[Recipe, Mapping[str, Any]]],
+    folds: Sequence[Fold],
+    seed: int,
+    *,
+    keep_losses: bool = False,
 ) -> MemberOf:
     """Return what is trained where a configuration is a recipe and arguments of the model, the same in all folds.
 
@@ -392,7 +396,8 @@ def members_of(
 
     def member(key: Key, params: Mapping[str, Any]) -> Member:
         recipe, model_args = configure(params)
-        return Member(recipe, folds[key.fold], derive(seed, "seed", key.seed), model_args)
+        run_seed = derive(seed, "seed", key.seed)
+        return Member(recipe, folds[key.fold], run_seed, model_args, keep_losses=keep_losses)
 
     return member
 
@@ -414,6 +419,8 @@ def make_row(key: Key, params: Mapping[str, Any], run: Result, fold: Fold, secon
         losses=nothing.astype(np.float32) if run.held_out is None else run.held_out.losses,
         scores=nothing if run.held_out is None else run.held_out.scores,
         outputs=np.empty((len(nothing), 0)) if run.held_out is None else run.held_out.outputs,
+        fit_losses=None if run.seen is None else halved(run.seen.fit),
+        stop_losses=None if run.seen is None else halved(run.seen.stop),
     )
 
 

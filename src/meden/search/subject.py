@@ -57,6 +57,7 @@ def networks(
     recipe: Recipe,
     metric: MetricName,
     seed: int,
+    keep_losses: bool = False,
 ) -> Subject:
     """Return the networks that a function makes, of settings that can all be trained.
 
@@ -72,7 +73,7 @@ def networks(
         folds=folds,
         space=found,
         fitter=Networks(make_model, dataset),
-        member=members_of(functools.partial(configure, recipe), folds, seed),
+        member=members_of(functools.partial(configure, recipe), folds, seed, keep_losses=keep_losses),
         models=check_reachable(found, recipe, make_model, dataset, folds),
         data=DataSummary.of(dataset),
         model=ModelReference.of(make_model),

@@ -48,8 +48,8 @@ from meden.workers.workers import Workers
 
 LIMITS = ("budget", "epochs_budget", "time_limit")
 """Settings that say how far a search gets on its way: it may be opened again to go further."""
-METRIC, BASELINES = "metric", "baselines"
-FREE = (METRIC, BASELINES, *LIMITS)
+METRIC, BASELINES, KEEP_LOSSES = "metric", "baselines", "keep_losses"
+FREE = (METRIC, BASELINES, KEEP_LOSSES, *LIMITS)
 """Settings of a study that may change when it is opened again: configurations are trained as before."""
 IN_MEMORY = "study"
 """What trackers are told of a study without a folder."""
@@ -70,6 +70,7 @@ def tune(
     first: Sequence[Mapping[str, Any]] = (),
     metric: MetricName = "loss",
     baselines: bool = True,
+    keep_losses: bool = False,
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
     storage: str | None = None,
@@ -118,6 +119,9 @@ def tune(
             proposals go by the loss, which is smoother.
         baselines: also train, on the same folds, what the choice is compared with: a constant answer, a linear model,
             boosted trees (tables), and the network of the choice without regularisation; those that there is time for.
+        keep_losses: also keep the loss of each fitting row and each row of a stop split, in half precision, so that
+            :meth:`meden.Study.memorisation` trains nothing. The ledger is larger by an eighth (ten classes) to a half
+            (two). Not for a training function.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there, and one that has ended goes on
             if its limits are larger now. :func:`meden.load_study` opens it without training. None keeps it in memory.
@@ -166,8 +170,12 @@ def tune(
     if rows is None:
         dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
         space = cocktail(dataset.task, make_model) if space is None else space
-        subject = networks(make_model, dataset, space, cv, recipe=recipe, metric=metric, seed=seed)
+        subject = networks(
+            make_model, dataset, space, cv, recipe=recipe, metric=metric, seed=seed, keep_losses=keep_losses
+        )
     else:
+        if keep_losses:
+            raise InputError("keep_losses must be False for a training function, which returns those of scored rows")
         if data is not None or target is not None:
             given = "data" if data is not None else "target"
             raise InputError(
@@ -202,7 +210,7 @@ def tune(
     workers.reach()
     following = trackers_of(trackers, study_dir)
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
-    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines}
+    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines, KEEP_LOSSES: keep_losses}
     settings |= dict(limits) | {"budget": proposals.budget}
     described = Description(
         data=subject.data,

@@ -180,7 +180,7 @@ def evaluate(
         return _of_text(run, data, confidence, seed)
     if run.encoder is None:
         raise InputError("run must have an encoder to be evaluated, got one that was trained on tensors")
-    rows, cells, groups = _divided(data, groups, run.encoder.label.name)
+    rows, cells, groups = divided(data, groups, run.encoder.label.name)
     if run.encoder.classes and np.ndim(cells) > 1:
         if not isinstance(run, Run):
             raise InputError("run must be a single one where rows have several labels each, got an ensemble")
@@ -243,7 +243,7 @@ def _of_tokens(run: Run, rows: Source, groups: Any, confidence: float, seed: int
     )
 
 
-def _divided(data: Any, groups: Any, target: str) -> tuple[Any, Any, Any]:
+def divided(data: Any, groups: Any, target: str) -> tuple[Any, Any, Any]:
     """Return rows, their target, and their groups."""
     if isinstance(data, (tuple, list)) and len(data) == 2:
         rows, cells = data

@@ -78,6 +78,10 @@ class Row(ShownFields):
     """What it is, if it is no configuration of the space: a row that they are compared with, and never chosen."""
     versions: dict[str, str] | None = None
     """Those of the libraries that trained it, by name; None where they are those that began the ledger."""
+    fit_losses: NDArray[np.float16] | None = None
+    """Data loss of each fitting row, in the fold's order, see :func:`halved`; None where it was not to be kept."""
+    stop_losses: NDArray[np.float16] | None = None
+    """The same of the stop split."""
 
     @property
     def key(self) -> Key:
@@ -88,12 +92,14 @@ class Row(ShownFields):
 _ARRAYS = {"train_loss": "<f8", "stop_loss": "<f8", "losses": "<f4", "scores": "<f8"}
 """How a line holds what is of each epoch and row; squared errors may be as small or large as 1e-80, 1e80."""
 _CURVES = ("train_loss", "stop_loss")
+_SEEN = {"fit_losses": "<f2", "stop_losses": "<f2"}
+"""Of most rows and each fit, and so in half precision, and there only if they were asked for."""
 _BEGINNING = f'{{"{FIELD}": "'.encode()
 """Of the first line: what has another is no ledger that was torn, but somebody's own file."""
 _DECODER = json.JSONDecoder()
 _OUTPUTS = "outputs"
 """Of another precision, and another shape, in each study."""
-_PLAIN = tuple(field.name for field in dataclasses.fields(Row) if field.name not in (*_ARRAYS, _OUTPUTS))
+_PLAIN = tuple(field.name for field in dataclasses.fields(Row) if field.name not in (*_ARRAYS, *_SEEN, _OUTPUTS))
 _VERSIONS, _CODE = "versions", "code"
 """What an identity says of the libraries that trained, and of the model's source."""
 
@@ -194,7 +200,7 @@ class Ledger:
             row = dataclasses.replace(row, versions=self._versions)
         if self._file is not None:
             fields = {name: value for name, value in vars(row).items() if value is not None}
-            packed = {name: _pack(fields[name], dtype) for name, dtype in _ARRAYS.items()}
+            packed = {n: _pack(fields[n], dtype) for n, dtype in (_ARRAYS | _SEEN).items() if n in fields}
             packed[_OUTPUTS] = row.outputs.dtype.str + _pack(row.outputs, row.outputs.dtype.str)
             line = json.dumps(fields | packed)
             lines = [sealed(line, self._header), b""]
@@ -227,6 +233,12 @@ class Ledger:
         if found.identity.get(_VERSIONS) != self.identity.get(_VERSIONS):
             self._versions = self.identity[_VERSIONS]
         self.identity, self._header = found.identity, found.header
+
+
+def halved(losses: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Return losses in half precision: four digits down to 6e-5, a smallest one of 6e-8, none beyond 65,504."""
+    most = float(np.finfo(np.float16).max)
+    return np.asarray(np.clip(losses, -most, most), dtype=np.float16)
 
 
 def digest_of(identity: Mapping[str, Any]) -> str:
@@ -271,7 +283,7 @@ def _row(line: bytes, header: bytes, number: int, path: Path) -> Row:
     written, _ = _DECODER.raw_decode(line.decode())  # that it is JSON is known by now
     with damaged(f"{str(path)!r} must be a ledger as meden wrote it"):
         fields = checked_fields(Row, written, *_PLAIN)
-        for name, dtype in _ARRAYS.items():
+        for name, dtype in (_ARRAYS | {name: dtype for name, dtype in _SEEN.items() if name in written}).items():
             values = np.frombuffer(a2b_base64(written[name]), dtype=dtype)
             fields[name] = values.tolist() if name in _CURVES else values.astype(dtype[1:])
         return Row(**fields, outputs=_outputs(written[_OUTPUTS], len(fields["losses"])))

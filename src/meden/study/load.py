@@ -11,6 +11,7 @@ from typing import Any
 
 from meden._checks import InputError
 from meden._fields import check_all, damaged
+from meden.data import Fold
 from meden.member import ModelMaker
 from meden.progress import LOST
 from meden.space.names import REGULARISING, Space
@@ -72,7 +73,7 @@ def results_of(described: Description, rows: Collection[Row], versions: Mapping[
         rows: of its ledger.
         versions: of the libraries that began it, by name; None where that is not known.
     """
-    folds, seeds = [len(fold.score) for fold in described.folds], described.settings["seeds"]
+    folds, seeds = [_sizes(fold) for fold in described.folds], described.settings["seeds"]
     configurations: dict[int, list[Row]] = {}
     compared: dict[str, list[Row]] = {}
     for row in rows:
@@ -166,7 +167,11 @@ def _shortened(described: Description, kept: Sequence[int], complete: Mapping[in
     return f"{given} allowed {' and '.join(filter(None, (', '.join(parts[:-1]), parts[-1])))}"
 
 
-def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None:
+def _sizes(fold: Fold) -> tuple[int, int, int]:
+    return len(fold.fit), len(fold.stop), len(fold.score)
+
+
+def _check_row(row: Row, folds: Sequence[tuple[int, int, int]], seeds: int, space: Space) -> None:
     check_all("fold and seed must be of the study", row.fold < len(folds) and row.seed < seeds, row.key)
     check_all("baseline must be one that is known", row.baseline in ("", *BASELINES), row.baseline)
     named = row.params.keys() <= space.keys() if row.baseline else row.params.keys() == space.keys()
@@ -174,7 +179,7 @@ def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None
     for name, value in row.params.items():
         if value not in space[name]:
             raise ValueError(f"{name} must lie in {space[name]!r}, got {value!r:.60}")
-    scored = folds[row.fold]
+    fitted, stopped, scored = folds[row.fold]
     check_all("losses and scores must be of the rows", len(row.losses) == len(row.scores) == scored, len(row.losses))
     epochs = len(row.train_loss)
     check_all("best_epoch must be one that was trained", row.best_epoch <= epochs == row.num_epochs, row.best_epoch)
@@ -182,3 +187,5 @@ def _check_row(row: Row, folds: Sequence[int], seeds: int, space: Space) -> None
     trained = row.status in LOST or row.best_epoch > 0 or bool(row.baseline)
     check_all("a result must have an epoch", trained, row.best_epoch)
     check_all("outputs must be of the rows", len(row.outputs) == scored, len(row.outputs))
+    for losses, num in ((row.fit_losses, fitted), (row.stop_losses, stopped)):
+        check_all("losses that were kept must be of the rows", losses is None or len(losses) == num, num)

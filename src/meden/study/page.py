@@ -13,6 +13,7 @@ from meden.study.evidence import evidence_of
 from meden.study.importance_section import importance_section
 from meden.study.metrics import spoken
 from meden.study.page_curves import curves_section
+from meden.study.page_memorisation import kept_section, tradeoff_section
 from meden.study.page_models import gains_section, table_section
 from meden.study.page_recipe import recipe_section
 from meden.study.page_reproduce import reproduce_section
@@ -69,7 +70,9 @@ def _sections(results: Results, found: Diagnosis | None, path: Path) -> Iterator
         scores_section(results),
         curves_section(results),
         gap_section(results),
+        tradeoff_section(results),
         rows_section(results),
+        kept_section(results),
         table_section(results),
         findings_section(found or diagnose(evidence_of(results))),
         recipe_section(results, path),

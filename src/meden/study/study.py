@@ -15,6 +15,7 @@ from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
 from meden.deadline import Deadline
 from meden.diagnosis import Evidence, diagnose
+from meden.diagnosis.memorisation import Memorisation, memorisation_of
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.noise import derive
@@ -23,6 +24,8 @@ from meden.run import Ensemble, Run
 from meden.study.evidence import evidence_of
 from meden.study.page import study_report
 from meden.study.results import CHOICE, Results, Which
+from meden.study.row_losses import are_kept, kept_losses, trained_losses
+from meden.study.tradeoff import Tradeoff, tradeoff_of
 from meden.study.verdict import Verdict, verdict_of
 from meden.training.fit_many import fit_many
 
@@ -132,6 +135,40 @@ class Study(Results):
     def verdict(self) -> Verdict:
         """What the results say, in sentences with numbers; printing it gives them."""
         return verdict_of(self)
+
+    def memorisation(
+        self, which: Which = CHOICE, *, repeats: int = 1, data: Any = None, make_model: ModelMaker | None = None
+    ) -> Memorisation:
+        """Return what the models of a configuration's folds know of their rows by heart.
+
+        Each fit is attacked by itself, with those of other folds as its shadows. Where the search kept the losses of
+        fitting rows (``keep_losses=True``) nothing is trained; else the fits are trained again, with the seeds they
+        had. With ``repeats`` they are trained on other divisions of the rows too: each row then has shadows that were
+        not fitted on it, which finds far more.
+
+        Args:
+            which: ``"one_se"``, the choice, or ``"best"``.
+            repeats: divisions of the rows, 1 to 100; the first is the study's.
+            data: the rows, as for :meth:`refit`, if it trains.
+            make_model: as for :meth:`refit`, if it trains.
+
+        Raises:
+            InputError: if there is no configuration to choose; if folds are ordered in time, or were given as such
+                and are to be repeated; or as :meth:`refit` does, if it trains.
+        """
+        trial = self._which(which)
+        if repeats == 1 and are_kept(self, trial):
+            return memorisation_of(kept_losses(self, trial))
+        maker, dataset = self.trainable(data, make_model)
+        return memorisation_of(trained_losses(self, trial, maker, dataset, repeats))
+
+    def tradeoff(self) -> Tradeoff:
+        """Return what each configuration is worth against what is known by heart: how much privacy a strength buys.
+
+        Raises:
+            InputError: if the search did not keep the losses of fitting rows (``keep_losses=True``).
+        """
+        return tradeoff_of(self)
 
     def evidence(self) -> Evidence:
         """Return what :func:`meden.diagnose` goes by: the fits of the choice in all folds."""

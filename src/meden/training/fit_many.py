@@ -40,7 +40,7 @@ from meden.training.many.population import Programs
 from meden.training.many.stacking import recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
-from meden.training.scoring import score, score_model
+from meden.training.scoring import score, score_model, seen_losses
 from meden.training.stacks import (
     Judge,
     OnEpoch,
@@ -459,13 +459,17 @@ class _Work:
         member = self.members[number]
         share, rows = self.shares[member.fold], self._scored_rows(member)
         held_out = None if rows is None else score(run, rows, self.dataset.task, share.encoder.target)
+        seen = None
+        if member.keep_losses:
+            seen = seen_losses(run, TensorSource(share.x, share.y), self._rows_of(member), self.dataset.task)
         newest = None if run.status in LOST else self.newest.pop(number, None)
         with self.lock:
             self.ended[number] = None if run.status == "dropped" else run.history
             if self.on_run is not None:
                 origin = made_with(self.make_model, share, self.dataset, member)
                 known: dict[str, Any] = {"encoder": share.encoder, "constant_loss": self.constant_loss}
-                self.on_run(number, dataclasses.replace(run, held_out=held_out, newest=newest, **known, **origin))
+                told: dict[str, Any] = {"held_out": held_out, "newest": newest, "seen": seen}
+                self.on_run(number, dataclasses.replace(run, **told, **known, **origin))
 
 
 def _why_alone(entrant: Entrant) -> str | None:

@@ -18,7 +18,7 @@ from meden.objective import task_of
 from meden.run import Run
 from meden.training.fit import prepare
 from meden.training.one import Training
-from meden.training.scoring import score
+from meden.training.scoring import score, seen_losses
 from meden.training.stacks import Judge, OnDone, OnEpoch, SingleTrainer, drop_losers
 
 
@@ -84,6 +84,9 @@ class OneByOne:
         if member.fold is not None:
             task = task_of(self._first_row(member)[1])
             run = dataclasses.replace(run, held_out=score(run, Part(self.source, member.fold.score), task))
+            if member.keep_losses:
+                parts = member.fold.fit, member.fold.stop
+                run = dataclasses.replace(run, seen=seen_losses(run, self.source, parts, task))
         self.runs[number] = dataclasses.replace(run, **model_origin(self.make_model, self._arguments(member)))
         if self.on_run is not None:
             self.on_run(number, self.runs[number])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from meden.data import Encoder, Source
+from meden.data import Encoder, Part, Source
 from meden.data.targets import NumberCodec, TargetCodec, Task
 from meden.noise import derive
 from meden.objective import eval_parts, evaluated, output_shape, row_answers, row_loss, row_score, row_weight
 from meden.progress import LOST
-from meden.run import HeldOut, Run
+from meden.run import HeldOut, Run, SeenLosses
 from meden.training.reading import classes_of, first_rows, read
 
 
@@ -32,6 +35,24 @@ def score(run: Run, rows: Source, task: Task, codec: TargetCodec | None = None) 
         nothing = np.full(len(rows), np.nan)
         return HeldOut(nothing.astype(np.float32), nothing, np.empty((len(rows), 0)))
     return score_model(run.model, rows, task, run.seed, codec)
+
+
+def seen_losses(run: Run, source: Source, parts: Sequence[NDArray[np.int64]], task: Task) -> SeenLosses | None:
+    """Return the loss of each row that a model was made by; None if it diverged or was dropped from a race.
+
+    Args:
+        run: of the model.
+        source: all rows.
+        parts: numbers of those that trained, and of those that decided when to stop.
+        task: what their targets are.
+    """
+    if run.status in LOST:
+        return None
+    nothing = np.empty(0, dtype=np.float32)
+    fit, stop = (
+        score_model(run.model, Part(source, rows), task, run.seed).losses if len(rows) else nothing for rows in parts
+    )
+    return SeenLosses(fit, stop)
 
 
 def score_model(model: nn.Module, rows: Source, task: Task, seed: int, codec: TargetCodec | None = None) -> HeldOut:

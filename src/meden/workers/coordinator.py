@@ -19,7 +19,7 @@ from safetensors.torch import save
 from meden import checkpoint as files
 from meden.history import History
 from meden.progress import Status
-from meden.run import HeldOut, Run
+from meden.run import HeldOut, Run, SeenLosses
 from meden.training.stacks import Judge
 
 QUEUE = 128
@@ -40,6 +40,7 @@ class Result(NamedTuple):
     epochs: int
     """Length of its schedule, which is shorter than its recipe's where the time was."""
     newest: HeldOut | None = None
+    seen: SeenLosses | None = None
     weights: bytes | None = None
     """The model's state dict, as safetensors writes it: such bytes reach any machine."""
     trace: str = ""
@@ -50,7 +51,7 @@ class Result(NamedTuple):
         """Return what is reported of a run, with or without the model's tensors."""
         kept = save(files.state_of(run.model)) if weights else None
         found = run.status, run.reason, run.best_epoch, run.best_step, run.history, run.held_out
-        return cls(*found, run.recipe.epochs, run.newest, kept)
+        return cls(*found, run.recipe.epochs, run.newest, run.seen, kept)
 
 
 class Epoch(NamedTuple):
