@@ -29,6 +29,7 @@ from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
 from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
+from meden.study.check import Check, check
 from meden.study.evaluation import Evaluation, evaluate
 from meden.training.fit import fit
 from meden.training.fit_many import fit_many
@@ -38,6 +39,7 @@ __all__ = [
     "Audit",
     "Averager",
     "Averaging",
+    "Check",
     "Choice",
     "Comparison",
     "Dataset",
@@ -70,6 +72,7 @@ __all__ = [
     "as_dataset",
     "audit",
     "augment",
+    "check",
     "compact",
     "compare",
     "convert",
