@@ -11,6 +11,7 @@ from typing import Any
 from meden._checks import InputError, nearest
 from meden._shown import Pair, Shown
 from meden.data import Dataset, as_dataset
+from meden.data.columns import Values
 from meden.data.moments import moments_of
 from meden.data.tables import Table as ReadTable
 from meden.diagnosis import Finding, Rule, chosen_rules, examine
@@ -152,17 +153,20 @@ def table_of(dataset: Dataset, *, order: Any = None, split: Any = None, folds: i
     if dataset.num_rows < 2:
         raise InputError(f"data must have two rows or more, got {dataset.num_rows}")
     moments = None if order is None else moments_of(dataset, order)
+    words = split
     if isinstance(split, str):
-        words = dataset.inputs.values if isinstance(dataset.inputs, ReadTable) else {}
-        if split not in words:
-            raise InputError(f"split must be a column of the table, got {split!r}{nearest(split, words)}")
-        others = [name for name in dataset.feature_names if name != split]
-        if not others:
-            raise InputError(f"the table must have a column besides the target and the split, got only {split!r}")
-        parts = parts_of(words[split], dataset.num_rows)
-        assert isinstance(dataset.inputs, ReadTable)
-        dataset = dataclasses.replace(dataset, inputs=dataset.inputs.only(others))
-    else:
-        parts = None if split is None else parts_of(split, dataset.num_rows)
+        dataset, words = _without_split(dataset, split)
+    parts = None if words is None else parts_of(words, dataset.num_rows)
     name = order if isinstance(order, str) else None
     return Table(dataset=dataset, moments=moments, order=name, split=parts, folds=folds, seed=seed)
+
+
+def _without_split(dataset: Dataset, split: str) -> tuple[Dataset, Values]:
+    """Return a data set without the column that divides it, and what that holds, (n,)."""
+    columns = dataset.inputs.values if isinstance(dataset.inputs, ReadTable) else {}
+    if not isinstance(dataset.inputs, ReadTable) or split not in columns:
+        raise InputError(f"split must be a column of the table, got {split!r}{nearest(split, columns)}")
+    others = [name for name in columns if name != split]
+    if not others:
+        raise InputError(f"the table must have a column besides the target and the split, got only {split!r}")
+    return dataclasses.replace(dataset, inputs=dataset.inputs.only(others)), columns[split]
