@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from meden._checks import InputError
-from meden.diagnosis import layout, rules
+from meden.diagnosis import classes, columns, copies, drift, layout, leaks, missingness, rules, sequence, suspects
 from meden.diagnosis.finding import Finding
 from meden.diagnosis.rule import FAMILIES, Rule
 
@@ -29,6 +29,28 @@ RULES: tuple[Rule, ...] = (
     rules.penalties_rule,
     layout.dropout_before_norm,
     layout.dropout_in_one_pass,
+    leaks.target_copy,
+    classes.torn_groups,
+    copies.split_duplicates,
+    classes.unseen_class,
+    leaks.target_determined,
+    columns.identifier_column,
+    columns.order_column,
+    columns.group_column,
+    copies.duplicate_rows,
+    copies.contradictory_labels,
+    copies.near_duplicates,
+    sequence.like_neighbours,
+    classes.rare_class,
+    columns.numbers_as_text,
+    suspects.label_suspects,
+    drift.split_drift,
+    drift.time_drift,
+    missingness.telling_missingness,
+    leaks.strong_column,
+    columns.constant_column,
+    copies.tied_rows,
+    sequence.sorted_by_target,
 )
 
 
