@@ -56,18 +56,16 @@ def alone(table: Table) -> dict[str, Alone]:
 
 def _folds(table: Table, rows: Codes) -> Codes:
     generator = np.random.default_rng([table.seed, 3])
-    if table.dataset.groups is None:
-        return generator.permutation(len(rows)) % FOLDS
-    groups = np.unique(table.dataset.groups[rows], return_inverse=True)[1]
-    return (generator.permutation(int(groups.max()) + 1) % FOLDS)[groups]
+    groups = rows if table.dataset.groups is None else table.dataset.groups[rows]
+    of_row = np.unique(groups, return_inverse=True)[1]
+    return np.asarray((generator.permutation(int(of_row.max()) + 1) % FOLDS)[of_row], dtype=np.int64)
 
 
 def _target(table: Table, rows: Codes) -> npt.NDArray[np.float64]:
     """Return indicators of the classes (n, C), or ranks (n, 1) from 0 to 1."""
     labels = table.dataset.labels[rows]
-    if table.is_classes:
-        return (labels[:, None] == np.unique(labels)).astype(np.float64)
-    return pd.Series(labels).rank(pct=True).to_numpy(dtype=np.float64)[:, None]
+    target = labels[:, None] == np.unique(labels) if table.is_classes else pd.DataFrame(labels).rank(pct=True)
+    return np.asarray(target, dtype=np.float64)
 
 
 def _bins(table: Table, name: str, codes: Codes) -> Codes:

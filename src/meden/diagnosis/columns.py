@@ -17,7 +17,7 @@ from meden.data.reading import CODES, cells_named
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
 from meden.diagnosis.sequence import is_sorted
-from meden.diagnosis.table import ALPHA, FEWEST, Table
+from meden.diagnosis.table import ALPHA, FEWEST, Codes, Table
 from meden.diagnosis.wording import columns, named
 
 DIFFERENT = 0.9
@@ -111,7 +111,7 @@ def group_column(table: Table) -> Seen | None:
     groups = table.dataset.groups
     if groups is None or int(groups.max()) + 1 < FEWEST_GROUPS:
         return None
-    found = [name for name in table.columns if table.kinds[name] != "boolean" and _names_groups(table, name)]
+    found = [n for n in table.columns if table.kinds[n] != "boolean" and _names_groups(table, groups, n)]
     if not found:
         return None
     return Seen(
@@ -122,13 +122,13 @@ def group_column(table: Table) -> Seen | None:
     )
 
 
-def _names_groups(table: Table, name: str) -> bool:
+def _names_groups(table: Table, groups: Codes, name: str) -> bool:
     """Say whether whole numbers or texts are one in each group, and nearly one for each."""
     values, codes = table.columns[name], table.codes[name]
     if table.kinds[name] == "number" and (values[codes >= 0] % 1 != 0).any():
         return False
-    pairs = len(pd.DataFrame({"group": table.dataset.groups, "value": codes}).drop_duplicates())
-    num_groups = len(np.unique(table.dataset.groups))
+    pairs = len(pd.DataFrame({"group": groups, "value": codes}).drop_duplicates())
+    num_groups = len(np.unique(groups))
     return pairs == num_groups and len(np.unique(codes)) > DIFFERENT * num_groups
 
 
@@ -158,9 +158,8 @@ def _no_numbers(cells: list[str | None]) -> list[tuple[int, str]]:
     numbers = tell_numerals(counts)
     if not HALF <= numbers.share < 1 or tell_dates(counts).share >= numbers.share:
         return []
-    return [
-        (row, cell) for row, cell in enumerate(cells) if cell in counts and numbers.numerals.read(str(cell)) is None
-    ]
+    odd = {cell for cell in counts if numbers.numerals.read(cell) is None}
+    return [(row, cell) for row, cell in enumerate(cells) if cell is not None and cell in odd]
 
 
 def _are_no(cells: list[tuple[int, str]]) -> str:

@@ -28,8 +28,9 @@ MOST_ASKED, MOST_AMONG = 2_000, 50_000
 """Rows whose nearest neighbours are looked for, and rows among which: drawn, where there are more."""
 MOST_COPIES = 4
 """Neighbours that may be copies of one row."""
-MEASURED, FEWEST_MEASURED = 20, 2
-"""Values from which on a column of numbers measures, and so many such columns that distances mean something."""
+MEASURED, FEWEST_MEASURED = 0.05, 2
+"""Share of different values from which on a column of numbers measures, where others count or rate, and must agree;
+and so many such columns that distances mean something."""
 NEAR = 0.1
 """Share of the usual distance to the nearest neighbour within which a pair is near: where density changes at once, at
 the rim of a cluster, ratios alone are large too."""
@@ -66,7 +67,7 @@ def equal_rows(table: Table) -> Equal:
     num_rows = table.num_rows - sets
     equal = _pairs(whole)
     generator = np.random.default_rng(table.seed)
-    chosen = generator.permutation(len(parts))[:MOST_LEFT_OUT] if num_rows else []
+    chosen = generator.permutation(len(parts))[: MOST_LEFT_OUT if num_rows else 0]
     nearly = sum(_pairs(whole - parts[place]) - equal for place in chosen) * (len(parts) / max(1, len(chosen)))
     return Equal(groups, num_rows, table.num_rows - len(with_target), copies=num_rows > 0 and equal > nearly)
 
@@ -137,7 +138,10 @@ def near_rows(table: Table) -> Near:
 
 
 def _is_measured(table: Table, name: str) -> bool:
-    return table.kinds[name] in ("number", "date") and int(table.codes[name].max()) >= MEASURED
+    codes = table.codes[name]
+    return table.kinds[name] in ("number", "date") and int(codes.max()) > max(
+        FEWEST, MEASURED * int((codes >= 0).sum())
+    )
 
 
 def _ranks(table: Table, names: list[str], rows: Codes) -> npt.NDArray[np.float32]:

@@ -50,7 +50,9 @@ def target_copy(table: Table) -> Seen | None:
 def target_determined(table: Table) -> Seen | None:
     """A column that alone predicts the target almost without error: a leak, or a law."""
     found = _between(table, DETERMINES, math.inf)
-    return found and Seen(
+    if not found:
+        return None
+    return Seen(
         f"{_told(table, found)}: nearly nothing is left to learn",
         "Ask whether it is known before the target is; if it is written after it, leave it out",
         command=table.without([name for name, _ in found]),
@@ -63,7 +65,9 @@ def target_determined(table: Table) -> Seen | None:
 def strong_column(table: Table) -> Seen | None:
     """A column that alone does most of the work, as a good measurement does, or a leak with noise."""
     found = _between(table, STRONG, DETERMINES)
-    return found and Seen(
+    if not found:
+        return None
+    return Seen(
         _told(table, found),
         "Nothing, if it is known when predictions are asked for",
         value=found[0][1].skill,
@@ -71,10 +75,10 @@ def strong_column(table: Table) -> Seen | None:
     )
 
 
-def _between(table: Table, low: float, high: float) -> list[tuple[str, Alone]] | None:
-    """Return columns whose skill has its lower end in [low, high), but for copies; None if there is none."""
+def _between(table: Table, low: float, high: float) -> list[tuple[str, Alone]]:
+    """Return columns whose skill has its lower end in [low, high), but for copies."""
     found = {name: one for name, one in table.once(alone).items() if low <= one.low < high}
-    return [pair for pair in found.items() if pair[0] not in table.once(copies_of_target)] or None
+    return [pair for pair in found.items() if pair[0] not in table.once(copies_of_target)]
 
 
 def _told(table: Table, found: list[tuple[str, Alone]]) -> str:

@@ -119,7 +119,8 @@ class Table:
         else:
             scores = pd.Series(labels).rank().to_numpy(dtype=np.float64)[:, None]
         scores = scores - scores.mean(axis=0)
-        return scores / np.sqrt((scores**2).sum(axis=1).mean())
+        unit: npt.NDArray[np.float64] = scores / np.sqrt((scores**2).sum(axis=1).mean())
+        return unit
 
     def command(self, *options: str) -> str:
         """Return the command that searches on this table, with some options more."""
