@@ -29,6 +29,8 @@ TABLES = (
     "pima_diabetes spambase mice_protein shuttle california_housing concrete ames_housing abalone boston colon_alon "
     "leukemia_golub riboflavin prostate_esl"
 ).split()
+MOST_ROWS = 5_000
+"""Of a twin."""
 SPLIT = ["split_drift", "split_duplicates"]
 BY_TARGET = [
     "target_copy", "target_determined", "strong_column", "telling_missingness", "like_neighbours", "label_suspects",
@@ -98,6 +100,7 @@ def cleaned(frame: pd.DataFrame, target: str, table: Table) -> pd.DataFrame:
     first = np.unique(table.once(equal_rows).groups, return_index=True)[1]
     near = table.once(near_rows).pairs[:, 1]
     clean = frame.iloc[np.setdiff1d(first, near)].drop(columns=table.once(identifiers))
+    clean = clean.sample(min(len(clean), MOST_ROWS), random_state=0)
     if table.is_classes:
         clean = clean[clean.groupby(target)[target].transform("size") >= table.folds]
     return clean

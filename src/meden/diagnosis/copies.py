@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from meden.data.fitted import robust_scaling
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.intervals import wilson
 from meden.diagnosis.rule import rule
@@ -111,7 +112,7 @@ def near_rows(table: Table) -> Near:
 
     Where rows lie as densely as around them, the distance to neighbour k + 1 over that to neighbour k is a Pareto
     variable of shape k d, in d dimensions. A pair is near if its ratio is too large for that, over all rows asked.
-    Numbers are their ranks.
+    Numbers are scaled by their quartiles; a missing one lies at the median.
 
     Reference:
         E. Facco, M. d'Errico, A. Rodriguez and A. Laio, Estimating the intrinsic dimension of datasets by a minimal
@@ -123,7 +124,7 @@ def near_rows(table: Table) -> Near:
     rows = np.intersect1d(table.draw(MOST_AMONG, salt=1), first)
     if len(measured) < FEWEST_MEASURED or len(rows) < FEWEST:
         return Near(np.empty((0, 2), dtype=np.int64), 0)
-    points = _ranks(table, measured, rows)
+    points = _scaled(table, measured, rows)
     asked = np.sort(np.random.default_rng(table.seed).permutation(len(rows))[:MOST_ASKED])
     distances, found = _neighbours(points, asked)
     suspects = np.argwhere(_too_near(distances))
@@ -144,20 +145,24 @@ def _is_measured(table: Table, name: str) -> bool:
     )
 
 
-def _ranks(table: Table, names: list[str], rows: Codes) -> npt.NDArray[np.float32]:
-    """Return the ranks of numbers, from 0 to 1, 1/2 for missing ones, (r, D)."""
-    ranked = [pd.Series(table.columns[name][rows]).rank(pct=True).fillna(0.5) for name in names]
-    return np.column_stack(ranked).astype(np.float32)
+def _scaled(table: Table, names: list[str], rows: Codes) -> npt.NDArray[np.float64]:
+    """Return numbers on one scale, logarithmic where they are large, so that the far ones are no neighbours, (r, D)."""
+    scaled = []
+    for name in names:
+        values = table.columns[name][rows]
+        center, scale = robust_scaling(values[~np.isnan(values)])
+        scaled.append(np.nan_to_num(np.arcsinh((values - center) * scale)))
+    return np.column_stack(scaled)
 
 
-def _neighbours(points: npt.NDArray[np.float32], asked: Codes) -> tuple[npt.NDArray[np.float64], Codes]:
+def _neighbours(points: npt.NDArray[np.float64], asked: Codes) -> tuple[npt.NDArray[np.float64], Codes]:
     """Return distances to the nearest points other than itself, (a, k), and which these are."""
     from sklearn.neighbors import NearestNeighbors
 
     count = min(MOST_COPIES + 2, len(points))
     search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points)
     found = search.kneighbors(points[asked], return_distance=False)
-    exact = np.linalg.norm(points[found].astype(np.float64) - points[asked][:, None], axis=2)  # not by a difference
+    exact = np.linalg.norm(points[found] - points[asked][:, None], axis=2)  # not by a difference
     exact[found == asked[:, None]] = -1.0  # itself, which an equal one may come before
     order = np.argsort(exact, axis=1, kind="stable")[:, 1:]
     return np.take_along_axis(exact, order, axis=1), np.take_along_axis(found, order, axis=1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,9 +125,8 @@ class Table:
 
     def command(self, *options: str) -> str:
         """Return the command that searches on this table, with some options more."""
-        place = (self.dataset.origin or {}).get("data")
-        target = ("--target", self.dataset.target)
-        return shlex.join(["meden", "tune", "DATA" if place is None else str(place), *target, *options])
+        place = str((self.dataset.origin or {}).get("data") or "DATA").removeprefix(f"{os.getcwd()}{os.sep}")
+        return shlex.join(["meden", "tune", place, "--target", self.dataset.target, *options])
 
     def without(self, names: Sequence[str]) -> str:
         """Return the command that searches on this table without some of its columns."""
