@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def check_report(table: Table, findings: Sequence[Finding], rules: Sequence[Rule
     data = table.dataset
     place = (data.origin or {}).get("data")
     return Report(
-        title="Check of a table" if place is None else f"Check of {place}",
+        title="Check of a table" if place is None else f"Check of {Path(place).name}",
         lead=f"{' and '.join(named)[0].upper()}{' and '.join(named)[1:]}." if named else "Nothing stands out.",
         tiles=(
             Tile("rows", f"{table.num_rows:,}"),

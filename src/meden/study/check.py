@@ -136,10 +136,8 @@ def check(
     looked_for = tuple(rule for rule in chosen_rules(select, ignore, rules) if rule.of is Table)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*like an identifier or free text")  # a rule says it
-        as_words = {split: "category"} if isinstance(split, str) else {}
-        options: dict[str, Any] = {"sep": sep, "decimal": decimal, "na": na}
-        reading = {**(read or {}), **as_words} if not isinstance(data, Dataset) else read
-        dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop, read=reading, **options)
+        options: dict[str, Any] = {"read": read, "sep": sep, "decimal": decimal, "na": na}
+        dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop, **options)
     table = table_of(dataset, order=order, split=split, folds=folds, seed=seed)
     return Check(examine((table,), looked_for), table, looked_for)
 
