@@ -58,6 +58,17 @@ def test_a_copy_by_chance_is_none():
     assert codes(coins.iloc[:12], ["target_copy"]) == []
 
 
+def test_a_key_hides_no_copies_and_a_text_is_no_key():
+    frame = repeated(8)
+    frame.insert(0, "key", [f"k{place}" for place in range(len(frame))])
+    assert codes(frame, ["duplicate_rows", "identifier_column"]) == ["identifier_column", "duplicate_rows"]
+    words = np.array("the a film is not very good bad long short and but dull bright".split())
+    said = [" ".join(np.random.default_rng(place).choice(words, 9)) for place in range(60)]
+    texts = pd.DataFrame({"text": [*said, *said[:3]], "y": ["good", "bad", "bad"] * 21})
+    (found,) = meden.check(texts, target="y", select=["duplicate_rows"]).findings
+    assert "rows 0 and 60, rows 1 and 61, rows 2 and 62" in found.message
+
+
 def test_near_copies_across_the_split_are_found_too():
     (found,) = meden.check(split(6, noise=1e-5), target="y", split="part", select=["split_duplicates"]).findings
     assert "0 rows" in found.message and "6 pairs" in found.message and found.severity == "error"

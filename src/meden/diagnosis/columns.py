@@ -6,6 +6,7 @@ Legend: ``n`` rows, ``k`` values of a column.
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -22,8 +23,11 @@ from meden.diagnosis.wording import columns, named
 
 DIFFERENT = 0.9
 """Share of different texts from which on a column of texts names its rows, or is free text."""
-LONGEST_NAME = 60
-"""Characters, in the median, from which on texts that all differ are sentences and no names."""
+LONGEST_NAME = 4
+"""Words (or signs of scripts without spaces), in the median, of keys and names: longer texts say something."""
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+LOOKED_AT = 1_000
+"""Texts whose words are counted."""
 FOLLOWS = 0.95
 """Rank correlation with the place in the file from which on a column follows it; at 20 rows chance gives it once in
 10^10 columns."""
@@ -37,6 +41,16 @@ def identifiers(table: Table) -> list[str]:
     if table.num_rows < FEWEST:
         return []
     return [name for name in table.columns if _names_rows(table, name)]
+
+
+def keys(table: Table) -> list[str]:
+    """Return identifiers but for texts of many words, which two rows share only if one is a copy of the other."""
+    found = []
+    for name in table.once(identifiers):
+        texts = [cell for cell in table.columns[name] if isinstance(cell, str)][:LOOKED_AT]
+        if not texts or np.median([len(_WORD.findall(text)) for text in texts]) <= LONGEST_NAME:
+            found.append(name)
+    return found
 
 
 def _names_rows(table: Table, name: str) -> bool:

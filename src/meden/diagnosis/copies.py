@@ -1,7 +1,7 @@
 """Rows that are there twice: in the table, and on both sides of a split.
 
 Equal rows are of two kinds. A copy is the same row written twice. A tie is two rows that coarse columns cannot tell
-apart: then many other pairs of rows differ in a single column, which of copies they do not.
+apart: then many other pairs of rows differ in one of them alone, which of copies they do not.
 
 Legend: ``n`` rows, ``D`` columns.
 """
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from meden.data.fitted import robust_scaling
+from meden.diagnosis.columns import DIFFERENT, keys
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.intervals import wilson
 from meden.diagnosis.rule import rule
@@ -50,7 +51,7 @@ class Equal:
     num_whole: int
     """Those whose target an earlier equal row has, too."""
     copies: bool
-    """Whether more pairs are equal than differ in one column alone."""
+    """Whether more pairs are equal than differ in one coarse column alone."""
 
     @property
     def repeated(self) -> Codes:
@@ -59,25 +60,38 @@ class Equal:
 
 
 def equal_rows(table: Table) -> Equal:
-    """Find the rows with the same inputs, and tell copies from ties."""
-    parts = _hashes(table)
+    """Find the rows with the same inputs, keys apart, and tell copies from ties."""
+    names = _compared(table)
+    parts = _hashes(table, names)
     whole = _sum(parts)
     groups = np.unique(whole, return_inverse=True)[1].astype(np.int64)
-    sets = int(groups.max()) + 1
     with_target = pd.DataFrame({"group": groups, "target": table.dataset.labels}).drop_duplicates()
-    num_rows = table.num_rows - sets
+    num_rows = table.num_rows - int(groups.max()) - 1
+    coarse = [part for name, part in zip(names, parts, strict=True) if num_rows and not _is_fine(table, name)]
+    drawn = np.random.default_rng(table.seed).permutation(len(coarse))[:MOST_LEFT_OUT]
     equal = _pairs(whole)
-    generator = np.random.default_rng(table.seed)
-    chosen = generator.permutation(len(parts))[: MOST_LEFT_OUT if num_rows else 0]
-    nearly = sum(_pairs(whole - parts[place]) - equal for place in chosen) * (len(parts) / max(1, len(chosen)))
+    nearly = sum(_pairs(whole - coarse[place]) - equal for place in drawn) * (len(coarse) / max(1, len(drawn)))
     return Equal(groups, num_rows, table.num_rows - len(with_target), copies=num_rows > 0 and equal > nearly)
 
 
-def _hashes(table: Table) -> list[Hashes]:
+def _is_fine(table: Table, name: str) -> bool:
+    """Say whether nearly all values of a column differ, so that two rows do not share one by chance."""
+    codes = table.codes[name]
+    return int(codes.max()) + 1 > DIFFERENT * int((codes >= 0).sum())
+
+
+def _compared(table: Table) -> list[str]:
+    """Return the columns in which rows may be equal: all but keys, which are never."""
+    unequal = table.once(keys)
+    return [name for name in table.columns if name not in unequal] or list(table.columns)
+
+
+def _hashes(table: Table, names: list[str]) -> list[Hashes]:
     """Return a hash of each cell, (n,) a column, which add up to that of a row."""
-    odd = np.random.default_rng(0).integers(0, 2**63, len(table.columns), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    odd = np.random.default_rng(0).integers(0, 2**63, len(names), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     hashed = []
-    for values, factor in zip(table.columns.values(), odd, strict=True):
+    for name, factor in zip(names, odd, strict=True):
+        values = table.columns[name]
         cells = values if values.dtype == object else values + 0.0  # -0 is 0
         mixed = pd.util.hash_array(cells) * factor
         hashed.append(mixed ^ (mixed >> np.uint64(32)))
@@ -119,7 +133,8 @@ def near_rows(table: Table) -> Near:
         neighborhood information, 2017 (k = 1); F. Denti, D. Doimo, A. Laio and A. Mira, The generalized ratios
         intrinsic dimension estimator, 2022.
     """
-    measured = [name for name in table.columns if _is_measured(table, name)]
+    compared = _compared(table)
+    measured = [name for name in compared if _is_measured(table, name)]
     first = np.unique(table.once(equal_rows).groups, return_index=True)[1]
     rows = np.intersect1d(table.draw(MOST_AMONG, salt=1), first)
     if len(measured) < FEWEST_MEASURED or len(rows) < FEWEST:
@@ -128,7 +143,7 @@ def near_rows(table: Table) -> Near:
     asked = np.sort(np.random.default_rng(table.seed).permutation(len(rows))[:MOST_ASKED])
     distances, found = _neighbours(points, asked)
     suspects = np.argwhere(_too_near(distances))
-    others = [codes for name, codes in table.codes.items() if name not in measured]
+    others = [table.codes[name] for name in compared if name not in measured]
     pairs = set()
     for place, k in suspects:
         one = rows[asked[place]]
