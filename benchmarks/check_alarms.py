@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 import meden
+from meden.diagnosis import copies
 from meden.diagnosis.columns import identifiers
 from meden.diagnosis.copies import equal_rows, near_rows
 from meden.diagnosis.table import Table
@@ -98,11 +99,13 @@ def _text(path: Path) -> pd.DataFrame:
 def cleaned(frame: pd.DataFrame, target: str, table: Table) -> pd.DataFrame:
     """Return a table without the copies, near copies and identifiers found in it, and without rare classes."""
     first = np.unique(table.once(equal_rows).groups, return_index=True)[1]
-    near = table.once(near_rows).pairs[:, 1]
+    copies.MOST_ASKED = len(frame)
+    near = near_rows(table).pairs[:, 1]
     clean = frame.iloc[np.setdiff1d(first, near)].drop(columns=table.once(identifiers))
     clean = clean.sample(min(len(clean), MOST_ROWS), random_state=0)
     if table.is_classes:
         clean = clean[clean.groupby(target)[target].transform("size") >= table.folds]
+    copies.MOST_ASKED = 2_000
     return clean
 
 

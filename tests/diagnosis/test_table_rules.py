@@ -83,6 +83,15 @@ def test_suspects_are_named_by_their_row_and_how_many_are_expected():
     assert found.suspects.expected == pytest.approx(15, abs=3)
 
 
+@pytest.mark.parametrize("classes", [2, 5])
+def test_labels_that_nothing_tells_are_not_called_wrong(classes):
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((200, 4)), columns=[*"abcd"])
+    frame["y"] = np.random.default_rng(1).permutation(np.arange(200) % classes).astype(str)
+    found = meden.check(frame, target="y", select=["label_suspects"])
+    assert found.findings == () and len(found.suspects.rows) > 60 and not found.suspects.apart
+    assert found.to_dict()["suspects"] == []
+
+
 def test_a_random_split_of_whole_groups_is_no_drift():
     """Rows of a group are alike; a classifier that knew them again would tell any split by groups apart."""
     draw = np.random.default_rng(0)

@@ -18,6 +18,8 @@ BINS = 32
 """Of a column of numbers, with as many rows each; levels of other columns are bins of their own."""
 FOLDS = 5
 MOST_ROWS = 50_000
+MOST_COUNTS = 20_000_000
+"""Counts of bins, classes and folds that are held at a time."""
 CANDIDATE = 0.7
 """Skill from which on a column gets a tree in place of bins, whose ends are where the target changes."""
 LEAVES = 64
@@ -39,7 +41,8 @@ def alone(table: Table) -> dict[str, Alone]:
 
     The answer for a bin is its most frequent class, or its mean rank, in the other folds; groups are in one fold.
     """
-    rows = table.draw(MOST_ROWS, salt=2)
+    num_classes = max(1, len(table.dataset.classes))
+    rows = table.draw(min(MOST_ROWS, MOST_COUNTS // (FOLDS * num_classes)), salt=2)
     if len(rows) < FEWEST:
         return {}
     folds = _folds(table, rows)
@@ -76,7 +79,8 @@ def _bins(table: Table, name: str, codes: Codes) -> Codes:
         bins = np.zeros(len(codes), dtype=np.int64)
         bins[present] = 1 + np.minimum((order * BINS).astype(np.int64), BINS - 1)
         return bins
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    once = np.bincount(codes + 1)[codes + 1] == 1  # levels that tell nothing of other rows are one
+    return np.unique(np.where(once, -2, codes), return_inverse=True)[1].astype(np.int64)
 
 
 def _losses(

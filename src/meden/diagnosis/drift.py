@@ -72,7 +72,7 @@ def two_samples(table: Table, rows: Codes, second: npt.NDArray[np.bool_], units:
         return None
     dates = [name for name, kind in table.kinds.items() if kind == "date"] if table.moments is not None else ()
     inputs, origins = inputs_of(table, rows, without=dates)
-    target = table.dataset.labels[rows] if not table.is_classes else table.scores[rows]
+    target = table.scores(rows)
     inputs = np.column_stack([inputs, target.astype(np.float32)])
     origins = (*origins, *[table.dataset.target] * (inputs.shape[1] - len(origins)))
     tested = held_out[unit]

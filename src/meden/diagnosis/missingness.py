@@ -45,10 +45,9 @@ def missingness(table: Table) -> Missingness:
         return Missingness((), ())
     flags = np.column_stack([absent[name] for name in names]).astype(np.float64)
     flags, kinds = np.unique(flags, axis=1, return_inverse=True)  # columns that are missing together are one test
-    scores = table.scores[rows]
+    scores = table.scores(rows)
     flags = flags - flags.mean(axis=0)
     flags /= np.linalg.norm(flags, axis=0)
-    scores = scores - scores.mean(axis=0)
     scores = scores / np.maximum(np.linalg.norm(scores, axis=0), 1e-300)
     seen = np.abs(flags.T @ scores).max(axis=1)
     generator = np.random.default_rng([table.seed, 6])

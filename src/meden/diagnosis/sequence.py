@@ -1,6 +1,6 @@
 """Whether the order of the rows in the table says something of the target.
 
-Legend: ``n`` rows, ``C`` scores of the target.
+Legend: ``n`` rows.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
+from meden.data.columns import Values
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.intervals import Z
 from meden.diagnosis.rule import rule
@@ -19,6 +21,8 @@ DRAWS = 999
 """Orders at random that the order of the rows is compared with."""
 MOST_ROWS = 10_000
 """Rows from the beginning of the table that are looked at."""
+ROUNDING = 1e-12
+"""Two sums that differ by less are the same, added up in another order."""
 LIKE = 0.05
 """Correlation of neighbours below which they hardly tell each other's target, however sure it is."""
 
@@ -33,17 +37,36 @@ class Neighbours:
 
 
 def neighbours(table: Table) -> Neighbours:
-    """Compare the targets of neighbouring rows with those of rows in orders at random."""
-    scores = table.scores[:MOST_ROWS]
+    """Compare the targets of neighbouring rows with those of rows in orders at random.
+
+    Classes are alike where they are equal: the correlation is the share of equal neighbours beyond that of any two
+    rows. Numbers are by their ranks.
+    """
+    labels = table.dataset.labels[:MOST_ROWS]
+    alike = _same if table.is_classes else _product
+    values = labels if table.is_classes else _standard(labels)
     generator = np.random.default_rng([table.seed, 4])
-    seen = _alike(scores)
-    drawn = [_alike(scores[generator.permutation(len(scores))]) for _ in range(DRAWS)]
-    return Neighbours(seen, (1 + sum(one >= seen for one in drawn)) / (1 + DRAWS))
+    seen = alike(values)
+    drawn = [alike(generator.permutation(values)) for _ in range(DRAWS)]
+    p = (1 + sum(one >= seen - ROUNDING for one in drawn)) / (1 + DRAWS)
+    if table.is_classes:
+        share = float(((np.bincount(labels) / len(labels)) ** 2).sum())
+        seen = (seen - share) / (1 - share) if share < 1 else 0.0
+    return Neighbours(seen, p)
 
 
-def _alike(scores: np.ndarray) -> float:
-    """Return the mean product of neighbours' scores, which is 1 where all are the same."""
-    return float(np.einsum("ic,ic->", scores[:-1], scores[1:])) / (len(scores) - 1)
+def _same(labels: Values) -> float:
+    return float((labels[:-1] == labels[1:]).mean())
+
+
+def _product(values: Values) -> float:
+    return float(np.dot(values[:-1], values[1:])) / (len(values) - 1)
+
+
+def _standard(numbers: Values) -> Values:
+    """Return the ranks of numbers, of mean 0 and variance 1."""
+    ranks = pd.Series(numbers).rank().to_numpy(dtype=np.float64)
+    return np.asarray((ranks - ranks.mean()) / max(ranks.std(), np.finfo(np.float64).tiny))
 
 
 def is_sorted(table: Table) -> bool:

@@ -28,6 +28,9 @@ APART = 0.05
 wrong one, and nothing is said."""
 FEW = 0.01
 """Share of suspects that correct tables of classes that are told apart have too, digits and spam among them."""
+MANY = 0.3
+"""Share of suspects from which on classes are not told apart: where nothing tells them, half of the labels are counted
+as another."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Suspects:
     """Rows that were looked at."""
     mistakes: float
     """Share of the others that the forest takes for another class."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether the classes are told apart, so that suspects mean something."""
+        return self.mistakes <= APART and len(self.rows) <= MANY * self.num_rows
 
     def to_dicts(self, classes: Sequence[Label]) -> list[dict[str, Any]]:
         """Return a mapping for each row: its position, both labels and the probability of its own."""
@@ -145,7 +153,7 @@ def confident(probabilities: npt.NDArray[np.float64], labels: Codes) -> tuple[Co
 def label_suspects(table: Table) -> Seen | None:
     """Labels that are probably wrong, in classes that are otherwise told apart: the rows, and how many to expect."""
     found = table.once(suspects)
-    if found is None or not len(found.rows) or found.mistakes > APART:
+    if found is None or not len(found.rows) or not found.apart:
         return None
     low, high = wilson(len(found.rows) / found.num_rows, found.num_rows)
     if low < FEW:

@@ -30,6 +30,8 @@ ALPHA = 0.01
 """Chance that a rule with a test says something where there is nothing, over all columns and rows that it looks at."""
 FEWEST = 20
 """Rows from which on tests are made: of fewer, nothing that they found would be sure."""
+MOST_CLASSES = 20
+"""Classes that are scores of their own."""
 PARTS = {
     "fit": ("fit", "train", "training"),
     "stop": ("stop", "valid", "validation", "val", "dev"),
@@ -108,20 +110,19 @@ class Table:
         """Value of each row as a number from 0 in the order of the values, -1 for a missing one, (n,), by column."""
         return {name: coded(values) for name, values in self.columns.items()}
 
-    @functools.cached_property
-    def scores(self) -> npt.NDArray[np.float64]:
-        """The target as numbers that may be averaged: an indicator of each class, or the rank of the number, (n, C).
+    def scores(self, rows: Codes) -> npt.NDArray[np.float64]:
+        """Return the target of some rows as numbers that may be averaged, (r, C), centred.
 
-        They are centred, and a row's squares add up to 1 on average.
+        They are an indicator of each class, of the most frequent ones where there are many, or the rank of the number.
         """
-        labels = self.dataset.labels
+        labels = self.dataset.labels[rows]
         if self.is_classes:
-            scores = (labels[:, None] == np.unique(labels)).astype(np.float64)
+            frequent = np.argsort(-np.bincount(labels), kind="stable")[:MOST_CLASSES]
+            scores = (labels[:, None] == frequent).astype(np.float64)
         else:
-            scores = pd.Series(labels).rank().to_numpy(dtype=np.float64)[:, None]
-        scores = scores - scores.mean(axis=0)
-        unit: npt.NDArray[np.float64] = scores / np.sqrt((scores**2).sum(axis=1).mean())
-        return unit
+            scores = pd.DataFrame(labels).rank().to_numpy(dtype=np.float64)
+        centred: npt.NDArray[np.float64] = scores - scores.mean(axis=0)
+        return centred
 
     def command(self, *options: str) -> str:
         """Return the command that searches on this table, with some options more."""

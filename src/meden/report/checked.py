@@ -12,7 +12,7 @@ from meden.diagnosis import Finding, Rule
 from meden.diagnosis.alone import alone
 from meden.diagnosis.copies import equal_rows, near_rows
 from meden.diagnosis.drift import drift
-from meden.diagnosis.suspects import APART, suspects
+from meden.diagnosis.suspects import suspects
 from meden.diagnosis.table import Table
 from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart
 from meden.report.document import Chart, Code, Column, Key, Report, ReportTable, Section, TableRow, Tile, Value
@@ -106,10 +106,11 @@ def _suspects(table: Table) -> Iterator[Section]:
     found = table.known(suspects)
     if found is None or not len(found.rows):
         return
-    if found.mistakes > APART:
+    if not found.apart:
         said = (
-            f"The classes overlap: a forest errs in {percent(found.mistakes)} of the rows that it does not doubt, so "
-            "that a surprising label is no wrong one. None is named."
+            f"A forest does not tell the classes apart: it is sure of another one for {plural(len(found.rows), 'row')} "
+            f"of {found.num_rows:,}, and errs in {percent(found.mistakes)} of the others. A surprising label is no "
+            "wrong one there, and none is named."
         )
         yield Section(title="Labels that are probably wrong", text=(said,))
         return
