@@ -284,8 +284,8 @@ def _sets(groups: Codes, rows: Codes, among: Codes | None = None) -> str:
     pool = np.arange(len(groups)) if among is None else np.sort(among)
     chosen = list(dict.fromkeys(groups[rows].tolist()))
     named = [listed(pool[groups[pool] == group]) for group in chosen[:SHOWN]]
-    return ", ".join(named) + (", ..." if len(chosen) > SHOWN else "")
+    return ", ".join(named) + (" and more" if len(chosen) > SHOWN else "")
 
 
 def _shown(pairs: Codes) -> str:
-    return ", ".join(listed(pair) for pair in pairs[:SHOWN]) + (", ..." if len(pairs) > SHOWN else "")
+    return ", ".join(listed(pair) for pair in pairs[:SHOWN]) + (" and more" if len(pairs) > SHOWN else "")
