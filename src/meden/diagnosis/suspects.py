@@ -165,8 +165,8 @@ def label_suspects(table: Table) -> Seen | None:
     )
     return Seen(
         f"{plural(len(found.rows), 'label')} of {found.num_rows:,} {'is' if len(found.rows) == 1 else 'are'} probably "
-        f"wrong, and about {found.expected:.0f} are to be expected ({first} and more): a forest that has not seen them is "
-        f"sure of another class, and errs in {100 * found.mistakes:.1f} % of the others",
+        f"wrong, and about {found.expected:.0f} are to be expected ({first} and more): a forest that has not seen them "
+        f"is sure of another class, and errs in {100 * found.mistakes:.1f} % of the others",
         "Look at these rows and correct them, by hand; they are in the report and in `suspects`",
         value=len(found.rows) / found.num_rows,
         interval=(low, high),
