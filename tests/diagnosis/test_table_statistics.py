@@ -101,7 +101,9 @@ def test_copies_are_told_from_ties():
         frame = pd.DataFrame({f"x{j}": draw.integers(0, k, 150) for j, k in enumerate(levels)})
         called.append(equal_rows(table(frame.assign(y=draw.random(150)))).copies)
     assert sum(called) <= 2
+    assert not equal_rows(table(pd.DataFrame({"x": [1] * 150, "y": draw.random(150)}))).copies
     wide = pd.DataFrame(draw.integers(0, 3, (150, 20))).add_prefix("x").assign(y=draw.random(150))
+    assert equal_rows(table(pd.concat([wide] * 3))).copies
     copied = equal_rows(table(pd.concat([wide, wide.iloc[:3]])))
     assert copied.copies and (copied.num_rows, copied.num_whole) == (3, 3)
     assert sorted(copied.repeated.tolist()) == [0, 1, 2, 150, 151, 152]

@@ -24,12 +24,13 @@ def rare_class(table: Table) -> Seen | None:
     rare = [place for place in np.flatnonzero(counts < fewest) if table.split is None or counts[place] == 0]
     if not rare:
         return None
+    least = int(counts[rare].min())
     told = ", ".join(f"{classes[place]!r} ({counts[place]})" for place in rare[:5])
     return Seen(
         f"{len(rare)} of {len(classes)} classes {'has' if len(rare) == 1 else 'have'} too few rows {where}: {told}",
         "Collect more of them, put them together with another class, or take fewer folds",
-        command=table.command("--folds", str(max(2, int(counts[rare].min())))) if table.split is None else "",
-        value=float(counts[rare].min()),
+        command=table.command("--folds", str(least)) if table.split is None and least > 1 else "",
+        value=float(least),
     )
 
 

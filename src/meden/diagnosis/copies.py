@@ -36,6 +36,8 @@ and so many such columns that distances mean something."""
 NEAR = 0.1
 """Share of the usual distance to the nearest neighbour within which a pair is near: where density changes at once, at
 the rim of a cluster, ratios alone are large too."""
+TIED = 2.0
+"""Times as many equal pairs as columns that do not depend on each other would have, up to which rows are ties."""
 SHOWN = 3
 """Sets of rows that a message names."""
 
@@ -51,7 +53,7 @@ class Equal:
     num_whole: int
     """Those whose target an earlier equal row has, too."""
     copies: bool
-    """Whether more pairs are equal than differ in one coarse column alone."""
+    """Whether more pairs are equal than differ in one coarse column alone, and than chance makes."""
 
     @property
     def repeated(self) -> Codes:
@@ -71,7 +73,23 @@ def equal_rows(table: Table) -> Equal:
     drawn = np.random.default_rng(table.seed).permutation(len(coarse))[:MOST_LEFT_OUT]
     equal = _pairs(whole)
     nearly = sum(_pairs(whole - coarse[place]) - equal for place in drawn) * (len(coarse) / max(1, len(drawn)))
-    return Equal(groups, num_rows, table.num_rows - len(with_target), copies=num_rows > 0 and equal > nearly)
+    return Equal(
+        groups,
+        num_rows,
+        table.num_rows - len(with_target),
+        copies=num_rows > 0 and equal > max(nearly, TIED * _by_chance(table, names)),
+    )
+
+
+def _by_chance(table: Table, names: list[str]) -> float:
+    """Return the number of equal pairs that there were if each column had its values for itself; 0 with a fine one."""
+    if any(_is_fine(table, name) for name in names):
+        return 0.0
+    pairs = table.num_rows * (table.num_rows - 1) / 2
+    for name in names:
+        shares = np.bincount(table.codes[name] + 1) / table.num_rows
+        pairs *= float((shares**2).sum())
+    return pairs
 
 
 def _is_fine(table: Table, name: str) -> bool:
