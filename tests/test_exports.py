@@ -8,15 +8,14 @@ import pytest
 import meden
 
 PUBLIC = {
-    "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
-    "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "Memorisation",
-    "ModelGroups", "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness",
-    "Strength",
-    "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "calibrate", "compact", "compare", "convert", "diagnose", "edits",
-    "evaluate", "fit", "fit_many", "groups_of", "layerwise_factors", "load_run", "load_study",
-    "memorisation", "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer", "tune",
+    "Activity", "Audit", "Averager", "Averaging", "Check", "Choice", "Comparison", "Dataset", "Diagnosis",
+    "EarlyStopping", "Evaluation", "FromData", "Handle", "History", "InputError", "IntUniform", "Job",
+    "LearningCurve", "LogUniform", "Maybe", "Member", "Memorisation", "ModelGroups", "Path", "Recipe", "Record",
+    "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength", "StrengthSchedule", "Study",
+    "Uniform", "as_dataset", "audit", "augment", "calibrate", "check", "compact", "compare", "convert", "diagnose",
+    "edits", "evaluate", "fit", "fit_many", "groups_of", "layerwise_factors", "learning_curve", "load_run",
+    "load_study", "memorisation", "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer",
+    "tune",
 }  # fmt: skip
 
 
@@ -53,6 +52,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_functions_of_the_design_are_functions() -> None:
     for name in (
         "audit",
+        "check",
         "compare",
         "convert",
         "diagnose",

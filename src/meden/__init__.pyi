@@ -30,6 +30,7 @@ from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
 from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
+from meden.study.check import Check, check
 from meden.study.evaluation import Evaluation, evaluate
 from meden.study.membership import memorisation
 from meden.training.calibrate import calibrate
@@ -41,6 +42,7 @@ __all__ = [
     "Audit",
     "Averager",
     "Averaging",
+    "Check",
     "Choice",
     "Comparison",
     "Dataset",
@@ -75,6 +77,7 @@ __all__ = [
     "audit",
     "augment",
     "calibrate",
+    "check",
     "compact",
     "compare",
     "convert",

@@ -32,6 +32,7 @@ from tests.forgery import rewrite
 COMMANDS = (
     *(
         "audit",
+        "check",
         "compare",
         "convert",
         "demo",

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from meden.cli.rows import without_formulas
 from meden.report import Code, Column, Key, Report, ReportTable, Section, TableRow, write
 from meden.space import Choice, LogUniform
+from meden.study.check import check
 from meden.study.page import study_report
 from meden.study.results import BASELINES
 from tests.report.browser import CHROMIUM, Browser
@@ -187,6 +189,28 @@ def test_a_study_with_everything_is_drawn(browser: Browser, tmp_path: Path, widt
     drawn = browser.evaluate("document.querySelectorAll('figure .main-svg .cartesianlayer').length")
     assert drawn == browser.evaluate("document.querySelectorAll('figure').length") > 8
     assert browser.evaluate("document.querySelectorAll('#what-mattered .bars .point').length") > 0
+    assert browser.evaluate("document.documentElement.scrollWidth") == width
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_a_check_with_hostile_names_is_drawn(browser: Browser, tmp_path: Path, width: int) -> None:
+    draw = np.random.default_rng(0)
+    names = np.array([EVIL, "<i>b</i>", "$c$"])
+    labels = np.arange(240) % 3
+    frame = pd.DataFrame(draw.standard_normal((240, 4)) + 6 * np.eye(4)[labels], columns=[EVIL, "<b>", "$x$", "{{d}}"])
+    labels[:12] = (labels[:12] + 1) % 3  # wrong ones
+    frame = frame.assign(part=np.where(draw.random(240) < 0.3, "test", "train"), target=names[labels])
+    frame.loc[frame["part"] == "test", "<b>"] += 3
+    again = frame.iloc[20:29].assign(part=lambda copied: copied["part"].map({"train": "test", "test": "train"}))
+    made = check(pd.concat([frame, again]), target="target", split="part")
+    assert {"split_duplicates", "label_suspects", "split_drift"} <= {finding.code for finding in made.findings}
+    path = made.report(tmp_path / "check.html")
+    browser.size(width, 900)
+    before = browser.dialogs
+    browser.open(path)
+    assert browser.complaints() == [] and browser.dialogs == before and browser.requests() == [path.as_uri()]
+    drawn = "document.querySelectorAll('figure .main-svg .cartesianlayer').length"
+    assert browser.evaluate("document.querySelectorAll('figure').length") == browser.evaluate(drawn) == 2
     assert browser.evaluate("document.documentElement.scrollWidth") == width
 
 

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
 from meden._checks import InputError
-from meden.report.classified import MOST_CLASSES, calibration_chart, confusion_chart, residuals_chart, wilson
+from meden.report.classified import MOST_CLASSES, calibration_chart, confusion_chart, residuals_chart
 
 RANDOM = np.random.default_rng(0)
 
@@ -55,12 +54,6 @@ def test_calibration_is_scikit_learns() -> None:
     assert sum(map(int, trace["text"])) == 302
     ends = np.asarray(trace["y"]) + np.asarray(trace["error_y"]["array"])
     assert np.all((ends >= trace["y"]) & (ends <= 1 + 1e-9))
-
-
-@pytest.mark.parametrize(("hits", "count"), [(0, 7), (5, 9), (40, 40)])
-def test_wilson_is_scipys(hits: int, count: int) -> None:
-    known = binomtest(hits, count).proportion_ci(0.9, method="wilson")
-    assert np.allclose(wilson(hits / count, count), (known.low, known.high), atol=1e-4)
 
 
 def test_residuals_are_drawn_up_to_a_limit_and_the_title_says_so() -> None:

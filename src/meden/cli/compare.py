@@ -41,7 +41,7 @@ from meden.cli.console import (
 )
 from meden.cli.folders import REPORT, check_study_folder
 from meden.cli.formats import ReportFormat, report_format
-from meden.cli.rows import read_data, show_data
+from meden.cli.rows import read_data, show_data, show_first_look
 from meden.cli.settings import parse_alternatives
 from meden.recipe import Recipe
 from meden.search import Comparison
@@ -121,6 +121,11 @@ def compare(
         recipe=loaded,
     )
     where: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
+
+    def start() -> None:
+        show_data(setup.data)
+        show_first_look(setup.data, order=order, folds=folds, seed=seed)
+
     with _interruptible(out), progress() as show:
         made = search.compare(
             setup.make_model,
@@ -134,7 +139,7 @@ def compare(
             seed=seed,
             study_dir=out,
             allow_version=allow_version,
-            on_start=lambda: show_data(setup.data),
+            on_start=start,
             on_progress=show,
             **where,
         )

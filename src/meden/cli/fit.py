@@ -29,7 +29,7 @@ from meden.cli.console import (
 from meden.cli.folders import beginning, check_training_folder, held
 from meden.cli.found import cut_off
 from meden.cli.prepared import maker, prepare, table, three_parts
-from meden.cli.rows import show_data
+from meden.cli.rows import show_data, show_first_look
 from meden.cli.settings import parse_settings, parse_value
 from meden.cli.shown_run import show, showing, speed_note, write
 from meden.cli.training_file import CHECKPOINTS, SUFFIXES, TOKENS, TRAINING, TrainingFile
@@ -217,6 +217,7 @@ def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
     fold = three_parts(dataset, asked.held_out, asked.seed)
     check_models(make_model, [(chosen, model_args)], dataset, [fold])
     show_data(dataset)
+    show_first_look(dataset, seed=asked.seed)
     with showing(chosen) as report:
         member = Member(chosen, fold, asked.seed, model_args)
         run = fit_many(make_model, [member], dataset, on_epoch=lambda _, record: report(record))[0]

@@ -18,7 +18,9 @@ from meden.cli.console import describe, say, stderr
 from meden.data import Dataset, Encoder, as_dataset
 from meden.data.files import read_file
 from meden.data.reading import Reading, ReadingWarning, ReadOptions
+from meden.diagnosis.quick import SECONDS, first_look
 from meden.run import Ensemble, Run
+from meden.study.check import table_of
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
 """With what a cell begins that a spreadsheet would take for a formula; full-width signs count as the others."""
@@ -73,6 +75,26 @@ def show_data(dataset: Dataset) -> None:
         say(note)
     if dataset.readings:
         stderr.print(readings_table(dataset))
+
+
+def show_first_look(
+    dataset: Dataset, *, order: str | None = None, folds: int = 5, seed: int = 0, time_limit: float | None = None
+) -> None:
+    """Say on standard error what is wrong with a table at first sight, a line each; it takes 5 seconds, or 1/50 of all.
+
+    Args:
+        dataset: what is to be trained on; those with several targets a row are passed over.
+        order: column that sorts the rows in time.
+        folds: that they are divided into.
+        seed: of what is drawn.
+        time_limit: seconds for everything.
+    """
+    if dataset.num_rows < 2 or dataset.labels.ndim > 1:
+        return
+    seconds = SECONDS if time_limit is None else min(SECONDS, time_limit / 50)
+    found = first_look(table_of(dataset, order=order, folds=folds, seed=seed), seconds)
+    for finding in found:
+        say(str(finding))
 
 
 def readings_table(dataset: Dataset) -> Table:

@@ -40,7 +40,7 @@ from meden.cli.console import (
 from meden.cli.fit import begin
 from meden.cli.folders import REPORT, check_study_folder, holds_run, trained
 from meden.cli.found import cut_off, show_study
-from meden.cli.rows import read_data, show_data
+from meden.cli.rows import read_data, show_data, show_first_look
 from meden.cli.settings import COCKTAIL, parse_space
 from meden.cli.training_file import TRAINING, TrainingFile
 from meden.cli.tune_command import Trainer, command_settings, go_on, resumed_command
@@ -366,6 +366,9 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
     def start() -> None:
         if "data" in settings:
             show_data(settings["data"])
+            if "order" in settings:  # it begins; one that goes on has been looked at
+                asked = {name: settings.get(name) for name in ("order", "seed", "time_limit")}
+                show_first_look(settings["data"], folds=num_folds, **asked)
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
     with progress() as show:

@@ -5,13 +5,13 @@ N rows, C classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from meden._checks import InputError
+from meden.diagnosis.intervals import wilson
 from meden.report.charts import CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines, scatter, tinted
 from meden.report.document import Chart, Key
 from meden.report.numbers import percent
@@ -20,6 +20,8 @@ MOST_CLASSES = 12
 """More do not fit on a page: the rarest are put together."""
 MOST_POINTS = 2000
 """More are slow to draw, and cover each other."""
+Z90 = 1.6449
+"""Standard deviations on either side that hold 90 % of a normal variable."""
 CONFUSION_KEYS = (Key("right", "■", CHOSEN), Key("taken for another; the deeper, the more of its row", "■", TRAIN))
 CALIBRATION_KEYS = (
     Key("share that is so, with a 90 % interval; beside it the number of rows", "●", HELD_OUT),
@@ -102,7 +104,7 @@ def calibration_chart(title: str, predicted: Any, happened: Any, *, bins: int = 
     x = [float(predicted[group].mean()) for group in groups]
     y = [float(happened[group].mean()) for group in groups]
     n = [int(group.sum()) for group in groups]
-    ends = [wilson(share, count) for share, count in zip(y, n, strict=True)]
+    ends = [wilson(share, count, Z90) for share, count in zip(y, n, strict=True)]
     points = scatter(
         x=x,
         y=y,
@@ -165,21 +167,6 @@ def residuals_chart(title: str, predicted: Any, actual: Any, *, unit: str, limit
     dashed = {"layer": "below", "line": {"color": OTHER, "width": 1, "dash": "dash"}}
     y_axis = axis_title(f"actual minus predicted ({unit})")
     return chart(title, [points], x=axis_title(f"predicted ({unit})"), y=y_axis, shapes=[zero | dashed], height=360)
-
-
-def wilson(share: float, count: int, z: float = 1.6449) -> tuple[float, float]:
-    """Return the interval of a share by Wilson's score, of 90 % unless another quantile of the normal is given.
-
-    Example:
-        >>> [round(end, 3) for end in wilson(0.5, 10)]
-        [0.269, 0.731]
-
-    Reference:
-        Wilson 1927, Probable inference, the law of succession, and statistical inference.
-    """
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    reach = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def _pair(first_name: str, first: Any, second_name: str, second: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,180 @@
+"""Columns that name rows, their order or their group, hold one value, or were not read as the numbers that they are.
+
+Legend: ``n`` rows, ``k`` values of a column.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from meden.data.dates import tell_dates
+from meden.data.numerals import is_mark, tell_numerals
+from meden.data.reading import CODES, cells_named
+from meden.diagnosis.finding import Seen
+from meden.diagnosis.rule import rule
+from meden.diagnosis.sequence import is_sorted
+from meden.diagnosis.table import ALPHA, FEWEST, Codes, Table
+from meden.diagnosis.wording import columns, named
+
+DIFFERENT = 0.9
+"""Share of different texts from which on a column of texts names its rows, or is free text."""
+LONGEST_NAME = 4
+"""Words (or signs of scripts without spaces), in the median, of keys and names: longer texts say something."""
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+LOOKED_AT = 1_000
+"""Texts whose words are counted."""
+FOLLOWS = 0.95
+"""Rank correlation with the place in the file from which on a column follows it; at 20 rows chance gives it once in
+10^10 columns."""
+FEWEST_GROUPS = 10
+HALF = 0.5
+"""Share of texts that are numbers from which on the others are the exception."""
+
+
+def identifiers(table: Table) -> list[str]:
+    """Return columns whose values name the rows."""
+    if table.num_rows < FEWEST:
+        return []
+    return [name for name in table.columns if _names_rows(table, name)]
+
+
+def keys(table: Table) -> list[str]:
+    """Return identifiers but for texts of many words, which two rows share only if one is a copy of the other."""
+    found = []
+    for name in table.once(identifiers):
+        texts = [cell for cell in table.columns[name] if isinstance(cell, str)][:LOOKED_AT]
+        if not texts or np.median([len(_WORD.findall(text)) for text in texts]) <= LONGEST_NAME:
+            found.append(name)
+    return found
+
+
+def _names_rows(table: Table, name: str) -> bool:
+    values = table.columns[name]
+    present = values[table.codes[name] >= 0]
+    num = int(table.codes[name].max()) + 1
+    if table.kinds[name] == "text":
+        return num > max(FEWEST, DIFFERENT * len(present))
+    if table.kinds[name] != "number" or num < len(present) or num < FEWEST or (present % 1 != 0).any():
+        return False
+    # numbers drawn from a range have a value twice, most surely of all if each is as likely as every other
+    no_collision = -num * (num - 1) / (2 * (np.ptp(present) + 1))
+    return bool(no_collision < math.log(ALPHA / len(table.columns)))
+
+
+@rule("data", "warning")
+def identifier_column(table: Table) -> Seen | None:
+    """A column whose values name the rows: a network can learn it by heart, and nothing else."""
+    found = table.once(identifiers)
+    if not found:
+        return None
+    return Seen(
+        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} another value in nearly every row, "
+        "as keys, names or free text do",
+        "Leave it out" if len(found) == 1 else "Leave them out",
+        command=table.without(found),
+    )
+
+
+@rule("data", "info")
+def constant_column(table: Table) -> Seen | None:
+    """A column with one value: it says nothing."""
+    found = [n for n, codes in table.codes.items() if codes.min() == codes.max() and table.num_rows > 1]
+    if not found:
+        return None
+    return Seen(f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} one value only", "Nothing")
+
+
+@rule("data", "warning")
+def order_column(table: Table) -> Seen | None:
+    """A column that follows the rows' place in the file: a row number, or the time."""
+    if table.num_rows < FEWEST or table.once(is_sorted):
+        return None
+    found = [name for name in table.columns if abs(_follows(table, name)) >= FOLLOWS]
+    if not found:
+        return None
+    dates = [name for name in found if table.kinds[name] == "date"]
+    advice = "Leave it out if it only numbers the rows; if rows follow each other in time, name what orders them, so "
+    return Seen(
+        f"{columns(found)} {named(found)} {'follows' if len(found) == 1 else 'follow'} the order of the rows in the "
+        f"table (rank correlation {_follows(table, found[0]):.3f})",
+        f"{advice}that folds train on the past",
+        command=table.command("--order", (dates or found)[0]),
+        value=_follows(table, found[0]),
+    )
+
+
+def _follows(table: Table, name: str) -> float:
+    """Return the rank correlation of a column with the place in the file; 0 where most of its values recur."""
+    codes = table.codes[name]
+    present = codes >= 0
+    num = len(np.unique(codes[present]))
+    if table.kinds[name] == "text" or num < FEWEST or 2 * num < present.sum():
+        return 0.0
+    ranks = pd.Series(codes[present]).rank()
+    return float(np.corrcoef(ranks, np.arange(len(ranks)))[0, 1])
+
+
+@rule("data", "warning")
+def group_column(table: Table) -> Seen | None:
+    """A column that names the group of a row: it tells nothing of the groups to come."""
+    groups = table.dataset.groups
+    if groups is None or int(groups.max()) + 1 < FEWEST_GROUPS:
+        return None
+    found = [n for n in table.columns if table.kinds[n] != "boolean" and _names_groups(table, groups, n)]
+    if not found:
+        return None
+    return Seen(
+        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} one value in each group, and another "
+        "in nearly every group",
+        "Leave it out if it names the group; keep it if it measures it, and is known of new groups",
+        command=table.without(found),
+    )
+
+
+def _names_groups(table: Table, groups: Codes, name: str) -> bool:
+    """Say whether whole numbers or texts are one in each group, and nearly one for each."""
+    values, codes = table.columns[name], table.codes[name]
+    if table.kinds[name] == "number" and (values[codes >= 0] % 1 != 0).any():
+        return False
+    pairs = len(pd.DataFrame({"group": groups, "value": codes}).drop_duplicates())
+    num_groups = len(np.unique(groups))
+    return pairs == num_groups and len(np.unique(codes)) > DIFFERENT * num_groups
+
+
+@rule("data", "warning")
+def numbers_as_text(table: Table) -> Seen | None:
+    """Numbers stored as text, some of which are none: the cells."""
+    told = [f"column {r.name!r}: {cells_named(r.unread)} taken as missing" for r in table.readings if r.unread]
+    for name, values in table.columns.items():
+        if table.kinds[name] == "text":
+            odd = _no_numbers(list(values))
+            if odd:
+                told.append(f"column {name!r} is read as texts, since {cells_named(odd)} {_are_no(odd)}")
+    if not told:
+        return None
+    more = f"; and {len(told) - 3} columns more" if len(told) > 3 else ""
+    return Seen(
+        "; ".join(told[:3]) + more,
+        "Correct the cells, or say what stands for nothing (--na), or that the column is one of numbers (--read)",
+    )
+
+
+def _no_numbers(cells: list[str | None]) -> list[tuple[int, str]]:
+    """Return the cells of a column of texts that are no numbers, if most others are."""
+    counts = Counter(cell for cell in cells if cell is not None and not is_mark(cell))
+    if len(counts) <= CODES:
+        return []
+    numbers = tell_numerals(counts)
+    if not HALF <= numbers.share < 1 or tell_dates(counts).share >= numbers.share:
+        return []
+    odd = {cell for cell in counts if numbers.numerals.read(cell) is None}
+    return [(row, cell) for row, cell in enumerate(cells) if cell is not None and cell in odd]
+
+
+def _are_no(cells: list[tuple[int, str]]) -> str:
+    return "is no number" if len(cells) == 1 else "are no numbers"

@@ -1,0 +1,134 @@
+"""``meden check``, and the first look at a table that commands which train begin with."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import meden as package
+from meden.diagnosis import quick
+from tests.cli.conftest import Command
+from tests.cli.test_bad_input import BAD_TABLES, refused
+from tests.diagnosis.tables import CASES, clean, repeated, separable
+
+QUICK = ("--target", "y", "--model", "linear", "--folds", "2", "--recipe", "quick.yaml", "--no-baselines")
+
+
+@pytest.fixture
+def leaky(folder: Path) -> pd.DataFrame:
+    frame = CASES["target_copy"].planted()
+    frame.to_csv("leaky.csv", index=False)
+    Path("quick.yaml").write_text("epochs: 1\nbatch_size: 64\n")
+    return frame
+
+
+def test_what_the_command_says_is_what_python_says(meden: Command, leaky: pd.DataFrame) -> None:
+    found = package.check(leaky, target="y")
+    told = meden("check", "leaky.csv", "--target", "y")
+    assert told.status == 0 and "240 rows, 6 features" in told.err
+    assert told.out == f"{str(found).replace('tune DATA', 'tune leaky.csv')}\n"
+    assert "error target_copy: Column 'more' is the target 'y'" in told.out and "--drop more" in told.out
+    as_json = json.loads(meden("check", "leaky.csv", "--target", "y", "--json").out)
+    assert as_json["num_rows"] == 240 and [one["code"] for one in as_json["findings"]] == ["target_copy"]
+
+
+def test_rules_are_selected_and_listed(meden: Command, leaky: pd.DataFrame) -> None:
+    assert meden("check", "leaky.csv", "--target", "y", "--ignore", "target_copy").out == "nothing stands out\n"
+    assert meden("check", "leaky.csv", "--target", "y", "--select", "tied_rows").out == "nothing stands out\n"
+    listed = json.loads(meden("check", "--list", "--json").out)["rules"]
+    assert {row["family"] for row in listed} == {"data"} and {row["code"] for row in listed} == set(CASES)
+
+
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_the_page(meden: Command, folder: Path, suffix: str) -> None:
+    frame = separable(15)
+    pd.concat([frame, frame.iloc[:4]]).to_csv("bees.csv", index=False)
+    asked = ("check", "bees.csv", "--target", "y", "--report", f"check.{suffix}")
+    told = meden(*asked)
+    assert told.status == 0 and told.out.endswith(f"Report: check.{suffix}\n")
+    page = Path(f"check.{suffix}").read_text().replace("\\_", "_")
+    for part in ("duplicate_rows", "label_suspects", "What each column tells alone", "Labels that are probably wrong"):
+        assert part in page
+    assert "is there already" in meden(*asked).err and meden(*asked, "--force").status == 0
+
+
+def test_a_split_and_an_order(meden: Command, folder: Path) -> None:
+    CASES["split_duplicates"].planted().to_csv("split.csv", index=False)
+    told = meden("check", "split.csv", "--target", "y", "--split", "part").out
+    assert "error split_duplicates: 6 rows of 160 that score are there among those that fit" in told
+    CASES["time_drift"].planted().to_csv("days.csv", index=False)
+    assert "time_drift" in meden("check", "days.csv", "--target", "y", "--order", "day").out
+
+
+@pytest.mark.parametrize("case", set(BAD_TABLES) - {"rare_class"})
+def test_bad_tables(meden: Command, folder: Path, case: str) -> None:
+    frame, target, told = BAD_TABLES[case]
+    frame.to_csv("x.csv", index=False)
+    assert told in refused(meden, folder, "check", "x.csv", "--target", target)
+
+
+BAD_OPTIONS = {
+    ("--select", "targt_copy"): "did you mean 'target_copy'?",
+    ("--ignore", "nothing"): "ignore must name codes or families",
+    ("--split", "prat"): "split must be a column of the table, got 'prat'; did you mean 'part'?",
+    ("--split", "colour"): "split must say of each row one of fit, train",
+    ("--order", "colour"): "order must be a column of numbers or dates",
+    ("--groups", "nobody"): "groups must be a column",
+    ("--folds", "1"): "folds must be a whole number of at least 2",
+    ("--seed", "-1"): "seed must be a whole number of at least 0",
+    ("--report", "no/where.html"): "--report must lie in a folder that is there",
+    ("--read", "length"): "--read must look like age=number",
+}
+
+
+@pytest.mark.parametrize("given", BAD_OPTIONS)
+def test_bad_options(meden: Command, folder: Path, given: tuple[str, ...]) -> None:
+    clean().assign(part="train").to_csv("x.csv", index=False)
+    assert BAD_OPTIONS[given] in refused(meden, folder, "check", "x.csv", "--target", "y", *given)
+
+
+def test_too_little_to_check(meden: Command, folder: Path) -> None:
+    clean(1).to_csv("one.csv", index=False)
+    assert "two different values or more" in refused(meden, folder, "check", "one.csv", "--target", "y")
+    clean(40).assign(part="train").to_csv("fit.csv", index=False)
+    told = refused(meden, folder, "check", "fit.csv", "--target", "y", "--split", "part")
+    assert "split must have rows that score (score, test), got none" in told
+    assert "data must be a file" in refused(meden, folder, "check")
+    few = clean(12).assign(part=["train", "test"] * 6, patient=range(12), day=range(12))
+    few.to_csv("few.csv", index=False)
+    for options in (("--split", "part"), ("--order", "day"), ("--groups", "patient"), ("--folds", "5")):
+        assert meden("check", "few.csv", "--target", "y", *options).status == 0
+
+
+def test_commands_that_train_begin_with_a_first_look(meden: Command, leaky: pd.DataFrame) -> None:
+    tune = meden("tune", "leaky.csv", *QUICK, "--search", "l2=1e-3,1", "--budget", "1", "--out", "study")
+    fit = meden("fit", "leaky.csv", "--target", "y", "--model", "linear", "--recipe", "quick.yaml", "--out", "run")
+    compare = meden(
+        "compare", "leaky.csv", "--target", "y", "--model", "linear", "--recipe", "quick.yaml", "--folds", "2"
+    )
+    for ended in (tune, fit, compare):
+        assert ended.status == 0, ended.err
+        lines = [line for line in ended.err.splitlines() if "target_copy" in line]
+        assert len(lines) == 1 and lines[0].startswith("error target_copy: Column 'more' is the target")
+    assert "target_copy" not in meden("resume", "study").err
+
+
+def test_a_first_look_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = package.study.check.table_of(package.as_dataset(repeated(8), target="y"))
+    assert [one.code for one in quick.first_look(table)] == ["duplicate_rows"]
+    assert quick.first_look(table, seconds=-1.0) == ()
+    draw = np.random.default_rng(0)
+    wide = pd.DataFrame(draw.standard_normal((20_000, 150))).add_prefix("x").assign(y=draw.random(20_000))
+    large = package.study.check.table_of(package.as_dataset(wide, target="y"))
+    looked: list[int] = []
+    rule = next(rule for rule in quick.RULES if rule.code == "duplicate_rows")
+    monkeypatch.setattr(quick, "RULES", (rule,))
+    monkeypatch.setattr(type(rule), "__call__", lambda _, table: looked.append(table.num_rows))
+    began = time.process_time()
+    quick.first_look(large)
+    assert looked == [quick.MOST_CELLS // 150] and time.process_time() - began < 5

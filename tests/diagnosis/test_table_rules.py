@@ -1,0 +1,128 @@
+"""Each rule on a table: what was planted is found, and not in the healthy twin."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import meden
+from meden.diagnosis import all_rules
+from meden.diagnosis.table import Table
+from tests.diagnosis.tables import CASES, clean, numbers, repeated, split
+
+
+def codes(frame, select=(), **arguments):
+    return [finding.code for finding in meden.check(frame, target="y", select=select, **arguments).findings]
+
+
+def test_each_rule_has_a_case():
+    assert {rule.code for rule in all_rules() if rule.of is Table} == set(CASES)
+
+
+@pytest.mark.filterwarnings("ignore::meden.data.reading.ReadingWarning")
+@pytest.mark.parametrize("code", CASES)
+def test_what_was_planted_is_found_and_not_in_the_twin(code):
+    case = CASES[code]
+    assert codes(case.planted(), [code], **case.arguments) == [code]
+    assert codes(case.healthy(), [code], **case.arguments) == []
+
+
+@pytest.mark.parametrize("make", [clean, numbers])
+def test_nothing_stands_out_in_a_clean_table(make):
+    found = meden.check(make(), target="y")
+    assert found.findings == () and str(found) == "nothing stands out"
+
+
+def test_a_strong_honest_predictor_is_no_leak():
+    """A mass weighed with 3 % error predicts the mass: more than most columns ever do, and no copy."""
+    frame = numbers(900)
+    frame["scales"] = frame["y"] + 0.03 * np.random.default_rng(0).standard_normal(900) * frame["y"].std()
+    found = meden.check(frame[[*frame.columns[:-2], "scales", "y"]], target="y").findings
+    assert [(one.code, one.severity) for one in found] == [("target_determined", "warning")]
+    assert 0.98 < found[0].interval[0] < found[0].value < found[0].interval[1] <= 1
+    assert "known before" in found[0].advice
+
+
+@pytest.mark.parametrize("made", [lambda y: 3 * y - 7, lambda y: -y, lambda y: y])
+def test_the_target_in_another_unit_is_a_copy(made):
+    frame = numbers()
+    frame.insert(0, "other", made(frame["y"]))
+    assert codes(frame) == ["target_copy"]
+
+
+def test_a_copy_by_chance_is_none():
+    """Of 300 columns of coins one may agree with the labels of 12 rows; with those of 30 rows none does."""
+    draw = np.random.default_rng(0)
+    coins = pd.DataFrame(draw.permuted(np.tile(np.arange(30) % 2, (300, 1)), axis=1).T).add_prefix("c")
+    coins["y"] = np.where(coins["c0"] > 0, "a", "b")
+    assert codes(coins, ["target_copy"]) == ["target_copy"]
+    assert codes(coins.iloc[:12], ["target_copy"]) == []
+
+
+def test_a_key_hides_no_copies_and_a_text_is_no_key():
+    frame = repeated(8)
+    frame.insert(0, "key", [f"k{place}" for place in range(len(frame))])
+    assert codes(frame, ["duplicate_rows", "identifier_column"]) == ["identifier_column", "duplicate_rows"]
+    words = np.array("the a film is not very good bad long short and but dull bright".split())
+    said = [" ".join(np.random.default_rng(place).choice(words, 9)) for place in range(60)]
+    texts = pd.DataFrame({"text": [*said, *said[:3]], "y": ["good", "bad", "bad"] * 21})
+    (found,) = meden.check(texts, target="y", select=["duplicate_rows"]).findings
+    assert "rows 0 and 60, rows 1 and 61, rows 2 and 62" in found.message
+
+
+def test_near_copies_across_the_split_are_found_too():
+    (found,) = meden.check(split(6, noise=1e-5), target="y", split="part", select=["split_duplicates"]).findings
+    assert "0 rows" in found.message and "6 pairs" in found.message and found.severity == "error"
+
+
+def test_suspects_are_named_by_their_row_and_how_many_are_expected():
+    frame = CASES["label_suspects"].planted().reset_index()
+    wrong = set(np.flatnonzero(frame["index"] < 15).tolist())
+    found = meden.check(frame.drop(columns="index"), target="y", select=["label_suspects"])
+    rows = {one["row"] for one in found.to_dict()["suspects"]}
+    assert rows <= wrong and len(rows) >= 13
+    assert found.suspects.expected == pytest.approx(15, abs=3)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_labels_that_nothing_tells_are_not_called_wrong(classes):
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((200, 4)), columns=[*"abcd"])
+    frame["y"] = np.random.default_rng(1).permutation(np.arange(200) % classes).astype(str)
+    found = meden.check(frame, target="y", select=["label_suspects"])
+    assert found.findings == () and len(found.suspects.rows) > 60 and not found.suspects.apart
+    assert found.to_dict()["suspects"] == []
+
+
+def test_a_random_split_of_whole_groups_is_no_drift():
+    """Rows of a group are alike; a classifier that knew them again would tell any split by groups apart."""
+    draw = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 8)
+    frame = pd.DataFrame(10 * draw.standard_normal((60, 3))[groups] + draw.standard_normal((480, 3)), columns=[*"abc"])
+    frame = frame.assign(group=groups, y=draw.standard_normal(480), part=np.where(groups % 3, "train", "test"))
+    assert codes(frame, ["split_drift"], split="part", groups="group") == []
+    assert codes(frame.drop(columns="group"), ["split_drift"], split="part") == ["split_drift"]
+
+
+def test_rows_that_a_split_or_groups_already_explain_are_not_told():
+    sorted_rows = numbers().sort_values("length").assign(group=np.arange(240) // 8)
+    assert codes(sorted_rows, ["like_neighbours"]) == ["like_neighbours"]
+    assert codes(sorted_rows, ["like_neighbours"], groups="group") == []
+
+
+def test_a_finding_says_the_command_that_makes_the_change(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    CASES["target_copy"].planted().to_csv("my data.csv", index=False)
+    (found,) = meden.check("my data.csv", target="y").findings
+    assert found.command == "meden tune 'my data.csv' --target y --drop more"
+
+
+def test_arrays_are_checked_as_columns():
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((60, 2, 2)).astype(np.float32)
+    y = draw.integers(0, 2, 60)
+    x[:, 1, 0] = y
+    assert [one.code for one in meden.check((x, y)).findings] == ["target_copy"]
+
+
+def test_no_finding_depends_on_the_run():
+    first, second = (meden.check(repeated(8, noise=1e-4), target="y").to_dict() for _ in range(2))
+    assert first == second
