@@ -10,9 +10,8 @@ import meden
 PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
     "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LearningCurve", "LogUniform", "Maybe", "Member",
-    "ModelGroups",
-    "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength",
+    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LearningCurve", "LogUniform", "Maybe",
+    "Member", "ModelGroups", "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength",
     "StrengthSchedule", "Study", "Uniform",
     "as_dataset", "audit", "augment", "compact", "compare", "convert", "diagnose", "edits", "evaluate", "fit",
     "fit_many", "groups_of", "layerwise_factors", "learning_curve", "load_run", "load_study",

@@ -1,5 +1,7 @@
 """Subsets within subsets: nested, balanced, groups whole, the newest first in time."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -21,7 +23,7 @@ def test_each_lies_in_the_next_and_is_like_the_whole() -> None:
     sizes = (3, 10, 40, 160, 350)
     parts = [order.first(size) for size in sizes]
     assert [len(part) for part in parts] == list(sizes)
-    assert all(set(small) < set(large) for small, large in zip(parts, parts[1:], strict=False))
+    assert all(set(small) < set(large) for small, large in itertools.pairwise(parts))
     assert sorted(parts[-1]) == sorted(rows)
     shares = np.bincount(LABELS[rows]) / len(rows)
     for part in parts:

@@ -27,10 +27,9 @@ from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.names import OFF
 from meden.study.data_summary import DataSummary
-from meden.study.ledger import Key
 from meden.study.learning_curve import CHOSEN, PLAIN, LearningCurve
+from meden.study.ledger import Key
 from meden.study.model_reference import ModelReference
-from meden.study.power_law import FEWEST_SIZES
 from meden.study.results import Trial
 from meden.study.selection import Score
 from meden.study.size_curve import SPAN, SizeCurve

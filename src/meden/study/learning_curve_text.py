@@ -35,7 +35,7 @@ def sentences_of(
 
 
 def _more_rows(curve: SizeCurve, name: str) -> Iterator[Sentence]:
-    now = f"With {number(round(curve.rows))} rows that train the {name} is {number(curve.mean[-1])}"
+    now = f"With {number(round(curve.rows))} rows that train the {name} is {_short(curve.mean[-1])}"
     if curve.reason:
         yield Sentence("no_law", f"{now}; what more rows would give cannot be told: {curve.reason}.")
         return
@@ -57,9 +57,7 @@ def _whether(curve: SizeCurve, gain: Prediction, name: str) -> str:
     return f"Whether more rows would help is not clear: {lower}."
 
 
-def _regularisation(
-    chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, name: str
-) -> Iterator[Sentence]:
+def _regularisation(chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, name: str) -> Iterator[Sentence]:
     """Say what regularisation gains with these rows and with twice as many, and which of both gains more."""
     if gain is None:
         return
@@ -90,8 +88,8 @@ def _law(curve: SizeCurve, name: str) -> Iterator[Sentence]:
     if fit.form == "constant":
         text = f"The {name} does not depend on the rows from {number(round(fit.begins))} on"
     else:
-        floor = f"{number(float(fit.law.floor))} + " if fit.form == "power" else ""
-        formula = f"{floor}{number(float(fit.law.scale))} n^-{number(float(fit.law.exponent))}"
+        floor = f"{_short(float(fit.law.floor))} + " if fit.form == "power" else ""
+        formula = f"{floor}{_short(float(fit.law.scale))} n^-{_short(float(fit.law.exponent))}"
         text = f"From {number(round(fit.begins))} rows on the {name} falls as {formula}"
     yield Sentence("law", f"{text} (this form has {weight} of the weight of evidence).")
 
@@ -108,4 +106,9 @@ def _intervals(curve: SizeCurve, gain: Score | None, num_rows: int) -> str:
 
 
 def _told(found: Prediction) -> str:
-    return f"{number(found.mean)} ({number(found.low)} to {number(found.high)})"
+    return f"{_short(found.mean)} ({_short(found.low)} to {_short(found.high)})"
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits: no interval here is known better."""
+    return number(float(f"{value:.3g}"))
