@@ -25,7 +25,7 @@ import torch
 import meden
 from meden.models import MLP
 from meden.search.learning_curve import FEWEST_ROWS, NUM_SIZES, REACH
-from meden.study.size_curve import SizeCurve
+from meden.study.size_curve import SizeCurve, interval_of
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TABLES = ("adult", "phoneme", "california_housing", "spambase", "abalone", "mfeat_factors")
@@ -73,12 +73,10 @@ def judge(case: dict[str, object]) -> dict[str, object]:
     told: dict[str, object] = {"table": case["table"], "repeat": case["repeat"], "reason": known.reason, "now": now}
     if known.fit is None:
         return told
-    told["form"], told["misfit"] = known.fit.form, known.fit.misfit
-    quarter = known.fit.draws.at(known.rows)
     for times, place in ((2, -2), (4, -1)):
-        draws, truth = known.fit.draws.at(sizes[place]), float(values[:, place].mean())
-        for what, drawn, true in (("level", draws, truth), ("gain", quarter - draws, now - truth)):
-            low, middle, high = np.quantile(drawn, [0.025, 0.5, 0.975])
+        n, truth = sizes[place], float(values[:, place].mean())
+        for what, drawn, true in (("level", known.possible(n), truth), ("gain", known.possible_gain(n), now - truth)):
+            middle, low, high = interval_of(drawn)
             told[f"{what}{times}"] = bool(low <= true <= high)
             told[f"{what}{times}_width"] = (high - low) / now
             told[f"{what}{times}_error"] = (middle - true) / now
@@ -116,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="*", default=TABLES)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--same", default="epochs", choices=("epochs", "steps"))
+    parser.add_argument("--same", default="steps", choices=("steps", "epochs"))
     parser.add_argument("--out", type=Path, default=Path("learning_curves.jsonl"))
     parser.add_argument("--table", action="store_true", help="only show what the file holds")
     asked = parser.parse_args()
@@ -131,9 +129,7 @@ def main() -> None:
                     file.write(json.dumps(cases[-1]) + "\n")
     show([case for case in cases if case["table"] in asked.tables])
     cpu = sum(case["seconds"] for case in cases)
-    print(
-        f"\n{cpu:.0f} CPU seconds, {torch.get_num_threads()} threads, torch {torch.__version__}, {platform.machine()}"
-    )
+    print(f"\n{cpu:.0f} CPU seconds, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ import meden
 
 PUBLIC = {
     "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
-    "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LearningCurve", "LogUniform", "Maybe",
-    "Member", "ModelGroups", "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength",
-    "StrengthSchedule", "Study", "Uniform",
+    "Evaluation", "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LearningCurve",
+    "LogUniform", "Maybe", "Member", "ModelGroups", "Path", "Recipe", "Record", "Regularizer", "Run", "Scale",
+    "Schedule", "Sharding", "Sharpness", "Strength", "StrengthSchedule", "Study", "Uniform",
     "as_dataset", "audit", "augment", "compact", "compare", "convert", "diagnose", "edits", "evaluate", "fit",
-    "fit_many", "groups_of", "layerwise_factors", "learning_curve", "load_run", "load_study",
-    "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer", "tune",
+    "fit_many", "groups_of", "layerwise_factors", "learning_curve", "load_run", "load_study", "models", "noise",
+    "path", "penalties", "record_activity", "regularize", "transfer", "tune",
 }  # fmt: skip
 
 

@@ -45,8 +45,7 @@ COMMANDS = {
     "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),
     "convert": ("convert", "Say what a strength of one tool is called in another."),
 }
-"""Per command, the file that holds the function of its name, with ``_`` for ``-``, and the first line of that function's
-docstring."""
+"""Per command, the file that holds the function of its name (``_`` for ``-``), and the first line of its docstring."""
 
 ALONE = {"demo", "tune", "resume", "compare", "select", "learning-curve"}
 """Commands that train and are one process; `fit` may be several."""

@@ -45,11 +45,10 @@ from meden.cli.rows import read_data, show_data
 from meden.cli.settings import parse_settings
 from meden.recipe import Recipe
 from meden.report.numbers import number
-from meden.search.learning_curve import Same
 from meden.space.names import configure
 from meden.study import load_study
 from meden.study.folder import STUDY
-from meden.study.learning_curve import LearningCurve
+from meden.study.learning_curve import LearningCurve, Same
 from meden.study.ledger import LEDGER
 from meden.study.metrics import spoken
 from meden.study.results import CHOICE, RULES, Which
@@ -84,8 +83,8 @@ def learning_curve(
         typer.Option("--sizes", help="Rows that train: `100,200,400,800`. Unless given: 8, from a sixteenth to all."),
     ] = None,
     same: Annotated[
-        str, typer.Option("--same", help="What all sizes have the same of: `epochs`, or `steps` of the optimizer.")
-    ] = "epochs",
+        str, typer.Option("--same", help="Sizes train for as many `steps` of the optimizer, or `epochs`: less time.")
+    ] = "steps",
     seeds: Annotated[
         int | None, typer.Option("--seeds", help="Fits, and subsets, per size and fold; the study's number, or 1.")
     ] = None,
@@ -204,7 +203,7 @@ def _show(found: LearningCurve, as_json: bool) -> None:
         for sentence in found.sentences:
             stdout.print(sentence.text)
         columns = found.table()
-        table = Table(*(spoken(name) for name in columns), box=box.SIMPLE_HEAD)
+        table = Table(*(spoken(str(name)) for name in columns), box=box.SIMPLE_HEAD)
         for rows, *values in columns.itertuples(index=False):
             table.add_row(number(round(rows)), *(number(value, keep_zeros=True) for value in values))
         stdout.print(table)

@@ -95,7 +95,8 @@ def _groups_first_seen(groups: Values, labels: Values, random: np.random.Generat
     """Return a rank for the group of each row: those that bring a class first, then the others, at random."""
     names = random.permutation(np.unique(groups))
     seen: set[int] = set()
-    bring, others = [], []
+    bring: list[int] = []
+    others: list[int] = []
     for name in names:
         own = set(np.unique(labels[groups == name]).tolist())
         (bring if own - seen else others).append(name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from meden._checks import InputError, check_choice, check_count
 from meden.data import Dataset, Fold, as_dataset, num_batches
@@ -19,7 +19,7 @@ from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search.alternative import CONFIDENCE, mean_over_folds, overlap
 from meden.search.checks import check_models, check_stopping
-from meden.search.engine import Batch, Search, open_ledger
+from meden.search.engine import Search, open_ledger
 from meden.search.fixed import Fixed
 from meden.search.identity import identity_of
 from meden.search.progress import OnProgress
@@ -27,12 +27,13 @@ from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.space.names import OFF
 from meden.study.data_summary import DataSummary
-from meden.study.learning_curve import CHOSEN, PLAIN, LearningCurve
+from meden.study.learning_curve import CHOSEN, PLAIN, LearningCurve, Same
 from meden.study.ledger import Key
+from meden.study.metrics import MetricName
 from meden.study.model_reference import ModelReference
 from meden.study.results import Trial
 from meden.study.selection import Score
-from meden.study.size_curve import SPAN, SizeCurve
+from meden.study.size_curve import SPAN, Array, SizeCurve
 from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
@@ -44,7 +45,7 @@ FEWEST_ROWS = 10
 """Of the smallest of them; each class has two there."""
 MOST_BYTES = 2**28
 """Of encoded tables that are held at once: each subset has encoders of its own."""
-Same = Literal["epochs", "steps"]
+Configurations = list[dict[str, int | str]]
 
 
 def learning_curve(
@@ -55,7 +56,7 @@ def learning_curve(
     model_args: Mapping[str, Any] | None = None,
     plain: bool | Recipe = False,
     sizes: Sequence[int] | None = None,
-    same: Same = "epochs",
+    same: Same = "steps",
     cv: CV | None = None,
     workers: Workers | None = None,
     study_dir: Path | str | None = None,
@@ -82,9 +83,10 @@ def learning_curve(
             does so.
         sizes: numbers of rows that train, two or more that rise, at most the fitting rows of the smallest fold; None
             are 8, evenly spaced in their logarithms, from a sixteenth to all of them.
-        same: what all sizes have the same of: ``"epochs"``, as when a recipe is given another table; or ``"steps"`` of
-            the optimizer, as many in each epoch as there are with all rows, so that small sizes pass over their rows
-            more often.
+        same: what all sizes have as many of: ``"steps"`` of the optimizer, so that an epoch of a small size passes over
+            its rows more often; or ``"epochs"``, which takes a third of the time. With as many epochs a small size is
+            also trained less, and curves bend where that ends: of 30 that were measured on real tables, those of steps
+            were foretold better (docs/benchmarks.md).
         cv: as for :func:`meden.tune`, or its fields by themselves.
         workers: as for :func:`meden.tune`, or its fields by themselves.
         study_dir: folder of the ledger; a curve that was cut off goes on from there. None keeps it in memory.
@@ -114,21 +116,19 @@ def learning_curve(
     """
     check_fields(fields, CV, Workers)
     cv, workers = settings_of(CV, cv, fields), settings_of(Workers, workers, fields)
-    check_choice("same", same, ("epochs", "steps"))
-    recipes = _recipes(recipe, plain)
+    check_choice("same", same, get_args(Same))
+    asked_for = _recipes(recipe, plain)
     arguments = dict(model_args or {})
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
     folds = cv.divide(dataset, seed)
     asked = _sizes(dataset, folds, sizes)
-    for reached in recipes.values():
+    for reached in asked_for.values():
         check_stopping(reached, folds)
     subsets = _Subsets(dataset, folds, seed, cv.order)
     smallest = [subsets.fold(place, 0, asked[0]) for place in range(len(folds))]
-    models = check_models(make_model, [(reached, arguments) for reached in recipes.values()], dataset, smallest)
+    models = check_models(make_model, [(reached, arguments) for reached in asked_for.values()], dataset, smallest)
     workers.reach()
-    if same == "steps":
-        steps = {name: _steps(reached, folds) for name, reached in recipes.items()}
-        recipes = {name: reached.replace(steps_per_epoch=steps[name]) for name, reached in recipes.items()}
+    recipes = {name: _as_long(reached, folds) if same == "steps" else reached for name, reached in asked_for.items()}
 
     def identity() -> dict[str, Any]:
         settings = [[name, reached.to_dict(), repr(arguments)] for name, reached in recipes.items()]
@@ -152,7 +152,21 @@ def learning_curve(
             workers=workers,
             on_progress=on_progress,
         ).run()
-    return _found(dataset, folds, recipes, trials, subsets, cv.seeds, seed, make_model, arguments)
+    curves, scores, gain = _measured(dataset, folds, trials, subsets, cv.seeds, seed)
+    return LearningCurve(
+        metric=_metric(dataset),
+        chosen=curves[CHOSEN],
+        plain=curves.get(PLAIN),
+        gain=gain,
+        scores=scores,
+        same=same,
+        num_seeds=cv.seeds,
+        seed=seed,
+        data=DataSummary.of(dataset),
+        model=ModelReference.of(make_model),
+        recipe=asked_for[CHOSEN],
+        model_args=arguments,
+    )
 
 
 class _Subsets:
@@ -199,15 +213,12 @@ def _sizes(dataset: Dataset, folds: Sequence[Fold], given: Sequence[int] | None)
             )
         spaced = np.geomspace(max(fewest, most / REACH), most, NUM_SIZES)
         return sorted({round(size) for size in spaced})
-    if isinstance(given, str) or not isinstance(given, Sequence) or len(given) < 2:
-        raise InputError(f"sizes must be two or more whole numbers that rise, got {given!r:.80}")
-    before = max(2, num_classes) - 1
+    if not isinstance(given, (list, tuple)) or len(given) < 2:
+        raise InputError(f"sizes must be a list of two or more whole numbers that rise, got {given!r:.80}")
     for size in given:
-        check_count("sizes", size)
-        if size <= before:
-            rule = "rise" if size <= max(given) and before >= min(given) else f"be at least {before + 1}"
-            raise InputError(f"sizes must {rule}, got {list(given)!r:.80}")
-        before = size
+        check_count("sizes", size, low=max(2, num_classes))
+    if any(later <= size for size, later in itertools.pairwise(given)):
+        raise InputError(f"sizes must rise, got {list(given)!r:.80}")
     if given[-1] > most:
         raise InputError(
             f"sizes must be at most {most}, the fitting rows of the smallest fold of {dataset.num_rows} rows, got "
@@ -216,12 +227,13 @@ def _sizes(dataset: Dataset, folds: Sequence[Fold], given: Sequence[int] | None)
     return list(given)
 
 
-def _steps(recipe: Recipe, folds: Sequence[Fold]) -> int:
-    """Return the steps of an epoch with all rows."""
-    return num_batches(max(len(fold.fit) for fold in folds), recipe.batch_size, recipe.steps_per_epoch)
+def _as_long(recipe: Recipe, folds: Sequence[Fold]) -> Recipe:
+    """Return a recipe whose epochs have as many steps as with all rows, whatever rows it is given."""
+    most = max(len(fold.fit) for fold in folds)
+    return recipe.replace(steps_per_epoch=num_batches(most, recipe.batch_size, recipe.steps_per_epoch))
 
 
-def _batches(dataset: Dataset, sizes: Sequence[int], networks: Sequence[str], runs: int) -> Iterator[list[Batch]]:
+def _batches(dataset: Dataset, sizes: Sequence[int], networks: Sequence[str], runs: int) -> Iterator[Configurations]:
     """Yield what is trained together: as many sizes as there is memory for, each of which is encoded in each run."""
     bytes_of_size = 0
     if isinstance(dataset.inputs, Table):
@@ -229,48 +241,38 @@ def _batches(dataset: Dataset, sizes: Sequence[int], networks: Sequence[str], ru
     at_once = max(1, min(len(sizes), MOST_BYTES // max(bytes_of_size, 1)))
     for start in range(0, len(sizes), at_once):
         part = sizes[start : start + at_once]
-        yield [{"rows": size, "network": name} for size in part for name in networks]  # type: ignore[misc]
+        yield [{"rows": size, "network": name} for size in part for name in networks]
 
 
-def _found(
-    dataset: Dataset,
-    folds: Sequence[Fold],
-    recipes: Mapping[str, Recipe],
-    trials: Sequence[Trial],
-    subsets: _Subsets,
-    seeds: int,
-    seed: int,
-    make_model: ModelMaker,
-    model_args: Mapping[str, Any],
-) -> LearningCurve:
-    """Put the runs together; numbers are told in the target's units, as losses are in those of a subset's encoder."""
-    metric = "loss" if dataset.task == "classification" else "mse"
-    asked = sorted({trial.params["rows"] for trial in trials})
-    runs = [(fold, run) for fold in range(len(folds)) for run in range(seeds)]
+def _metric(dataset: Dataset) -> MetricName:
+    """Return what is told: of numbers in the target's units, as their loss is in those of a subset's encoder."""
+    return "loss" if dataset.task == "classification" else "mse"
+
+
+def _measured(
+    dataset: Dataset, folds: Sequence[Fold], trials: Sequence[Trial], subsets: _Subsets, seeds: int, seed: int
+) -> tuple[dict[str, SizeCurve], dict[str, Array], Score | None]:
+    """Put the runs together: the curve of each network, its accuracies, and what the recipe gains over the plain."""
+    ordered = sorted(trials, key=lambda trial: trial.params["rows"])
+    by_network: dict[str, list[Trial]] = {}
+    for trial in ordered:
+        by_network.setdefault(trial.params["network"], []).append(trial)
+    runs = list(itertools.product(range(len(folds)), range(seeds)))
+    asked = [trial.params["rows"] for trial in by_network[CHOSEN]]
     rows = np.array([np.mean([len(subsets.fold(*run, size).fit) for run in runs]) for size in asked])
-
-    def table(name: str, of: str) -> NDArray[np.float64]:
-        own = sorted((trial for trial in trials if trial.params["network"] == name), key=lambda t: t.params["rows"])
-        return np.stack([getattr(t, f"fold_{of}").reshape(-1, seeds).mean(axis=1) for t in own], axis=1)
-
     kept = np.append(np.diff(rows) > 0, True)  # whole groups may leave two sizes the same rows
-    measured = "losses" if metric == "loss" else "scores"
-    curves = {name: SizeCurve(name, rows[kept], table(name, measured)[:, kept], seed) for name in recipes}
-    gain = None
-    if PLAIN in curves:
-        differences = curves[PLAIN].values[:, -1] - curves[CHOSEN].values[:, -1]
-        mean, _, low, high = mean_over_folds(differences, overlap(folds))
-        gain = Score(mean, low, high, CONFIDENCE, mean, metric) if np.isfinite(mean) else None
-    return LearningCurve(
-        metric=metric,
-        chosen=curves[CHOSEN],
-        plain=curves.get(PLAIN),
-        gain=gain,
-        scores={name: table(name, "scores")[:, kept] for name in recipes} if metric == "loss" else {},
-        num_seeds=seeds,
-        seed=seed,
-        data=DataSummary.of(dataset),
-        model=ModelReference.of(make_model),
-        recipe=recipes[CHOSEN],
-        model_args=model_args,
-    )
+
+    def table(own: Sequence[Trial], of: str) -> Array:
+        """Return a mean over the seeds for each fold and size, (F, S)."""
+        each = [getattr(trial, f"fold_{of}").reshape(-1, seeds).mean(axis=1) for trial in own]
+        return np.stack(each, axis=1)[:, kept]
+
+    metric = _metric(dataset)
+    of = "losses" if metric == "loss" else "scores"
+    curves = {name: SizeCurve(name, rows[kept], table(own, of), seed) for name, own in by_network.items()}
+    scores = {name: table(own, "scores") for name, own in by_network.items()} if metric == "loss" else {}
+    if PLAIN not in curves:
+        return curves, scores, None
+    gained = mean_over_folds(curves[PLAIN].values[:, -1] - curves[CHOSEN].values[:, -1], overlap(folds))
+    told = Score(gained.mean, gained.low, gained.high, CONFIDENCE, gained.mean, metric)
+    return curves, scores, told if np.isfinite(gained.mean) else None

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,14 @@ from meden.report import Format
 from meden.study.data_summary import DataSummary
 from meden.study.learning_curve_page import learning_curve_report
 from meden.study.learning_curve_text import sentences_of
+from meden.study.metrics import MetricName
 from meden.study.model_reference import ModelReference
 from meden.study.selection import Score
 from meden.study.size_curve import FARTHEST, Array, Prediction, SizeCurve
 from meden.study.verdict import Sentence
 
 CHOSEN, PLAIN = "chosen", "plain"
+Same = Literal["steps", "epochs"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -37,7 +39,7 @@ class LearningCurve(Shown):
     Sizes are numbers of rows that train. Of all rows that there are, a fold keeps some to stop by and some to score.
     """
 
-    metric: str
+    metric: MetricName
     """What is predicted: ``"loss"``, of classes; ``"mse"``, of numbers, in the units of the target."""
     chosen: SizeCurve
     """Of the recipe."""
@@ -47,6 +49,8 @@ class LearningCurve(Shown):
     """How much better the recipe is than the plain network with all rows; above 0 is better. None if not known."""
     scores: Mapping[str, Array] = field(default_factory=dict)
     """Accuracy of each fold at each size, (F, S), averaged over seeds, by network; empty for numbers."""
+    same: Same = "steps"
+    """What all sizes were trained for as many of."""
     num_seeds: int = 1
     seed: int = 0
     data: DataSummary
@@ -72,8 +76,8 @@ class LearningCurve(Shown):
     def predict(self, n: float, network: str = CHOSEN) -> Prediction:
         """Return what ``n`` rows that train would give: (mean, low, high), with a 95 % interval.
 
-        It holds for new tables of the same kind, network and recipe: over the folds, over the form of the law
-        (``c + a n^-b``, ``a n^-b`` or a constant), and over the size at which it begins.
+        The interval is of what the same study would measure there: over the folds, over the form of the law
+        (``c + a n^-b``, ``a n^-b`` or a constant), over the size at which it begins, and over the runs themselves.
 
         Args:
             n: rows that train, from the smallest size to twice the largest.
@@ -98,7 +102,7 @@ class LearningCurve(Shown):
     @functools.cached_property
     def sentences(self) -> tuple[Sentence, ...]:
         """What the curve says, the answer first."""
-        return sentences_of(self.chosen, self.plain, self.gain, self.metric, self.data.num_rows)
+        return sentences_of(self.chosen, self.plain, self.gain, self.metric, self.same, self.data.num_rows)
 
     def table(self) -> pd.DataFrame:
         """Return a row for each size: the loss of each network, its standard error over the folds, its accuracy."""
@@ -119,6 +123,7 @@ class LearningCurve(Shown):
             "rows": self.sizes.tolist(),
             "folds": len(self.chosen.values),
             "seeds": self.num_seeds,
+            "same": self.same,
             "sentences": [dataclasses.asdict(sentence) for sentence in self.sentences],
             "gain": None if self.gain is None else dataclasses.asdict(self.gain),
             "curves": {curve.name: self._plain_curve(curve) for curve in self._curves},

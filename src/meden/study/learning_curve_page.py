@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,10 @@ def _ticks(curve: SizeCurve) -> dict[str, Any]:
     """Return ticks at the sizes, and at twice the largest: rows are round numbers to nobody else."""
     ends = [] if curve.reason else [FARTHEST * curve.rows]
     at = [*curve.sizes[::-1][::2][::-1].tolist(), *ends]
-    return {"tickvals": at, "ticktext": [number(round(size)) for size in at]}
+    first, last = math.log10(curve.sizes[0]), math.log10(at[-1])
+    margin = 0.04 * (last - first)
+    ticks = {"tickvals": at, "ticktext": [number(round(size)) for size in at]}
+    return ticks | {"range": [first - margin, last + margin]}
 
 
 def _now(rows: float) -> dict[str, object]:
@@ -178,6 +182,6 @@ def _line(x: Array, found: Array, name: str, colour: str, dash: str) -> dict[str
 
 
 def _table(table: pd.DataFrame) -> ReportTable:
-    columns = tuple(Column(name.replace("_", " "), measured=name != "rows") for name in table)
+    columns = tuple(Column(str(name).replace("_", " "), measured=name != "rows") for name in table)
     rows = table.assign(rows=table.rows.round().astype(int)).itertuples(index=False)
     return ReportTable(columns, tuple(TableRow(tuple(row)) for row in rows))

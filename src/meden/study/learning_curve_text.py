@@ -14,7 +14,7 @@ from meden.study.verdict import NEGLIGIBLE, Sentence
 
 
 def sentences_of(
-    chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, metric: str, num_rows: int
+    chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, metric: str, same: str, num_rows: int
 ) -> tuple[Sentence, ...]:
     """Say what more rows would give, what regularisation gains, and what law that goes by.
 
@@ -23,6 +23,7 @@ def sentences_of(
         plain: that of the same network without regularisation; None if it was not trained.
         gain: of regularisation with all rows; None if it is not known.
         metric: what the curves are of.
+        same: what all sizes were trained for as many of.
         num_rows: all rows that there are.
     """
     name = spoken(metric)
@@ -30,7 +31,7 @@ def sentences_of(
         *_more_rows(chosen, name),
         *_regularisation(chosen, plain, gain, name),
         *_law(chosen, name),
-        Sentence("intervals", _intervals(chosen, gain, num_rows)),
+        Sentence("intervals", _intervals(chosen, gain, same, num_rows)),
     )
 
 
@@ -94,14 +95,15 @@ def _law(curve: SizeCurve, name: str) -> Iterator[Sentence]:
     yield Sentence("law", f"{text} (this form has {weight} of the weight of evidence).")
 
 
-def _intervals(curve: SizeCurve, gain: Score | None, num_rows: int) -> str:
+def _intervals(curve: SizeCurve, gain: Score | None, same: str, num_rows: int) -> str:
     text = f"Intervals are of {CONFIDENCE:.0%}".replace("%", " %")
     if gain is not None and gain.confidence != CONFIDENCE:
         text += f" (that of regularisation of {100 * gain.confidence:.0f} %)"
     return (
-        f"{text}: over {len(curve.values)} folds, over the form of the law and over the rows from which it holds. Rows "
-        f"are those that train, in each fold, of {number(num_rows)} in all; every size trains for the recipe's epochs, "
-        "and is stopped and scored by the same rows."
+        f"{text}: over {len(curve.values)} folds, over the form of the law, over the rows from which it holds and over "
+        "the runs there. Rows are those that train, in each fold, of "
+        f"{number(num_rows)} in all; every size is trained for as many {same}, and stopped and "
+        "scored by the same rows."
     )
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from meden._checks import InputError, check_number
 from meden._shown import ShownFields
 from meden.report.numbers import number
-from meden.study.power_law import FEWEST_SIZES, LawFit, fit_law
+from meden.study.power_law import DRAWS, FEWEST_SIZES, LawFit, fit_law
 
 Array = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -57,7 +57,7 @@ class SizeCurve(ShownFields):
     @property
     def sound(self) -> NDArray[np.bool_]:
         """Whether no run diverged at a size, (S,)."""
-        return np.isfinite(self.values).all(axis=0)
+        return np.asarray(np.isfinite(self.values).all(axis=0))
 
     @property
     def rows(self) -> float:
@@ -86,16 +86,14 @@ class SizeCurve(ShownFields):
         """Why nothing can be said of more rows, in words; empty where something can."""
         sizes = self.sizes[self.sound]
         if not self.sound[-1]:
-            return f"a run with {number(self.rows)} rows diverged"
+            return f"a run with {number(round(self.rows))} rows diverged"
         if self.fit is None:
             return f"it was measured at {len(sizes)} sizes, of which a law needs {FEWEST_SIZES}"
         if sizes[-1] < SPAN * sizes[0]:
-            return (
-                f"it was measured from {number(sizes[0])} to {number(sizes[-1])} rows, of which a law needs "
-                f"{SPAN:g} times as many as the fewest"
-            )
+            ends = f"{number(round(sizes[0]))} to {number(round(sizes[-1]))}"
+            return f"it was measured from {ends} rows, of which a law needs {SPAN:g} times as many as the fewest"
         if rise := self._rise():
-            return f"it rises from {number(rise[0])} to {number(rise[1])} rows"
+            return f"it rises from {number(round(rise[0]))} to {number(round(rise[1]))} rows"
         if self.fit.misfit < UNLIKELY:
             return f"no power law fits it, from wherever it begins (chance of such deviations: {self.fit.misfit:.1g})"
         return ""
@@ -106,26 +104,42 @@ class SizeCurve(ShownFields):
         Raises:
             InputError: if ``n`` is beyond, or no law fits, with the reason.
         """
-        drawn = self._draws(n)
-        return _interval(drawn)
+        self._check(n)
+        return interval_of(self.possible(n))
 
     def gain(self, n: float) -> Prediction:
-        """Return how much lower the loss would be with ``n`` rows than with the largest size; errors as of predict."""
-        return _interval(self._draws(self.rows) - self._draws(n))
+        """Return how much lower than with the largest size the loss would be with ``n`` rows; errors as of predict."""
+        self._check(n)
+        return interval_of(self.possible_gain(n))
 
     def above(self, other: SizeCurve, n: float) -> Prediction:
         """Return how much higher it would be than another curve of the same folds; errors as of predict."""
-        return _interval(self._draws(n) - other._draws(n))
+        self._check(n)
+        return interval_of(self.possible(n) - other.possible(n))
 
-    def _draws(self, n: float) -> Array:
-        """Return the loss with ``n`` rows as it may be, (D,)."""
-        if self.reason:
-            raise InputError(f"the curve of {self.name} has no law that says what other numbers of rows give: "
-                             f"{self.reason}")  # fmt: skip
+    def possible(self, n: float) -> Array:
+        """Return what would be measured with ``n`` rows as it may be, (D,), however far that is from the sizes."""
         assert self.fit is not None
-        lowest, highest = float(self.sizes[self.sound][0]), FARTHEST * self.rows
-        check_number("n", n, low=lowest, high=highest)
-        return self.fit.draws.at(n)
+        found = self.fit.draws.at(n) + np.sqrt(self.fit.noise.at(n)) * self._scatter
+        return np.asarray(np.maximum(found, 0.0) if np.nanmin(self.values) >= 0 else found)
+
+    def possible_gain(self, n: float) -> Array:
+        """Return how much lower it would be than what was measured with the largest size, paired by draw, (D,)."""
+        assert self.fit is not None
+        return np.asarray(self.fit.largest - self.possible(n))
+
+    @functools.cached_property
+    def _scatter(self) -> Array:
+        """What a mean that is measured anew has of noise, in standard errors, (D,); other curves have their own."""
+        random = np.random.default_rng([self.seed, *self.name.encode()])
+        return random.standard_normal(DRAWS)
+
+    def _check(self, n: float) -> None:
+        if self.reason:
+            raise InputError(
+                f"the curve of {self.name} has no law that says what other numbers of rows give: {self.reason}"
+            )
+        check_number("n", n, low=float(self.sizes[self.sound][0]), high=FARTHEST * self.rows)
 
     def _rise(self) -> tuple[float, float] | None:
         """Return two sizes between which the curve clearly rises, the larger one with the largest rise."""
@@ -142,6 +156,7 @@ class SizeCurve(ShownFields):
         return (float(sizes[lowest]), float(sizes[worst])) if chance < RISES / (len(sizes) - 1) else None
 
 
-def _interval(draws: Array) -> Prediction:
+def interval_of(draws: Array) -> Prediction:
+    """Return the median of draws, and the ends of their 95 % interval."""
     low, middle, high = np.quantile(draws, [(1 - CONFIDENCE) / 2, 0.5, (1 + CONFIDENCE) / 2])
     return Prediction(float(middle), float(low), float(high))
