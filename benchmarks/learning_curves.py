@@ -5,9 +5,10 @@
     python benchmarks/learning_curves.py --table --out FILE       what a file holds already, without training
 
 Each repetition takes other rows of its table, at most 3,000, in other folds. Eight sizes up to a quarter of the fitting
-rows are measured as `meden.learning_curve` spaces them; then half of them and all of them, which are the truth. The law
-is fitted to the eight sizes alone. Twice the rows is as far as `predict` goes; four times is beyond it. A level holds
-what the folds share, in the truth too; a gain (how much lower than at the quarter) does not, and is the sharper test.
+rows are measured as `meden.learning_curve` does where a quarter is all there is; then half of them and all of them, for
+as many steps (or epochs) again, which are the truth. The law is fitted to the eight sizes alone. Twice the rows is as
+far as `predict` goes; four times is beyond it. A level holds what the folds share, in the truth too; a gain (how much
+lower than at the quarter) does not, and is the sharper test.
 Results are kept in a file, line by line, and a run that was cut off goes on. Tables are looked for under MEDEN_DATA.
 """
 
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 
 import meden
+from meden.data import num_batches
 from meden.models import MLP
 from meden.search.learning_curve import FEWEST_ROWS, NUM_SIZES, REACH
 from meden.study.size_curve import SizeCurve, interval_of
@@ -50,10 +52,10 @@ def measure(name: str, repeat: int, same: str) -> dict[str, object]:
     most = min(len(fold.fit) for fold in folds)
     quarter, fewest = most // 4, max(FEWEST_ROWS, 2 * len(data.classes))
     sizes = sorted({round(n) for n in np.geomspace(max(fewest, quarter / REACH), quarter, NUM_SIZES)})
+    recipe = RECIPE if same == "epochs" else RECIPE.replace(steps_per_epoch=num_batches(quarter, RECIPE.batch_size))
+    beyond = [most // 2, most]
     started = time.process_time()
-    found = meden.learning_curve(
-        MLP, data, RECIPE, sizes=[*sizes, most // 2, most], folds=folds, seed=repeat, same=same
-    )
+    found = meden.learning_curve(MLP, data, recipe, sizes=[*sizes, *beyond], folds=folds, seed=repeat, same="epochs")
     return {
         "table": name,
         "repeat": repeat,
