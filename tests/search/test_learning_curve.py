@@ -1,5 +1,6 @@
 """A learning curve in rows: nested subsets that alone fit and encode, runs that are those of fit_many, going on."""
 
+import importlib
 import json
 
 import numpy as np
@@ -13,8 +14,10 @@ from meden.data.subsets import nested
 from meden.models import MLP
 from meden.noise import derive
 from meden.search.alternative import mean_over_folds, overlap
+from meden.search.fixed import Fixed
 from meden.search.learning_curve import NUM_SIZES
 from meden.study.ledger import LEDGER
+from meden.training.fit_many import plan_stacks
 from tests.report.reading import codes_of, sections_of
 
 RECIPE = Recipe(epochs=6, lr=0.01, batch_size=16, dropout=0.2, early_stopping=meden.EarlyStopping(patience=3))
@@ -53,6 +56,30 @@ def test_together_or_alone_the_same_runs(found, same):
     made = found if same == "steps" else meden.learning_curve(small, "iris", RECIPE, same=same, **QUICK)
     assert made.sizes.tolist() == SIZES and made.num_seeds == 2 and made.same == same
     np.testing.assert_allclose(made.chosen.values, by_hand(same), rtol=1e-6)
+
+
+def test_sizes_of_as_many_steps_share_a_stack():
+    data = meden.as_dataset("iris")
+    (fold, _) = make_folds(data, 2, seed=0)
+    order = nested(data, fold.fit, seed=0)
+
+    def stacks(steps):
+        recipe = RECIPE.replace(steps_per_epoch=steps)
+        parts = [Fold(order.first(size), fold.stop, fold.score) for size in SIZES]
+        return plan_stacks(small, [meden.Member(recipe, part) for part in parts], data)
+
+    assert max(map(len, stacks(4))) > max(map(len, stacks(None))), "of 1, 2, 3 and 4 steps, if epochs are passes"
+    assert sorted(number for stack in stacks(4) for number in stack) == [0, 1, 2, 3]
+
+
+def test_where_memory_is_short_sizes_wait_for_each_other(found, monkeypatch):
+    asked = []
+    module = importlib.import_module("meden.search.learning_curve")
+    monkeypatch.setattr(module, "MOST_BYTES", 1)
+    monkeypatch.setattr(module, "Fixed", lambda *batches: asked.append(batches) or Fixed(*batches))
+    made = meden.learning_curve(small, "iris", RECIPE, **QUICK)
+    assert [[one["rows"] for one in batch] for batch in asked[0]] == [[size] for size in SIZES]
+    np.testing.assert_allclose(made.chosen.values, found.chosen.values, rtol=1e-6)
 
 
 def test_the_plain_network_has_nothing_that_regularises(found):

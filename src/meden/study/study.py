@@ -146,7 +146,8 @@ class Study(Results):
         """Train the choice on smaller and smaller parts of each fold's rows, and say what more rows would give.
 
         It stands beside what regularisation gains: by the study's own plain network, or, with ``plain``, by that
-        network's own curve.
+        network's own curve. Losses are those of the folds, as measured: not corrected for having chosen there, as
+        :attr:`score` is.
 
         Args:
             which: ``"one_se"``, the choice, or ``"best"``.
