@@ -226,6 +226,8 @@ def test_bad_audits(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_nothing_to_diagnose(meden: Command, folder: Path) -> None:
     assert "got 'nowhere'" in refused(meden, folder, "diagnose", "nowhere")
+    assert "path must be" in refused(meden, folder, "diagnose")
+    assert "did you mean 'overfit'" in refused(meden, folder, "diagnose", "--list", "--select", "overfitt")
     for content in ("no json", "[1, 2]", '[{"epoch": 1}]', "{}", "[]"):
         Path("history.json").write_text(content)
         assert "history.json" in refused(meden, folder, "diagnose", "history.json")

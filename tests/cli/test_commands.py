@@ -375,6 +375,9 @@ def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFr
     found = package.diagnose(load_run("run"))
     assert json.loads(meden("diagnose", "run", "--json").out) == json.loads(json.dumps(found.to_dict()))
     assert "unfinished" in meden("diagnose", "run/history.json").out
+    assert "unfinished" not in meden("diagnose", "run/history.json", "--ignore", "unfinished").out
+    listed = json.loads(meden("diagnose", "--list", "--select", "layout, overfit", "--json").out)["rules"]
+    assert {row["family"] for row in listed} == {"layout", "curves"} and "overfit" in meden("diagnose", "--list").out
     assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
     assert json.loads(meden("diagnose", "study", "--json").out)["num_runs"] == 2
     for folder in ("run", "study"):

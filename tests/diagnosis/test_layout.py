@@ -29,13 +29,13 @@ GOOD = {
 
 @pytest.mark.parametrize("layers", BAD.values(), ids=BAD)
 def test_the_bad_layout_is_found(layers):
-    found = dropout_before_norm(nn.Sequential(*layers))
+    found = dropout_before_norm(Evidence((), model=nn.Sequential(*layers)))
     assert found is not None and found.code == "dropout_before_norm"
 
 
 @pytest.mark.parametrize("layers", GOOD.values(), ids=GOOD)
 def test_other_layouts_are_left_alone(layers):
-    assert dropout_before_norm(nn.Sequential(*layers)) is None
+    assert dropout_before_norm(Evidence((), model=nn.Sequential(*layers))) is None
 
 
 def test_what_is_called_bad_shifts_the_variance():
@@ -52,14 +52,14 @@ def test_what_is_called_bad_shifts_the_variance():
 
 def test_our_own_networks_have_no_such_layout():
     model = MLP(4, 2, depth=3, batch_norm=True, dropout=0.5)
-    assert dropout_before_norm(model) is None
+    assert dropout_before_norm(Evidence((), model=model)) is None
     set_dropout(model, 0.3)
-    assert dropout_before_norm(model) is None
+    assert dropout_before_norm(Evidence((), model=model)) is None
 
 
 def test_many_places_are_named_and_counted():
     blocks = [nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1), nn.BatchNorm1d(4)) for _ in range(6)]
-    found = dropout_before_norm(nn.Sequential(*blocks))
+    found = dropout_before_norm(Evidence((), model=nn.Sequential(*blocks)))
     assert "0.1 before 0.2" in found.message and "and more" in found.message
 
 

@@ -80,7 +80,9 @@ def test_nothing_stands_out_where_nothing_is_wrong(healthy, blank):
 def test_a_gap_counts_when_it_is_beyond_two_standard_errors_over_the_folds():
     error = 0.15 / math.sqrt(5)  # 0.067
     found = {f.code: f for f in diagnose(Evidence(tuple(folds(0.2, 0.15)))).findings}["overfit"]
-    assert (found.value, found.error) == pytest.approx((0.2, error)) and "0.2 ± 0.07" in found.message
+    assert (found.value, *found.interval) == pytest.approx(
+        (0.2, 0.2 - 2 * error, 0.2 + 2 * error)
+    ) and "0.2 ± 0.07" in found.message
     assert "overfit" not in codes(*folds(0.12, 0.15)) and "overfit" in codes(*folds(0.12, 0.1))
     assert "held_out_easier" in codes(*folds(-0.2, 0.15)) and "held_out_easier" not in codes(*folds(-0.12, 0.15))
 
@@ -103,10 +105,10 @@ def test_a_held_out_loss_below_a_training_loss_in_training_mode_is_no_finding():
 def test_a_single_training_has_the_error_of_its_rows_or_says_that_it_has_none():
     flat = [0.5] * 10
     told = diagnose(Evidence((curve(flat, [0.9] * 10, scored=0.9, scored_error=0.1),))).findings
-    assert [f.error for f in told if f.code == "overfit"] == [0.1]
+    assert [f.interval for f in told if f.code == "overfit"] == [pytest.approx((0.2, 0.6))]
     assert "overfit" not in codes(curve(flat, [0.9] * 10, scored=0.9, scored_error=0.3))
     (alone,) = [f for f in diagnose(Evidence((curve(flat, [0.9] * 10),))).findings if f.code == "overfit"]
-    assert alone.error is None and "how sure this is remains unknown" in alone.message
+    assert alone.interval is None and "how sure this is remains unknown" in alone.message
 
 
 def test_the_state_that_was_kept_counts_and_not_the_end():

@@ -11,6 +11,7 @@ from meden import diagnosis
 from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
 from meden.cli.folders import say_unfinished, trained
+from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
 from meden.diagnosis import Evident
 from meden.history import History
 from meden.study import load_study
@@ -19,8 +20,12 @@ from meden.study.folder import STUDY
 
 def diagnose(
     path: Annotated[
-        Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`, or the `history.json` of any run.")
-    ],
+        Path | None,
+        typer.Argument(help="Folder written by `meden tune` or `meden fit`, or the `history.json` of any run."),
+    ] = None,
+    select: SelectOption = None,
+    ignore: IgnoreOption = None,
+    list_rules: Annotated[bool, typer.Option("--list", help="Show all rules: code, family, severity.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Say what stands out in a run, how sure that is, and what to do about it.
@@ -35,8 +40,17 @@ def diagnose(
         meden diagnose runs/study
 
         meden diagnose runs/fit/history.json --json
+
+        meden diagnose runs/study --select curves,layout --ignore overfit
+
+        meden diagnose --list
     """  # noqa: D412
-    found = diagnosis.diagnose(_subject(path))
+    if list_rules:
+        show_rules(diagnosis.chosen_rules(names(select), names(ignore)), as_json)
+        return
+    if path is None:
+        raise InputError("path must be a folder of a study or run, or a history.json, got none (rules: --list)")
+    found = diagnosis.diagnose(_subject(path), select=names(select), ignore=names(ignore))
     if as_json:
         print_json(found.to_dict())
     else:

@@ -17,6 +17,9 @@ from torch import nn
 from meden._checks import InputError
 from meden.history import History
 
+ERRORS = 2.0
+"""Standard errors to either side within which a mean lies in 95 % of the cases."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -81,7 +84,12 @@ class Estimate:
 
     def exceeds(self, bound: float) -> bool:
         """Say whether the mean is above a bound, by two standard errors where they are known."""
-        return self.mean - 2 * (self.error or 0.0) > bound
+        return self.mean - ERRORS * (self.error or 0.0) > bound
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the mean lies in 95 % of the cases."""
+        return None if self.error is None else (self.mean - ERRORS * self.error, self.mean + ERRORS * self.error)
 
     def __str__(self) -> str:
         return f"{self.mean:.3g}" if self.error is None else f"{self.mean:.3g} ± {self.error:.1g}"
@@ -110,19 +118,19 @@ class Evidence:
         return tuple(curve for curve in self.curves if not curve.lost)
 
     def estimate(self, number: Callable[[Curve], float]) -> Estimate:
-        """Return the mean of a number over the runs, with its error over the folds."""
+        """Return the mean of a number over the runs, with its error over the folds; NaN where no run has a result."""
         folds: dict[object, list[float]] = {}
         for place, curve in enumerate(self.sound):
             folds.setdefault((place,) if curve.fold is None else curve.fold, []).append(number(curve))
         means = [statistics.fmean(numbers) for numbers in folds.values()]
         error = float(np.std(means, ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else None
-        return Estimate(statistics.fmean(means), error)
+        return Estimate(statistics.fmean(means) if means else math.nan, error)
 
     @property
     def gap(self) -> Estimate:
         """Held-out loss minus training loss: its error is over folds, or over the held-out rows of a single one."""
         gap = self.estimate(lambda curve: curve.held_out_loss - curve.train_loss)
-        return gap if gap.error is not None else Estimate(gap.mean, self.sound[0].scored_error)
+        return Estimate(gap.mean, self.sound[0].scored_error) if len(self.sound) == 1 else gap
 
 
 class Evident(Protocol):

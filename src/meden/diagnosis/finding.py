@@ -8,21 +8,31 @@ from typing import Any, Literal
 
 from meden._shown import Pair, Shown, ShownFields
 
-Code = Literal[
-    "diverged",
-    "nothing_learnt",
-    "unstable",
-    "overfit",
-    "gap_left",
-    "kept_too_late",
-    "unfinished",
-    "underfit",
-    "peaked_at_once",
-    "held_out_easier",
-    "penalties_rule",
-    "dropout_before_norm",
-    "dropout_in_one_pass",
-]
+Severity = Literal["info", "warning", "error"]
+"""``"error"``: what is reported, or what came of a training, is not to be trusted; ``"warning"``: it may pay to change
+something; ``"info"``: worth knowing, and seen on sound trainings too."""
+
+Interval = tuple[float, float]
+"""Where a number lies in 95 % of the cases."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a rule saw: a finding that has neither its code nor its severity yet.
+
+    Args:
+        message: what was seen, with numbers.
+        advice: what to do about it.
+        command: the line that does it; empty where there is none.
+        value: the number that it rests on, if it rests on one.
+        interval: of that number; None where the evidence has none.
+    """
+
+    message: str
+    advice: str
+    command: str = ""
+    value: float | None = None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,21 +40,32 @@ class Finding(ShownFields):
     """One thing that stands out.
 
     Args:
-        code: its short name.
+        code: name of the rule that found it.
+        severity: ``"error"``, ``"warning"`` or ``"info"``.
         message: what was seen, with numbers.
         advice: what to do about it.
+        command: the line that does it; empty where there is none.
         value: the number that it rests on, if it rests on one.
-        error: standard error of that number; None where the evidence has none.
+        interval: where that number lies in 95 % of the cases; None where the evidence does not say.
     """
 
-    code: Code
+    code: str
+    severity: Severity
     message: str
     advice: str
+    command: str = ""
     value: float | None = None
-    error: float | None = None
+    interval: Interval | None = None
+
+    @property
+    def sentences(self) -> str:
+        """What was seen, and what to do about it."""
+        return (
+            f"{self.message[0].upper()}{self.message[1:]}. {self.advice}{f': `{self.command}`' * bool(self.command)}."
+        )
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.message}. {self.advice}."
+        return f"{self.severity} {self.code}: {self.sentences}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,7 +82,7 @@ class Diagnosis(Shown):
     def _pairs(self) -> Iterable[Pair]:
         yield "runs", self.num_runs
         yield "findings", [finding.code for finding in self.findings]
-        yield from ((finding.code, f"{finding.message}. {finding.advice}.") for finding in self.findings)
+        yield from ((f"{finding.severity} {finding.code}", finding.sentences) for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that JSON can hold."""

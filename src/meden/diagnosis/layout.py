@@ -9,7 +9,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from meden.diagnosis.evidence import Evidence
-from meden.diagnosis.finding import Finding
+from meden.diagnosis.finding import Seen
+from meden.diagnosis.rule import rule
 from meden.diagnosis.rules import overfit
 from meden.noise import Dropout, GaussianDropout, Noise, SpatialDropout, TokenDropout
 from meden.noise.places import attached
@@ -22,7 +23,8 @@ ONE_PASS = 1.0
 """Up to so many passes over the rows none of them is seen again."""
 
 
-def dropout_before_norm(model: nn.Module) -> Finding | None:
+@rule("layout", "warning")
+def dropout_before_norm(evidence: Evidence) -> Seen | None:
     """Dropout whose output goes into batch norm, with no more than activations or pooling between.
 
     Dropout spreads its outputs in training and not in evaluation. Batch norm learns the wider spread, and divides by it
@@ -32,19 +34,19 @@ def dropout_before_norm(model: nn.Module) -> Finding | None:
         X. Li, S. Chen, X. Hu and J. Yang, Understanding the disharmony between dropout and batch normalization by
         variance shift, 2019.
     """
-    pairs = list(_pairs(model))
+    pairs = [] if evidence.model is None else list(_pairs(evidence.model))
     if not pairs:
         return None
     shown = ", ".join(f"{first} before {second}" for first, second in pairs[:4])
-    return Finding(
-        "dropout_before_norm",
+    return Seen(
         f"dropout is followed by batch norm ({shown}{' and more' if len(pairs) > 4 else ''}) in the order in which the "
         "layers are registered; used in that order, the norm learns a spread that evaluation does not have",
         "Put dropout behind the batch norm, or behind the last one of the network",
     )
 
 
-def dropout_in_one_pass(evidence: Evidence) -> Finding | None:
+@rule("layout", "warning")
+def dropout_in_one_pass(evidence: Evidence) -> Seen | None:
     """Dropout, in a training that meets no row twice and does not overfit.
 
     It keeps a network from learning its rows by heart, for which it must meet them again; in a single pass it takes
@@ -60,11 +62,10 @@ def dropout_in_one_pass(evidence: Evidence) -> Finding | None:
     if not (names or evidence.dropout) or overfit(evidence) is not None:
         return None
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "") or f"{evidence.dropout:g} in the recipe"
-    return Finding(
-        "dropout_in_one_pass",
+    return Seen(
         f"dropout is on ({shown}) in a training of {passes:.2g} passes over the rows, which meets none of them twice",
         "Set dropout to 0 in a training from scratch, where it pays as soon as rows repeat and a gap opens",
-        passes,
+        value=passes,
     )
 
 

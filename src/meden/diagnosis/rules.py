@@ -1,4 +1,4 @@
-"""One rule for each thing that may stand out: from the evidence to a finding, or to None.
+"""Rules on the curves of runs.
 
 Thresholds are shares of a loss, which has no natural unit; each is named here and is a matter of judgement, while
 what counts as more than chance is two standard errors wherever the evidence has them.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from meden.diagnosis.evidence import Estimate, Evidence
-from meden.diagnosis.finding import Finding
-
-Rule = Callable[[Evidence], Finding | None]
+from meden.diagnosis.finding import Seen
+from meden.diagnosis.rule import rule
 
 LEARNT = 0.02
 """Of the loss to begin with: who fell by less has learnt nothing, and smaller differences are none."""
@@ -38,20 +37,21 @@ RULING = 3.0
 UNSURE = " (one set of held-out rows, so how sure this is remains unknown)"
 
 
-def diverged(evidence: Evidence) -> Finding | None:
+@rule("curves", "error")
+def diverged(evidence: Evidence) -> Seen | None:
     """Some run has no result."""
     lost = [curve.lost for curve in evidence.curves if curve.lost]
     if not lost:
         return None
-    return Finding(
-        "diverged",
+    return Seen(
         f"{len(lost)} of {len(evidence.curves)} runs came to nothing ({lost[0]})",
         "Lower lr, or set clip_norm in the recipe, and check that inputs and targets are standardised",
-        len(lost) / len(evidence.curves),
+        value=len(lost) / len(evidence.curves),
     )
 
 
-def nothing_learnt(evidence: Evidence) -> Finding | None:
+@rule("curves", "error")
+def nothing_learnt(evidence: Evidence) -> Seen | None:
     """The training loss is that of a constant answer, or above it."""
     if not evidence.blank:
         return None
@@ -59,57 +59,56 @@ def nothing_learnt(evidence: Evidence) -> Finding | None:
     if not share.mean >= 1 - LEARNT:  # or not known
         return None
     how = "above" if share.mean > 1 + LEARNT else "hardly below"
-    return Finding(
-        "nothing_learnt",
+    return Seen(
         f"the training loss, {_train(evidence)}, is {how} the {evidence.blank:.3g} of a constant answer",
         "Try lr ten times larger and ten times smaller, less regularisation, and inputs that are standardised",
-        share.mean,
-        share.error,
+        value=share.mean,
+        interval=share.interval,
     )
 
 
-def unstable(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def unstable(evidence: Evidence) -> Seen | None:
     """The training loss jumps from epoch to epoch."""
-    if min(len(curve.train) for curve in evidence.sound) < FEWEST:
+    if min((len(curve.train) for curve in evidence.sound), default=0) < FEWEST:
         return None
     jumps = evidence.estimate(lambda curve: _scatter(_tail(curve.train, 2)))
     level = evidence.estimate(lambda curve: statistics.fmean(_tail(curve.train, 2))).mean
     if not jumps.exceeds(max(NOISY * level, _floor(evidence))):
         return None
-    return Finding(
-        "unstable",
+    return Seen(
         f"from epoch to epoch the training loss, {level:.3g} in the mean, jumps by {jumps}",
         "Lower lr, let it decay (schedule='cosine'), set clip_norm, or use larger batches",
-        jumps.mean,
-        jumps.error,
+        value=jumps.mean,
+        interval=jumps.interval,
     )
 
 
-def overfit(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def overfit(evidence: Evidence) -> Seen | None:
     """The held-out loss is above the training loss, and nobody has seen that more regularisation does not pay."""
     if evidence.more_in_reach or not (seen := _gap(evidence)):
         return None
     more = "a search that reaches further tells" if evidence.searched else "how much of it `meden tune` finds"
     advice = f"More regularisation, augmentation or rows may pay, and {more}"
-    return Finding(
-        "overfit",
+    return Seen(
         seen,
         f"{advice}; the gap by itself says nothing, since the best amount leaves one",
-        evidence.gap.mean,
-        evidence.gap.error,
+        value=evidence.gap.mean,
+        interval=evidence.gap.interval,
     )
 
 
-def gap_left(evidence: Evidence) -> Finding | None:
+@rule("curves", "info")
+def gap_left(evidence: Evidence) -> Seen | None:
     """The held-out loss is above the training loss where a search has found the best amount, which leaves a gap."""
     if not evidence.more_in_reach or not (seen := _gap(evidence)):
         return None
-    return Finding(
-        "gap_left",
+    return Seen(
         f"{seen}, and more regularisation was in reach of the search",
         "Of what was searched, this much does best: other kinds, augmentation or more rows may pay",
-        evidence.gap.mean,
-        evidence.gap.error,
+        value=evidence.gap.mean,
+        interval=evidence.gap.interval,
     )
 
 
@@ -122,7 +121,8 @@ def _gap(evidence: Evidence) -> str:
     return f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{sure}"
 
 
-def kept_too_late(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def kept_too_late(evidence: Evidence) -> Seen | None:
     """An earlier epoch was better than the one that was kept."""
     stopped = tuple(curve for curve in evidence.sound if len(curve.held_out) >= FEWEST // 2)
     if not stopped:
@@ -133,16 +133,16 @@ def kept_too_late(evidence: Evidence) -> Finding | None:
     if not lost.exceeds(max(APART * level, 3 * noise, _floor(evidence))):
         return None
     best = round(statistics.median(_best_epoch(curve.held_out) for curve in stopped))
-    return Finding(
-        "kept_too_late",
+    return Seen(
         f"the held-out loss was {level:.3g} after epoch {best}, and is {lost} higher in the state that was kept",
         "Set early_stopping in the recipe, which keeps the best state, or regularise more",
-        lost.mean,
-        lost.error,
+        value=lost.mean,
+        interval=lost.interval,
     )
 
 
-def unfinished(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def unfinished(evidence: Evidence) -> Seen | None:
     """The held-out loss was still falling when the run ended."""
     curves = [curve.held_out for curve in evidence.sound if curve.held_out]
     if not curves or min(map(len, curves)) < FEWEST or any(c.place + 1 < len(c.train) for c in evidence.sound):
@@ -152,32 +152,32 @@ def unfinished(evidence: Evidence) -> Finding | None:
     surely = sum(_slope_in_errors(curve) < -3 for curve in curves)
     if fall < FALLING * level or surely <= len(curves) / 2:
         return None
-    return Finding(
-        "unfinished",
+    return Seen(
         f"after {max(map(len, curves))} epochs the held-out loss still falls: as it does, a quarter of them more would "
         f"take off another {fall:.2g}",
         "Train for more epochs (with a decaying schedule that is laid out over them), or with a larger lr",
-        fall,
+        value=fall,
     )
 
 
-def underfit(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def underfit(evidence: Evidence) -> Seen | None:
     """Both losses are alike, and high."""
     gap, train = evidence.gap, _train(evidence).mean
     if not evidence.blank or nothing_learnt(evidence) or train < FITTED * evidence.blank:
         return None
     if not abs(gap.mean) + 2 * (gap.error or 0.0) < APART * train or _falls_in_training(evidence, train):
         return None
-    return Finding(
-        "underfit",
+    return Seen(
         f"training and held-out loss are alike ({train:.3g}, {gap} apart) and high: overfitting costs nothing",
         "A larger network, less regularisation or better inputs may pay; if none does, what is left is noise",
-        gap.mean,
-        gap.error,
+        value=gap.mean,
+        interval=gap.interval,
     )
 
 
-def peaked_at_once(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def peaked_at_once(evidence: Evidence) -> Seen | None:
     """The best epoch is one of the first, and what follows is worse."""
     curves = [curve.held_out for curve in evidence.sound if len(curve.held_out) >= FEWEST]
     if not curves or (best := statistics.median(map(_best_epoch, curves))) > AT_ONCE:
@@ -185,15 +185,15 @@ def peaked_at_once(evidence: Evidence) -> Finding | None:
     rise = statistics.median(curve[-1] - min(curve) for curve in curves)
     if rise <= max(APART * statistics.fmean(map(min, curves)), _floor(evidence)):
         return None
-    return Finding(
-        "peaked_at_once",
+    return Seen(
         f"the held-out loss was lowest after epoch {best:g}, too early for whole epochs to show when to stop",
         "Lower lr, so that the best state is met more finely, or regularise more",
-        best,
+        value=best,
     )
 
 
-def held_out_easier(evidence: Evidence) -> Finding | None:
+@rule("curves", "warning")
+def held_out_easier(evidence: Evidence) -> Seen | None:
     """The held-out loss is below the training loss, both in evaluation mode: in training mode it usually is."""
     if any(curve.as_logged for curve in evidence.sound):
         return None
@@ -201,28 +201,27 @@ def held_out_easier(evidence: Evidence) -> Finding | None:
     lead = Estimate(-gap.mean, gap.error)
     if not lead.exceeds(0.0) or not lead.mean > max(APART * train, _floor(evidence)):
         return None
-    return Finding(
-        "held_out_easier",
+    return Seen(
         f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode"
         f"{'' if lead.error is not None else UNSURE}",
         "Look at how the rows were split: not at random, or groups apart that are easier than others (groups=)",
-        gap.mean,
-        gap.error,
+        value=gap.mean,
+        interval=gap.interval,
     )
 
 
-def penalties_rule(evidence: Evidence) -> Finding | None:
+@rule("strength", "warning")
+def penalties_rule(evidence: Evidence) -> Seen | None:
     """The penalties outweigh the data loss."""
     times = evidence.estimate(lambda curve: curve.penalties / max(curve.train_loss, math.ulp(1.0)))
-    if _train(evidence).mean < FITTED * _start(evidence) or not times.exceeds(RULING):
+    if not times.exceeds(RULING) or _train(evidence).mean < FITTED * _start(evidence):
         return None
-    return Finding(
-        "penalties_rule",
+    return Seen(
         f"the penalties are {times.mean:.2g} times the data loss",
         "Lower their strengths: "
         + ("let the search reach lower" if evidence.searched else "`meden tune` searches them from none upwards"),
-        times.mean,
-        times.error,
+        value=times.mean,
+        interval=times.interval,
     )
 
 
@@ -285,18 +284,3 @@ def _falls_in_training(evidence: Evidence, level: float) -> bool:
     """Say whether the training loss of the states that were kept was still falling."""
     curves = [curve.train[: curve.place + 1] for curve in evidence.sound]
     return min(map(len, curves)) < FEWEST or statistics.fmean(map(_still_to_fall, curves)) > FALLING * level
-
-
-RULES: tuple[Rule, ...] = (
-    nothing_learnt,
-    unstable,
-    overfit,
-    gap_left,
-    kept_too_late,
-    unfinished,
-    underfit,
-    peaked_at_once,
-    held_out_easier,
-    penalties_rule,
-)
-"""Those that need a run with a result."""
