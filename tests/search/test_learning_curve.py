@@ -155,7 +155,7 @@ def test_it_is_told_in_words_numbers_and_a_page(found, tmp_path):
     assert list(sections_of(page)) == ["The curve", "All sizes", "What was trained"]
     assert codes_of(page)["Command"] == "meden learning-curve iris"
     assert Recipe.load(_written(tmp_path, codes_of(page)["recipe.yaml"])) == RECIPE
-    assert "Held-out loss" in page and found.sentences[0].text.split(";")[0] in page
+    assert "Held-out loss" in page and found.sentences[0].text.split(";")[0].split(":")[0] in page
     assert found.report(tmp_path / "curve.md", format="md").read_text().startswith("# Would more rows help?")
 
 

@@ -80,7 +80,7 @@ class LearningCurve(Shown):
         (``c + a n^-b``, ``a n^-b`` or a constant), over the size at which it begins, and over the runs themselves.
 
         Args:
-            n: rows that train, from the smallest size to twice the largest.
+            n: rows that train, from where the law begins (the smallest size, or a later one) to twice the largest.
             network: ``"chosen"``, or ``"plain"`` where it was trained.
 
         Raises:

@@ -98,8 +98,8 @@ def _curves(curves: Sequence[SizeCurve], name: str) -> Section:
     )
     text = (
         "Points are means over the folds, bars one standard error, most of which is how hard the rows of a fold are: "
-        "the folds are the same at every size. Lines are what the law gives, dashed beyond the rows that there are, up "
-        "to twice as many; shaded are their 95 % intervals.",
+        "the folds are the same at every size. Lines are what the law gives from where it begins, dashed beyond the rows "
+        "that there are, up to twice as many; shaded are their 95 % intervals.",
         *(f"{curve.name}: no law is drawn, as {curve.reason}." for curve in curves if curve.reason),
     )
     keys = tuple(
@@ -151,9 +151,9 @@ def _measured(curve: SizeCurve, colour: str, name: str) -> dict[str, Any]:
 
 def _law(curve: SizeCurve, colour: str) -> Iterator[dict[str, Any]]:
     """Yield the law within what was measured, beyond it, and its interval."""
-    if curve.reason:
+    if curve.reason or curve.fit is None:
         return
-    first = float(curve.sizes[curve.sound][0])
+    first = curve.fit.begins
     inside, beyond = np.geomspace(first, curve.rows, DRAWN), np.geomspace(curve.rows, FARTHEST * curve.rows, DRAWN // 4)
     every = np.concatenate([inside, beyond[1:]])
     every[[0, -1]] = first, FARTHEST * curve.rows  # not a rounding beyond

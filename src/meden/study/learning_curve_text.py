@@ -41,8 +41,8 @@ def _more_rows(curve: SizeCurve, name: str) -> Iterator[Sentence]:
         yield Sentence("no_law", f"{now}; what more rows would give cannot be told: {curve.reason}.")
         return
     twice = FARTHEST * curve.rows
-    text = f"{now}; twice the rows would give about {_told(curve.predict(twice))}."
-    yield Sentence("more_rows", f"{text} {_whether(curve, curve.gain(twice), name)}")
+    yield Sentence("more_rows", _whether(curve, curve.gain(twice), name))
+    yield Sentence("expect", f"{now}; twice the rows would give about {_told(curve.predict(twice))}.")
 
 
 def _whether(curve: SizeCurve, gain: Prediction, name: str) -> str:
@@ -70,7 +70,7 @@ def _regularisation(chosen: SizeCurve, plain: SizeCurve | None, gain: Score | No
         then = plain.above(chosen, FARTHEST * chosen.rows)
         text += f"; with twice the rows it would gain {_told(then)}"
     elif plain is not None and plain.reason:
-        text += f" (of the plain network's own curve: {plain.reason})"
+        text += f" (with twice the rows that cannot be told: of the plain network's curve, {plain.reason})"
     yield Sentence("helps" if gain.low > 0 else "hurts" if gain.high < 0 else "unclear", f"{text}.")
     if chosen.reason:
         return

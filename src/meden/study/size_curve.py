@@ -99,7 +99,7 @@ class SizeCurve(ShownFields):
         return ""
 
     def predict(self, n: float) -> Prediction:
-        """Return the loss that ``n`` rows would give, from the smallest size to twice the largest.
+        """Return the loss that ``n`` rows would give, from where the law begins to twice the largest size.
 
         Raises:
             InputError: if ``n`` is beyond, or no law fits, with the reason.
@@ -139,7 +139,8 @@ class SizeCurve(ShownFields):
             raise InputError(
                 f"the curve of {self.name} has no law that says what other numbers of rows give: {self.reason}"
             )
-        check_number("n", n, low=float(self.sizes[self.sound][0]), high=FARTHEST * self.rows)
+        assert self.fit is not None
+        check_number("n", n, low=self.fit.begins, high=FARTHEST * self.rows)
 
     def _rise(self) -> tuple[float, float] | None:
         """Return two sizes between which the curve clearly rises, the larger one with the largest rise."""
