@@ -98,8 +98,8 @@ def _curves(curves: Sequence[SizeCurve], name: str) -> Section:
     )
     text = (
         "Points are means over the folds, bars one standard error, most of which is how hard the rows of a fold are: "
-        "the folds are the same at every size. Lines are what the law gives from where it begins, dashed beyond the rows "
-        "that there are, up to twice as many; shaded are their 95 % intervals.",
+        "the folds are the same at every size. Lines are what the law gives from where it begins, dashed beyond the "
+        "rows that there are, up to twice as many; shaded are their 95 % intervals.",
         *(f"{curve.name}: no law is drawn, as {curve.reason}." for curve in curves if curve.reason),
     )
     keys = tuple(
