@@ -45,7 +45,8 @@ def by_hand(same, recipe=RECIPE):
             order = nested(data, fold.fit, seed=derive(5, "subset", place, run))
             for at, size in enumerate(SIZES):
                 steps = -(-max(len(f.fit) for f in folds) // 16) if same == "steps" else None
-                own = Fold(order.first(size), fold.stop, fold.score)
+                stop = nested(data, fold.stop, seed=derive(5, "stop", place, run))
+                own = Fold(order.first(size), stop.first(round(size * len(fold.stop) / len(fold.fit))), fold.score)
                 member = meden.Member(recipe.replace(steps_per_epoch=steps), own, derive(5, "seed", run))
                 losses[place, run, at] = meden.fit_many(small, [member], data)[0].held_out.losses.mean()
     return losses.mean(axis=1)

@@ -71,8 +71,9 @@ def learning_curve(
     """Train a recipe on smaller and smaller parts of each fold's fitting rows, and say what more rows would give.
 
     Each subset lies in the next. Classes are balanced, groups kept whole, and with ``order`` a subset is the latest
-    past. Encoders are fitted on the subset alone; all sizes of a fold are stopped by its stop split and scored by its
-    scored rows, so that only the rows that train differ. Each seed draws other subsets.
+    past. Encoders are fitted on the subset alone. The stop split shrinks alike: few rows that are stopped by many would
+    do better than a table of so few rows could, and the curve would flatten before it falls. All sizes of a fold are
+    scored by the same rows. Each seed draws other subsets.
 
     Args:
         make_model: as for :func:`meden.tune`.
@@ -84,9 +85,8 @@ def learning_curve(
         sizes: numbers of rows that train, two or more that rise, at most the fitting rows of the smallest fold; None
             are 8, evenly spaced in their logarithms, from a sixteenth to all of them.
         same: what all sizes have as many of: ``"steps"`` of the optimizer, so that an epoch of a small size passes over
-            its rows more often; or ``"epochs"``, which takes a third of the time. With as many epochs a small size is
-            also trained less, and curves bend where that ends: of 30 that were measured on real tables, those of steps
-            were foretold better (docs/benchmarks.md).
+            its rows more often; or ``"epochs"``, which takes a third of the time, but a small size is then also trained
+            less, and the curve bends where that ends.
         cv: as for :func:`meden.tune`, or its fields by themselves.
         workers: as for :func:`meden.tune`, or its fields by themselves.
         study_dir: folder of the ledger; a curve that was cut off goes on from there. None keeps it in memory.
@@ -170,19 +170,25 @@ def learning_curve(
 
 
 class _Subsets:
-    """The folds of a search with fewer rows that train."""
+    """The folds of a search as they would be with fewer rows: those that fit and those that stop shrink alike."""
 
     def __init__(self, dataset: Dataset, folds: Sequence[Fold], seed: int, order: Any) -> None:
         self._folds = folds
-        self._order = functools.cache(
+        self._fit = functools.cache(
             lambda fold, run: nested(dataset, folds[fold].fit, seed=derive(seed, "subset", fold, run), order=order)
+        )
+        self._stop = functools.cache(
+            lambda fold, run: nested(dataset, folds[fold].stop, seed=derive(seed, "stop", fold, run), order=order)
         )
         self.fold = functools.cache(self._fold)  # networks of one size share theirs, and what encoded it
 
     def _fold(self, fold: int, run: int, size: int) -> Fold:
-        """Return a fold whose fitting rows are a subset, by the fold, the seed and the size."""
+        """Return a fold of which a subset fits and as large a share stops, by the fold, the seed and the size."""
         whole = self._folds[fold]
-        return Fold(self._order(fold, run).first(size), whole.stop, whole.score)
+        stop = whole.stop
+        if len(stop):
+            stop = self._stop(fold, run).first(max(1, round(size * len(stop) / len(whole.fit))))
+        return Fold(self._fit(fold, run).first(size), stop, whole.score)
 
 
 def _recipes(recipe: Recipe | None, plain: bool | Recipe) -> dict[str, Recipe]:

@@ -102,8 +102,8 @@ def _intervals(curve: SizeCurve, gain: Score | None, same: str, num_rows: int) -
     return (
         f"{text}: over {len(curve.values)} folds, over the form of the law, over the rows from which it holds and over "
         "the runs there. Rows are those that train, in each fold, of "
-        f"{number(num_rows)} in all; every size is trained for as many {same}, and stopped and "
-        "scored by the same rows."
+        f"{number(num_rows)} in all; every size is trained for as many {same}; what stops it "
+        "shrinks with it, what scores it is the same."
     )
 
 
