@@ -24,7 +24,7 @@ from meden.optim import (
 )
 from meden.recipe import Recipe, Scale, layerwise_factors, transfer
 from meden.run import Run, load_run
-from meden.search import Comparison, Job, Path, compare, path, tune
+from meden.search import Comparison, Job, Path, compare, learning_curve, path, tune
 from meden.space import Choice, FromData, IntUniform, LogUniform, Maybe, Uniform
 from meden.stopping import EarlyStopping
 from meden.strengths import Strength, convert
@@ -32,6 +32,7 @@ from meden.structure import ModelGroups, groups_of
 from meden.study import Study, load_study
 from meden.study.check import Check, check
 from meden.study.evaluation import Evaluation, evaluate
+from meden.study.learning_curve import LearningCurve
 from meden.study.membership import memorisation
 from meden.training.calibrate import calibrate
 from meden.training.fit import fit
@@ -55,6 +56,7 @@ __all__ = [
     "InputError",
     "IntUniform",
     "Job",
+    "LearningCurve",
     "LogUniform",
     "Maybe",
     "Member",
@@ -88,6 +90,7 @@ __all__ = [
     "fit_many",
     "groups_of",
     "layerwise_factors",
+    "learning_curve",
     "load_run",
     "load_study",
     "memorisation",

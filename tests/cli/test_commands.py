@@ -40,6 +40,7 @@ COMMANDS = (
         "evaluate",
         "fit",
         "job",
+        "learning-curve",
         "predict",
         "report",
         "resume",
@@ -68,7 +69,7 @@ def mixed(folder: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("command", "module", "line"), [(name, *found) for name, found in app.COMMANDS.items()])
 def test_the_list_of_commands_repeats_their_first_lines(command: str, module: str, line: str) -> None:
-    function = getattr(import_module(f"meden.cli.{module}"), command)
+    function = getattr(import_module(f"meden.cli.{module}"), command.replace("-", "_"))
     function = function.registered_callback.callback if isinstance(function, typer.Typer) else function
     assert function.__doc__.splitlines()[0] == line
 

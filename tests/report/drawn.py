@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from meden.report.classified import calibration_chart, confusion_chart, residuals_chart
-from meden.report.curves import LearningCurve, against_chart, curves_chart, highest, line_chart
+from meden.report.curves import EpochCurve, against_chart, curves_chart, highest, line_chart
 from meden.report.document import Chart
 from meden.report.gains import Gain, gains_chart
 from meden.report.scores import Axis, Point, gap_chart, score_chart
@@ -19,10 +19,10 @@ GAINS = [
     Gain("chosen", 0.4, 0.3, 0.45, "chosen"),
 ]
 CURVES = [
-    LearningCurve("fold 0", [3.0, 2.0, 1.0], [3.5, 3.0, 3.25], 2),
-    LearningCurve("fold 1", [2.0, 1.0], [2.5, 2.0], 2),
+    EpochCurve("fold 0", [3.0, 2.0, 1.0], [3.5, 3.0, 3.25], 2),
+    EpochCurve("fold 1", [2.0, 1.0], [2.5, 2.0], 2),
 ]
-BETTER = [LearningCurve("fold 0", [3.0, 2.0, 1.5], [3.1, 2.1, 1.75], 3)]
+BETTER = [EpochCurve("fold 0", [3.0, 2.0, 1.5], [3.1, 2.1, 1.75], 3)]
 POINTS = [
     Point("a", 0.5, 0.01, 0.3, ""),
     Point("b", 0.4, 0.01, 0.35, "best"),

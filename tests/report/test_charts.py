@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from meden.report.charts import CHOSEN, chart, scatter
-from meden.report.curves import LearningCurve, against_chart, curves_chart, highest, line_chart, mean_curve
+from meden.report.curves import EpochCurve, against_chart, curves_chart, highest, line_chart, mean_curve
 from meden.report.document import Chart
 from meden.report.scores import Axis, Point, gap_chart, gap_keys, score_chart, score_keys
 from tests.report.drawn import BETTER, CURVES, POINTS, STRENGTHS, charts
@@ -73,9 +73,9 @@ def test_mean_is_numpys_while_half_go_on() -> None:
 
 def test_kept_epoch_is_marked_and_missing_curves_do_not_matter() -> None:
     curves = [
-        LearningCurve("a", [3.0, 2.0, 1.0], [3.0, 1.5, 2.0], 2),
-        LearningCurve("b", [], [], 0),
-        LearningCurve("c", [NAN, 2.0], [], 9),
+        EpochCurve("a", [3.0, 2.0, 1.0], [3.0, 1.5, 2.0], 2),
+        EpochCurve("b", [], [], 0),
+        EpochCurve("c", [NAN, 2.0], [], 9),
     ]
     made = curves_chart("t", curves, y_title="loss", top=highest(curves))
     [kept] = [t for t in made.data if t["mode"] == "markers"]
@@ -83,8 +83,8 @@ def test_kept_epoch_is_marked_and_missing_curves_do_not_matter() -> None:
 
 
 def test_an_explosion_does_not_flatten_the_rest() -> None:
-    assert highest([LearningCurve("a", [1.0, 2.0, 1e9], [], 1)]) == 3.0
-    assert highest([LearningCurve("a", [1.0, 2.0], [], 1)]) == 2.0
+    assert highest([EpochCurve("a", [1.0, 2.0, 1e9], [], 1)]) == 3.0
+    assert highest([EpochCurve("a", [1.0, 2.0], [], 1)]) == 2.0
 
 
 @pytest.mark.parametrize("made", charts().values(), ids=charts())
@@ -116,7 +116,7 @@ def test_plain_and_chosen_share_their_axes_and_each_gap_is_shaded() -> None:
 
 
 def test_without_training_curves_nothing_is_shaded() -> None:
-    made = against_chart("t", [], [LearningCurve("a", [], [1.0, 0.5], 2)], y_title="loss", top=1.0)
+    made = against_chart("t", [], [EpochCurve("a", [], [1.0, 0.5], 2)], y_title="loss", top=1.0)
     [line] = made.data
     assert line["y"] == [1.0, 0.5] and "fill" not in line
 

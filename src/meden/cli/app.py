@@ -38,6 +38,7 @@ COMMANDS = {
     "job": ("job", "Ask and answer inside of a command that a search runs: its parameters, rows, reports and scores."),
     "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
     "select": ("select", "Say which columns of a table matter, how sure that is, and what is lost without the others."),
+    "learning-curve": ("learning_curve", "Say whether more rows would help, beside what regularisation gains."),
     "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
     "evaluate": ("evaluate", "Say what a trained model is worth on rows that it has not seen."),
     "diagnose": ("diagnose", "Say what stands out in a run, how sure that is, and what to do about it."),
@@ -45,9 +46,9 @@ COMMANDS = {
     "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),
     "convert": ("convert", "Say what a strength of one tool is called in another."),
 }
-"""Per command, the file that holds the function of its name, and the first line of that function's docstring."""
+"""Per command, the file that holds the function of its name (``_`` for ``-``), and the first line of its docstring."""
 
-ALONE = {"demo", "tune", "resume", "compare", "select"}
+ALONE = {"demo", "tune", "resume", "compare", "select", "learning-curve"}
 """Commands that train and are one process; `fit` may be several."""
 
 SHOWN = 800
@@ -110,7 +111,7 @@ class LazyGroup(TyperGroup):
 def load(name: str) -> TyperCommand | TyperGroup:
     """Return a command with its function and options, or several under one name."""
     module = import_module(f"meden.cli.{COMMANDS[name][0]}")
-    found = getattr(module, name)
+    found = getattr(module, name.replace("-", "_"))
     if isinstance(found, typer.Typer):
         return _group(found)
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")

@@ -23,7 +23,7 @@ PLAIN_AND_CHOSEN = ("plain", "chosen")
 
 
 @dataclass(frozen=True)
-class LearningCurve:
+class EpochCurve:
     """One run: its training and held-out loss per epoch, either of which may be empty."""
 
     name: str
@@ -33,7 +33,7 @@ class LearningCurve:
     """Epoch whose state was kept, from 1."""
 
 
-def curves_chart(title: str, curves: Sequence[LearningCurve], *, y_title: str, top: float) -> Chart:
+def curves_chart(title: str, curves: Sequence[EpochCurve], *, y_title: str, top: float) -> Chart:
     """Return the learning curves of the runs of one configuration.
 
     Args:
@@ -70,8 +70,8 @@ def against_keys(names: tuple[str, str] = PLAIN_AND_CHOSEN) -> tuple[Key, ...]:
 
 def against_chart(
     title: str,
-    plain: Sequence[LearningCurve],
-    chosen: Sequence[LearningCurve],
+    plain: Sequence[EpochCurve],
+    chosen: Sequence[EpochCurve],
     *,
     y_title: str,
     top: float,
@@ -128,7 +128,7 @@ def line_chart(
     return Chart(made.title, made.data, made.layout | {"showlegend": len(lines) > 1, "legend": legend})
 
 
-def highest(curves: Sequence[LearningCurve]) -> float:
+def highest(curves: Sequence[EpochCurve]) -> float:
     """Return the end of an axis that shows all curves, except where one explodes beyond three times its start."""
     values = [v for c in curves for v in (*c.train, *c.held_out) if math.isfinite(v)]
     starts = [v for c in curves for v in (*c.train[:1], *c.held_out[:1]) if math.isfinite(v)]
@@ -165,7 +165,7 @@ def _line(
     )
 
 
-def _kept(curves: Sequence[LearningCurve]) -> dict[str, Any]:
+def _kept(curves: Sequence[EpochCurve]) -> dict[str, Any]:
     """Return the kept epochs as points, on the held-out curve where there is one."""
     shown = [(curve, curve.held_out or curve.train) for curve in curves]
     at = [(c, values[c.kept_epoch - 1]) for c, values in shown if 1 <= c.kept_epoch <= len(values)]

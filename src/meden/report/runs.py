@@ -9,7 +9,7 @@ from pathlib import Path
 from meden.diagnosis import diagnose
 from meden.history import History, Record
 from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN
-from meden.report.curves import LearningCurve, curves_chart, highest, line_chart
+from meden.report.curves import EpochCurve, curves_chart, highest, line_chart
 from meden.report.document import Chart, Code, Key, Report, Section, Tile
 from meden.report.files import Format, write
 from meden.report.findings import findings_section
@@ -93,7 +93,7 @@ def _score(name: str, value: float) -> str:
 def _curves(run: Run) -> Section:
     history = run.history
     held_out = history.column("valid.loss") if _has_valid(history) else []
-    curve = LearningCurve("loss", history.column("train.loss"), held_out, run.best_epoch)
+    curve = EpochCurve("loss", history.column("train.loss"), held_out, run.best_epoch)
     charts = [curves_chart("Data loss, without penalties", [curve], y_title="loss", top=highest([curve]))]
     return Section(
         title="Over the epochs",

@@ -1,10 +1,11 @@
-"""The search: asking, training, choosing; comparisons; nested searches; paths of strengths."""
+"""The search: asking, training, choosing; comparisons; nested searches; learning curves; paths of strengths."""
 
 from meden.search.alternative import Alternative, FoldMean
 from meden.search.asking import Asking
 from meden.search.compare import compare
 from meden.search.comparison import Comparison
 from meden.search.jobs import Command, Job, Leak
+from meden.search.learning_curve import learning_curve
 from meden.search.nested import NestedScore, nested
 from meden.search.path import path
 from meden.search.path_point import PathPoint
@@ -35,6 +36,7 @@ __all__ = [
     "Tracker",
     "Workers",
     "compare",
+    "learning_curve",
     "nested",
     "path",
     "tune",

@@ -20,10 +20,10 @@ def curves_section(results: Results) -> Section:
     return _several(results) if plain is None else _against(results, plain)
 
 
-def learning_curves(rows: Iterable[Row]) -> list[learning.LearningCurve]:
+def learning_curves(rows: Iterable[Row]) -> list[learning.EpochCurve]:
     """Return the curves of fits, one for each fold and seed."""
     return [
-        learning.LearningCurve(f"fold {row.fold}, seed {row.seed}", row.train_loss, row.stop_loss, row.best_epoch)
+        learning.EpochCurve(f"fold {row.fold}, seed {row.seed}", row.train_loss, row.stop_loss, row.best_epoch)
         for row in rows
     ]
 

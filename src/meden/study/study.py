@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,11 @@ from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.report import Format, Section
 from meden.run import Ensemble, Run
+from meden.space.names import OFF
 from meden.study.evidence import evidence_of
+from meden.study.learning_curve import LearningCurve
 from meden.study.page import study_report
-from meden.study.results import CHOICE, Results, Which
+from meden.study.results import CHOICE, DIVISION, Results, Which
 from meden.study.row_losses import are_kept, kept_losses, trained_losses
 from meden.study.tradeoff import Tradeoff, tradeoff_of
 from meden.study.verdict import Verdict, verdict_of
@@ -130,6 +133,62 @@ class Study(Results):
         if maker is None:
             raise InputError(f"make_model must be given to train again: the study was made with {self.model.text}")
         return maker, self.dataset if data is None and self.dataset is not None else self.data.read(data)
+
+    def learning_curve(
+        self,
+        which: Which = CHOICE,
+        *,
+        plain: bool = False,
+        sizes: Sequence[int] | None = None,
+        seeds: int | None = None,
+        data: Any = None,
+        make_model: ModelMaker | None = None,
+        study_dir: Path | str | None = None,
+        **options: Any,
+    ) -> LearningCurve:
+        """Train the choice on smaller and smaller parts of each fold's rows, and say what more rows would give.
+
+        It stands beside what regularisation gains: by the study's own plain network, or, with ``plain``, by that
+        network's own curve. Losses are those of the folds, as measured: not corrected for having chosen there, as
+        :attr:`score` is.
+
+        Args:
+            which: ``"one_se"``, the choice, or ``"best"``.
+            plain: trains also the network of the choice with nothing that regularises, for as long.
+            sizes: as for :func:`meden.learning_curve`.
+            seeds: runs at each size in each fold; None is the study's number.
+            data: as for :meth:`refit`.
+            make_model: as for :meth:`refit`.
+            study_dir: folder of the curve, which must not be that of the study; None keeps it in memory.
+            **options: ``same``, ``workers`` and its fields, ``allow_version``, ``on_start`` and ``on_progress``, as for
+                :func:`meden.learning_curve`.
+
+        Raises:
+            InputError: as for :meth:`refit` and :func:`meden.learning_curve`.
+        """
+        make_model, dataset = self.trainable(data, make_model)
+        trial = self._which(which)
+        recipe, model_args = self.recipe_of(trial)
+        bare = recipe.replace(**OFF, stop_after=max(row.num_epochs for row in trial.rows))
+        measure = importlib.import_module("meden").learning_curve  # of a room above, as what a study offers to people
+        found: LearningCurve = measure(
+            make_model,
+            dataset,
+            recipe,
+            model_args=model_args,
+            plain=bare if plain else False,
+            sizes=sizes,
+            folds=self.folds,
+            seeds=self.settings.get("seeds", 1) if seeds is None else seeds,
+            order=self.notes.get(DIVISION, {}).get("order"),
+            seed=self.seed,
+            study_dir=study_dir,
+            **options,
+        )
+        compared = any(trial.baseline == "plain" and trial.status == "ok" for trial in self.baselines)
+        if found.gain is not None or not compared or which != CHOICE:
+            return found
+        return dataclasses.replace(found, gain=self.gain_over("plain", found.metric))
 
     @functools.cached_property
     def verdict(self) -> Verdict:

@@ -43,6 +43,9 @@ Kind = Literal[
     "none_helps",
     "lost",
     "intervals",
+    "more_rows",
+    "no_law",
+    "law",
 ]
 """What a sentence says, for programs to go by."""
 SIMPLE = ("linear", "trees")

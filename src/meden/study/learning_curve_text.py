@@ -1,0 +1,116 @@
+"""What a learning curve says, in sentences with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from meden.report.numbers import number, percent
+from meden.study.metrics import spoken
+from meden.study.selection import Score
+from meden.study.size_curve import CONFIDENCE, FARTHEST, Prediction, SizeCurve
+from meden.study.verdict import NEGLIGIBLE, Sentence
+
+
+def sentences_of(
+    chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, metric: str, same: str, num_rows: int
+) -> tuple[Sentence, ...]:
+    """Say what more rows would give, what regularisation gains, and what law that goes by.
+
+    Args:
+        chosen: the curve of the recipe.
+        plain: that of the same network without regularisation; None if it was not trained.
+        gain: of regularisation with all rows; None if it is not known.
+        metric: what the curves are of.
+        same: what all sizes were trained for as many of.
+        num_rows: all rows that there are.
+    """
+    name = spoken(metric)
+    return (
+        *_more_rows(chosen, name),
+        *_regularisation(chosen, plain, gain, name),
+        *_law(chosen, name),
+        Sentence("intervals", _intervals(chosen, gain, same, num_rows)),
+    )
+
+
+def _more_rows(curve: SizeCurve, name: str) -> Iterator[Sentence]:
+    now = f"With {number(round(curve.rows))} rows that train the {name} is {_short(curve.mean[-1])}"
+    if curve.reason:
+        yield Sentence("no_law", f"{now}; what more rows would give cannot be told: {curve.reason}.")
+        return
+    twice = FARTHEST * curve.rows
+    yield Sentence("more_rows", _whether(curve, curve.gain(twice), name))
+    yield Sentence("expect", f"{now}; twice the rows would give about {_told(curve.predict(twice))}.")
+
+
+def _whether(curve: SizeCurve, gain: Prediction, name: str) -> str:
+    """Say whether more rows would help."""
+    negligible, whole = NEGLIGIBLE * abs(curve.mean[-1]), np.ptp(curve.mean[curve.sound])
+    lower = f"twice as many would lower the {name} by {_told(gain)}"
+    if gain.high <= negligible:
+        return f"More rows would hardly help: {lower}."
+    if gain.high - gain.low >= whole:
+        return f"Whether more rows would help cannot be told: {lower}, as wide an interval as the whole curve is high."
+    if gain.low > 0:
+        return f"More rows would help: {lower}."
+    return f"Whether more rows would help is not clear: {lower}."
+
+
+def _regularisation(chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, name: str) -> Iterator[Sentence]:
+    """Say what regularisation gains with these rows and with twice as many, and which of both gains more."""
+    if gain is None:
+        return
+    told = Prediction(gain.estimate, gain.low, gain.high)
+    what = "gains" if gain.low > 0 else "loses" if gain.high < 0 else "does not clearly gain"
+    shown = told if gain.high >= 0 else Prediction(-told.mean, -told.high, -told.low)
+    text = f"Regularisation {what}{'' if what != 'does not clearly gain' else ':'} {_told(shown)} of the {name}"
+    if plain is not None and not plain.reason and not chosen.reason:
+        then = plain.above(chosen, FARTHEST * chosen.rows)
+        text += f"; with twice the rows it would gain {_told(then)}"
+    elif plain is not None and plain.reason:
+        text += f" (with twice the rows that cannot be told: of the plain network's curve, {plain.reason})"
+    yield Sentence("helps" if gain.low > 0 else "hurts" if gain.high < 0 else "unclear", f"{text}.")
+    if chosen.reason:
+        return
+    rows = chosen.gain(FARTHEST * chosen.rows)
+    if rows.low > max(gain.high, 0.0):
+        yield Sentence("more_rows", "Twice the rows would gain more than regularisation does.")
+    elif gain.low > max(rows.high, 0.0):
+        yield Sentence("helps", "Regularisation gains more than twice the rows would.")
+
+
+def _law(curve: SizeCurve, name: str) -> Iterator[Sentence]:
+    if curve.reason or curve.fit is None:
+        return
+    fit = curve.fit
+    weight = percent(fit.weights[fit.form])
+    if fit.form == "constant":
+        text = f"The {name} does not depend on the rows from {number(round(fit.begins))} on"
+    else:
+        floor = f"{_short(float(fit.law.floor))} + " if fit.form == "power" else ""
+        formula = f"{floor}{_short(float(fit.law.scale))} n^-{_short(float(fit.law.exponent))}"
+        text = f"From {number(round(fit.begins))} rows on the {name} falls as {formula}"
+    yield Sentence("law", f"{text} (this form has {weight} of the weight of evidence).")
+
+
+def _intervals(curve: SizeCurve, gain: Score | None, same: str, num_rows: int) -> str:
+    text = f"Intervals are of {CONFIDENCE:.0%}".replace("%", " %")
+    if gain is not None and gain.confidence != CONFIDENCE:
+        text += f" (that of regularisation of {100 * gain.confidence:.0f} %)"
+    return (
+        f"{text}: over {len(curve.values)} folds, over the form of the law, over the rows from which it holds and over "
+        "the runs there. Rows are those that train, in each fold, of "
+        f"{number(num_rows)} in all; every size is trained for as many {same}; what stops it "
+        "shrinks with it, what scores it is the same."
+    )
+
+
+def _told(found: Prediction) -> str:
+    return f"{_short(found.mean)} ({_short(found.low)} to {_short(found.high)})"
+
+
+def _short(value: float) -> str:
+    """Return a number with three digits: no interval here is known better."""
+    return number(float(f"{value:.3g}"))
