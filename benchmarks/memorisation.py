@@ -1,6 +1,6 @@
 """What networks know by heart: with width and epochs, with each regulariser's strength, and of rows never seen.
 
-    python benchmarks/memorisation.py --data ../shared/data --out runs/memorisation   (about an hour on a busy core)
+    python benchmarks/memorisation.py --data ../shared/data --out runs/memorisation   (half an hour on a busy core)
 
 Digits (scikit-learn's, 1,797 rows) and credit_g (1,000 rows); a perceptron of two layers, Adam, 5 folds, nothing
 stopped early. AUC of membership by the loss alone (Yeom et al. 2018) and by likelihood ratios with the models of other

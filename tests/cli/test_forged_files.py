@@ -106,6 +106,10 @@ STUDY = [
     (("files",), {}),
 ]
 LEDGER = [
+    ("fit_losses", 3),
+    ("fit_losses", "#"),
+    ("fit_losses", "AAAA"),
+    ("fit_losses", "A" * 27 + "="),  # of ten rows, as many as there are, and none of the stop split
     ("params", {}),
     ("params", 3),
     ("params", {"l2": "x"}),

@@ -187,5 +187,7 @@ def _check_row(row: Row, folds: Sequence[tuple[int, int, int]], seeds: int, spac
     trained = row.status in LOST or row.best_epoch > 0 or bool(row.baseline)
     check_all("a result must have an epoch", trained, row.best_epoch)
     check_all("outputs must be of the rows", len(row.outputs) == scored, len(row.outputs))
+    both = (row.fit_losses is None) == (row.stop_losses is None)
+    check_all("losses must be kept of fitting rows and stop split, or of neither", both, row.key)
     for losses, num in ((row.fit_losses, fitted), (row.stop_losses, stopped)):
         check_all("losses that were kept must be of the rows", losses is None or len(losses) == num, num)
