@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from meden._checks import InputError
 
@@ -195,6 +194,8 @@ def _nearest(
     points: NDArray[np.float64], asked: NDArray[np.bool_], pool: NDArray[np.bool_], *, inside: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the distances to the first ``FAR`` neighbours, (N, FAR), and the place of the first, (N,)."""
+    from sklearn.neighbors import NearestNeighbors
+
     search = NearestNeighbors(n_neighbors=FAR + inside).fit(points[pool])
     distances, places = search.kneighbors(points[asked])
     if inside:  # without the row itself, which may tie with others

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from meden.diagnosis.duplicates import twins
 from meden.diagnosis.finding import Seen
@@ -117,5 +116,7 @@ def _share(found: int, count: int, message: str, advice: str, command: str) -> S
     """Return what is seen of a share of the rows; None where there are none."""
     if found == 0:
         return None
+    from scipy.stats import binomtest
+
     ends = binomtest(found, count).proportion_ci(method="wilson")
     return Seen(message, advice, command, found / count, (float(ends.low), float(ends.high)))
