@@ -76,6 +76,15 @@ def test_torn_groups_are_counted_by_their_rows():
     assert found(Split(folds=[FOLD])) == {}
 
 
+def test_rows_without_a_group_or_a_moment_are_tied_to_none():
+    groups = np.repeat(np.arange(30.0), 4)
+    groups[[0, 80]] = np.nan
+    moments = np.arange(120.0)
+    moments[[0, 80]] = np.nan
+    assert found(Split(folds=[FOLD], groups=groups, moments=moments)) == {}
+    assert found(Split(folds=[Fold([1], [], [0])], moments=moments)) == {}  # when it was is not known
+
+
 def test_the_future_must_not_explain_the_past():
     moments = pd.date_range("2026-01-01", periods=120)
     assert found(Split(folds=[FOLD], moments=moments)) == {}

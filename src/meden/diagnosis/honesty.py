@@ -72,7 +72,7 @@ def groups_torn(split: Split) -> Seen | None:
         return None
     groups = pd.factorize(np.asarray(split.groups))[0]
     names = np.asarray(split.groups)
-    torn = [fold_score[np.isin(groups[fold_score], groups[before])] for fold_score, before in _sides(split)]
+    torn = [score[np.isin(groups[score], groups[before]) & (groups[score] >= 0)] for score, before in _sides(split)]
     rows = np.concatenate(torn)
     count = sum(len(fold.score) for fold in split.folds)
     num = len(np.unique(groups[rows]))
@@ -92,10 +92,10 @@ def later_rows_fit(split: Split) -> Seen | None:
     """Rows train that are later than rows that score: the future explains the past."""
     if split.moments is None:
         return None
-    order = pd.Series(np.asarray(split.moments)).rank(method="dense").to_numpy()
+    order = pd.Series(np.asarray(split.moments)).rank().to_numpy()
     found, count = 0, 0
     for score, before in _sides(split):
-        found += int((order[before] > np.nanmin(order[score])).sum())
+        found += int((order[before] > np.nanmin(order[score], initial=np.inf)).sum())
         count += len(before)
     return _share(
         found,

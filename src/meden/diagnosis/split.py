@@ -53,6 +53,11 @@ class Split:
         if len(set(known.values())) > 1:
             told = ", ".join(f"{name} {length}" for name, length in known.items())
             raise InputError(f"inputs, target, groups and moments must be of as many rows, got {told}")
+        if self.moments is not None:
+            try:
+                pd.Series(np.asarray(self.moments)).rank()
+            except TypeError:
+                raise InputError("moments must be values that can be put in order, got several kinds") from None
         for place, fold in enumerate(self.folds):
             for part in ("fit", "score"):
                 if len(getattr(fold, part)) == 0:
