@@ -125,7 +125,7 @@ def run(
         net = network(x.shape[1]) if model is None else model
         logs.append(train(net, x, y, fold))
         right.append(accuracy(net, x, y, fold.score))
-        splits.append(Split(folds=[fold], inputs=pd.DataFrame(x), target=y, **known))
+        splits.append(Split(folds=[fold], inputs=x, target=y, **known))
     return Outcome(logs, splits, table, float(np.mean(right)))
 
 
@@ -163,9 +163,9 @@ def target_encoding_on_all(honest: bool, seed: int = 0) -> Outcome:
 def groups_torn(honest: bool, seed: int = 0) -> Outcome:
     """``KFold`` over the recordings of patients, each of whom has one diagnosis and a voice."""
     rng = np.random.default_rng(seed)
-    patient = rng.permutation(np.repeat(np.arange(800), 3))
-    x, y = rows(800, seed)
-    x = x[patient] + 0.1 * x.std(0) * rng.standard_normal((2400, NUM_COLUMNS))
+    patient = rng.permutation(np.repeat(np.arange(1600), 2))
+    x, y = rows(1600, seed)
+    x = x[patient] + 0.1 * x.std(0) * rng.standard_normal((3200, NUM_COLUMNS))
     y = y[patient]
     parts = folds(len(y), seed, GroupKFold(FOLDS), patient) if honest else folds(len(y), seed)
     return run(frame(x, y, patient=patient), parts, lambda fold: scaled(x, fold.fit), y, groups=patient)

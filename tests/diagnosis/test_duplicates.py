@@ -48,6 +48,12 @@ def test_equal_rows_of_a_few_answers_are_a_coincidence():
     assert twins(pd.concat([many, many.iloc[:3]])).rows.tolist() == [0, 1, 2, 500, 501, 502]
 
 
+def test_equal_rows_of_a_few_measurements_are_none_even_where_there_are_few_rows():
+    x = pd.DataFrame(np.random.default_rng(0).standard_normal((20, 3)))
+    assert len(twins(x, x)) == 20 and len(twins(x[:10], x[10:])) == 0
+    assert len(twins(x.round(0), x.round(0))) < 10  # of coarse ones most might be
+
+
 def test_a_column_that_numbers_the_rows_hides_no_twin():
     rows = table(100, 0)
     doubled = pd.concat([rows, rows.iloc[:4]], ignore_index=True)

@@ -1,5 +1,8 @@
 """Rules on a split: each fault planted, and the same split without it."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,6 +76,15 @@ def test_torn_groups_are_counted_by_their_rows():
     assert found(Split(folds=[FOLD])) == {}
 
 
+def test_rows_without_a_group_or_a_moment_are_tied_to_none():
+    groups = np.repeat(np.arange(30.0), 4)
+    groups[[0, 80]] = np.nan
+    moments = np.arange(120.0)
+    moments[[0, 80]] = np.nan
+    assert found(Split(folds=[FOLD], groups=groups, moments=moments)) == {}
+    assert found(Split(folds=[Fold([1], [], [0])], moments=moments)) == {}  # when it was is not known
+
+
 def test_the_future_must_not_explain_the_past():
     moments = pd.date_range("2026-01-01", periods=120)
     assert found(Split(folds=[FOLD], moments=moments)) == {}
@@ -121,3 +133,14 @@ def test_what_is_no_split_is_told_in_one_line(given, message):
 def test_parts_that_do_not_fit_are_told_in_one_line(parts, message):
     with pytest.raises(InputError, match=f"^{message}"):
         split_of(**{"score": (inputs(), np.zeros(120))} | parts)
+
+
+def test_honest_splits_of_many_tables_are_not_called_and_planted_faults_are():
+    """The full-size version is benchmarks/honesty_alarms.py."""
+    path = Path(__file__).parents[2] / "benchmarks" / "honesty_alarms.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    rounds = [benchmark.one_round(seed) for seed in range(2, 7)]
+    assert [alarms for alarms, _ in rounds] == [set()] * 5
+    assert all(all(planted.values()) for _, planted in rounds)

@@ -183,3 +183,12 @@ def test_a_file_that_is_no_log_is_told_in_one_line(content, message, tmp_path, m
     assert "\n" not in str(told.value)
     with pytest.raises(InputError, match=r"path must be a folder with metrics.csv, trainer_state.json or event files"):
         read_logs(tmp_path)
+
+
+def test_what_others_log_under_our_names_does_no_harm():
+    row = {"weight_norm": "x", "num_zeros": math.nan, "seconds": "3 s", "penalty/a": "b", "lr": "warm", "step": 2}
+    (log,) = read_logs([row | {"loss": 1.0, "val_loss": 1.0}])
+    (record,) = log.history
+    assert record.weight_norm is record.num_zeros is None and record.penalties == {} and record.step == 2
+    assert math.isnan(record.lr) and math.isnan(record.seconds)
+    assert not read_logs([{"loss": 1.0, "val_loss": 1.0, "weight_norm": math.inf}])[0].history[0].is_finite()

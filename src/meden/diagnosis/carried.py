@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 
-from scipy.stats import t
-
 from meden.diagnosis.evidence import Curve, Evidence
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
@@ -35,6 +33,8 @@ def weights_carried(evidence: Evidence) -> Seen | None:
     folds = _first_of_each_fold(evidence)
     if len(folds) < 3:
         return None
+    from scipy.stats import t
+
     first, *later = [curve.train[0] for curve in folds]
     fall = first - min(folds[0].train)
     if not fall > LEARNT * abs(first):

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from meden._checks import InputError
 
@@ -126,22 +125,36 @@ def _equal(rows: pd.DataFrame, num: int, *, inside: bool) -> dict[int, int]:
     firsts, lasts = (dict(zip(ends, ends.index, strict=True)) for ends in (first, last))
     asked = groups[:num]
     asked = asked[asked.duplicated(keep=False) if inside else asked.isin(pool)]
-    rare = asked.index[_expected(rows, asked.index.to_numpy()) < RARE]
+    rare = asked.index[_expected(rows, groups.to_numpy(), asked.index.to_numpy()) < RARE]
     ends = {int(row): (int(firsts[asked[row]]), int(lasts[asked[row]])) for row in rare}
     return {row: (other if first == row else first) - (0 if inside else num) for row, (first, other) in ends.items()}
 
 
-def _expected(rows: pd.DataFrame, asked: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return how many rows are equal to some by chance, if columns are independent; none are where they are texts."""
+def _expected(rows: pd.DataFrame, hashes: NDArray[np.uint64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return how many rows are equal to some by chance, if columns are independent; none are where they are texts.
+
+    A value is as frequent as the rows that are not equal have it; one that they do not have at all is as rare as it is
+    in its column that two such rows agree.
+    """
     expected = np.full(len(asked), math.log(len(rows)))
     if len(asked) == 0:
         return expected
+    groups = pd.factorize(hashes)[0]
+    sizes = np.bincount(groups)
+    pairs = len(rows) * (len(rows) - 1) / 2
     for _, column in rows.items():
         if _is_text(column):
             return np.zeros(len(asked))
         codes = pd.factorize(column, use_na_sentinel=False)[0]
-        expected += np.log(np.bincount(codes)[codes[asked]] / len(rows))
+        counts = np.bincount(codes)
+        agree = (_pairs(counts) - _pairs(sizes) + 1) / pairs
+        others = (counts[codes[asked]] - sizes[groups[asked]]) / len(rows)
+        expected += np.log(np.where(others > 0, others, agree))
     return np.asarray(np.exp(expected))
+
+
+def _pairs(counts: NDArray[np.int64]) -> float:
+    return float((counts * (counts - 1.0) / 2).sum())
 
 
 def _near(rows: pd.DataFrame, num: int, *, inside: bool) -> dict[int, int]:
@@ -181,6 +194,8 @@ def _nearest(
     points: NDArray[np.float64], asked: NDArray[np.bool_], pool: NDArray[np.bool_], *, inside: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return the distances to the first ``FAR`` neighbours, (N, FAR), and the place of the first, (N,)."""
+    from sklearn.neighbors import NearestNeighbors
+
     search = NearestNeighbors(n_neighbors=FAR + inside).fit(points[pool])
     distances, places = search.kneighbors(points[asked])
     if inside:  # without the row itself, which may tie with others

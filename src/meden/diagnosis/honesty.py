@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from meden.diagnosis.duplicates import twins
 from meden.diagnosis.finding import Seen
@@ -73,7 +72,7 @@ def groups_torn(split: Split) -> Seen | None:
         return None
     groups = pd.factorize(np.asarray(split.groups))[0]
     names = np.asarray(split.groups)
-    torn = [fold_score[np.isin(groups[fold_score], groups[before])] for fold_score, before in _sides(split)]
+    torn = [score[np.isin(groups[score], groups[before]) & (groups[score] >= 0)] for score, before in _sides(split)]
     rows = np.concatenate(torn)
     count = sum(len(fold.score) for fold in split.folds)
     num = len(np.unique(groups[rows]))
@@ -93,10 +92,10 @@ def later_rows_fit(split: Split) -> Seen | None:
     """Rows train that are later than rows that score: the future explains the past."""
     if split.moments is None:
         return None
-    order = pd.Series(np.asarray(split.moments)).rank(method="dense").to_numpy()
+    order = pd.Series(np.asarray(split.moments)).rank().to_numpy()
     found, count = 0, 0
     for score, before in _sides(split):
-        found += int((order[before] > np.nanmin(order[score])).sum())
+        found += int((order[before] > np.nanmin(order[score], initial=np.inf)).sum())
         count += len(before)
     return _share(
         found,
@@ -117,5 +116,7 @@ def _share(found: int, count: int, message: str, advice: str, command: str) -> S
     """Return what is seen of a share of the rows; None where there are none."""
     if found == 0:
         return None
+    from scipy.stats import binomtest
+
     ends = binomtest(found, count).proportion_ci(method="wilson")
     return Seen(message, advice, command, found / count, (float(ends.low), float(ends.high)))

@@ -35,8 +35,8 @@ class Split:
 
     folds: Sequence[Fold]
     """Rows of each fold: their positions in ``inputs``, or any ids where there are none."""
-    inputs: pd.DataFrame | None = None
-    """Inputs of all rows as the network gets them: scaled, encoded, imputed, (N, D)."""
+    inputs: Any = None
+    """Inputs of all rows as the network gets them: scaled, encoded, imputed, (N, D); arrays become a DataFrame."""
     target: Any = None
     """Target of all rows, (N,)."""
     groups: Any = None
@@ -45,12 +45,19 @@ class Split:
     """When each row was, in what can be ordered, (N,): then no fold may learn from what is later than it scores."""
 
     def __post_init__(self) -> None:
+        if self.inputs is not None:
+            object.__setattr__(self, "inputs", _table(self.inputs, "inputs"))
         if not self.folds:
             raise InputError("folds must hold a fold or more, got none")
         known = {name: value for name in ("inputs", "target", "groups", "moments") if (value := self._given(name))}
         if len(set(known.values())) > 1:
             told = ", ".join(f"{name} {length}" for name, length in known.items())
             raise InputError(f"inputs, target, groups and moments must be of as many rows, got {told}")
+        if self.moments is not None:
+            try:
+                pd.Series(np.asarray(self.moments)).rank()
+            except TypeError:
+                raise InputError("moments must be values that can be put in order, got several kinds") from None
         for place, fold in enumerate(self.folds):
             for part in ("fit", "score"):
                 if len(getattr(fold, part)) == 0:
@@ -68,8 +75,8 @@ class Split:
 
     def rows(self, rows: Any) -> pd.DataFrame:
         """Return the inputs of some rows."""
-        assert self.inputs is not None
-        return self.inputs.iloc[np.asarray(rows, dtype=np.int64)]
+        found: pd.DataFrame = self.inputs.iloc[np.asarray(rows, dtype=np.int64)]
+        return found
 
 
 def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
@@ -117,7 +124,7 @@ def _table(inputs: Any, name: str) -> pd.DataFrame:
         return inputs
     values = np.asarray(inputs)
     if values.ndim < 2:
-        raise InputError(f"{name} must have inputs of shape (N, D), got {values.shape}")
+        raise InputError(f"{name} must have inputs of shape (N, D), got one of {values.shape}")
     return pd.DataFrame(values.reshape(len(values), -1))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from meden._checks import InputError
@@ -120,19 +121,29 @@ def _record(place: int, start: float, rows: Sequence[tuple[float, Row]], columns
         penalties=_under(PENALTY, told),
         num_zero_groups=_under(ZERO_GROUPS, told),
         lr=_rate(told),
-        num_zeros=told.get("num_zeros"),
-        weight_norm=told.get("weight_norm"),
-        seconds=told.get("seconds", math.nan),
+        num_zeros=None if (zeros := _measured(told, "num_zeros")) is None or not math.isfinite(zeros) else int(zeros),
+        weight_norm=_measured(told, "weight_norm"),
+        seconds=math.nan if (seconds := _measured(told, "seconds")) is None else seconds,
     )
 
 
+def _measured(told: Row, name: str) -> float | None:
+    """Return what a callback of meden has logged; what others log under such a name may be no number."""
+    value = told.get(name)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
 def _rate(told: Row) -> float:
-    rates = [value for name, value in told.items() if words(name) in (["learning", "rate"], ["lr"])]
-    return number(rates[0], "a learning rate must be a number") if rates else math.nan
+    for name, value in told.items():
+        if words(name) in (["learning", "rate"], ["lr"]):
+            with suppress(InputError):
+                return number(value, name)
+    return math.nan
 
 
 def _under(prefix: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in told.items() if name.startswith(prefix)}
+    names = [name for name in told if name.startswith(prefix) and isinstance(told[name], (int, float))]
+    return {name.removeprefix(prefix): told[name] for name in names}
 
 
 def _mean_loss(start: float, rows: Sequence[tuple[float, Row]], column: str | None) -> float:
