@@ -13,8 +13,8 @@ PUBLIC = {
     "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "ModelGroups",
     "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength",
     "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "calibrate", "compact", "compare", "convert", "diagnose", "edits", "evaluate", "fit",
-    "fit_many", "groups_of", "layerwise_factors", "load_run", "load_study",
+    "as_dataset", "audit", "augment", "calibrate", "compact", "compare", "convert", "diagnose", "edits", "evaluate",
+    "fit", "fit_many", "groups_of", "layerwise_factors", "load_run", "load_study",
     "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer", "tune",
 }  # fmt: skip
 
