@@ -367,11 +367,31 @@ def test_rows_that_score_a_fit_do_nothing_else(meden: Command, mixed: pd.DataFra
         assert found[name]["held_out_error"]["mse"] == pytest.approx(error, rel=1e-3)
 
 
+def test_fit_calibrates_by_the_rows_that_stop_it(meden: Command, mixed: pd.DataFrame) -> None:
+    mixed.assign(dear=mixed["price"] > mixed["price"].median()).drop(columns="price").to_csv("dear.csv", index=False)
+    options = ("dear.csv", "--target", "dear", "--model", "mlp", "--set", "epochs=3", "--json")
+    plain, calm = (json.loads(meden("fit", *options, "--out", name, *more).out) for name, more in RUNS.items())
+    assert plain["held_out"]["accuracy"] == calm["held_out"]["accuracy"]
+    first, second = (load_run(name) for name in RUNS)
+    assert "logits divided by" in second.reason and "logits divided by" not in first.reason
+    ratio = first.model[-1].weight / second.model[-1].weight
+    assert torch.allclose(ratio, ratio[0, 0])
+    refused = meden("fit", "mixed.csv", "--target", "price", "--calibrate", "--out", "numbers")
+    assert refused.status == 2 and "calibrate must be for one class of each row" in refused.err
+    assert not Path("numbers").exists()
+    Path("book.txt").write_text("abc " * 500)
+    refused = meden("fit", "book.txt", "--calibrate", "--out", "book")
+    assert refused.status == 2 and "calibrate must not be given of a text" in refused.err
+
+
+RUNS = {"plain": (), "calm": ("--calibrate",)}
+
+
 def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFrame) -> None:
     plain = ("--model", "mlp", "--set", "epochs=20", "--set", "lr=1e-3")
     fitted = meden("fit", "mixed.csv", "--target", "price", "--out", "run", *plain)
     told = meden("diagnose", "run")
-    assert told.status == 0 and "unfinished: after 20 epochs the held-out loss still falls" in told.out
+    assert told.status == 0 and "unfinished: After 20 epochs the held-out loss still falls" in told.out
     assert told.out in fitted.out  # `meden fit` says it too
     found = package.diagnose(load_run("run"))
     assert json.loads(meden("diagnose", "run", "--json").out) == json.loads(json.dumps(found.to_dict()))

@@ -146,8 +146,9 @@ def miscalibrated(answers: Answers) -> Seen | None:
     said, so = answers.sure.mean(), answers.right.mean()
     how = "too sure" if found.lean > 0 else "not sure enough"
     return Seen(
-        f"the model is {how}: of the class that it names it says {said:.1%} in the mean and is right in {so:.1%}; what "
-        f"is said and what is so are {found.estimate:.2g} apart (expected calibration error without what chance adds)",
+        f"the model is {how}: of the class that it names it says {100 * said:.1f} % in the mean and is right in "
+        f"{100 * so:.1f} %; what is said and what is so are {found.estimate:.2g} apart (expected calibration error "
+        "without what chance adds)",
         "Divide its logits by a temperature, which is fitted on rows that neither train nor score "
         "(`meden.calibrate(run, rows)`), or regularise more",
         command=f"meden fit {answers.source} --calibrate" if answers.source else "",

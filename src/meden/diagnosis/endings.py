@@ -81,7 +81,7 @@ def stopped_late(evidence: Evidence) -> Seen | None:
     if wasted <= ENOUGH or not share.exceeds(WASTED):
         return None
     return Seen(
-        f"{share.mean:.0%} of the epochs came after the one that was kept, {wasted:g} of them in the median",
+        f"{100 * share.mean:.0f} % of the epochs came after the one that was kept, {wasted:g} of them in the median",
         "A shorter patience gives the same in less time",
         command=_with_patience(evidence, 10),
         value=share.mean,

@@ -9,7 +9,7 @@ import numpy as np
 
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.levels import FALLING, FAR, LEARNT, floor_of, start_of, train_of
+from meden.diagnosis.levels import FALLING, LEARNT, floor_of, start_of, train_of
 from meden.diagnosis.rule import rule
 from meden.diagnosis.shape import FEWEST, scatter, surely_falls, tail
 
@@ -23,6 +23,8 @@ STEADY = 0.5
 JITTER = 0.003
 """Share of the loss of a constant answer by which a training loss that learns nothing jumps from epoch to epoch, where
 steps are too large to settle: ten times what other networks that learn nothing do (docs/log.md)."""
+UNTOUCHED = 0.5
+"""Share of the loss of a constant answer that a run has left which has not come half of the way."""
 SMOOTH = 0.95
 """Share of the epochs that go down in a fall without a jump."""
 
@@ -83,7 +85,7 @@ def rate_too_low(evidence: Evidence) -> Seen | None:
     if any(curve.place + 1 < len(curve.train) for curve in evidence.sound):
         return None  # it has got as far as it went on new rows
     level = train_of(evidence).mean
-    if level < FAR * start_of(evidence) or not all(_falls_steadily(curve) for curve in curves):
+    if level < UNTOUCHED * start_of(evidence) or not all(_falls_steadily(curve) for curve in curves):
         return None
     late = evidence.estimate(lambda curve: curve.train[len(curve.train) // 2] - curve.train[-1])
     if not late.exceeds(FALLING * level):

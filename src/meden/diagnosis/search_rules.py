@@ -18,11 +18,11 @@ def edge_of_range(search: SearchEvidence) -> Seen | None:
     if not search.edges or search.flat:
         return None
     told = "; ".join(f"{one.name} {one.value} at the {one.end} end of {one.low} to {one.high}" for one in search.edges)
-    further = [f"--search {one.name}={one.wider}" for one in search.edges if one.wider]
+    further = {one.name: one.wider for one in search.edges if one.wider}
     return Seen(
         f"the choice lies at the end of what was searched ({told}): what is best may lie beyond",
         "Search further on that side" if further else "No further value is possible: search something beside it",
-        command=search.command(*further) if further else "",
+        command=search.command(**further) if further else "",
         value=float(len(search.edges)),
     )
 
@@ -56,7 +56,8 @@ def too_few_configurations(search: SearchEvidence) -> Seen | None:
         return None
     enough = 4 * search.num_tried
     return Seen(
-        f"of {search.num_finished} configurations of {search.num_names} names, the best is among the best {share:.0%} "
+        f"of {search.num_finished} configurations of {search.num_names} names, the best is among the best "
+        f"{100 * share:.0f} % "
         "of what the space holds, and no more than that is sure",
         "Try more of them, or fix what matters least",
         command=search.command(f"--budget {enough}"),

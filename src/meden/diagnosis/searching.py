@@ -5,7 +5,8 @@ Legend: ``m`` finished configurations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from meden.diagnosis.finding import Interval
 
@@ -63,6 +64,12 @@ class SearchEvidence:
     source: str = ""
     """How a command line names the data; empty where no command takes them."""
 
-    def command(self, *options: str) -> str:
-        """Return the line that searches again, with other options; empty where no command takes the data."""
-        return " ".join(("meden", "tune", self.source, *options)) if self.source else ""
+    ranges: Mapping[str, str] = field(default_factory=dict)
+    """What was searched by name, as ``--search`` takes it."""
+
+    def command(self, *options: str, **wider: str) -> str:
+        """Return the line that searches the same again, with other options or ranges; empty where there is none."""
+        if not self.source:
+            return ""
+        searched = [f"--search {name}={text}" for name, text in {**self.ranges, **wider}.items()]
+        return " ".join(("meden", "tune", self.source, *searched, *options))

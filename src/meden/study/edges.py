@@ -40,6 +40,21 @@ def edges_of(results: Results, trial: Trial) -> Iterator[EdgeOfRange]:
         )
 
 
+def written(dimension: Dimension) -> str:
+    """Return a dimension as ``--search`` takes it.
+
+    Example:
+        >>> written(Maybe(LogUniform(1e-4, 1.0))), written(Choice(64, 128))
+        ('off:0.0001:1:log', '64,128')
+    """
+    if isinstance(dimension, Maybe):
+        return f"off:{written(dimension.inner)}"
+    if isinstance(dimension, Choice):
+        return ",".join("none" if option is None else str(option) for option in dimension.options)
+    kind = {LogUniform: ":log", IntUniform: ":int"}.get(type(dimension), "")
+    return f"{dimension.low:.6g}:{dimension.high:.6g}{kind}"
+
+
 def _ordered(dimension: Dimension) -> Any:
     inner = dimension.inner if isinstance(dimension, Maybe) else dimension
     return None if isinstance(inner, Choice) else inner
@@ -49,12 +64,12 @@ def _wider(inner: LogUniform | Uniform | IntUniform, upper: bool) -> str:
     """Return a range with one end moved out; what begins at 0, or ends at 1, goes no further there."""
     low, high = inner.low, inner.high
     if isinstance(inner, LogUniform):
-        return f"{low:.3g}:{high * DECADE:.3g}:log" if upper else f"{low / DECADE:.3g}:{high:.3g}:log"
-    if isinstance(inner, IntUniform):
-        further = (low, 2 * high) if upper else (max(1, low // 2), high)
-        return "" if further == (low, high) else f"{further[0]}:{further[1]}:int"
-    if upper:  # shares, such as probabilities to drop, stay below 1
-        further = high + (high - low) if high > 1 else (1 + high) / 2
-        return "" if high == 1 else f"{low:.3g}:{further:.3g}"
-    further = low - (high - low) if low < 0 else max(0.0, low - (high - low))
-    return "" if further == low else f"{further:.3g}:{high:.3g}"
+        low, high = (low, high * DECADE) if upper else (low / DECADE, high)
+    elif isinstance(inner, IntUniform):
+        low, high = (low, 2 * high) if upper else (max(1, low // 2), high)
+    elif upper:  # shares, such as probabilities to drop, stay below 1
+        high = high + (high - low) if high > 1 else (1 + high) / 2
+    else:
+        low = low - (high - low) if low < 0 else max(0.0, low - (high - low))
+    wider = type(inner)(low, high)
+    return "" if wider == inner else written(wider)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from statistics import NormalDist
 from typing import Any
@@ -23,7 +24,7 @@ from meden.recipe import prepare_noise
 from meden.report.numbers import number
 from meden.run import HeldOut, answers_of, plan_of
 from meden.space.names import SIMPLER_WHEN_LARGER
-from meden.study.edges import EDGE, edges_of
+from meden.study.edges import EDGE, edges_of, written
 from meden.study.flat_region import flat_region
 from meden.study.ledger import Row
 from meden.study.metrics import spoken
@@ -82,6 +83,7 @@ def search_of(results: Results) -> SearchEvidence:
         edges=tuple(edge for edge in edges_of(results, results.choice) if (edge.name, edge.end) in of_best),
         leads=tuple(_leads(results)),
         source=_source(results),
+        ranges={name: shlex.quote(written(dimension)) for name, dimension in results.space.items()},
     )
 
 
