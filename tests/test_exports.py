@@ -16,14 +16,6 @@ PUBLIC = {
     "edits", "evaluate", "fit", "fit_many", "groups_of", "layerwise_factors", "learning_curve", "load_run",
     "load_study", "memorisation", "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer",
     "tune",
-    "Activity", "Audit", "Averager", "Averaging", "Choice", "Comparison", "Dataset", "Diagnosis", "EarlyStopping",
-    "Evaluation",
-    "FromData", "Handle", "History", "InputError", "IntUniform", "Job", "LogUniform", "Maybe", "Member", "ModelGroups",
-    "Path", "Recipe", "Record", "Regularizer", "Run", "Scale", "Schedule", "Sharding", "Sharpness", "Strength",
-    "StrengthSchedule", "Study", "Uniform",
-    "as_dataset", "audit", "augment", "calibrate", "compact", "compare", "convert", "diagnose", "edits", "evaluate",
-    "fit", "fit_many", "groups_of", "layerwise_factors", "load_run", "load_study",
-    "models", "noise", "path", "penalties", "record_activity", "regularize", "transfer", "tune",
 }  # fmt: skip
 
 

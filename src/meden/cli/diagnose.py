@@ -59,14 +59,10 @@ def diagnose(
 ) -> None:
     """Say what stands out in a run, how sure that is, and what to do about it.
 
-    It only reads the folder: nothing is trained, and the data are not needed, unless `--memorisation` asks for more.
-    Of a study it looks at the chosen
-    configuration in all folds, of a run at its own curves and held-out rows. It
-    knows overfitting and underfitting, runs that diverge, jump, learn nothing, are unfinished or kept too late,
-    held-out rows that are too easy, dropout just before batch norm, and of a run penalties that outweigh the data.
-    It only reads the folder: nothing is trained, and the data are not needed. Of a study it looks at the search and at
-    the chosen configuration in all folds, of a run at its own curves and held-out rows. Rules look at curves, at the
-    search, at strengths, at the layout of layers and at probabilities; `--list` shows them all.
+    It only reads the folder: nothing is trained, and the data are not needed, unless `--memorisation` asks for more. Of
+    a study it looks at the search and at the chosen configuration in all folds, of a run at its own curves and held-out
+    rows. Rules look at curves, at the search, at strengths, at the layout of layers and at probabilities; `--list`
+    shows them all.
 
     Logs of other trainers are read by the names of their columns: Lightning's metrics.csv, the Trainer's
     trainer_state.json, csv files of Keras and of Weights & Biases, TensorBoard's event files. Each evaluation counts as
