@@ -21,9 +21,9 @@ from scipy.stats import binomtest
 
 import meden
 from meden.diagnosis import copies
-from meden.diagnosis.columns import identifiers
-from meden.diagnosis.copies import equal_rows, near_rows
-from meden.diagnosis.table import Table
+from meden.diagnosis.tables.columns import identifiers
+from meden.diagnosis.tables.copies import equal_rows, near_rows
+from meden.diagnosis.tables.table import Table
 
 TABLES = (
     "adult credit_g anneal vehicle kc1 mfeat_factors cnae_9 australian blood_transfusion phoneme jasmine sonar "

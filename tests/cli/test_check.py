@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import meden as package
-from meden.diagnosis import quick
+from meden.diagnosis.tables import quick
 from tests.cli.conftest import Command
 from tests.cli.test_bad_input import BAD_TABLES, refused
 from tests.diagnosis.tables import CASES, clean, repeated, separable

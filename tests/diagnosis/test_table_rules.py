@@ -6,7 +6,7 @@ import pytest
 
 import meden
 from meden.diagnosis import all_rules
-from meden.diagnosis.table import Table
+from meden.diagnosis.tables.table import Table
 from tests.diagnosis.tables import CASES, clean, numbers, repeated, split
 
 

@@ -10,15 +10,15 @@ from scipy.stats import binomtest, fisher_exact, kstest
 from sklearn.metrics import roc_auc_score
 
 from meden.data import as_dataset
-from meden.diagnosis import drift, forest
-from meden.diagnosis.alone import FOLDS, _losses, alone
-from meden.diagnosis.columns import identifiers
-from meden.diagnosis.copies import equal_rows, near_rows
 from meden.diagnosis.intervals import wilson
-from meden.diagnosis.missingness import missingness
-from meden.diagnosis.sequence import neighbours
-from meden.diagnosis.suspects import confident
-from meden.diagnosis.table import ALPHA, Table
+from meden.diagnosis.tables import drift, forest
+from meden.diagnosis.tables.alone import FOLDS, _losses, alone
+from meden.diagnosis.tables.columns import identifiers
+from meden.diagnosis.tables.copies import equal_rows, near_rows
+from meden.diagnosis.tables.missingness import missingness
+from meden.diagnosis.tables.sequence import neighbours
+from meden.diagnosis.tables.suspects import confident
+from meden.diagnosis.tables.table import ALPHA, Table
 
 
 def table(frame, **known):

@@ -30,7 +30,7 @@ from meden.cli.rows import as_typed, parse_read, show_data
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
 from meden.data.reading import ReadingWarning
 from meden.diagnosis import chosen_rules
-from meden.diagnosis.table import Table
+from meden.diagnosis.tables.table import Table
 from meden.study.check import check as checked
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from meden.diagnosis import Finding, Rule
-from meden.diagnosis.alone import alone
-from meden.diagnosis.copies import equal_rows, near_rows
-from meden.diagnosis.drift import drift
-from meden.diagnosis.suspects import suspects
-from meden.diagnosis.table import Table
+from meden.diagnosis.tables.alone import alone
+from meden.diagnosis.tables.copies import equal_rows, near_rows
+from meden.diagnosis.tables.drift import drift
+from meden.diagnosis.tables.suspects import suspects
+from meden.diagnosis.tables.table import Table
 from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart
 from meden.report.document import Chart, Code, Column, Key, Report, ReportTable, Section, TableRow, Tile, Value
 from meden.report.gains import Gain, gains_chart

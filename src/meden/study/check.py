@@ -15,8 +15,8 @@ from meden.data.columns import Values
 from meden.data.moments import moments_of
 from meden.data.tables import Table as ReadTable
 from meden.diagnosis import Finding, Rule, chosen_rules, examine
-from meden.diagnosis.suspects import Suspects, suspects
-from meden.diagnosis.table import Table, parts_of
+from meden.diagnosis.tables.suspects import Suspects, suspects
+from meden.diagnosis.tables.table import Table, parts_of
 from meden.report import Format
 from meden.report.checked import check_report
 from meden.report.files import write
@@ -116,7 +116,7 @@ def check(
         seed: of what is drawn: rows of large tables, forests and permutations.
         select: codes or families of rules to go by; none given is all. ``meden check --list`` shows them.
         ignore: codes or families to leave out, also of those selected.
-        rules: more rules on a :class:`meden.diagnosis.table.Table`.
+        rules: more rules on a :class:`meden.diagnosis.tables.table.Table`.
 
     Returns:
         The findings; print them, read their ``code``, ``severity``, ``message``, ``advice``, ``command``, ``value`` and

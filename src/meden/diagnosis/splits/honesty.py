@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from meden.diagnosis.duplicates import twins
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.split import Split
+from meden.diagnosis.splits.split import Split
 
 SHOWN = 4
 """Rows, groups or columns that a message names."""

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from meden.data.fitted import robust_scaling
-from meden.diagnosis.columns import DIFFERENT, keys
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.intervals import wilson
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import ALPHA, FEWEST, Codes, Table
-from meden.diagnosis.wording import are, have, listed, plural
+from meden.diagnosis.tables.columns import DIFFERENT, keys
+from meden.diagnosis.tables.table import ALPHA, FEWEST, Codes, Table
+from meden.diagnosis.tables.wording import are, have, listed, plural
 
 Hashes = npt.NDArray[np.uint64]
 MOST_LEFT_OUT = 200

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.split import Split
+from meden.diagnosis.splits.split import Split
 
 EXACT = 1e-5
 """Of a standard deviation, or of the target's range: float32 rounds finer. Means over all rows of columns that were

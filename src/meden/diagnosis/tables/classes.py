@@ -6,8 +6,8 @@ import numpy as np
 
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import Table
-from meden.diagnosis.wording import named
+from meden.diagnosis.tables.table import Table
+from meden.diagnosis.tables.wording import named
 
 
 @rule("data", "warning")
