@@ -55,8 +55,6 @@ RULES: tuple[Rule, ...] = (
     preparation.target_encoded_on_all,
     preparation.scaled_on_all,
     leaks.target_copy,
-    classes.torn_groups,
-    copies.split_duplicates,
     classes.unseen_class,
     leaks.target_determined,
     columns.identifier_column,
@@ -109,8 +107,8 @@ def chosen_rules(
         InputError: naming what is neither a code nor a family.
 
     Example:
-        >>> [rule.code for rule in chosen_rules(select=["layout"], ignore=["dropout_in_one_pass"])]
-        ['dropout_before_norm']
+        >>> [rule.code for rule in chosen_rules(select=["strength"], ignore=["penalties_idle"])]
+        ['penalties_rule']
     """
     rules = all_rules(more)
     for name, asked in (("select", select), ("ignore", ignore)):

@@ -90,7 +90,7 @@ def _copies(table: Table) -> Iterator[Section]:
             if equal.groups[one] == equal.groups[other]:
                 rows.append(TableRow((int(one), int(other), target(one), target(other), "equal")))
     if near is not None:
-        rows += [TableRow((int(a), int(b), target(a), target(b), "nearly equal")) for a, b in near.pairs]
+        rows += [TableRow((int(a), int(b), target(a), target(b), "nearly equal")) for a, b in near]
     if not rows:
         return
     columns = (Column("row"), Column("copy"), Column("target", False), Column("of the copy", False), Column("", False))

@@ -50,22 +50,3 @@ def unseen_class(table: Table) -> Seen | None:
         "Divide the rows again, with each class in each part",
         value=share,
     )
-
-
-@rule("data", "error")
-def torn_groups(table: Table) -> Seen | None:
-    """Groups with rows that fit and rows that score: what is learnt of a group by heart counts as a success."""
-    groups = table.dataset.groups
-    if groups is None or table.split is None:
-        return None
-    torn = np.intersect1d(groups[table.part("fit")], groups[table.part("score")])
-    if not torn.size:
-        return None
-    share = float(np.isin(groups[table.part("score")], torn).mean())
-    return Seen(
-        f"{len(torn)} of {len(np.unique(groups))} groups have rows that fit and rows that score "
-        f"({100 * share:.0f} % of those that score)",
-        "Divide the rows by groups: whole ones on one side",
-        command=table.command("--groups", "COLUMN"),
-        value=share,
-    )
