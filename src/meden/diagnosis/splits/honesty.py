@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from meden.diagnosis.duplicates import twins
 from meden.diagnosis.finding import Seen
+from meden.diagnosis.intervals import wilson
 from meden.diagnosis.rule import rule
 from meden.diagnosis.splits.split import Split
 
@@ -118,7 +119,4 @@ def _share(found: int, count: int, message: str, advice: str, command: str) -> S
     """Return what is seen of a share of the rows; None where there are none."""
     if found == 0:
         return None
-    from scipy.stats import binomtest
-
-    ends = binomtest(found, count).proportion_ci(method="wilson")
-    return Seen(message, advice, command, found / count, (float(ends.low), float(ends.high)))
+    return Seen(message, advice, command, found / count, wilson(found / count, count))

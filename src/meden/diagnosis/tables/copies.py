@@ -81,9 +81,9 @@ def tied_rows(table: Table) -> Seen | None:
 @rule("data", "warning")
 def near_duplicates(table: Table) -> Seen | None:
     """Pairs of rows that are nearer to each other than neighbours are: folds put one on each side."""
+    groups, pairs = table.dataset.groups, table.once(near_rows)
     if table.split is not None:
         return None
-    groups, pairs = table.dataset.groups, table.once(near_rows)
     if groups is not None:
         pairs = pairs[groups[pairs[:, 0]] != groups[pairs[:, 1]]]
     if not len(pairs):
