@@ -58,7 +58,7 @@ def test_equal_rows_of_coarse_columns_that_depend_on_each_other_are_a_coincidenc
     assert called <= 1 and independent >= 20
 
 
-def test_more_rows_than_are_asked_and_near_rows_that_come_again():
+def test_near_rows_that_come_again_have_each_their_twin():
     rows = table(300, 0)
     near = jittered(rows.iloc[20:22], 0)
     found = twins(pd.concat([near, near]), rows)

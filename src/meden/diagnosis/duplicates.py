@@ -138,9 +138,9 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.reset_index(drop=True)
     kept = {}
     for place in range(rows.shape[1]):
-        column = rows.iloc[:, place]
-        is_number = pd.api.types.is_numeric_dtype(column)
-        column = column if is_number else column.astype(str).where(column.notna())
+        given: pd.Series[Any] = rows.iloc[:, place]
+        is_number = pd.api.types.is_numeric_dtype(given)
+        column: pd.Series[Any] = given if is_number else given.astype(str).where(given.notna())
         if pd.api.types.is_float_dtype(column):
             kept[place] = column + 0.0  # no negative zeros
         elif column.nunique(dropna=False) < len(column) or _is_text(column):
