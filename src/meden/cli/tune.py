@@ -367,7 +367,7 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
         if "data" in settings:
             show_data(settings["data"])
             if "order" in settings:  # it begins; one that goes on has been looked at
-                asked = {name: settings.get(name) for name in ("order", "seed", "time_limit")}
+                asked: dict[str, Any] = {name: settings.get(name) for name in ("order", "seed", "time_limit")}
                 show_first_look(settings["data"], folds=num_folds, **asked)
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 

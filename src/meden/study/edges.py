@@ -71,5 +71,5 @@ def _wider(inner: LogUniform | Uniform | IntUniform, upper: bool) -> str:
         high = high + (high - low) if high > 1 else (1 + high) / 2
     else:
         low = low - (high - low) if low < 0 else max(0.0, low - (high - low))
-    wider = type(inner)(low, high)
+    wider = IntUniform(int(low), int(high)) if isinstance(inner, IntUniform) else type(inner)(low, high)
     return "" if wider == inner else written(wider)
