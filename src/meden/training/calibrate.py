@@ -110,7 +110,7 @@ def _cooled(model: nn.Module, x: Tensor, logits: Tensor, temperature: float) -> 
     for names in (layers[-1:], ends):
         made = copy.deepcopy(model)
         for parameter in (p for name in names for p in made.get_submodule(name).parameters()):
-            parameter /= temperature
+            parameter.div_(temperature)
         if (_outputs(made, x) - logits / temperature).abs().max() <= CLOSE * logits.abs().max() / temperature:
             return made
     raise InputError(
