@@ -80,7 +80,7 @@ def calibration_error(sure: ArrayLike, right: ArrayLike) -> float:
         right: whether what they are of is so, (n,).
 
     Example:
-        >>> calibration_error([0.9, 0.9, 0.9, 0.9], [True, True, True, False])
+        >>> round(calibration_error([0.9, 0.9, 0.9, 0.9], [True, True, True, False]), 3)
         0.15
 
     Reference:
