@@ -125,8 +125,8 @@ def chosen_rules(
         InputError: naming what is neither a code nor a family.
 
     Example:
-        >>> [rule.code for rule in chosen_rules(select=["layout"], ignore=["dropout_in_one_pass"])]
-        ['dropout_before_norm']
+        >>> [rule.code for rule in chosen_rules(select=["strength"], ignore=["penalties_rule"])]
+        ['penalties_idle']
     """
     rules = all_rules(more)
     for name, asked in (("select", select), ("ignore", ignore)):
