@@ -52,12 +52,12 @@ def rule(family: Family, severity: Severity) -> Callable[[Callable[[Any], Seen |
         InputError: if the function has no docstring, or does not say of what kind its one argument is.
 
     Example:
+        >>> from meden.diagnosis import Curve, Evidence, diagnose
         >>> @rule("curves", "info")
         ... def short(evidence: Evidence) -> Seen | None:
         ...     '''Fewer than five epochs.'''
         ...     num = min(len(curve.train) for curve in evidence.curves)
         ...     return Seen(f"{num} epochs", "Train for longer", value=num) if num < 5 else None
-        >>> from meden.diagnosis import Curve, Evidence, diagnose
         >>> print(diagnose(Evidence((Curve(train=[0.5, 0.4]),)), rules=[short]))
         info short: 2 epochs. Train for longer.
     """
