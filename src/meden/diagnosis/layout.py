@@ -88,7 +88,8 @@ def dropout_on_output(evidence: Evidence) -> Seen | None:
     if evidence.model is None or last is None or not behind or not _follow(evidence.model, last, behind):
         return None
     return Seen(
-        f"dropout ({behind}) comes behind the last layer with weights ({last or 'the model itself'}): it sets whole answers to 0 in training",
+        f"dropout ({behind}) comes behind the last layer with weights ({last or 'the model itself'}): it sets whole "
+        "answers to 0 in training",
         "Put it before that layer",
     )
 
