@@ -20,10 +20,10 @@ import pandas as pd
 from scipy.stats import binomtest
 
 import meden
-from meden.diagnosis import copies
-from meden.diagnosis.columns import identifiers
-from meden.diagnosis.copies import equal_rows, near_rows
-from meden.diagnosis.table import Table
+from meden.diagnosis import duplicates
+from meden.diagnosis.tables.columns import identifiers
+from meden.diagnosis.tables.copies import equal_rows, near_rows
+from meden.diagnosis.tables.table import Table
 
 TABLES = (
     "adult credit_g anneal vehicle kc1 mfeat_factors cnae_9 australian blood_transfusion phoneme jasmine sonar "
@@ -32,7 +32,7 @@ TABLES = (
 ).split()
 MOST_ROWS = 5_000
 """Of a twin."""
-SPLIT = ["split_drift", "split_duplicates"]
+SPLIT = ["split_drift", "rows_across"]
 BY_TARGET = [
     "target_copy", "target_determined", "strong_column", "telling_missingness", "like_neighbours", "label_suspects",
 ]  # fmt: skip
@@ -99,13 +99,13 @@ def _text(path: Path) -> pd.DataFrame:
 def cleaned(frame: pd.DataFrame, target: str, table: Table) -> pd.DataFrame:
     """Return a table without the copies, near copies and identifiers found in it, and without rare classes."""
     first = np.unique(table.once(equal_rows).groups, return_index=True)[1]
-    copies.MOST_ASKED = len(frame)
-    near = near_rows(table).pairs[:, 1]
+    duplicates.MOST_ASKED = len(frame)
+    near = near_rows(table)[:, 1]
     clean = frame.iloc[np.setdiff1d(first, near)].drop(columns=table.once(identifiers))
     clean = clean.sample(min(len(clean), MOST_ROWS), random_state=0)
     if table.is_classes:
         clean = clean[clean.groupby(target)[target].transform("size") >= table.folds]
-    copies.MOST_ASKED = 2_000
+    duplicates.MOST_ASKED = 2_000
     return clean
 
 

@@ -22,7 +22,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import meden
-from meden.diagnosis.memorisation import RowLosses, membership_aucs
+from meden.diagnosis.memory.memorisation import RowLosses, membership_aucs
 from meden.models import MLP
 from meden.space.dimensions import Dimension
 from meden.study import Study

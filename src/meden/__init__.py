@@ -29,7 +29,7 @@ _ROOMS = {
     "LogUniform": "space",
     "Maybe": "space",
     "Member": "member",
-    "Memorisation": "diagnosis.memorisation",
+    "Memorisation": "diagnosis.memory.memorisation",
     "ModelGroups": "structure",
     "Path": "search",
     "Recipe": "recipe",

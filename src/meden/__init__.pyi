@@ -5,7 +5,7 @@ from meden._checks import InputError
 from meden.audits import Audit, audit
 from meden.data import Dataset, as_dataset
 from meden.diagnosis import Diagnosis, diagnose
-from meden.diagnosis.memorisation import Memorisation
+from meden.diagnosis.memory.memorisation import Memorisation
 from meden.distributed import Sharding
 from meden.edits import compact
 from meden.history import History, Record

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import meden as package
-from meden.diagnosis import quick
+from meden.diagnosis.tables import quick
 from tests.cli.conftest import Command
 from tests.cli.test_bad_input import BAD_TABLES, refused
 from tests.diagnosis.tables import CASES, clean, repeated, separable
@@ -41,7 +41,7 @@ def test_rules_are_selected_and_listed(meden: Command, leaky: pd.DataFrame) -> N
     assert meden("check", "leaky.csv", "--target", "y", "--ignore", "target_copy").out == "nothing stands out\n"
     assert meden("check", "leaky.csv", "--target", "y", "--select", "tied_rows").out == "nothing stands out\n"
     listed = json.loads(meden("check", "--list", "--json").out)["rules"]
-    assert {row["family"] for row in listed} == {"data"} and {row["code"] for row in listed} == set(CASES)
+    assert {row["family"] for row in listed} == {"data", "honesty"} and {row["code"] for row in listed} == set(CASES)
 
 
 @pytest.mark.parametrize("suffix", ["html", "md"])
@@ -58,9 +58,10 @@ def test_the_page(meden: Command, folder: Path, suffix: str) -> None:
 
 
 def test_a_split_and_an_order(meden: Command, folder: Path) -> None:
-    CASES["split_duplicates"].planted().to_csv("split.csv", index=False)
+    CASES["rows_across"].planted().to_csv("split.csv", index=False)
     told = meden("check", "split.csv", "--target", "y", "--split", "part").out
-    assert "error split_duplicates: 6 rows of 160 that score are there among those that fit" in told
+    assert "error rows_across: Of 160 rows that score, those that fit hold for 6 an equal row (such as rows " in told
+    assert "`meden check split.csv --target y`" in told
     CASES["time_drift"].planted().to_csv("days.csv", index=False)
     assert "time_drift" in meden("check", "days.csv", "--target", "y", "--order", "day").out
 

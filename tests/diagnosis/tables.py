@@ -138,6 +138,37 @@ def torn(whole: bool) -> pd.DataFrame:
     return clean().assign(patient=groups, part=np.where(place % 4 == 0, "score", "fit"))
 
 
+def stopped(num_shared: int) -> pd.DataFrame:
+    """Return train, valid and test rows, of which some of the last two are equal."""
+    frame = split(0)
+    train = np.flatnonzero(frame["part"] == "train")
+    frame.loc[train[:100], "part"] = "valid"
+    names, test = frame.columns[:-1], np.flatnonzero(frame["part"] == "test")[:num_shared]
+    frame.loc[test, names] = frame.loc[train[:num_shared], names].to_numpy()
+    return frame.infer_objects()
+
+
+def past(honest: bool) -> pd.DataFrame:
+    """Return a row a day, of which the last or any score."""
+    late = np.arange(240) >= 180
+    return clean().assign(day=np.arange(240), part=np.where(late if honest else late[::-1], "test", "train"))
+
+
+def scaled(honest: bool) -> pd.DataFrame:
+    frame = split(0)
+    fitted = frame if not honest else frame[frame["part"] == "train"]
+    names = ["length", "width", "weight"]
+    return frame.assign(**(frame[names] - fitted[names].mean()) / fitted[names].std())
+
+
+def encoded(honest: bool) -> pd.DataFrame:
+    """Return a column that holds the mean target of each of 12 shops."""
+    frame = numbers().assign(part=np.where(np.arange(240) % 3 == 0, "test", "train"))
+    shop = random(11).integers(0, 12, 240)
+    known = np.flatnonzero(frame["part"] == "train") if honest else np.arange(240)
+    return frame.assign(shop=frame["y"].iloc[known].groupby(shop[known]).mean().to_numpy()[shop])
+
+
 ordered = {"order": "day"}
 both = {"split": "part"}
 CASES: dict[str, Case] = {
@@ -170,10 +201,14 @@ CASES: dict[str, Case] = {
     "near_duplicates": Case(lambda: repeated(8, noise=1e-4), lambda: repeated(8, noise=0.5)),
     "contradictory_labels": Case(lambda: repeated(8, flip=True), lambda: repeated(8)),
     "tied_rows": Case(coarse, lambda: repeated(0)),
-    "split_duplicates": Case(lambda: split(6), lambda: split(0), both),
+    "rows_across": Case(lambda: split(6), lambda: split(0), both),
+    "stop_rows_scored": Case(lambda: stopped(6), lambda: stopped(0), both),
+    "scaled_on_all": Case(lambda: scaled(False), lambda: scaled(True), both),
+    "target_encoded_on_all": Case(lambda: encoded(False), lambda: encoded(True), both),
+    "later_rows_fit": Case(lambda: past(False), lambda: past(True), {"order": "day", **both}),
     "rare_class": Case(lambda: rare(3), lambda: rare(5)),
     "unseen_class": Case(lambda: parts("c"), lambda: parts("none"), both),
-    "torn_groups": Case(lambda: torn(False), lambda: torn(True), {"groups": "patient", **both}),
+    "groups_torn": Case(lambda: torn(False), lambda: torn(True), {"groups": "patient", **both}),
     "like_neighbours": Case(lambda: numbers().sort_values("length"), lambda: numbers().sort_values("weight")),
     "sorted_by_target": Case(lambda: clean().sort_values("y"), clean),
     "telling_missingness": Case(lambda: holes(True), lambda: holes(False)),

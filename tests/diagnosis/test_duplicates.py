@@ -6,7 +6,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from meden._checks import InputError
-from meden.diagnosis.duplicates import FAR, _nearest, twins
+from meden.diagnosis.duplicates import MOST_COPIES, _neighbours, comparable, equal_rows, twins
 
 
 def table(num, seed, columns=6):
@@ -37,7 +37,32 @@ def test_planted_copies_are_found_inside_and_across_and_nothing_else_is(seed):
 
 
 def test_the_rows_of_iris_that_are_known_to_be_equal():
-    assert twins(load_iris(as_frame=True).data).rows.tolist() == [101, 142]
+    """They are one pair beside 19 that differ in a single column, by tenths of a centimetre: a tie, and no copy."""
+    iris = load_iris(as_frame=True).data
+    equal = equal_rows(comparable(iris))
+    assert equal.repeated.tolist() == [101, 142] and not equal.copies and len(twins(iris)) == 0
+    one_differs = np.triu((iris.to_numpy()[:, None] != iris.to_numpy()).sum(-1) == 1)
+    assert one_differs.sum() == 19
+
+
+def test_equal_rows_of_coarse_columns_that_depend_on_each_other_are_a_coincidence():
+    """Were the columns independent, of 80 such tables 20 would have copies."""
+    called, independent = 0, 0
+    for seed in range(80):
+        rng = np.random.default_rng(seed)
+        latent = rng.standard_normal((rng.integers(100, 600), 2)) @ rng.standard_normal((2, 8))
+        rows = pd.DataFrame((latent + 0.3 * rng.standard_normal(latent.shape)).round())
+        called += len(twins(rows)) > 0
+        shuffled = pd.DataFrame({name: rng.permutation(column) for name, column in rows.items()})
+        independent += rows.duplicated().any() and not shuffled.duplicated().any()
+    assert called <= 1 and independent >= 20
+
+
+def test_more_rows_than_are_asked_and_near_rows_that_come_again():
+    rows = table(300, 0)
+    near = jittered(rows.iloc[20:22], 0)
+    found = twins(pd.concat([near, near]), rows)
+    assert found.rows.tolist() == [0, 1, 2, 3] and found.twins.tolist() == [20, 21, 20, 21] and not found.exact.any()
 
 
 def test_equal_rows_of_a_few_answers_are_a_coincidence():
@@ -70,13 +95,13 @@ def test_missing_cells_and_texts():
 
 def test_neighbours_agree_with_brute_force():
     x = np.random.default_rng(0).standard_normal((60, 3))
-    all_of = np.full(60, True)
+    every, num = np.arange(60), MOST_COPIES + 1
     apart = np.linalg.norm(x[:, None] - x[None], axis=-1)
-    distances, first = _nearest(x, all_of, all_of, inside=True)
-    assert np.allclose(distances, np.sort(apart, 1)[:, 1 : FAR + 1]) and (first == np.argsort(apart, 1)[:, 1]).all()
-    asked = np.arange(60) < 20
-    distances, first = _nearest(x, asked, ~asked, inside=False)
-    assert np.allclose(distances, np.sort(apart[:20, 20:], 1)[:, :FAR]) and (first == apart[:20, 20:].argmin(1)).all()
+    distances, found = _neighbours(x, every, every)
+    assert np.allclose(distances, np.sort(apart)[:, 1 : num + 1]) and (found == np.argsort(apart)[:, 1 : num + 1]).all()
+    distances, found = _neighbours(x, every[:20], every[20:])
+    assert np.allclose(distances, np.sort(apart[:20, 20:])[:, :num])
+    assert (found == 20 + np.argsort(apart[:20, 20:])[:, :num]).all()
 
 
 def test_clean_tables_are_hardly_ever_called():

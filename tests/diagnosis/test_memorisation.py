@@ -7,7 +7,7 @@ import pytest
 
 from meden import InputError
 from meden.diagnosis import Curve, Evidence, diagnose
-from meden.diagnosis.memorisation import RowLosses, membership_aucs, memorisation_of
+from meden.diagnosis.memory.memorisation import RowLosses, membership_aucs, memorisation_of
 from tests.diagnosis.test_shadows import divided
 
 

@@ -9,7 +9,7 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler, Ta
 from meden import diagnose
 from meden.data import Fold
 from meden.diagnosis import Split
-from meden.diagnosis.preparation import _follows
+from meden.diagnosis.splits.preparation import _follows
 
 NUM = 400
 FOLD = Fold(np.arange(240), np.arange(240, 300), np.arange(300, NUM))

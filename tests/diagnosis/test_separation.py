@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from meden.diagnosis.separation import auc, roc, true_positives
+from meden.diagnosis.memory.separation import auc, roc, true_positives
 
 
 def one_model(num_members, num_outsiders, shift=0.0, ties=False, seed=0):

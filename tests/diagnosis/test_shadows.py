@@ -5,8 +5,8 @@ import pytest
 from scipy.special import logit
 from scipy.stats import norm
 
-from meden.diagnosis.separation import auc
-from meden.diagnosis.shadows import confidences, likelihood_ratios, shadows_of
+from meden.diagnosis.memory.separation import auc
+from meden.diagnosis.memory.shadows import confidences, likelihood_ratios, shadows_of
 
 
 def divided(num_rows, num_folds, divisions=1, seeds=1, seed=0, stop=0.0):

@@ -7,8 +7,8 @@ import pytest
 from numpy.random import default_rng
 from scipy.stats import linregress
 
-from meden.diagnosis.rates import NOISY
-from meden.diagnosis.shape import best_epoch, flattered, line, scatter, still_to_fall, surely_falls
+from meden.diagnosis.curves.rates import NOISY
+from meden.diagnosis.curves.shape import best_epoch, flattered, line, scatter, still_to_fall, surely_falls
 
 EPOCHS = np.arange(1, 41)
 FALL = np.exp(-EPOCHS / 6)

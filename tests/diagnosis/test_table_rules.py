@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import meden
-from meden.diagnosis import all_rules
-from meden.diagnosis.table import Table
+from meden.diagnosis import Split, all_rules
+from meden.diagnosis.tables.table import Table
 from tests.diagnosis.tables import CASES, clean, numbers, repeated, split
 
 
@@ -15,7 +15,7 @@ def codes(frame, select=(), **arguments):
 
 
 def test_each_rule_has_a_case():
-    assert {rule.code for rule in all_rules() if rule.of is Table} == set(CASES)
+    assert {rule.code for rule in all_rules() if rule.of in (Table, Split)} == set(CASES)
 
 
 @pytest.mark.filterwarnings("ignore::meden.data.reading.ReadingWarning")
@@ -70,8 +70,34 @@ def test_a_key_hides_no_copies_and_a_text_is_no_key():
 
 
 def test_near_copies_across_the_split_are_found_too():
-    (found,) = meden.check(split(6, noise=1e-5), target="y", split="part", select=["split_duplicates"]).findings
-    assert "0 rows" in found.message and "6 pairs" in found.message and found.severity == "error"
+    frame = split(6, noise=1e-5)
+    (found,) = meden.check(frame, target="y", split="part", select=["rows_across"]).findings
+    score, fit = (np.flatnonzero(frame["part"] == part)[:2] for part in ("test", "train"))
+    assert f"for 6 a nearly equal row (such as rows {score[0]} and {fit[0]}, {score[1]} and {fit[1]}" in found.message
+    assert found.severity == "error"
+
+
+def test_a_key_hides_no_copies_across_the_split():
+    frame = split(6)
+    assert codes(frame.assign(key=np.arange(480) + 7000), ["rows_across"], split="part") == ["rows_across"]
+
+
+def test_copies_within_groups_stay_on_one_side():
+    """They are still no news, once groups are named; copies of which one is of another group are."""
+    for noise, code in ((0.0, "duplicate_rows"), (1e-4, "near_duplicates")):
+        frame = repeated(8, noise=noise)
+        patient = frame["weight"].round(2).rank(method="dense")
+        assert codes(frame.assign(patient=patient), [code], groups="patient") == []
+        assert codes(frame.assign(patient=np.arange(248)), [code], groups="patient") == [code]
+
+
+def test_what_a_split_shows_is_told_with_the_rows_and_the_command_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    CASES["groups_torn"].planted().to_csv("my data.csv", index=False)
+    found = meden.check("my data.csv", target="y", groups="patient", split="part", select=["honesty"]).findings
+    assert [one.code for one in found] == ["groups_torn"]
+    assert "(such as rows 0 and 5, 4 and 5, 8 and 11, 12 and 17): 40 groups are torn" in found[0].message
+    assert found[0].command == "meden tune 'my data.csv' --target y --groups COLUMN"
 
 
 def test_suspects_are_named_by_their_row_and_how_many_are_expected():

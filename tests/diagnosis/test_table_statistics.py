@@ -10,15 +10,15 @@ from scipy.stats import binomtest, fisher_exact, kstest
 from sklearn.metrics import roc_auc_score
 
 from meden.data import as_dataset
-from meden.diagnosis import drift, forest
-from meden.diagnosis.alone import FOLDS, _losses, alone
-from meden.diagnosis.columns import identifiers
-from meden.diagnosis.copies import equal_rows, near_rows
 from meden.diagnosis.intervals import wilson
-from meden.diagnosis.missingness import missingness
-from meden.diagnosis.sequence import neighbours
-from meden.diagnosis.suspects import confident
-from meden.diagnosis.table import ALPHA, Table
+from meden.diagnosis.tables import drift, forest
+from meden.diagnosis.tables.alone import FOLDS, _losses, alone
+from meden.diagnosis.tables.columns import identifiers
+from meden.diagnosis.tables.copies import equal_rows, near_rows
+from meden.diagnosis.tables.missingness import missingness
+from meden.diagnosis.tables.sequence import neighbours
+from meden.diagnosis.tables.suspects import confident
+from meden.diagnosis.tables.table import ALPHA, Table
 
 
 def table(frame, **known):
@@ -105,7 +105,7 @@ def test_copies_are_told_from_ties():
     wide = pd.DataFrame(draw.integers(0, 3, (150, 20))).add_prefix("x").assign(y=draw.random(150))
     assert equal_rows(table(pd.concat([wide] * 3))).copies
     copied = equal_rows(table(pd.concat([wide, wide.iloc[:3]])))
-    assert copied.copies and (copied.num_rows, copied.num_whole) == (3, 3)
+    assert copied.copies and copied.num_rows == 3
     assert sorted(copied.repeated.tolist()) == [0, 1, 2, 150, 151, 152]
 
 
@@ -117,7 +117,7 @@ def test_near_rows_are_rarely_found_where_there_are_none(dimension):
         x = draw.standard_normal((120, dimension))
         x = x if place % 2 else np.exp(1.5 * x)  # heavy tails
         frame = pd.DataFrame(x).add_prefix("x").assign(y=draw.random(120))
-        alarms.append(len(near_rows(table(frame)).pairs) > 0)
+        alarms.append(len(near_rows(table(frame))) > 0)
     assert not often(alarms)
 
 
@@ -126,7 +126,7 @@ def test_near_copies_are_found_though_each_has_several():
     x = draw.standard_normal((200, 4))
     x[10:13] = x[9] + 1e-3 * draw.standard_normal((3, 4))
     found = near_rows(table(pd.DataFrame(x).add_prefix("x").assign(y=draw.random(200))))
-    assert {row for pair in found.pairs.tolist() for row in pair} == {9, 10, 11, 12}
+    assert {row for pair in found.tolist() for row in pair} == {9, 10, 11, 12}
 
 
 def test_missingness_gives_false_alarms_as_often_as_it_says_over_all_columns():

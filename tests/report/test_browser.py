@@ -203,7 +203,7 @@ def test_a_check_with_hostile_names_is_drawn(browser: Browser, tmp_path: Path, w
     frame.loc[frame["part"] == "test", "<b>"] += 3
     again = frame.iloc[20:29].assign(part=lambda copied: copied["part"].map({"train": "test", "test": "train"}))
     made = check(pd.concat([frame, again]), target="target", split="part")
-    assert {"split_duplicates", "label_suspects", "split_drift"} <= {finding.code for finding in made.findings}
+    assert {"rows_across", "label_suspects", "split_drift"} <= {finding.code for finding in made.findings}
     path = made.report(tmp_path / "check.html")
     browser.size(width, 900)
     before = browser.dialogs

@@ -29,8 +29,8 @@ from meden.cli.folders import check_new_file
 from meden.cli.rows import as_typed, parse_read, show_data
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
 from meden.data.reading import ReadingWarning
-from meden.diagnosis import chosen_rules
-from meden.diagnosis.table import Table
+from meden.diagnosis import Split, chosen_rules
+from meden.diagnosis.tables.table import Table
 from meden.study.check import check as checked
 
 
@@ -69,8 +69,8 @@ def check(
 
     It knows the target among the inputs, columns that name rows, their order or their group, copies of rows, labels
     that are probably wrong, rare classes, numbers stored as text, missing values that tell the target, neighbours that
-    are alike; with `--split` or `--order` also rows on both sides, and rows that come from elsewhere. Messages call the
-    line under the header row 0.
+    are alike; with `--split` or `--order` also rows that come from elsewhere; with `--split` rows and groups on both
+    sides, later rows that fit, columns scaled or encoded by all rows. Messages call the line under the header row 0.
 
     Examples:
 
@@ -85,7 +85,7 @@ def check(
         meden check --list
     """  # noqa: D412 - typer prints the paragraphs as they stand
     if list_rules:
-        show_rules([rule for rule in chosen_rules(names(select), names(ignore)) if rule.of is Table], as_json)
+        show_rules([rule for rule in chosen_rules(names(select), names(ignore)) if rule.of in (Table, Split)], as_json)
         return
     if data is None:
         raise InputError("data must be a file or a bundled name, got none (rules: --list)")

@@ -15,7 +15,7 @@ from meden.cli.console import JsonFlag, print_json, say, stdout
 from meden.cli.folders import say_unfinished, trained
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
 from meden.diagnosis import Evidence, Evident
-from meden.diagnosis.memorisation import Memorisation
+from meden.diagnosis.memory.memorisation import Memorisation
 from meden.history import History
 from meden.logs import has_log
 from meden.report.numbers import plural

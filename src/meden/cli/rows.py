@@ -18,7 +18,7 @@ from meden.cli.console import describe, say, stderr
 from meden.data import Dataset, Encoder, as_dataset
 from meden.data.files import read_file
 from meden.data.reading import Reading, ReadingWarning, ReadOptions
-from meden.diagnosis.quick import SECONDS, first_look
+from meden.diagnosis.tables.quick import SECONDS, first_look
 from meden.run import Ensemble, Run
 from meden.study.check import table_of
 

@@ -17,7 +17,7 @@ from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history,
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
 from meden.diagnosis.rule import FAMILIES, Rule, rule
 from meden.diagnosis.searching import EdgeOfRange, Lead, SearchEvidence
-from meden.diagnosis.split import Split, split_of
+from meden.diagnosis.splits.split import Split, split_of
 from meden.history import History
 from meden.logs import read_logs
 

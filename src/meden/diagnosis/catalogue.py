@@ -8,29 +8,13 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from meden._checks import InputError
-from meden.diagnosis import (
-    calibration,
-    carried,
-    classes,
-    columns,
-    copies,
-    curves,
-    drift,
-    endings,
-    honesty,
-    layout,
-    leaks,
-    memorised,
-    missingness,
-    preparation,
-    rates,
-    search_rules,
-    sequence,
-    strength,
-    suspects,
-)
+from meden.diagnosis import calibration, layout, search_rules, strength
+from meden.diagnosis.curves import curves, endings, rates
 from meden.diagnosis.finding import Finding
+from meden.diagnosis.memory import memorised
 from meden.diagnosis.rule import FAMILIES, Rule
+from meden.diagnosis.splits import carried, honesty, preparation
+from meden.diagnosis.tables import classes, columns, copies, drift, leaks, missingness, sequence, suspects
 
 PLUGINS = "meden.rules"
 """Entry points of other packages: each names a :class:`Rule`."""
@@ -71,8 +55,6 @@ RULES: tuple[Rule, ...] = (
     preparation.target_encoded_on_all,
     preparation.scaled_on_all,
     leaks.target_copy,
-    classes.torn_groups,
-    copies.split_duplicates,
     classes.unseen_class,
     leaks.target_determined,
     columns.identifier_column,

@@ -17,7 +17,7 @@ from torch import nn
 
 from meden._checks import InputError
 from meden.diagnosis.calibration import Answers
-from meden.diagnosis.memorisation import Memorisation
+from meden.diagnosis.memory.memorisation import Memorisation
 from meden.diagnosis.searching import SearchEvidence
 from meden.history import History
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from meden.diagnosis.curves.levels import gap_text
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.levels import gap_text
 from meden.diagnosis.rule import rule
 from meden.noise import Dropout, GaussianDropout, Noise, SpatialDropout, TokenDropout
 from meden.noise.places import attached

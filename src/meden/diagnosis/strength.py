@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from meden.diagnosis.curves.levels import FITTED, LEARNT, start_of, train_of
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.levels import FITTED, LEARNT, start_of, train_of
 from meden.diagnosis.rule import rule
 
 RULING = 3.0

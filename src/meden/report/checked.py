@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from meden.diagnosis import Finding, Rule
-from meden.diagnosis.alone import alone
-from meden.diagnosis.copies import equal_rows, near_rows
-from meden.diagnosis.drift import drift
-from meden.diagnosis.suspects import suspects
-from meden.diagnosis.table import Table
+from meden.diagnosis.tables.alone import alone
+from meden.diagnosis.tables.copies import equal_rows, near_rows
+from meden.diagnosis.tables.drift import drift
+from meden.diagnosis.tables.suspects import suspects
+from meden.diagnosis.tables.table import Table
 from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart
 from meden.report.document import Chart, Code, Column, Key, Report, ReportTable, Section, TableRow, Tile, Value
 from meden.report.gains import Gain, gains_chart
@@ -90,7 +90,7 @@ def _copies(table: Table) -> Iterator[Section]:
             if equal.groups[one] == equal.groups[other]:
                 rows.append(TableRow((int(one), int(other), target(one), target(other), "equal")))
     if near is not None:
-        rows += [TableRow((int(a), int(b), target(a), target(b), "nearly equal")) for a, b in near.pairs]
+        rows += [TableRow((int(a), int(b), target(a), target(b), "nearly equal")) for a, b in near]
     if not rows:
         return
     columns = (Column("row"), Column("copy"), Column("target", False), Column("of the copy", False), Column("", False))

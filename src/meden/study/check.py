@@ -15,8 +15,9 @@ from meden.data.columns import Values
 from meden.data.moments import moments_of
 from meden.data.tables import Table as ReadTable
 from meden.diagnosis import Finding, Rule, chosen_rules, examine
-from meden.diagnosis.suspects import Suspects, suspects
-from meden.diagnosis.table import Table, parts_of
+from meden.diagnosis.tables.division import division
+from meden.diagnosis.tables.suspects import Suspects, suspects
+from meden.diagnosis.tables.table import Table, parts_of
 from meden.report import Format
 from meden.report.checked import check_report
 from meden.report.files import write
@@ -95,9 +96,10 @@ def check(
 
     It looks for the target among the inputs, for columns that name rows, their order or their group, for rows that are
     there twice, labels that are probably wrong, classes too rare, numbers stored as text, missing values that tell
-    the target, neighbours that are alike, and, with ``split`` or ``order``, for rows that come from elsewhere or are on
-    both sides. A rule that tests says something of a table in which there is nothing in 1 % of the cases, over all
-    columns together. Of large tables up to 50,000 rows are looked at, of which 4,000 by rules that train.
+    the target, neighbours that are alike, and, with ``split`` or ``order``, for rows that come from elsewhere; with
+    ``split`` also for rows and groups on both sides, for later rows that fit, and for columns that were scaled or
+    encoded by all rows. A rule that tests says something of a table in which there is nothing in 1 % of the cases,
+    over all columns together. Of large tables up to 50,000 rows are looked at, of which 4,000 by rules that train.
 
     Args:
         data: as for :func:`meden.as_dataset`.
@@ -116,7 +118,7 @@ def check(
         seed: of what is drawn: rows of large tables, forests and permutations.
         select: codes or families of rules to go by; none given is all. ``meden check --list`` shows them.
         ignore: codes or families to leave out, also of those selected.
-        rules: more rules on a :class:`meden.diagnosis.table.Table`.
+        rules: more rules on a :class:`meden.diagnosis.tables.table.Table` or a :class:`meden.diagnosis.Split`.
 
     Returns:
         The findings; print them, read their ``code``, ``severity``, ``message``, ``advice``, ``command``, ``value`` and
@@ -133,13 +135,15 @@ def check(
         >>> [finding.code for finding in check(frame, target="kilos", select=["data"]).findings]
         ['target_copy', 'identifier_column', 'order_column']
     """
-    looked_for = tuple(rule for rule in chosen_rules(select, ignore, rules) if rule.of is Table)
+    chosen = chosen_rules(select, ignore, rules)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*like an identifier or free text")  # a rule says it
         options: dict[str, Any] = {"read": read, "sep": sep, "decimal": decimal, "na": na}
         dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop, **options)
     table = table_of(dataset, order=order, split=split, folds=folds, seed=seed)
-    return Check(examine((table,), looked_for), table, looked_for)
+    evidence = [part for part in (table, division(table)) if part is not None]
+    looked_for = tuple(rule for rule in chosen if any(isinstance(part, rule.of) for part in evidence))
+    return Check(examine(evidence, looked_for), table, looked_for)
 
 
 def table_of(dataset: Dataset, *, order: Any = None, split: Any = None, folds: int = 5, seed: int = 0) -> Table:

@@ -11,7 +11,7 @@ from torch import nn
 
 from meden._checks import InputError
 from meden.data.frames import as_pandas
-from meden.diagnosis.memorisation import FIT, SCORE, Memorisation, RowLosses, memorisation_of
+from meden.diagnosis.memory.memorisation import FIT, SCORE, Memorisation, RowLosses, memorisation_of
 from meden.objective import as_pair, check_fits, row_loss, task_of
 from meden.run import Run, answers
 from meden.study.evaluation import divided

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from meden.diagnosis.memorisation import Memorisation, memorisation_of
+from meden.diagnosis.memory.memorisation import Memorisation, memorisation_of
 from meden.report import Column, Key, ReportTable, Section, TableRow, Tile
 from meden.report.exposure import CHANCE, COLOURS, roc_chart
 from meden.report.numbers import plural

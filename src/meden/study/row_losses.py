@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError, check_count
 from meden.data import Dataset, Fold, make_folds
-from meden.diagnosis.memorisation import FIT, SCORE, STOP, RowLosses
+from meden.diagnosis.memory.memorisation import FIT, SCORE, STOP, RowLosses
 from meden.member import Member, ModelMaker
 from meden.noise import derive
 from meden.study.data_summary import DataSummary

@@ -16,7 +16,7 @@ from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
 from meden.deadline import Deadline
 from meden.diagnosis import Evidence, diagnose
-from meden.diagnosis.memorisation import Memorisation, memorisation_of
+from meden.diagnosis.memory.memorisation import Memorisation, memorisation_of
 from meden.history import Record
 from meden.member import Member, ModelMaker
 from meden.noise import derive

@@ -9,8 +9,8 @@ from typing import Any
 
 from meden._checks import InputError
 from meden._shown import Pair, Shown, ShownFields
-from meden.diagnosis.memorisation import membership_aucs
-from meden.diagnosis.separation import Auc
+from meden.diagnosis.memory.memorisation import membership_aucs
+from meden.diagnosis.memory.separation import Auc
 from meden.report import Column, Format, Report, ReportTable, Section, TableRow, write
 from meden.report.exposure import Traded, series_keys, traded_chart
 from meden.report.numbers import number

@@ -43,6 +43,8 @@ class Split:
     """What ties rows together, (N,): patients, machines, sources."""
     moments: Any = None
     """When each row was, in what can be ordered, (N,): then no fold may learn from what is later than it scores."""
+    source: str = "DATA --target COLUMN"
+    """How a command line names the data."""
 
     def __post_init__(self) -> None:
         if self.inputs is not None:
@@ -72,6 +74,10 @@ class Split:
     def part(self, fold: Fold, *names: str) -> np.ndarray[Any, Any]:
         """Return the rows of some parts of a fold, each once."""
         return np.unique(np.concatenate([np.asarray(getattr(fold, name)) for name in names]))
+
+    def command(self, *options: str) -> str:
+        """Return the command that searches on these rows, divided by itself, with some options more."""
+        return " ".join(["meden tune", self.source, *options])
 
     def rows(self, rows: Any) -> pd.DataFrame:
         """Return the inputs of some rows."""

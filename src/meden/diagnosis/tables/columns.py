@@ -17,9 +17,9 @@ from meden.data.numerals import is_mark, tell_numerals
 from meden.data.reading import CODES, cells_named
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.sequence import is_sorted
-from meden.diagnosis.table import ALPHA, FEWEST, Codes, Table
-from meden.diagnosis.wording import columns, named
+from meden.diagnosis.tables.sequence import is_sorted
+from meden.diagnosis.tables.table import ALPHA, FEWEST, Codes, Table
+from meden.diagnosis.tables.wording import columns, named
 
 DIFFERENT = 0.9
 """Share of different texts from which on a column of texts names its rows, or is free text."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from meden.diagnosis.intervals import Z, wilson
-from meden.diagnosis.table import FEWEST, Codes, Table
+from meden.diagnosis.tables.table import FEWEST, Codes, Table
 
 BINS = 32
 """Of a column of numbers, with as many rows each; levels of other columns are bins of their own."""

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from meden._checks import InputError
 from meden.data.tables import Table as ReadTable
-from meden.diagnosis.columns import identifiers
-from meden.diagnosis.table import Codes, Table
+from meden.diagnosis.tables.columns import identifiers
+from meden.diagnosis.tables.table import Codes, Table
 
 Inputs = npt.NDArray[np.float32]
 TREES = 100

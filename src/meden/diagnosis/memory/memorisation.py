@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from meden._checks import InputError
 from meden._shown import Pair, Shown, ShownFields
-from meden.diagnosis.separation import Auc, Mask, TruePositives, auc, roc, true_positives
-from meden.diagnosis.shadows import SMALLEST, Array, Folds, confidences, likelihood_ratios, moments
+from meden.diagnosis.memory.separation import Auc, Mask, TruePositives, auc, roc, true_positives
+from meden.diagnosis.memory.shadows import SMALLEST, Array, Folds, confidences, likelihood_ratios, moments
 
 FIT, STOP, SCORE = 1, 2, 3
 """Parts of a row in a model's fold: it trained, it decided when to stop, or it did nothing but score; 0 is none."""

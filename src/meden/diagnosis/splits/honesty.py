@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from meden.diagnosis.duplicates import twins
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.split import Split
+from meden.diagnosis.splits.split import Split
 
 SHOWN = 4
-"""Rows, groups or columns that a message names."""
+"""Pairs of rows that a message names."""
 
 
 @rule("honesty", "error")
@@ -33,7 +33,7 @@ def stop_rows_scored(split: Split) -> Seen | None:
         count,
         f"{found:,} of the {count:,} rows that score also decide when to stop",
         "Take the rows that stop from those that train, in each fold; its score is then of rows that decided nothing",
-        "meden tune DATA --target COLUMN",
+        split.command(),
     )
 
 
@@ -54,14 +54,14 @@ def rows_across(split: Split) -> Seen | None:
             for row, twin in zip(found.rows[:SHOWN], found.twins[:SHOWN], strict=True)
         ]
     kinds = {"the same row": ids, "an equal row": equal, "a nearly equal row": near}
-    told = ", ".join(f"{num:,} {kind}" for kind, num in kinds.items() if num)
+    told = ", ".join(f"for {num:,} {kind}" for kind, num in kinds.items() if num)
     pairs = f" (such as rows {', '.join(shown[:SHOWN])})" if shown else ""
     return _share(
         ids + equal + near,
         count,
-        f"of {count:,} rows that score, the rows that fit hold {told}{pairs}",
+        f"of {count:,} rows that score, those that fit hold {told}{pairs}",
         "Drop what is there twice before splitting, or give rows that belong together one group",
-        "meden check DATA --target COLUMN",
+        f"meden check {split.source}",
     )
 
 
@@ -71,19 +71,21 @@ def groups_torn(split: Split) -> Seen | None:
     if split.groups is None:
         return None
     groups = pd.factorize(np.asarray(split.groups))[0]
-    names = np.asarray(split.groups)
-    torn = [score[np.isin(groups[score], groups[before]) & (groups[score] >= 0)] for score, before in _sides(split)]
+    torn, shown = [], []
+    for score, before in _sides(split):
+        torn.append(score[np.isin(groups[score], groups[before]) & (groups[score] >= 0)])
+        partners = dict(zip(groups[before].tolist(), before.tolist(), strict=True))
+        shown += [f"{row} and {partners[groups[row]]}" for row in torn[-1][:SHOWN].tolist()]
     rows = np.concatenate(torn)
     count = sum(len(fold.score) for fold in split.folds)
     num = len(np.unique(groups[rows]))
-    shown = ", ".join(str(name) for name in pd.unique(names[rows])[:SHOWN])
     return _share(
         len(rows),
         count,
-        f"{len(rows):,} of the {count:,} rows that score have a row of their group among those that train: {num:,} "
-        f"groups are torn ({shown}{', ...' if num > SHOWN else ''})",
+        f"{len(rows):,} of the {count:,} rows that score have a row of their group among those that train (such as "
+        f"rows {', '.join(shown[:SHOWN])}): {num:,} {'group is' if num == 1 else 'groups are'} torn",
         "Keep each group on one side",
-        "meden tune DATA --target COLUMN --groups COLUMN",
+        split.command("--groups", "COLUMN"),
     )
 
 
@@ -102,7 +104,7 @@ def later_rows_fit(split: Split) -> Seen | None:
         count,
         f"{found:,} of the {count:,} rows that train are later than the first that scores",
         "Train on the past of what is scored alone",
-        "meden tune DATA --target COLUMN --order COLUMN",
+        split.command("--order", "COLUMN"),
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+from meden.diagnosis.curves.shape import FEWEST, best_epoch, scatter
 from meden.diagnosis.evidence import Estimate, Evidence
-from meden.diagnosis.shape import FEWEST, best_epoch, scatter
 
 LEARNT = 0.02
 """Of the loss to begin with: who fell by less has learnt nothing, and smaller differences are none."""

@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
-from meden.diagnosis.alone import Alone, alone
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import ALPHA, FEWEST, Table
-from meden.diagnosis.wording import columns, named
+from meden.diagnosis.tables.alone import Alone, alone
+from meden.diagnosis.tables.table import ALPHA, FEWEST, Table
+from meden.diagnosis.tables.wording import columns, named
 
 DETERMINES = 0.98
 """Skill, at the lower end of its interval, from which on a column alone leaves nothing to learn."""

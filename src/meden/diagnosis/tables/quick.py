@@ -6,7 +6,7 @@ import time
 
 from meden.diagnosis.catalogue import RULES
 from meden.diagnosis.finding import Finding
-from meden.diagnosis.table import Table
+from meden.diagnosis.tables.table import Table
 
 SECONDS = 5.0
 """After so many no further rule begins; the longest takes about a second on as many cells as are looked at."""

@@ -6,8 +6,8 @@ import numpy as np
 
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import Table
-from meden.diagnosis.wording import named
+from meden.diagnosis.tables.table import Table
+from meden.diagnosis.tables.wording import named
 
 
 @rule("data", "warning")
@@ -48,24 +48,5 @@ def unseen_class(table: Table) -> Seen | None:
     return Seen(
         f"no row that fits is of {named(str(classes[code]) for code in unseen)}, but {rows} of those that score are",
         "Divide the rows again, with each class in each part",
-        value=share,
-    )
-
-
-@rule("data", "error")
-def torn_groups(table: Table) -> Seen | None:
-    """Groups with rows that fit and rows that score: what is learnt of a group by heart counts as a success."""
-    groups = table.dataset.groups
-    if groups is None or table.split is None:
-        return None
-    torn = np.intersect1d(groups[table.part("fit")], groups[table.part("score")])
-    if not torn.size:
-        return None
-    share = float(np.isin(groups[table.part("score")], torn).mean())
-    return Seen(
-        f"{len(torn)} of {len(np.unique(groups))} groups have rows that fit and rows that score "
-        f"({100 * share:.0f} % of those that score)",
-        "Divide the rows by groups: whole ones on one side",
-        command=table.command("--groups", "COLUMN"),
         value=share,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.split import Split
+from meden.diagnosis.splits.split import Split
 
 EXACT = 1e-5
 """Of a standard deviation, or of the target's range: float32 rounds finer. Means over all rows of columns that were
@@ -54,7 +54,7 @@ def scaled_on_all(split: Split) -> Seen | None:
             f"{_named(names)} of {len(table)} columns of numbers {'has' if len(names) == 1 else 'have'} {how} over all "
             "rows, and not over those that fit: rows that score took part in the scaling",
             "Fit the scaler on the fitting rows of each fold alone, and apply it to the others",
-            "meden tune DATA --target COLUMN",
+            split.command(),
             len(names) / len(table),
         )
     return None
@@ -77,7 +77,7 @@ def target_encoded_on_all(split: Split) -> Seen | None:
                 f"{_named(found)} {'holds' if len(found) == 1 else 'hold'} the target's means by category over all "
                 "rows, not over those that fit: targets that score are among the inputs",
                 "Encode categories by the fitting rows of each fold alone, out of fold for these themselves",
-                "meden tune DATA --target COLUMN",
+                split.command(),
                 len(found) / len(table),
             )
     return None

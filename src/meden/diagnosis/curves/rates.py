@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from meden.diagnosis.curves.levels import FALLING, LEARNT, floor_of, start_of, train_of
+from meden.diagnosis.curves.shape import FEWEST, scatter, surely_falls, tail
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.levels import FALLING, LEARNT, floor_of, start_of, train_of
 from meden.diagnosis.rule import rule
-from meden.diagnosis.shape import FEWEST, scatter, surely_falls, tail
 
 NOISY = 0.1
 """A training loss that jumps by this share from epoch to epoch is unstable."""

@@ -124,10 +124,15 @@ class Table:
         centred: npt.NDArray[np.float64] = scores - scores.mean(axis=0)
         return centred
 
+    @property
+    def source(self) -> str:
+        """How a command line names the data."""
+        place = str((self.dataset.origin or {}).get("data") or "DATA").removeprefix(f"{os.getcwd()}{os.sep}")
+        return shlex.join([place, "--target", self.dataset.target])
+
     def command(self, *options: str) -> str:
         """Return the command that searches on this table, with some options more."""
-        place = str((self.dataset.origin or {}).get("data") or "DATA").removeprefix(f"{os.getcwd()}{os.sep}")
-        return shlex.join(["meden", "tune", place, "--target", self.dataset.target, *options])
+        return shlex.join(["meden", "tune", *shlex.split(self.source), *options])
 
     def without(self, names: Sequence[str]) -> str:
         """Return the command that searches on this table without some of its columns."""

@@ -15,7 +15,7 @@ from meden.data.columns import Values
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.intervals import Z
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import ALPHA, FEWEST, Table
+from meden.diagnosis.tables.table import ALPHA, FEWEST, Table
 
 DRAWS = 999
 """Orders at random that the order of the rows is compared with."""

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from meden.data.targets import Label
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.forest import forest, inputs_of
 from meden.diagnosis.intervals import wilson
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import FEWEST, Codes, Table
-from meden.diagnosis.wording import plural
+from meden.diagnosis.tables.forest import forest, inputs_of
+from meden.diagnosis.tables.table import FEWEST, Codes, Table
+from meden.diagnosis.tables.wording import plural
 
 FOLDS = 5
 MOST_ROWS = 4_000

@@ -6,12 +6,12 @@ import statistics
 
 import numpy as np
 
+from meden.diagnosis.curves.levels import APART, FALLING, FAR, FITTED, floor_of, rise_of, start_of
+from meden.diagnosis.curves.rates import rate_too_low
+from meden.diagnosis.curves.shape import FEWEST, flattered, scatter, still_to_fall, surely_falls
 from meden.diagnosis.evidence import Curve, Evidence
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.levels import APART, FALLING, FAR, FITTED, floor_of, rise_of, start_of
-from meden.diagnosis.rates import rate_too_low
 from meden.diagnosis.rule import rule
-from meden.diagnosis.shape import FEWEST, flattered, scatter, still_to_fall, surely_falls
 
 WASTED = 0.5
 """Share of the epochs after the best one that is more than it takes to see that no better one comes."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 
-from meden.diagnosis.evidence import Estimate, Evidence
-from meden.diagnosis.finding import Seen
-from meden.diagnosis.levels import (
+from meden.diagnosis.curves.levels import (
     APART,
     FALLING,
     FITTED,
@@ -23,8 +21,10 @@ from meden.diagnosis.levels import (
     rise_of,
     train_of,
 )
+from meden.diagnosis.curves.shape import FEWEST, best_epoch, still_to_fall
+from meden.diagnosis.evidence import Estimate, Evidence
+from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.shape import FEWEST, best_epoch, still_to_fall
 
 AT_ONCE = 2
 """A best epoch up to this one came at once."""

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.forest import forest, inputs_of
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import ALPHA, Codes, Table
-from meden.diagnosis.wording import named
+from meden.diagnosis.tables.forest import forest, inputs_of
+from meden.diagnosis.tables.table import ALPHA, Codes, Table
+from meden.diagnosis.tables.wording import named
 
 MOST_ROWS = 4_000
 STRETCHES = 24

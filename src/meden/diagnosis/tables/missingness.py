@@ -11,8 +11,8 @@ import numpy as np
 
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
-from meden.diagnosis.table import ALPHA, FEWEST, Table
-from meden.diagnosis.wording import columns
+from meden.diagnosis.tables.table import ALPHA, FEWEST, Table
+from meden.diagnosis.tables.wording import columns
 
 DRAWS = 999
 """Targets at random that the columns are compared with, all together."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meden.diagnosis.finding import Seen
-from meden.diagnosis.memorisation import Memorisation
+from meden.diagnosis.memory.memorisation import Memorisation
 from meden.diagnosis.rule import rule
 
 TOLD_APART = 0.6

@@ -1,0 +1,1 @@
+"""Rules on losses over the epochs."""

@@ -1,0 +1,1 @@
+"""Whether a network knows its rows by heart."""
