@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -50,6 +51,8 @@ class Task:
     """Of a strength."""
     unit: str
     """Of the score of the test rows: % for accuracy, nats for the loss."""
+    ramp: meden.StrengthSchedule | None = None
+    """How the strength sets in; None is whole from the first step on."""
 
     def score(self, model: nn.Module) -> float:
         """Return the accuracy in percent, or the loss in nats, of the test rows."""
@@ -112,7 +115,11 @@ def conv(path: Path, rows: int = 20_000) -> Task:
 
 
 def text(path: Path) -> Task:
-    """Return a decoder, whose feed-forward units may leave: each a row and a column."""
+    """Return a decoder, whose feed-forward units may leave: each a row and a column.
+
+    The strength sets in late: a layer that starts at zero, as those do that read the units, gives them nothing to hold
+    on to in the first steps.
+    """
     train = TextFile(path, 64, stop=0.9, shifts=True)
     test = TextFile(path, 64, start=0.9, vocabulary=train.vocabulary)
     num_tokens = train.vocabulary.num_tokens
@@ -136,7 +143,8 @@ def text(path: Path) -> Task:
         return [meden.Regularizer(GroupLasso(strength), groups=units)]
 
     refit = recipe.replace(epochs=1, lr=2e-3)
-    return Task(make_model, train, test, example, recipe, refit, penalties, "nats")
+    ramp = meden.StrengthSchedule(start=300, end=900)
+    return Task(make_model, train, test, example, recipe, refit, penalties, "nats", ramp)
 
 
 def images(path: Path, *, flat: bool) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -165,7 +173,8 @@ def milliseconds(models: Sequence[nn.Module], example: Tensor, times: int = 30) 
 def experiment(task: Task, strength: float, seed: int, plain: meden.Run) -> dict[str, float]:
     """Train with the penalty, cut, train on; print and return what came of it beside a model without a penalty."""
     torch.manual_seed(seed)
-    recipe = task.recipe.replace(regularizers=[*task.recipe.regularizers, *task.penalties(strength)])
+    penalties = [dataclasses.replace(penalty, schedule=task.ramp) for penalty in task.penalties(strength)]
+    recipe = task.recipe.replace(regularizers=[*task.recipe.regularizers, *penalties])
     run = meden.fit(task.make_model(), task.train, recipe=recipe, seed=seed)
     small = meden.compact(run.model, task.example[:2])
     cut = task.score(small.model)
@@ -192,7 +201,7 @@ def experiment(task: Task, strength: float, seed: int, plain: meden.Run) -> dict
 
 
 TASKS: dict[str, Callable[[Path], Task]] = {"mlp": mlp, "conv": conv, "text": text}
-STRENGTHS = {"mlp": 1.05e-4, "conv": 1e-3, "text": 1e-4}
+STRENGTHS = {"mlp": 1.05e-4, "conv": 1e-3, "text": 1e-5}
 
 
 def main(name: str, path: Path, strengths: Sequence[float] | None = None, seeds: Sequence[int] = (0,)) -> None:

@@ -268,7 +268,9 @@ class Ensemble(Shown):
         """Return what :func:`meden.diagnose` goes by."""
         each = [run.evidence() for run in self.runs]
         curves = tuple(curve for one in each for curve in one.curves)
-        return replace(each[0], curves=curves)
+        scored = [run.held_out for run in self.runs if run.held_out is not None]
+        known = each[0].answers is not None
+        return replace(each[0], curves=curves, answers=answers_of(scored, each[0].source) if known else None)
 
     def _pairs(self) -> Iterable[Pair]:
         yield "runs", len(self.runs)

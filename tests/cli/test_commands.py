@@ -258,7 +258,7 @@ def test_a_torn_ledger_is_left_as_it_is_by_who_reads_it(meden: Command, mixed: p
 def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFrame) -> None:
     assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", "--no-baselines", *QUICK).status == 0
     finished = meden("report", "study", "-o", "finished.html")
-    assert finished.err == "" and "unfinished" not in Path("finished.html").read_text()
+    assert finished.err == "" and "The search is unfinished" not in Path("finished.html").read_text()
     ledger = Path("study/ledger.jsonl")
     header, *rows = ledger.read_text().splitlines(keepends=True)  # rows in the order in which the fits ended
     ledger.write_text("".join([header, *sorted(rows, key=lambda row: json.loads(row)["configuration"])[:2]]))

@@ -94,6 +94,7 @@ def test_members_bring_the_error_of_their_scored_rows():
         assert curve.scored == pytest.approx(run.held_out.losses.mean(dtype=np.float64))
         assert curve.scored_error == pytest.approx(sem(run.held_out.losses.astype(np.float64)))
     gap = Ensemble(runs=tuple(runs)).evidence().gap
+    assert len(Ensemble(runs=tuple(runs)).evidence().answers.sure) == dataset.num_rows
     gaps = [run.held_out.losses.mean(dtype=np.float64) - run.history[run.best_epoch - 1].train["loss"] for run in runs]
     assert (gap.mean, gap.error) == pytest.approx((np.mean(gaps), sem(gaps)))
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from meden.diagnosis import Curve, Evidence
-from meden.diagnosis.layout import dropout_before_norm, dropout_in_one_pass
+from meden.diagnosis.layout import dropout_before_norm, dropout_in_one_pass, dropout_on_output, softmax_on_output
 from meden.edits import own_dropouts, set_dropout
 from meden.models import MLP
 from meden.noise import Dropout, GaussianNoise, TokenDropout, attach
@@ -61,6 +61,43 @@ def test_many_places_are_named_and_counted():
     blocks = [nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1), nn.BatchNorm1d(4)) for _ in range(6)]
     found = dropout_before_norm(Evidence((), model=nn.Sequential(*blocks)))
     assert "0.1 before 0.2" in found.message and "and more" in found.message
+
+
+class Own(nn.Module):
+    """Registers its layers in an order in which it does not use them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.dropout, self.softmax = (
+            nn.Linear(4, 4),
+            nn.Linear(4, 2),
+            nn.Dropout(),
+            nn.Softmax(1),
+        )
+
+
+@pytest.mark.parametrize(
+    ("rule", "model", "named"),
+    [
+        (dropout_on_output, nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5)), "dropout (1) comes behind"),
+        (dropout_on_output, nn.Sequential(nn.Sequential(nn.Linear(4, 2)), nn.ReLU(), nn.Dropout(0.5)), "(2)"),
+        (dropout_on_output, attach(nn.Linear(4, 2), Dropout(0.5), "output"), "output_noise"),
+        (dropout_on_output, nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2), nn.Dropout(0.0)), ""),
+        (dropout_on_output, nn.Sequential(attach(nn.Linear(4, 2), Dropout(0.5), "input")), ""),
+        (dropout_on_output, Own(), ""),
+        (dropout_on_output, MLP(4, 2, dropout=0.5), ""),
+        (softmax_on_output, nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()), "ends in a Sigmoid (1)"),
+        (softmax_on_output, nn.Sequential(nn.Linear(4, 4), nn.Sigmoid(), nn.Linear(4, 2)), ""),
+        (softmax_on_output, Own(), ""),
+    ],
+)
+def test_what_comes_last_is_told_where_the_order_is_known(rule, model, named):
+    found = rule(Evidence((), model=model, of_classes=True))
+    assert (found is not None) == bool(named) and (found is None or named in found.message)
+
+
+def test_numbers_may_end_in_a_sigmoid():
+    assert softmax_on_output(Evidence((), model=nn.Sequential(nn.Linear(4, 1), nn.Sigmoid()))) is None
 
 
 LEARNT = Curve(train=[1.0, 0.8], held_out=[1.0, 0.8])

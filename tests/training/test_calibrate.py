@@ -16,7 +16,7 @@ from meden import EarlyStopping, Member, Recipe
 from meden._checks import InputError
 from meden.data import as_dataset, make_folds
 from meden.diagnosis import calibration_error, estimate_error
-from meden.models import MLP
+from meden.models import MLP, TabularNet
 from meden.run import load_run
 from meden.training.calibrate import by_stop_rows
 from meden.training.fit_many import fit_many
@@ -73,7 +73,7 @@ def test_rows_of_a_table_and_pairs_give_the_same(trained, tmp_path):
 def test_tensors_and_layers_that_end_side_by_side():
     x = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
     y = (x[:, 0] + torch.randn(300, generator=torch.Generator().manual_seed(1)) > 0).long()
-    for model in (nn.Linear(4, 2), MLP(4, 2, skip=True), MLP(4, 2, batch_norm=True, dropout=0.3)):
+    for model in (nn.Linear(4, 2), MLP(4, 2, skip=True), MLP(4, 2, batch_norm=True, dropout=0.3), TabularNet(4, 2)):
         run = meden.fit(model, train=(x[:100], y[:100]), recipe=LONG.replace(epochs=20))
         before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
         after = meden.calibrate(run, (x[100:], y[100:]))

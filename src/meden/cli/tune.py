@@ -367,8 +367,8 @@ def _search(settings: Mapping[str, Any], out: Path) -> Study:
         if "data" in settings:
             show_data(settings["data"])
             if "order" in settings:  # it begins; one that goes on has been looked at
-                asked = {name: settings.get(name) for name in ("order", "seed", "time_limit")}
-                show_first_look(settings["data"], folds=num_folds, **asked)
+                order, seed, limit = settings["order"], settings["seed"], settings.get("time_limit")
+                show_first_look(settings["data"], order=order, folds=num_folds, seed=seed, time_limit=limit)
         say(f"{plural(budget, 'configuration')} x {plural(num_folds, 'fold')}, results in {out}")
 
     with progress() as show:

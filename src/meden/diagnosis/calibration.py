@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from meden._checks import InputError
+from meden._shown import ShownFields
 from meden.diagnosis.finding import Interval, Seen
 from meden.diagnosis.rule import rule
 
@@ -33,8 +34,8 @@ TOLERATED = 0.05
 state are within it (docs/log.md), those that go on are at twice and more."""
 
 
-@dataclass(frozen=True, eq=False)
-class Answers:
+@dataclass(frozen=True, eq=False, repr=False)
+class Answers(ShownFields):
     """How sure a model was of the class that it named, and whether it was right.
 
     Raises:
@@ -79,7 +80,7 @@ def calibration_error(sure: ArrayLike, right: ArrayLike) -> float:
         right: whether what they are of is so, (n,).
 
     Example:
-        >>> round(calibration_error([0.9, 0.9, 0.9, 0.9], [True, True, True, False]), 6)
+        >>> round(calibration_error([0.9, 0.9, 0.9, 0.9], [True, True, True, False]), 3)
         0.15
 
     Reference:

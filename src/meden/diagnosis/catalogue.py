@@ -107,8 +107,8 @@ def chosen_rules(
         InputError: naming what is neither a code nor a family.
 
     Example:
-        >>> [rule.code for rule in chosen_rules(select=["strength"], ignore=["penalties_idle"])]
-        ['penalties_rule']
+        >>> [rule.code for rule in chosen_rules(select=["strength"], ignore=["penalties_rule"])]
+        ['penalties_idle']
     """
     rules = all_rules(more)
     for name, asked in (("select", select), ("ignore", ignore)):

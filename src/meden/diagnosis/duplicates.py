@@ -142,7 +142,7 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
         is_number = pd.api.types.is_numeric_dtype(given)
         column: pd.Series[Any] = given if is_number else given.astype(str).where(given.notna())
         if pd.api.types.is_float_dtype(column):
-            kept[place] = column + 0.0  # no negative zeros
+            kept[place] = column.abs().where(column == 0, column)  # no negative zeros
         elif column.nunique(dropna=False) < len(column) or _is_text(column):
             kept[place] = column
     return pd.DataFrame(kept, index=rows.index)

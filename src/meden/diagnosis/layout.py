@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -76,7 +77,7 @@ def dropout_in_one_pass(evidence: Evidence) -> Seen | None:
 @rule("layout", "warning")
 def dropout_on_output(evidence: Evidence) -> Seen | None:
     """Dropout behind the last layer with weights: it drops answers, and not what they are made of."""
-    last, behind = "", ""
+    last, behind = None, ""
     for name, layer in () if evidence.model is None else evidence.model.named_modules():
         if name.endswith((".input_noise", ".weight_noise")):
             continue  # it acts before the layer that it is registered in
@@ -84,11 +85,11 @@ def dropout_on_output(evidence: Evidence) -> Seen | None:
             behind = name
         elif isinstance(layer, (_BatchNorm, *_MIXES, nn.LayerNorm, nn.GroupNorm)):
             last, behind = name, ""
-    if not last or not behind:
+    if evidence.model is None or last is None or not behind or not _follow(evidence.model, last, behind):
         return None
     return Seen(
-        f"dropout ({behind}) comes behind the last layer with weights ({last}) in the order in which the layers are "
-        "registered; used in that order, it sets whole answers to 0 in training",
+        f"dropout ({behind}) comes behind the last layer with weights ({last or 'the model itself'}): it sets whole "
+        "answers to 0 in training",
         "Put it before that layer",
     )
 
@@ -123,16 +124,31 @@ def tiny_batches(evidence: Evidence) -> Seen | None:
 @rule("layout", "warning")
 def softmax_on_output(evidence: Evidence) -> Seen | None:
     """A softmax or sigmoid as the last layer of a network whose loss takes logits, as that of classes does."""
-    leaves = [] if evidence.model is None else [m for m in evidence.model.named_modules() if not list(m[1].children())]
-    kept = [(name, layer) for name, layer in leaves if not isinstance(layer, nn.Identity | nn.Flatten | Noise)]
-    if not evidence.of_classes or not kept or not isinstance(kept[-1][1], nn.Softmax | nn.Sigmoid):
+    if evidence.model is None or not evidence.of_classes:
         return None
-    name, layer = kept[-1]
+    leaves = [(name, layer) for name, layer in evidence.model.named_modules() if not list(layer.children())]
+    kept = [(name, layer) for name, layer in leaves if not isinstance(layer, nn.Identity | nn.Flatten | Noise)]
+    if len(kept) < 2 or not isinstance(kept[-1][1], nn.Softmax | nn.Sigmoid):
+        return None
+    (before, _), (name, layer) = kept[-2:]
+    if not _follow(evidence.model, before, name):
+        return None
     return Seen(
-        f"the network ends in a {type(layer).__name__} ({name}), in the order in which the layers are registered, and "
-        "the loss takes logits: it applies a softmax of its own, so that no answer is ever sure",
+        f"the network ends in a {type(layer).__name__} ({name}), and its loss takes logits: it applies a softmax of "
+        "its own, so that no answer is ever sure",
         "Leave that layer out in training, and apply it to what the network predicts",
     )
+
+
+def _follow(model: nn.Module, first: str, second: str) -> bool:
+    """Say whether one layer surely comes behind another: in a sequence of layers, or as noise on its output.
+
+    A module of somebody's own may use its layers in another order than it registers them.
+    """
+    if second == f"{first}.output_noise".lstrip("."):
+        return True
+    shared = takewhile(lambda pair: pair[0] == pair[1], zip(first.split("."), second.split("."), strict=False))
+    return isinstance(model.get_submodule(".".join(part for part, _ in shared)), nn.Sequential)
 
 
 def _better(size: int, num_rows: int | None) -> int:

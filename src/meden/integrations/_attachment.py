@@ -189,7 +189,10 @@ class Attachment:
         Where training losses are as the trainer logs them, a held-out loss below them is no finding.
         """
         tried = tuple(r for r in self.history if r.valid is not None) or self.history.records
-        return diagnose(Evidence((of_history(History(tried), as_logged=self.as_logged),))) if tried else None
+        if not tried:
+            return None
+        curve = of_history(History(tried), as_logged=self.as_logged)
+        return diagnose(Evidence((curve,), source=""))  # no command trains by the guest
 
 
 class Attached:

@@ -85,8 +85,7 @@ def learning_curve(
         sizes: numbers of rows that train, two or more that rise, at most the fitting rows of the smallest fold; None
             are 8, evenly spaced in their logarithms, from a sixteenth to all of them.
         same: what all sizes have as many of: ``"steps"`` of the optimizer, so that an epoch of a small size passes over
-            its rows more often; or ``"epochs"``, which takes a third of the time, but a small size is then also trained
-            less, and the curve bends where that ends.
+            its rows more often; or ``"epochs"``, which takes a third of the time, but trains a small size less.
         cv: as for :func:`meden.tune`, or its fields by themselves.
         workers: as for :func:`meden.tune`, or its fields by themselves.
         study_dir: folder of the ledger; a curve that was cut off goes on from there. None keeps it in memory.

@@ -62,14 +62,14 @@ def _ordered(dimension: Dimension) -> Any:
 
 def _wider(inner: LogUniform | Uniform | IntUniform, upper: bool) -> str:
     """Return a range with one end moved out; what begins at 0, or ends at 1, goes no further there."""
-    low, high = inner.low, inner.high
+    wider: LogUniform | Uniform | IntUniform
     if isinstance(inner, LogUniform):
-        low, high = (low, high * DECADE) if upper else (low / DECADE, high)
+        wider = LogUniform(inner.low, inner.high * DECADE) if upper else LogUniform(inner.low / DECADE, inner.high)
     elif isinstance(inner, IntUniform):
-        low, high = (low, 2 * high) if upper else (max(1, low // 2), high)
+        wider = IntUniform(inner.low, 2 * inner.high) if upper else IntUniform(max(1, inner.low // 2), inner.high)
     elif upper:  # shares, such as probabilities to drop, stay below 1
-        high = high + (high - low) if high > 1 else (1 + high) / 2
+        wider = Uniform(inner.low, 2 * inner.high - inner.low if inner.high > 1 else (1 + inner.high) / 2)
     else:
-        low = low - (high - low) if low < 0 else max(0.0, low - (high - low))
-    wider = type(inner)(low, high)
+        further = 2 * inner.low - inner.high
+        wider = Uniform(further if inner.low < 0 else max(0.0, further), inner.high)
     return "" if wider == inner else written(wider)

@@ -105,12 +105,13 @@ def _outputs(model: nn.Module, x: Tensor) -> Tensor:
 @torch.no_grad()
 def _cooled(model: nn.Module, x: Tensor, logits: Tensor, temperature: float) -> nn.Module:
     """Return a copy whose last layer, or layers that end side by side, have numbers divided by the temperature."""
-    layers = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)]
-    ends = [name for name in layers if model.get_submodule(name).out_features == logits.shape[1]]
+    own = ((name, layer._parameters.get("weight")) for name, layer in model.named_modules())
+    heights = {name: len(weight) for name, weight in own if weight is not None and weight.ndim == 2}
+    layers, ends = list(heights), [name for name, height in heights.items() if height == logits.shape[1]]
     for names in (layers[-1:], ends):
         made = copy.deepcopy(model)
-        for parameter in (p for name in names for p in made.get_submodule(name).parameters()):
-            parameter /= temperature
+        for parameter in (p for name in names for p in made.get_submodule(name).parameters(recurse=False)):
+            parameter.div_(temperature)
         if (_outputs(made, x) - logits / temperature).abs().max() <= CLOSE * logits.abs().max() / temperature:
             return made
     raise InputError(
