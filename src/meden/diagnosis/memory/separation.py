@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from scipy.stats import beta, binom, norm
 
 Scores = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
@@ -148,6 +146,8 @@ def true_positives(
         N. Carlini, S. Chien, M. Nasr, S. Song, A. Terzis and F. Tramer, Membership inference attacks from first
         principles, 2022 (why low error rates); C. Clopper and E. Pearson, 1934.
     """
+    from scipy.stats import beta, binom
+
     found, others = np.sort(scores[members]), np.sort(scores[outsiders])[::-1]
     if not len(found) or not len(others):
         return None
@@ -189,11 +189,13 @@ def _share_below(values: Scores, others: Scores) -> NDArray[np.float64]:
 
 
 def _interval(value: float, error: float, fewest: int) -> Auc:
+    from scipy.special import expit, logit, ndtri
+
     tail = (1 - CONFIDENCE) / 2
     certain = tail ** (1 / fewest)  # of so many independent draws, each as far as can be
     if value >= 1.0 - ROUNDING or value <= ROUNDING:
         return Auc(value, min(certain, value), max(1 - certain, value))
-    half = norm.isf(tail) * error / (value * (1 - value))
+    half = -ndtri(tail) * error / (value * (1 - value))
     low, high = (float(expit(logit(value) + sign * half)) for sign in (-1, 1))
     return Auc(value, min(low, value - ROUNDING), max(high, value + ROUNDING))
 
