@@ -24,14 +24,14 @@ from meden.diagnosis.tables.wording import plural
 FOLDS = 5
 MOST_ROWS = 4_000
 APART = 0.05
-"""Share of mistakes in a class, suspects apart, in the mean over the classes, up to which they are told apart: where they
-overlap, a surprising label is no wrong one, and nothing is said. Over the rows it would be small for a constant answer,
-where a class is rare."""
+"""Share of mistakes in a class, suspects apart, in the mean over the classes, up to which they are told apart: where
+they overlap, a surprising label is no wrong one, and nothing is said. Over the rows it would be small for a constant
+answer, where a class is rare."""
 FEW = 0.01
 """Share of suspects that correct tables of classes that are told apart have too, digits and spam among them."""
 MANY = 0.3
-"""Share of suspects in a class, in the mean over the classes, from which on they are not told apart: where nothing tells
-them, half of the labels are counted as another."""
+"""Share of suspects in a class, in the mean over the classes, from which on they are not told apart: where nothing
+tells them, half of the labels are counted as another."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def label_suspects(table: Table) -> Seen | None:
     return Seen(
         f"{plural(len(found.rows), 'label')} of {found.num_rows:,} {'is' if len(found.rows) == 1 else 'are'} probably "
         f"wrong, and about {found.expected:.0f} are to be expected ({first} and more): a forest that has not seen them "
-        f"is sure of another class, and errs in {100 * found.mistakes:.1f} % of the others, in the mean over the classes",
+        f"is sure of another class, and errs in {100 * found.mistakes:.1f} % of the others (mean over the classes)",
         "Look at these rows and correct them, by hand; they are in the report and in `suspects`",
         value=len(found.rows) / found.num_rows,
         interval=(low, high),
