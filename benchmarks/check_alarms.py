@@ -4,7 +4,8 @@
 
 Real tables are not known to be clean. Each is therefore checked as it is, where every finding is to be looked at by
 hand; and as clean twins, in which what may be wrong is taken out or made random: copies, identifiers and columns that
-determine the target are left out and the rows shuffled; the target is permuted; the rows are split at random.
+determine the target are left out and the rows shuffled; the target is permuted; the rows are split at random. Tables
+with a rare class and correct labels are drawn besides.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--twins", type=int, default=5, help="of each kind and table")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    rates: dict[str, list[list[str]]] = {"shuffled": [], "permuted target": [], "random split": []}
+    rates: dict[str, list[list[str]]] = {"shuffled": [], "permuted target": [], "random split": [], "rare class": []}
     told: dict[str, Counter[str]] = {kind: Counter() for kind in rates}
     print("| table | rows | CPU s | findings, as it is |\n|---|---|---|---|")
     for name in arguments.tables:
@@ -76,6 +77,13 @@ def main() -> None:
                 for finding in twin.findings:
                     if finding.code in alarms:
                         print(f"<!-- {kind} {name} {seed}: {finding} -->", flush=True)
+    for signal in (0.0, 1.0, 2.0, 8.0):
+        for share in (0.02, 0.03, 0.05, 0.1, 0.2):
+            for seed in range(arguments.twins):
+                made = meden.check(imbalanced(signal, share, seed), target="y", seed=seed, select=BY_TARGET)
+                alarms = [f.code for f in made.findings if f.severity != "info"]
+                rates["rare class"].append(alarms)
+                told["rare class"].update(alarms)
     print("\n| twins | tables | with an alarm | rate, 95 % interval | alarms |\n|---|---|---|---|---|")
     for kind, alarms in rates.items():
         hit = sum(map(bool, alarms))
@@ -83,6 +91,14 @@ def main() -> None:
         listed = ", ".join(f"{code} {count}" for code, count in told[kind].most_common())
         share = f"{100 * hit / len(alarms):.1f} % ({100 * ends.low:.1f} to {100 * ends.high:.1f})"
         print(f"| {kind} | {len(alarms)} | {hit} | {share} | {listed} |")
+
+
+def imbalanced(signal: float, share: float, seed: int, num: int = 600) -> pd.DataFrame:
+    """Return a table of correct labels, a share of which are of a class that one column tells by so much."""
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame(draw.standard_normal((num, 5)), columns=[*"abcde"])
+    score = signal * frame["a"] + draw.standard_normal(num)
+    return frame.assign(y=np.where(score > score.quantile(1 - share), "rare", "usual"))
 
 
 def read(folder: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 
+import pandas as pd
 import pytest
 from torch import nn
 
@@ -37,6 +38,16 @@ def test_codes_and_families_select_and_leave_out():
     assert codes(ignore=["curves"]) == ["dropout_before_norm"]
     assert codes(select=["curves"], ignore=["overfit"]) == ["kept_too_late"]
     assert codes(select=["layout"], ignore=["dropout_before_norm"]) == []
+
+
+def test_a_choice_that_leaves_no_rule_for_what_is_looked_at_is_refused():
+    table = pd.DataFrame({"x": range(30), "y": ["a", "b"] * 15})
+    for asked in ({"select": ["data", "search"]}, {"ignore": FAMILIES}):
+        with pytest.raises(InputError, match="select and ignore must leave a rule that looks at what is known of the"):
+            diagnose(DROPS, **asked)
+    for asked in ({"select": ["curves", "honesty"]}, {"select": ["constant_column"], "ignore": ["data"]}):
+        with pytest.raises(InputError, match="select and ignore must leave a rule that looks at a table, got"):
+            meden.check(table, target="y", **asked)
 
 
 @pytest.mark.parametrize("asked", [{"select": ["overfitt"]}, {"ignore": ["E501"]}, {"select": "layout"}])

@@ -76,6 +76,7 @@ def model(*layers: nn.Module, **known):
 
 TWINS = {
     "diverged": (curve([], lost="loss was not finite"), curve(FALL)),
+    "scores_for_losses": (curve(1 - FALL, 0.9 - FALL), curve(FALL, 1 - FALL)),
     "nothing_learnt": (curve(np.full(40, 1.99)), curve(np.full(40, 1.9))),
     "rate_too_high": (curve([7.0, *(1 + FALL)]), curve([2.3, *(1 + FALL)])),
     "rate_too_low": (curve(2 - EPOCHS / 40, 2.02 - EPOCHS / 40), curve(SLOW, 0.02 + SLOW)),
@@ -290,3 +291,21 @@ def test_seeds_of_one_fold_count_as_one():
     once = [curve([0.5] * 10, scored=0.5 + gap, fold=fold) for fold, gap in gaps.items()]
     assert Evidence(tuple(once * 5)).gap == Evidence(tuple(once)).gap
     assert "gap_left" not in codes(*once * 5)
+
+
+def test_losses_below_zero_are_measured_by_the_range_that_they_fell_by():
+    """Moving all losses by a constant, which leaves the training as it is, takes nothing away that stands out."""
+    draws = default_rng(3).standard_normal(40)
+    for noise in (0.0, 0.01):
+        calm = 1 + FALL + noise * draws
+        assert codes(curve(calm - 3, calm - 2.99)) == codes(curve(calm, calm + 0.01), blank=None) == []
+    wild = 1 + FALL + 0.5 * draws
+    assert "unstable" in codes(curve(wild, 1 + FALL)) and "unstable" in codes(curve(wild - 3, FALL - 2))
+    rising = curve(FALL - 3, FALL - 2.9 + RISING, penalties=0.1)
+    assert set(codes(rising)) == {"overfit", "kept_too_late"}
+    assert codes(curve(FALL - 3, FALL - 2.99), blank=-1.0) == []
+
+
+def test_a_training_loss_that_never_moves_is_told_without_that_of_a_constant_answer():
+    assert codes(curve(np.full(20, 0.693), np.full(20, 0.693))) == ["nothing_learnt"]
+    assert "nothing_learnt" not in codes(curve(np.linspace(0.693, 0.692, 20), np.full(20, 0.693)))

@@ -152,3 +152,51 @@ def test_arrays_are_checked_as_columns():
 def test_no_finding_depends_on_the_run():
     first, second = (meden.check(repeated(8, noise=1e-4), target="y").to_dict() for _ in range(2))
     assert first == second
+
+
+@pytest.mark.parametrize("signal", [0.0, 2.0])
+@pytest.mark.parametrize("rate", [0.03, 0.05, 0.1])
+def test_correct_labels_of_a_rare_class_are_not_called_wrong(signal, rate):
+    draw = np.random.default_rng(1)
+    frame = pd.DataFrame(draw.standard_normal((600, 5)), columns=[*"abcde"])
+    score = signal * frame["a"] + draw.standard_normal(600)
+    frame["y"] = np.where(score > score.quantile(1 - rate), "rare", "usual")
+    assert meden.check(frame, target="y", select=["label_suspects"]).findings == ()
+
+
+def test_wrong_labels_are_found_where_a_class_is_less_frequent():
+    draw = np.random.default_rng(0)
+    labels = np.arange(600) < 60
+    frame = pd.DataFrame(draw.standard_normal((600, 5)), columns=[*"abcde"])
+    frame["a"] += 6 * labels
+    wrong = draw.choice(600, 30, replace=False)
+    labels[wrong] ^= True
+    found = meden.check(frame.assign(y=labels.astype(str)), target="y", select=["label_suspects"])
+    assert found.findings and len({one["row"] for one in found.to_dict()["suspects"]} & set(wrong.tolist())) >= 20
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+def test_a_column_that_tells_a_rare_class_is_found_wherever_its_range_lies(place):
+    draw = np.random.default_rng(0)
+    rare = np.arange(10_000) % 50 == 0
+    usual = draw.random(10_000)
+    usual += usual > 0.5  # and nothing in between
+    refund = np.where(rare, (10.0 * place or 1.0) + 0.01 * draw.random(10_000), usual)
+    frame = pd.DataFrame({"x": draw.random(10_000), "refund": refund})
+    frame["y"] = np.where(rare, "fraud", "ok")
+    select = ["target_determined", "strong_column"]
+    (finding,) = meden.check(frame, target="y", select=select).findings
+    assert finding.code == "target_determined" and "'refund'" in finding.message
+    frame["y"] = draw.permutation(frame["y"])
+    assert meden.check(frame, target="y", select=select).findings == ()
+
+
+def test_copies_of_rows_do_not_hide_what_names_them():
+    frame = clean(240).assign(key=np.random.default_rng(1).permutation(240) + 1000)
+    twice = pd.concat([frame, frame.iloc[:5]])
+    (finding,) = meden.check(twice, target="y", select=["identifier_column"]).findings
+    assert "'key'" in finding.message
+    drawn = clean(240).assign(key=np.random.default_rng(1).integers(0, 5000, 240))  # has a value twice, by chance
+    assert drawn["key"].nunique() < 240
+    for healthy in (drawn, pd.concat([drawn, drawn.iloc[:5]]), drawn[["key", "y"]]):
+        assert meden.check(healthy, target="y", select=["identifier_column"]).findings == ()

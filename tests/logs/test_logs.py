@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from meden._checks import InputError
+from meden.diagnosis import diagnose
 from meden.logs import read_logs
 from meden.logs.columns import find_columns
 
@@ -192,3 +193,52 @@ def test_what_others_log_under_our_names_does_no_harm():
     assert record.weight_norm is record.num_zeros is None and record.penalties == {} and record.step == 2
     assert math.isnan(record.lr) and math.isnan(record.seconds)
     assert not read_logs([{"loss": 1.0, "val_loss": 1.0, "weight_norm": math.inf}])[0].history[0].is_finite()
+
+
+GAPS = [math.nan, 1.0, math.nan, 0.9, math.nan]
+"""Held-out losses of every second epoch."""
+
+
+def test_a_held_out_loss_that_is_nan_between_others_was_not_evaluated(tmp_path):
+    lists = {"loss": [1.0, 0.8, 0.6, 0.4, 0.3], "val_loss": GAPS}
+    frame = pd.DataFrame(lists)
+    frame.to_csv(tmp_path / "log.csv", index=False, na_rep="")
+    for form in (lists, frame, frame.to_dict("records"), tmp_path / "log.csv"):
+        assert_curves(form, [0.9, 0.5], [1.0, 0.9])
+        assert "diverged" not in [finding.code for finding in diagnose(form).findings]
+
+
+@pytest.mark.parametrize(
+    ("train", "valid"),
+    [
+        ([1.0, 0.8, 0.6, 0.4], [1.0, 0.9, math.nan, math.nan]),  # nothing finite comes after
+        ([1.0, 0.8, math.nan, 0.4], [1.0, 0.9, math.nan, 0.8]),  # the training loss is lost too
+        ([1.0, 0.8, 0.6, 0.4], [1.0, math.inf, 0.9, 0.8]),
+    ],
+)
+def test_held_out_losses_that_are_lost_are_told(train, valid):
+    assert diagnose({"loss": train, "val_loss": valid}).findings[0].code == "diverged"
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    frame = pd.DataFrame([[0.9, 1.0, 1.1]] * 3, columns=["loss", "val_loss", "val_loss"])
+    frame.to_csv(tmp_path / "log.csv", index=False)
+    for form in (frame, tmp_path / "log.csv"):
+        with pytest.raises(InputError, match="a name of its own for each column, got two of 'val_loss'"):
+            read_logs(form)
+    frame.set_axis(["loss", "val_loss", "val_loss.1"], axis=1).to_csv(tmp_path / "log.csv", index=False)
+    assert curves(tmp_path / "log.csv") == ([0.9] * 3, [1.0] * 3)
+
+
+def test_one_column_is_not_both_losses():
+    with pytest.raises(InputError, match="train and valid must be two columns of log, got 'loss' for both"):
+        read_logs({"loss": TRAIN, "val_loss": VALID}, train="loss", valid="loss")
+
+
+def test_commands_take_the_learning_rate_from_the_log_or_give_none():
+    jumps = {"loss": [1.0 + 0.5 * (place % 2) for place in range(20)], "val_loss": [1.2] * 20}
+    for rates, wanted in (({"lr": [0.02] * 10 + [0.03] * 10}, "--set lr=0.003 --set schedule=cosine"), ({}, None)):
+        command = {f.code: f.command for f in diagnose(jumps | rates).findings}["unstable"]
+        assert command == "meden fit data.csv --target y " + (wanted or "--set schedule=cosine")
+    (diverged,) = diagnose({"loss": [1.0, math.nan], "val_loss": [1.0, math.nan]}).findings
+    assert "lr=" not in diverged.command

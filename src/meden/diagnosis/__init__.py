@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import nn
 
 from meden._checks import InputError
 from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
-from meden.diagnosis.catalogue import all_rules, chosen_rules, examine
+from meden.diagnosis.catalogue import all_rules, applying, chosen_rules, examine
 from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history, source_of
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
 from meden.diagnosis.rule import FAMILIES, Rule, rule
@@ -39,6 +40,7 @@ __all__ = [
     "Severity",
     "Split",
     "all_rules",
+    "applying",
     "calibration_error",
     "chosen_rules",
     "diagnose",
@@ -96,7 +98,7 @@ def diagnose(
         and ``interval``.
 
     Raises:
-        InputError: if a code or family is unknown, or a log has not what it needs.
+        InputError: if a code or family is unknown, no rule is left that applies, or a log has not what it needs.
 
     Example:
         >>> from meden.diagnosis import Curve, Evidence
@@ -110,8 +112,9 @@ def diagnose(
     """
     chosen = chosen_rules(select, ignore, rules)
     if isinstance(subject, Split):
-        return Diagnosis(examine((subject,), chosen), 0)
+        return Diagnosis(examine((subject,), applying(chosen, (subject,), "a split")), 0)
     evidence = _evidence(subject, train, valid)
+    chosen = applying(chosen, evidence.parts, "what is known of the runs")
     return Diagnosis(examine(evidence.parts, chosen), len(evidence.curves))
 
 
@@ -120,7 +123,7 @@ def _evidence(subject: Any, train: str | None, valid: str | None) -> Evidence:
     if named and (isinstance(subject, History | nn.Module | Evidence) or hasattr(subject, "evidence")):
         raise InputError(f"{named} must be left out: it names a column of a log, got {type(subject).__name__}")
     if isinstance(subject, History):
-        return Evidence((of_history(subject),))
+        return Evidence((of_history(subject),), plan=Plan(lr=_rate([subject])))
     if isinstance(subject, nn.Module):
         return Evidence((), model=subject)
     if isinstance(subject, Evidence):
@@ -131,4 +134,10 @@ def _evidence(subject: Any, train: str | None, valid: str | None) -> Evidence:
     name = "path" if isinstance(subject, (str, Path)) else "subject"
     logs = read_logs(subject, train=train, valid=valid, name=name)
     curves = (replace(of_history(log.history, as_logged=log.as_logged), scored=log.scored) for log in logs)
-    return Evidence(tuple(curves))
+    return Evidence(tuple(curves), plan=Plan(lr=_rate([log.history for log in logs])))
+
+
+def _rate(histories: Sequence[History]) -> float | None:
+    """Return the highest learning rate of runs, which schedules go up to and down from."""
+    known = [rate for history in histories for rate in history.column("lr") if math.isfinite(rate) and rate > 0]
+    return max(known, default=None)

@@ -21,6 +21,7 @@ PLUGINS = "meden.rules"
 
 RULES: tuple[Rule, ...] = (
     curves.diverged,
+    curves.scores_for_losses,
     curves.nothing_learnt,
     rates.rate_too_high,
     rates.rate_too_low,
@@ -115,6 +116,24 @@ def chosen_rules(
         _check_known(name, asked, rules)
     wanted = [rule for rule in rules if not select or {rule.code, rule.family} & set(select)]
     return tuple(rule for rule in wanted if not {rule.code, rule.family} & set(ignore))
+
+
+def applying(rules: Sequence[Rule], evidence: Sequence[Any], what: str) -> tuple[Rule, ...]:
+    """Return the rules that look at some evidence.
+
+    Args:
+        rules: those to go by.
+        evidence: of any kinds.
+        what: what messages call it.
+
+    Raises:
+        InputError: if there are none, so that nothing could stand out.
+    """
+    found = tuple(rule for rule in rules if any(isinstance(part, rule.of) for part in evidence))
+    if not found:
+        asked = ", ".join(rule.code for rule in rules[:3]) + ", ..." * (len(rules) > 3)
+        raise InputError(f"select and ignore must leave a rule that looks at {what}, got {asked or 'none'}")
+    return found
 
 
 def examine(evidence: Sequence[Any], rules: Sequence[Rule]) -> tuple[Finding, ...]:

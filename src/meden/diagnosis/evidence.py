@@ -25,8 +25,6 @@ SOURCE = "data.csv --target y"
 """How a command line names data whose place is not known."""
 NETWORKS = {"TabularNet": "", "MLP": " --model mlp", "Linear": " --model linear"}
 """What a command line says of those of :mod:`meden.models` that it can train on a table."""
-RATE = 1e-3
-"""Learning rate of a recipe that is not known."""
 ERRORS = 2.0
 """Standard errors to either side within which a mean lies in 95 % of the cases."""
 
@@ -160,8 +158,10 @@ class Evidence:
         return " ".join(("meden", name, self.source, *options)) if self.source else ""
 
     def with_rate(self, factor: float, *options: str) -> str:
-        """Return the line that trains with the learning rate times a factor."""
-        return self.command("fit", f"--set lr={factor * (self.plan.lr or RATE):.2g}", *options)
+        """Return the line that trains with the learning rate times a factor, or searches for it if it is not known."""
+        if self.plan.lr is not None:
+            return self.command("fit", f"--set lr={factor * self.plan.lr:.2g}", *options)
+        return self.command("fit", *options) if options else self.command("tune", "--search lr=1e-5:0.1:log")
 
     @property
     def sound(self) -> tuple[Curve, ...]:

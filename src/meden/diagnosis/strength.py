@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from meden.diagnosis.curves.levels import FITTED, LEARNT, start_of, train_of
+from meden.diagnosis.curves.levels import FITTED, LEARNT, is_signed, start_of, train_of
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
@@ -19,7 +19,7 @@ IDLE = 1e-3
 def penalties_rule(evidence: Evidence) -> Seen | None:
     """The penalties outweigh the data loss."""
     times = evidence.estimate(lambda curve: curve.penalties / max(curve.train_loss, math.ulp(1.0)))
-    if not times.exceeds(RULING) or train_of(evidence).mean < FITTED * start_of(evidence):
+    if is_signed(evidence) or not times.exceeds(RULING) or train_of(evidence).mean < FITTED * start_of(evidence):
         return None
     how = "let the search reach lower" if evidence.searched else "a search goes from none upwards"
     return Seen(
@@ -39,8 +39,8 @@ def penalties_idle(evidence: Evidence) -> Seen | None:
     penalties take the training loss away from its least is at most what they are.
     """
     share = evidence.estimate(lambda curve: curve.penalties / max(curve.train_loss, math.ulp(1.0)))
-    learnt = evidence.sound and train_of(evidence).mean < (1 - LEARNT) * start_of(
-        evidence
+    learnt = (
+        not is_signed(evidence) and evidence.sound and train_of(evidence).mean < (1 - LEARNT) * start_of(evidence)
     )  # else they may hold all at 0
     if not learnt or not 0 < share.mean + 2 * (share.error or 0.0) < IDLE:
         return None

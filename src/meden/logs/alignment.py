@@ -23,7 +23,8 @@ def aligned(rows: Sequence[Row], columns: Columns, name: str) -> History:
 
     The training loss of a record is the one in evaluation mode, if there is one, or else the mean of the losses that
     were logged since the record before, weighted by their steps. What was logged after the last evaluation is left
-    out, unless it is not finite: then the run has diverged.
+    out, unless it is not finite: then the run has diverged. A held-out loss that is NaN beside a finite training loss,
+    in a log that has finite ones later, was not evaluated there.
 
     Args:
         rows: in order; those of one step belong together.
@@ -40,8 +41,8 @@ def aligned(rows: Sequence[Row], columns: Columns, name: str) -> History:
         ([0.55], [0.6])
     """
     steps = _steps(rows, columns.step, name)
-    kept = [(step, _numbers(row, columns, name)) for step, row in zip(steps, rows, strict=True)]
-    parts = _parts(kept, columns)
+    numbers = _where_evaluated([_numbers(row, columns, name) for row in rows], columns)
+    parts = _parts(list(zip(steps, numbers, strict=True)), columns)
     return History(tuple(_record(number, *part, columns) for number, part in enumerate(parts, start=1)))
 
 
@@ -84,6 +85,23 @@ def _numbers(row: Row, columns: Columns, name: str) -> dict[str, Any]:
         if column in told and column is not None:
             told[column] = number(told[column], f"{name} must hold losses that are numbers in {column}")
     return told
+
+
+def _where_evaluated(rows: Sequence[dict[str, Any]], columns: Columns) -> list[dict[str, Any]]:
+    """Leave out held-out losses that stand for no evaluation; at the end, of no more rows than in gaps before."""
+    blank = [
+        math.isnan(row.get(columns.valid or "", 0.0))
+        and all(math.isfinite(row.get(name or "", 0.0)) for name in (columns.train, columns.evaluated))
+        for row in rows
+    ]
+    finite = [math.isfinite(row.get(columns.valid or "", math.nan)) for row in rows]
+    last = max((place for place, is_finite in enumerate(finite) if is_finite), default=-1)
+    gaps = [len(list(run)) for is_blank, run in itertools.groupby(blank[: last + 1]) if is_blank]
+    end = len(rows) if len(rows) - last - 1 <= max(gaps, default=0) else last + 1
+    return [
+        {key: value for key, value in row.items() if key != columns.valid} if blank[place] and place < end else row
+        for place, row in enumerate(rows)
+    ]
 
 
 def _parts(rows: Sequence[tuple[float, Row]], columns: Columns) -> Iterator[tuple[float, list[tuple[float, Row]]]]:

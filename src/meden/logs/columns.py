@@ -79,7 +79,8 @@ def find_columns(rows: Sequence[Row], name: str, train: str | None = None, valid
         valid: column of the held-out loss, likewise.
 
     Raises:
-        InputError: if a column that was named is not there, one that was not cannot be told, or one of both is missing.
+        InputError: if a column that was named is not there or is named for both, one that was not cannot be told, or
+            one of both is missing.
 
     Example:
         >>> found = find_columns([{"epoch": 1, "loss": 0.7, "val_loss": 0.8}], "log")
@@ -94,6 +95,8 @@ def find_columns(rows: Sequence[Row], name: str, train: str | None = None, valid
         if asked is not None and asked not in counts:
             known = _listed(counts)
             raise InputError(f"{option} must be a column of {name} ({known}), got {asked!r}{nearest(asked, counts)}")
+    if train is not None and train == valid:
+        raise InputError(f"train and valid must be two columns of {name}, got {train!r} for both")
     losses = _losses(counts)
     held_out = [loss for loss in losses if loss.held_out is not None and loss.name != train]
     fitted = [loss for loss in losses if loss.held_out is None and loss.name != valid]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,11 @@ def rows_of_frame(frame: pd.DataFrame) -> dict[str, list[Row]]:
         >>> frame = pd.DataFrame({"step": [1, 1], "loss": [0.9, None], "val_loss": [None, 1.0]})
         >>> rows_of_frame(frame)[""]
         [{'step': 1, 'loss': 0.9}, {'step': 1, 'val_loss': 1.0}]
+
+    Raises:
+        InputError: if two columns have one name.
     """
+    _check_different([str(column) for column in frame.columns])
     runs: dict[str, dict[str, str]] = {}
     shared: dict[str, str] = {}
     for column in map(str, frame.columns):
@@ -81,7 +86,7 @@ def rows_of_csv(path: Path) -> dict[str, list[Row]]:
     """Return the rows of each run in a file of comma-separated values.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is none, or two columns have one name.
     """
     try:
         frames = (pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False) for sep in SEPARATORS)
@@ -90,7 +95,21 @@ def rows_of_csv(path: Path) -> dict[str, list[Row]]:
         raise InputError(f"path must be a csv file with a header, got {str(path)!r}: {one_line(error)}") from None
     if frame is None:
         raise InputError(f"path must be a csv file of two columns or more, got {str(path)!r}")
+    _check_different(_header(path))
     return rows_of_frame(frame)
+
+
+def _header(path: Path) -> list[str]:
+    """Return the names of a file's columns as they stand, where pandas has renamed those that recur."""
+    sep = next(sep for sep in SEPARATORS if len(pd.read_csv(path, sep=sep, nrows=0).columns) > 1)
+    cells = pd.read_csv(path, sep=sep, dtype=str, keep_default_na=False, header=None, nrows=1)
+    return [str(cell) for cell in cells.iloc[0] if cell]
+
+
+def _check_different(names: Sequence[str]) -> None:
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"a log must have a name of its own for each column, got two of {twice!r}")
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:

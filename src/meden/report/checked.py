@@ -109,8 +109,8 @@ def _suspects(table: Table) -> Iterator[Section]:
     if not found.apart:
         said = (
             f"A forest does not tell the classes apart: it is sure of another one for {plural(len(found.rows), 'row')} "
-            f"of {found.num_rows:,}, and errs in {percent(found.mistakes)} of the others. A surprising label is no "
-            "wrong one there, and none is named."
+            f"of {found.num_rows:,}, and errs in {percent(found.mistakes)} of the others (mean over the classes). A "
+            "surprising label is no wrong one there, and none is named."
         )
         yield Section(title="Labels that are probably wrong", text=(said,))
         return

@@ -14,7 +14,7 @@ from meden.data import Dataset, as_dataset
 from meden.data.columns import Values
 from meden.data.moments import moments_of
 from meden.data.tables import Table as ReadTable
-from meden.diagnosis import Finding, Rule, chosen_rules, examine
+from meden.diagnosis import Finding, Rule, applying, chosen_rules, examine
 from meden.diagnosis.tables.division import division
 from meden.diagnosis.tables.suspects import Suspects, suspects
 from meden.diagnosis.tables.table import Table, parts_of
@@ -125,7 +125,8 @@ def check(
         ``interval``, or write a page with ``report``.
 
     Raises:
-        InputError: if a code is unknown, or in one line whatever cannot be used of data and arguments.
+        InputError: if a code is unknown, no rule is left that applies, or in one line whatever cannot be used of data
+            and arguments.
 
     Example:
         >>> import numpy as np
@@ -142,7 +143,7 @@ def check(
         dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop, **options)
     table = table_of(dataset, order=order, split=split, folds=folds, seed=seed)
     evidence = [part for part in (table, division(table)) if part is not None]
-    looked_for = tuple(rule for rule in chosen if any(isinstance(part, rule.of) for part in evidence))
+    looked_for = applying(chosen, evidence, "a table" if len(evidence) == 1 else "a table or its split")
     return Check(examine(evidence, looked_for), table, looked_for)
 
 

@@ -6,8 +6,8 @@ counts as more than chance is two standard errors wherever the evidence has them
 
 from __future__ import annotations
 
-import math
 import statistics
+from collections.abc import Sequence
 
 from meden.diagnosis.curves.levels import (
     APART,
@@ -15,19 +15,26 @@ from meden.diagnosis.curves.levels import (
     FITTED,
     LEARNT,
     UNSURE,
+    blank_of,
     floor_of,
     gap_text,
     held_out_of,
     rise_of,
+    size_of,
     train_of,
 )
-from meden.diagnosis.curves.shape import FEWEST, best_epoch, still_to_fall
-from meden.diagnosis.evidence import Estimate, Evidence
+from meden.diagnosis.curves.shape import FEWEST, best_epoch, scatter, still_to_fall
+from meden.diagnosis.evidence import Curve, Estimate, Evidence
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
 
 AT_ONCE = 2
 """A best epoch up to this one came at once."""
+STILL = 1e-4
+"""Share of a loss within which it stays where nothing is trained: it is then the same but for rounding and the order of
+the rows, while dropout and batches move that of other trainings."""
+MOSTLY = 0.5
+"""Share of the range of values by which they rise from first to last where they rise as a whole."""
 
 
 @rule("curves", "error")
@@ -45,16 +52,40 @@ def diverged(evidence: Evidence) -> Seen | None:
 
 
 @rule("curves", "error")
-def nothing_learnt(evidence: Evidence) -> Seen | None:
-    """The training loss is that of a constant answer, or above it."""
-    if not evidence.blank:
+def scores_for_losses(evidence: Evidence) -> Seen | None:
+    """Training and held-out values rise together from the first epoch on, as scores do and losses do not."""
+    curves = [losses for curve in evidence.sound for losses in (curve.train, curve.held_out) if losses]
+    if not any(curve.held_out for curve in evidence.sound) or not all(map(_rises, curves)):
         return None
-    share = evidence.estimate(lambda curve: curve.train_loss / (evidence.blank or math.nan))
+    first, last = (statistics.fmean(curve.train[place] for curve in evidence.sound) for place in (0, -1))
+    return Seen(
+        f"training and held-out values rise together from the first epoch on, those of training rows from {first:.3g} "
+        f"to {last:.3g}: accuracies and other scores do, and what else is said here takes them for losses",
+        "Give losses (--train COLUMN --valid COLUMN), or 1 - accuracy; if they are losses, each step makes them worse: "
+        "lower lr, and look at the sign of the loss",
+        value=last - first,
+    )
+
+
+@rule("curves", "error")
+def nothing_learnt(evidence: Evidence) -> Seen | None:
+    """The training loss is that of a constant answer, or above it, or no loss ever moves."""
+    if evidence.blank is None and evidence.sound and all(map(_stands_still, evidence.sound)):
+        return Seen(
+            f"in {max(len(curve.train) for curve in evidence.sound)} epochs neither loss has moved, that of training "
+            f"rows from {train_of(evidence)}",
+            "Check that the optimizer has the model's parameters and steps them, that none is frozen, and that lr is "
+            "not 0",
+        )
+    blank = blank_of(evidence)
+    if not blank:
+        return None
+    share = evidence.estimate(lambda curve: curve.train_loss / blank)
     if not share.mean >= 1 - LEARNT:  # or not known
         return None
     how = "above" if share.mean > 1 + LEARNT else "hardly below"
     return Seen(
-        f"the training loss, {train_of(evidence)}, is {how} the {evidence.blank:.3g} of a constant answer",
+        f"the training loss, {train_of(evidence)}, is {how} the {blank:.3g} of a constant answer",
         "Try lr ten times larger and ten times smaller, less regularisation, and inputs that are standardised",
         command=evidence.command("tune", "--search lr=1e-5:0.1:log"),
         value=share.mean,
@@ -70,7 +101,7 @@ def overfit(evidence: Evidence) -> Seen | None:
     """
     if evidence.more_in_reach or not gap_text(evidence):
         return None
-    rise, held_out, blank = rise_of(evidence), held_out_of(evidence), evidence.blank
+    rise, held_out, blank = rise_of(evidence), held_out_of(evidence), blank_of(evidence)
     if rise is not None and rise.train_fell > 0:
         message = (
             f"since epoch {rise.since} the held-out loss has risen by {rise.lost}, from {rise.level:.3g}, while the "
@@ -119,7 +150,8 @@ def gap_left(evidence: Evidence) -> Seen | None:
 def underfit(evidence: Evidence) -> Seen | None:
     """Both losses are alike, and high."""
     gap, train = evidence.gap, train_of(evidence).mean
-    if not evidence.blank or nothing_learnt(evidence) or train < FITTED * evidence.blank:
+    blank = blank_of(evidence)
+    if not blank or nothing_learnt(evidence) or train < FITTED * blank:
         return None
     if not abs(gap.mean) + 2 * (gap.error or 0.0) < APART * train or _falls_in_training(evidence, train):
         return None
@@ -139,7 +171,7 @@ def peaked_at_once(evidence: Evidence) -> Seen | None:
     if not curves or (best := statistics.median(map(best_epoch, curves))) > AT_ONCE:
         return None
     rise = statistics.median(curve[-1] - min(curve) for curve in curves)
-    if rise <= max(APART * statistics.fmean(map(min, curves)), floor_of(evidence)):
+    if rise <= max(APART * size_of(evidence, statistics.fmean(map(min, curves))), floor_of(evidence)):
         return None
     return Seen(
         f"the held-out loss was lowest after epoch {best:g}, too early for whole epochs to show when to stop",
@@ -156,7 +188,7 @@ def held_out_easier(evidence: Evidence) -> Seen | None:
         return None
     gap, train = evidence.gap, train_of(evidence).mean
     lead = Estimate(-gap.mean, gap.error)
-    if not lead.exceeds(0.0) or not lead.mean > max(APART * train, floor_of(evidence)):
+    if not lead.exceeds(0.0) or not lead.mean > max(APART * size_of(evidence, train), floor_of(evidence)):
         return None
     return Seen(
         f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode"
@@ -165,6 +197,23 @@ def held_out_easier(evidence: Evidence) -> Seen | None:
         value=gap.mean,
         interval=gap.interval,
     )
+
+
+def _rises(curve: Sequence[float]) -> bool:
+    """Say whether values rise from the first on, by more than their scatter and than is next to nothing."""
+    low, high = min(curve), max(curve)
+    enough = len(curve) >= FEWEST // 2 and high - low > LEARNT * max(abs(low), abs(high))
+    return (
+        enough
+        and best_epoch(curve) <= AT_ONCE
+        and curve[-1] - curve[0] > max(MOSTLY * (high - low), 3 * scatter(curve))
+    )
+
+
+def _stands_still(curve: Curve) -> bool:
+    """Say whether no loss moves; that of training rows alone may have been fitted in the first epoch."""
+    ends = [(min(losses), max(losses)) for losses in (curve.train, curve.held_out) if len(losses) >= FEWEST]
+    return len(ends) == 2 and all(high - low <= STILL * max(abs(low), abs(high)) for low, high in ends)
 
 
 def _falls_in_training(evidence: Evidence, level: float) -> bool:

@@ -6,7 +6,7 @@ import statistics
 
 import numpy as np
 
-from meden.diagnosis.curves.levels import APART, FALLING, FAR, FITTED, floor_of, rise_of, start_of
+from meden.diagnosis.curves.levels import APART, FALLING, FAR, FITTED, floor_of, rise_of, size_of, start_of
 from meden.diagnosis.curves.rates import rate_too_low
 from meden.diagnosis.curves.shape import FEWEST, flattered, scatter, still_to_fall, surely_falls
 from meden.diagnosis.evidence import Curve, Evidence
@@ -103,7 +103,8 @@ def noisy_validation(evidence: Evidence) -> Seen | None:
     level = statistics.fmean(min(curve.held_out) for curve in chosen)
     noise = statistics.fmean(scatter(curve.held_out) for curve in chosen)
     rows = statistics.fmean(curve.scored_error or 0.0 for curve in chosen)
-    if not flattery.exceeds(max(APART * level, noise, floor_of(evidence))) or noise <= max(APART * level, rows):
+    apart = APART * size_of(evidence, level)
+    if not flattery.exceeds(max(apart, noise, floor_of(evidence))) or noise <= max(apart, rows):
         return None
     return Seen(
         f"from epoch to epoch the held-out loss scatters by {noise:.2g} about {level + flattery.mean:.3g}, so that the "
@@ -124,7 +125,7 @@ def _fall(evidence: Evidence, goal: float = FITTED) -> float | None:
     if not curves or min(map(len, curves)) < FEWEST:
         return None
     fall = statistics.fmean(map(still_to_fall, curves))
-    level = max(statistics.fmean(curve[-1] for curve in curves), goal * start_of(evidence))
+    level = max(size_of(evidence, statistics.fmean(curve[-1] for curve in curves)), goal * start_of(evidence))
     return fall if fall >= FALLING * level and sum(map(surely_falls, curves)) > len(curves) / 2 else None
 
 

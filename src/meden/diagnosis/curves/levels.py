@@ -34,9 +34,27 @@ class Rise:
     """What the training loss fell by since then, up to the state that was kept."""
 
 
+def is_signed(evidence: Evidence) -> bool:
+    """Say whether some loss is below 0, as log densities are: shares of such a loss mean nothing."""
+    blank = evidence.blank or 0.0
+    return min([blank, *(loss for curve in evidence.sound for loss in (*curve.train, *curve.held_out))]) < 0
+
+
+def blank_of(evidence: Evidence) -> float | None:
+    """Return the loss of a constant answer; None where it is not known, or none to take shares of."""
+    return None if is_signed(evidence) else evidence.blank
+
+
+def size_of(evidence: Evidence, level: float) -> float:
+    """Return what shares of a loss are taken of: the loss, or where losses have signs the range that they fell by."""
+    if not is_signed(evidence):
+        return level
+    return statistics.fmean(max(curve.train) - min(curve.train) for curve in evidence.sound)
+
+
 def start_of(evidence: Evidence) -> float:
     """Return the loss to compare with: of a constant answer, or where that is not known of the first epoch."""
-    return evidence.blank or statistics.fmean(curve.train[0] for curve in evidence.sound)
+    return blank_of(evidence) or size_of(evidence, statistics.fmean(curve.train[0] for curve in evidence.sound))
 
 
 def floor_of(evidence: Evidence) -> float:
@@ -57,7 +75,7 @@ def held_out_of(evidence: Evidence) -> Estimate:
 def gap_text(evidence: Evidence) -> str:
     """Return what is seen of the held-out loss above the training loss; nothing where it is not clearly above."""
     gap, held_out = evidence.gap, held_out_of(evidence).mean
-    if not gap.exceeds(0.0) or not gap.mean > max(APART * held_out, floor_of(evidence)):
+    if not gap.exceeds(0.0) or not gap.mean > max(APART * size_of(evidence, held_out), floor_of(evidence)):
         return ""
     sure = "" if gap.error is not None else UNSURE
     return f"the held-out loss, {held_out:.3g}, is {gap} above the training loss{sure}"
@@ -71,7 +89,7 @@ def rise_of(evidence: Evidence) -> Rise | None:
     lost = Evidence(watched).estimate(lambda curve: curve.held_out[curve.place] - min(curve.held_out))
     level = statistics.fmean(min(curve.held_out) for curve in watched)
     noise = statistics.fmean(scatter(curve.held_out) for curve in watched)
-    if not lost.exceeds(max(APART * level, 3 * noise, floor_of(evidence))):
+    if not lost.exceeds(max(APART * size_of(evidence, level), 3 * noise, floor_of(evidence))):
         return None
     since = round(statistics.median(best_epoch(curve.held_out) for curve in watched))
     fell = statistics.fmean(curve.train[best_epoch(curve.held_out) - 1] - curve.train_loss for curve in watched)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from meden.diagnosis.curves.levels import FALLING, LEARNT, floor_of, start_of, train_of
+from meden.diagnosis.curves.levels import FALLING, LEARNT, blank_of, floor_of, size_of, start_of, train_of
 from meden.diagnosis.curves.shape import FEWEST, scatter, surely_falls, tail
 from meden.diagnosis.evidence import Evidence
 from meden.diagnosis.finding import Seen
@@ -36,7 +36,7 @@ def unstable(evidence: Evidence) -> Seen | None:
         return None
     jumps = evidence.estimate(lambda curve: scatter(tail(curve.train, 2)))
     level = evidence.estimate(lambda curve: statistics.fmean(tail(curve.train, 2))).mean
-    if not jumps.exceeds(max(NOISY * level, floor_of(evidence))):
+    if not jumps.exceeds(max(NOISY * size_of(evidence, level), floor_of(evidence))):
         return None
     return Seen(
         f"from epoch to epoch the training loss, {level:.3g} in the mean, jumps by {jumps}",
@@ -50,7 +50,7 @@ def unstable(evidence: Evidence) -> Seen | None:
 @rule("curves", "warning")
 def rate_too_high(evidence: Evidence) -> Seen | None:
     """Steps threw the training loss far above that of a constant answer, or keep it there, jumping."""
-    blank, sound = evidence.blank, evidence.sound
+    blank, sound = blank_of(evidence), evidence.sound
     if not blank or not sound:
         return None
     times = evidence.estimate(lambda curve: max(curve.train) / blank)
@@ -84,7 +84,7 @@ def rate_too_low(evidence: Evidence) -> Seen | None:
         return None
     if any(curve.place + 1 < len(curve.train) for curve in evidence.sound):
         return None  # it has got as far as it went on new rows
-    level = train_of(evidence).mean
+    level = size_of(evidence, train_of(evidence).mean)
     if level < UNTOUCHED * start_of(evidence) or not all(_falls_steadily(curve) for curve in curves):
         return None
     late = evidence.estimate(lambda curve: curve.train[len(curve.train) // 2] - curve.train[-1])

@@ -23,6 +23,9 @@ MOST_COUNTS = 20_000_000
 CANDIDATE = 0.7
 """Skill from which on a column gets a tree in place of bins, whose ends are where the target changes."""
 LEAVES = 64
+SPREAD = 4
+"""Bins that hold a rare class, of at most half as many bins of rows, where one or two ranges of a column are its own:
+their most frequent class may be another all the same."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,11 @@ def alone(table: Table) -> dict[str, Alone]:
     target = _target(table, rows)
     found = {}
     for name, codes in table.codes.items():
-        errors, blank = _losses(_bins(table, name, codes[rows]), folds, target)
+        bins = _bins(table, name, codes[rows])
+        errors, blank = _losses(bins, folds, target)
         skill = _skill(errors, blank, classes=table.is_classes)
-        if skill.skill >= CANDIDATE and table.kinds[name] != "text":
+        promising = skill.skill >= CANDIDATE or (table.is_classes and _gathers(bins, target))
+        if promising and table.kinds[name] != "text":
             skill = max(skill, _tree(table.columns[name][rows], folds, target), key=lambda one: one.skill)
         found[name] = skill
     return dict(sorted(found.items(), key=lambda pair: -pair[1].skill))
@@ -81,6 +86,13 @@ def _bins(table: Table, name: str, codes: Codes) -> Codes:
         return bins
     once = np.bincount(codes + 1)[codes + 1] == 1  # levels that tell nothing of other rows are one
     return np.unique(np.where(once, -2, codes), return_inverse=True)[1].astype(np.int64)
+
+
+def _gathers(bins: Codes, target: npt.NDArray[np.float64]) -> bool:
+    """Say whether few bins hold most of the rows that are of another class than the most frequent one."""
+    rare = target.argmax(axis=1) != target.sum(axis=0).argmax()
+    held = np.sort(np.bincount(bins[rare]))[::-1]
+    return 0 < rare.mean() <= SPREAD / 2 / BINS and bool(held[:SPREAD].sum() >= CANDIDATE * rare.sum())
 
 
 def _losses(

@@ -59,11 +59,28 @@ def _names_rows(table: Table, name: str) -> bool:
     num = int(table.codes[name].max()) + 1
     if table.kinds[name] == "text":
         return num > max(FEWEST, DIFFERENT * len(present))
-    if table.kinds[name] != "number" or num < len(present) or num < FEWEST or (present % 1 != 0).any():
+    if table.kinds[name] != "number" or num < FEWEST or (present % 1 != 0).any():
+        return False
+    if num < len(present) and not _recurs_with_its_row(table, name):
         return False
     # numbers drawn from a range have a value twice, most surely of all if each is as likely as every other
     no_collision = -num * (num - 1) / (2 * (np.ptp(present) + 1))
     return bool(no_collision < math.log(ALPHA / len(table.columns)))
+
+
+def _recurs_with_its_row(table: Table, name: str) -> bool:
+    """Say whether a column has a value twice in copies of a row alone, where the other columns tell rows apart."""
+    codes = table.codes[name]
+    num = int(codes.max()) + 1
+    if num <= DIFFERENT * (codes >= 0).sum() or len(table.codes) < 2:
+        return False
+    others = pd.DataFrame(
+        {place: each for place, (key, each) in enumerate(table.codes.items()) if key != name},
+        index=range(table.num_rows),
+    )
+    again = np.flatnonzero((codes >= 0) & (np.bincount(codes + 1)[codes + 1] > 1))
+    rows = others.iloc[again].assign(own=codes[again]).drop_duplicates()
+    return len(rows) == rows["own"].nunique() and len(others.drop_duplicates()) > DIFFERENT * num
 
 
 @rule("data", "warning")

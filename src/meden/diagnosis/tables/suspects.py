@@ -24,13 +24,14 @@ from meden.diagnosis.tables.wording import plural
 FOLDS = 5
 MOST_ROWS = 4_000
 APART = 0.05
-"""Share of mistakes, suspects apart, up to which classes are told apart: where they overlap, a surprising label is no
-wrong one, and nothing is said."""
+"""Share of mistakes in a class, suspects apart, in the mean over the classes, up to which they are told apart: where
+they overlap, a surprising label is no wrong one, and nothing is said. Over the rows it would be small for a constant
+answer, where a class is rare."""
 FEW = 0.01
 """Share of suspects that correct tables of classes that are told apart have too, digits and spam among them."""
 MANY = 0.3
-"""Share of suspects from which on classes are not told apart: where nothing tells them, half of the labels are counted
-as another."""
+"""Share of suspects in a class, in the mean over the classes, from which on they are not told apart: where nothing
+tells them, half of the labels are counted as another."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ class Suspects:
     num_rows: int
     """Rows that were looked at."""
     mistakes: float
-    """Share of the others that the forest takes for another class."""
+    """Share of the others that the forest takes for another class, in the mean over the classes."""
+    doubted: float
+    """Share of suspects in a class, likewise."""
 
     @property
     def apart(self) -> bool:
         """Whether the classes are told apart, so that suspects mean something."""
-        return self.mistakes <= APART and len(self.rows) <= MANY * self.num_rows
+        return self.mistakes <= APART and self.doubted <= MANY
 
     def to_dicts(self, classes: Sequence[Label]) -> list[dict[str, Any]]:
         """Return a mapping for each row: its position, both labels and the probability of its own."""
@@ -94,6 +97,8 @@ def suspects(table: Table) -> Suspects | None:
     doubted, own = doubted[order], own[order]
     others = np.setdiff1d(np.arange(len(rows)), doubted)
     wrong = probabilities[others].argmax(axis=1) != labels[others]
+    sizes, left = np.bincount(labels), np.bincount(labels[others], minlength=len(classes))
+    mistakes = np.where(left > 0, np.bincount(labels[others], wrong, minlength=len(classes)) / np.maximum(left, 1), 1.0)
     return Suspects(
         rows[doubted],
         classes[labels[doubted]],
@@ -101,7 +106,8 @@ def suspects(table: Table) -> Suspects | None:
         own,
         expected,
         len(rows),
-        float(wrong.mean()) if len(others) else 1.0,
+        float(mistakes.mean()),
+        float((1 - left / sizes).mean()),
     )
 
 
@@ -166,7 +172,7 @@ def label_suspects(table: Table) -> Seen | None:
     return Seen(
         f"{plural(len(found.rows), 'label')} of {found.num_rows:,} {'is' if len(found.rows) == 1 else 'are'} probably "
         f"wrong, and about {found.expected:.0f} are to be expected ({first} and more): a forest that has not seen them "
-        f"is sure of another class, and errs in {100 * found.mistakes:.1f} % of the others",
+        f"is sure of another class, and errs in {100 * found.mistakes:.1f} % of the others (mean over the classes)",
         "Look at these rows and correct them, by hand; they are in the report and in `suspects`",
         value=len(found.rows) / found.num_rows,
         interval=(low, high),
