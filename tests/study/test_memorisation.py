@@ -203,6 +203,9 @@ def test_a_run_that_reads_rows_itself(noise, task):
     found = meden.memorisation(run, seen=table.iloc[:75], unseen=table.iloc[75:])
     assert found.loss.auc.low > 0.5
     assert meden.memorisation(study).num_models == 4
+    short = table[list(table)[:-1]], table["target"].iloc[:70]
+    with pytest.raises(InputError, match="seen must hold as many targets as rows, got 70 and 150"):
+        meden.memorisation(run, seen=short, unseen=table)
 
 
 @pytest.mark.parametrize(

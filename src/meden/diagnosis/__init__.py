@@ -11,7 +11,14 @@ import pandas as pd
 from torch import nn
 
 from meden._checks import InputError
-from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
+from meden.diagnosis.calibration import (
+    Answers,
+    CalibrationError,
+    calibration_error,
+    careful_temperature,
+    estimate_error,
+    fit_temperature,
+)
 from meden.diagnosis.catalogue import all_rules, chosen_rules, examine
 from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history, source_of
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
@@ -40,6 +47,7 @@ __all__ = [
     "Split",
     "all_rules",
     "calibration_error",
+    "careful_temperature",
     "chosen_rules",
     "diagnose",
     "estimate_error",
