@@ -147,6 +147,8 @@ def test_what_cannot_be_told_is_refused(noise, found):
     given = dataclasses.replace(in_time, notes={"division": {"order": "day"}})
     with pytest.raises(InputError, match="old rows from new"):
         given.memorisation()
+    with pytest.raises(InputError, match="old rows from new"):
+        given.tradeoff()
     with pytest.raises(InputError, match="folds were given"):
         dataclasses.replace(study, notes={}).memorisation(repeats=2)
     with pytest.raises(InputError, match="keep_losses must be False for a training function"):

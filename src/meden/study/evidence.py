@@ -17,6 +17,7 @@ from meden._checks import InputError
 from meden._randomness import own_randomness
 from meden.data import BUNDLED
 from meden.diagnosis import Answers, Curve, Evidence, Lead, Plan, SearchEvidence, source_of
+from meden.diagnosis.memory.memorisation import memorisation_of
 from meden.member import ModelMaker
 from meden.models.named import check_within, model_name
 from meden.noise import derive
@@ -29,6 +30,7 @@ from meden.study.flat_region import flat_region
 from meden.study.ledger import Row
 from meden.study.metrics import spoken
 from meden.study.results import Results, Trial
+from meden.study.row_losses import are_kept, kept_losses
 from meden.study.verdict import gain_text
 
 MOST_TENSORS, MOST_NUMBERS = 10_000, 10**8
@@ -50,12 +52,15 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
     curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
     model = None if make_model is None else untrained(make_model, results, trial)
     more = more_in_reach(results, trial)
+    kept = are_kept(results, trial)
     source, classes = _source(results), results.data.task == "classification"
     return Evidence(
         curves,
         results.data.constant_loss,
         model,
         searched=True,
+        memorisation=memorisation_of(kept_losses(results, trial)) if kept else None,
+        losses_kept=kept,
         more_in_reach=more,
         plan=_plan(results, trial),
         search=search_of(results) if results.usable else None,
