@@ -128,6 +128,8 @@ class Run(Shown):
     """Loss of the best constant answer to the data set; None where the caller brought tensors."""
     num_rows: Count | None = None
     """Rows that it was fitted on; None where the trainer does not say."""
+    temperature: float = 1.0
+    """What the logits were divided by after training: the losses of ``history`` are those before."""
 
     @property
     def failure(self) -> str:
@@ -158,7 +160,7 @@ class Run(Shown):
         """Return what :func:`meden.diagnose` goes by."""
         lost = self.reason if self.status == "diverged" else ""
         curve = of_history(self.history, kept=self.best_epoch or None, lost=lost, apart=self._decays())
-        if self.held_out is not None and self.status not in LOST:
+        if self.held_out is not None and self.status not in LOST and self.temperature == 1:  # else of other logits
             curve = replace(curve, scored=self.held_out.loss, scored_error=self.held_out.loss_error)
         dropout = self.recipe.dropout if self.recipe.dropout and takes_dropout(self.model) else 0.0
         classes = self.encoder is not None and bool(self.encoder.classes)
@@ -202,7 +204,8 @@ class Run(Shown):
         kept = next((record for record in self.history if record.epoch == self.best_epoch), None)
         valid = None if kept is None or kept.valid is None else kept.valid["loss"]
         held_out = self.held_out.loss if self.held_out is not None else valid
-        return {"train loss": None if kept is None else kept.train["loss"], "held-out loss": held_out}
+        train = "train loss" if self.temperature == 1 else "uncalibrated train loss"
+        return {train: None if kept is None else kept.train["loss"], "held-out loss": held_out}
 
     def save(self, folder: Path | str) -> None:
         """Write ``recipe.yaml``, ``history.json``, ``model.safetensors`` and, last, ``run.json`` into a folder.
@@ -346,7 +349,7 @@ def answers_of(held_out: Iterable[HeldOut], source: str) -> Answers | None:
 
 _SUMMARY = (
     *("status", "reason", "best_step", "best_epoch", "seed"),
-    *("model_name", "model_args", "constant_loss", "num_rows"),
+    *("model_name", "model_args", "constant_loss", "num_rows", "temperature"),
 )
 
 
@@ -386,6 +389,9 @@ def load_run(
     named = None if make_model else _named(summary.get("model_name"), folder)
     with damaged(f"folder {str(folder)!r} must hold a whole run"):
         fields = checked_fields(Run, summary, *_SUMMARY)
+        check_all(
+            "temperature must be above 0", 0 < fields.get("temperature", 1.0) < math.inf, fields.get("temperature")
+        )
         arguments = fields.get("model_args") or {}
         last = history[-1].epoch if len(history) else 0
         check_all("best_epoch must be one of the history", fields["best_epoch"] <= last, fields["best_epoch"])

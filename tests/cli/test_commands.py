@@ -367,15 +367,30 @@ def test_rows_that_score_a_fit_do_nothing_else(meden: Command, mixed: pd.DataFra
         assert found[name]["held_out_error"]["mse"] == pytest.approx(error, rel=1e-3)
 
 
-def test_fit_calibrates_by_the_rows_that_stop_it(meden: Command, mixed: pd.DataFrame) -> None:
-    mixed.assign(dear=mixed["price"] > mixed["price"].median()).drop(columns="price").to_csv("dear.csv", index=False)
-    options = ("dear.csv", "--target", "dear", "--model", "mlp", "--set", "epochs=3", "--json")
+def _fail() -> None:
+    raise InputError("no room")
+
+
+def test_fit_calibrates_by_the_rows_that_stop_it(
+    meden: Command, mixed: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws = np.random.default_rng(0)
+    many = pd.DataFrame(draws.normal(size=(200, 5)), columns=list("abcde"))
+    many.assign(dear=draws.random(200) < 0.5).to_csv("dear.csv", index=False)  # whoever is sure of it is too sure
+    long = ("--set", "epochs=40", "--set", "lr=0.01", "--set", "early_stopping=null")
+    options = ("dear.csv", "--target", "dear", "--model", "mlp", *long, "--json")
     plain, calm = (json.loads(meden("fit", *options, "--out", name, *more).out) for name, more in RUNS.items())
     assert plain["held_out"]["accuracy"] == calm["held_out"]["accuracy"]
     first, second = (load_run(name) for name in RUNS)
     assert "logits divided by" in second.reason and "logits divided by" not in first.reason
     ratio = first.model[-1].weight / second.model[-1].weight
     assert torch.allclose(ratio, ratio[0, 0])
+    assert calm["temperature"] == second.temperature > 1 and "temperature" not in plain
+    with monkeypatch.context() as broken:
+        broken.setattr("meden.training.calibrate._cooled", lambda *given: None if given[-1] == 2.0 else _fail())
+        kept = meden("fit", *options, "--out", "kept", "--calibrate")
+    assert kept.status == 0 and "not calibrated: no room" in kept.err
+    assert load_run("kept").temperature == 1.0
     refused = meden("fit", "mixed.csv", "--target", "price", "--calibrate", "--out", "numbers")
     assert refused.status == 2 and "calibrate must be for one class of each row" in refused.err
     assert not Path("numbers").exists()

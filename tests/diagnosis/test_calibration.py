@@ -7,7 +7,15 @@ from scipy.special import log_softmax
 from sklearn.linear_model import LogisticRegression
 
 from meden._checks import InputError
-from meden.diagnosis import Answers, calibration_error, chosen_rules, estimate_error, examine, fit_temperature
+from meden.diagnosis import (
+    Answers,
+    calibration_error,
+    careful_temperature,
+    chosen_rules,
+    estimate_error,
+    examine,
+    fit_temperature,
+)
 
 ALARMS = chosen_rules(select=["calibration"])
 
@@ -91,3 +99,30 @@ def test_a_loss_that_falls_without_end_has_a_temperature_at_an_end():
 def test_answers_that_do_not_fit_are_refused(sure, right, told):
     with pytest.raises(InputError, match=told):
         Answers(np.array(sure), np.array(right, dtype=bool))
+
+
+def _change(true: float, num: int, repeats: int) -> tuple[np.ndarray, float]:
+    """Return by how much a temperature of few rows changes the loss of others, (repeats,), and the loss before."""
+    draws, changes, before = default_rng(0), [], []
+    for _ in range(repeats):
+        logits = 10 * draws.standard_normal((num + 500, 3))
+        chances = np.exp(log_softmax(logits / true, axis=1)).cumsum(1)
+        y = np.minimum((chances < draws.random((len(logits), 1))).sum(1), 2)
+        found = careful_temperature(logits[:num], y[:num])
+        losses = [-log_softmax(logits[num:] / t, axis=1)[np.arange(500), y[num:]].mean() for t in (1.0, found)]
+        changes.append(losses[1] - losses[0])
+        before.append(losses[0])
+    return np.array(changes), float(np.mean(before))
+
+
+@pytest.mark.parametrize("num", [15, 30, 100])
+def test_a_temperature_of_few_rows_does_no_harm_and_helps_where_it_can(num):
+    changes, before = _change(1.0, num, 60)
+    assert changes.mean() < 0.01 * before  # of the most probable one it is up to twenty times the loss itself
+    changes, before = _change(3.0, num, 30)
+    assert changes.mean() < -0.15 * before
+
+
+def test_rows_that_are_all_right_make_nothing_surer():
+    assert careful_temperature([[3.0, 0.0]] * 500, [0] * 500) == 1.0
+    assert careful_temperature([[1.0, 0.0]] * 500, [0] * 499 + [1]) < 0.5  # one that is wrong says how sure is too sure

@@ -179,6 +179,7 @@ def test_a_study_measures_its_choice_in_its_own_folds(study):
     assert (found.chosen.values == own.chosen.values).all()
     plain = study.gain_over("plain", "loss")
     assert found.gain == plain and found.plain is None
+    assert found.gain_rows == sum(len(fold.fit) for fold in study.folds) / len(study.folds)
     largest = study.choice.fold_losses
     assert found.chosen.mean[-1] == pytest.approx(largest.mean(), abs=0.5), "nearly all the rows of the folds"
 

@@ -147,6 +147,8 @@ def test_what_cannot_be_told_is_refused(noise, found):
     given = dataclasses.replace(in_time, notes={"division": {"order": "day"}})
     with pytest.raises(InputError, match="old rows from new"):
         given.memorisation()
+    with pytest.raises(InputError, match="old rows from new"):
+        given.tradeoff()
     with pytest.raises(InputError, match="folds were given"):
         dataclasses.replace(study, notes={}).memorisation(repeats=2)
     with pytest.raises(InputError, match="keep_losses must be False for a training function"):
@@ -203,6 +205,9 @@ def test_a_run_that_reads_rows_itself(noise, task):
     found = meden.memorisation(run, seen=table.iloc[:75], unseen=table.iloc[75:])
     assert found.loss.auc.low > 0.5
     assert meden.memorisation(study).num_models == 4
+    short = table[list(table)[:-1]], table["target"].iloc[:70]
+    with pytest.raises(InputError, match="seen must hold as many targets as rows, got 70 and 150"):
+        meden.memorisation(run, seen=short, unseen=table)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from meden.data import as_dataset, make_folds
 from meden.diagnosis import calibration_error, estimate_error
 from meden.models import MLP, TabularNet
 from meden.run import load_run
-from meden.training.calibrate import by_stop_rows
+from meden.training.calibrate import by_stop_rows, check_calibrates
 from meden.training.fit_many import fit_many
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -103,8 +103,14 @@ def test_what_has_no_temperature_is_refused(trained):
         (lost, (x, y), "can predict, got one that diverged"),
         (plain, (x, y.float()), "whole numbers"),
         (squashed, (x, y), "ends in linear layers"),
-        (run, table().drop(columns="y"), "the target 'y'"),
+        (run, table().drop(columns="y"), "must be a column of the table .* got 'y'"),
         (run, 3, "must be a table, or a pair"),
+        (run, (table().drop(columns="y"), table()["y"][:5]), "as many targets as rows, got 5 and 1600"),
+        (run, (table().drop(columns="y")[:5], table()["y"]), "as many targets as rows, got 1600 and 5"),
+        (run, (table().drop(columns="y")[:0], table()["y"][:0]), "must have rows"),
+        (plain, (x, y + 5), "must hold rows with one of 2 classes|class"),
+        ([run], table(), "must be one trained run, got list"),
+        (None, table(), "must be one trained run, got NoneType"),
     ):
         with pytest.raises(InputError, match=told):
             meden.calibrate(subject, data)
@@ -136,3 +142,27 @@ def test_stopping_early_needs_no_temperature():
     recipe = Recipe(epochs=60, early_stopping=EarlyStopping(patience=5))
     run = fit_many(MLP, [Member(recipe, fold)], dataset)[0]
     assert "miscalibrated" not in [f.code for f in meden.diagnose(run).findings]
+
+
+def test_whether_a_model_can_be_calibrated_is_known_before_training():
+    x = torch.randn(2, 4)
+    check_calibrates(TabularNet(4, 2), x)  # its last layer is zero at first
+    with pytest.raises(InputError, match="ends in linear layers"):
+        check_calibrates(Squashed(), x)
+
+
+def test_losses_before_and_behind_a_temperature_are_not_compared(trained, tmp_path):
+    dataset, fold, run = trained
+    after = by_stop_rows(run, dataset, fold)
+    assert after.temperature > 1 and run.evidence().curves[0].scored is not None
+    assert after.evidence().curves[0].scored is None and "uncalibrated train loss" in str(after)
+    after.save(tmp_path)
+    assert load_run(tmp_path).temperature == after.temperature
+
+
+def test_few_rows_that_are_all_right_leave_a_run_as_it_is(trained):
+    _, fold, run = trained
+    told = run.predict(table().iloc[fold.stop].drop(columns="y")).values == table().y.iloc[fold.stop]
+    rows = table().iloc[fold.stop][np.asarray(told)][:40]
+    after = meden.calibrate(run, rows)
+    assert after.temperature == 1.0 and "left as they are" in after.reason and "40 rows, which are few" in after.reason

@@ -28,11 +28,12 @@ from meden.cli.console import (
 )
 from meden.cli.folders import beginning, check_training_folder, held
 from meden.cli.found import cut_off
-from meden.cli.prepared import maker, prepare, table, three_parts
+from meden.cli.prepared import check_takes_temperature, maker, prepare, table, three_parts
 from meden.cli.rows import show_data, show_first_look
 from meden.cli.settings import parse_settings, parse_value
 from meden.cli.shown_run import show, showing, speed_note, write
 from meden.cli.training_file import CHECKPOINTS, SUFFIXES, TOKENS, TRAINING, TrainingFile
+from meden.data import Dataset, Fold
 from meden.distributed import Sharding, World, is_joined, joined, num_processes
 from meden.distributed.launching import LAUNCHED, Lost, launch
 from meden.history import Record
@@ -93,7 +94,7 @@ def fit(
         typer.Option(
             "--calibrate",
             help="Divide the logits by a temperature afterwards, so that probabilities are frequencies: the rows that "
-            "stop the run decide it.",
+            "stop the run decide it, where they clearly show one.",
         ),
     ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="Decides all that is random; 0 unless given.")] = None,
@@ -216,13 +217,15 @@ def _train_alone(asked: TrainingFile, out: Path, as_json: bool) -> None:
     make_model, dataset, chosen, model_args = table(asked)
     fold = three_parts(dataset, asked.held_out, asked.seed)
     check_models(make_model, [(chosen, model_args)], dataset, [fold])
+    member = Member(chosen, fold, asked.seed, model_args)
+    if asked.calibrate:
+        check_takes_temperature(TableHoldOut(make_model, member, dataset))
     show_data(dataset)
     show_first_look(dataset, seed=asked.seed)
     with showing(chosen) as report:
-        member = Member(chosen, fold, asked.seed, model_args)
         run = fit_many(make_model, [member], dataset, on_epoch=lambda _, record: report(record))[0]
     if asked.calibrate:
-        run = by_stop_rows(run, dataset, fold)
+        run = _calibrated(run, dataset, fold)
     write(run, out)
     show(run, out, as_json)
 
@@ -283,12 +286,21 @@ def _trained(asked: TrainingFile, out: Path, world: World) -> Run | None:
         return None
     run = prepared.finished(run)
     if asked.calibrate and isinstance(prepared, TableHoldOut):
-        run = by_stop_rows(run, prepared.dataset, prepared.fold)
+        run = _calibrated(run, prepared.dataset, prepared.fold)
     write(run, out)
     for left in (CHECKPOINTS, TOKENS):
         shutil.rmtree(out / left, ignore_errors=True)
     (out / TRAINING).unlink()
     return run
+
+
+def _calibrated(run: Run, dataset: Dataset, fold: Fold) -> Run:
+    """Return the run with a temperature; as it is, and say why, if it takes none: no training is lost by it."""
+    try:
+        return by_stop_rows(run, dataset, fold)
+    except InputError as error:
+        say(f"the run is kept as it was trained, not calibrated: {error}")
+        return run
 
 
 def _sharding(texts: list[str]) -> Sharding:

@@ -22,6 +22,7 @@ from meden.space.names import check_names, configure
 from meden.tabular.defaults import MODEL
 from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
+from meden.training.calibrate import check_calibrates
 from meden.training.holdout import HoldOut, TableHoldOut, TextHoldOut
 
 STOP_FRACTION = 0.15
@@ -42,7 +43,10 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
     if asked.kind == "table":
         make_model, dataset, recipe, model_args = table(asked)
         fold = three_parts(dataset, asked.held_out, asked.seed)
-        return TableHoldOut(make_model, Member(recipe, fold, asked.seed, model_args), dataset)
+        made = TableHoldOut(make_model, Member(recipe, fold, asked.seed, model_args), dataset)
+        if asked.calibrate:
+            check_takes_temperature(made)
+        return made
     make_model = maker(asked)
     recipe = Recipe.from_dict(asked.recipe) if asked.recipe else text_recipe()
     recipe, model_args = _configured(asked, recipe)
@@ -63,6 +67,16 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
         ways = "a longer text, another --held-out or a --tokenizer may do" if known is None else "take a longer text"
         raise InputError(f"{error}; {ways}") from None
     return TextHoldOut(make_model, model_args, recipe, fitted, stop, scored, asked.seed)
+
+
+def check_takes_temperature(asked: TableHoldOut) -> None:
+    """Check that a model can be calibrated once it is trained.
+
+    Raises:
+        InputError: before any training, if it cannot.
+    """
+    model, (x, _), _ = asked.parts()
+    check_calibrates(model, x[:2])
 
 
 def text_recipe() -> Recipe:

@@ -94,6 +94,8 @@ def show(run: Run, out: Path, as_json: bool) -> None:
     scores = _scores(run)
     found = diagnose(run)
     ending = {"status": run.status, "reason": run.reason, "best_epoch": run.best_epoch, "folder": str(out)}
+    if run.temperature != 1:
+        ending["temperature"] = run.temperature  # which train and stop are before, held_out behind
     if as_json:
         print_json(ending | scores | {"findings": found.to_dict()["findings"]})
     else:
@@ -103,6 +105,8 @@ def show(run: Run, out: Path, as_json: bool) -> None:
             texts = [f"{key} {_text(key, value)}" for key, value in values.items()]
             if name == "held_out" and errors:
                 texts = [f"{text} ± {_text(key, errors[key])}" for text, key in zip(texts, values, strict=True)]
+            if name != "held_out" and run.temperature != 1:
+                texts.append("(before the temperature)")
             stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
         for finding in found.findings:
             stdout.print(str(finding))

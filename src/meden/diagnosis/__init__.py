@@ -12,7 +12,14 @@ import pandas as pd
 from torch import nn
 
 from meden._checks import InputError
-from meden.diagnosis.calibration import Answers, CalibrationError, calibration_error, estimate_error, fit_temperature
+from meden.diagnosis.calibration import (
+    Answers,
+    CalibrationError,
+    calibration_error,
+    careful_temperature,
+    estimate_error,
+    fit_temperature,
+)
 from meden.diagnosis.catalogue import all_rules, applying, chosen_rules, examine
 from meden.diagnosis.evidence import Curve, Evidence, Evident, Plan, of_history, source_of
 from meden.diagnosis.finding import Diagnosis, Finding, Seen, Severity
@@ -42,6 +49,7 @@ __all__ = [
     "all_rules",
     "applying",
     "calibration_error",
+    "careful_temperature",
     "chosen_rules",
     "diagnose",
     "estimate_error",

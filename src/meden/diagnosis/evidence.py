@@ -135,6 +135,8 @@ class Evidence:
     """Whether they are of the choice of a search, which is then no advice any more."""
     memorisation: Memorisation | None = None
     """What they know by heart; None where it is not known."""
+    losses_kept: bool = False
+    """Whether the search kept what tells that of each strength."""
     more_in_reach: bool = False
     """Whether that search could have chosen more of what it regularises by, and found less to be better."""
     plan: Plan = Plan()
@@ -151,7 +153,7 @@ class Evidence:
     @property
     def parts(self) -> tuple[Any, ...]:
         """All that rules look at: itself, and evidence of other kinds."""
-        return tuple(part for part in (self, self.search, self.answers, self.memorisation) if part is not None)
+        return tuple(part for part in (self, self.search, self.answers) if part is not None)
 
     def command(self, name: str, *options: str) -> str:
         """Return the line of a command on the data; empty where no command takes them."""

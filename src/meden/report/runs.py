@@ -69,7 +69,8 @@ def _lead(run: Run, kept: Record | None) -> str:
     if kept is None or kept.valid is None:
         return f"{epochs}. No rows were held out, so nothing here says how it does on new ones."
     gap = kept.valid["loss"] - kept.train["loss"]
-    return f"{epochs}: held-out loss {number(kept.valid['loss'])}, {number(gap)} above the training loss."
+    before = "" if run.temperature == 1 else " (losses here are those before the logits were divided by a temperature)"
+    return f"{epochs}: held-out loss {number(kept.valid['loss'])}, {number(gap)} above the training loss{before}."
 
 
 def _tiles(kept: Record) -> tuple[Tile, ...]:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from meden._checks import InputError, check_number
 from meden._shown import Pair, Shown
 from meden.data import Source, TensorSource
+from meden.data.answered import rows_and_target
 from meden.data.dataset import check_column, group_codes
 from meden.data.frames import as_pandas
 from meden.data.new_rows import OnMissing
-from meden.data.tables import named_columns
 from meden.data.targets import Label, NumberCodec, Task
 from meden.data.text_file import TextFile
 from meden.diagnosis.calibration import NUM_BINS, bins_of, calibration_error
@@ -187,8 +187,6 @@ def evaluate(
         return _of_tokens(run, _windows(run, rows, cells), groups, confidence, seed)
     labels = run.encoder.labels(cells)
     told = run.predict(rows, on_missing=on_missing)
-    if len(labels) != len(told.values):
-        raise InputError(f"data must hold as many targets as rows, got {len(labels)} and {len(told.values)}")
     answered = ~pd.isna(told.values.reshape(len(labels), -1)).any(axis=1)
     if not answered.any():
         raise InputError(f"data must hold rows that the model has an answer for, got none in {len(labels)}")
@@ -245,24 +243,14 @@ def _of_tokens(run: Run, rows: Source, groups: Any, confidence: float, seed: int
 
 def divided(data: Any, groups: Any, target: str) -> tuple[Any, Any, Any]:
     """Return rows, their target, and their groups."""
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        rows, cells = data
-        frame = as_pandas(rows)
-    else:
-        rows = frame = as_pandas(data)
-        if not isinstance(frame, pd.DataFrame):
-            raise InputError(f"data must be a table, or a pair (rows, target), got {type(data).__name__}")
-        rows = frame = named_columns(frame)
-        check_column("target", target, frame)
-        cells = frame[target]
+    rows, cells = rows_and_target("data", data, target)
     if isinstance(groups, str):
+        frame = as_pandas(rows)
         if not isinstance(frame, pd.DataFrame):
             raise InputError(f"groups must be an array (n,) for rows that are no table, got {groups!r}")
         check_column("groups", groups, frame)
         groups = frame[groups]
-    if len(cells) == 0:
-        raise InputError("data must have rows, got none")
-    return rows, as_pandas(cells), groups
+    return rows, cells, groups
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

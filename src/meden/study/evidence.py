@@ -52,12 +52,15 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
     curves = tuple(curve_of(row) for row in trial.rows if row.status != "dropped")
     model = None if make_model is None else untrained(make_model, results, trial)
     more = more_in_reach(results, trial)
+    kept = are_kept(results, trial)
     source, classes = _source(results), results.data.task == "classification"
     return Evidence(
         curves,
         results.data.constant_loss,
         model,
         searched=True,
+        memorisation=memorisation_of(kept_losses(results, trial)) if kept else None,
+        losses_kept=kept,
         more_in_reach=more,
         plan=_plan(results, trial),
         search=search_of(results) if results.usable else None,

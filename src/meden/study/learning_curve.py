@@ -47,6 +47,8 @@ class LearningCurve(Shown):
     """Of the same network with nothing that regularises; None if it was not trained."""
     gain: Score | None = None
     """How much better the recipe is than the plain network with all rows; above 0 is better. None if not known."""
+    gain_rows: float | None = None
+    """Rows that train where ``gain`` is known, the mean over the folds; None is the largest size."""
     scores: Mapping[str, Array] = field(default_factory=dict)
     """Accuracy of each fold at each size, (F, S), averaged over seeds, by network; empty for numbers."""
     same: Same = "steps"
@@ -102,7 +104,9 @@ class LearningCurve(Shown):
     @functools.cached_property
     def sentences(self) -> tuple[Sentence, ...]:
         """What the curve says, the answer first."""
-        return sentences_of(self.chosen, self.plain, self.gain, self.metric, self.same, self.data.num_rows)
+        return sentences_of(
+            self.chosen, self.plain, self.gain, self.metric, self.same, self.data.num_rows, self.gain_rows
+        )
 
     def table(self) -> pd.DataFrame:
         """Return a row for each size: the loss of each network, its standard error over the folds, its accuracy."""
@@ -126,6 +130,7 @@ class LearningCurve(Shown):
             "same": self.same,
             "sentences": [dataclasses.asdict(sentence) for sentence in self.sentences],
             "gain": None if self.gain is None else dataclasses.asdict(self.gain),
+            "gain_rows": self.gain_rows,
             "curves": {curve.name: self._plain_curve(curve) for curve in self._curves},
         }
 
@@ -144,6 +149,7 @@ class LearningCurve(Shown):
             path,
             metric=self.metric,
             gain=self.gain,
+            gain_rows=self.gain_rows,
             data=self.data,
             recipe=self.recipe,
             model=self.model,

@@ -36,6 +36,7 @@ def learning_curve_report(
     *,
     metric: str,
     gain: Score | None,
+    gain_rows: float | None = None,
     data: DataSummary,
     recipe: Recipe,
     model: ModelReference,
@@ -51,7 +52,8 @@ def learning_curve_report(
         table: their numbers.
         path: of the file.
         metric: what they are of.
-        gain: of regularisation with all rows; None if it is not known.
+        gain: of regularisation; None if it is not known.
+        gain_rows: those that train where ``gain`` is known; None is the largest size.
         data: of the folds.
         recipe: that was trained.
         model: who makes the networks.
@@ -68,12 +70,12 @@ def learning_curve_report(
         Section(title="All sizes", table=_table(table)),
         Section(title="What was trained", codes=codes, facts=facts | versions()),
     )
-    tiles = tuple(_tiles(curves[0], gain, spoken(metric)))
+    tiles = tuple(_tiles(curves[0], gain, gain_rows, spoken(metric)))
     title = "Would more rows help?"
     return write(Report(title=title, lead=lead, tiles=tiles, text=tuple(others), sections=sections), path, format)
 
 
-def _tiles(curve: SizeCurve, gain: Score | None, name: str) -> Iterator[Tile]:
+def _tiles(curve: SizeCurve, gain: Score | None, gain_rows: float | None, name: str) -> Iterator[Tile]:
     yield Tile(f"{name} now", number(float(curve.mean[-1])), f"{number(round(curve.rows))} rows train")
     if not curve.reason:
         found = curve.predict(FARTHEST * curve.rows)
@@ -81,7 +83,9 @@ def _tiles(curve: SizeCurve, gain: Score | None, name: str) -> Iterator[Tile]:
         more = curve.gain(FARTHEST * curve.rows)
         yield Tile("twice the rows gain", number(more.mean), f"{number(more.low)} to {number(more.high)}")
     if gain is not None:
-        yield Tile("regularisation gains", number(gain.estimate), f"{number(gain.low)} to {number(gain.high)}")
+        with_rows = f", with {number(round(gain_rows))} rows" if gain_rows and abs(gain_rows - curve.rows) >= 1 else ""
+        told = f"{number(gain.low)} to {number(gain.high)}{with_rows}"
+        yield Tile("regularisation gains", number(gain.estimate), told)
 
 
 def _curves(curves: Sequence[SizeCurve], name: str) -> Section:

@@ -14,22 +14,29 @@ from meden.study.verdict import NEGLIGIBLE, Sentence
 
 
 def sentences_of(
-    chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, metric: str, same: str, num_rows: int
+    chosen: SizeCurve,
+    plain: SizeCurve | None,
+    gain: Score | None,
+    metric: str,
+    same: str,
+    num_rows: int,
+    gain_rows: float | None = None,
 ) -> tuple[Sentence, ...]:
     """Say what more rows would give, what regularisation gains, and what law that goes by.
 
     Args:
         chosen: the curve of the recipe.
         plain: that of the same network without regularisation; None if it was not trained.
-        gain: of regularisation with all rows; None if it is not known.
+        gain: of regularisation; None if it is not known.
         metric: what the curves are of.
         same: what all sizes were trained for as many of.
         num_rows: all rows that there are.
+        gain_rows: those that train where ``gain`` is known; None is the largest size.
     """
     name = spoken(metric)
     return (
         *_more_rows(chosen, name),
-        *_regularisation(chosen, plain, gain, name),
+        *_regularisation(chosen, plain, gain, name, chosen.rows if gain_rows is None else gain_rows),
         *_law(chosen, name),
         Sentence("intervals", _intervals(chosen, gain, same, num_rows)),
     )
@@ -47,37 +54,50 @@ def _more_rows(curve: SizeCurve, name: str) -> Iterator[Sentence]:
 
 def _whether(curve: SizeCurve, gain: Prediction, name: str) -> str:
     """Say whether more rows would help."""
-    negligible, whole = NEGLIGIBLE * abs(curve.mean[-1]), np.ptp(curve.mean[curve.sound])
+    negligible = NEGLIGIBLE * abs(curve.mean[-1])
     lower = f"twice as many would lower the {name} by {_told(gain)}"
     if gain.high <= negligible:
         return f"More rows would hardly help: {lower}."
-    if gain.high - gain.low >= whole:
+    if not _is_told(curve, gain):
         return f"Whether more rows would help cannot be told: {lower}, as wide an interval as the whole curve is high."
     if gain.low > 0:
         return f"More rows would help: {lower}."
     return f"Whether more rows would help is not clear: {lower}."
 
 
-def _regularisation(chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, name: str) -> Iterator[Sentence]:
-    """Say what regularisation gains with these rows and with twice as many, and which of both gains more."""
+def _is_told(curve: SizeCurve, gain: Prediction) -> bool:
+    """Say whether the interval of what more rows would gain is narrower than the whole curve is high."""
+    return bool(gain.high - gain.low < np.ptp(curve.mean[curve.sound]))
+
+
+def _regularisation(
+    chosen: SizeCurve, plain: SizeCurve | None, gain: Score | None, name: str, rows: float
+) -> Iterator[Sentence]:
+    """Say what regularisation gains with so many rows and with twice as many, and which of both gains more.
+
+    Gains are compared only where they are from as many rows.
+    """
     if gain is None:
         return
     told = Prediction(gain.estimate, gain.low, gain.high)
     what = "gains" if gain.low > 0 else "loses" if gain.high < 0 else "does not clearly gain"
     shown = told if gain.high >= 0 else Prediction(-told.mean, -told.high, -told.low)
     text = f"Regularisation {what}{'' if what != 'does not clearly gain' else ':'} {_told(shown)} of the {name}"
+    apart = abs(rows - chosen.rows) >= 1
+    if apart:
+        text += f" with the {number(round(rows))} rows that train in the study"
     if plain is not None and not plain.reason and not chosen.reason:
         then = plain.above(chosen, FARTHEST * chosen.rows)
         text += f"; with twice the rows it would gain {_told(then)}"
     elif plain is not None and plain.reason:
         text += f" (with twice the rows that cannot be told: of the plain network's curve, {plain.reason})"
     yield Sentence("helps" if gain.low > 0 else "hurts" if gain.high < 0 else "unclear", f"{text}.")
-    if chosen.reason:
+    if chosen.reason or apart:
         return
-    rows = chosen.gain(FARTHEST * chosen.rows)
-    if rows.low > max(gain.high, 0.0):
+    more = chosen.gain(FARTHEST * chosen.rows)
+    if more.low > max(gain.high, 0.0):
         yield Sentence("more_rows", "Twice the rows would gain more than regularisation does.")
-    elif gain.low > max(rows.high, 0.0):
+    elif gain.low > max(more.high, 0.0):
         yield Sentence("helps", "Regularisation gains more than twice the rows would.")
 
 
@@ -87,6 +107,9 @@ def _law(curve: SizeCurve, name: str) -> Iterator[Sentence]:
     fit = curve.fit
     weight = percent(fit.weights[fit.form])
     if fit.form == "constant":
+        gain = curve.gain(FARTHEST * curve.rows)
+        if gain.high > NEGLIGIBLE * abs(curve.mean[-1]) and not _is_told(curve, gain):
+            return  # the first sentence says that it cannot be told
         text = f"The {name} does not depend on the rows from {number(round(fit.begins))} on"
     else:
         floor = f"{_short(float(fit.law.floor))} + " if fit.form == "power" else ""

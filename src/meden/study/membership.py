@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from meden._checks import InputError
-from meden.data.frames import as_pandas
+from meden.data.answered import rows_and_target
 from meden.diagnosis.memory.memorisation import FIT, SCORE, Memorisation, RowLosses, memorisation_of
 from meden.objective import as_pair, check_fits, row_loss, task_of
 from meden.run import Run, answers
-from meden.study.evaluation import divided
 from meden.study.study import Study
 from meden.training.reading import as_source
 from meden.training.scoring import score_model
@@ -73,7 +72,7 @@ def memorisation(subject: Study | Run | nn.Module, *, seen: Any = None, unseen: 
 def _losses(name: str, subject: Run | nn.Module, rows: Any) -> tuple[NDArray[np.float64], bool]:
     """Return the loss of each row, and whether it is a cross-entropy."""
     if isinstance(subject, Run) and subject.encoder is not None:
-        return _encoded_losses(subject, rows)
+        return _encoded_losses(name, subject, rows)
     model = subject.model if isinstance(subject, Run) else subject
     pair = as_pair(name, rows, model)
     task = task_of(pair[1])
@@ -81,16 +80,14 @@ def _losses(name: str, subject: Run | nn.Module, rows: Any) -> tuple[NDArray[np.
     return score_model(model, as_source(name, pair, model), task, 0).losses.astype(np.float64), task == "classification"
 
 
-def _encoded_losses(run: Run, data: Any) -> tuple[NDArray[np.float64], bool]:
+def _encoded_losses(name: str, run: Run, data: Any) -> tuple[NDArray[np.float64], bool]:
     encoder = run.encoder
     assert encoder is not None
-    rows, cells, _ = divided(data, None, encoder.label.name)
-    labels = encoder.labels(as_pandas(cells))
+    rows, cells = rows_and_target(name, data, encoder.label.name)
+    labels = encoder.labels(cells)
     if not encoder.classes:
         wrong = run.predict(rows).values.reshape(len(labels), -1) - labels.reshape(len(labels), -1)
         return np.asarray((wrong.astype(np.float64) ** 2).sum(1) / 2), False
     (outputs,), _ = answers([run], rows)
     y = torch.as_tensor(labels, device=outputs.device)
-    if len(y) != len(outputs):
-        raise InputError(f"data must hold as many targets as rows, got {len(y)} and {len(outputs)}")
     return row_loss("classification", outputs, y).double().cpu().numpy(), True

@@ -13,7 +13,7 @@ from meden.study.tradeoff import tradeoff_of
 BY_LOSS, BY_RATIO = "by the loss", "by likelihood ratios"
 TABLE = (
     "The table has the rows whose losses differ most between fits that had them and fits that had not, in standard "
-    "deviations of fits that are alike: of many rows, some are far apart by luck."
+    "deviations of fits that are alike: only rows that are further apart than the farthest of as many would be by luck."
 )
 
 

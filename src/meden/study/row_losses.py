@@ -108,6 +108,15 @@ def trained_losses(
 def _check(results: Results, trial: Trial) -> None:
     if trial.status != "ok":
         raise InputError(f"configuration must be one with a result, got {trial.number}, which {trial.outcome}")
+    check_told(results)
+
+
+def check_told(results: Results) -> None:
+    """Check that losses of a study's rows can tell which were fitted.
+
+    Raises:
+        InputError: of a training function, or if folds are ordered in time.
+    """
     if results.data.task == "losses":
         raise InputError("a training function returns the losses of scored rows alone, which tell nothing of others")
     if _in_time(results):

@@ -27,7 +27,7 @@ SPAN = 4.0
 UNLIKELY = 0.001
 """Chance of deviations as large below which no law fits."""
 RISES = 0.05
-"""Chance of a rise as large, for all sizes together, below which a curve is not falling."""
+"""Chance of a rise as large, for all pairs of sizes together, below which a curve is not falling."""
 MATERIAL = 0.05
 """Share of the whole curve that a rise must have: less is nothing that people act on."""
 
@@ -154,7 +154,8 @@ class SizeCurve(ShownFields):
         if rise.mean() <= MATERIAL * np.ptp(mean):
             return None
         chance = stats.t.sf(rise.mean() / max(rise.std(ddof=1) / np.sqrt(num), 1e-300), num - 1)
-        return (float(sizes[lowest]), float(sizes[worst])) if chance < RISES / (len(sizes) - 1) else None
+        num_pairs = len(sizes) * (len(sizes) - 1) / 2  # both ends are the worst of all that could have been
+        return (float(sizes[lowest]), float(sizes[worst])) if chance < RISES / num_pairs else None
 
 
 def interval_of(draws: Array) -> Prediction:

@@ -188,7 +188,8 @@ class Study(Results):
         compared = any(trial.baseline == "plain" and trial.status == "ok" for trial in self.baselines)
         if found.gain is not None or not compared or which != CHOICE:
             return found
-        return dataclasses.replace(found, gain=self.gain_over("plain", found.metric))
+        rows = float(np.mean([len(fold.fit) for fold in self.folds]))
+        return dataclasses.replace(found, gain=self.gain_over("plain", found.metric), gain_rows=rows)
 
     @functools.cached_property
     def verdict(self) -> Verdict:

@@ -16,7 +16,7 @@ from meden.report.exposure import Traded, series_keys, traded_chart
 from meden.report.numbers import number
 from meden.study.page_text import params_text, unit_of
 from meden.study.results import Results, Trial
-from meden.study.row_losses import are_kept, kept_losses
+from meden.study.row_losses import are_kept, check_told, kept_losses
 
 MOST_ROWS = 20_000
 """Rows that a point goes by, at most: with more its interval is narrower than its mark, and a page takes minutes."""
@@ -138,10 +138,11 @@ def tradeoff_of(results: Results) -> Tradeoff:
     """Return what is known by heart in each configuration of a study, by 20,000 of its rows, against what it is worth.
 
     Raises:
-        InputError: if losses of fitting rows were kept of no configuration.
+        InputError: if losses of fitting rows were kept of no configuration, or folds are ordered in time.
     """
     trials = [trial for trial in results.trials if are_kept(results, trial)]
     if not trials:
+        check_told(results)
         raise InputError(
             "losses of fitting rows must have been kept of a configuration: search with keep_losses=True (meden tune "
             "--keep-losses)"

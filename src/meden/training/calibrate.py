@@ -10,14 +10,14 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from meden._checks import InputError
 from meden.data import Dataset, Fold
-from meden.data.frames import as_pandas
-from meden.diagnosis import fit_temperature
+from meden.data.answered import rows_and_target
+from meden.diagnosis import careful_temperature
+from meden.diagnosis.calibration import FEWEST_ROWS
 from meden.objective import EVAL_ROWS, as_pair, check_fits, evaluating, on_device
 from meden.run import HeldOut, Run
 
@@ -30,9 +30,11 @@ SMALLEST = 1e-45
 def calibrate(run: Run, data: Any) -> Run:
     """Return a run whose probabilities are closer to frequencies: its logits are divided by a temperature.
 
-    The temperature is the one at which the loss of the given rows is least. Which class comes first does not change,
-    nor does the accuracy. The last layer takes it up, so that the model has the same layers as before, and is saved
-    and loaded as before. ``run.history`` stays what it was; ``run.held_out`` is that of the new probabilities.
+    The temperature is the one at which the loss of the given rows is least, with a prior towards 1, where it stays
+    unless they clearly show a better one (:func:`meden.diagnosis.careful_temperature`): a hundred rows or more should
+    decide it. Which class comes first does not change, nor does the accuracy. The last layer takes it up, so that the
+    model has the same layers as before, and is saved and loaded as before. ``run.history`` stays what it was;
+    ``run.held_out`` is that of the new probabilities, and ``run.temperature`` says that the two differ.
 
     Args:
         run: of a classifier, with one class for each row.
@@ -41,8 +43,8 @@ def calibrate(run: Run, data: Any) -> Run:
             run that meden did not encode data for.
 
     Raises:
-        InputError: if the run has no probabilities of one class a row, or diverged; if data do not fit it; or if its
-            last layer is not linear in what it puts out.
+        InputError: if the run has no probabilities of one class a row, or diverged; if data are empty, of two lengths
+            or do not fit it; or if its last layer is not linear in what it puts out.
 
     Example:
         >>> import torch, meden
@@ -57,6 +59,8 @@ def calibrate(run: Run, data: Any) -> Run:
     Reference:
         C. Guo, G. Pleiss, Y. Sun and K. Weinberger, On calibration of modern neural networks, 2017.
     """
+    if not isinstance(run, Run):
+        raise InputError(f"run must be one trained run, got {type(run).__name__}")
     if run.failure:
         raise InputError(f"run must have a model that can predict, got one that {run.failure}")
     if run.encoder is None:
@@ -67,7 +71,7 @@ def calibrate(run: Run, data: Any) -> Run:
         return calibrated(run, *pair)
     if not run.encoder.classes:
         raise InputError("run must be of a classifier to be calibrated, got one that predicts numbers")
-    rows, cells = _divided(data, run.encoder.label.name)
+    rows, cells = rows_and_target("data", data, run.encoder.label.name)
     found = run.encoder.transform(rows)
     if found.refused:
         place, reason = next(iter(found.refused.items()))
@@ -82,11 +86,38 @@ def calibrated(run: Run, x: Tensor, y: Tensor) -> Run:
         raise InputError(
             f"run must have logits (n, C) of one class for each row to be calibrated, got {tuple(logits.shape)}"
         )
-    temperature = fit_temperature(logits.double().numpy(), y.cpu().numpy())
+    if not len(y) or len(x) != len(y) or int(y.max()) >= logits.shape[1]:
+        raise InputError(
+            f"data must hold rows with one of {logits.shape[1]} classes each, got {len(x)} rows and {len(y)} classes"
+        )
+    check_calibrates(run.model, x[:2])
+    temperature = careful_temperature(logits.double().numpy(), y.cpu().numpy())
+    few = f", which are few: {FEWEST_ROWS} or more say it surely" if len(y) < FEWEST_ROWS else ""
+    if temperature == 1:
+        reason = f"{run.reason}; logits left as they are, as no temperature is clearly better on {len(y)} rows{few}"
+        return dataclasses.replace(run, reason=reason)
     model = _cooled(run.model, x, logits, temperature)
     held_out = None if run.held_out is None else _held_out(run.held_out, temperature)
-    reason = f"{run.reason}; logits divided by {temperature:.3g} afterwards"
-    return dataclasses.replace(run, model=model, held_out=held_out, reason=reason)
+    reason = f"{run.reason}; logits divided by {temperature:.3g} afterwards, by {len(y)} rows{few}"
+    together = run.temperature * temperature
+    return dataclasses.replace(run, model=model, held_out=held_out, reason=reason, temperature=together)
+
+
+def check_calibrates(model: nn.Module, x: Tensor) -> None:
+    """Check, before training, that the last layer of a model can take up a temperature; x are some rows (n, ...).
+
+    Raises:
+        InputError: if it cannot, or there are no logits (n, C).
+    """
+    tried = copy.deepcopy(model)
+    draws = torch.Generator().manual_seed(0)
+    for parameter in tried.parameters():
+        if not parameter.any():  # a last layer of zeros has the same logits at any temperature
+            parameter.data.copy_(torch.randn(parameter.shape, generator=draws))
+    logits = _outputs(tried, x)
+    if logits.ndim != 2:
+        raise InputError(f"model must have logits (n, C) to be calibrated, got {tuple(logits.shape)}")
+    _cooled(tried, x, logits, 2.0)
 
 
 def by_stop_rows(run: Run, dataset: Dataset, fold: Fold) -> Run:
@@ -133,15 +164,3 @@ def _held_out(before: HeldOut, temperature: float) -> HeldOut | None:
     outputs = np.exp(told / temperature - total[:, None])
     losses = before.losses.astype(np.float64) / temperature + total
     return HeldOut(losses.astype(np.float32), before.scores, outputs.astype(before.outputs.dtype))
-
-
-def _divided(data: Any, target: str) -> tuple[Any, Any]:
-    """Return rows and their target."""
-    if isinstance(data, (tuple, list)) and len(data) == 2:
-        return data[0], as_pandas(data[1])
-    frame = as_pandas(data)
-    if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"data must be a table, or a pair (rows, target), got {type(data).__name__}")
-    if target not in frame.columns:
-        raise InputError(f"data must have the target {target!r} among its columns, got {', '.join(map(str, frame))}")
-    return frame, frame[target]

@@ -23,6 +23,8 @@ LOW = (0.001, 0.01)
 """Shares of outsiders that may be taken for members: an attacker who is seldom wrong is worse than one who often is."""
 MOST_EXPOSED = 10
 """Rows that are told by name."""
+ANY_BY_LUCK = 0.05
+"""Chance that a row is told by name where none is known by heart, of all rows together (Bonferroni)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -144,7 +146,8 @@ class Memorisation(Shown):
     exposures: Array
     """Exposure of each row, (n,), see :class:`ExposedRow`; NaN where it cannot be told."""
     exposed: tuple[ExposedRow, ...]
-    """The most exposed rows, the first one most."""
+    """The most exposed rows that stand out, the first one most: further than the farthest of as many rows would be by
+    luck in 95 % of the cases; often none."""
 
     @property
     def strongest(self) -> Attack:
@@ -167,6 +170,8 @@ class Memorisation(Shown):
         if self.exposed:
             told = ", ".join(f"{row.row} ({row.exposure:.1f} ± {row.error:.1f})" for row in self.exposed[:5])
             yield f"most exposed rows: {told}"
+        elif np.isfinite(self.exposures).any():
+            yield "no row stands out: none is more exposed than the farthest of as many rows would be by luck"
 
     def _pairs(self) -> Iterable[Pair]:
         yield from (("models", self.num_models), ("rows", self.num_rows), ("loss AUC", str(self.loss.auc)))
@@ -219,7 +224,7 @@ def memorisation_of(given: RowLosses) -> Memorisation:
     if by_loss is None:
         raise InputError("losses must be of two rows or more that a model was fitted on, and of two that it was not")
     told = np.isfinite(ratios)
-    exposures, errors = _exposures(*_per_fold(scores, members, outsiders, given.models))
+    exposures, errors, free = _exposures(*_per_fold(scores, members, outsiders, given.models))
     return Memorisation(
         num_models=len(scores),
         num_rows=int((members.any(0) | outsiders.any(0)).sum()),
@@ -227,7 +232,7 @@ def memorisation_of(given: RowLosses) -> Memorisation:
         lira=_attack(ratios, members & told, outsiders & told, given, compared=True),
         stop=auc(scores, given.stopped, outsiders, given.clusters),
         exposures=exposures,
-        exposed=tuple(_exposed(given, exposures, errors)),
+        exposed=tuple(_exposed(given, exposures, errors, free)),
     )
 
 
@@ -269,24 +274,33 @@ def _per_fold(scores: Array, members: Mask, outsiders: Mask, folds: Folds) -> tu
     return np.stack([scores[own].mean(0) for own in each]), members[firsts], outsiders[firsts]
 
 
-def _exposures(scores: Array, members: Mask, outsiders: Mask) -> tuple[Array, Array]:
-    """Return each row's exposure and its standard error, (n,); NaN where no model was fitted on it, or all were."""
+def _exposures(scores: Array, members: Mask, outsiders: Mask) -> tuple[Array, Array, int]:
+    """Return each row's exposure and its standard error, (n,), and the degrees of freedom of the latter.
+
+    NaN where no model was fitted on a row, or all were.
+    """
     (inside, num_inside, first), (outside, num_outside, second) = (
         moments(scores, rows) for rows in (members, outsiders)
     )
     free = int((np.maximum(num_inside - 1, 0) + np.maximum(num_outside - 1, 0)).sum())
     nothing = np.full(scores.shape[1], np.nan)
     if free == 0:
-        return nothing, nothing
+        return nothing, nothing, 0
     with np.errstate(divide="ignore"):
         error = np.sqrt(1 / num_inside + 1 / num_outside)
     deviation = np.sqrt(np.maximum((first + second).sum() / free, SMALLEST))
-    return (inside - outside) / deviation, np.where(np.isfinite(error), error, np.nan)
+    return (inside - outside) / deviation, np.where(np.isfinite(error), error, np.nan), free
 
 
-def _exposed(given: RowLosses, exposures: Array, errors: Array) -> Iterable[ExposedRow]:
-    ranked = np.argsort(-np.nan_to_num(exposures, nan=-np.inf), kind="stable")[:MOST_EXPOSED]
-    for row in ranked[np.isfinite(exposures[ranked])].tolist():
+def _exposed(given: RowLosses, exposures: Array, errors: Array, free: int) -> Iterable[ExposedRow]:
+    """Yield the rows that are further out than the farthest of as many would be by luck."""
+    from scipy.stats import t
+
+    if not (num := int(np.isfinite(exposures).sum())):
+        return
+    ranked = np.argsort(-np.nan_to_num(exposures, nan=-np.inf), kind="stable")
+    far = exposures[ranked] > float(t.isf(ANY_BY_LUCK / num, free)) * errors[ranked]
+    for row in ranked[far][:MOST_EXPOSED].tolist():
         inside, outside = (
             given.losses[rows[:, row], row].astype(np.float64) for rows in (given.members, given.outsiders)
         )
