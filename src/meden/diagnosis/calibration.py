@@ -203,7 +203,7 @@ def careful_temperature(logits: ArrayLike, classes: ArrayLike) -> float:
         >>> careful_temperature([[2.0, 0.0]] * 30, [0] * 30)
         1.0
         >>> round(careful_temperature([[9.0, 0.0]] * 30, [0] * 20 + [1] * 10), 1)
-        11.7
+        7.2
 
     Reference:
         S. Wilks, The large-sample distribution of the likelihood ratio for testing composite hypotheses, 1938.

@@ -67,7 +67,6 @@ def evidence_of(results: Results, make_model: ModelMaker | None = None) -> Evide
         answers=_answers(trial, source) if classes else None,
         of_classes=classes,
         source=source,
-        memorisation=memorisation_of(kept_losses(results, trial)) if are_kept(results, trial) else None,
     )
 
 
