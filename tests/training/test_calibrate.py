@@ -133,7 +133,7 @@ def test_a_network_that_is_too_sure_of_credit_is_calmed():
     after = by_stop_rows(run, dataset, fold)
     told = [one.evidence().answers for one in (run, after)]
     errors = [calibration_error(one.sure, one.right) for one in told]
-    assert errors[0] > 0.2 and errors[1] < 0.12 and after.held_out.loss < 0.7 < run.held_out.loss
+    assert errors[0] > 0.2 and errors[1] < errors[0] / 2 and after.held_out.loss < 0.7 < run.held_out.loss
 
 
 def test_stopping_early_needs_no_temperature():
