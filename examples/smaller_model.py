@@ -204,7 +204,7 @@ def experiment(task: Task, strength: float, seed: int, plain: meden.Run) -> dict
 
 
 TASKS: dict[str, Callable[[Path], Task]] = {"mlp": mlp, "conv": conv, "text": text}
-STRENGTHS = {"mlp": 1.05e-4, "conv": 1e-3, "text": 1e-5}
+STRENGTHS = {"mlp": 1.05e-4, "conv": 1e-3, "text": 3e-5}
 
 
 def main(name: str, path: Path, strengths: Sequence[float] | None = None, seeds: Sequence[int] = (0,)) -> None:
