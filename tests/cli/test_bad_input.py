@@ -226,7 +226,7 @@ def test_bad_audits(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_nothing_to_diagnose(meden: Command, folder: Path) -> None:
-    assert "got 'nowhere'" in refused(meden, folder, "diagnose", "nowhere")
+    assert "or a log, got 'nowhere': not there" in refused(meden, folder, "diagnose", "nowhere")
     assert "path must be" in refused(meden, folder, "diagnose")
     assert "did you mean 'overfit'" in refused(meden, folder, "diagnose", "--list", "--select", "overfitt")
     record = Record(epoch=1, step=1, lr=0.1, train={"loss": 1.0}, num_zeros=0, weight_norm=1.0, seconds=1.0)

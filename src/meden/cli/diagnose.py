@@ -112,6 +112,9 @@ def _known(subject: object, repeats: int) -> Memorisation:
 
 
 def _subject(path: Path) -> History | Evident | Path:
+    if not path.exists():
+        asked = f"{str(path)!r}: not there"
+        raise InputError(f"path must be a folder of a study or run, a history.json or a log, got {asked}")
     if path.is_file():
         if path.name != HISTORY and not begins_file(_beginning(path)):
             return path
