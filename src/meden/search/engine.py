@@ -80,8 +80,9 @@ class Search:
     trackers: Trackers = dataclasses.field(default_factory=Trackers)
     on_result: Callable[[Key, Result], Result] | None = None
     """Called with each run before the ledger has its row, of what it returns; what it raises ends the search."""
-    on_weights: Callable[[Key, Result], None] | None = None
-    """Called with each run and its weights before the ledger has its row; None leaves weights where they are."""
+    on_weights: Callable[[Key, bytes, History], None] | None = None
+    """Called with the weights and history of each run that lost no race, before the ledger has its row; None leaves
+    weights where they are."""
     trials: list[Trial] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -288,8 +289,9 @@ class Search:
                 seconds, self.last_row_at = now - self.last_row_at, now
                 if self.on_result is not None:
                     result = self.on_result(key, result)
-                if self.on_weights is not None:
-                    self.on_weights(key, result)
+                if self.on_weights is not None and result.status != "dropped":
+                    assert result.weights is not None
+                    self.on_weights(key, result.weights, result.history)
                 params = batch[key.configuration]
                 row = make_row(key, params, result, self.folds[key.fold], seconds)
                 planned = self.member(key, params).recipe.epochs

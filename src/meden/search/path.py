@@ -16,7 +16,6 @@ from meden.penalties import GroupLasso, Groups, Penalty, SparsePenalty
 from meden.recipe import Recipe
 from meden.search.checks import check_models
 from meden.search.engine import Search, open_ledger
-from meden.search.final_states import FinalStates
 from meden.search.identity import identity_of
 from meden.search.path_points import Path, found_on
 from meden.search.path_source import PathSource
@@ -25,13 +24,12 @@ from meden.search.progress import OnProgress
 from meden.search.settings import CV, CompareFields, check_fields, settings_of
 from meden.search.tune import check_recipe
 from meden.structure.groups import Kind
+from meden.study.final_states import WEIGHTS, FinalStates
 from meden.workers.fitter import Networks
 from meden.workers.workers import Workers
 
 STEPS = 50
 """Optimizer steps at each strength, at least: at an adaptive optimizer's rate of 0.01 a weight moves half of a unit."""
-WEIGHTS = "weights"
-"""Folder, within that of a path, of where its runs ended."""
 
 
 def path(

@@ -22,10 +22,10 @@ from meden.optim import Regularizer
 from meden.penalties import SparsePenalty
 from meden.recipe import Recipe
 from meden.run import Run
-from meden.search.final_states import FinalStates, run_of
 from meden.search.path_groups import held, names_of, penalised
 from meden.search.path_walk import DENSE
 from meden.structure import Kind, ModelGroups, groups_of
+from meden.study.final_states import FinalStates, run_of
 from meden.study.ledger import Key, Row
 from meden.training.fit_many import fit_many
 

@@ -38,6 +38,7 @@ from meden.search.trackers import trackers_of
 from meden.space.cocktail import cocktail
 from meden.space.names import AskedSpace, longest
 from meden.stopping import EarlyStopping
+from meden.study.final_states import WEIGHTS, FinalStates
 from meden.study.folder import STUDY, Description, is_described, write_description
 from meden.study.ledger import LEDGER, Ledger, Row, versions_of
 from meden.study.load import results_of
@@ -48,8 +49,8 @@ from meden.workers.workers import Workers
 
 LIMITS = ("budget", "epochs_budget", "time_limit")
 """Settings that say how far a search gets on its way: it may be opened again to go further."""
-METRIC, BASELINES, KEEP_LOSSES = "metric", "baselines", "keep_losses"
-FREE = (METRIC, BASELINES, KEEP_LOSSES, *LIMITS)
+METRIC, BASELINES, KEEP_LOSSES, KEEP_MODELS = "metric", "baselines", "keep_losses", "keep_models"
+FREE = (METRIC, BASELINES, KEEP_LOSSES, KEEP_MODELS, *LIMITS)
 """Settings of a study that may change when it is opened again: configurations are trained as before."""
 IN_MEMORY = "study"
 """What trackers are told of a study without a folder."""
@@ -71,6 +72,7 @@ def tune(
     metric: MetricName = "loss",
     baselines: bool = True,
     keep_losses: bool = False,
+    keep_models: bool = False,
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
     storage: str | None = None,
@@ -122,6 +124,8 @@ def tune(
         keep_losses: also keep the loss of each fitting row and each row of a stop split, in half precision, so that
             :meth:`meden.Study.memorisation` trains nothing. The ledger is larger by an eighth (ten classes) to a half
             (two). Not for a training function.
+        keep_models: also keep the models of the folds, of all configurations that lose no race, so that
+            :meth:`meden.Study.fold_models` trains nothing. Not for a training function.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there, and one that has ended goes on
             if its limits are larger now. :func:`meden.load_study` opens it without training. None keeps it in memory.
@@ -176,6 +180,8 @@ def tune(
     else:
         if keep_losses:
             raise InputError("keep_losses must be False for a training function, which returns those of scored rows")
+        if keep_models:
+            raise InputError("keep_models must be False for a training function, which has no models")
         if data is not None or target is not None:
             given = "data" if data is not None else "target"
             raise InputError(
@@ -210,7 +216,14 @@ def tune(
     workers.reach()
     following = trackers_of(trackers, study_dir)
     settings: dict[str, Any] = {"strategy": strategy, "first": [dict(point) for point in first]}
-    settings |= {"seeds": cv.seeds, "seed": seed, METRIC: metric, BASELINES: baselines, KEEP_LOSSES: keep_losses}
+    settings |= {
+        "seeds": cv.seeds,
+        "seed": seed,
+        METRIC: metric,
+        BASELINES: baselines,
+        KEEP_LOSSES: keep_losses,
+        KEEP_MODELS: keep_models,
+    }
     settings |= dict(limits) | {"budget": proposals.budget}
     described = Description(
         data=subject.data,
@@ -223,6 +236,7 @@ def tune(
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
     identity = identity_of(subject.dataset, folds, subject.models)
+    ends = FinalStates(None if study_dir is None else Path(study_dir) / WEIGHTS) if keep_models else None
     with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
         if limits.time_limit is not None:
             spent = math.fsum(row.seconds for row in ledger.rows.values())
@@ -247,6 +261,7 @@ def tune(
             on_progress=on_progress,
             trackers=Trackers([*database, *following], name),
             on_result=None if rows is None else Answers(ledger).check,
+            on_weights=ends and ends.keep,
         ).run()
         num_fits = sum(not row.baseline for row in ledger.rows.values())
         ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
@@ -271,7 +286,7 @@ def tune(
         _warn_of_jobs(ledger.rows.values(), reports=all(len(fold.stop) for fold in folds))
         _warn_of_losses(results, len(subject.data.classes))
         return Study.of(results, None, None)
-    return Study.of(results, make_model, subject.dataset)
+    return Study.of(results, make_model, subject.dataset, ends and ends.of_folds(results.folds, folds))
 
 
 def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:

@@ -15,6 +15,7 @@ from meden.data import Fold
 from meden.member import ModelMaker
 from meden.progress import LOST
 from meden.space.names import REGULARISING, Space
+from meden.study.final_states import WEIGHTS, FinalStates
 from meden.study.folder import Description, read_description
 from meden.study.ledger import LEDGER, Row, digest_of, read_rows, versions_of
 from meden.study.results import BASELINES, PLAIN, Results, Trial, make_baseline, make_trial
@@ -62,7 +63,9 @@ def load_study(
         raise InputError(f"{str(folder)!r} must hold one study, but its {LEDGER} belongs to something else")
     results = results_of(described, ledger.rows.values(), versions_of(ledger.identity or {}))
     dataset = None if data is None else results.data.read(data)
-    return Study.of(results, make_model or results.model.find(), dataset)
+    weights = Path(folder) / WEIGHTS
+    ends = FinalStates(weights).of_folds(results.folds, described.folds) if weights.is_dir() else None
+    return Study.of(results, make_model or results.model.find(), dataset, ends)
 
 
 def results_of(described: Description, rows: Collection[Row], versions: Mapping[str, str] | None = None) -> Results:

@@ -18,15 +18,16 @@ from meden.deadline import Deadline
 from meden.diagnosis import Evidence, diagnose
 from meden.diagnosis.memory.memorisation import Memorisation, memorisation_of
 from meden.history import Record
-from meden.member import Member, ModelMaker
+from meden.member import Member, ModelMaker, as_taken, encode_folds
 from meden.noise import derive
 from meden.report import Format, Section
 from meden.run import Ensemble, Run
 from meden.space.names import OFF
 from meden.study.evidence import evidence_of
+from meden.study.final_states import FinalStates, run_of
 from meden.study.learning_curve import LearningCurve
 from meden.study.page import study_report
-from meden.study.results import CHOICE, DIVISION, Results, Which
+from meden.study.results import CHOICE, DIVISION, Results, Trial, Which
 from meden.study.row_losses import are_kept, kept_losses, trained_losses
 from meden.study.tradeoff import Tradeoff, tradeoff_of
 from meden.study.verdict import Verdict, verdict_of
@@ -41,12 +42,16 @@ class Study(Results):
     """Makes the models; None where a loaded study has none, and was given none."""
     dataset: Dataset | None = None
     """The rows; None where a loaded study was given none."""
+    ends: FinalStates | None = None
+    """Where the fits ended, if a search kept that (``keep_models=True``)."""
 
     @classmethod
-    def of(cls, results: Results, make_model: ModelMaker | None, dataset: Dataset | None) -> Self:
+    def of(
+        cls, results: Results, make_model: ModelMaker | None, dataset: Dataset | None, ends: FinalStates | None = None
+    ) -> Self:
         """Return results with model and data."""
         found = {field.name: getattr(results, field.name) for field in dataclasses.fields(Results)}
-        return cls(**found, make_model=make_model, dataset=dataset)
+        return cls(**found, make_model=make_model, dataset=dataset, ends=ends)
 
     @overload
     def refit(
@@ -121,6 +126,39 @@ class Study(Results):
         trained = fit_many(make_model, members, dataset, on_epoch=report, deadline=deadline)
         runs = [dataclasses.replace(run, held_out=None) for run in trained]
         return Ensemble(runs=tuple([run for run in runs if run.status != "diverged"] or runs))
+
+    def fold_models(
+        self, which: Which | Trial = CHOICE, *, data: Any = None, make_model: ModelMaker | None = None
+    ) -> Ensemble:
+        """Return the models of a configuration's folds as they were when they were scored; nothing is trained.
+
+        Each has its ``held_out``; the mean of their answers is what they say of new rows.
+
+        Args:
+            which: ``"one_se"``, the choice, ``"best"``, or a configuration of :attr:`trials`.
+            data: as for :meth:`refit`.
+            make_model: as for :meth:`refit`.
+
+        Raises:
+            InputError: if the search did not keep its models (``keep_models=True``); if a fit of it was lost; or as
+                :meth:`refit` does.
+        """
+        trial = which if isinstance(which, Trial) else self._which(which)
+        if trial.status != "ok":
+            raise InputError(f"configuration must be one with a result, got {trial.number}, which {trial.outcome}")
+        if self.ends is None:
+            raise InputError("models of the folds must have been kept by the search (keep_models=True), got none")
+        make_model, dataset = self.trainable(data, make_model)
+        recipe, model_args = self.recipe_of(trial)
+        members = [
+            Member(recipe, self.folds[r.fold], derive(self.seed, "seed", r.seed), model_args) for r in trial.rows
+        ]
+        dataset = as_taken(make_model, dataset, members[0])
+        shares = encode_folds(dataset, self.folds)
+        each = zip(members, trial.rows, strict=True)
+        return Ensemble(
+            runs=tuple(run_of(make_model, dataset, shares[m.fold], m, self.ends[row.key], row) for m, row in each)
+        )
 
     def trainable(self, data: Any = None, make_model: ModelMaker | None = None) -> tuple[ModelMaker, Dataset]:
         """Return what makes the models, and the rows; arguments and errors are those of :meth:`refit`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,16 @@ from safetensors.torch import load
 from torch import Tensor
 
 from meden import checkpoint as files
-from meden.data import Dataset
+from meden._checks import InputError
+from meden.data import Dataset, Fold
 from meden.history import History
 from meden.member import EncodedData, Member, ModelMaker, build_model, constant_loss, made_with
 from meden.recipe import prepare_noise
 from meden.run import HeldOut, Run
 from meden.study.ledger import Key, Row
-from meden.workers.coordinator import Result
+
+WEIGHTS = "weights"
+"""Folder of final states, in that of a study or a path."""
 
 
 class FinalState(NamedTuple):
@@ -27,16 +31,27 @@ class FinalState(NamedTuple):
 
 
 class FinalStates:
-    """Final states by key; in files of a folder, or in memory if there is none."""
+    """Final states by key; in files of a folder, or in memory if there is none.
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    Args:
+        folder: of the files, or None.
+        numbers: of the folds that are asked for as 0, 1 and so on; None is these themselves.
+    """
+
+    def __init__(self, folder: Path | None, numbers: Sequence[int] | None = None) -> None:
+        self._folder, self._numbers = folder, numbers
         self._ends: dict[Key, FinalState] = {}
 
-    def keep(self, key: Key, result: Result) -> None:
-        """Keep the end of a run whose result came with weights."""
-        assert result.weights is not None
-        end = FinalState(load(result.weights), result.history)
+    def of_folds(self, kept: Sequence[Fold], folds: Sequence[Fold]) -> FinalStates:
+        """Return those of some of all folds, which are numbered anew."""
+        places = {id(fold): place for place, fold in enumerate(folds)}
+        found = FinalStates(self._folder, [places[id(fold)] for fold in kept])
+        found._ends = self._ends
+        return found
+
+    def keep(self, key: Key, weights: bytes, history: History) -> None:
+        """Keep the end of a run, whose state dict came as safetensors writes it."""
+        end = FinalState(load(weights), history)
         if self._folder is None:
             self._ends[key] = end
         else:
@@ -46,12 +61,16 @@ class FinalStates:
         """Return the end of a run.
 
         Raises:
-            InputError: if its file is missing or damaged.
+            InputError: if it was not kept, or its file is damaged.
         """
-        if self._folder is None:
-            return self._ends[key]
-        weights, values = files.load(self._path(self._folder, key))
-        return FinalState(weights, History.from_list(values["history"]))
+        if self._numbers is not None:
+            key = key._replace(fold=self._numbers[key.fold])
+        if self._folder is not None:
+            weights, values = files.load(self._path(self._folder, key))
+            return FinalState(weights, History.from_list(values["history"]))
+        if key not in self._ends:
+            raise InputError(f"weights must have been kept of configuration {key.configuration}, got none")
+        return self._ends[key]
 
     @staticmethod
     def _path(folder: Path, key: Key) -> Path:

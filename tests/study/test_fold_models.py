@@ -1,0 +1,67 @@
+"""Models of the folds that a search kept: what they say is what the ledger holds, and nothing is trained."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import meden
+from meden._checks import InputError
+from meden.data import as_dataset
+from meden.models import MLP
+from meden.study import Study
+
+SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "width": meden.Choice(4, 8)}
+
+
+def searched(**options):
+    recipe = meden.Recipe(epochs=8)
+    options = {"folds": 3, "budget": 6, "strategy": "sobol", "recipe": recipe, "baselines": False} | options
+    return meden.tune(MLP, "iris", options.pop("space", SPACE), keep_models=True, **options)
+
+
+def check_answers(study: Study) -> None:
+    for trial in study.trials:
+        if trial.status != "ok":
+            continue
+        for run, row in zip(study.fold_models(trial).runs, trial.rows, strict=True):
+            x = study.trainable()[1].features(run.encoder, study.folds[row.fold].score)
+            with torch.no_grad():
+                np.testing.assert_allclose(run.model(x).softmax(-1), row.outputs, atol=1e-6)
+            assert run.held_out.losses.tolist() == row.losses.tolist()
+
+
+@pytest.mark.parametrize("racing", [False, True])
+def test_say_what_they_said(racing):
+    check_answers(searched(racing=racing))
+
+
+def test_of_a_folder(tmp_path, monkeypatch):
+    study = searched(study_dir=tmp_path, seeds=2)
+    found = meden.load_study(tmp_path)
+    check_answers(found)
+    frame = pd.DataFrame(as_dataset("iris").inputs.values)
+    monkeypatch.setattr("meden.study.study.fit_many", None)  # nothing is trained
+    told = [one.fold_models("best").predict(frame).probabilities for one in (study, found)]
+    assert np.array_equal(*told) and len(found.fold_models("best").runs) == 6
+
+
+def test_where_there_are_none(tmp_path):
+    kept = searched(study_dir=tmp_path, budget=2)
+    with pytest.raises(InputError, match="keep_models=True"):
+        meden.tune(MLP, "iris", SPACE, folds=2, budget=1, recipe=meden.Recipe(epochs=1), baselines=False).fold_models()
+    next((tmp_path / "weights").glob(f"{kept.best.number}_0_0*")).unlink()
+    with pytest.raises(InputError, match=r"safetensors"):
+        meden.load_study(tmp_path).fold_models("best")
+
+
+def test_of_a_configuration_that_was_lost():
+    study = searched(budget=16, racing=True, space={"lr": meden.LogUniform(1e-7, 1e-1)})
+    lost = next(trial for trial in study.trials if trial.status == "dropped")
+    with pytest.raises(InputError, match=f"got {lost.number}, which dropped"):
+        study.fold_models(lost)
+
+
+def test_not_of_a_training_function():
+    with pytest.raises(InputError, match="keep_models must be False"):
+        meden.tune(print, rows=10, space={"x": meden.Uniform(0, 1)}, keep_models=True)
