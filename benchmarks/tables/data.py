@@ -137,9 +137,7 @@ def split(folder: Path, name: str, seed: int) -> Split:
     x, y = read(folder, name)
     numbers = TABLES[name].numbers
     y = y.astype(np.float64) if numbers else y.astype(str)
-    x, new, y, truth = train_test_split(
-        x, y, test_size=TEST_SHARE, random_state=seed, stratify=None if numbers else y
-    )
+    x, new, y, truth = train_test_split(x, y, test_size=TEST_SHARE, random_state=seed, stratify=None if numbers else y)
     filled = x.columns[x.notna().any()]  # not all methods take a column without a value
     parts = (part.reset_index(drop=True) for part in (x[filled], y, new[filled], truth))
     return Split(**dict(zip(("inputs", "targets", "new", "truth"), parts, strict=True)))
