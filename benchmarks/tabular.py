@@ -35,10 +35,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from common.lines import Line, Lines
-from tables.data import FILES, TABLES
-from tables.measure import measured
-from tables.methods import METHODS, METRICS
-from tables.report import write_report
+from contest.data import FILES, TABLES
+from contest.measure import measured
+from contest.methods import METHODS, METRICS
+from contest.report import write_report
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

@@ -5,6 +5,7 @@ Boosted trees and networks of pytabkit take one thread each, AutoGluon one core.
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import inspect
@@ -19,6 +20,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
+from contest.prepare import Levels, standard_columns, texts
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -28,7 +30,6 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
-from tables.prepare import Levels, standard_columns, texts
 
 METRICS = ("balanced_accuracy", "log_loss", "roc_auc", "accuracy")
 """Of classes, which a method can be told. Of numbers all measure squared errors by default."""
@@ -221,6 +222,8 @@ class Method:
     fit: Fit
     package: str
     """Its distribution, whose version is told."""
+    module: str = ""
+    """What is imported, if that has another name."""
     budget: bool = False
     """Whether it takes a limit of time."""
     large: bool = False
@@ -232,15 +235,12 @@ class Method:
 
     @property
     def present(self) -> bool:
-        """Whether it can run here."""
-        module = self.package.replace("-", ".")
-        if module == "scikit.learn":
-            module = "sklearn"
+        """Whether it can run here; what it needs is imported, so that no fit pays for that."""
         try:
-            there = importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:
-            there = False
-        return there and all(takes(name) for name in self.needs)
+            importlib.import_module(self.module or self.package)
+        except ImportError:
+            return False
+        return all(takes(name) for name in self.needs)
 
     @property
     def version(self) -> str:
@@ -258,26 +258,30 @@ def revision() -> str:
     return found.stdout.strip()
 
 
-def preset(name: str) -> Method:
-    return Method(fit=partial(meden, preset=name), package="meden", budget=False, large=True, needs=("preset",))
+def own(fit: Fit, **settings: Any) -> Method:
+    return Method(fit=fit, package="meden", module="meden.integrations.sklearn", large=True, **settings)
+
+
+def of_scikit_learn(fit: Fit, large: bool = True) -> Method:
+    return Method(fit=fit, package="scikit-learn", module="sklearn", large=large)
+
+
+def of_autogluon(fit: Fit) -> Method:
+    return Method(fit=fit, package="autogluon.tabular", budget=True, large=True)
 
 
 METHODS: dict[str, Method] = {
-    "meden": Method(fit=meden, package="meden", budget=True, large=True),
-    "meden usual": Method(fit=partial(meden, budget=1), package="meden", budget=True, large=True),
-    "meden fast": preset("fast"),
-    "meden good": preset("good"),
-    "meden best": preset("best"),
-    "HistGradientBoosting": Method(fit=boosting, package="scikit-learn", large=True),
+    "meden": own(meden, budget=True),
+    "meden usual": own(partial(meden, budget=1), budget=True),
+    **{f"meden {name}": own(partial(meden, preset=name), needs=("preset",)) for name in ("fast", "good", "best")},
+    "HistGradientBoosting": of_scikit_learn(boosting),
     "CatBoost": Method(fit=catboost, package="catboost", large=True, tellable=("balanced_accuracy",)),
-    "ridge": Method(fit=partial(linear, l1=False), package="scikit-learn", large=True),
-    "lasso": Method(fit=partial(linear, l1=True), package="scikit-learn"),
+    "ridge": of_scikit_learn(partial(linear, l1=False)),
+    "lasso": of_scikit_learn(partial(linear, l1=True), large=False),
     "RealMLP-TD": Method(fit=partial(pytabkit, name="RealMLP_TD"), package="pytabkit"),
-    "MLP grid": Method(fit=grid, package="scikit-learn"),
+    "MLP grid": of_scikit_learn(grid, large=False),
     "TabM": Method(fit=partial(pytabkit, name="TabM_D"), package="pytabkit"),
-    "AutoGluon": Method(fit=autogluon, package="autogluon-tabular", budget=True, large=True),
-    "AutoGluon best": Method(
-        fit=partial(autogluon, preset="best_quality"), package="autogluon-tabular", budget=True, large=True
-    ),
+    "AutoGluon": of_autogluon(autogluon),
+    "AutoGluon best": of_autogluon(partial(autogluon, preset="best_quality")),
 }
 """By name; "ridge" and "lasso" are logistic regression where there are classes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 
-from tables.ranks import Estimate
+from contest.ranks import Estimate
 
 from meden.report.charts import HELD_OUT, OTHER
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from common.lines import Line
-from tables import scores
-from tables.data import TABLES, split
-from tables.methods import METHODS, Task
+from contest import scores
+from contest.data import TABLES, split
+from contest.methods import METHODS, Task
 from threadpoolctl import threadpool_limits
 
 LONGEST_NOTE = 200

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from common.lines import Line
-from tables import ranks
-from tables.data import FILES, TABLES, TEST_SHARE
-from tables.diagram import diagram
+from contest import ranks
+from contest.data import FILES, TABLES, TEST_SHARE
+from contest.diagram import diagram
 
 SCORES: dict[str, tuple[str, ...]] = {
     "balanced accuracy, or R2": ("balanced_accuracy", "r2"),
@@ -54,6 +54,8 @@ def write_report(lines: Sequence[Line], path: Path, methods: Sequence[str] | Non
             for title in SCORES:
                 scores = per_split(part, title, told)
                 ranked = scores.drop(columns=[name for name in scores if name.startswith(USUAL)])
+                if title != MAIN and told and SCORES[title] == ("r2",):
+                    continue  # nobody is told of R2
                 text += [f"\n## {title}: {head}{within}\n", *compared(ranked, title == MAIN)]
                 if title == MAIN:
                     text += bought(scores, part, told)
@@ -107,7 +109,7 @@ def compared(scores: pd.DataFrame, with_tables: bool) -> list[str]:
     text = [*by_table(scores), ""] if with_tables else []
     means = complete(scores)
     if means.shape[0] < 2 or means.shape[1] < 2:
-        return [*text, "fewer than two tables or methods that all have"]
+        return [*text, "fewer than two tables that two methods have"]
     if left_out := sorted(set(scores) - set(means)):
         text.append(f"Not ranked, too few tables yet: {', '.join(left_out)}.\n")
     found, places = ranks.mean_ranks(means), ranks.ranks_of(means)
