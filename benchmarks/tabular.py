@@ -18,8 +18,8 @@ Results are lines of a file; what was cut off goes on, and several processes may
 per table, mean ranks and paired differences with intervals over tables, what the search buys beside the usual
 configuration alone, and critical-difference diagrams, beside the file. A failed fit ranks last.
 
-AutoGluon 1.6 wants pandas < 2.4 and runs beside torch 2.13, in an environment of its own that writes the same file:
-pip install 'autogluon.tabular[lightgbm,catboost,xgboost,fastai]' torch==2.13.0, and meden.
+AutoGluon 1.6 runs beside torch 2.13, but wants pandas < 2.4: pip install -e '.[autogluon]' torch==2.13.0 in an
+environment of its own, from which the same command adds to the same file.
 """
 
 from __future__ import annotations

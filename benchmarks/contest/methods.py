@@ -182,7 +182,7 @@ class AutoGluon(BaseEstimator):
         self.preset = preset
 
     def fit(self, X: pd.DataFrame, y: pd.Series) -> Self:
-        """Let it train within the limit."""
+        """Let it train within the limit, fold after fold: workers of ray would only share the few cores."""
         from autogluon.tabular import TabularPredictor
 
         told = {"": None, "roc_auc": "roc_auc_ovr" if y.nunique() > 2 else "roc_auc"}.get(
@@ -196,6 +196,7 @@ class AutoGluon(BaseEstimator):
             X.assign(**{"the answer": y}),
             time_limit=self.task.limit or None,
             presets=self.preset,
+            **({"ag_args_ensemble": {"fold_fitting_strategy": "sequential_local"}} if self.preset else {}),
             num_cpus=self.task.threads,
             num_gpus=0,
         )

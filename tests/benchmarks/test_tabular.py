@@ -321,3 +321,17 @@ def test_levels_fill_and_forget_what_they_have_not_seen():
     assert made["n"].tolist() == [3.0, 2.0] and made["t"].tolist() == ["missing", "b"] and list(made) == ["n", "t"]
     assert list(made["t"].cat.categories) == ["a", "b", "missing"]
     assert levels.set_params(kind="string").transform(rows)["t"].tolist() == ["a", "missing", "b", "a"]
+
+
+@pytest.mark.parametrize(("name", "package"), [("CatBoost", "catboost"), ("RealMLP-TD", "pytabkit")])
+@pytest.mark.slow
+def test_others_take_texts_and_missing_cells(data, name, package):
+    pytest.importorskip(package)
+    methods, scores = part("methods"), part("scores")
+    rows = part("data").split(data, "vehicle", 0)
+    task = methods.Task(numbers=False, told="balanced_accuracy")
+    with part("measure").quiet(1):
+        model = methods.METHODS[name].fit(rows.inputs, rows.targets, task)
+        labels, told = np.ravel(model.predict(rows.new)), np.asarray(model.predict_proba(rows.new))
+    shares = rows.targets.value_counts(normalize=True)
+    assert scores.of_classes(rows.truth, labels, told, sorted(shares.index), shares)["balanced_accuracy"] > 0.8
