@@ -94,8 +94,8 @@ def boosting(X: pd.DataFrame, y: pd.Series, task: Task) -> Fitted:
     if task.numbers:
         model = HistGradientBoostingRegressor(random_state=task.seed)
     else:
-        scoring = SCORINGS.get(task.told, task.told) if task.told not in ("", "log_loss") else "loss"
-        model = HistGradientBoostingClassifier(class_weight=task.balanced, scoring=scoring, random_state=task.seed)
+        # the weighted loss stops it, where it stops early: balanced accuracy on few rows would, at chance
+        model = HistGradientBoostingClassifier(class_weight=task.balanced, random_state=task.seed)
     return make_pipeline(Levels(most=MOST_LEVELS), model).fit(X, y)
 
 
@@ -263,8 +263,8 @@ def own(fit: Fit, **settings: Any) -> Method:
     return Method(fit=fit, package="meden", module="meden.integrations.sklearn", large=True, **settings)
 
 
-def of_scikit_learn(fit: Fit, large: bool = True) -> Method:
-    return Method(fit=fit, package="scikit-learn", module="sklearn", large=large)
+def of_scikit_learn(fit: Fit, large: bool = True, tellable: tuple[str, ...] = METRICS) -> Method:
+    return Method(fit=fit, package="scikit-learn", module="sklearn", large=large, tellable=tellable)
 
 
 def of_autogluon(fit: Fit) -> Method:
@@ -275,7 +275,7 @@ METHODS: dict[str, Method] = {
     "meden": own(meden, budget=True),
     "meden usual": own(partial(meden, budget=1), budget=True),
     **{f"meden {name}": own(partial(meden, preset=name), needs=("preset",)) for name in ("fast", "good", "best")},
-    "HistGradientBoosting": of_scikit_learn(boosting),
+    "HistGradientBoosting": of_scikit_learn(boosting, tellable=("balanced_accuracy",)),
     "CatBoost": Method(fit=catboost, package="catboost", large=True, tellable=("balanced_accuracy",)),
     "ridge": of_scikit_learn(partial(linear, l1=False)),
     "lasso": of_scikit_learn(partial(linear, l1=True), large=False),

@@ -54,6 +54,22 @@ def _student(values: np.ndarray, factor: float) -> Estimate:
     return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
 
 
+def ratio(gains: np.ndarray, costs: np.ndarray) -> Estimate:
+    """Return mean gain over mean cost, (T,) each, with a bootstrap interval over tables."""
+    draws = _draws(len(gains))
+    told = gains[draws].mean(axis=1) / costs[draws].mean(axis=1)
+    return Estimate(float(gains.mean() / costs.mean()), *_middle(told))
+
+
+def _draws(num: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(num, size=(NUM_DRAWS, num))
+
+
+def _middle(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
 def ranks_of(scores: pd.DataFrame) -> pd.DataFrame:
     """Return the ranks on each table, (T, M): 1 is best, what is level shares the mean rank, what failed is last."""
     return scores.fillna(-np.inf).rank(axis=1, ascending=False)
@@ -62,12 +78,11 @@ def ranks_of(scores: pd.DataFrame) -> pd.DataFrame:
 def mean_ranks(scores: pd.DataFrame) -> dict[str, Estimate]:
     """Return the mean rank of each method with a bootstrap interval over tables, the best first."""
     ranks = ranks_of(scores)
-    draws = np.random.default_rng(0).integers(len(ranks), size=(NUM_DRAWS, len(ranks)))
+    draws = _draws(len(ranks))
     found = {}
     for name in ranks.mean().sort_values(kind="stable").index:
         column = ranks[name].to_numpy()
-        low, high = np.quantile(column[draws].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        found[name] = Estimate(float(column.mean()), float(low), float(high))
+        found[name] = Estimate(float(column.mean()), *_middle(column[draws].mean(axis=1)))
     return found
 
 

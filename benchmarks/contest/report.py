@@ -78,7 +78,9 @@ def per_split(frame: pd.DataFrame, title: str, told: bool) -> pd.DataFrame:
         rows = frame[[TABLES[table].numbers == (metric == "r2") for table in frame["table"]]]
         wanted = metric.removesuffix("_gain")
         keys = ["table", "split", "method"]
-        rows = rows[rows["told"].isin(["", wanted] if told else [""])].sort_values("told")  # the default comes first
+        rows = rows[rows["told"].isin(["", wanted] if told else [""])].sort_values(
+            "told", kind="stable"
+        )  # the default comes first
         parts.append(rows.drop_duplicates(keys, keep="last").set_index(keys)[metric])
     made = pd.concat(parts).clip(lower=FLOOR) if parts else pd.Series(dtype=float)
     if made.empty:
@@ -165,7 +167,7 @@ def paired(means: pd.DataFrame) -> list[str]:
 def bought(scores: pd.DataFrame, frame: pd.DataFrame, told: bool) -> list[str]:
     """Return what the search buys: chosen minus the usual configuration alone, paired over tables and splits."""
     text = []
-    seconds = frame[frame["told"].isin(["", "balanced_accuracy"] if told else [""])].sort_values("told")
+    seconds = frame[frame["told"].isin(["", "balanced_accuracy"] if told else [""])].sort_values("told", kind="stable")
     keys = ["table", "split", "method"]
     took = seconds.drop_duplicates(keys, keep="last").pivot(index=keys[:2], columns="method", values="seconds")
     for usual in [name for name in scores if name.startswith(USUAL)]:
@@ -185,7 +187,8 @@ def bought(scores: pd.DataFrame, frame: pd.DataFrame, told: bool) -> list[str]:
             "95 % by Student over tables:\n",
             f"- {ranks.over_tables(per_table.to_numpy())}, ahead on {int((per_table > 0).sum())}, "
             f"behind on {int((per_table < 0).sum())}",
-            f"- for {more.mean():.2f} minutes more on average: {per_table.mean() / more.mean():.4f} a minute"
+            f"- for {more.mean():.2f} minutes more on average: {ranks.ratio(per_table.to_numpy(), more.to_numpy())} a "
+            "minute, by bootstrap over tables"
             if more.mean() > 0
             else "- in no more time",
             "- largest: " + ", ".join(f"{name} {value:+.3f}" for name, value in extremes(per_table)),

@@ -164,7 +164,7 @@ def test_the_report_says_what_was_made_up(tmp_path):
     gains = np.array([0.04, 0.02, 0.02, 0.02])
     low, high = stats.t.interval(0.95, 3, gains.mean(), stats.sem(gains))
     assert f"- {gains.mean():.3f} ({low:.3f} to {high:.3f}), ahead on 4, behind on 0" in bought
-    assert f"{gains.mean() / (0.5 / 60):.4f} a minute" in bought
+    assert "on average: 3.000 (2.400 to 4.200) a minute" in bought, "0.02 to 0.04 for half a second each"
 
     assert "| sonar | **0.950** ± 0.000 | 0.850 ± " in told, "who was told counts by that, the others by their defaults"
 
