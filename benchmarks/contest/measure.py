@@ -17,17 +17,12 @@ import numpy as np
 import torch
 from common.lines import Line
 from contest import scores
+from contest.clock import cpu_seconds
 from contest.data import TABLES, split
 from contest.methods import METHODS, Task
 from threadpoolctl import threadpool_limits
 
 LONGEST_NOTE = 200
-
-
-def cpu_seconds() -> float:
-    """Return what this process and those that it has ended have used."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def megabytes() -> float:

@@ -28,6 +28,8 @@ MAIN = next(iter(SCORES))
 FLOOR = -1.0
 """The worst that a score is taken for: R2 and the gain in log loss have no end below, and one table must not decide."""
 RATIO = TEST_SHARE / (1 - TEST_SHARE)
+STARVED = 0.5
+"""CPU seconds a second of a limit, below which a fit says more of the machine than of the method."""
 TOOK = ["cpu_seconds", "megabytes", "load"]
 USUAL = "meden usual"
 """What the search is held against; it is in no ranking."""
@@ -213,7 +215,7 @@ def drawing(scores: pd.DataFrame, title: str) -> str | None:
 
 
 def spent(frame: pd.DataFrame) -> list[str]:
-    """Return a row a method: seconds, memory and versions."""
+    """Return a row a method: what it took, and how many fits with a limit had less than half of a core."""
     text = ["| | fits | failed | seconds | longest | CPU seconds | MB | load | version |", "|" + " --- |" * 9]
     for (method, limit), rows in frame.groupby(["method", "limit"]):
         name = f"{method}, {limit:g} s" if limit else method
@@ -224,6 +226,7 @@ def spent(frame: pd.DataFrame) -> list[str]:
             f"{rows['seconds'].max():.1f}",
             *(f"{rows[column].agg(how):.0f}" for column, how in (("cpu_seconds", "mean"), ("megabytes", "max"))),
             f"{np.mean([np.mean(load) for load in rows['load'] if isinstance(load, list)] or [np.nan]):.1f}",
+            int((rows["cpu_seconds"] < STARVED * rows["seconds"]).sum()) if limit else "",
             ", ".join(sorted(set(rows["version"]))),
         ]
         text.append(f"| {name} | {' | '.join(map(str, cells))} |")

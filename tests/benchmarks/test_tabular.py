@@ -234,6 +234,23 @@ def test_real_tables_are_all_there_without_names_of_rows_or_answers():
         assert pd.api.types.is_numeric_dtype(rows.targets) == data.TABLES[name].numbers
 
 
+def test_the_processors_clock_counts_work_and_not_waiting(monkeypatch):
+    clock = part("clock")
+    monkeypatch.setattr(clock, "READERS", ("json",))
+    with pytest.raises(RuntimeError, match="before json is imported"):
+        clock.go_by_the_processor()
+    monkeypatch.setattr(clock, "READERS", ())
+    for name in ("time", "perf_counter"):
+        monkeypatch.setattr(time, name, getattr(time, name))  # put back afterwards
+    clock.go_by_the_processor()
+    began, worked, wall = time.time(), time.process_time(), time.monotonic()
+    time.sleep(0.3)
+    assert time.time() - began < 0.1 < time.monotonic() - wall
+    while time.process_time() - worked < 0.3:
+        pass
+    assert 0.25 < time.time() - began < 0.5
+
+
 @pytest.fixture
 def small(data, tmp_path):
     out = tmp_path / "lines.jsonl"
