@@ -20,22 +20,25 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 import meden
 from meden.noise import Dropout, GaussianDropout
 from meden.penalties import L1, L2, KLSparsity, MaxNorm
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from common.lines import Line, Lines
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SIZES = (784, 1024, 1024, 2048)
@@ -45,7 +48,6 @@ LATE = 0.75
 """Share of the steps after which L1 sets in."""
 SECONDS = 20
 """Between two looks at whether another process has finished what is waited for."""
-Line = dict[str, Any]
 Rows = tuple[Tensor, Tensor]
 
 RATE = {"lr": 0.03}
@@ -123,43 +125,6 @@ def error_of(model: nn.Module, rows: Rows) -> tuple[float, float]:
     outputs = torch.cat([model.eval()(x.to(device)).cpu() for x in rows[0].split(1000)])
     wrong = (outputs.argmax(1) != rows[1]).float()
     return 100 * float(wrong.mean()), float(nn.functional.cross_entropy(outputs, rows[1]))
-
-
-class Lines:
-    """The lines of a file, one a training, which several processes may write."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.parts = path, path.with_suffix(".parts")
-        self.parts.mkdir(parents=True, exist_ok=True)
-
-    def all(self) -> list[Line]:
-        """Return the lines that are whole."""
-        text = self.path.read_text() if self.path.exists() else ""
-        return [json.loads(line) for line in text.split("\n")[:-1] if line.endswith("}")]
-
-    def find(self, key: Mapping[str, Any]) -> list[Line]:
-        """Return the lines that have these values."""
-        return [line for line in self.all() if key.items() <= line.items()]
-
-    def add(self, line: Line) -> None:
-        """Write a line, behind one that was cut off if need be."""
-        with FileLock(self.parts / "lines.lock"), self.path.open("a+b") as file:
-            file.seek(max(0, file.tell() - 1))
-            cut_off = file.read() not in (b"", b"\n")
-            file.write(b"\n" * cut_off + json.dumps(line).encode() + b"\n")
-
-    @contextmanager
-    def claim(self, key: Mapping[str, Any]) -> Iterator[Path | None]:
-        """Give the path of the training's checkpoint; None if its line is there, or another process is at it."""
-        name = "-".join(str(value).replace(" ", "_") for value in key.values())
-        checkpoint = self.parts / f"{name}.safetensors"
-        try:
-            with FileLock(checkpoint.with_suffix(".lock"), blocking=False):
-                yield None if self.find(key) else checkpoint
-                if self.find(key):
-                    checkpoint.unlink(missing_ok=True)
-        except Timeout:
-            yield None
 
 
 def keys_of(given: argparse.Namespace) -> list[Line]:
