@@ -88,9 +88,11 @@ def _copies(table: Table) -> Iterator[Section]:
         order = equal.repeated[np.argsort(equal.groups[equal.repeated], kind="stable")]
         for one, other in itertools.pairwise(order):
             if equal.groups[one] == equal.groups[other]:
-                rows.append(TableRow((int(one), int(other), target(one), target(other), "equal")))
+                rows.append(
+                    TableRow((*table.named(np.array([one, other])).tolist(), target(one), target(other), "equal"))
+                )
     if near is not None:
-        rows += [TableRow((int(a), int(b), target(a), target(b), "nearly equal")) for a, b in near]
+        rows += [TableRow((*table.named(pair).tolist(), *map(target, pair), "nearly equal")) for pair in near]
     if not rows:
         return
     columns = (Column("row"), Column("copy"), Column("target", False), Column("of the copy", False), Column("", False))
