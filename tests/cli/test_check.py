@@ -135,6 +135,20 @@ def test_bad_tables(meden: Command, folder: Path, case: str) -> None:
     assert told in refused(meden, folder, "check", "x.csv", "--target", target)
 
 
+def test_no_cell_and_no_name_gives_orders_to_the_terminal(meden: Command, folder: Path) -> None:
+    red, left = "\x1b[31mred", "\u202eleft [b]"
+    frame = CASES["target_copy"].planted().rename(columns={"more": red, "colour": left})
+    frame = frame.assign(y=frame["y"].map({"yes": "\x9b2J yes", "no": "\u0646\u200c no"}))
+    frame[left] = [*frame[left][:-1], "\x1b]0;title\x07"]
+    frame.to_csv("x.csv", index=False)
+    printed = [*meden("check", "x.csv", "--target", "y"), *meden("check", "x.csv", "--target", f"{red}.")]
+    printed.append(str(package.check(frame, target="y")))
+    told = "".join(part for part in printed if isinstance(part, str))
+    assert not {c for c in told if not c.isprintable()} - {"\n", "\u200c"}
+    assert r"\x1b[31mred (" in told or r"\x1b[31mred " in told  # the table of readings
+    assert r"\u202eleft [b]" in told and r"\x9b2J yes" in told and "did you mean" in told
+
+
 BAD_OPTIONS = {
     ("--select", "targt_copy"): "did you mean 'target_copy'?",
     ("--ignore", "nothing"): "ignore must name codes or families",

@@ -10,7 +10,6 @@ from typing import Annotated, cast, get_args
 import pandas as pd
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from meden._checks import InputError, check_choice, check_count, check_number
@@ -198,7 +197,7 @@ def _show(found: InputSelection, as_json: bool) -> None:
     table = Table("column", "kept", "frequency (95 %)", "norm", *noise, box=box.SIMPLE)
     for column in found.columns[:SHOWN]:
         often = column.frequency
-        cells = (escape(column.name), "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
+        cells = (column.name, "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
         rate = (number(column.false_discovery_rate),) if column.false_discovery_rate is not None else ()
         table.add_row(*cells, number(column.norm), *rate)
     stdout.print(table)

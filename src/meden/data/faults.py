@@ -65,7 +65,11 @@ def read_with_faults(
     """Read a data set as :func:`meden.as_dataset` does, but of a table also what is left without its faults.
 
     Args:
-        data: as there; also target, task, groups and drop.
+        data: as there.
+        target: as there.
+        task: as there.
+        groups: as there.
+        drop: as there.
         options: of reading.
 
     Raises:

@@ -56,8 +56,8 @@ def duplicate_rows(table: Table) -> Seen | None:
     num = num_later(equal.groups[rows])
     return Seen(
         f"{plural(num, 'row')} of {table.num_rows:,} {have(num)} the inputs of an earlier one "
-        f"({_num_whole(table, equal, rows):,} the target, too; {_sets(table, equal.groups, rows)}), and few pairs differ in "
-        "one column alone: they are copies, not ties",
+        f"({_num_whole(table, equal, rows):,} the target, too; {_sets(table, equal.groups, rows)}), and few pairs "
+        "differ in one column alone: they are copies, not ties",
         "Leave the copies out, or name what ties them together as groups, so that they stay on one side",
         value=num / table.num_rows,
     )
@@ -109,7 +109,8 @@ def contradictory_labels(table: Table) -> Seen | None:
     if not len(differ):
         return None
     return Seen(
-        f"{plural(len(differ), 'row')} {have(len(differ))} a copy with another target: {_sets(table, equal.groups, differ)}",
+        f"{plural(len(differ), 'row')} {have(len(differ))} a copy with another target: "
+        f"{_sets(table, equal.groups, differ)}",
         "Look at them: one of the targets is wrong, or a column that tells the rows apart is not there",
         value=len(differ) / table.num_rows,
     )

@@ -62,7 +62,7 @@ class Table:
     """Name of the column that says so, which is no input."""
     folds: int = FOLDS
     """Folds that the rows are to be divided into."""
-    faults: Faults = Faults()
+    faults: Faults = field(default_factory=Faults)
     """What was left out, since training refuses it."""
     places: Codes | None = None
     """Positions of the rows in the table as it was given, (n,), by which messages name them; None where all are here.

@@ -1,4 +1,4 @@
-"""What of a table training refuses: columns without a value, rows without a target or a group, cells that are no number.
+"""What of a table training refuses: columns without a value, rows without a target or a group, infinite numbers.
 
 ``check`` looks at the rest; messages name rows by their positions in the table as it was given.
 """
