@@ -169,6 +169,13 @@ def test_bad_options(meden: Command, folder: Path, given: tuple[str, ...]) -> No
     assert BAD_OPTIONS[given] in refused(meden, folder, "check", "x.csv", "--target", "y", *given)
 
 
+@pytest.mark.parametrize("command", ["check", "learning-curve", "select", "tune", "fit", "compare", "evaluate"])
+@pytest.mark.parametrize("path", ["runs/none", "none.csv"])
+def test_a_path_that_is_not_there(meden: Command, folder: Path, command: str, path: str) -> None:
+    told = refused(meden, folder, command, path, *(["rows.csv"] if command == "evaluate" else ["--target", "y"]))
+    assert f"{path!r}" in told and ("not there" in told or "must exist" in told)
+
+
 def test_too_little_to_check(meden: Command, folder: Path) -> None:
     clean(1).to_csv("one.csv", index=False)
     assert "two different values or more" in refused(meden, folder, "check", "one.csv", "--target", "y")
