@@ -444,7 +444,8 @@ def main() -> int:
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as top:
         os.chdir(top)
-        prepare(Path(top))
+        if any(MAKERS[name] is of_folder for name in options.commands):
+            prepare(Path(top))
         for number in numbers:
             draw = random.Random(f"{options.seed} {number}")
             command = draw.choices(options.commands, [SHARES[name] for name in options.commands])[0]
