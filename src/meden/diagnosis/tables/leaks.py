@@ -109,11 +109,8 @@ def _one_to_one(table: Table, name: str, rows: npt.NDArray[np.bool_]) -> bool:
     codes = table.codes[name][rows]
     codes, labels = (np.unique(each, return_inverse=True)[1] for each in (codes, table.dataset.labels[rows]))
     sizes = np.bincount(labels)
-    if (
-        int(codes.max()) + 1 != len(sizes)
-        or len(sizes) < 2
-        or len(np.unique(np.stack([codes, labels]), axis=1).T) != len(sizes)
-    ):
+    pairs = np.unique(np.stack([codes, labels]), axis=1).shape[1]
+    if not 1 < len(sizes) == int(codes.max()) + 1 == pairs:
         return False
     ways = math.lgamma(len(labels) + 1) - sum(math.lgamma(size + 1) for size in sizes)
     return math.lgamma(len(sizes) + 1) - ways < math.log(ALPHA / len(table.columns))
