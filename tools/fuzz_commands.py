@@ -217,8 +217,35 @@ TAKES = {
     | {"--refit", "--search", "--with", "--backend", "--address", "--epochs-budget"},
     "compare": {"--held-out", "--set", "--time-limit", "--metric", "--strategy", "--refit", "--search", "--budget"}
     | {"--epochs-budget"},
+    "check": {"--held-out", "--set", "--time-limit", "--metric", "--strategy", "--refit", "--search", "--budget"}
+    | {"--epochs-budget", "--seeds", "--gap", "--jobs", "--with", "--backend", "--address", "--model"},
+    "select": {"--held-out", "--set", "--time-limit", "--metric", "--strategy", "--refit", "--search", "--budget"}
+    | {"--epochs-budget", "--with"},
+    "learning-curve": {"--held-out", "--time-limit", "--metric", "--strategy", "--refit", "--search", "--budget"}
+    | {"--epochs-budget", "--with"},
 }
 """Options that a command does not have, of which few are tried."""
+OWN: dict[str, dict[str, list[str]]] = {
+    "check": {
+        "--split": [*WORDS, "part"],
+        "--select": ["data", "honesty", "nothing", "", ",", "target_copy,data", "[red]"],
+        "--ignore": ["data", "honesty", "nothing", "near_duplicates"],
+        "--report": ["new.html", "new.md", "table.csv", ".", "none/new.html", ""],
+    },
+    "select": {
+        "--strengths": ["2", "3", *WILD],
+        "--rate": WILD,
+        "--penalty": ["group_lasso", "group_mcp", "x", ""],
+    },
+    "learning-curve": {
+        "--sizes": ["8,12,16,20", "8,8,8", "0,1,2", "20", "a,b", "", ",", "1e9,2", "20,12,8", "-1,5,9"],
+        "--same": ["steps", "epochs", "x", ""],
+        "--which": ["best", "one_se", "x"],
+        "--rows": ["table.csv", "none.csv", ""],
+        "--report": ["new.html", "new.md", ".", "none/new.html"],
+    },
+}
+"""Options that a command has alone."""
 
 
 def of_table(draw: random.Random, command: str) -> list[str]:
@@ -240,11 +267,21 @@ def of_table(draw: random.Random, command: str) -> list[str]:
         path.write_bytes(spoil_bytes(draw, path.read_bytes()))
     recipe = RECIPES[0] if draw.random() < 0.9 else draw.choice(RECIPES)
     Path("recipe.yaml").write_text(recipe)
-    line = [command, draw.choice([str(path)] * 40 + ["iris", "none.csv", ".", "/dev/null"]), "--recipe", "recipe.yaml"]
-    line += ["--target", draw.choice(["price", "kind"]), "--model", draw.choice(["mlp", "tabular", "linear"])]
-    line += ["--out", draw.choice(FOLDERS) if draw.random() < 0.1 else "new"]
+    line = [command, draw.choice([str(path)] * 40 + ["iris", "none.csv", ".", "/dev/null"])]
+    line += ["--target", draw.choice(["price", "kind"])]
+    if command != "check":
+        line += ["--recipe", "recipe.yaml", "--model", draw.choice(["mlp", "tabular", "linear"])]
+        line += ["--out", draw.choice(FOLDERS) if draw.random() < 0.1 else "new"]
     usual = {"tune": ["--folds", "2", "--budget", "2", "--search", "l2=1e-3:1:log"], "compare": ["--folds", "2"]}
+    usual["select"] = ["--folds", "2", "--strengths", "3", "--no-noise"]
+    usual["learning-curve"] = ["--folds", "2", "--sizes", "8,12,16,20"]
     line += usual.get(command, [])
+    for name, values in OWN.get(command, {}).items():
+        if draw.random() < 0.15:
+            if name in line:
+                place = line.index(name)
+                del line[place : place + 2]
+            line += [name, draw.choice(values)]
     names = [name for name in OPTIONS if name not in TAKES[command] or draw.random() < 0.02]
     for name in draw.sample(names, draw.choice([0, 0, 0, 1, 1, 2])):
         if name in line and name not in ("--set", "--with"):
@@ -372,8 +409,9 @@ def prepare(folder: Path) -> None:
         assert status == 0, printed
 
 
+SPOILED_TABLES = ("tune", "fit", "compare", "check", "select", "learning-curve")
 MAKERS: dict[str, Callable[[random.Random, str, Path], list[str]]] = {
-    **{name: lambda draw, command, _: of_table(draw, command) for name in ("tune", "fit", "compare")},
+    **{name: lambda draw, command, _: of_table(draw, command) for name in SPOILED_TABLES},
     **{name: of_folder for name in ("predict", "report", "diagnose", "resume")},
     "convert": lambda draw, command, _: of_convert(draw, command),
 }
@@ -381,6 +419,9 @@ SHARES = {
     "tune": 5,
     "fit": 6,
     "compare": 2,
+    "check": 6,
+    "select": 2,
+    "learning-curve": 2,
     "predict": 6,
     "report": 2,
     "diagnose": 2,
@@ -395,6 +436,7 @@ def main() -> int:
     parser.add_argument("--number", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=120, help="seconds of one case")
+    parser.add_argument("--commands", nargs="*", default=list(SHARES), choices=list(SHARES), help="those to run")
     parser.add_argument("--only", type=int, help="one case, with all that it prints")
     parser.add_argument("--answers", type=Path, help="file for all command lines and answers")
     options = parser.parse_args()
@@ -402,10 +444,11 @@ def main() -> int:
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as top:
         os.chdir(top)
-        prepare(Path(top))
+        if any(MAKERS[name] is of_folder for name in options.commands):
+            prepare(Path(top))
         for number in numbers:
             draw = random.Random(f"{options.seed} {number}")
-            command = draw.choices(list(SHARES), list(SHARES.values()))[0]
+            command = draw.choices(options.commands, [SHARES[name] for name in options.commands])[0]
             Path(f"{top}/{number}").mkdir()
             os.chdir(f"{top}/{number}")
             line = MAKERS[command](draw, command, Path(top))

@@ -14,6 +14,19 @@ class InputError(ValueError):
     """What the user passed cannot be used; the message says which argument, what is allowed and what came."""
 
 
+class BadCells(InputError):
+    """Some cells of a column cannot be used, and the others can; the message names the first.
+
+    Args:
+        message: as of every such error.
+        rows: positions of all those cells in the column, from 0.
+    """
+
+    def __init__(self, message: str, rows: Iterable[int] = ()) -> None:
+        super().__init__(message)
+        self.rows = tuple(int(row) for row in rows)
+
+
 class Damaged(InputError):
     """A file is not, or no longer, as meden wrote it; the message names it."""
 

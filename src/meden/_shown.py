@@ -21,6 +21,8 @@ _FEW, _SOME = 5, 20
 """Items of a list, and of a mapping, that are named."""
 _NAME, _SHORT, _LONG = 24, 70, 200
 """Characters of a name, of a value in a line, and of one that has a line to itself."""
+_JOINERS = "\u200c\u200d"
+"""Signs without a width that words of Persian and of India need, and pictures of several."""
 _CELL = 600
 """Characters of a value in a table."""
 
@@ -133,6 +135,22 @@ def _items(first: list[str], num: int) -> str:
     return ", ".join([*first, *more]) or "none"
 
 
+def printable(value: str, keep: str = "") -> str:
+    r"""Return a text of which all prints: what moves a cursor or the direction of writing is written as ``\x1b``.
+
+    Args:
+        value: any text.
+        keep: characters to leave as they are.
+
+    Example:
+        >>> printable("\x1b[31mred\n"), printable("two\nlines", keep="\n")
+        ('\\x1b[31mred\\n', 'two\nlines')
+    """
+    if value.isprintable():
+        return value
+    return "".join(c if c.isprintable() or c in _JOINERS or c in keep else ascii(c)[1:-1] for c in value)
+
+
 def cut(value: str, length: int) -> str:
     r"""Return a text of at most so many characters, all of which print: controls are written as ``\n`` or ``\x1b``.
 
@@ -140,5 +158,5 @@ def cut(value: str, length: int) -> str:
         >>> cut("two\nlines", 20), cut("very long", 6)
         ('two\\nlines', 'ver...')
     """
-    printed = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value[: length + 1])
+    printed = printable(value[: length + 1])
     return printed if len(printed) <= length else printed[: length - 3] + "..."

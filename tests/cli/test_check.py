@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 
@@ -61,16 +62,91 @@ def test_a_split_and_an_order(meden: Command, folder: Path) -> None:
     CASES["rows_across"].planted().to_csv("split.csv", index=False)
     told = meden("check", "split.csv", "--target", "y", "--split", "part").out
     assert "error rows_across: Of 160 rows that score, those that fit hold for 6 an equal row (such as rows " in told
-    assert "`meden check split.csv --target y`" in told
+    assert "`meden check split.csv --target y --drop part`" in told
     CASES["time_drift"].planted().to_csv("days.csv", index=False)
     assert "time_drift" in meden("check", "days.csv", "--target", "y", "--order", "day").out
 
 
-@pytest.mark.parametrize("case", sorted(set(BAD_TABLES) - {"rare_class"}))
+FOUND = {"missing_column": "empty_column", "infinite": "unusable_number", "target_missing": "missing_target"}
+"""Tables that training refuses, and what ``check`` finds in them."""
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_training_refuses_is_found(meden: Command, folder: Path, case: str) -> None:
+    frame, target, _ = BAD_TABLES[case]
+    frame.assign(again=frame["size"].rank(), constant=1).to_csv("x.csv", index=False)
+    told = meden("check", "x.csv", "--target", target)
+    assert told.status == 0 and f"error {FOUND[case]}: " in told.out and "info constant_column: " in told.out
+
+
+def test_rows_are_named_as_they_are_in_the_file(meden: Command, folder: Path) -> None:
+    frame = pd.concat([clean(60), clean(60).iloc[[50]]], ignore_index=True)
+    frame.loc[[2, 30], "y"] = None
+    frame.assign(part=["train"] * 60 + ["test"]).to_csv("x.csv", index=False)
+    alone = meden("check", "x.csv", "--target", "y", "--drop", "part", "--report", "x.md").out
+    assert "2 rows of 61 have no usable target 'y': nothing in rows 2 and 30" in alone and "rows 50 and 60" in alone
+    assert "| 50 | 60 |" in Path("x.md").read_text()
+    divided = meden("check", "x.csv", "--target", "y", "--split", "part").out
+    assert "such as rows 60 and 50" in divided and "`" not in divided  # no command trains on such a table
+
+
+OPTIONS = {
+    "plain.csv": [],
+    "named.csv": ["--drop", "id", "--na", "n.k.", "--sep", ";", "--decimal", ",", "--read", "count=category"],
+    "in time.tsv": ["--order", "day", "--folds", "3", "--task", "classification", "--sep", "tab"],
+    "split.csv": ["--split", "part", "--groups", "patient"],
+    "empty.csv": [],
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_the_commands_that_are_advised_run_as_they_are(meden: Command, folder: Path, name: str) -> None:
+    frame = CASES["target_copy"].planted().sample(frac=1, random_state=0)
+    frame = frame.assign(id=range(240), day=range(240), patient=np.arange(240) // 6)
+    frame["part"] = np.where(frame["patient"] % 3 == 0, "score", "fit")
+    if name == "named.csv":
+        frame["length"] = frame["length"].astype(object).where(frame.index > 9, "n.k.")
+    if name == "empty.csv":
+        frame["nothing"] = None
+    semicolons = name == "named.csv"
+    separator = ";" if semicolons else "\t" if name.endswith("tsv") else ","
+    frame.to_csv(name, index=False, sep=separator, decimal="," if semicolons else ".")
+    Path("quick.yaml").write_text("epochs: 1\nbatch_size: 64\n")
+    options = OPTIONS[name]
+    found = json.loads(meden("check", name, "--target", "y", *options, "--json").out)["findings"]
+    lines = {one["code"]: shlex.split(one["command"]) for one in found if one["command"]}
+    assert "target_copy" in lines
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        assert option == "--split" or value in lines["target_copy"]
+    for left_out in {"split.csv": ["part"], "empty.csv": ["nothing"]}.get(name, []):
+        assert left_out in lines["target_copy"]
+    program, command, *rest = lines["target_copy"]
+    assert (program, command) == ("meden", "tune")
+    quick = ["--model", "linear", "--recipe", "quick.yaml", "--no-baselines", "--search", "l2=1", "--budget", "1"]
+    ended = meden(command, *rest, *quick, *([] if "--folds" in rest else ["--folds", "2"]))
+    assert ended.status == 0, ended.err
+    assert "target_copy" not in ended.err
+
+
+@pytest.mark.parametrize("case", sorted(set(BAD_TABLES) - {"rare_class", *FOUND}))
 def test_bad_tables(meden: Command, folder: Path, case: str) -> None:
     frame, target, told = BAD_TABLES[case]
     frame.to_csv("x.csv", index=False)
     assert told in refused(meden, folder, "check", "x.csv", "--target", target)
+
+
+def test_no_cell_and_no_name_gives_orders_to_the_terminal(meden: Command, folder: Path) -> None:
+    red, left = "\x1b[31mred", "\u202eleft [b]"
+    frame = CASES["target_copy"].planted().rename(columns={"more": red, "colour": left})
+    frame = frame.assign(y=frame["y"].map({"yes": "\x9b2J yes", "no": "\u0646\u200c no"}))
+    frame[left] = [*frame[left][:-1], "\x1b]0;title\x07"]
+    frame.to_csv("x.csv", index=False)
+    printed = [*meden("check", "x.csv", "--target", "y"), *meden("check", "x.csv", "--target", f"{red}.")]
+    printed.append(str(package.check(frame, target="y")))
+    told = "".join(part for part in printed if isinstance(part, str))
+    assert not {c for c in told if not c.isprintable()} - {"\n", "\u200c"}
+    assert r"\x1b[31mred (" in told or r"\x1b[31mred " in told  # the table of readings
+    assert r"\u202eleft [b]" in told and r"\x9b2J yes" in told and "did you mean" in told
 
 
 BAD_OPTIONS = {
@@ -91,6 +167,13 @@ BAD_OPTIONS = {
 def test_bad_options(meden: Command, folder: Path, given: tuple[str, ...]) -> None:
     clean().assign(part="train").to_csv("x.csv", index=False)
     assert BAD_OPTIONS[given] in refused(meden, folder, "check", "x.csv", "--target", "y", *given)
+
+
+@pytest.mark.parametrize("command", ["check", "learning-curve", "select", "tune", "fit", "compare", "evaluate"])
+@pytest.mark.parametrize("path", ["runs/none", "none.csv"])
+def test_a_path_that_is_not_there(meden: Command, folder: Path, command: str, path: str) -> None:
+    told = refused(meden, folder, command, path, *(["rows.csv"] if command == "evaluate" else ["--target", "y"]))
+    assert f"{path!r}" in told and ("not there" in told or "must exist" in told)
 
 
 def test_too_little_to_check(meden: Command, folder: Path) -> None:

@@ -169,9 +169,28 @@ def encoded(honest: bool) -> pd.DataFrame:
     return frame.assign(shop=frame["y"].iloc[known].groupby(shop[known]).mean().to_numpy()[shop])
 
 
+def cells(column: str, value: object, make: Callable[[], pd.DataFrame] = clean) -> pd.DataFrame:
+    """Return a table with something else in three cells of a column."""
+    frame = make().astype({column: object})
+    frame.loc[[4, 9, 100], column] = value
+    return frame.infer_objects()
+
+
 ordered = {"order": "day"}
 both = {"split": "part"}
 CASES: dict[str, Case] = {
+    "empty_column": Case(
+        lambda: with_column(lambda *_: None), lambda: with_column(lambda f, _: f["count"].where(f.index < 9))
+    ),
+    "unreadable_column": Case(
+        lambda: with_column(lambda f, _: [[1]] * len(f)),
+        lambda: with_column(lambda f, _: ["[1]", "[2]"] * (len(f) // 2)),
+    ),
+    "missing_target": Case(lambda: cells("y", None), lambda: cells("y", "perhaps").iloc[:-1]),
+    "missing_group": Case(
+        lambda: cells("patient", None, lambda: torn(True)), lambda: torn(True), {"groups": "patient"}
+    ),
+    "unusable_number": Case(lambda: cells("width", np.inf), lambda: cells("width", 1e9)),
     "target_copy": Case(
         lambda: with_column(lambda f, _: f["y"].map({"yes": "Z9", "no": "Q1"})),
         lambda: with_column(

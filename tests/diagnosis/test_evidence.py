@@ -45,7 +45,8 @@ def test_curves_that_do_not_fit_are_refused(known, told):
 
 
 def test_commands_name_the_data_that_are_known():
-    source = source_of("MLP", "my data.csv", "price", groups="patient", drop=["id", "name"])
+    origin = {"groups": "patient", "drop": ["id", "name"], "na": ["?"], "task": "classification"}
+    source = source_of("MLP", "my data.csv", "price", origin)
     words = [
         "meden",
         "tune",
@@ -58,6 +59,10 @@ def test_commands_name_the_data_that_are_known():
         "id",
         "--drop",
         "name",
+        "--na",
+        "?",
+        "--task",
+        "classification",
     ]
     assert shlex.split(Evidence((), source=source).command("tune")) == [*words, "--model", "mlp"]
     assert source_of("TabularNet", "wine", None) == "wine"

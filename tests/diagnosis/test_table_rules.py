@@ -49,6 +49,50 @@ def test_the_target_in_another_unit_is_a_copy(made):
     assert codes(frame) == ["target_copy"]
 
 
+@pytest.mark.parametrize("base", [clean, numbers])
+def test_gaps_hide_no_copy_of_the_target(base):
+    frame, draw = base(300), np.random.default_rng(0)
+    other = frame["y"].map({"yes": "Z9", "no": "Q1"}) if base is clean else 3 * frame["y"] - 7
+    frame.insert(0, "later", other.where(draw.random(300) < 0.6))
+    found = meden.check(frame, target="y", select=["target_copy", "target_determined", "strong_column"]).findings
+    assert [one.code for one in found] == ["target_copy"] and "% have none" in found[0].message
+    frame["later"] = frame["later"].where(draw.random(300) < 0.8, frame["later"].sample(frac=1, random_state=1).values)
+    assert codes(frame, ["target_copy", "target_determined"]) == []
+
+
+def test_gaps_hide_no_column_that_determines_the_target():
+    frame, draw = numbers(900), np.random.default_rng(0)
+    frame.insert(0, "later", np.exp(frame["y"] / 2).where(draw.random(900) < 0.7) + 1e-4 * draw.random(900))
+    found = meden.check(frame, target="y", select=["target_determined"]).findings
+    assert len(found) == 1 and "rows that have a value" in found[0].message and found[0].interval[0] > 0.98
+    frame["later"] = (frame["y"] + 0.5 * draw.standard_normal(900)).where(frame["later"].notna())
+    assert codes(frame, ["target_determined"]) == []
+
+
+def test_numbers_of_many_groups_that_carry_the_target_are_found():
+    """120 patients of 5 visits each: 32 ranges of their numbers tell nothing, the numbers themselves all."""
+    draw = np.random.default_rng(0)
+    frame = clean(600).assign(patient=draw.permutation(9000)[:120][np.arange(600) // 5])
+    frame = frame.sample(frac=1, random_state=0)
+    assert codes(frame, ["target_determined", "strong_column"]) == []
+    of_patient = draw.choice(["yes", "no"], 9000)
+    frame["y"] = of_patient[frame["patient"]]
+    found = meden.check(frame, target="y", select=["target_determined"]).findings
+    assert len(found) == 1 and "'patient' alone" in found[0].message
+
+
+@pytest.mark.parametrize("most", [10**8, 10**12])
+def test_long_keys_drawn_at_random_are_told_from_long_amounts(most):
+    draw, frame = np.random.default_rng(0), clean(240)
+    for values, found in (
+        (draw.integers(most // 10, most, 240), ["identifier_column"]),
+        ((most * draw.lognormal(-2, 0.5, 240)).round(), []),
+        ((most * (0.5 + 0.05 * draw.standard_normal(240))).round(), []),
+        (draw.integers(most // 10, most, 240)[np.arange(240) // 3], []),
+    ):
+        assert codes(frame.assign(key=values.astype(np.int64)), ["identifier_column"]) == found
+
+
 def test_a_copy_by_chance_is_none():
     """Of 300 columns of coins one may agree with the labels of 12 rows; with those of 30 rows none does."""
     draw = np.random.default_rng(0)

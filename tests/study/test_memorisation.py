@@ -10,6 +10,7 @@ import meden
 import meden.data
 from meden import InputError
 from meden.diagnosis import diagnose
+from meden.diagnosis.memory.memorisation import memorisation_of
 from meden.models import MLP
 from meden.study.ledger import LEDGER
 from meden.study.row_losses import kept_losses, trained_losses
@@ -63,6 +64,15 @@ def test_a_diagnosis_says_so(found):
     for trial, codes in ((weak, ["memorised"]), (strong, [])):
         chosen = dataclasses.replace(study, trials=[trial])
         assert [finding.code for finding in diagnose(chosen, select=["memorisation"]).findings] == codes
+
+
+def test_a_page_asks_once_what_is_known_by_heart(found, tmp_path, monkeypatch):
+    study, asked = found[0], []
+    for module in ("evidence", "page", "page_memorisation"):
+        counted = f"meden.study.{module}.memorisation_of"
+        monkeypatch.setattr(counted, lambda losses: asked.append(losses) or memorisation_of(losses), raising=False)
+    page = study.report(tmp_path / "page.md", format="md").read_text()
+    assert "What the models know by heart" in page and len(asked) == 1
 
 
 def test_losses_that_were_kept_are_those_of_a_new_training(found, noise):

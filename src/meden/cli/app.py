@@ -18,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from meden._checks import InputError
 from meden._files import NO_ROOM
+from meden._shown import printable
 from meden.cli.console import begin, no_room, stderr
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -197,7 +198,7 @@ def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 
 def _print_line(kind: str, style: str, message: str) -> None:
-    stderr.print(Text.assemble((f"{kind}:", style), " ", _shortened(" ".join(message.split()))))
+    stderr.print(Text.assemble((f"{kind}:", style), " ", _shortened(printable(" ".join(message.split())))))
 
 
 def _shortened(text: str) -> str:

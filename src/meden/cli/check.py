@@ -10,23 +10,17 @@ import typer
 
 from meden._checks import InputError
 from meden.cli.console import (
-    Decimal,
-    Drop,
     Folds,
-    Groups,
     JsonFlag,
-    Missing,
     Order,
-    Read,
     Seed,
-    Sep,
     Target,
-    TaskOption,
     print_json,
     stdout,
 )
 from meden.cli.folders import check_new_file
-from meden.cli.rows import as_typed, parse_read, show_data
+from meden.cli.options import Reading, spread
+from meden.cli.rows import show_data
 from meden.cli.rules import IgnoreOption, SelectOption, names, show_rules
 from meden.data.reading import ReadingWarning
 from meden.diagnosis import Split, chosen_rules
@@ -34,6 +28,7 @@ from meden.diagnosis.tables.table import Table
 from meden.study.check import check as checked
 
 
+@spread
 def check(
     data: Annotated[
         str | None,
@@ -46,7 +41,6 @@ def check(
         str | None,
         typer.Option("--split", help="Column that says of each row `fit` (or `train`), `stop`, `score` (or `test`)."),
     ] = None,
-    groups: Groups = None,
     order: Order = None,
     folds: Folds = 5,
     report: Annotated[
@@ -56,12 +50,7 @@ def check(
     select: SelectOption = None,
     ignore: IgnoreOption = None,
     list_rules: Annotated[bool, typer.Option("--list", help="Show all rules: code, family, severity.")] = False,
-    drop: Drop = None,
-    read: Read = None,
-    sep: Sep = None,
-    decimal: Decimal = None,
-    na: Missing = None,
-    task: TaskOption = None,
+    reading: Reading = Reading(),  # noqa: B008 - options of their own
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -91,25 +80,18 @@ def check(
         raise InputError("data must be a file or a bundled name, got none (rules: --list)")
     if report is not None:
         check_new_file("--report", report, force=force)
-    given = as_typed(sep, decimal, na)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ReadingWarning)
         found = checked(
             data,
             target=target,
-            task=task,
-            groups=groups,
             order=order,
             split=split,
             folds=folds,
-            drop=drop or (),
-            read=parse_read(read or ()),
-            sep=given.sep,
-            decimal=given.decimal,
-            na=given.na,
             seed=seed,
             select=names(select),
             ignore=names(ignore),
+            **reading.arguments(),
         )
     show_data(found.table.dataset)
     if report is not None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,26 +14,16 @@ from meden import search
 from meden._checks import InputError, check_choice
 from meden.cli.command_line import command_line
 from meden.cli.console import (
-    Address,
     AllowVersion,
-    BackendName,
     Data,
-    Decimal,
-    Drop,
     Folds,
     Gap,
-    Groups,
-    Jobs,
     JsonFlag,
-    Missing,
     Model,
     Order,
-    Read,
     RecipeFile,
     Seed,
-    Sep,
     Target,
-    TaskOption,
     print_json,
     progress,
     say,
@@ -41,7 +31,8 @@ from meden.cli.console import (
 )
 from meden.cli.folders import REPORT, check_study_folder
 from meden.cli.formats import ReportFormat, report_format
-from meden.cli.rows import read_data, show_data, show_first_look
+from meden.cli.options import Processes, Reading, spread
+from meden.cli.rows import show_data, show_first_look
 from meden.cli.settings import parse_alternatives
 from meden.recipe import Recipe
 from meden.search import Comparison
@@ -54,6 +45,7 @@ USUAL = ("L2: l2=0.01", "L1: l1=0.001", "dropout: dropout=0.3")
 """What is compared unless ``--with`` says otherwise; a linear model has nothing to drop."""
 
 
+@spread
 def compare(
     context: typer.Context,
     data: Data,
@@ -76,19 +68,11 @@ def compare(
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
     seeds: Annotated[int, typer.Option("--seeds", help="Fits per alternative and fold.")] = 1,
-    groups: Groups = None,
     order: Order = None,
     gap: Gap = 0,
-    drop: Drop = None,
-    read: Read = None,
-    sep: Sep = None,
-    decimal: Decimal = None,
-    na: Missing = None,
-    task: TaskOption = None,
+    reading: Reading = Reading(),  # noqa: B008 - options of their own
     seed: Seed = 0,
-    jobs: Jobs = 1,
-    backend: BackendName = "local",
-    address: Address = None,
+    processes: Processes = Processes(),  # noqa: B008
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -116,11 +100,10 @@ def compare(
         check_study_folder("--out", out)
     loaded = None if recipe is None else Recipe.load(recipe)
     setup = set_up(
-        read_data(data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na),
+        reading.data(data, target),
         model=model,
         recipe=loaded,
     )
-    where: dict[str, Any] = {"jobs": jobs, "backend": backend, "address": address}
 
     def start() -> None:
         show_data(setup.data)
@@ -141,7 +124,7 @@ def compare(
             allow_version=allow_version,
             on_start=start,
             on_progress=show,
-            **where,
+            **processes.arguments(),
         )
     if out is not None:
         made.report((out / REPORT).with_suffix(f".{kind}"), format=kind, command=command_line(context))

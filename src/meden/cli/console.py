@@ -14,12 +14,24 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
+
+from meden._shown import printable
 
 if TYPE_CHECKING:
     from meden.data import Dataset
 
-stdout = Console(highlight=False, soft_wrap=True, markup=False)
-stderr = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+class PlainConsole(Console):
+    """A console to which no text gives orders: what names and cells hold is shown, control characters escaped."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return a text as it is shown, in lines and in cells of tables."""
+        return super().render_str(printable(text, keep="\n"), **settings)
+
+
+stdout = PlainConsole(highlight=False, soft_wrap=True, markup=False)
+stderr = PlainConsole(stderr=True, highlight=False, soft_wrap=True, markup=False)
 """Brackets in names of columns and files are no markup."""
 
 _began = [time.time()]
@@ -135,7 +147,9 @@ def describe(dataset: Dataset) -> str:
     from meden.report.numbers import plural  # commands that read no data do without the rooms of data and report
 
     shape = f"{plural(dataset.num_rows, 'row')}, {plural(len(dataset.feature_names), 'feature')}"
-    labels = ", ".join(map(str, dataset.classes[:6])) + (", ..." if len(dataset.classes) > 6 else "")
+    labels = ", ".join(printable(str(label)) for label in dataset.classes[:6]) + (
+        ", ..." if len(dataset.classes) > 6 else ""
+    )
     classes = f", {len(dataset.classes)} classes: {labels}" if dataset.classes else ""
     return f"{shape}; {dataset.task} of {dataset.target!r}{classes}"
 

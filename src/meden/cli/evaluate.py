@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 import typer
 from rich.table import Column, Table
-from rich.text import Text
 
 from meden._checks import InputError, check_choice
 from meden.cli.console import Decimal, JsonFlag, Missing, Sep, print_json, stdout
@@ -112,10 +111,10 @@ def _interval(found: Estimate) -> str:
 def _confusion(counts: np.ndarray, classes: list[str]) -> Table:
     if len(classes) > MOST_CLASSES:
         return _mistakes(counts, classes)
-    table = Table("true \\ predicted", *(Column(Text(label)) for label in classes), "found")
+    table = Table("true \\ predicted", *(Column(label) for label in classes), "found")
     for label, own in zip(classes, counts, strict=True):
         share = own[classes.index(label)] / own.sum() if own.sum() else np.nan
-        table.add_row(Text(label), *map(str, own), percent(share))
+        table.add_row(label, *map(str, own), percent(share))
     return table
 
 
@@ -126,14 +125,14 @@ def _mistakes(counts: np.ndarray, classes: list[str]) -> Table:
     for place in np.argsort(-wrong, axis=None, kind="stable")[:MOST_MISTAKES]:
         true, said = np.unravel_index(place, wrong.shape)
         if wrong[true, said]:
-            table.add_row(Text(classes[true]), Text(classes[said]), str(wrong[true, said]))
+            table.add_row(classes[true], classes[said], str(wrong[true, said]))
     return table
 
 
 def _calibration(found: Calibration, second: object) -> Table:
     of = "the class that is predicted" if second is None else str(second)
     title = f"probability of {of}; expected calibration error {number(found.error)}"
-    table = Table("from", "to", "rows", "mean probability", "share that is so", title=Text(title))
+    table = Table("from", "to", "rows", "mean probability", "share that is so", title=title)
     for one in found.bins:
         ends = (percent(one.low), percent(one.high))
         table.add_row(*ends, str(one.num_rows), percent(one.said), percent(one.right))

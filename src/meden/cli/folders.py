@@ -261,6 +261,7 @@ def trained(folder: Path, *, texts: bool = False) -> Run | Ensemble:
     if not (folder / RUN).is_file():
         other = (folder / LEDGER).exists()
         hint = ", which holds a comparison or another search without a model" if other else ""
+        hint = hint if folder.exists() else ": not there"
         wanted = f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN})"
         raise InputError(f"{wanted}, got {str(folder)!r}{hint}")
     summary = read_json(folder / RUN)

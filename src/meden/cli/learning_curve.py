@@ -15,25 +15,15 @@ from meden import search
 from meden._checks import InputError, check_choice
 from meden.cli.command_line import command_line
 from meden.cli.console import (
-    Address,
     AllowVersion,
-    BackendName,
-    Decimal,
-    Drop,
     Folds,
     Gap,
-    Groups,
-    Jobs,
     JsonFlag,
-    Missing,
     Model,
     Order,
-    Read,
     RecipeFile,
     Seed,
-    Sep,
     Target,
-    TaskOption,
     print_json,
     progress,
     say,
@@ -41,8 +31,10 @@ from meden.cli.console import (
 )
 from meden.cli.folders import REPORT, check_new_file, check_study_folder
 from meden.cli.found import cut_off
-from meden.cli.rows import read_data, show_data
+from meden.cli.options import Processes, Reading, spread
+from meden.cli.rows import show_data
 from meden.cli.settings import parse_settings
+from meden.data.files import BUNDLED
 from meden.recipe import Recipe
 from meden.report.numbers import number
 from meden.space.names import configure
@@ -65,6 +57,7 @@ OF_STUDY = ("which", "rows")
 """Options that only a study has a meaning for."""
 
 
+@spread
 def learning_curve(
     context: typer.Context,
     subject: Annotated[
@@ -107,19 +100,11 @@ def learning_curve(
     model: Model = "mlp",
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
-    groups: Groups = None,
     order: Order = None,
     gap: Gap = 0,
-    drop: Drop = None,
-    read: Read = None,
-    sep: Sep = None,
-    decimal: Decimal = None,
-    na: Missing = None,
-    task: TaskOption = None,
+    reading: Reading = Reading(),  # noqa: B008 - options of their own
     seed: Seed = 0,
-    jobs: Jobs = 1,
-    backend: BackendName = "local",
-    address: Address = None,
+    processes: Processes = Processes(),  # noqa: B008
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -146,7 +131,7 @@ def learning_curve(
     if report is not None:
         check_new_file("--report", report, force=force)
     asked: dict[str, Any] = {"sizes": _sizes(sizes), "plain": plain, "same": same, "allow_version": allow_version}
-    asked |= {"study_dir": out, "jobs": jobs, "backend": backend, "address": address}
+    asked |= {"study_dir": out, **processes.arguments()}
     if is_study:
         check_choice("--which", which, RULES)
         study = load_study(subject, None if rows is None else str(rows))
@@ -154,9 +139,7 @@ def learning_curve(
     else:
         check_choice("--model", model, NETWORKS)
         setup = set_up(
-            read_data(
-                subject, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na
-            ),
+            reading.data(subject, target),
             model=model,
             recipe=None if recipe is None else Recipe.load(recipe),
         )
@@ -175,6 +158,8 @@ def learning_curve(
 
 def _check_options(context: typer.Context, subject: str, is_study: bool) -> None:
     """Refuse what a study says itself, and what only a study can be asked."""
+    if not (Path(subject).exists() or subject in BUNDLED):
+        raise InputError(f"STUDY_OR_DATA must be the folder of a study or a table, got {subject!r}: not there")
     if Path(subject).is_dir() and not is_study:
         raise InputError(f"STUDY_OR_DATA must be the folder of a study or a table, got the folder {subject!r}")
     for param in context.command.params:

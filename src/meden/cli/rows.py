@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.markup import escape
 from rich.table import Table
 
 from meden._checks import InputError
@@ -108,7 +107,7 @@ def readings_table(dataset: Dataset) -> Table:
         names = [reading.name for reading in group]
         name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)})"
         name += " (target)" if is_target else ""
-        table.add_row(escape(name), kind, str(num_missing or ""), escape("; ".join(remarks)))
+        table.add_row(name, kind, str(num_missing or ""), "; ".join(remarks))
     return table
 
 

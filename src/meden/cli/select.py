@@ -5,37 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, get_args
 
 import pandas as pd
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from meden._checks import InputError, check_choice, check_count, check_number
 from meden._files import write_whole
 from meden.cli.command_line import command_line
 from meden.cli.console import (
-    Address,
     AllowVersion,
-    BackendName,
     Data,
-    Decimal,
-    Drop,
     Folds,
     Gap,
-    Groups,
-    Jobs,
     JsonFlag,
-    Missing,
     Order,
-    Read,
     RecipeFile,
     Seed,
-    Sep,
     Target,
-    TaskOption,
     print_json,
     progress,
     say,
@@ -44,7 +33,8 @@ from meden.cli.console import (
 from meden.cli.folders import REPORT, check_new_folder
 from meden.cli.formats import ReportFormat, report_format
 from meden.cli.found import cut_off
-from meden.cli.rows import read_data, show_data, without_formulas
+from meden.cli.options import Processes, Reading, spread
+from meden.cli.rows import show_data, without_formulas
 from meden.penalties import GroupLasso, GroupMCP, SparsePenalty
 from meden.recipe import Recipe
 from meden.report.numbers import number
@@ -63,6 +53,7 @@ SHOWN = 25
 PENALTIES: dict[str, type[SparsePenalty]] = {"group_lasso": GroupLasso, "group_mcp": GroupMCP}
 
 
+@spread
 def select(
     context: typer.Context,
     data: Data,
@@ -92,19 +83,11 @@ def select(
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
     seeds: Annotated[int, typer.Option("--seeds", help="Fits per strength and fold.")] = 1,
-    groups: Groups = None,
     order: Order = None,
     gap: Gap = 0,
-    drop: Drop = None,
-    read: Read = None,
-    sep: Sep = None,
-    decimal: Decimal = None,
-    na: Missing = None,
-    task: TaskOption = None,
+    reading: Reading = Reading(),  # noqa: B008 - options of their own
     seed: Seed = 0,
-    jobs: Jobs = 1,
-    backend: BackendName = "local",
-    address: Address = None,
+    processes: Processes = Processes(),  # noqa: B008
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -134,14 +117,12 @@ def select(
     if out is not None and not (out / WITHOUT_NOISE / LEDGER).exists():
         check_new_folder("--out", out)
     loaded = None if recipe is None else Recipe.load(recipe)
-    dataset = read_data(
-        data, target=target, task=task, groups=groups, drop=drop, read=read, sep=sep, decimal=decimal, na=na
-    )
+    dataset = reading.data(data, target)
     if len(dataset.feature_names) < 2:
         raise InputError(f"data must have two columns or more to choose among, got {list(dataset.feature_names)}")
     cv = CV(folds=folds, seeds=seeds, order=order, gap=gap)
-    check_choice("--backend", backend, get_args(Backend))
-    workers = Workers(jobs=jobs, backend=cast(Backend, backend), address=address)
+    check_choice("--backend", processes.backend, get_args(Backend))
+    workers = Workers(**processes.arguments())
     show_data(dataset)
     command = command_line(context)
     with _as_asked(out), cut_off((out or Path()) / WITHOUT_NOISE / LEDGER, command), progress() as show:
@@ -198,7 +179,7 @@ def _show(found: InputSelection, as_json: bool) -> None:
     table = Table("column", "kept", "frequency (95 %)", "norm", *noise, box=box.SIMPLE)
     for column in found.columns[:SHOWN]:
         often = column.frequency
-        cells = (escape(column.name), "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
+        cells = (column.name, "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
         rate = (number(column.false_discovery_rate),) if column.false_discovery_rate is not None else ()
         table.add_row(*cells, number(column.norm), *rate)
     stdout.print(table)

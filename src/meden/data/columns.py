@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api import types as pdtypes
 
-from meden._checks import InputError
+from meden._checks import BadCells, InputError
 
 Kind = Literal["number", "boolean", "text", "date"]
 Values = npt.NDArray[Any]
@@ -97,13 +97,14 @@ def check_finite(name: object, values: Values) -> None:
     """Check that no value of a column is infinite.
 
     Raises:
-        InputError: naming the column and the first row.
+        BadCells: naming the column and the first row.
     """
     infinite = np.flatnonzero(np.isinf(values))
     if infinite.size:
-        raise InputError(
+        raise BadCells(
             f"column {name!r} must hold finite values, got {infinite.size} infinite of {len(values)} "
-            f"(first in row {int(infinite[0])})"
+            f"(first in row {int(infinite[0])})",
+            infinite,
         )
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from meden._checks import InputError, check_choice, nearest
+from meden._checks import BadCells, InputError, check_choice, nearest
 from meden._shown import Pair, Shown
 from meden.data.arrays import Arrays, read_array, to_tensor
 from meden.data.columns import Values, text_of
@@ -203,9 +203,29 @@ def as_dataset(
         >>> wine.task, wine.num_rows, len(wine.feature_names), wine.classes
         ('classification', 178, 13, ('class_0', 'class_1', 'class_2'))
     """
+    options = ReadOptions(read=read or {}, sep=sep, decimal=decimal, na=na)
+    dataset = read_dataset(data, from_table, target, task, groups, drop, options)
+    return dataset if dataset is data else with_warning(dataset)
+
+
+FromTable = Callable[
+    [pd.DataFrame, "pd.Series[Any]", str, str | None, Any, Sequence[str], ReadOptions, str | None], Dataset
+]
+"""What :func:`from_table` is, and what else may make a data set of named columns."""
+
+
+def read_dataset(
+    data: Any,
+    make: FromTable,
+    target: str | None,
+    task: str | None,
+    groups: Any,
+    drop: Sequence[str],
+    options: ReadOptions,
+) -> Dataset:
+    """Read a data set as :func:`as_dataset` does, without a warning; ``make`` makes it of a table."""
     if task is not None:
         check_choice("task", task, TASKS)
-    options = ReadOptions(read=read or {}, sep=sep, decimal=decimal, na=na)
     if isinstance(data, Dataset):
         if not (target is None and task is None and groups is None and len(drop) == 0 and not options.to_dict()):
             raise InputError(
@@ -215,8 +235,8 @@ def as_dataset(
     origin = _origin(data, target, task, groups, drop, options)
     if isinstance(data, (tuple, list)) and len(data) == 2:
         x, y = as_pandas(data[0]), as_pandas(data[1])
-        made = _from_pair(x, y, target or name_of(y), task, groups, drop, options)
-        return with_warning(dataclasses.replace(made, origin=origin))
+        made = _from_pair(make, x, y, target or name_of(y), task, groups, drop, options)
+        return dataclasses.replace(made, origin=origin)
     notes: tuple[str, ...] = ()
     separator: str | None = None
     if isinstance(data, str) and data in BUNDLED:
@@ -224,7 +244,7 @@ def as_dataset(
         target = usual if target is None else target
     elif isinstance(data, (str, Path)):
         as_text = [name for name, kind in options.read.items() if kind == "category"]
-        raw = read_file(data, as_text=as_text, labels=[str(target)], sep=sep, decimal=decimal)
+        raw = read_file(data, as_text=as_text, labels=[str(target)], sep=options.sep, decimal=options.decimal)
         data, notes, separator = raw.frame, raw.notes, raw.separator
     data = as_pandas(data)
     if not isinstance(data, pd.DataFrame):
@@ -232,8 +252,8 @@ def as_dataset(
     frame = named_columns(data)
     check_column("target", target, frame)
     y = frame[str(target)]
-    made = _from_table(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
-    return with_warning(dataclasses.replace(made, origin=origin, notes=notes))
+    made = make(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
+    return dataclasses.replace(made, origin=origin, notes=notes)
 
 
 def with_warning(dataset: Dataset) -> Dataset:
@@ -260,12 +280,19 @@ def _origin(
 
 
 def _from_pair(
-    x: Any, y: Any, name: str, task: str | None, groups: Any, drop: Sequence[str], options: ReadOptions
+    make: FromTable,
+    x: Any,
+    y: Any,
+    name: str,
+    task: str | None,
+    groups: Any,
+    drop: Sequence[str],
+    options: ReadOptions,
 ) -> Dataset:
     if isinstance(x, pd.DataFrame):
         _check_lengths(len(x), len(y))
         column = pd.Series(np.asarray(y) if not isinstance(y, pd.Series) else y.array, index=x.index, name=name)
-        return _from_table(named_columns(x), column, name, task, groups, drop, options)
+        return make(named_columns(x), column, name, task, groups, drop, options, None)
     if drop:
         raise InputError(f"drop must be empty for arrays (they have no named columns), got {drop!r}")
     inputs = read_array(as_dense(x))
@@ -273,7 +300,7 @@ def _from_pair(
     return Dataset(inputs, _array_target(y, name, task), group_codes(groups, inputs.num_rows))
 
 
-def _from_table(
+def from_table(
     frame: pd.DataFrame,
     y: pd.Series[Any],
     name: str,
@@ -281,8 +308,23 @@ def _from_table(
     groups: Any,
     drop: Sequence[str],
     options: ReadOptions,
-    separator: str | None = None,
+    separator: str | None,
 ) -> Dataset:
+    """Read a table of named columns, of which a string for ``groups`` names one."""
+    features, groups = chosen_columns(frame, name, groups, drop, options)
+    hint = hint_of([y, *(frame[column] for column in frame.columns)], separator)
+    read = read_target(y, name, task=task, options=options, hint=hint)
+    return Dataset(read_columns(features, options, hint), read, group_codes(groups, len(frame)))
+
+
+def chosen_columns(
+    frame: pd.DataFrame, name: str, groups: Any, drop: Sequence[str], options: ReadOptions
+) -> tuple[pd.DataFrame, Any]:
+    """Return the columns that are features, and the labels of groups (n,), or None.
+
+    Raises:
+        InputError: if there is no row, or an argument names no column.
+    """
     if len(frame) == 0:
         raise InputError(f"the table must have rows, got none (columns: {', '.join([*frame.columns, name])})")
     if isinstance(drop, str):
@@ -294,10 +336,7 @@ def _from_table(
         groups, drop = frame[groups], [*drop, groups]
     for column in options.read:
         check_column("read", column, pd.DataFrame(columns=[*frame.columns, name]))
-    hint = hint_of([y, *(frame[column] for column in frame.columns)], separator)
-    read = read_target(y, name, task=task, options=options, hint=hint)
-    table = read_columns(frame.drop(columns=list(drop)), options, hint)
-    return Dataset(table, read, group_codes(groups, len(frame)))
+    return frame.drop(columns=list(drop)), groups
 
 
 def _array_target(y: Any, name: str, task: str | None) -> Target:
@@ -328,7 +367,8 @@ def group_codes(groups: Any, num_rows: int) -> Values | None:
     if len(column) != num_rows:
         raise InputError(f"groups must have one label per row ({num_rows}), got {len(column)}")
     if column.isna().any():
-        raise InputError(f"groups must have a label in every row, got {int(column.isna().sum())} missing")
+        absent = column.isna().to_numpy(dtype=bool)
+        raise BadCells(f"groups must have a label in every row, got {absent.sum()} missing", np.flatnonzero(absent))
     return np.unique([text_of(label) for label in column], return_inverse=True)[1].astype(np.int64)
 
 

@@ -115,7 +115,9 @@ def read_file(
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         allowed = f"end in {', '.join(SUFFIXES)}, or be a bundled name ({', '.join(BUNDLED)})"
-        raise InputError(f"file must {allowed}, got {str(path)!r}{nearest(path.name, BUNDLED)}")
+        absent = "" if path.exists() else ", which is not there"
+        near = nearest(path.name, BUNDLED) or ("" if path.exists() else _beside(path))
+        raise InputError(f"file must {allowed}, got {str(path)!r}{absent}{near}")
     if not path.is_file():
         raise InputError(f"file must exist, got {str(path)!r}{_beside(path)}")
     try:

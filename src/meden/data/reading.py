@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pandas.api import types as pdtypes
 
-from meden._checks import InputError, check_choice
+from meden._checks import BadCells, InputError, check_choice
 from meden._fields import checked_fields
 from meden.data.columns import Kind, Values, canonical, check_finite, is_iso, kind_of, missing, readable
 from meden.data.dates import Order, read_date, tell_dates
@@ -426,16 +426,17 @@ def _sentinels(values: Values) -> tuple[str, ...]:
 
 
 def _check_one_scale(name: str, values: Values) -> None:
-    """Refuse a number beside which all others vanish."""
+    """Refuse numbers beside which all others vanish."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
     if not sizes.size:
         return
     usual, largest = float(np.median(sizes)), float(sizes.max())
     if largest > ONE_SCALE * usual:
         row = int(np.nanargmax(np.abs(values)))
-        raise InputError(
+        raise BadCells(
             f"column {name!r} must hold numbers of one scale, got {values[row]:g} (row {row}), where half of them "
-            f"are below {usual:g}; correct the cell, or leave it empty"
+            f"are below {usual:g}; correct the cell, or leave it empty",
+            np.flatnonzero(np.abs(values) > ONE_SCALE * usual),
         )
 
 

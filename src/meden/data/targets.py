@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from meden._checks import InputError, check_choice
+from meden._checks import BadCells, InputError, check_choice
 from meden._fields import check_all, checked_fields
 from meden._shown import ShownFields
 from meden.data.columns import Values, canonical, kind_of
@@ -328,9 +328,10 @@ def check_range(name: str, labels: Values, smallest: float, largest: float) -> N
     """
     farthest = labels.flat[np.abs(labels).argmax()]
     if abs(farthest) > largest:
-        raise InputError(
+        raise BadCells(
             f"target {name!r} must hold numbers up to {largest:g}, got {farthest:g}; choose a larger unit, "
-            "or standardise them"
+            "or standardise them",
+            np.flatnonzero((np.abs(labels) > largest).reshape(len(labels), -1).any(axis=1)),
         )
     spread = np.abs(labels - labels[:1]).max()
     if 0 < spread < smallest:
@@ -344,12 +345,13 @@ def check_complete(absent: Values, name: str) -> None:
     """Check that no cell of a target is missing.
 
     Raises:
-        InputError: naming the first row that is, of those that ``absent`` (n,) marks.
+        BadCells: naming the first row that is, of those that ``absent`` (n,) marks.
     """
     if absent.any():
-        raise InputError(
+        raise BadCells(
             f"target {name!r} must have a value in every row, got {int(absent.sum())} missing of {len(absent)}; "
-            f"leave those rows out of the table; the first is row {int(absent.argmax())}"
+            f"leave those rows out of the table; the first is row {int(absent.argmax())}",
+            np.flatnonzero(absent),
         )
 
 
@@ -397,9 +399,11 @@ def _are_numbers(texts: Texts, name: str, *, wanted: bool) -> bool:
     labels = told.share < READABLE or (odd and min(every[text] for text in odd) > 1) if few else told.share < 0.5
     if labels and not wanted:
         return False
-    raise InputError(
-        f"target {name!r} must hold numbers, as in most rows, got {cells_named(texts.rows(wrong))}; "
-        f"correct them or leave the rows out, or read {name!r} as category if they are labels"
+    found = texts.rows(wrong)
+    raise BadCells(
+        f"target {name!r} must hold numbers, as in most rows, got {cells_named(found)}; "
+        f"correct them or leave the rows out, or read {name!r} as category if they are labels",
+        [row for row, _ in found],
     )
 
 

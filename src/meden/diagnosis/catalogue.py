@@ -14,7 +14,7 @@ from meden.diagnosis.finding import Finding
 from meden.diagnosis.memory import memorised
 from meden.diagnosis.rule import FAMILIES, Rule
 from meden.diagnosis.splits import carried, honesty, preparation
-from meden.diagnosis.tables import classes, columns, copies, drift, leaks, missingness, sequence, suspects
+from meden.diagnosis.tables import classes, columns, copies, drift, leaks, missingness, sequence, suspects, unusable
 
 PLUGINS = "meden.rules"
 """Entry points of other packages: each names a :class:`Rule`."""
@@ -55,6 +55,11 @@ RULES: tuple[Rule, ...] = (
     honesty.later_rows_fit,
     preparation.target_encoded_on_all,
     preparation.scaled_on_all,
+    unusable.empty_column,
+    unusable.unreadable_column,
+    unusable.missing_target,
+    unusable.missing_group,
+    unusable.unusable_number,
     leaks.target_copy,
     classes.unseen_class,
     leaks.target_determined,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shlex
 import statistics
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from meden._checks import InputError
 from meden.diagnosis.calibration import Answers
+from meden.diagnosis.command import data_words
 from meden.diagnosis.memory.memorisation import Memorisation
 from meden.diagnosis.searching import SearchEvidence
 from meden.history import History
@@ -198,17 +199,14 @@ class Evident(Protocol):
         ...
 
 
-def source_of(
-    model: str | None, place: str | None, target: str | None, *, groups: str | None = None, drop: Collection[str] = ()
-) -> str:
+def source_of(model: str | None, place: str | None, target: str | None, origin: Mapping[str, Any] | None = None) -> str:
     """Return how a command line names data, and the network that was trained on them.
 
     Args:
         model: name of the network in :mod:`meden.models`; None where it is somebody else's.
         place: file of the data, or bundled name; None where that is not known.
         target: column to predict; None where the data have their own.
-        groups: column of what stays together.
-        drop: columns that are left out.
+        origin: how the data were read, as :attr:`meden.data.Dataset.origin` says it.
 
     Returns:
         Words of a command line; empty where it cannot train such a network.
@@ -219,10 +217,7 @@ def source_of(
     """
     if model not in NETWORKS:
         return ""
-    options = [] if target is None else ["--target", target]
-    options += ["--groups", groups] if groups else []
-    options += [word for name in drop for word in ("--drop", name)]
-    return shlex.join([place or "data.csv", *options]) + NETWORKS[model]
+    return shlex.join(data_words(place, target, origin or {})) + NETWORKS[model]
 
 
 def of_history(

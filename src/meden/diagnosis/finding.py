@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from meden._shown import Pair, Shown, ShownFields
+from meden._shown import Pair, Shown, ShownFields, printable
 
 Severity = Literal["info", "warning", "error"]
 """``"error"``: what is reported, or what came of a training, is not to be trusted; ``"warning"``: it may pay to change
@@ -60,9 +60,8 @@ class Finding(ShownFields):
     @property
     def sentences(self) -> str:
         """What was seen, and what to do about it."""
-        return (
-            f"{self.message[0].upper()}{self.message[1:]}. {self.advice}{f': `{self.command}`' * bool(self.command)}."
-        )
+        command = f": `{self.command}`" if self.command else ""
+        return printable(f"{self.message[0].upper()}{self.message[1:]}. {self.advice}{command}.")
 
     def __str__(self) -> str:
         return f"{self.severity} {self.code}: {self.sentences}"

@@ -84,13 +84,16 @@ def _copies(table: Table) -> Iterator[Section]:
         own = table.dataset.labels[row]
         return str(labels[own]) if labels else float(own)
 
+    def pair(one: int, other: int, how: str) -> TableRow:
+        return TableRow((*table.named(np.array([one, other])).tolist(), target(one), target(other), how))
+
     if equal is not None and equal.copies:
         order = equal.repeated[np.argsort(equal.groups[equal.repeated], kind="stable")]
         for one, other in itertools.pairwise(order):
             if equal.groups[one] == equal.groups[other]:
-                rows.append(TableRow((int(one), int(other), target(one), target(other), "equal")))
+                rows.append(pair(one, other, "equal"))
     if near is not None:
-        rows += [TableRow((int(a), int(b), target(a), target(b), "nearly equal")) for a, b in near]
+        rows += [pair(one, other, "nearly equal") for one, other in near]
     if not rows:
         return
     columns = (Column("row"), Column("copy"), Column("target", False), Column("of the copy", False), Column("", False))

@@ -8,16 +8,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from meden._checks import InputError, nearest
 from meden._shown import Pair, Shown
-from meden.data import Dataset, as_dataset
+from meden.data import Dataset
 from meden.data.columns import Values
+from meden.data.dataset import with_warning
+from meden.data.faults import Faults, read_with_faults
 from meden.data.moments import moments_of
+from meden.data.reading import ReadOptions
 from meden.data.tables import Table as ReadTable
 from meden.diagnosis import Finding, Rule, applying, chosen_rules, examine
 from meden.diagnosis.tables.division import division
 from meden.diagnosis.tables.suspects import Suspects, suspects
-from meden.diagnosis.tables.table import Table, parts_of
+from meden.diagnosis.tables.table import FOLDS, Table, parts_of
 from meden.report import Format
 from meden.report.checked import check_report
 from meden.report.files import write
@@ -81,7 +86,7 @@ def check(
     groups: Any = None,
     order: Any = None,
     split: Any = None,
-    folds: int = 5,
+    folds: int = FOLDS,
     drop: Sequence[str] = (),
     read: Mapping[str, str] | None = None,
     sep: str | None = None,
@@ -139,29 +144,55 @@ def check(
     chosen = chosen_rules(select, ignore, rules)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*like an identifier or free text")  # a rule says it
-        options: dict[str, Any] = {"read": read, "sep": sep, "decimal": decimal, "na": na}
-        dataset = as_dataset(data, target=target, task=task, groups=groups, drop=drop, **options)
-    table = table_of(dataset, order=order, split=split, folds=folds, seed=seed)
+        options = ReadOptions(read=read or {}, sep=sep, decimal=decimal, na=na)
+        dataset, faults = read_with_faults(data, target=target, task=task, groups=groups, drop=drop, options=options)
+        if dataset is not data:
+            with_warning(dataset)
+    table = table_of(dataset, order=order, split=split, folds=folds, seed=seed, faults=faults)
     evidence = [part for part in (table, division(table)) if part is not None]
     looked_for = applying(chosen, evidence, "a table" if len(evidence) == 1 else "a table or its split")
     return Check(examine(evidence, looked_for), table, looked_for)
 
 
-def table_of(dataset: Dataset, *, order: Any = None, split: Any = None, folds: int = 5, seed: int = 0) -> Table:
-    """Return a data set as evidence.
+def table_of(
+    dataset: Dataset,
+    *,
+    order: Any = None,
+    split: Any = None,
+    folds: int = FOLDS,
+    seed: int = 0,
+    faults: Faults | None = None,
+) -> Table:
+    """Return a data set as evidence, with what was left out of it.
 
     Raises:
         InputError: if it has fewer than two rows, or an argument does not fit it.
     """
     if dataset.num_rows < 2:
         raise InputError(f"data must have two rows or more, got {dataset.num_rows}")
+    faults = faults or Faults()
+    order, words = (_of_rows(given, faults) for given in (order, split))
     moments = None if order is None else moments_of(dataset, order)
-    words = split
     if isinstance(split, str):
         dataset, words = _without_split(dataset, split)
-    parts = None if words is None else parts_of(words, dataset.num_rows)
-    name = order if isinstance(order, str) else None
-    return Table(dataset=dataset, moments=moments, order=name, split=parts, folds=folds, seed=seed)
+    return Table(
+        dataset=dataset,
+        moments=moments,
+        order=order if isinstance(order, str) else None,
+        split=None if words is None else parts_of(words, dataset.num_rows),
+        divider=split if isinstance(split, str) else None,
+        folds=folds,
+        faults=faults,
+        places=faults.rows,
+        seed=seed,
+    )
+
+
+def _of_rows(given: Any, faults: Faults) -> Any:
+    """Return what is given for the rows that were read; the name of a column is left as it is."""
+    if given is None or isinstance(given, str) or faults.rows is None or len(given) <= int(faults.rows[-1]):
+        return given
+    return np.asarray(given)[faults.rows]
 
 
 def _without_split(dataset: Dataset, split: str) -> tuple[Dataset, Values]:

@@ -138,7 +138,7 @@ def _source(results: Results) -> str:
     origin = results.data.origin or {}
     place = origin.get("data")
     target = None if place in BUNDLED else results.data.target
-    return source_of(results.model.name, place, target, groups=origin.get("groups"), drop=origin.get("drop") or ())
+    return source_of(results.model.name, place, target, origin)
 
 
 def more_in_reach(results: Results, trial: Trial) -> bool:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from meden.diagnosis import Diagnosis, diagnose
+from meden.diagnosis import Evidence, diagnose
 from meden.report import Format, Report, Section, Tile, findings_section, write
 from meden.report.numbers import number, plural
 from meden.study.evidence import evidence_of
 from meden.study.importance_section import importance_section
 from meden.study.metrics import spoken
 from meden.study.page_curves import curves_section
-from meden.study.page_memorisation import kept_section, tradeoff_section
+from meden.study.page_memorisation import memorisation_section, tradeoff_section
 from meden.study.page_models import gains_section, table_section
 from meden.study.page_recipe import recipe_section
 from meden.study.page_reproduce import reproduce_section
@@ -29,7 +29,7 @@ def study_report(
     results: Results,
     path: Path | str,
     *,
-    found: Diagnosis | None = None,
+    evidence: Evidence | None = None,
     title: str | None = None,
     extra: Sequence[Section] = (),
     format: Format = "html",
@@ -39,7 +39,7 @@ def study_report(
     Args:
         results: of a search that is finished or not.
         path: of the file.
-        found: what stands out; None judges the curves of the choice.
+        evidence: what is judged; None are the curves of the choice.
         title: above the report; None names the target.
         extra: more sections, shown after the headline.
         format: ``"html"`` or ``"md"``, as in :func:`meden.report.write`.
@@ -51,19 +51,20 @@ def study_report(
         lead=lead,
         tiles=_tiles(results, verdict),
         text=(*others, *_paragraphs(results)),
-        sections=(*extra, *_sections(results, found, Path(path))),
+        sections=(*extra, *_sections(results, evidence, Path(path))),
     )
     return write(report, path, format)
 
 
-def _sections(results: Results, found: Diagnosis | None, path: Path) -> Iterator[Section]:
+def _sections(results: Results, evidence: Evidence | None, path: Path) -> Iterator[Section]:
     """Yield what there is to show, in the order in which it is read; what there is not is left out."""
     if not results.usable:
         if results.status == "diverged" and results.trials:
-            yield findings_section(found or diagnose(evidence_of(results)))
+            yield findings_section(diagnose(evidence or evidence_of(results)))
         yield table_section(results)
         yield reproduce_section(results, path)
         return
+    evidence = evidence or evidence_of(results)
     shown = (
         gains_section(results),
         importance_section(results),
@@ -72,9 +73,9 @@ def _sections(results: Results, found: Diagnosis | None, path: Path) -> Iterator
         gap_section(results),
         tradeoff_section(results),
         rows_section(results),
-        kept_section(results),
+        None if evidence.memorisation is None else memorisation_section(evidence.memorisation),
         table_section(results),
-        findings_section(found or diagnose(evidence_of(results))),
+        findings_section(diagnose(evidence)),
         recipe_section(results, path),
         reproduce_section(results, path),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from meden.diagnosis.memory.memorisation import Memorisation, memorisation_of
+from meden.diagnosis.memory.memorisation import Memorisation
 from meden.report import Column, Key, ReportTable, Section, TableRow, Tile
 from meden.report.exposure import CHANCE, COLOURS, roc_chart
 from meden.report.numbers import plural
 from meden.study.results import Results
-from meden.study.row_losses import are_kept, kept_losses
+from meden.study.row_losses import are_kept
 from meden.study.tradeoff import tradeoff_of
 
 BY_LOSS, BY_RATIO = "by the loss", "by likelihood ratios"
@@ -15,13 +15,6 @@ TABLE = (
     "The table has the rows whose losses differ most between fits that had them and fits that had not, in standard "
     "deviations of fits that are alike: only rows that are further apart than the farthest of as many would be by luck."
 )
-
-
-def kept_section(results: Results) -> Section | None:
-    """Return what the choice knows by heart; None where the losses of fitting rows were not kept."""
-    if not are_kept(results, results.choice):
-        return None
-    return memorisation_section(memorisation_of(kept_losses(results, results.choice)))
 
 
 def tradeoff_section(results: Results) -> Section | None:

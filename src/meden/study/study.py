@@ -15,7 +15,7 @@ import numpy as np
 from meden._checks import InputError, check_choice
 from meden.data import Dataset, Fold
 from meden.deadline import Deadline
-from meden.diagnosis import Evidence, diagnose
+from meden.diagnosis import Evidence
 from meden.diagnosis.memory.memorisation import Memorisation, memorisation_of
 from meden.history import Record
 from meden.member import Member, ModelMaker, as_taken, encode_folds
@@ -280,8 +280,8 @@ class Study(Results):
             extra: more sections, shown after the headline.
             format: ``"html"``, or ``"md"``: Markdown without the charts.
         """
-        found = diagnose(self) if self.usable else None
-        return study_report(self, path, found=found, extra=extra, format=format)
+        evidence = self.evidence() if self.usable else None
+        return study_report(self, path, evidence=evidence, extra=extra, format=format)
 
 
 def _whole(fold: Fold) -> Fold:

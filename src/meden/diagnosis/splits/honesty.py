@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meden.diagnosis.command import command
 from meden.diagnosis.duplicates import twins
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.intervals import wilson
@@ -51,8 +52,12 @@ def rows_across(split: Split) -> Seen | None:
         found = twins(split.rows(others), among=split.rows(fold.fit))
         equal, near = equal + int(found.exact.sum()), near + int((~found.exact).sum())
         shown += [
-            f"{others[row]} and {np.asarray(fold.fit)[twin]}"
-            for row, twin in zip(found.rows[:SHOWN], found.twins[:SHOWN], strict=True)
+            f"{row} and {twin}"
+            for row, twin in zip(
+                split.named(others[found.rows[:SHOWN]]),
+                split.named(np.asarray(fold.fit)[found.twins[:SHOWN]]),
+                strict=True,
+            )
         ]
     kinds = {"the same row": ids, "an equal row": equal, "a nearly equal row": near}
     told = ", ".join(f"for {num:,} {kind}" for kind, num in kinds.items() if num)
@@ -62,7 +67,7 @@ def rows_across(split: Split) -> Seen | None:
         count,
         f"of {count:,} rows that score, those that fit hold {told}{pairs}",
         "Drop what is there twice before splitting, or give rows that belong together one group",
-        f"meden check {split.source}",
+        command("check", split.source),
     )
 
 
@@ -76,7 +81,8 @@ def groups_torn(split: Split) -> Seen | None:
     for score, before in _sides(split):
         torn.append(score[np.isin(groups[score], groups[before]) & (groups[score] >= 0)])
         partners = dict(zip(groups[before].tolist(), before.tolist(), strict=True))
-        shown += [f"{row} and {partners[groups[row]]}" for row in torn[-1][:SHOWN].tolist()]
+        pairs = split.named([[row, partners[groups[row]]] for row in torn[-1][:SHOWN].tolist()])
+        shown += [f"{row} and {other}" for row, other in pairs.tolist()]
     rows = np.concatenate(torn)
     count = sum(len(fold.score) for fold in split.folds)
     num = len(np.unique(groups[rows]))

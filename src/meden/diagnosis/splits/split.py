@@ -14,6 +14,7 @@ import pandas as pd
 
 from meden._checks import InputError
 from meden.data import Fold
+from meden.diagnosis.command import PLACEHOLDER, command
 
 PARTS = ("fit", "stop", "score")
 
@@ -43,8 +44,10 @@ class Split:
     """What ties rows together, (N,): patients, machines, sources."""
     moments: Any = None
     """When each row was, in what can be ordered, (N,): then no fold may learn from what is later than it scores."""
-    source: str = "DATA --target COLUMN"
-    """How a command line names the data."""
+    places: Any = None
+    """What messages call the rows, (N,); None for their positions."""
+    source: str = f"DATA --target {PLACEHOLDER}"
+    """How a command line names the data; empty where none can train on them as they are."""
 
     def __post_init__(self) -> None:
         if self.inputs is not None:
@@ -76,8 +79,12 @@ class Split:
         return np.unique(np.concatenate([np.asarray(getattr(fold, name)) for name in names]))
 
     def command(self, *options: str) -> str:
-        """Return the command that searches on these rows, divided by itself, with some options more."""
-        return " ".join(["meden tune", self.source, *options])
+        """Return the line that searches on these rows, divided by itself, with some options more."""
+        return command("tune", self.source, options)
+
+    def named(self, rows: Any) -> np.ndarray[Any, Any]:
+        """Return what messages call some rows."""
+        return np.asarray(rows) if self.places is None else np.asarray(self.places)[np.asarray(rows)]
 
     def rows(self, rows: Any) -> pd.DataFrame:
         """Return the inputs of some rows."""

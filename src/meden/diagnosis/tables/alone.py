@@ -5,6 +5,7 @@ Legend: ``n`` rows, ``F`` folds, ``B`` bins of a column, ``C`` classes.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,8 @@ MOST_COUNTS = 20_000_000
 CANDIDATE = 0.7
 """Skill from which on a column gets a tree in place of bins, whose ends are where the target changes."""
 LEAVES = 64
+FEWEST_PRESENT = 100
+"""Rows with a value from which on a column with gaps is judged by them alone: of fewer, an interval says little."""
 SPREAD = 4
 """Bins that hold a rare class, of at most half as many bins of rows, where one or two ranges of a column are its own:
 their most frequent class may be another all the same."""
@@ -37,12 +40,16 @@ class Alone:
     low: float
     high: float
     """Ends of its interval of 95 %."""
+    with_gaps: bool = False
+    """Whether it is of the rows that have a value alone, where others have none."""
 
 
 def alone(table: Table) -> dict[str, Alone]:
     """Return what each column says of the target by itself, by name, the most telling first.
 
     The answer for a bin is its most frequent class, or its mean rank, in the other folds; groups are in one fold.
+    Numbers whose values recur may be names of what rows belong to: each value is then tried as a bin, too. Where a
+    column says more of the rows that have a value, that counts: gaps do not hide what it gives away.
     """
     num_classes = max(1, len(table.dataset.classes))
     rows = table.draw(min(MOST_ROWS, MOST_COUNTS // (FOLDS * num_classes)), salt=2)
@@ -52,14 +59,26 @@ def alone(table: Table) -> dict[str, Alone]:
     target = _target(table, rows)
     found = {}
     for name, codes in table.codes.items():
-        bins = _bins(table, name, codes[rows])
-        errors, blank = _losses(bins, folds, target)
-        skill = _skill(errors, blank, classes=table.is_classes)
-        promising = skill.skill >= CANDIDATE or (table.is_classes and _gathers(bins, target))
-        if promising and table.kinds[name] != "text":
-            skill = max(skill, _tree(table.columns[name][rows], folds, target), key=lambda one: one.skill)
-        found[name] = skill
+        present = codes[rows] >= 0
+        found[name] = _of_column(table, name, rows, folds, target)
+        if FEWEST_PRESENT <= present.sum() < len(rows):
+            own = _of_column(table, name, rows[present], folds[present], target[present])
+            found[name] = max(found[name], dataclasses.replace(own, with_gaps=True), key=lambda one: one.low)
     return dict(sorted(found.items(), key=lambda pair: -pair[1].skill))
+
+
+def _of_column(table: Table, name: str, rows: Codes, folds: Codes, target: npt.NDArray[np.float64]) -> Alone:
+    """Return the best that bins, values or a tree make of a column in some rows."""
+    codes = table.codes[name][rows]
+    bins = _bins(table, name, codes)
+    ways = [bins]
+    if table.kinds[name] == "number" and 2 * BINS <= len(np.unique(codes)) <= len(rows) / 2:
+        ways.append(_levels(codes))
+    tried = [_skill(*_losses(way, folds, target), classes=table.is_classes) for way in ways]
+    promising = tried[0].skill >= CANDIDATE or (table.is_classes and _gathers(bins, target))
+    if promising and table.kinds[name] != "text":
+        tried.append(_tree(table.columns[name][rows], folds, target))
+    return max(tried, key=lambda one: one.skill)
 
 
 def _folds(table: Table, rows: Codes) -> Codes:
@@ -84,6 +103,11 @@ def _bins(table: Table, name: str, codes: Codes) -> Codes:
         bins = np.zeros(len(codes), dtype=np.int64)
         bins[present] = 1 + np.minimum((order * BINS).astype(np.int64), BINS - 1)
         return bins
+    return _levels(codes)
+
+
+def _levels(codes: Codes) -> Codes:
+    """Return a bin for each value."""
     once = np.bincount(codes + 1)[codes + 1] == 1  # levels that tell nothing of other rows are one
     return np.unique(np.where(once, -2, codes), return_inverse=True)[1].astype(np.int64)
 

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from meden.data.dates import tell_dates
@@ -25,6 +26,13 @@ DIFFERENT = 0.9
 """Share of different texts from which on a column of texts names its rows, or is free text."""
 LONGEST_NAME = 4
 """Words (or signs of scripts without spaces), in the median, of keys and names: longer texts say something."""
+LONG = 1e7
+"""Range of whole numbers of eight digits: any drawn from so many hardly ever collide, so that another value in each row
+says nothing. That they are spread evenly does: amounts and counts of so many digits have a few large ones."""
+FEWEST_LONG = 100
+"""Rows from which on an even spread is told from a bell: the test finds one in 99 of 100 tables."""
+UNEVEN = 0.1
+"""Chance of as uneven a spread from which on numbers are not taken as even: keys are missed once in ten times."""
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 LOOKED_AT = 1_000
 """Texts whose words are counted."""
@@ -63,9 +71,20 @@ def _names_rows(table: Table, name: str) -> bool:
         return False
     if num < len(present) and not _recurs_with_its_row(table, name):
         return False
+    if len(present) >= FEWEST_LONG and np.ptp(present) >= LONG and _is_uniform(present):
+        return True
     # numbers drawn from a range have a value twice, most surely of all if each is as likely as every other
     no_collision = -num * (num - 1) / (2 * (np.ptp(present) + 1))
     return bool(no_collision < math.log(ALPHA / len(table.columns)))
+
+
+def _is_uniform(numbers: npt.NDArray[np.float64]) -> bool:
+    """Say whether numbers may be spread evenly between their ends (Kolmogorov and Smirnov)."""
+    from scipy import stats
+
+    low, high = float(numbers.min()), float(numbers.max())
+    inner = np.sort(numbers)[1:-1]
+    return bool(stats.kstest(inner, "uniform", args=(low, high - low)).pvalue > UNEVEN)
 
 
 def _recurs_with_its_row(table: Table, name: str) -> bool:

@@ -56,8 +56,8 @@ def duplicate_rows(table: Table) -> Seen | None:
     num = num_later(equal.groups[rows])
     return Seen(
         f"{plural(num, 'row')} of {table.num_rows:,} {have(num)} the inputs of an earlier one "
-        f"({_num_whole(table, equal, rows):,} the target, too; {_sets(equal.groups, rows)}), and few pairs differ in "
-        "one column alone: they are copies, not ties",
+        f"({_num_whole(table, equal, rows):,} the target, too; {_sets(table, equal.groups, rows)}), and few pairs "
+        "differ in one column alone: they are copies, not ties",
         "Leave the copies out, or name what ties them together as groups, so that they stay on one side",
         value=num / table.num_rows,
     )
@@ -91,7 +91,7 @@ def near_duplicates(table: Table) -> Seen | None:
     asked = min(duplicates.MOST_ASKED, int(table.once(equal_rows).groups.max()) + 1)
     return Seen(
         f"{plural(len(pairs), 'pair')} of rows {are(len(pairs))} far nearer to each other than to their other "
-        f"neighbours, of {asked:,} rows asked: {_shown(pairs)}",
+        f"neighbours, of {asked:,} rows asked: {_shown(table.named(pairs))}",
         "See whether they are one thing measured twice; if so, name what ties them together as groups",
         value=len(pairs) / asked,
     )
@@ -109,7 +109,8 @@ def contradictory_labels(table: Table) -> Seen | None:
     if not len(differ):
         return None
     return Seen(
-        f"{plural(len(differ), 'row')} {have(len(differ))} a copy with another target: {_sets(equal.groups, differ)}",
+        f"{plural(len(differ), 'row')} {have(len(differ))} a copy with another target: "
+        f"{_sets(table, equal.groups, differ)}",
         "Look at them: one of the targets is wrong, or a column that tells the rows apart is not there",
         value=len(differ) / table.num_rows,
     )
@@ -130,10 +131,10 @@ def _num_whole(table: Table, equal: Equal, rows: Codes) -> int:
     return int(both.duplicated().sum())
 
 
-def _sets(groups: Codes, rows: Codes) -> str:
+def _sets(table: Table, groups: Codes, rows: Codes) -> str:
     """Name some sets of equal rows: ``rows 3 and 17, rows 4, 5 and 6, ...``."""
     chosen = list(dict.fromkeys(groups[rows].tolist()))
-    named = [listed(np.flatnonzero(groups == group)) for group in chosen[:SHOWN]]
+    named = [listed(table.named(np.flatnonzero(groups == group))) for group in chosen[:SHOWN]]
     return ", ".join(named) + (" and more" if len(chosen) > SHOWN else "")
 
 

@@ -22,5 +22,6 @@ def division(table: Table) -> Split | None:
         target=data.labels,
         groups=data.groups,
         moments=table.moments,
-        source=table.source,
+        places=table.places,
+        source="" if table.faults.in_cells else table.source,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from meden.diagnosis.finding import Seen
 from meden.diagnosis.rule import rule
@@ -40,7 +41,7 @@ def target_copy(table: Table) -> Seen | None:
     how = "under other names or the same" if table.is_classes else "up to unit and zero point"
     return Seen(
         f"{columns(copies)} {named(copies)} {'is' if len(copies) == 1 else 'are'} the target {table.dataset.target!r}, "
-        f"{how}, in every row",
+        f"{how}, in every row{_of_present(table, copies)}",
         "Leave it out" if len(copies) == 1 else "Leave them out",
         command=table.without(copies),
     )
@@ -87,26 +88,40 @@ def _told(table: Table, found: list[tuple[str, Alone]]) -> str:
     also = f"; so do {named(other for other, _ in found[1:])}" if len(found) > 1 else ""
     return (
         f"column {name!r} alone takes away {100 * best.skill:.1f} % ({100 * best.low:.1f} to {100 * best.high:.1f}) "
-        f"{what}, on rows that were not used for it{also}"
+        f"{what}, on rows that {'have a value and ' if best.with_gaps else ''}were not used for it{also}"
     )
 
 
+def _of_present(table: Table, names: list[str]) -> str:
+    gaps = max(float((table.codes[name] < 0).mean()) for name in names)
+    return f" that has a value (up to {100 * gaps:.1f} % have none)" if gaps else ""
+
+
 def _same_classes(table: Table, name: str) -> bool:
-    """Say whether values and classes belong together one to one, and not by chance."""
-    codes, labels = table.codes[name], np.unique(table.dataset.labels, return_inverse=True)[1]
+    """Say whether values and classes belong together one to one, and not by chance; a gap is a value, or none."""
+    present = table.codes[name] >= 0
+    return _one_to_one(table, name, np.ones_like(present)) or (
+        FEWEST <= present.sum() < len(present) and _one_to_one(table, name, present)
+    )
+
+
+def _one_to_one(table: Table, name: str, rows: npt.NDArray[np.bool_]) -> bool:
+    codes = table.codes[name][rows]
+    codes, labels = (np.unique(each, return_inverse=True)[1] for each in (codes, table.dataset.labels[rows]))
     sizes = np.bincount(labels)
-    values = int(codes.max()) + 1 + int((codes < 0).any())
-    if values != len(sizes) or len(np.unique(np.stack([codes, labels]), axis=1).T) != len(sizes):
+    pairs = np.unique(np.stack([codes, labels]), axis=1).shape[1]
+    if not 1 < len(sizes) == int(codes.max()) + 1 == pairs:
         return False
     ways = math.lgamma(len(labels) + 1) - sum(math.lgamma(size + 1) for size in sizes)
     return math.lgamma(len(sizes) + 1) - ways < math.log(ALPHA / len(table.columns))
 
 
 def _same_numbers(table: Table, name: str) -> bool:
-    """Say whether the target is the column times a number, plus another, in every row."""
-    values, labels = table.columns[name], table.dataset.labels
-    if table.kinds[name] not in ("number", "boolean") or np.isnan(values).any() or len(values) < FEWEST:
+    """Say whether the target is the column times a number, plus another, in every row that has a value."""
+    present = table.codes[name] >= 0
+    if table.kinds[name] not in ("number", "boolean") or present.sum() < FEWEST:
         return False
+    values, labels = table.columns[name][present], table.dataset.labels[present]
     low, high = int(values.argmin()), int(values.argmax())
     spread = values[high] - values[low]
     num = len(np.unique(values))

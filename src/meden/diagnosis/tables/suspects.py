@@ -39,7 +39,7 @@ class Suspects:
     """Rows that a forest which has not seen them is sure are of another class."""
 
     rows: Codes
-    """The most suspect first, (s,)."""
+    """By their positions in the table as it was given, the most suspect first, (s,)."""
     given: Codes
     """Class that each has, by position, (s,)."""
     likely: Codes
@@ -100,7 +100,7 @@ def suspects(table: Table) -> Suspects | None:
     sizes, left = np.bincount(labels), np.bincount(labels[others], minlength=len(classes))
     mistakes = np.where(left > 0, np.bincount(labels[others], wrong, minlength=len(classes)) / np.maximum(left, 1), 1.0)
     return Suspects(
-        rows[doubted],
+        table.named(rows[doubted]),
         classes[labels[doubted]],
         classes[counted[doubted]],
         own,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,10 @@ import pandas as pd
 from meden._checks import InputError, check_count
 from meden.data import Dataset
 from meden.data.columns import Kind, Values, missing
+from meden.data.faults import Faults
 from meden.data.reading import Reading
 from meden.data.tables import Table as ReadTable
+from meden.diagnosis.command import command, data_words
 
 Codes = npt.NDArray[np.int64]
 Found = TypeVar("Found")
@@ -30,6 +31,8 @@ ALPHA = 0.01
 """Chance that a rule with a test says something where there is nothing, over all columns and rows that it looks at."""
 FEWEST = 20
 """Rows from which on tests are made: of fewer, nothing that they found would be sure."""
+FOLDS = 5
+"""That rows are divided into, unless it is said."""
 MOST_CLASSES = 20
 """Classes that are scores of their own."""
 PARTS = {
@@ -55,8 +58,15 @@ class Table:
     """Name of the column that gives it, which is then no input to doubt."""
     split: Values | None = None
     """Part of each row, ``"fit"``, ``"stop"`` or ``"score"``, (n,); None where rows are to be divided at random."""
-    folds: int = 5
+    divider: str | None = None
+    """Name of the column that says so, which is no input."""
+    folds: int = FOLDS
     """Folds that the rows are to be divided into."""
+    faults: Faults = field(default_factory=Faults)
+    """What was left out, since training refuses it."""
+    places: Codes | None = None
+    """Positions of the rows in the table as it was given, (n,), by which messages name them; None where all are here.
+    """
     seed: int = 0
     """Of the rows and columns that are drawn where there are many."""
     _known: dict[Callable[..., Any], Any] = field(default_factory=dict, init=False, repr=False)
@@ -126,25 +136,32 @@ class Table:
 
     @property
     def source(self) -> str:
-        """How a command line names the data."""
-        place = str((self.dataset.origin or {}).get("data") or "DATA").removeprefix(f"{os.getcwd()}{os.sep}")
-        return shlex.join([place, "--target", self.dataset.target])
+        """How a command line names these data and how they are read, without what was left out of them."""
+        origin = self.dataset.origin or {}
+        words = data_words(str(origin.get("data") or "DATA"), self.dataset.target, origin)
+        left_out = [*self.faults.columns, *([] if self.divider is None else [self.divider])]
+        words += [word for name in left_out for word in ("--drop", name)]
+        words += [] if self.order is None else ["--order", self.order]
+        words += [] if self.folds == FOLDS else ["--folds", str(self.folds)]
+        return shlex.join(words)
 
     def command(self, *options: str) -> str:
-        """Return the command that searches on this table, with some options more."""
-        return shlex.join(["meden", "tune", *shlex.split(self.source), *options])
+        """Return the line that searches on this table, with some options more; empty where none would run."""
+        return "" if self.faults.in_cells else command("tune", self.source, options)
 
     def without(self, names: Sequence[str]) -> str:
-        """Return the command that searches on this table without some of its columns."""
+        """Return the line that searches on this table without some of its columns."""
         return self.command(*(part for name in names for part in ("--drop", name)))
 
     def take(self, rows: Codes) -> Table:
         """Return the table of some rows."""
-        part = self.dataset.take(rows)
+        part = dataclasses.replace(self.dataset.take(rows), origin=self.dataset.origin)
         moments, split = (None if each is None else each[rows] for each in (self.moments, self.split))
-        return dataclasses.replace(
-            self, dataset=dataclasses.replace(part, origin=self.dataset.origin), moments=moments, split=split
-        )
+        return dataclasses.replace(self, dataset=part, moments=moments, split=split, places=self.named(rows))
+
+    def named(self, rows: Codes) -> Codes:
+        """Return what messages call some rows: their positions in the table as it was given."""
+        return rows if self.places is None else self.places[rows]
 
     def known(self, analysis: Callable[[Table], Found]) -> Found | None:
         """Return what an analysis found, if it was made."""
