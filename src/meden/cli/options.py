@@ -77,7 +77,7 @@ def spread(command: Callable[..., None]) -> Callable[..., None]:
         a.csv ['?'] 0
     """
     hints = typing.get_type_hints(command, include_extras=True)
-    groups = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
     params: list[inspect.Parameter] = []
     for param in inspect.signature(command).parameters.values():
         if param.name not in groups:

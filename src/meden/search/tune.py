@@ -261,7 +261,7 @@ def tune(
             on_progress=on_progress,
             trackers=Trackers([*database, *following], name),
             on_result=None if rows is None else Answers(ledger).check,
-            on_weights=ends and ends.keep,
+            on_weights=None if ends is None else ends.keep,
         ).run()
         num_fits = sum(not row.baseline for row in ledger.rows.values())
         ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)
@@ -286,7 +286,7 @@ def tune(
         _warn_of_jobs(ledger.rows.values(), reports=all(len(fold.stop) for fold in folds))
         _warn_of_losses(results, len(subject.data.classes))
         return Study.of(results, None, None)
-    return Study.of(results, make_model, subject.dataset, ends and ends.of_folds(results.folds, folds))
+    return Study.of(results, make_model, subject.dataset, None if ends is None else ends.of_folds(results.folds, folds))
 
 
 def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:
