@@ -12,6 +12,8 @@ from meden.optim.one_pass import OnePass
 from meden.optim.parts import PART
 from meden.penalties import L1, L2, ElasticNet, GroupLasso, NonNegative, PullTo, Sum
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*both shrink")  # on purpose: decay is part of an update
+
 SIZE = 400  # SIZE squared is more than a part
 OPTIMIZERS = {
     "sgd": (torch.optim.SGD, {}),
@@ -76,7 +78,6 @@ def assert_same_bits(one, other):
     assert one[1]["param_groups"] == other[1]["param_groups"]
 
 
-@pytest.mark.filterwarnings("ignore:.*both shrink")  # on purpose: decay is part of the update
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_optimizer_gives_the_same_bits(name, dtype, taken, monkeypatch):
