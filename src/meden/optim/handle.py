@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import warnings
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,9 +36,11 @@ from meden.optim.bound import Bound, bind
 from meden.optim.held import are_same, check_held, check_present, groups_of, held_by, is_blank, scaler_leaves, steps_of
 from meden.optim.inplace import add_grad_, decay_, joined, prox_
 from meden.optim.metric import full_rate, is_adaptive, one_length, step_length
-from meden.optim.operand import Joint, Of, Operand, itself
+from meden.optim.one_pass import OnePass, can_take_over, is_worth_it
+from meden.optim.operand import Joint, Of, Operand, Single, itself
+from meden.optim.parts import OfPart, cut_out, tasks
 from meden.optim.regularizer import Regularizer
-from meden.optim.shards import Act, Task, act_on_each
+from meden.optim.shards import Act, act_on_each
 from meden.penalties import Number, Penalty
 from meden.penalties.sharding import whole
 
@@ -60,6 +62,7 @@ class Handle(Shown):
         self.num_steps = 0
         self._resumed = False
         self._blank = False
+        self._one_pass: OnePass | None = None
         self._held = held_by(optimizer)
         self._set(bound)
         # A compiled step calls the hooks as they are: traced, they would be compiled anew at each count of steps.
@@ -103,6 +106,7 @@ class Handle(Shown):
 
     def remove(self) -> None:
         """Detach; the optimizer steps as before."""
+        self._end_pass()
         for hook in self._hooks:
             hook.remove()
         for group in self.optimizer.param_groups:
@@ -227,6 +231,7 @@ class Handle(Shown):
     def _before_step(
         self, _optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        self._end_pass()  # of a step that was broken off
         self._follow()
         if self._resumed:
             self._tell_resumed()
@@ -239,15 +244,18 @@ class Handle(Shown):
             with torch.no_grad():
                 self._add_gradients()
                 self._decay()
+        if not self._blank and self._sites["proximal"] and len(handles_of(self.optimizer)) == 1:
+            self._begin_pass()
         return None
 
     def _after_step(self, _optimizer: Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        done = self._end_pass()
         if self._blank:
             self._blank = False
             return
         if self._sites["proximal"]:
             with torch.no_grad():
-                self._shrink()
+                self._shrink(done)
         overflow = scaler_leaves(self.optimizer, "found_inf")
         self.num_steps += int(overflow is None or not overflow > 0)
 
@@ -272,28 +280,42 @@ class Handle(Shown):
     def _add_gradients(self) -> None:
         scale = scaler_leaves(self.optimizer, "grad_scale")
         factor = 1.0 if scale is None else scale
-        self._act(self._stepped("gradient"), _add_gradients, lambda param: param.grad, itself, lambda _: factor)
+        stepped = self._stepped("gradient")
+        self._act(stepped, _add_gradients, lambda param: param.grad, cut_out, lambda *_, **__: factor)
 
     def _decay(self) -> None:
         stepped, groups = self._stepped("decoupled"), groups_of(self.optimizer)
         with self._unless_skipped(stepped):
-            self._act(stepped, _decay, itself, lambda param: groups[param]["lr"])
+            self._act(stepped, _decay, itself, lambda param, **_: groups[param]["lr"])
 
-    def _shrink(self) -> None:
-        stepped, groups = self._stepped("proximal"), groups_of(self.optimizer)
+    def _shrink(self, done: Container[nn.Parameter]) -> None:
+        stepped = [(o, penalties) for o, penalties in self._stepped("proximal") if not _is_done(o, done)]
+        groups = groups_of(self.optimizer)
         with self._unless_skipped(stepped):
             self._act(
                 [(operand, joined(penalties)) for operand, penalties in stepped],
                 _shrink,
                 itself,
-                lambda param: step_length(self.optimizer, groups[param], param),
-                lambda param: full_rate(self.optimizer, groups[param]),
+                lambda param, cut: step_length(self.optimizer, groups[param], param, cut),
+                lambda param, **_: full_rate(self.optimizer, groups[param]),
             )
 
-    def _act(self, stepped: Sequence[Stepped], act: Act, changed: Of, *others: Of) -> None:
+    def _begin_pass(self) -> None:
+        """See to it that large parameters are shrunk part by part, as they are updated, where that is possible."""
+        if can_take_over(self.optimizer):
+            stepped = self._stepped("proximal")
+            large = {o.param: joined(p) for o, p in stepped if isinstance(o, Single) and is_worth_it(o.param)}
+            self._one_pass = OnePass(self.optimizer, large, _shrink) if large else None
+
+    def _end_pass(self) -> Container[nn.Parameter]:
+        """Return which parameters were shrunk already."""
+        one_pass, self._one_pass = self._one_pass, None
+        return () if one_pass is None else one_pass.end()
+
+    def _act(self, stepped: Sequence[Stepped], act: Act, changed: Of, *others: OfPart) -> None:
         """Do to each tensor, and then to groups that span tensors, what ``act`` does to a target, given the others."""
         for spans in (False, True):
-            act_on_each(_tasks([each for each in stepped if isinstance(each[0], Joint) is spans], changed, others), act)
+            act_on_each(tasks([each for each in stepped if isinstance(each[0], Joint) is spans], changed, others), act)
 
     @contextmanager
     def _unless_skipped(self, stepped: Sequence[Stepped]) -> Iterator[None]:
@@ -326,13 +348,6 @@ class Handle(Shown):
         return found
 
 
-def _tasks(stepped: Sequence[Stepped], changed: Of, others: Sequence[Of]) -> Iterator[Task]:
-    for operand, penalties in stepped:
-        target = operand.take(changed)
-        yield Task(penalties, target, tuple(operand.take(of) for of in others))
-        operand.put(target, changed)  # what spans tensors is acted on at once: it is no shard
-
-
 def _add_gradients(penalties: Sequence[Penalty], grad: Tensor, w: Tensor, scale: Number) -> None:
     for penalty in penalties:
         add_grad_(penalty, grad, w, scale)
@@ -346,6 +361,10 @@ def _decay(penalties: Sequence[Penalty], w: Tensor, lr: Number) -> None:
 def _shrink(penalties: Sequence[Penalty], w: Tensor, step: Number, rate: Number | None) -> None:
     for penalty in penalties:
         prox_(penalty, w, step if penalty.metric else one_length(step), rate)
+
+
+def _is_done(operand: Operand, done: Container[nn.Parameter]) -> bool:
+    return isinstance(operand, Single) and operand.param in done
 
 
 def _sites(bound: Sequence[Bound], coupling: str) -> list[tuple[Operand, list[tuple[Bound, str]]]]:

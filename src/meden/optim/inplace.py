@@ -14,6 +14,9 @@ from torch import Tensor
 from meden.optim.metric import STRIDES, within_reach
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Sum
 
+_ZEROS = {dtype: torch.zeros((), dtype=dtype) for dtype in (torch.float32, torch.float64)}
+"""Zero in the types that need no other for their intermediate results."""
+
 
 def joined(penalties: list[Penalty]) -> list[Penalty]:
     """Return the sum of the penalties if its proximal operator is known, otherwise the penalties."""
@@ -68,7 +71,7 @@ def _(penalty: L1, w: Tensor, step: Number, rate: Number | None = None) -> None:
     threshold = step * penalty.strength
     if rate is not None:
         threshold = torch.as_tensor(threshold).clamp(max=STRIDES * rate)
-    _soften_(w, threshold)
+    _soften_(w, threshold, 0.0)
 
 
 @prox_.register
@@ -82,8 +85,7 @@ def _(penalty: L2, w: Tensor, step: Number, rate: Number | None = None) -> None:
 @prox_.register
 def _(penalty: ElasticNet, w: Tensor, step: Number, rate: Number | None = None) -> None:
     before, (l1, l2) = None if rate is None else w.clone(), _strengths(penalty)
-    _soften_(w, step * l1)
-    _shrink_(w, step * l2)
+    _soften_(w, step * l1, step * l2)
     if before is not None:
         w.copy_(within_reach(w, before, rate, penalty))
 
@@ -92,8 +94,14 @@ def _strengths(penalty: ElasticNet) -> tuple[Number, Number]:
     return penalty.strength * penalty.l1_ratio, penalty.strength * (1 - penalty.l1_ratio)
 
 
-def _soften_(w: Tensor, threshold: Number) -> None:
-    w.sub_(w.clamp(-threshold, threshold))  # type: ignore[arg-type]  # two numbers or two tensors
+def _soften_(w: Tensor, threshold: Number, ratio: Number) -> None:
+    """Set w <- sign(w) max(abs(w) - threshold, 0) / (1 + ratio); zeros come out positive."""
+    if isinstance(threshold, Tensor) or isinstance(ratio, Tensor) or w.dtype not in _ZEROS:
+        w.sub_(w.clamp(-threshold, threshold))  # type: ignore[arg-type]  # two numbers or two tensors
+        _shrink_(w, ratio)
+    else:  # the same numbers in two passes without a temporary; the sum makes -0 to 0
+        torch.nn.functional.softshrink(w, threshold, out=w)  # type: ignore[call-arg]
+        torch.add(_ZEROS[w.dtype], w, alpha=1 / (1 + ratio), out=w)
 
 
 def _shrink_(w: Tensor, ratio: Number) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import ASGD, LBFGS, SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
+from meden.optim.parts import Cut, everything
 from meden.penalties import Number, Penalty
 from meden.penalties.sharding import local
 
@@ -41,15 +42,15 @@ def knows_metric(optimizer: Optimizer) -> bool:
     return isinstance(optimizer, (*_PLAIN, *(kind for kind, _ in _LENGTHS)))
 
 
-def step_length(optimizer: Optimizer, group: Group, param: nn.Parameter) -> Number:
-    """Return the proximal step of a parameter: a number, or a tensor of its shape for adaptive optimizers.
+def step_length(optimizer: Optimizer, group: Group, param: nn.Parameter, cut: Cut = everything) -> Number:
+    """Return the proximal step of (a part of) a parameter: a number, or a tensor of its shape for adaptive optimizers.
 
     Adam, AdamW, RMSprop and Adagrad (and their subclasses) are answered per coordinate, from the state their last
     step left; SGD with its momentum; every other optimizer by its learning rate alone, which is right if it answers
     a constant gradient g by a step of lr g. Of a sharded parameter they are the steps of this rank's shard.
     """
     length = next((f for kind, f in _LENGTHS if isinstance(optimizer, kind)), _rate)
-    return length(group, {name: local(value) for name, value in optimizer.state.get(param, {}).items()})
+    return length(group, {name: cut(local(value)) for name, value in optimizer.state.get(param, {}).items()})
 
 
 def one_length(step: Number) -> Number:

@@ -153,7 +153,7 @@ def _sharded(task: Task) -> _Sharded | None:
     pieces = together(task.penalties, w.shape)
     split = [i for i, p in enumerate(w.placements) if not isinstance(p, Replicate)]
     is_partial = any(p.is_partial() for p in w.placements)
-    if not split or (pieces is None and not is_partial and all(map(is_spread, _held(task.penalties)))):
+    if not split or (pieces is None and not is_partial and all(map(is_spread, held(task.penalties)))):
         return _Sharded(task, [_like(x, w) for x in _tensors(task)], w.shape, None, None, None, 0)
     (mesh_dim, *more), mesh = split, w.device_mesh
     placement = w.placements[mesh_dim]
@@ -186,10 +186,10 @@ def _act_on_whole(task: Task, act: Act) -> None:
 
 def _tensors(task: Task) -> list[Any]:
     """Return what is spread over the ranks: the target, what it depends on, and what penalties hold."""
-    return [task.target, *filter(_has_axes, task.others), *filter(is_spread, _held(task.penalties))]
+    return [task.target, *filter(_has_axes, task.others), *filter(is_spread, held(task.penalties))]
 
 
-def _held(penalties: Sequence[Penalty]) -> list[Tensor]:
+def held(penalties: Sequence[Penalty]) -> list[Tensor]:
     """Return the tensors that penalties hold, but for single numbers."""
     found: list[Tensor] = []
 
