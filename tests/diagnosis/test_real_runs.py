@@ -73,7 +73,12 @@ def patience(num: int) -> dict[str, EarlyStopping]:
         ({"lr": 1e-5}, "rate_too_low"),
         ({"optimizer": "sgd", "lr": 1.0, "momentum": 0.9}, "rate_too_high"),
         (
-            {"optimizer": "sgd", "lr": 0.01, "early_stopping": EarlyStopping(patience=1), "epochs": 100},
+            {
+                "optimizer": "sgd",
+                "lr": 0.01,
+                "early_stopping": EarlyStopping(patience=1, min_delta=0.02),
+                "epochs": 100,
+            },
             "stopped_too_early",
         ),
         ({"early_stopping": EarlyStopping(patience=60), "lr": 3e-3, "epochs": 80}, "stopped_late"),

@@ -141,7 +141,7 @@ def test_what_a_split_shows_is_told_with_the_rows_and_the_command_of_the_file(tm
     found = meden.check("my data.csv", target="y", groups="patient", split="part", select=["honesty"]).findings
     assert [one.code for one in found] == ["groups_torn"]
     assert "(such as rows 0 and 5, 4 and 5, 8 and 11, 12 and 17): 40 groups are torn" in found[0].message
-    assert found[0].command == "meden tune 'my data.csv' --target y --groups COLUMN"
+    assert found[0].command == "meden tune 'my data.csv' --target y --groups patient --drop part"
 
 
 def test_suspects_are_named_by_their_row_and_how_many_are_expected():
