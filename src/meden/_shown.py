@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from html import escape
 from itertools import islice
@@ -148,7 +149,12 @@ def printable(value: str, keep: str = "") -> str:
     """
     if value.isprintable():
         return value
-    return "".join(c if c.isprintable() or c in _JOINERS or c in keep else ascii(c)[1:-1] for c in value)
+    return "".join(c if _prints(c) or c in keep else ascii(c)[1:-1] for c in value)
+
+
+def _prints(character: str) -> bool:
+    """Say whether a character leaves cursor and direction as they are; a space of any width does."""
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
 
 
 def cut(value: str, length: int) -> str:

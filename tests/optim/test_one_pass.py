@@ -170,3 +170,57 @@ def test_what_is_not_a_number_stays_so_and_zeros_are_positive(make):
     rest = model.weight.flatten()[1:]
     assert bool((rest == 0).all())
     assert not bool(rest.signbit().any())
+
+
+LAYOUTS = {
+    "expanded": lambda grad: grad.mean(1, keepdim=True).expand_as(grad),
+    "transposed": lambda grad: grad.t().contiguous().t(),
+    "with gaps": lambda grad: torch.stack([grad, grad], dim=2).flatten(1)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["sgd", "momentum", "fused", "adam"])
+def test_gradients_of_any_layout_give_the_same_bits(name, layout, monkeypatch):
+    def prepare(optimizer):
+        def lay_out(optimizer, *_):
+            weight = optimizer.param_groups[0]["params"][0]
+            weight.grad = LAYOUTS[layout](weight.grad)
+
+        if not OPTIMIZERS[name][1].get("fused"):  # torch's own fused step has the same fault
+            optimizer.register_step_pre_hook(lay_out)
+
+    one = trained(*OPTIMIZERS[name], [ElasticNet(0.1, 0.5)], prepare=prepare)
+    monkeypatch.setattr(handle_module, "can_take_over", lambda _: False)
+    assert_same_bits(one, trained(*OPTIMIZERS[name], [ElasticNet(0.1, 0.5)], prepare=prepare))
+
+
+def test_momentum_that_was_read_back_in_another_layout(monkeypatch):
+    def after(take_over):
+        torch.manual_seed(0)
+        model = nn.Conv2d(128, 128, 3).to(memory_format=torch.channels_last)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        meden.regularize(optimizer, model, [meden.Regularizer(L1(1e-3), on="weight", coupling="proximal")])
+        with monkeypatch.context() as patch:
+            if not take_over:
+                patch.setattr(handle_module, "can_take_over", lambda _: False)
+            for _ in range(3):
+                optimizer.zero_grad()
+                model(torch.randn(2, 128, 5, 5)).square().mean().backward()
+                optimizer.step()
+                state = optimizer.state[model.weight]
+                state["momentum_buffer"] = state["momentum_buffer"].contiguous()
+        return model.weight.detach()
+
+    assert torch.equal(after(True), after(False))
+
+
+def test_an_update_that_fails_leaves_nothing_behind(monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    seen = []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("meden.optim.one_pass.full_rate", fail)
+        trained(torch.optim.SGD, {}, [L1(0.1)], prepare=seen.append)
+    assert "_init_group" not in vars(seen[0])

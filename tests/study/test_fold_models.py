@@ -51,8 +51,21 @@ def test_where_there_are_none(tmp_path):
     with pytest.raises(InputError, match="keep_models=True"):
         meden.tune(MLP, "iris", SPACE, folds=2, budget=1, recipe=meden.Recipe(epochs=1), baselines=False).fold_models()
     next((tmp_path / "weights").glob(f"{kept.best.number}_0_0*")).unlink()
-    with pytest.raises(InputError, match=r"safetensors"):
+    with pytest.raises(InputError, match=r"models must have been kept of configuration \d+ when it was trained"):
         meden.load_study(tmp_path).fold_models("best")
+    again = meden.tune(
+        MLP,
+        "iris",
+        SPACE,
+        folds=3,
+        budget=2,
+        strategy="sobol",
+        recipe=meden.Recipe(epochs=8),
+        baselines=False,
+        study_dir=tmp_path,
+    )
+    other = next(trial for trial in again.trials if trial.number != kept.best.number)
+    assert len(again.fold_models(other).runs) == 3, "what was kept before is there"
 
 
 def test_of_a_configuration_that_was_lost():

@@ -96,7 +96,7 @@ def _strengths(penalty: ElasticNet) -> tuple[Number, Number]:
 
 def _soften_(w: Tensor, threshold: Number, ratio: Number) -> None:
     """Set w <- sign(w) max(abs(w) - threshold, 0) / (1 + ratio); zeros come out positive."""
-    if isinstance(threshold, Tensor) or isinstance(ratio, Tensor) or w.dtype not in _ZEROS:
+    if isinstance(threshold, Tensor) or isinstance(ratio, Tensor) or w.dtype not in _ZEROS or threshold < 0:
         w.sub_(w.clamp(-threshold, threshold))  # type: ignore[arg-type]  # two numbers or two tensors
         _shrink_(w, ratio)
     else:  # the same numbers in two passes without a temporary; the sum makes -0 to 0

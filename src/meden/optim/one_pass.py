@@ -9,6 +9,7 @@ operations. What is not exactly theirs, or not on a processor, is left to the op
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -57,7 +58,11 @@ class OnePass:
         if TracingContext.try_get() is not None:  # a compiler looks on, and would see none of this
             return said
         filled = [column for column in columns if column]
-        rows = [row for row in zip(*filled, strict=True) if not self._takes(group, row)]
+        try:
+            rows = [row for row in zip(*filled, strict=True) if not self._takes(group, row)]
+        except BaseException:
+            self.end()  # the step is broken off: whoever calls the optimizer next finds it as it was
+            raise
         for number, column in enumerate(filled):
             column[:] = [row[number] for row in rows]
         return said
@@ -66,6 +71,8 @@ class OnePass:
         """Update a parameter and let its penalties act, if that is possible."""
         param = row[0]
         if param not in self._penalties or not all(_is_plain(x, param) for x in row):
+            return False
+        if group["fused"] and not are_laid_out_alike(row):
             return False
         penalties = self._penalties[param]
         on_part, update = on_parts(penalties), _UPDATES[type(self._optimizer)](group, *row)
@@ -97,14 +104,22 @@ def is_worth_it(param: nn.Parameter) -> bool:
     return type(param) is nn.Parameter and param.dtype in (torch.float32, torch.float64) and is_large(param)
 
 
+def are_laid_out_alike(row: tuple[Any, ...]) -> bool:
+    """Say whether all tensors lie in memory as the first does, without gaps: torch's fused kernels see no strides."""
+    first, *others = (x for x in row if isinstance(x, Tensor) and x.ndim)
+    dense = torch.ops.aten.is_non_overlapping_and_dense(first)
+    return dense and all(x.stride() == first.stride() for x in others)
+
+
 def _is_plain(x: Any, param: nn.Parameter) -> bool:
     """Say whether ``x`` is the count of steps, or a tensor to be cut like ``param``; the first step has not all."""
     return isinstance(x, Tensor) and x.layout is torch.strided and (x.shape == param.shape or not x.ndim)
 
 
-def _sgd(group: Group, _param: Tensor, grad: Tensor, *momentum: Tensor) -> Update:
+def _sgd(group: Group, param: Tensor, grad: Tensor, *momentum: Tensor) -> Update:
     settings = {name: group[name] for name in ("weight_decay", "momentum", "lr", "dampening", "nesterov", "maximize")}
-    is_fused = group["fused"] or (group["fused"] is None and not isinstance(group["lr"], Tensor))
+    is_free = group["fused"] is None and not isinstance(group["lr"], Tensor)
+    is_fused = group["fused"] or (is_free and are_laid_out_alike((param, grad, *momentum)))
 
     def update(part: Tensor, cut: Cut) -> None:
         sgd([part], [cut(grad)], [cut(x) for x in momentum], foreach=False, fused=is_fused, **settings)
@@ -112,11 +127,13 @@ def _sgd(group: Group, _param: Tensor, grad: Tensor, *momentum: Tensor) -> Updat
     return update
 
 
-def _adam(group: Group, _param: Tensor, grad: Tensor, first: Tensor, second: Tensor, *others: Tensor) -> Update:
+def _adam(
+    group: Group, _param: Tensor, grad: Tensor, first: Tensor, second: Tensor, *others: Tensor, is_adamw: bool = False
+) -> Update:
     *largest, steps = others
     settings = {name: group[name] for name in ("amsgrad", "lr", "weight_decay", "eps", "maximize", "foreach", "fused")}
     beta1, beta2 = group["betas"]
-    function = adamw if group["decoupled_weight_decay"] else adam
+    function = adamw if group.get("decoupled_weight_decay", is_adamw) else adam
     before = steps.clone()
     steps += 1
 
@@ -127,4 +144,8 @@ def _adam(group: Group, _param: Tensor, grad: Tensor, first: Tensor, second: Ten
     return update
 
 
-_UPDATES: Mapping[type[Optimizer], Callable[..., Update]] = {SGD: _sgd, Adam: _adam, AdamW: _adam}
+_UPDATES: Mapping[type[Optimizer], Callable[..., Update]] = {
+    SGD: _sgd,
+    Adam: _adam,
+    AdamW: partial(_adam, is_adamw=True),
+}

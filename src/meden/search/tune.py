@@ -236,7 +236,8 @@ def tune(
         num_fits=proposals.budget * len(folds) * cv.seeds,
     )
     identity = identity_of(subject.dataset, folds, subject.models)
-    ends = FinalStates(None if study_dir is None else Path(study_dir) / WEIGHTS) if keep_models else None
+    weights = None if study_dir is None else Path(study_dir) / WEIGHTS
+    ends = FinalStates(weights) if keep_models or (weights is not None and weights.is_dir()) else None
     with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
         if limits.time_limit is not None:
             spent = math.fsum(row.seconds for row in ledger.rows.values())
@@ -261,7 +262,7 @@ def tune(
             on_progress=on_progress,
             trackers=Trackers([*database, *following], name),
             on_result=None if rows is None else Answers(ledger).check,
-            on_weights=None if ends is None else ends.keep,
+            on_weights=ends.keep if ends is not None and keep_models else None,
         ).run()
         num_fits = sum(not row.baseline for row in ledger.rows.values())
         ended = dataclasses.replace(described, identity=ledger.digest, num_fits=num_fits)

@@ -65,12 +65,15 @@ class FinalStates:
         """
         if self._numbers is not None:
             key = key._replace(fold=self._numbers[key.fold])
-        if self._folder is not None:
-            weights, values = files.load(self._path(self._folder, key))
-            return FinalState(weights, History.from_list(values["history"]))
-        if key not in self._ends:
-            raise InputError(f"weights must have been kept of configuration {key.configuration}, got none")
-        return self._ends[key]
+        if key not in self._ends and (self._folder is None or not self._path(self._folder, key).exists()):
+            raise InputError(
+                f"models must have been kept of configuration {key.configuration} when it was trained "
+                f"(keep_models=True), got none of fold {key.fold}"
+            )
+        if self._folder is None:
+            return self._ends[key]
+        weights, values = files.load(self._path(self._folder, key))
+        return FinalState(weights, History.from_list(values["history"]))
 
     @staticmethod
     def _path(folder: Path, key: Key) -> Path:
