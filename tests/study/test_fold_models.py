@@ -4,12 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save
 
 import meden
 from meden._checks import InputError
-from meden.data import as_dataset
+from meden.data import as_dataset, make_folds
+from meden.history import History
 from meden.models import MLP
 from meden.study import Study
+from meden.study.final_states import FinalStates
+from meden.study.ledger import Key
 
 SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "width": meden.Choice(4, 8)}
 
@@ -78,3 +82,13 @@ def test_of_a_configuration_that_was_lost():
 def test_not_of_a_training_function():
     with pytest.raises(InputError, match="keep_models must be False"):
         meden.tune(print, rows=10, space={"x": meden.Uniform(0, 1)}, keep_models=True)
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_folds_that_a_time_limit_left_are_numbered_anew(in_files, tmp_path):
+    folds = make_folds(as_dataset("iris"), 3, seed=0)
+    ends = FinalStates(tmp_path if in_files else None)
+    for number in range(3):
+        ends.keep(Key(0, number, 0), save({"w": torch.full((1,), float(number))}), History())
+    left = ends.of_folds([folds[2], folds[0]], folds)
+    assert [left[Key(0, place, 0)].weights["w"].item() for place in range(2)] == [2.0, 0.0]
