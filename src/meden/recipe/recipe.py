@@ -75,7 +75,8 @@ class Recipe(Settings):
     stop_after: int | None = Field(default=None, ge=1)
     """End after so many epochs of the schedule; None goes on to ``epochs``. A refit stops where its folds did."""
     batch_size: int | Literal["full"] = 32
-    """Rows of a step: a number, 1 (stochastic) or ``"full"``. The last batch of an epoch may be shorter."""
+    """Rows of a step: a number, 1 (stochastic) or ``"full"``. The rows of an epoch are cut into as few
+    batches as that allows, which differ by a row at most."""
     schedule: Schedule = Schedule()
     """Learning rate over time; the name of a kind is short for its default settings."""
     clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
