@@ -14,6 +14,8 @@ from meden._checks import check_count
 
 BatchSize = int | Literal["full"]
 Rows = npt.NDArray[np.int64]
+BATCHING = "even"
+"""How rows are cut into batches: what was begun with another cut cannot be gone on with."""
 
 
 def epoch_permutation(n: int, seed: int, epoch: int) -> Rows:
@@ -42,7 +44,8 @@ def watched_rows(n: int, limit: int | None, seed: int) -> Rows:
 def num_batches(n: int, batch_size: BatchSize, steps_per_epoch: int | None = None) -> int:
     """Return the number of batches (updates) of an epoch: as few as hold no more rows each than asked for.
 
-    A batch of one row, which batch norm cannot train on, comes of one alone, or of being asked for.
+    A batch of one row, which batch norm cannot train on, comes of one alone, or of being asked for: of pairs of an odd
+    number of rows one holds three.
 
     Args:
         n: rows, 1 or more.
