@@ -26,6 +26,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 COMMANDS = {
     "demo": ("demo", "Show the whole job on handwritten digits: a plain network against one that meden regularised."),
+    "new": (
+        "new",
+        "Write a small project that runs: a network of your own, a table, and scripts that tune and predict.",
+    ),
     "check": ("check", "Say what is wrong with a table, or with a split of it, before anything is trained."),
     "tune": ("tune", "Find how much to regularise a network on a table."),
     "resume": (
