@@ -253,7 +253,7 @@ def test_a_checkpoint_of_rows_that_were_cut_otherwise_is_refused(tmp_path):
     tensors, values = load(path)
     del values["identity"]["batching"]  # as it was while the last batch of an epoch was as short as it came
     save(path, tensors, values)
-    with pytest.raises(meden.InputError, match="from the same .*, got one of another batching; remove it or name"):
+    with pytest.raises(meden.InputError, match=r"from the same .*, got one of another batching; remove it or name"):
         meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
 
 
