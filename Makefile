@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DONE := $(VENV)/.installed
 
-.PHONY: install demo test test-portable check bench docs clean
+.PHONY: install demo test test-portable check bench docs man wheel clean
 
 install: $(DONE)
 
@@ -39,6 +39,15 @@ bench: $(DONE)
 
 docs: $(DONE)
 	$(BIN)/python -m pytest tests/test_docs.py
+
+man: $(DONE)
+	$(BIN)/python tools/command_pages.py
+
+# What is released: its files and their order depend on the sources alone, not on the clock or the folder.
+wheel: $(DONE)
+	$(BIN)/python tools/command_pages.py --check
+	$(BIN)/python -m hatchling build -d dist
+	cd dist && sha256sum meden-*
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

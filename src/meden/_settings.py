@@ -13,7 +13,7 @@ from meden._checks import InputError, nearest
 class Settings(BaseModel):
     """Keyword-only frozen settings; a wrong or unknown field raises :class:`InputError` in one line."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     def __init__(self, **fields: Any) -> None:
         try:

@@ -18,29 +18,33 @@ Scores = Mapping[str, float]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Record(ShownFields):
-    """One epoch."""
+    """One epoch.
+
+    Attributes:
+        epoch: epochs done, from 1.
+        step: optimizer steps done.
+        train: scores on the fitting rows, in evaluation mode.
+        valid: scores on the held-out rows, in evaluation mode; None where there are none.
+        penalties: value of each penalty, apart, times its strength.
+        lr: learning rate of the last step.
+        num_zeros: parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made
+            from. None where another trainer's log does not say.
+        num_zero_groups: groups that span tensors of which all trained numbers are exactly zero, by the label of what
+            penalises them.
+        weight_norm: Euclidean norm of all parameters; None where another trainer's log does not say.
+        seconds: wall time since the start of the run.
+    """
 
     epoch: Count
-    """Epochs done, from 1."""
     step: Count
-    """Optimizer steps done."""
     train: Scores
-    """Scores on the fitting rows, in evaluation mode."""
     valid: Scores | None = None
-    """Scores on the held-out rows, in evaluation mode; None where there are none."""
     penalties: Scores = dataclasses.field(default_factory=dict)
-    """Value of each penalty, apart, times its strength."""
     lr: float
-    """Learning rate of the last step."""
     num_zeros: Count | None
-    """Parameters that are exactly zero; a weight that a parametrisation makes counts as what it is made from. None
-    where another trainer's log does not say."""
     num_zero_groups: Mapping[str, Count] = dataclasses.field(default_factory=dict)
-    """Groups that span tensors of which all trained numbers are exactly zero, by the label of what penalises them."""
     weight_norm: float | None
-    """Euclidean norm of all parameters; likewise."""
     seconds: float
-    """Wall time since the start of the run."""
 
     def is_finite(self) -> bool:
         """Say whether losses and weights are all finite: a run that is not has diverged."""
@@ -51,6 +55,9 @@ class Record(ShownFields):
 @dataclasses.dataclass(frozen=True, repr=False)
 class History(Shown):
     """The records of one run in order.
+
+    Attributes:
+        records: one for each epoch.
 
     Example:
         >>> record = Record(epoch=1, step=9, train={"loss": 0.5}, lr=0.1, num_zeros=0, weight_norm=1.0, seconds=0.2)

@@ -37,19 +37,25 @@ class Member(ShownFields):
 
     Members that share fold and seed share starting weights (if their shapes agree) and batch order, so that their
     differences are paired.
+
+    Args:
+        recipe: how it is trained.
+        fold: which rows fit, decide when to stop, and score; None fits all rows.
+        seed: of weights, batches and noise, 0 or more.
+        model_args: arguments that its model is made with, by name.
+        start: state dict that training starts from, in place of the weights that ``seed`` would draw.
+        newest: whether the scored rows are also given to the newest state, if another one is kept.
+        keep_losses: whether the loss of each fitting row, and of each row of the stop split, is kept too, at the state
+            that is.
     """
 
     recipe: Recipe
     fold: Fold | None = None
-    """Which rows fit, decide when to stop, and score; None fits all rows."""
     seed: int = 0
     model_args: Mapping[str, Any] = field(default_factory=dict)
     start: Mapping[str, Tensor] | None = None
-    """State dict that training starts from, in place of the weights that ``seed`` would draw."""
     newest: bool = False
-    """Whether the scored rows are also given to the newest state, if another one is kept."""
     keep_losses: bool = False
-    """Whether the loss of each fitting row, and of each row of the stop split, is kept too, at the state that is."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):

@@ -97,39 +97,47 @@ class SeenLosses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Run(Shown):
-    """One run: what was trained, and what came of it."""
+    """One run: what was trained, and what came of it.
+
+    Attributes:
+        model: the trained model, in evaluation mode, at its best state.
+        recipe: how it was trained.
+        history: a record of each epoch.
+        status: how it ended: ``"completed"``, ``"stopped_early"``, ``"diverged"``, ``"failed"`` or ``"dropped"``.
+        reason: why it ended, in words.
+        best_step: optimizer steps of the state that ``model`` is in.
+        best_epoch: epochs of the state that ``model`` is in.
+        seed: of weights, batches and noise.
+        held_out: results on the scored rows of a member's fold.
+        newest: the same of the state at the end, if another one was kept, for a member that asked for it.
+        seen: losses of the rows of a member's fold that it was made by, for a member that asked for them.
+        encoder: turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors.
+        vocabulary: turns text into the tokens of a model of language, and back; None for other models.
+        model_name: which of :mod:`meden.models` it is; None for a model of the caller's.
+        model_args: what the model was made with, where meden made it.
+        constant_loss: loss of the best constant answer to the data set; None where the caller brought tensors.
+        num_rows: rows that it was fitted on; None where the trainer does not say.
+        temperature: what the logits were divided by after training: the losses of ``history`` are those before.
+    """
 
     model: nn.Module
-    """The trained model, in evaluation mode, at its best state."""
     recipe: Recipe
     history: History
     status: Status
     reason: str
-    """Why it ended, in words."""
     best_step: Count
-    """Optimizer steps of the state that ``model`` is in."""
     best_epoch: Count
     seed: int
     held_out: HeldOut | None = None
-    """Results on the scored rows of a member's fold."""
     newest: HeldOut | None = None
-    """The same of the state at the end, if another one was kept, for a member that asked for it."""
     seen: SeenLosses | None = None
-    """Losses of the rows of a member's fold that it was made by, for a member that asked for them."""
     encoder: Encoder | None = None
-    """Turns raw rows into the model's inputs, and outputs into labels; None where the caller brought tensors."""
     vocabulary: Coding | None = None
-    """Turns text into the tokens of a model of language, and back; None for other models."""
     model_name: str | None = None
-    """Which of :mod:`meden.models` it is; None for a model of the caller's."""
     model_args: dict[str, Any] | None = None
-    """What the model was made with, where meden made it."""
     constant_loss: float | None = None
-    """Loss of the best constant answer to the data set; None where the caller brought tensors."""
     num_rows: Count | None = None
-    """Rows that it was fitted on; None where the trainer does not say."""
     temperature: float = 1.0
-    """What the logits were divided by after training: the losses of ``history`` are those before."""
 
     @property
     def failure(self) -> str:

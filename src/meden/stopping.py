@@ -17,6 +17,11 @@ from meden._settings import Settings
 class EarlyStopping(Settings):
     """Stop when the held-out loss has not improved for a while, and go back to the best state.
 
+    Args:
+        patience: epochs without an improvement that are waited for, 1 or more.
+        min_delta: a fall of the held-out loss counts as an improvement when it is larger than this, 0 or more (same
+            units as the loss).
+
     Example:
         >>> EarlyStopping(patience=5)
         EarlyStopping(patience=5, min_delta=0.0)
@@ -26,9 +31,7 @@ class EarlyStopping(Settings):
     """
 
     patience: int = Field(default=10, ge=1)
-    """Epochs without an improvement that are waited for."""
     min_delta: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """A fall of the held-out loss counts as an improvement when it is larger than this (same units as the loss)."""
 
 
 class StopState(NamedTuple):

@@ -41,6 +41,7 @@ COMMANDS = (
         "fit",
         "job",
         "learning-curve",
+        "new",
         "predict",
         "report",
         "resume",

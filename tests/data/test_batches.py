@@ -11,15 +11,17 @@ from meden.data import batches, epoch_permutation, largest_batch, num_batches, p
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 1000, "full"])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 1000, "full"])
 def test_every_row_comes_once_an_epoch(n: int, batch_size: Any) -> None:
     cut = list(batches(n, batch_size, seed=0, epoch=2))
     assert sorted(np.concatenate(cut).tolist()) == list(range(n))
-    size = n if batch_size == "full" else batch_size
-    lone = n > size > 1 and n % size == 1
-    assert len(cut) == num_batches(n, batch_size) == max(1, math.ceil(n / size)) - lone
-    assert n == 1 or size == 1 or min(map(len, cut)) > 1
-    assert all(len(batch) == min(size, n) for batch in cut[:-1])
+    size = n if batch_size == "full" else min(n, batch_size)
+    assert len(cut) == num_batches(n, batch_size)
+    sizes = [len(batch) for batch in cut]
+    assert max(sizes) - min(sizes) <= 1 and sizes == sorted(sizes, reverse=True)
+    assert n == 1 or size == 1 or min(sizes) > 1
+    assert max(sizes) <= size or (size, n % 2, max(sizes)) == (2, 1, 3), "no row is alone in a batch"
+    assert (len(cut) - 1) * size < n, "one batch less would not hold all rows"
     assert np.array_equal(np.concatenate(cut), epoch_permutation(n, 0, 2))
 
 

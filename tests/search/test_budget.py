@@ -113,7 +113,7 @@ def slow_model(num_inputs, num_outputs):
 
 
 def slow_search(**changes):
-    recipe = Recipe(epochs=1000, batch_size=20)  # three steps an epoch
+    recipe = Recipe(epochs=1000, batch_size=22)  # three steps an epoch: 64 rows in 22, 21 and 21
     options = {"folds": 2, "budget": 6, "strategy": "random", "recipe": recipe, "baselines": False} | changes
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it cannot be stacked
@@ -140,14 +140,15 @@ def test_a_time_limit_for_one_epoch_of_few_folds_gives_what_that_is_worth(tmp_pa
     monkeypatch.setattr(time, "sleep", steps_take_a_second)
     monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     monkeypatch.setattr(Budget, "first_pace", lambda _: Pace(Deadline.after(10.0), goal=Deadline.after(0.0)))
-    made = slow_search(time_limit=60.0, folds=5, recipe=Recipe(epochs=9, batch_size=32), study_dir=tmp_path)
+    recipe = Recipe(epochs=9, batch_size=34)  # 102 rows: three steps an epoch
+    made = slow_search(time_limit=60.0, folds=5, recipe=recipe, study_dir=tmp_path)
     assert len(made.folds) == 3 and len(made.trials) == 1 and made.status == "ok"
     assert f"{len(made.folds)} of 5 folds, 1 of 9 epochs and 1 of 6 configurations" in made.shortened
     loaded = load_study(tmp_path)
     assert loaded.table().equals(made.table()) and loaded.score == made.score
     assert np.isfinite(made.score.estimate)
     monkeypatch.undo()
-    more = slow_search(folds=5, budget=2, recipe=Recipe(epochs=9, batch_size=32), study_dir=tmp_path)
+    more = slow_search(folds=5, budget=2, recipe=recipe, study_dir=tmp_path)
     assert len(more.folds) == 5 and len(more.trials) == 2 and more.shortened == "the time limit allowed 1 of 9 epochs"
 
 

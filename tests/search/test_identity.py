@@ -16,6 +16,7 @@ from meden.cli import app
 from meden.models import MLP
 from meden.search import identity
 from meden.study.ledger import LEDGER, read_rows
+from tests.forgery import rewrite_ledger
 
 PLAIN = meden.Recipe(epochs=1, batch_size="full")
 NET = """
@@ -97,6 +98,22 @@ def test_a_study_says_that_versions_are_mixed(tmp_path, monkeypatch, capsys):
     assert "Versions are mixed: 2 of 4 fits" in found.report(tmp_path / "mixed.html").read_text()
     assert app.main(["report", str(tmp_path / "study"), "-o", str(tmp_path / "cli.html"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["mixed_versions"] == found.mixed
+
+
+def without_batching(header):
+    """What was written while the last batch of an epoch was as short as it came."""
+    return header | {"identity": {name: value for name, value in header["identity"].items() if name != "batching"}}
+
+
+@pytest.mark.parametrize("search", [tuned, compared, walked])
+def test_rows_that_were_cut_otherwise_are_not_mixed_in(tmp_path, search):
+    search(tmp_path)
+    shortened(tmp_path / LEDGER)
+    rewrite_ledger(tmp_path / LEDGER, without_batching)
+    for allow in (False, True):
+        with pytest.raises(InputError, match="must be empty or hold this same study, got one with other batching; ch"):
+            search(tmp_path, allow_version=allow)
+    assert len(read_rows(tmp_path / LEDGER).rows) == 2
 
 
 def test_reading_asks_for_no_version(tmp_path, monkeypatch):

@@ -128,7 +128,9 @@ def test_a_fold_without_rows_of_a_class():
 
 def test_held_out_rows_are_scored_by_the_state_that_is_returned():
     x, y = DATA
-    recipe = RECIPE.replace(lr=0.3, epochs=15, early_stopping=meden.EarlyStopping(patience=1), dropout=0.3)
+    recipe = RECIPE.replace(
+        lr=0.3, epochs=15, early_stopping=meden.EarlyStopping(patience=1, min_delta=0.01), dropout=0.3
+    )
     members = [Member(recipe, fold) for fold in FOLDS]
     for run, member in zip(meden.fit_many(_double, members, DATA), members, strict=True):
         with torch.no_grad():

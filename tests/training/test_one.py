@@ -247,6 +247,16 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path, form, change, named):
         meden.fit(net(), form(*train), valid and form(*valid), recipe, checkpoint=path)
 
 
+def test_a_checkpoint_of_rows_that_were_cut_otherwise_is_refused(tmp_path):
+    path = tmp_path / "run.safetensors"
+    meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
+    tensors, values = load(path)
+    del values["identity"]["batching"]  # as it was while the last batch of an epoch was as short as it came
+    save(path, tensors, values)
+    with pytest.raises(meden.InputError, match=r"from the same .*, got one of another batching; remove it or name"):
+        meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
+
+
 def test_a_checkpoint_of_another_layout_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)

@@ -151,7 +151,13 @@ class AuditWarning:
 
 @dataclass(frozen=True, repr=False)
 class Audit(Shown):
-    """The result of :func:`meden.audit`; printing it gives a table."""
+    """The result of :func:`meden.audit`; printing it gives a table.
+
+    Attributes:
+        optimizer: name of the optimizer.
+        tensors: what acts on each tensor.
+        warnings: what is probably not meant.
+    """
 
     optimizer: str
     tensors: tuple[TensorAudit, ...]

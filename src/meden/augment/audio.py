@@ -126,10 +126,14 @@ def background_noise(x: Tensor, draws: Draws, *, ratio: Number) -> Tensor:
 
 @dataclass(frozen=True)
 class TimeMask(Augmentation):
-    """Runs of frames set to the row's mean, see :func:`time_mask`."""
+    """Runs of frames set to the row's mean, see :func:`time_mask`.
+
+    Args:
+        share: the longest run, a share of the time, in [0, 1].
+        num_masks: runs in each row.
+    """
 
     share: Number = 0.2
-    """The longest run, a share of the time, in [0, 1]."""
     num_masks: int = 2
 
     def __post_init__(self) -> None:
@@ -145,10 +149,14 @@ class TimeMask(Augmentation):
 
 @dataclass(frozen=True)
 class FrequencyMask(Augmentation):
-    """Bands of frequencies set to the row's mean, see :func:`frequency_mask`."""
+    """Bands of frequencies set to the row's mean, see :func:`frequency_mask`.
+
+    Args:
+        share: the widest band, a share of the frequencies, in [0, 1].
+        num_masks: bands in each row.
+    """
 
     share: Number = 0.2
-    """The widest band, a share of the frequencies, in [0, 1]."""
     num_masks: int = 2
 
     def __post_init__(self) -> None:
@@ -164,10 +172,13 @@ class FrequencyMask(Augmentation):
 
 @dataclass(frozen=True)
 class TimeShift(Augmentation):
-    """Rows moved along time, see :func:`time_shift`."""
+    """Rows moved along time, see :func:`time_shift`.
+
+    Args:
+        share: the longest move, a share of the time, in [0, 1].
+    """
 
     share: Number = 0.1
-    """The longest move, a share of the time, in [0, 1]."""
 
     def __post_init__(self) -> None:
         check_number("TimeShift share", self.share, low=0.0, high=1.0)
@@ -181,10 +192,13 @@ class TimeShift(Augmentation):
 
 @dataclass(frozen=True)
 class Speed(Augmentation):
-    """Rows played faster or slower, see :func:`speed`."""
+    """Rows played faster or slower, see :func:`speed`.
+
+    Args:
+        change: the largest change, zero or more; 0.1 is between 1 / 1.1 and 1.1 times as fast.
+    """
 
     change: Number = 0.1
-    """The largest change, zero or more; 0.1 is between 1 / 1.1 and 1.1 times as fast."""
 
     def __post_init__(self) -> None:
         check_number("Speed change", self.change, low=0.0)
@@ -198,10 +212,13 @@ class Speed(Augmentation):
 
 @dataclass(frozen=True)
 class BackgroundNoise(Augmentation):
-    """White noise, as a share of each row's own spread, see :func:`background_noise`."""
+    """White noise, as a share of each row's own spread, see :func:`background_noise`.
+
+    Args:
+        ratio: spread of the noise over the row's, zero or more; 0.1 is 20 dB below the signal.
+    """
 
     ratio: Number = 0.1
-    """Zero or more; 0.1 is 20 dB below the signal."""
 
     def __post_init__(self) -> None:
         check_number("BackgroundNoise ratio", self.ratio, low=0.0)

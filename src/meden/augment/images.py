@@ -109,12 +109,15 @@ def color(x: Tensor, draws: Draws, *, brightness: Number, contrast: Number, satu
 
 @dataclass(frozen=True)
 class Cutout(Augmentation):
-    """A square hole in each image, see :func:`cutout`."""
+    """A square hole in each image, see :func:`cutout`.
+
+    Args:
+        size: side of the square in pixels.
+        p: probability of a hole, in [0, 1].
+    """
 
     size: int = 8
-    """Side of the square in pixels."""
     p: Number = 1.0
-    """Probability of a hole, in [0, 1]."""
 
     def __post_init__(self) -> None:
         check_count("Cutout size", self.size)
@@ -131,10 +134,13 @@ class Cutout(Augmentation):
 
 @dataclass(frozen=True)
 class Flip(Augmentation):
-    """Images mirrored left to right, see :func:`flip`; not for digits and letters."""
+    """Images mirrored left to right, see :func:`flip`; not for digits and letters.
+
+    Args:
+        p: probability to mirror, in [0, 1].
+    """
 
     p: Number = 0.5
-    """Probability to mirror, in [0, 1]."""
 
     def __post_init__(self) -> None:
         check_number("Flip p", self.p, low=0.0, high=1.0)
@@ -148,10 +154,13 @@ class Flip(Augmentation):
 
 @dataclass(frozen=True)
 class PadCrop(Augmentation):
-    """Images moved by whole pixels, see :func:`pad_crop`."""
+    """Images moved by whole pixels, see :func:`pad_crop`.
+
+    Args:
+        padding: the largest move in pixels.
+    """
 
     padding: int = 4
-    """The largest move in pixels."""
 
     def __post_init__(self) -> None:
         check_count("PadCrop padding", self.padding, low=0)
@@ -169,16 +178,19 @@ class PadCrop(Augmentation):
 
 @dataclass(frozen=True)
 class Color(Augmentation):
-    """Brightness, contrast, saturation and hue changed, see :func:`color`; needs ``pip install 'meden[image]'``."""
+    """Brightness, contrast, saturation and hue changed, see :func:`color`; needs ``pip install 'meden[image]'``.
+
+    Args:
+        brightness: largest change, in [0, 1].
+        contrast: largest change, in [0, 1].
+        saturation: largest change, in [0, 1].
+        hue: largest change, in [0, 0.5], a share of the circle of colours.
+    """
 
     brightness: Number = 0.2
-    """In [0, 1]."""
     contrast: Number = 0.2
-    """In [0, 1]."""
     saturation: Number = 0.2
-    """In [0, 1]."""
     hue: Number = 0.0
-    """In [0, 0.5], a share of the circle of colours."""
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):

@@ -113,6 +113,9 @@ def label_smoothing(y: Tensor, *, epsilon: Number) -> Tensor:
 class Mixup(Augmentation):
     """Mixtures of two rows and of their targets, see :func:`mixup`; for inputs of any shape, and for regression.
 
+    Args:
+        alpha: of the Beta distribution of the share, zero (nothing is mixed) or more.
+
     Example:
         >>> Mixup(alpha=-1.0)
         Traceback (most recent call last):
@@ -123,7 +126,6 @@ class Mixup(Augmentation):
     mixes_rows = True
     softens = True
     alpha: Number = 0.2
-    """Zero (nothing is mixed) or more."""
 
     def __post_init__(self) -> None:
         check_number("Mixup alpha", self.alpha, low=0.0)
@@ -139,6 +141,10 @@ class Mixup(Augmentation):
 class CutMix(Augmentation):
     """A box of another image in each, and the targets mixed by the share of pixels, see :func:`cutmix`.
 
+    Args:
+        alpha: of the Beta distribution of the share, zero (nothing is mixed) or more; at 1 the share is uniform before
+            the box is cut at the border.
+
     Example:
         >>> CutMix().check(torch.zeros(100, 8), "classification")
         Traceback (most recent call last):
@@ -149,7 +155,6 @@ class CutMix(Augmentation):
     mixes_rows = True
     softens = True
     alpha: Number = 1.0
-    """Zero (nothing is mixed) or more; at 1 the share is uniform before the box is cut at the border."""
 
     def __post_init__(self) -> None:
         check_number("CutMix alpha", self.alpha, low=0.0)
@@ -163,11 +168,14 @@ class CutMix(Augmentation):
 
 @dataclass(frozen=True)
 class LabelSmoothing(Augmentation):
-    """A share ``epsilon`` of each target spread over all classes, see :func:`label_smoothing`."""
+    """A share ``epsilon`` of each target spread over all classes, see :func:`label_smoothing`.
+
+    Args:
+        epsilon: share that is spread, in [0, 1).
+    """
 
     softens = True
     epsilon: Number = 0.1
-    """In [0, 1)."""
 
     def __post_init__(self) -> None:
         check_number("LabelSmoothing epsilon", self.epsilon, low=0.0, high=1.0, high_open=True)

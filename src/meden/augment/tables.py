@@ -81,11 +81,14 @@ def feature_mask(x: Tensor, draws: Draws, *, p: Number) -> Tensor:
 
 @dataclass(frozen=True)
 class SwapNoise(Augmentation):
-    """Cells replaced by those of other rows, see :func:`swap_noise`."""
+    """Cells replaced by those of other rows, see :func:`swap_noise`.
+
+    Args:
+        p: probability to replace a cell, in [0, 1].
+    """
 
     mixes_rows = True
     p: Number = 0.15
-    """In [0, 1]."""
 
     def __post_init__(self) -> None:
         check_number("SwapNoise p", self.p, low=0.0, high=1.0)
@@ -99,10 +102,14 @@ class SwapNoise(Augmentation):
 
 @dataclass(frozen=True)
 class Jitter(Augmentation):
-    """Normal noise on each cell, see :func:`jitter`."""
+    """Normal noise on each cell, see :func:`jitter`.
+
+    Args:
+        std: standard deviation of the noise, zero or more; columns are standardised, so that 0.1 is a tenth of a
+            column's spread.
+    """
 
     std: Number = 0.1
-    """Zero or more; columns are standardised, so that 0.1 is a tenth of a column's spread."""
 
     def __post_init__(self) -> None:
         check_number("Jitter std", self.std, low=0.0)
@@ -116,10 +123,13 @@ class Jitter(Augmentation):
 
 @dataclass(frozen=True)
 class FeatureMask(Augmentation):
-    """Cells set to 0, see :func:`feature_mask`."""
+    """Cells set to 0, see :func:`feature_mask`.
+
+    Args:
+        p: probability to hide a cell, in [0, 1].
+    """
 
     p: Number = 0.15
-    """In [0, 1]."""
 
     def __post_init__(self) -> None:
         check_number("FeatureMask p", self.p, low=0.0, high=1.0)

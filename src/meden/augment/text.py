@@ -90,10 +90,13 @@ def token_swap(x: Tensor, draws: Draws, *, p: Number) -> Tensor:
 
 @dataclass(frozen=True)
 class TokenDrop(Augmentation):
-    """Tokens hidden one by one, see :func:`token_drop`."""
+    """Tokens hidden one by one, see :func:`token_drop`.
+
+    Args:
+        p: probability to hide a token, in [0, 1].
+    """
 
     p: Number = 0.1
-    """Probability to hide a token, in [0, 1]."""
 
     def __post_init__(self) -> None:
         check_number("TokenDrop p", self.p, low=0.0, high=1.0)
@@ -107,12 +110,15 @@ class TokenDrop(Augmentation):
 
 @dataclass(frozen=True)
 class SpanMask(Augmentation):
-    """Tokens hidden in spans, see :func:`span_mask`."""
+    """Tokens hidden in spans, see :func:`span_mask`.
+
+    Args:
+        p: probability of a token to be hidden, in [0, 1].
+        span: length of a span.
+    """
 
     p: Number = 0.1
-    """Probability of a token to be hidden, in [0, 1]."""
     span: int = 3
-    """Length of a span."""
 
     def __post_init__(self) -> None:
         check_number("SpanMask p", self.p, low=0.0, high=1.0)
@@ -127,10 +133,13 @@ class SpanMask(Augmentation):
 
 @dataclass(frozen=True)
 class TokenSwap(Augmentation):
-    """Neighbours swapped, see :func:`token_swap`."""
+    """Neighbours swapped, see :func:`token_swap`.
+
+    Args:
+        p: probability of a pair to swap, in [0, 1].
+    """
 
     p: Number = 0.1
-    """Probability of a pair to swap, in [0, 1]."""
 
     def __post_init__(self) -> None:
         check_number("TokenSwap p", self.p, low=0.0, high=1.0)

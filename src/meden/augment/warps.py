@@ -82,14 +82,17 @@ def elastic(x: Tensor, draws: Draws, *, std: Number, smooth: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Affine(Augmentation):
-    """Images turned, resized and moved, see :func:`affine`."""
+    """Images turned, resized and moved, see :func:`affine`.
+
+    Args:
+        degrees: the largest angle, zero or more.
+        translate: the largest move along each axis, a share of its length, in [0, 1].
+        scale: the largest growth, zero or more; 0.1 is between 1 / 1.1 and 1.1 times the size.
+    """
 
     degrees: Number = 10.0
-    """The largest angle, zero or more."""
     translate: Number = 0.1
-    """The largest move along each axis, a share of its length, in [0, 1]."""
     scale: Number = 0.1
-    """The largest growth, zero or more; 0.1 is between 1 / 1.1 and 1.1 times the size."""
 
     def __post_init__(self) -> None:
         check_number("Affine degrees", self.degrees, low=0.0)
@@ -105,12 +108,15 @@ class Affine(Augmentation):
 
 @dataclass(frozen=True)
 class Elastic(Augmentation):
-    """Images bent by a smooth random field, see :func:`elastic`."""
+    """Images bent by a smooth random field, see :func:`elastic`.
+
+    Args:
+        std: standard deviation of the moves in pixels, zero or more.
+        smooth: pixels over which the moves are alike.
+    """
 
     std: Number = 1.0
-    """Standard deviation of the moves in pixels, zero or more."""
     smooth: int = 4
-    """Pixels over which the moves are alike."""
 
     def __post_init__(self) -> None:
         check_number("Elastic std", self.std, low=0.0)

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from importlib.resources import files
+from inspect import Parameter, Signature
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +29,10 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 COMMANDS = {
     "demo": ("demo", "Show the whole job on handwritten digits: a plain network against one that meden regularised."),
+    "new": (
+        "new",
+        "Write a small project that runs: a network of your own, a table, and scripts that tune and predict.",
+    ),
     "check": ("check", "Say what is wrong with a table, or with a split of it, before anything is trained."),
     "tune": ("tune", "Find how much to regularise a network on a table."),
     "resume": (
@@ -85,7 +92,8 @@ class Command(TyperCommand):
         """
         texts, _, given = self.make_parser(ctx).parse_args(args=list(args))
         for option in given:
-            if option.param_type_name == "option" and not option.multiple and given.count(option) > 1:
+            repeated = option.param_type_name == "option" and not option.multiple and given.count(option) > 1
+            if repeated and not ctx.resilient_parsing:
                 raise InputError(f"{option.opts[0]} must be given once, got it {given.count(option)} times")
         try:
             return super().parse_args(ctx, args)
@@ -104,9 +112,10 @@ class LazyGroup(TyperGroup):
         self.commands = {name: TyperCommand(name, help=line) for name, (_, line) in COMMANDS.items()}
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the command that the arguments name, and the rest of them."""
+        """Return the command that the arguments name, and the rest of them; for a shell that completes, its options."""
         name, _, rest = super().resolve_command(ctx, args)
-        return name, name and load(name), rest
+        found = _outline(name) if name and ctx.resilient_parsing else None
+        return name, name and (found or load(name)), rest
 
 
 def load(name: str) -> TyperCommand | TyperGroup:
@@ -115,11 +124,33 @@ def load(name: str) -> TyperCommand | TyperGroup:
     found = getattr(module, name.replace("-", "_"))
     if isinstance(found, typer.Typer):
         return _group(found)
+    return _single(name, found)
+
+
+def _single(name: str, function: Callable[..., None]) -> TyperCommand:
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name, cls=Command)(found)
+    single.command(name, cls=Command)(function)
     command = typer.main.get_command(single)
     assert isinstance(command, TyperCommand)
     return command
+
+
+def _outline(name: str) -> TyperCommand | None:
+    """Return a command that has options and nothing else, and loads nothing; None where it is several."""
+    options = json.loads(files("meden.cli").joinpath("options.json").read_text(encoding="utf-8")).get(name)
+    if options is None:
+        return None
+    words = [(each, bool) for each in options["flags"]] + [(each, str) for each in options["values"]]
+    annotations = {f"option_{i}": Annotated[kind, typer.Option(*each.split())] for i, (each, kind) in enumerate(words)}
+
+    def nothing(**_options: Any) -> None:
+        """Stand for a command."""
+
+    nothing.__annotations__ = dict(annotations)
+    nothing.__signature__ = Signature(  # type: ignore[attr-defined]
+        [Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=each) for name, each in annotations.items()]
+    )
+    return _single(name, nothing)
 
 
 def _group(several: typer.Typer) -> TyperGroup:
@@ -133,7 +164,6 @@ def _group(several: typer.Typer) -> TyperGroup:
 app = typer.Typer(
     name="meden",
     cls=LazyGroup,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )

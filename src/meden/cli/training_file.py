@@ -34,20 +34,37 @@ HOW = ("processes", "sharding")
 class TrainingFile(Settings):
     """All that decides what a training does.
 
+    Args:
+        data: a table, or a text (``.txt``), or a bundled name; a path is as seen from where the command runs.
+        target: column to predict; None is a bundled name's own.
+        model: None is the usual one for the data.
+        settings: changes of the recipe by name or short name, and arguments of the model.
+        held_out: share of the rows that only scores; of a text, the end.
+        groups: column of labels of rows that stay together.
+        drop: columns to leave out.
+        read: how to read columns, such as ``age=number``.
+        sep: what separates the fields of the table; None is told from the file.
+        decimal: decimal mark; None is told from each column.
+        na: texts and numbers that stand for a missing cell; None are the usual ones.
+        task: ``classification`` or ``regression``; None infers it from the target.
+        context: tokens of a window of a text, 1 or more.
+        tokenizer: a ``tokenizer.json``; None are characters.
+        calibrate: whether logits are divided by a temperature afterwards, which the rows that stop the run decide.
+        seed: of splits, weights, batches and noise, 0 or more.
+        processes: processes that train together, 1 or more.
+        sharding: how the training is spread over them.
+        recipe: fields of the recipe; None is the usual one for model and data.
+
     Example:
         >>> TrainingFile.of({"data": "digits", "lr": 0.01, "settings": {"width": 32}}, "mine.yaml").recipe
         {'lr': 0.01}
     """
 
     data: str
-    """A table, or a text (``.txt``), or a bundled name; a path is as seen from where the command runs."""
     target: str | None = None
     model: str | None = None
-    """None is the usual one for the data."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """Changes of the recipe by name or short name, and arguments of the model."""
     held_out: float = 0.2
-    """Share of the rows that only scores; of a text, the end."""
     groups: str | None = None
     drop: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
@@ -56,16 +73,12 @@ class TrainingFile(Settings):
     na: tuple[str, ...] | None = None
     task: str | None = None
     context: int = Field(default=64, ge=1)
-    """Tokens of a window of a text."""
     tokenizer: str | None = None
-    """A ``tokenizer.json``; None are characters."""
     calibrate: bool = False
-    """Whether logits are divided by a temperature afterwards, which the rows that stop the run decide."""
     seed: int = Field(default=0, ge=0)
     processes: int = Field(default=1, ge=1)
     sharding: Sharding = Sharding()
     recipe: dict[str, Any] | None = None
-    """Fields of the recipe; None is the usual one for model and data."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any], path: Path | str, **given: Any) -> Self:

@@ -3,6 +3,7 @@
 from meden.data.audio import LogMel as LogMel
 from meden.data.audio import Recordings as Recordings
 from meden.data.audio import read_wavs as read_wavs
+from meden.data.batches import BATCHING as BATCHING
 from meden.data.batches import batches as batches
 from meden.data.batches import epoch_permutation as epoch_permutation
 from meden.data.batches import largest_batch as largest_batch

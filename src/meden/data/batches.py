@@ -14,6 +14,8 @@ from meden._checks import check_count
 
 BatchSize = int | Literal["full"]
 Rows = npt.NDArray[np.int64]
+BATCHING = "even"
+"""How rows are cut into batches: what was begun with another cut cannot be gone on with."""
 
 
 def epoch_permutation(n: int, seed: int, epoch: int) -> Rows:
@@ -40,7 +42,10 @@ def watched_rows(n: int, limit: int | None, seed: int) -> Rows:
 
 
 def num_batches(n: int, batch_size: BatchSize, steps_per_epoch: int | None = None) -> int:
-    """Return the number of batches (updates) of an epoch, a last short one included.
+    """Return the number of batches (updates) of an epoch: as few as hold no more rows each than asked for.
+
+    A batch of one row, which batch norm cannot train on, comes of one alone, or of being asked for: of pairs of an odd
+    number of rows one holds three.
 
     Args:
         n: rows, 1 or more.
@@ -52,11 +57,12 @@ def num_batches(n: int, batch_size: BatchSize, steps_per_epoch: int | None = Non
 
     Example:
         >>> num_batches(10, 4), num_batches(10, "full"), num_batches(10, 1), num_batches(9, 4)
-        (3, 1, 10, 2)
+        (3, 1, 10, 3)
     """
-    starts = _starts(n, batch_size)
+    rows = _rows_per_batch(n, batch_size)
+    size = -(-n // rows) if rows == 1 else min(-(-n // rows), n // 2)
     if steps_per_epoch is None:
-        return len(starts)
+        return size
     check_count("steps_per_epoch", steps_per_epoch)
     return steps_per_epoch
 
@@ -66,9 +72,9 @@ def largest_batch(n: int, batch_size: BatchSize) -> int:
 
     Example:
         >>> largest_batch(10, 4), largest_batch(9, 4), largest_batch(3, 4)
-        (4, 5, 3)
+        (4, 3, 3)
     """
-    return int(np.diff([*_starts(n, batch_size), n]).max())
+    return -(-n // num_batches(n, batch_size))
 
 
 def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int, steps_per_epoch: int | None = None) -> list[Rows]:
@@ -76,7 +82,7 @@ def batches(n: int, batch_size: BatchSize, *, seed: int, epoch: int, steps_per_e
 
     Example:
         >>> [[len(rows) for rows in batches(n, 4, seed=0, epoch=0)] for n in (10, 9)]
-        [[4, 4, 2], [4, 5]]
+        [[4, 3, 3], [3, 3, 3]]
     """
     own = passes(n, batch_size, seed=seed, epoch=epoch, steps_per_epoch=steps_per_epoch)
     return [rows for _, parts in own for rows in parts]
@@ -87,29 +93,24 @@ def passes(
 ) -> list[tuple[int, list[Rows]]]:
     """Return the batches of an epoch by the passes over the rows that they are of, as (number of the pass, batches).
 
-    A pass is a permutation cut into pieces, the last one as short as it comes; a last piece of one row joins the piece
-    before it, since batch norm cannot train on one row. Pass follows pass; an epoch goes on where the one before ended.
+    A pass is a permutation cut into pieces that differ by a row at most, the larger ones first: in a short piece at the
+    end of each pass few rows would count as much as many in any other. Pass follows pass; an epoch goes on where the
+    one before ended.
 
     Example:
         >>> for epoch in (0, 1):
         ...     own = passes(10, 4, seed=0, epoch=epoch, steps_per_epoch=4)
         ...     print([(number, [len(rows) for rows in parts]) for number, parts in own])
-        [(0, [4, 4, 2]), (1, [4])]
-        [(1, [4, 2]), (2, [4, 4])]
+        [(0, [4, 3, 3]), (1, [4])]
+        [(1, [3, 3]), (2, [4, 3])]
     """
     size, steps = num_batches(n, batch_size), num_batches(n, batch_size, steps_per_epoch)
     start, stop = epoch * steps, (epoch + 1) * steps
     own = []
     for number in range(start // size, -(-stop // size)):
-        parts = np.split(epoch_permutation(n, seed, number), _starts(n, batch_size)[1:])
+        parts = np.array_split(epoch_permutation(n, seed, number), size)
         own.append((number, parts[max(0, start - number * size) : stop - number * size]))
     return own
-
-
-def _starts(n: int, batch_size: BatchSize) -> range:
-    """Return where each batch of a pass starts."""
-    size = _rows_per_batch(n, batch_size)
-    return range(0, n - 1 if size > 1 and n > 1 else n, size)
 
 
 def _rows_per_batch(n: int, batch_size: BatchSize) -> int:

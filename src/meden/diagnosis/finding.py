@@ -69,11 +69,15 @@ class Finding(ShownFields):
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis(Shown):
-    """The result of :func:`meden.diagnose`; printing it gives a line for each finding."""
+    """The result of :func:`meden.diagnose`; printing it gives a line for each finding.
+
+    Attributes:
+        findings: what stands out.
+        num_runs: runs that were looked at.
+    """
 
     findings: tuple[Finding, ...]
     num_runs: int
-    """Runs that were looked at."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.findings)) or "nothing stands out"

@@ -96,28 +96,21 @@ def dropout_on_output(evidence: Evidence) -> Seen | None:
 
 @rule("layout", "warning")
 def tiny_batches(evidence: Evidence) -> Seen | None:
-    """Batch norm whose batches, the last of an epoch included, are too small to measure a spread.
+    """Batch norm whose batches are too small to measure a spread.
 
     Reference:
         Y. Wu and K. He, Group normalization, 2018 (the error by batch size).
     """
-    size, num_rows = evidence.plan.batch_size, evidence.plan.num_rows
+    size = evidence.plan.batch_size
     layers = [] if evidence.model is None else [m for m in evidence.model.modules() if isinstance(m, _BatchNorm)]
-    if size is None or not any(layer.training or layer.track_running_stats for layer in layers):
+    if size is None or size >= FEW_ROWS or not any(layer.training or layer.track_running_stats for layer in layers):
         return None
-    left = 0 if num_rows is None or num_rows <= size else num_rows % size
-    if size >= FEW_ROWS and left != 1:
-        return None
-    seen = (
-        f"in batches of {size}"
-        if size < FEW_ROWS
-        else f"whose last batch of an epoch has a single row ({num_rows} in {size}s)"
-    )
     return Seen(
-        f"batch norm is trained {seen}: mean and spread of so few rows are mostly chance, and not those of evaluation",
-        "Use larger batches, that leave more than a row over, or layer norm or group norm, which do without",
-        command=evidence.command("fit", f"--set batch_size={_better(size, num_rows)}"),
-        value=float(min(size, left or size)),
+        f"batch norm is trained in batches of {size}: mean and spread of so few rows are mostly chance, and not those "
+        "of evaluation",
+        "Use larger batches, or layer norm or group norm, which do without",
+        command=evidence.command("fit", f"--set batch_size={4 * FEW_ROWS}"),
+        value=float(size),
     )
 
 
@@ -149,12 +142,6 @@ def _follow(model: nn.Module, first: str, second: str) -> bool:
         return True
     shared = takewhile(lambda pair: pair[0] == pair[1], zip(first.split("."), second.split("."), strict=False))
     return isinstance(model.get_submodule(".".join(part for part, _ in shared)), nn.Sequential)
-
-
-def _better(size: int, num_rows: int | None) -> int:
-    """Return a batch size that is large enough and leaves no single row over."""
-    larger = max(size, 4 * FEW_ROWS)
-    return next(n for n in (larger, larger + 1, larger + 2) if num_rows is None or num_rows <= n or num_rows % n != 1)
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:

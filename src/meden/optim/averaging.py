@@ -24,6 +24,14 @@ from meden.noise import seeded
 class Averaging(Settings):
     """Evaluate, and keep, an average of the weights instead of the last ones.
 
+    Args:
+        kind: ``ema``: an exponential moving average over the steps. ``swa``: the mean of the weights at the ends of
+            epochs.
+        decay: share of the old average that ``ema`` keeps at a step, in (0, 1); the first steps keep less, so that the
+            start is soon forgotten.
+        start: share of the epochs, in [0, 1), after which ``swa`` starts to average; before that the average is the
+            weights.
+
     Example:
         >>> Averaging(kind="swa", start=0.5)
         Averaging(kind='swa', decay=0.999, start=0.5)
@@ -35,12 +43,8 @@ class Averaging(Settings):
     """
 
     kind: Literal["ema", "swa"] = "ema"
-    """``ema``: an exponential moving average over the steps. ``swa``: the mean of the weights at the ends of epochs."""
     decay: float = Field(default=0.999, gt=0, lt=1)
-    """Share of the old average that ``ema`` keeps at a step; the first steps keep less, so that the start is soon
-    forgotten."""
     start: float = Field(default=0.75, ge=0, lt=1)
-    """Share of the epochs after which ``swa`` starts to average; before that the average is the weights."""
 
 
 def blend(averaging: Averaging, *, epochs: int, steps_per_epoch: int) -> NDArray[np.float64]:

@@ -25,6 +25,13 @@ class StrengthSchedule(Settings):
 
     A warm-up is ``end=1000``; a late start is ``kind="jump", start=1000``; a decay is ``first=1, last=0``.
 
+    Args:
+        kind: shape between ``start`` and ``end``; ``jump`` is at ``last`` from ``start`` on.
+        start: first step of the change, 0 or more.
+        end: last step of the change, 0 or more (``jump`` has no use for it).
+        first: multiplier before, 0 or more.
+        last: multiplier after, 0 or more.
+
     Example:
         >>> ramp = StrengthSchedule(end=4)
         >>> [ramp.factor(step) for step in (0, 1, 4, 9)]
@@ -32,15 +39,10 @@ class StrengthSchedule(Settings):
     """
 
     kind: Literal["linear", "cosine", "jump"] = "linear"
-    """Shape between ``start`` and ``end``; ``jump`` is at ``last`` from ``start`` on."""
     start: int = Field(default=0, ge=0)
-    """First step of the change."""
     end: int = Field(default=0, ge=0)
-    """Last step of the change (``jump`` has no use for it)."""
     first: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """Multiplier before."""
     last: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    """Multiplier after."""
 
     def factor(self, step: int) -> float:
         """Return the multiplier at optimizer step ``step``, from 0."""

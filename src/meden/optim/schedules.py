@@ -20,23 +20,26 @@ Kind = Literal["constant", "step", "exponential", "linear", "cosine", "one_cycle
 class Schedule(Settings):
     """How the learning rate changes in time.
 
+    Args:
+        kind: ``step``: times ``decay`` every ``every`` epochs. ``exponential``: times ``decay`` per epoch, changing at
+            each step. ``linear`` and ``cosine``: down to ``final``. ``one_cycle``: up from 1/25 over 30 % of the time,
+            then down to ``final`` (L. Smith 2018). ``plateau``: times ``decay`` after ``every`` epochs without a better
+            held-out loss.
+        warmup_epochs: the rate rises linearly over so many epochs first, 0 or more; the schedule fills the rest.
+        decay: factor of ``step``, ``exponential`` and ``plateau``, in (0, 1].
+        every: epochs between two falls of ``step``, 1 or more; epochs waited for by ``plateau``.
+        final: last factor of ``linear``, ``cosine`` and ``one_cycle``, in [0, 1].
+
     Example:
         >>> factors(Schedule(kind="step", every=1, decay=0.5), epochs=3, steps_per_epoch=2).tolist()
         [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
 
     kind: Kind = "constant"
-    """``step``: times ``decay`` every ``every`` epochs. ``exponential``: times ``decay`` per epoch, changing at each
-    step. ``linear`` and ``cosine``: down to ``final``. ``one_cycle``: up from 1/25 over 30 % of the time, then down to
-    ``final`` (L. Smith 2018). ``plateau``: times ``decay`` after ``every`` epochs without a better held-out loss."""
     warmup_epochs: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    """The rate rises linearly over so many epochs first; the schedule fills the rest."""
     decay: float = Field(default=0.1, gt=0, le=1)
-    """Factor of ``step``, ``exponential`` and ``plateau``."""
     every: int = Field(default=10, ge=1)
-    """Epochs between two falls of ``step``; epochs waited for by ``plateau``."""
     final: float = Field(default=0.0, ge=0, le=1)
-    """Last factor of ``linear``, ``cosine`` and ``one_cycle``."""
 
 
 def factors(schedule: Schedule, *, epochs: int, steps_per_epoch: int) -> NDArray[np.float64]:

@@ -29,6 +29,10 @@ ETA = 0.01
 class Sharpness(Settings):
     """How far to look for the highest loss nearby.
 
+    Args:
+        rho: radius of the neighbourhood, above 0; the adaptive form wants about ten times as much.
+        adaptive: measure distances relative to each weight's size, so that rescaling a layer changes nothing (ASAM).
+
     Example:
         >>> Sharpness(rho=0.1)
         Sharpness(rho=0.1, adaptive=False)
@@ -40,9 +44,7 @@ class Sharpness(Settings):
     """
 
     rho: float = Field(default=0.05, gt=0, allow_inf_nan=False)
-    """Radius of the neighbourhood; the adaptive form wants about ten times as much."""
     adaptive: bool = False
-    """Measure distances relative to each weight's size, so that rescaling a layer changes nothing (ASAM)."""
 
 
 def displacements(

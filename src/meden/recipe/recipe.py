@@ -39,6 +39,51 @@ OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop"]
 class Recipe(Settings):
     """How to train: optimizer, learning rate, batches, epochs, and every regulariser.
 
+    Args:
+        optimizer: update rule: ``sgd``, ``adam``, ``adamw`` or ``rmsprop``. ``adam`` and ``adamw`` differ in nothing
+            but name: decay is a regularizer's business here.
+        lr: learning rate, above 0.
+        lr_factors: what the rate of some tensors is multiplied by: ``{"biases": 2.0, "blocks.0.*": 0.5}``. Of the
+            selectors, roles or name globs (:data:`meden.params.Selector`), the first that matches a tensor counts;
+            others have 1. Layers near the input of a pretrained model may learn more slowly
+            (:func:`meden.layerwise_factors`), and under ``adam`` the matrices of a model k times as wide learn at 1 / k
+            of the rate (muP: G. Yang and others, Tensor programs V, 2022). Penalties act at each tensor's own rate;
+            records show ``lr``.
+        momentum: momentum of ``sgd`` and ``rmsprop``, in [0, 1).
+        nesterov: Nesterov's momentum (``sgd`` with a momentum).
+        betas: decay of the first and second moment of ``adam`` and ``adamw``, each in [0, 1).
+        alpha: decay of the second moment of ``rmsprop``, in [0, 1).
+        eps: added to the root of the second moment, above 0.
+        epochs: passes over the fitting rows, or pieces of ``steps_per_epoch``, at most, 1 to 1,000,000; the schedule is
+            laid out over them.
+        steps_per_epoch: optimizer steps from one evaluation to the next, 1 or more; None is one pass over the fitting
+            rows. Pass follows pass, also within an epoch; all that counts epochs, such as patience, counts these.
+        eval_rows: fitting rows that are evaluated for each epoch's record, 1 or more: at most so many, a seeded sample;
+            None is all.
+        stop_after: end after so many epochs of the schedule, 1 or more; None goes on to ``epochs``. A refit stops where
+            its folds did.
+        batch_size: rows of a step: a number, 1 (stochastic) or ``"full"``. The rows of an epoch are cut into as
+            few batches as that allows, which differ by a row at most.
+        schedule: learning rate over time; the name of a kind is short for its default settings.
+        clip_norm: the gradient's Euclidean norm is cut to this, above 0; None is no clipping.
+        dropout: drop probability, in [0, 1), of the model's dropout layers, which are put in where it has none; None
+            changes nothing.
+        dropout_shape: over the depth: ``dropout`` in all layers (``constant``), or little at first and ``dropout`` in
+            the last (``linear``), or the reverse (``funnel``), or most in the middle (``diamond``).
+        rdrop: R-Drop: two passes over each batch, which draw other noise, and the mean of their losses plus this times
+            (KL(p || q) + KL(q || p)) / 2 of what they predict (for regression half the squared difference). It doubles
+            the work of a step; batch norm measures both passes; noise layers under ``torch.utils.checkpoint`` refuse,
+            since they cannot tell them apart. The paper adds up the two losses: its alpha is twice this number, its
+            gradient twice as long. Records show data losses without it. (L. Wu and others, R-Drop: regularized dropout
+            for neural networks, 2021.)
+        regularizers: penalties with their places and couplings.
+        activity: penalties on what layers put out, with the layers; they join the loss.
+        augment: augmentations of the fitting rows, in their order; no other rows ever meet them.
+        averaging: evaluate and keep an average of the weights; ``"ema"`` or ``"swa"`` is short for its default
+            settings.
+        sharpness: take the gradient where the loss nearby is highest (SAM), which doubles the work of a step.
+        early_stopping: when to stop before ``epochs``; the run then ends on its best state. None trains to the end.
+
     Example:
         >>> recipe = Recipe(optimizer="sgd", lr=0.1, momentum=0.9, regularizers=[Regularizer(L1(1e-4))])
         >>> Recipe.from_dict(recipe.to_dict()) == recipe
@@ -46,64 +91,29 @@ class Recipe(Settings):
     """
 
     optimizer: OptimizerName = "adamw"
-    """Update rule. ``adam`` and ``adamw`` differ in nothing but name: decay is a regularizer's business here."""
     lr: float = Field(default=1e-3, gt=0, allow_inf_nan=False)
-    """Learning rate."""
     lr_factors: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
-    """What the rate of some tensors is multiplied by: ``{"biases": 2.0, "blocks.0.*": 0.5}``. Of the selectors, roles
-    or name globs (:data:`meden.params.Selector`), the first that matches a tensor counts; others have 1. Layers near
-    the input of a pretrained model may learn more slowly (:func:`meden.layerwise_factors`), and under ``adam`` the
-    matrices of a model k times as wide learn at 1 / k of the rate (muP: G. Yang and others, Tensor programs V, 2022).
-    Penalties act at each tensor's own rate; records show ``lr``."""
     momentum: float = Field(default=0.0, ge=0, lt=1)
-    """Momentum of ``sgd`` and ``rmsprop``."""
     nesterov: bool = False
-    """Nesterov's momentum (``sgd`` with a momentum)."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the first and second moment of ``adam`` and ``adamw``, each in [0, 1)."""
     alpha: float = Field(default=0.99, ge=0, lt=1)
-    """Decay of the second moment of ``rmsprop``."""
     eps: float = Field(default=1e-8, gt=0, allow_inf_nan=False)
-    """Added to the root of the second moment."""
     epochs: int = Field(default=50, ge=1, le=1_000_000)
-    """Passes over the fitting rows, or pieces of ``steps_per_epoch``, at most; the schedule is laid out over them."""
     steps_per_epoch: int | None = Field(default=None, ge=1)
-    """Optimizer steps from one evaluation to the next; None is one pass over the fitting rows. Pass follows pass, also
-    within an epoch; all that counts epochs, such as patience, counts these."""
     eval_rows: int | None = Field(default=None, ge=1)
-    """Fitting rows that are evaluated for each epoch's record: at most so many, a seeded sample; None is all."""
     stop_after: int | None = Field(default=None, ge=1)
-    """End after so many epochs of the schedule; None goes on to ``epochs``. A refit stops where its folds did."""
     batch_size: int | Literal["full"] = 32
-    """Rows of a step: a number, 1 (stochastic) or ``"full"``. The last batch of an epoch may be shorter."""
     schedule: Schedule = Schedule()
-    """Learning rate over time; the name of a kind is short for its default settings."""
     clip_norm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """The gradient's Euclidean norm is cut to this; None is no clipping."""
     dropout: float | None = Field(default=None, ge=0, lt=1)
-    """Drop probability of the model's dropout layers, which are put in where it has none; None changes nothing."""
     dropout_shape: Literal["constant", "linear", "funnel", "diamond"] = "constant"
-    """Over the depth: ``dropout`` in all layers, or little at first and ``dropout`` in the last, or the reverse, or
-    most in the middle."""
     rdrop: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    """R-Drop: two passes over each batch, which draw other noise, and the mean of their losses plus this times
-    (KL(p || q) + KL(q || p)) / 2 of what they predict (for regression half the squared difference). It doubles the
-    work of a step; batch norm measures both passes; noise layers under ``torch.utils.checkpoint`` refuse, since they
-    cannot tell them apart. The paper adds up the two losses: its alpha is twice this number, its gradient twice as
-    long. Records show data losses without it. (L. Wu and others, R-Drop: regularized dropout for neural networks,
-    2021.)"""
     regularizers: Regularizers = ()
-    """Penalties with their places and couplings."""
     activity: Activities = ()
-    """Penalties on what layers put out, with the layers; they join the loss."""
     augment: Augmentations = ()
-    """Augmentations of the fitting rows, in their order; no other rows ever meet them."""
     averaging: Averaging | None = None
-    """Evaluate and keep an average of the weights; ``"ema"`` or ``"swa"`` is short for its default settings."""
     sharpness: Sharpness | None = None
-    """Take the gradient where the loss nearby is highest (SAM), which doubles the work of a step."""
     early_stopping: EarlyStopping | None = None
-    """When to stop before ``epochs``; the run then ends on its best state. None trains to the end."""
 
     @field_validator("batch_size", mode="before")
     @classmethod

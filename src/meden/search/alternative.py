@@ -24,34 +24,46 @@ CONFIDENCE = 0.95
 
 
 class FoldMean(NamedTuple):
-    """A mean over folds, of results or of paired differences."""
+    """A mean over folds, of results or of paired differences.
+
+    Attributes:
+        mean: mean over the folds.
+        error: standard error, corrected for what the training parts of the folds share.
+        low: lower end of its interval.
+        high: upper end of its interval.
+    """
 
     mean: float
     error: float
-    """Standard error, corrected for what the training parts of the folds share."""
     low: float
     high: float
-    """Ends of its interval."""
 
 
 @dataclass(frozen=True, repr=False)
 class Alternative(ShownFields):
-    """One way to train, and its results; arrays are (F,), one number for each fold, averaged over seeds."""
+    """One way to train, and its results; arrays are (F,), one number for each fold, averaged over seeds.
+
+    Attributes:
+        name: what it is called.
+        recipe: how it is trained.
+        model_args: what its model is made with.
+        losses: mean data loss of the held-out rows; NaN where a run diverged.
+        scores: mean accuracy, or mean squared error in the units of the target, of the held-out rows.
+        train_losses: mean data loss of the fitting rows.
+        status: ``"ok"``, or what became of it: ``"diverged"``, ``"failed"`` or ``"dropped"``.
+        reason: why it diverged; empty where it is ok.
+        rows: its fits, ordered by fold, then seed.
+    """
 
     name: str
     recipe: Recipe
     model_args: Mapping[str, Any]
     losses: Array
-    """Mean data loss of the held-out rows; NaN where a run diverged."""
     scores: Array
-    """Mean accuracy, or mean squared error in the units of the target, of the held-out rows."""
     train_losses: Array
-    """Mean data loss of the fitting rows."""
     status: TrialStatus
     reason: str
-    """Why it diverged; empty where it is ok."""
     rows: tuple[Row, ...] = ()
-    """Its fits, ordered by fold, then seed."""
 
     @property
     def outcome(self) -> str:

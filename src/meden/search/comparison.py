@@ -25,16 +25,21 @@ from meden.study.verdict import Gain, Verdict
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """The outcome of :func:`meden.compare`; printing it gives a table."""
+    """The outcome of :func:`meden.compare`; printing it gives a table.
+
+    Attributes:
+        metric: what scores are.
+        alternatives: what was compared; the first is what the others are compared with.
+        num_seeds: runs of each alternative in each fold.
+        overlap: scored rows for each row that trains, on average over the folds.
+        origin: what makes it again; None where that is not known.
+    """
 
     metric: str
     alternatives: tuple[Alternative, ...]
-    """The first is what the others are compared with."""
     num_seeds: int
     overlap: float
-    """Scored rows for each row that trains, on average over the folds."""
     origin: Origin | None = None
-    """What makes it again; None where that is not known."""
 
     def difference(self, name: str, of: str = "loss") -> FoldMean:
         """Return how far an alternative is from the first one, in the same folds.

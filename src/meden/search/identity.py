@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from meden.data import Dataset, Fold, splits_hash
+from meden.data import BATCHING, Dataset, Fold, splits_hash
 from meden.member import ModelMaker
 from meden.models.named import fixed_arguments
 from meden.search.jobs import Command
@@ -51,6 +51,7 @@ def identity_of(dataset: Dataset, folds: Sequence[Fold], models: Models | None =
         models: None where searches inside have said so.
     """
     identity = {"data": dataset.content_hash(), "classes": list(dataset.classes), "splits": splits_hash(folds)}
+    identity |= {"batching": BATCHING}
     if models is not None:
         identity |= {"models": models.structure, "code": models.code}
     return identity | {"versions": {name: version(name) for name in ("meden", "torch")}}

@@ -38,19 +38,25 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NestedScore(ShownFields):
-    """What a search is worth, choosing included: each outer fold was searched by itself."""
+    """What a search is worth, choosing included: each outer fold was searched by itself.
+
+    Attributes:
+        metric: what all these numbers are.
+        estimate: mean over the outer folds.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        confidence: coverage the interval aims at.
+        fold_scores: score of each outer fold in which the metric can be told, (F,).
+        studies: the search of each outer fold, on its training rows.
+    """
 
     metric: str
     estimate: float
-    """Mean over the outer folds."""
     low: float
     high: float
-    """Ends of the interval."""
     confidence: float
     fold_scores: Array
-    """Of each outer fold in which the metric can be told, (F,)."""
     studies: tuple[Study, ...]
-    """The search of each outer fold, on its training rows."""
 
 
 def nested(

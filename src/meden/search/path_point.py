@@ -18,23 +18,29 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PathPoint(ShownFields):
-    """One strength of a path."""
+    """One strength of a path.
+
+    Attributes:
+        strength: multiplier of the penalty.
+        losses: mean data loss of the scored rows, (R,); NaN where it diverged.
+        scores: mean score of the scored rows, (R,): accuracy, or squared error in the target's units.
+        kept: names of the groups that are not all zeros, of each run.
+        norms: Euclidean norm of each group, (R, G), in the order of the names of a path; NaN where a run has no such
+            group.
+        objectives: training loss plus penalty, (R,); infinite where it diverged.
+        configurations: number of the configuration that each run is of, (R,): the lowest objective of those at this
+            strength.
+        gap: how far the other way, up or down, ended above it at most; 0 where there was one.
+    """
 
     strength: float
     losses: Array
-    """Mean data loss of the scored rows, (R,); NaN where it diverged."""
     scores: Array
-    """Mean score of the scored rows, (R,): accuracy, or squared error in the target's units."""
     kept: tuple[frozenset[str], ...]
-    """Names of the groups that are not all zeros, of each run."""
     norms: Array
-    """Euclidean norm of each group, (R, G), in the order of the names of a path; NaN where a run has no such group."""
     objectives: Array
-    """Training loss plus penalty, (R,); infinite where it diverged."""
     configurations: tuple[int, ...]
-    """Number of the configuration that each run is of, (R,): the lowest objective of those at this strength."""
     gap: float
-    """How far the other way, up or down, ended above it at most; 0 where there was one."""
 
     @property
     def loss(self) -> float:

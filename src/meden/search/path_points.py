@@ -31,19 +31,24 @@ At = Rule | float
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Path(Shown):
-    """Strengths from the largest, where nothing is left, to the smallest, and what each is worth on held-out rows."""
+    """Strengths from the largest, where nothing is left, to the smallest, and what each is worth on held-out rows.
+
+    Attributes:
+        kind: what the groups are.
+        names: names of all groups, (G,): for inputs the original columns.
+        points: one for each strength, the largest first.
+        dense: the model without the penalty, at strength 0.
+        num_seeds: runs per strength and fold.
+        notes: what was out of the ordinary.
+        source: what trains its points again.
+    """
 
     kind: Kind
-    """What the groups are."""
     names: tuple[str, ...]
-    """Of all groups, (G,): for inputs the original columns."""
     points: tuple[PathPoint, ...]
-    """The largest strength first."""
     dense: PathPoint
-    """The model without the penalty, at strength 0."""
     num_seeds: int
     notes: tuple[str, ...]
-    """What was out of the ordinary."""
     source: PathSource
 
     @property

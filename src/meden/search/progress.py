@@ -21,34 +21,38 @@ FIRST_LINE, NEXT_LINE = 2.0, 30.0
 
 
 class Progress(NamedTuple):
-    """How far a search is. What the ledger held before counts as done."""
+    """How far a search is. What the ledger held before counts as done.
+
+    Attributes:
+        num_epochs: epochs done, of all fits together.
+        max_epochs: at most so many are done in the end; fewer with every fit that stops early or loses a race.
+        num_fits: fits that have ended.
+        max_fits: fits in all; 0 where only one is made.
+        num_alive: fits in training.
+        num_configurations: configurations all of whose fits have ended.
+        max_configurations: configurations to try.
+        num_dropped: configurations that lost a race.
+        best_loss: lowest mean held-out loss of a finished configuration; infinite before the first.
+        best_stop_loss: lowest mean stop loss among the configurations in training, as they stand; infinite where none
+            is known.
+        seconds: wall time since the search began, or went on.
+        seconds_left: wall time to the end, about, if epochs go on at this rate; infinite while that is not known.
+        ended: whether this is the last report.
+    """
 
     num_epochs: int = 0
-    """Epochs done, of all fits together."""
     max_epochs: int = 0
-    """At most so many are done in the end; fewer with every fit that stops early or loses a race."""
     num_fits: int = 0
-    """Fits that have ended."""
     max_fits: int = 0
-    """Fits in all; 0 where only one is made."""
     num_alive: int = 0
-    """Fits in training."""
     num_configurations: int = 0
-    """Configurations all of whose fits have ended."""
     max_configurations: int = 0
-    """Configurations to try."""
     num_dropped: int = 0
-    """Configurations that lost a race."""
     best_loss: float = math.inf
-    """Lowest mean held-out loss of a finished configuration; infinite before the first."""
     best_stop_loss: float = math.inf
-    """Lowest mean stop loss among the configurations in training, as they stand; infinite where none is known."""
     seconds: float = 0.0
-    """Since the search began, or went on."""
     seconds_left: float = math.inf
-    """To the end, about, if epochs go on at this rate; infinite while that is not known."""
     ended: bool = False
-    """Whether this is the last report."""
 
     def note(self) -> str:
         """Return what a bar of epochs does not show.

@@ -19,23 +19,25 @@ MOST_CONFIGURATIONS = 1_000_000
 class CV(Settings):
     """Cross-validation: in each fold the fitting rows train, the stop split stops, and the scored rows only score.
 
+    Args:
+        folds: number of folds, 2 or more; or the folds themselves.
+        seeds: runs per configuration and fold, 1 or more, with different starting weights, batches and noise.
+        groups: column or labels (n,) of rows that stay together.
+        order: column or values (n,) that order the rows in time: each fold trains on the past.
+        gap: moments that are left out before each cut in time, 0 or more.
+        stop_fraction: share of a fold's training part in its stop split, in [0, 0.5].
+
     Example:
         >>> CV(folds=3, seeds=2).num_runs
         6
     """
 
     folds: int | Sequence[Fold] = 5
-    """Number of folds, 2 or more; or the folds themselves."""
     seeds: int = 1
-    """Runs per configuration and fold, with different starting weights, batches and noise."""
     groups: Any = None
-    """Column or labels (n,) of rows that stay together."""
     order: Any = None
-    """Column or values (n,) that order the rows in time: each fold trains on the past."""
     gap: int = 0
-    """Moments that are left out before each cut in time."""
     stop_fraction: float = 0.15
-    """Share of a fold's training part in its stop split, in [0, 0.5]."""
 
     @field_validator("folds", mode="before")
     @classmethod
@@ -92,18 +94,22 @@ class CV(Settings):
 
 
 class Limits(Settings):
-    """What a search may spend; the tightest limit ends it."""
+    """What a search may spend; the tightest limit ends it.
+
+    Args:
+        budget: configurations to try, at most; 1 to 1,000,000.
+        epochs_budget: epochs of all runs together, at most, 1 or more; None is no limit.
+        time_limit: seconds, above 0; None is no limit. What is tried then depends on the speed of the machine: of all
+            limits this is the only one whose result cannot be reproduced elsewhere. (Going on after a kill still
+            repeats what was done before.)
+        racing: give up configurations that lose, early: see :mod:`meden.search.racing`. They count as tried, with the
+            status ``dropped``, and cannot be chosen.
+    """
 
     budget: int = 64
-    """Configurations to try, at most; 1 to 1,000,000."""
     epochs_budget: int | None = None
-    """Epochs of all runs together, at most; None is no limit."""
     time_limit: float | None = None
-    """Seconds; None is no limit. What is tried then depends on the speed of the machine: of all limits this is the
-    only one whose result cannot be reproduced elsewhere. (Going on after a kill still repeats what was done before.)"""
     racing: bool = False
-    """Give up configurations that lose, early: see :mod:`meden.search.racing`. They count as tried, with the status
-    ``dropped``, and cannot be chosen."""
 
     @field_validator("budget", "epochs_budget", mode="before")
     @classmethod

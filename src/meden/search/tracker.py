@@ -25,14 +25,19 @@ SHARE = 0.01
 
 
 class Losses(NamedTuple):
-    """Of one fit after an epoch, in evaluation mode."""
+    """Of one fit after an epoch, in evaluation mode.
+
+    Attributes:
+        key: which fit.
+        epoch: epochs done, from 1.
+        train_loss: mean data loss of the fitting rows.
+        stop_loss: mean data loss of the stop split; NaN where there is none.
+    """
 
     key: Key
     epoch: int
-    """From 1."""
     train_loss: float
     stop_loss: float
-    """NaN where there is no stop split."""
 
 
 class Tracker(Protocol):

@@ -17,7 +17,12 @@ UNEVEN = 0.6180339887
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Numbers from ``low`` to ``high``, uniform in the logarithm; both above 0."""
+    """Numbers from ``low`` to ``high``, uniform in the logarithm.
+
+    Args:
+        low: smallest number, above 0.
+        high: largest number, above ``low``.
+    """
 
     low: float
     high: float
@@ -52,7 +57,12 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Uniform:
-    """Numbers from ``low`` to ``high``, uniform."""
+    """Numbers from ``low`` to ``high``, uniform.
+
+    Args:
+        low: smallest number.
+        high: largest number, above ``low``.
+    """
 
     low: float
     high: float
@@ -87,7 +97,12 @@ class Uniform:
 
 @dataclass(frozen=True)
 class IntUniform:
-    """Whole numbers from ``low`` to ``high``, both included."""
+    """Whole numbers from ``low`` to ``high``, both included.
+
+    Args:
+        low: smallest number, 0 or more.
+        high: largest number, above ``low``.
+    """
 
     low: int
     high: int
@@ -163,10 +178,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class FromData:
-    """The strength of ``l1`` or ``l2``, with ends that the data decide: see :func:`meden.space.from_data.resolve`."""
+    """The strength of ``l1`` or ``l2``, with ends that the data decide: see :func:`meden.space.from_data.resolve`.
+
+    Args:
+        decades: powers of ten from the low end to the high one.
+    """
 
     decades: float = 4.0
-    """Powers of ten from the low end to the high one."""
 
     def __post_init__(self) -> None:
         check_number("FromData decades", self.decades, low=0.0, low_open=True)
@@ -178,6 +196,9 @@ Ordered = LogUniform | Uniform | IntUniform | FromData
 @dataclass(frozen=True)
 class Maybe:
     """First whether, then how much: off in half of what is drawn, and None then; else a value of ``dimension``.
+
+    Args:
+        dimension: what is drawn from where it is on: a range of numbers.
 
     Example:
         >>> Maybe(Uniform(0.0, 0.5)).grid(3)

@@ -101,7 +101,12 @@ class GroupSet:
 
 @dataclass(frozen=True)
 class ModelGroups:
-    """The groups of one kind in one model; made by :func:`meden.groups_of`."""
+    """The groups of one kind in one model; made by :func:`meden.groups_of`.
+
+    Attributes:
+        kind: what the groups are.
+        sets: the groups, those of one size together.
+    """
 
     kind: Kind
     sets: tuple[GroupSet, ...]

@@ -30,13 +30,17 @@ from meden.report.files import write
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Check(Shown):
-    """The result of :func:`meden.check`; printing it gives a line for each finding."""
+    """The result of :func:`meden.check`; printing it gives a line for each finding.
+
+    Attributes:
+        findings: what stands out.
+        table: what was looked at.
+        rules: what was looked for.
+    """
 
     findings: tuple[Finding, ...]
     table: Table
-    """What was looked at."""
     rules: tuple[Rule, ...]
-    """What was looked for."""
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.findings)) or "nothing stands out"

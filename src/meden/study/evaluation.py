@@ -85,26 +85,33 @@ class Residuals:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation(Shown):
-    """What :func:`evaluate` found."""
+    """What :func:`evaluate` found.
+
+    Attributes:
+        target: column that was predicted.
+        task: ``"classification"`` or ``"regression"``.
+        num_rows: rows that were scored.
+        num_left_out: rows without an answer.
+        num_groups: groups that were drawn together; None where rows were.
+        confidence: coverage that the intervals aim at.
+        scores: estimates by metric.
+        classes: labels, in the order of the columns of ``confusion``; empty for numbers.
+        confusion: rows of each true class that were predicted as each, (C, C); None for numbers.
+        calibration: how far predicted probabilities can be believed; None for numbers.
+        residuals: errors of predicted numbers; None for classes, or several numbers a row.
+    """
 
     target: str
     task: Task
     num_rows: int
-    """That were scored."""
     num_left_out: int
-    """Rows without an answer."""
     num_groups: int | None
-    """That were drawn together; None where rows were."""
     confidence: float
-    """Coverage that the intervals aim at."""
     scores: Mapping[str, Estimate]
-    """By metric."""
     classes: tuple[Label, ...] = ()
     confusion: NDArray[np.int64] | None = None
-    """Rows of each true class that were predicted as each, (C, C); None for numbers."""
     calibration: Calibration | None = None
     residuals: Residuals | None = None
-    """None for classes, or several numbers a row."""
 
     def _pairs(self) -> Iterable[Pair]:
         yield from (("target", self.target), ("rows", self.num_rows))

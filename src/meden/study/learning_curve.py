@@ -37,22 +37,30 @@ class LearningCurve(Shown):
     """What :func:`meden.learning_curve` measured; printing it says what more rows would give.
 
     Sizes are numbers of rows that train. Of all rows that there are, a fold keeps some to stop by and some to score.
+
+    Attributes:
+        metric: what is predicted: ``"loss"``, of classes; ``"mse"``, of numbers, in the units of the target.
+        chosen: losses of the recipe by size.
+        plain: losses of the same network with nothing that regularises; None if it was not trained.
+        gain: how much better the recipe is than the plain network with all rows; above 0 is better. None if not known.
+        gain_rows: rows that train where ``gain`` is known, the mean over the folds; None is the largest size.
+        scores: accuracy of each fold at each size, (F, S), averaged over seeds, by network; empty for numbers.
+        same: what all sizes were trained for as many of.
+        num_seeds: runs per size and fold.
+        seed: of folds, subsets, weights, batches and noise.
+        data: what the data set was.
+        model: who makes the models.
+        recipe: how they were trained.
+        model_args: what they were made with.
     """
 
     metric: MetricName
-    """What is predicted: ``"loss"``, of classes; ``"mse"``, of numbers, in the units of the target."""
     chosen: SizeCurve
-    """Of the recipe."""
     plain: SizeCurve | None = None
-    """Of the same network with nothing that regularises; None if it was not trained."""
     gain: Score | None = None
-    """How much better the recipe is than the plain network with all rows; above 0 is better. None if not known."""
     gain_rows: float | None = None
-    """Rows that train where ``gain`` is known, the mean over the folds; None is the largest size."""
     scores: Mapping[str, Array] = field(default_factory=dict)
-    """Accuracy of each fold at each size, (F, S), averaged over seeds, by network; empty for numbers."""
     same: Same = "steps"
-    """What all sizes were trained for as many of."""
     num_seeds: int = 1
     seed: int = 0
     data: DataSummary

@@ -67,15 +67,21 @@ TrialStatus = Literal["ok"] | Lost
 
 @dataclass(frozen=True, repr=False)
 class Trial(Shown):
-    """One configuration and its results on every fold and seed."""
+    """One configuration and its results on every fold and seed.
+
+    Attributes:
+        number: of the configuration, in the order of proposals.
+        params: values of the space's names.
+        rows: its fits, ordered by fold, then seed.
+        simplicity: what the one-standard-error rule goes by among equals.
+        baseline: which of :data:`BASELINES` it is, if it is no configuration of the space; it is never chosen.
+    """
 
     number: int
     params: dict[str, Any]
     rows: tuple[Row, ...]
-    """Ordered by fold, then seed."""
     simplicity: float
     baseline: str = ""
-    """Which of :data:`BASELINES` it is, if it is no configuration of the space; it is never chosen."""
 
     @functools.cached_property
     def fold_losses(self) -> NDArray[np.float64]:
@@ -149,34 +155,42 @@ class Trial(Shown):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Results(Shown):
-    """What a search found; neither the model nor the features are needed to read it."""
+    """What a search found; neither the model nor the features are needed to read it.
+
+    Attributes:
+        data: what the data set was.
+        folds: the rows of each fold.
+        space: what could be chosen, by name.
+        recipe: what every configuration starts from.
+        seed: of folds, proposals, weights, batches and noise.
+        model: who makes the models.
+        trials: configurations all of whose fits have ended.
+        chosen_by: the metric that decides which configuration is best.
+        baselines: what the configurations are compared with, on the same folds.
+        incomplete: what has ended of the other configurations.
+        num_missing: fits that an unfinished search has still to do.
+        settings: those arguments of :func:`meden.tune` that decide the result and are plain values; empty where not
+            known.
+        notes: plain values that the caller of the search left.
+        versions: those of the libraries that began the study, by name; empty where no folder says so.
+        shortened: what a time limit has cost, in words with numbers; empty where there was none, or time enough.
+    """
 
     data: DataSummary
     folds: Sequence[Fold]
     space: Space
     recipe: Recipe
-    """What every configuration starts from."""
     seed: int
     model: ModelReference
-    """Who makes the models."""
     trials: Sequence[Trial]
-    """Configurations all of whose fits have ended."""
     chosen_by: MetricName = "loss"
-    """The metric that decides which configuration is best."""
     baselines: Sequence[Trial] = ()
-    """What the configurations are compared with, on the same folds."""
     incomplete: Sequence[Row] = ()
-    """What has ended of the other configurations."""
     num_missing: int = 0
-    """Fits that an unfinished search has still to do."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Those arguments of :func:`meden.tune` that decide the result and are plain values; empty where not known."""
     notes: Mapping[str, Any] = field(default_factory=dict)
-    """Plain values that the caller of the search left."""
     versions: Mapping[str, str] = field(default_factory=dict)
-    """Those of the libraries that began the study, by name; empty where no folder says so."""
     shortened: str = ""
-    """What a time limit has cost, in words with numbers; empty where there was none, or time enough."""
 
     def __str__(self) -> str:
         return as_lines(type(self).__name__, self._pairs())

@@ -24,19 +24,23 @@ MOST_DRAWN = 3e7
 
 @dataclass(frozen=True)
 class Score:
-    """An estimate with its interval."""
+    """An estimate with its interval.
+
+    Attributes:
+        estimate: what the chosen configuration is worth on new rows, corrected for having chosen it.
+        low: lower end of the interval.
+        high: upper end of the interval.
+        confidence: coverage the interval aims at.
+        naive: the chosen configuration's mean over the folds, uncorrected: too good when many were tried.
+        metric: what all these numbers are.
+    """
 
     estimate: float
-    """What the chosen configuration is worth on new rows, corrected for having chosen it."""
     low: float
     high: float
-    """Ends of the interval."""
     confidence: float
-    """Coverage the interval aims at."""
     naive: float
-    """The chosen configuration's mean over the folds, uncorrected: too good when many were tried."""
     metric: str = "loss"
-    """What all these numbers are."""
 
     def within(self, low: float, high: float) -> Score:
         """Return the score with its numbers cut to the range that the metric has."""

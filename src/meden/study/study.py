@@ -36,14 +36,17 @@ from meden.training.fit_many import fit_many
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Study(Results):
-    """What a search found, and what trains its choice: made by :func:`meden.tune` and :func:`meden.load_study`."""
+    """What a search found, and what trains its choice: made by :func:`meden.tune` and :func:`meden.load_study`.
+
+    Attributes:
+        make_model: makes the models; None where a loaded study has none, and was given none.
+        dataset: the rows; None where a loaded study was given none.
+        ends: where the fits ended, if a search kept that (``keep_models=True``).
+    """
 
     make_model: ModelMaker | None = None
-    """Makes the models; None where a loaded study has none, and was given none."""
     dataset: Dataset | None = None
-    """The rows; None where a loaded study was given none."""
     ends: FinalStates | None = None
-    """Where the fits ended, if a search kept that (``keep_models=True``)."""
 
     @classmethod
     def of(

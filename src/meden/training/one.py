@@ -39,7 +39,7 @@ from meden import checkpoint as files
 from meden import progress
 from meden._checks import InputError
 from meden.augment import augmented
-from meden.data import Pair, Source, epoch_permutation, num_batches, passes, watched_rows
+from meden.data import BATCHING, Pair, Source, epoch_permutation, num_batches, passes, watched_rows
 from meden.data.sources import Rows
 from meden.data.targets import Task
 from meden.deadline import UNHURRIED, Pace, TimeIsUp
@@ -365,6 +365,7 @@ class Training:
             "task": self.task,
             "train": fingerprint(self.train),
             "valid": None if self.valid is None else fingerprint(self.valid),
+            "batching": BATCHING,
         }
 
     def _values(self) -> dict[str, Any]:

@@ -36,15 +36,18 @@ REPORT_EVERY = 0.1
 
 
 class Workers(Settings):
-    """Who trains. Neither their number nor who trains what changes the result."""
+    """Who trains. Neither their number nor who trains what changes the result.
+
+    Args:
+        jobs: processes, 1 or more; the cores are divided among them, of which each has one at least. 1 on ``"local"``
+            is this process, which trains in as many threads as torch uses.
+        backend: ``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core.
+        address: of the cluster; None is the one that this process knows, or a new one on this machine.
+    """
 
     jobs: int = 1
-    """Processes, 1 or more; the cores are divided among them, of which each has one at least. 1 on ``"local"`` is this
-    process, which trains in as many threads as torch uses."""
     backend: Backend = "local"
-    """``"local"``, or ``"ray"`` for a Ray cluster (extra ``ray``), where a job is a task of one core."""
     address: str | None = None
-    """Of the cluster; None is the one that this process knows, or a new one on this machine."""
 
     @field_validator("jobs", mode="before")
     @classmethod

@@ -132,22 +132,27 @@ class ExposedRow(ShownFields):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Memorisation(Shown):
-    """What models know by heart; printing it gives it in sentences."""
+    """What models know by heart; printing it gives it in sentences.
+
+    Attributes:
+        num_models: models that were looked at.
+        num_rows: rows that some model was fitted on, and some other not.
+        loss: rows with the smaller loss are taken for members (Yeom et al.).
+        lira: likelihood ratios, with the other models as shadows (Carlini et al.); None for too few models.
+        stop: the same as ``loss.auc`` of rows that decided when to stop, which trained nothing; None where there are
+            none.
+        exposures: exposure of each row, (n,), see :class:`ExposedRow`; NaN where it cannot be told.
+        exposed: the most exposed rows that stand out, the first one most: further than the farthest of as many rows
+            would be by luck in 95 % of the cases; often none.
+    """
 
     num_models: int
     num_rows: int
-    """That some model was fitted on, and some other not."""
     loss: Attack
-    """Rows with the smaller loss are taken for members (Yeom et al.)."""
     lira: Attack | None
-    """Likelihood ratios, with the other models as shadows (Carlini et al.); None for too few models."""
     stop: Auc | None
-    """The same as ``loss.auc`` of rows that decided when to stop, which trained nothing; None where there are none."""
     exposures: Array
-    """Exposure of each row, (n,), see :class:`ExposedRow`; NaN where it cannot be told."""
     exposed: tuple[ExposedRow, ...]
-    """The most exposed rows that stand out, the first one most: further than the farthest of as many rows would be by
-    luck in 95 % of the cases; often none."""
 
     @property
     def strongest(self) -> Attack:

@@ -44,6 +44,23 @@ class Job(ShownFields):
 
     The global generators of Python, numpy and torch are seeded before it is called.
 
+    Attributes:
+        params: values of the space's names.
+        fit: rows to train on, and to fit scalers and encoders on.
+        stop: rows whose loss says when to stop; empty if ``stop_fraction`` is 0.
+        score: rows to score in the end; not to be read before.
+        fold: number of the fold.
+        seed: seed of weights, batches and noise, below 2^32: the same for all configurations in a fold.
+        epochs: epochs to train, at most.
+        configuration: number of the configuration.
+        patience: when :meth:`report` says to stop; None is never before the last epoch.
+        home: where :attr:`folder` is; None is a temporary folder.
+        num_rows: rows of the study; None is as many as the parts have.
+        contest: what it is up against in a race.
+        pace: when the time is up.
+        member_seed: what :meth:`member` is made with.
+        on_epoch: called with what is reported.
+
     Example:
         >>> import meden
         >>> from sklearn.datasets import load_iris
@@ -68,35 +85,20 @@ class Job(ShownFields):
     """
 
     params: Mapping[str, Any]
-    """Values of the space's names."""
     fit: Rows
-    """Rows to train on, and to fit scalers and encoders on."""
     stop: Rows
-    """Rows whose loss says when to stop; empty if ``stop_fraction`` is 0."""
     score: Rows
-    """Rows to score in the end; not to be read before."""
     fold: int = 0
-    """Number of the fold."""
     seed: int = 0
-    """Of weights, batches and noise, below 2^32: the same for all configurations in a fold."""
     epochs: int = 100
-    """Epochs to train, at most."""
     configuration: int = 0
-    """Number of the configuration."""
     patience: EarlyStopping | None = None
-    """When :meth:`report` says to stop; None is never before the last epoch."""
     home: Path | None = None
-    """Where :attr:`folder` is; None is a temporary folder."""
     num_rows: int | None = None
-    """Rows of the study; None is as many as the parts have."""
     contest: Contest | None = None
-    """What it is up against in a race."""
     pace: Pace = UNHURRIED
-    """When the time is up."""
     member_seed: int = 0
-    """What :meth:`member` is made with."""
     on_epoch: Callable[[Record], None] | None = None
-    """Called with what is reported."""
 
     def __post_init__(self) -> None:
         parts = [np.array(part, dtype=np.int64) for part in (self.fit, self.stop, self.score)]  # its own: shuffled, say

@@ -1,0 +1,57 @@
+"""``meden new``."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from meden._checks import InputError
+from meden.cli.console import JsonFlag, print_json, stdout
+
+NUM_NEW = 100
+"""Rows that are kept to be predicted."""
+
+
+def new(
+    folder: Annotated[Path, typer.Argument(help="New folder, or an empty one.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Write a small project that runs: a network of your own, a table, and scripts that tune and predict.
+
+    Example:
+
+        meden new mine
+
+        cd mine && make tune
+    """  # noqa: D412
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise InputError(f"folder must be new or empty, got {str(folder)!r}, which is neither")
+    written = {name: text for name, text in sorted({**_texts(), **_tables()}.items())}
+    (folder / "data").mkdir(parents=True)
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
+    if as_json:
+        print_json({"folder": str(folder), "files": list(written)})
+        return
+    for name in written:
+        stdout.print(f"  {name}")
+    stdout.print(f"\nGo on with: cd {folder} && make tune")
+
+
+def _texts() -> dict[str, str]:
+    """Return the files that are written as they are, by name."""
+    templates = [part for part in files("meden.cli").joinpath("project").iterdir() if part.name.endswith(".in")]
+    return {part.name.removesuffix(".in"): part.read_text(encoding="utf-8") for part in templates}
+
+
+def _tables() -> dict[str, str]:
+    """Return the rows to train on, and those to predict, by the names of their files."""
+    from sklearn.datasets import load_breast_cancer  # help does without
+
+    bundle = load_breast_cancer(as_frame=True)
+    frame = bundle.data.assign(diagnosis=bundle.target_names[bundle.target]).sample(frac=1, random_state=0)
+    fitting, rest = frame[NUM_NEW:], frame[:NUM_NEW].drop(columns="diagnosis")
+    return {"data/train.csv": fitting.to_csv(index=False), "data/new.csv": rest.to_csv(index=False)}
