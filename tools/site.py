@@ -10,6 +10,7 @@ import importlib
 import inspect
 import json
 import re
+import shutil
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -153,15 +154,19 @@ def pages() -> dict[str, str]:
     return made
 
 
-def on_files(files: Any, config: Any) -> Any:
-    """Put the pages that are made beside those that are written (mkdocs calls this)."""
-    from mkdocs.structure.files import File
+def on_config(config: Any) -> Any:
+    """Lay out the pages that are written and those that are made in ``build/docs``, and build from there (mkdocs calls this).
 
-    for path in [file.src_uri for file in files if file.src_uri.endswith(".ipynb")]:
-        files.remove(files.get_file_from_path(path))
+    The plugin of languages only takes pages that are files.
+    """
+    laid = ROOT / "build/docs"
+    shutil.rmtree(laid, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", laid, ignore=shutil.ignore_patterns("*.py", "*.ipynb"))
     for place, text in pages().items():
-        files.append(File.generated(config, place, content=text))
-    return files
+        (laid / place).parent.mkdir(exist_ok=True)
+        (laid / place).write_text(text, encoding="utf-8")
+    config.docs_dir = str(laid)
+    return config
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
