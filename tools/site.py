@@ -6,11 +6,13 @@ on which page, and tests/docs says that none is left out.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import inspect
 import json
 import re
 import shutil
+import tempfile
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -150,18 +152,18 @@ def pages() -> dict[str, str]:
     made = {f"reference/{page}.md": reference(page) for page in PAGES}
     made |= {"reference/index.md": index(), "reference/command-line.md": command_line()}
     made |= {f"tutorials/{path.stem}.md": notebook(path) for path in sorted((ROOT / "docs/tutorials").glob("*.ipynb"))}
-    made["changelog.md"] = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    made["changelog.md"] = re.sub(r"\]\((\w+\.md)\)", "]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     return made
 
 
 def on_config(config: Any) -> Any:
-    """Lay out the pages that are written and those that are made in ``build/docs``, and build from there (mkdocs calls this).
+    """Lay out the pages that are written and those that are made in a folder, and build from there (mkdocs calls this).
 
     The plugin of languages only takes pages that are files.
     """
-    laid = ROOT / "build/docs"
-    shutil.rmtree(laid, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", laid, ignore=shutil.ignore_patterns("*.py", "*.ipynb"))
+    laid = Path(tempfile.mkdtemp(prefix="meden-docs-"))
+    atexit.register(shutil.rmtree, laid, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", laid, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py", "*.ipynb"))
     for place, text in pages().items():
         (laid / place).parent.mkdir(exist_ok=True)
         (laid / place).write_text(text, encoding="utf-8")
