@@ -43,8 +43,8 @@ PAGES: dict[str, tuple[str, list[str]]] = {
     ),
     "diagnosis": (
         "Diagnosis",
-        "check Check diagnose Diagnosis memorisation Memorisation diagnosis.Finding diagnosis.Split "
-        "diagnosis.split_of diagnosis.Evidence diagnosis.Curve diagnosis.rule diagnosis.Rule diagnosis.all_rules".split(),
+        "check Check diagnose Diagnosis memorisation Memorisation diagnosis.Finding diagnosis.Split diagnosis.split_of "
+        "diagnosis.Evidence diagnosis.Curve diagnosis.rule diagnosis.Rule diagnosis.all_rules".split(),
     ),
     "data": ("Data", ["Dataset", "as_dataset", "data.*"]),
     "penalties": ("Penalties", ["penalties.*"]),
@@ -169,6 +169,14 @@ def on_config(config: Any) -> Any:
         (laid / place).write_text(text, encoding="utf-8")
     config.docs_dir = str(laid)
     return config
+
+
+def on_page_context(context: Any, page: Any, **_: Any) -> Any:
+    """Link the same page of the other language, in a way that also works from a folder (mkdocs calls this)."""
+    own = page.url.removeprefix("zh/")
+    languages = (("English", "en", own), ("中文", "zh", f"zh/{own}"))
+    context["config"].extra["alternate"] = [{"name": n, "lang": lang, "link": link} for n, lang, link in languages]
+    return context
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -254,7 +254,9 @@ def stop_bias() -> Drawing:
         axes = figure.subplots()
         axes.axhline(0.5, color=GREY, linestyle="--", label=word("other rows, same epoch", "其他样本，同一轮"))
         axes.plot(rows, curve, "o-", color=RED, label=word("the rows that chose the epoch", "选轮数的那些样本"))
-        axes.set(xscale="log", xlabel=word("rows that score", "打分的样本数"), ylabel=word("loss", "损失"), ylim=(0.4, 0.52))
+        axes.set(
+            xscale="log", xlabel=word("rows that score", "打分的样本数"), ylabel=word("loss", "损失"), ylim=(0.4, 0.52)
+        )
         axes.legend(loc="lower right")
 
     return draw, (6.5, 3.4)
@@ -277,7 +279,10 @@ def best_of_many() -> Drawing:
     def draw(figure: plt.Figure, word: Word) -> None:
         axes: Axes = figure.subplots()
         axes.axhline(0.5, color=GREY, linestyle="--", label=word("truth", "真值"))
-        lines = ((naive, RED, word("mean of the best", "最好者的平均损失")), (corrected, BLUE, word("corrected", "校正后")))
+        lines = (
+            (naive, RED, word("mean of the best", "最好者的平均损失")),
+            (corrected, BLUE, word("corrected", "校正后")),
+        )
         for values, color, label in lines:
             mean, error = values.mean(0), values.std(0) / np.sqrt(len(values))
             axes.errorbar(counts, mean, error, marker="o", color=color, label=label)
@@ -318,7 +323,11 @@ def repeated() -> Drawing:
         axes = figure.subplots()
         axes.plot(epochs, epochs, color=GREY, linestyle="--", label=word("fresh text", "全新的文本"))
         axes.plot(epochs, [epochs_worth(int(n)) for n in epochs], color=BLUE, label=word("repeated", "重复的文本"))
-        axes.set(ylim=(0, 20), xlabel=word("epochs", "轮数"), ylabel=word("worth, epochs of fresh text", "价值（全新文本的轮数）"))
+        axes.set(
+            ylim=(0, 20),
+            xlabel=word("epochs", "轮数"),
+            ylabel=word("worth, epochs of fresh text", "价值（全新文本的轮数）"),
+        )
         axes.legend(loc="lower right")
 
     return draw, (6.5, 3.4)
