@@ -1,7 +1,7 @@
 """Every python block of the pages, the README and the notebooks runs, one namespace a page.
 
-Blocks that begin with ```python no-run are only shown. Lines of shell blocks that call meden are read by its own parser;
-a Chinese page has the code of its English one.
+Blocks that begin with ```python no-run are only shown. Lines of shell blocks that call meden are read by its own
+parser; a Chinese page has the code of its English one.
 """
 
 from __future__ import annotations

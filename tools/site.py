@@ -180,7 +180,8 @@ def on_page_context(context: Any, page: Any, **_: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Show blocks that the tests leave out like any other (mkdocs calls this)."""
+    """Show blocks that the tests leave out like any other; a line's end is no space in Chinese (mkdocs calls this)."""
+    markdown = re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u4e00-\u9fff])", "", markdown)
     return re.sub(r"^```(\w+) no-run$", r"```\1", markdown, flags=re.MULTILINE)
 
 

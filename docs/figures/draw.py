@@ -96,7 +96,7 @@ def strength() -> Drawing:
     for one in strengths:
         own = recipe.replace(regularizers=[meden.Regularizer(L2(float(one)), coupling="gradient")])
         runs = meden.fit_many(meden.models.MLP, [meden.Member(own, fold) for fold in folds], data)
-        found.append([run.held_out.scores.mean() for run in runs])
+        found.append([run.held_out.losses.mean() for run in runs])
     losses = np.array(found)
     mean, error = losses.mean(1), losses.std(1, ddof=1) / np.sqrt(losses.shape[1])
     best = int(mean.argmin())
