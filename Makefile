@@ -37,8 +37,11 @@ bench: $(DONE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@for file in benchmarks/*.py; do echo "$(BIN)/python $$file  # $$(sed -n '1s/"//gp' $$file)"; done
 
+# The site, in site/: it opens without a network or a server. Its tools are in no other goal's environment.
 docs: $(DONE)
-	$(BIN)/python -m pytest tests/test_docs.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m mkdocs build --strict
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py
 
 man: $(DONE)
 	$(BIN)/python tools/command_pages.py
@@ -50,4 +53,4 @@ wheel: $(DONE)
 	cd dist && sha256sum meden-*
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache site

@@ -1,0 +1,127 @@
+"""The site is built strictly; it asks nobody else for anything, its links lead somewhere, and its search finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LOADING = {
+    "script": "src",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "link": "href",
+}
+LANGUAGES = ("", "zh/")
+
+
+class Page(HTMLParser):
+    """What a page of the site loads, links to, and can be linked to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = {name: value or "" for name, value in attrs}
+        self.anchors |= {known[name] for name in ("id", "name") if name in known}
+        if tag in LOADING and known.get("rel") not in ("canonical", "alternate", "prev", "next"):
+            self.loads.append(known.get(LOADING[tag], ""))
+        if tag == "a" and "href" in known:
+            self.links.append(known["href"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    for module in ("mkdocs", "material", "mkdocstrings", "mkdocs_static_i18n", "jieba"):
+        pytest.importorskip(module)
+    folder = tmp_path_factory.mktemp("site")
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": paths}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path.read_text(encoding="utf-8")) for path in sorted(site.rglob("*.html"))}
+
+
+def outside(pages: dict[Path, Page]) -> list[tuple[str, str]]:
+    """Return what pages load from elsewhere, with the page."""
+    return [(path.name, url) for path, page in pages.items() for url in page.loads if re.match(r"(https?:)?//", url)]
+
+
+def broken(pages: dict[Path, Page], site: Path) -> list[tuple[str, str]]:
+    """Return links and files of the site that lead nowhere, with the page."""
+    found = []
+    for path, page in pages.items():
+        if path.name == "404.html":  # its links begin at the server's root
+            continue
+        for url in page.links + page.loads:
+            parts = urlsplit(url)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            target = target / "index.html" if target.is_dir() else target
+            if not target.is_file() or not target.is_relative_to(site):
+                found.append((str(path.relative_to(site)), url))
+            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].anchors:
+                found.append((str(path.relative_to(site)), url))
+    return found
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    assert len(pages) > 80 and outside(pages) == []
+    styles = [path.read_text(encoding="utf-8") for path in site.rglob("*.css")]
+    assert styles and [text for text in styles if re.search(r"url\(\s*['\"]?(https?:)?//|@import", text)] == []
+
+
+def test_no_link_is_broken(site: Path, pages: dict[Path, Page]) -> None:
+    assert broken(pages, site.resolve()) == []
+
+
+def test_what_is_wrong_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<script src="//cdn.example/a.js"></script><a href="no.html"></a><a href="#no"></a><a href="#p" id="p"></a>'
+    )
+    pages = {page: Page(page.read_text())}
+    assert outside(pages) == [("page.html", "//cdn.example/a.js")]
+    assert broken(pages, tmp_path) == [("page.html", "no.html"), ("page.html", "#no")]
+
+
+@pytest.mark.parametrize("query", ["weight decay", "early stopping", "过拟合"])
+def test_the_search_finds(site: Path, query: str) -> None:
+    entries = json.loads((site / "search/search_index.json").read_text(encoding="utf-8"))["docs"]
+    found = [entry["location"] for entry in entries if query in (entry["title"] + entry["text"]).lower()]
+    assert len(found) > 3
+    chinese = not query.isascii()
+    assert any(place.startswith("zh/") == chinese for place in found)
+    if chinese:  # a word of its own, between marks that the search divides by
+        words = [re.split(r"[\W]+", entry["title"] + " " + entry["text"]) for entry in entries]
+        assert any(query in found for found in words)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_page_leads_to_the_same_page_of_the_other_language(
+    site: Path, pages: dict[Path, Page], language: str
+) -> None:
+    page = pages[site / language / "howto/tune.html"]
+    other = "../../howto/tune.html" if language else "../zh/howto/tune.html"
+    assert other in page.links
