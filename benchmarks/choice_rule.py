@@ -27,7 +27,7 @@ from meden.data import as_dataset
 from meden.study import Study
 from meden.study.results import Which
 from meden.tabular.defaults import BUDGET, DEFAULTS, FOLDS, MODEL, STRATEGY
-from meden.tabular.final import predicted
+from meden.tabular.networks import Networks
 from meden.tabular.setup import set_up
 
 CLASSIFICATION = ("sonar", "credit_g", "vehicle", "blood_transfusion", "pima_diabetes", "australian")
@@ -60,7 +60,8 @@ def compared(path: Path, split: int, rows: int, epochs: int | None) -> dict[str,
 
 def scored(study: Study, which: Which, test: pd.DataFrame, target: str) -> Scores:
     """Return the scores of the mean of a model a fold."""
-    answers = predicted(study.refit(which, policy="folds").runs, test.drop(columns=target))
+    runs = study.refit(which, policy="folds").runs
+    answers = Networks(runs, (1 / len(runs),) * len(runs)).answers(test.drop(columns=target))
     if study.data.task == "regression":
         return {"r2": float(r2_score(test[target], answers))}
     classes = np.array(study.data.classes)

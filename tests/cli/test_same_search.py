@@ -28,7 +28,7 @@ def same_search(meden: Command, source: Path | str, frame: pd.DataFrame, target:
     assert ended.status == 0, ended.err
     made = MLPClassifierCV if as_dataset(frame, target=target).classes else MLPRegressorCV
     recipe = package.Recipe.load("quick.yaml")
-    model = made(budget=budget, cv=3, random_state=5, recipe=recipe, refit="all")
+    model = made(budget=budget, cv=3, random_state=5, recipe=recipe, families=("network",))
     model.fit(frame.drop(columns=target), frame[target])
     found = json.loads(ended.out)
     header, *rows = [json.loads(line) for line in Path("study/ledger.jsonl").read_text().splitlines()]
@@ -56,7 +56,7 @@ def place(row: dict[str, Any]) -> tuple[str, int, int]:
 
 @pytest.mark.parametrize("name", ["wine", "diabetes"])
 def test_of_a_bundled_table(meden: Command, folder: Path, name: str) -> None:
-    Path("quick.yaml").write_text("epochs: 3\nbatch_size: 64\nlr: 0.04\n")
+    Path("quick.yaml").write_text("epochs: 3\nbatch_size: 64\nlr: 0.04\nearly_stopping: {patience: 9}\n")
     frame, target = bundled_table(name)
     same_search(meden, name, frame, target)
 
@@ -65,21 +65,23 @@ def test_of_a_real_table(meden: Command, folder: Path) -> None:
     source = DATA / "credit_g" / "credit_g.csv"
     if not source.exists():
         pytest.skip("needs the real tables (MEDEN_DATA)")
-    Path("quick.yaml").write_text("epochs: 4\nbatch_size: 256\nlr: 0.04\n")
+    Path("quick.yaml").write_text("epochs: 4\nbatch_size: 256\nlr: 0.04\nearly_stopping: {patience: 9}\n")
     same_search(meden, source, read_table(source), "class")
 
 
 def test_defaults_are_the_same(meden: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for the stop split: what only predicts learns from it, too, and trains to the end of its schedule."""
     asked: list[dict[str, Any]] = []
 
     def tune(make_model: Any, data: Any, space: Any, **options: Any) -> None:
-        told = ("recipe", "first", "folds", "budget", "strategy")
-        asked.append({name: options[name] for name in told} | {"space": space, "data": data.content_hash()})
+        recipe = options["recipe"].replace(early_stopping=None)
+        told = {name: options[name] for name in ("first", "strategy")}
+        asked.append(told | {"recipe": recipe, "space": space, "data": data.content_hash()})
         raise package.InputError("stop")
 
     monkeypatch.setattr("meden.search.tune", tune)
     assert "stop" in meden("tune", "wine").err
     frame, target = bundled_table("wine")
     with pytest.raises(package.InputError, match="stop"):
-        MLPClassifierCV().fit(frame.drop(columns=target), frame[target])
+        MLPClassifierCV(families=("network",)).fit(frame.drop(columns=target), frame[target])
     assert asked[0] == asked[1]

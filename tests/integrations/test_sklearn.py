@@ -22,10 +22,10 @@ from meden.tabular.defaults import DEFAULTS
 
 SMALL_SPACE = {"width": meden.Choice(16), "depth": meden.Choice(1)}
 RECIPE = meden.Recipe(optimizer="adam", lr=0.1, betas=(0.9, 0.95), epochs=10, batch_size=32, schedule="cosine")
-SETTINGS = {"budget": 1, "cv": 2, "space": SMALL_SPACE, "recipe": RECIPE, "random_state": 0}
+SETTINGS = {"budget": 1, "cv": 2, "space": SMALL_SPACE, "recipe": RECIPE, "random_state": 0, "families": ("network",)}
 
 
-TINY = SETTINGS | {"recipe": RECIPE.replace(epochs=6, eval_rows=1), "refit": "all"}
+TINY = SETTINGS | {"recipe": RECIPE.replace(epochs=6, eval_rows=1), "refit": "all", "families": ("network",)}
 
 
 pytestmark = pytest.mark.usefixtures("one_by_one")
@@ -195,6 +195,20 @@ def test_rare_classes_do_not_decide_the_number_of_folds():
     assert min(len(fold.fit) + len(fold.stop) for fold in model.study_.folds) >= 251
 
 
+def test_nothing_stays_of_a_fit_before():
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifierCV(**SETTINGS).fit(X, y)
+    model.set_params(families=("linear",)).fit(X[:, :2], y)
+    assert not any(hasattr(model, name) for name in ("study_", "best_params_", "cv_results_")) and not model.runs_
+    assert model.predict_proba(X[:, :2]).shape == (150, 3)
+
+
+def test_fewer_groups_than_folds():
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifierCV(**SETTINGS | {"cv": 5}).fit(X, y, groups=np.arange(150) % 4)
+    assert len(model.study_.folds) == 4
+
+
 def test_a_class_with_one_row_is_never_predicted():
     X, y = load_iris(return_X_y=True)
     with pytest.warns(UserWarning, match=r"left out: \[2\]"):
@@ -220,9 +234,19 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
     [
         (MLPClassifierCV(budget=0), (X, Y), "budget must be a whole number of at least 1, got 0"),
         (MLPClassifierCV(cv=1), (X, Y), "cv must be a whole number of at least 2, got 1"),
-        (MLPClassifierCV(refit="fold"), (X, Y), "refit must be one of folds, all, got 'fold'; did you mean 'folds'"),
+        (
+            MLPClassifierCV(refit="fold"),
+            (X, Y),
+            "refit must be one of folds, all, seeds, got 'fold'; did you mean 'folds'",
+        ),
         (MLPClassifierCV(time_limit=0), (X, Y), "time_limit must be a finite number above 0, got 0"),
         (MLPClassifierCV(time_limit=1e-6), (X, Y), "time_limit must be at least about .* s"),
+        (MLPClassifierCV(preset="quick"), (X, Y), "preset must be one of fast, good, best, got 'quick'"),
+        (MLPClassifierCV(preset="fast", time_limit=5), (X, Y), "time_limit must be None: preset='fast' is 10 s"),
+        (MLPClassifierCV(metric="r2"), (X, Y), "metric must be one of loss, accuracy, .*, got 'r2'"),
+        (MLPClassifierCV(families="linear"), (X, Y), "families must be a list of some of network, linear, trees"),
+        (MLPClassifierCV(costs=[[0, 1], [1, 0]]), (X, Y), "costs must have a row and a column for each of 3 classes"),
+        (MLPClassifierCV(costs=-np.eye(3)), (X, Y), "costs must be finite numbers of at least 0, got -1"),
         (MLPClassifierCV(verbose=-1), (X, Y), "verbose must be a whole number of at least 0, got -1"),
         (MLPClassifierCV(recipe={"lr": 1}), (X, Y), "recipe must be a meden.Recipe or None, got {'lr': 1}"),
         (MLPClassifierCV(space={}, budget=1), (X, Y), "space must name at least one thing to search"),
@@ -321,7 +345,11 @@ def test_without_select_there_is_no_selector():
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"select": "units"}, "select must be"), ({"select": "inputs", "time_limit": 5.0}, "time_limit must be None")],
+    [
+        ({"select": "inputs", "costs": np.ones((2, 2))}, "costs must be None where columns are selected"),
+        ({"select": "units"}, "select must be"),
+        ({"select": "inputs", "time_limit": 5.0}, "time_limit must be None"),
+    ],
 )
 def test_what_cannot_be_selected(settings, said):
     with pytest.raises(ValueError, match=said):

@@ -21,7 +21,7 @@ SPACE = {"l2": meden.LogUniform(1e-4, 1.0), "width": meden.Choice(4, 8)}
 def searched(**options):
     recipe = meden.Recipe(epochs=8)
     options = {"folds": 3, "budget": 6, "strategy": "sobol", "recipe": recipe, "baselines": False} | options
-    return meden.tune(MLP, "iris", options.pop("space", SPACE), keep_models=True, **options)
+    return meden.tune(MLP, "iris", options.pop("space", SPACE), **{"keep_models": True} | options)
 
 
 def check_answers(study: Study) -> None:
@@ -48,6 +48,12 @@ def test_of_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr("meden.study.study.fit_many", None)  # nothing is trained
     told = [one.fold_models("best").predict(frame).probabilities for one in (study, found)]
     assert np.array_equal(*told) and len(found.fold_models("best").runs) == 6
+
+
+def test_of_a_folder_of_their_own(tmp_path):
+    study = searched(keep_models=tmp_path / "models", budget=2)
+    assert len(list((tmp_path / "models").glob("*.safetensors"))) == 2 * 3
+    check_answers(study)
 
 
 def test_where_there_are_none(tmp_path):

@@ -24,8 +24,8 @@ def test_each_network_has_its_own_defaults_and_a_name_for_files(model, made):
     assert type(network) is made and model_name(setup.make_model) == made.__name__
     assert setup.data.inputs.robust == (model == "tabular")
     assert setup.space == DEFAULTS[model].space and setup.recipe.epochs == DEFAULTS[model].recipe.epochs
-    assert bool(setup.recipe.augment) == (model == "tabular"), "labels are smoothed"
-    assert not set_up(as_dataset("diabetes"), model=model).recipe.augment
+    assert ("label_smoothing" in setup.space) == (model == "tabular")
+    assert "label_smoothing" not in set_up(as_dataset("diabetes"), model=model).space
     assert set(DEFAULTS) == set(NETWORKS)
 
 

@@ -145,7 +145,10 @@ class TableEncoder(Shown):
         if not isinstance(rows, pd.DataFrame):
             raise InputError(f"rows must be a table with the columns of the fit, got {type(rows).__name__}")
         check_some(rows)
-        table = self.read(rows)
+        return self.transform_read(self.read(rows))
+
+    def transform_read(self, table: Table) -> NewRows:
+        """Return the inputs of new rows that :meth:`read` has read: that of any fold, as all read alike."""
         refused: dict[int, str] = {}
         for reading, kind in zip(table.readings, table.kinds.values(), strict=True):
             for row, text in reading.unread:

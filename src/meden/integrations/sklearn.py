@@ -1,4 +1,4 @@
-"""scikit-learn estimators: a network for a table, with the amount of regularisation found by cross-validation.
+"""scikit-learn estimators: the best answer on a table, with the amount of regularisation found by cross-validation.
 
 Legend: ``n`` rows, ``C`` classes, ``T`` answers of a row, ``M`` numbers to predict.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, cast
 
 import numpy as np
@@ -28,20 +28,24 @@ from meden.data.dataset import group_codes, name_of, with_warning
 from meden.data.frames import as_pandas
 from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
-from meden.deadline import Deadline, now
+from meden.deadline import now
 from meden.integrations._selector import Selector
 from meden.recipe import Recipe
 from meden.space.names import Space
 from meden.study import Study
+from meden.study.decision import check_costs
 from meden.study.metrics import MetricName
-from meden.tabular.defaults import BUDGET, FOLDS, STRATEGY
-from meden.tabular.final import final_models, predicted
+from meden.tabular.answer import FAMILIES, REFITS, Question, Refit
+from meden.tabular.candidate import Family
+from meden.tabular.defaults import FOLDS, PRESETS
+from meden.tabular.network_search import NetworkSearch
+from meden.tabular.networks import Networks
 from meden.tabular.select import select_inputs
-from meden.tabular.setup import set_up
 
 Array = NDArray[Any]
-Policy = Literal["folds", "all"]
-REFITS = ("folds", "all")
+PresetName = Literal["fast", "good", "best"]
+OPTIONAL = ("study_", "best_params_", "best_recipe_", "best_index_", "cv_results_", "selection_", "support_")
+"""Attributes that a fit may not have."""
 NOTHING = "no column"
 """A column of zeros, which the models are given where no column is kept."""
 
@@ -79,50 +83,57 @@ class Given:
 class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
     """What classifier and regressor share: reading X, selecting columns, the search, the final models."""
 
-    budget: int
+    preset: PresetName | None
+    budget: int | None
     time_limit: float | None
     cv: int
+    metric: MetricName
+    families: Sequence[Family]
     space: Space | None
     recipe: Recipe | None
-    refit: Policy
+    refit: Refit
     select: Literal["inputs"] | None
     random_state: Any
     verbose: int
 
-    def _search(self, given: Given, target: Target, folds: int) -> Self:
-        """Search, train the final models, and set the attributes of a fitted estimator."""
+    def _search(self, given: Given, target: Target, folds: int, costs: Array | None = None) -> Self:
+        """Search, train what predicts, and set the attributes of a fitted estimator."""
         started = now()
+        for name in set(OPTIONAL) & set(vars(self)):  # of a fit before
+            delattr(self, name)
         dataset = given.dataset(target)
-        folds, seed = min(folds, dataset.num_rows), seed_of(self.random_state)
+        num_units = dataset.num_rows if dataset.groups is None else len(np.unique(dataset.groups))
+        folds, seed = max(2, min(folds, num_units)), seed_of(self.random_state)
         if self.select is not None:
             dataset = self._selected(dataset, given.frame, folds, seed)
-        setup = set_up(
-            dataset,
-            space=self.space,
-            recipe=self.recipe,
-            refit=self.refit,
-            time_limit=self.time_limit,
-            since=started,
-        )
-        self.study_ = search.tune(
-            **setup.arguments(),
+        found = Question(
+            dataset=dataset,
+            families=tuple(self.families),
+            metric=self.metric,
+            costs=costs,
             folds=folds,
-            budget=self.budget,
-            strategy=STRATEGY,
-            baselines=False,  # nobody would see them
-            seed=seed,
-            on_progress=self._progress(),
-        )
-        choice, score = self.study_.choice, self.study_.score_of()
+            search=NetworkSearch(
+                space=self.space, recipe=self.recipe, budget=self.budget, seed=seed, on_progress=self._progress()
+            ),
+            refit=self.refit,
+            time_limit=self._limit,
+            since=started,
+        ).answer()
+        self.mixture_, self.score_ = found.mixture, found.score
+        self.runs_ = [run for model in self.mixture_.models if isinstance(model, Networks) for run in model.runs]
         if self.select is not None:  # the rows of the study have chosen its columns
-            score = self.selection_.score("kept", cast(MetricName, score.metric), score.confidence)
-        self.best_recipe_, self.best_params_ = self.study_.recipe_of(choice)[0], choice.params
-        self.best_index_ = [trial.number for trial in self.study_.trials].index(choice.number)
-        self.cv_results_ = cv_results(self.study_)
-        self.score_interval_ = (score.low, score.high)
-        deadline = None if self.time_limit is None else Deadline.after(self.time_limit, since=started)
-        self.runs_ = final_models(self.study_, self.refit, deadline)
+            self.score_ = self.selection_.score("kept", cast(MetricName, found.score.metric), found.score.confidence)
+        self.score_interval_ = (self.score_.low, self.score_.high)
+        if found.study is not None and found.study.usable:
+            self.study_, choice = found.study, found.study.choice
+            self.best_recipe_, self.best_params_ = self.study_.recipe_of(choice)[0], choice.params
+            self.best_index_ = [trial.number for trial in self.study_.trials].index(choice.number)
+            self.cv_results_ = cv_results(self.study_)
         return self
+
+    @property
+    def _limit(self) -> float | None:
+        return self.time_limit if self.preset is None else PRESETS[self.preset].seconds
 
     def _selected(self, dataset: Dataset, frame: pd.DataFrame, folds: int, seed: int) -> Dataset:
         """Return the data set with the columns that survive, or one of zeros if none does."""
@@ -143,13 +154,25 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
 
     def _check_settings(self) -> None:
         """Check the parameters, at the time of fitting, as scikit-learn wants it."""
-        check_count("budget", self.budget)
+        if self.budget is not None:
+            check_count("budget", self.budget)
+        if self.preset is not None:
+            check_choice("preset", self.preset, PRESETS)
+            if self.time_limit is not None:
+                told = f"preset={self.preset!r} is {PRESETS[self.preset].seconds:g} s already"
+                raise InputError(f"time_limit must be None: {told}, got {self.time_limit!r}")
+        if isinstance(self.families, str) or not isinstance(self.families, Sequence):
+            raise InputError(f"families must be a list of some of {', '.join(FAMILIES)}, got {self.families!r:.80}")
         check_count("cv", self.cv, low=2)
         check_choice("refit", self.refit, REFITS)
         if self.select is not None:
             check_choice("select", self.select, ("inputs",))
-            if self.time_limit is not None:
-                raise InputError(f"time_limit must be None where columns are selected, got {self.time_limit!r}")
+            if getattr(self, "costs", None) is not None:
+                raise InputError("costs must be None where columns are selected, got a matrix")
+            if self._limit is not None:
+                raise InputError(
+                    f"preset and time_limit must be None where columns are selected, got {self._limit:g} s"
+                )
         check_count("verbose", self.verbose, low=0)
         if self.time_limit is not None:
             check_number("time_limit", self.time_limit, low=0.0, low_open=True)
@@ -174,7 +197,7 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         frame = self._frame(X, fitting=False)
         nothing = self.select is not None and not self.support_.any()
-        return predicted(self.runs_, _with_nothing(frame) if nothing else frame)
+        return self.mixture_.answers(_with_nothing(frame) if nothing else frame)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -184,47 +207,63 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
 
 
 class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
-    """A classifier for tables: networks whose regularisation is chosen by cross-validation.
+    """A classifier for tables: a mixture of models whose regularisation is chosen by cross-validation.
+
+    Networks, linear models and trees learn from the same folds; what they say of rows that they have not seen decides
+    what is mixed (greedy ensemble selection), so that where few columns matter, or columns outnumber rows, a sparse
+    linear model may answer, and a network where that is better.
 
     X may be a DataFrame with numbers, strings, categories, booleans, dates and missing values, or an array (n, D) in
     which NaN is a missing value: encoders are fitted inside the folds. y holds classes (n,), or the labels of several
     answers (n, T), such as zeros and ones for T tags.
 
     Args:
-        budget: configurations to try, 1 or more; with the default space the first is the usual one.
-        time_limit: seconds for the whole fit, nearly: it is spent on longer training first, then on configurations.
-            What is found then depends on the speed of the machine. None is no limit.
+        preset: ``"fast"``, ``"good"`` or ``"best"``: a time limit of 10, 60 or 600 seconds. None is none.
+        budget: configurations of networks, 1 or more; with the default space the first is the usual one. None is 16,
+            or as many as there is time for.
+        time_limit: seconds for the whole fit. What is found then depends on the speed of the machine. None is no limit.
         cv: number of folds, 2 or more; fewer where no class has so many rows.
+        metric: what counts, as for :func:`meden.tune`: it decides what is mixed and which label ``predict`` names.
+            Balanced accuracy divides probabilities by the shares of the classes, F1 moves the thresholds; all others
+            name the most probable class.
+        families: what may be mixed: ``"network"``, ``"linear"`` (ridge, lasso and logistic regressions along paths of
+            strengths) and ``"trees"`` (boosted trees and randomised forests of scikit-learn).
         space: what is searched, as in :func:`meden.tune`; None is the default space.
         recipe: what all configurations share; None is the default one for tables.
-        refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
-            ``"all"``, one model trained on all rows.
+        refit: what predicts of each network that is mixed: ``"folds"``, the mean of a model a fold; ``"all"``, one
+            model trained on all rows; ``"seeds"``, the mean of several of these. Linear models and trees are always
+            the mean of the folds.
         select: ``"inputs"`` keeps the columns of X that survive a path of strengths at the one-SE strength
             (:func:`meden.tabular.select.select_inputs`), and searches and trains on these alone; the estimator then is
             a selector, too. None keeps all.
         class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
             multiply those of rows.
+        costs: (C, C), what it costs to name a class (column) where another is true (row), in the order of
+            ``classes_``: ``predict`` then names the class that costs least. None is what ``metric`` says.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
         verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
             that is finished, too.
 
     Attributes:
         classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
-        best_params_: the choice's point of the space: as for ``meden tune``, the simplest configuration within one
-            standard error of the best, so that its rank may be above 1.
+        mixture_: the :class:`meden.tabular.mixture.Mixture` that predicts: ``mixture_.parts`` says what is mixed, its
+            weight, and the loss of it alone.
+        score_: what the estimator is worth on new rows in ``metric`` (accuracy, or RMSE, where that is the loss): the
+            out-of-fold score of the mixture, corrected for having been chosen, its temperature and its labels, too.
+        score_interval_: its 90 % interval.
+        study_: the :class:`meden.study.Study` of the networks, with the training rows.
+        runs_: the networks that are mixed, a run for each fold.
+        best_params_: of the study's choice, its point of the space: as for ``meden tune``, the simplest configuration
+            within one standard error of the best, so that its rank may be above 1.
         best_recipe_: its recipe.
         best_index_: its place in ``cv_results_``.
-        cv_results_: every configuration, as of scikit-learn's searches; ``mean_test_score`` is minus the held-out
-            cross-entropy in nats, by which is chosen, and ``mean_test_accuracy`` the accuracy.
-        score_interval_: 90 % interval of the choice's accuracy (one model, trained without a fold), corrected for its
-            having been chosen: that of ``study_.score_of()``, as ``meden tune`` shows it.
-        study_: the :class:`meden.study.Study`, with the training rows.
+        cv_results_: every network, as of scikit-learn's searches; ``mean_test_score`` is minus the held-out
+            cross-entropy in nats, and ``mean_test_accuracy`` the accuracy.
         support_: with ``select``, which columns of X are kept, (D,).
         selection_: with ``select``, the :class:`meden.tabular.selection.InputSelection`: how often each column is kept,
             and what the kept are worth. All rows have chosen the columns, so that scores of ``study_`` and
             ``cv_results_`` are too good; ``score_interval_`` is then that of the usual network on the columns that each
             fold keeps by itself.
-        runs_: the models that predict.
         n_features_in_: columns of X.
         feature_names_in_: their names, where they have names.
 
@@ -239,25 +278,33 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        budget: int = BUDGET,
+        preset: PresetName | None = None,
+        budget: int | None = None,
         time_limit: float | None = None,
         cv: int = FOLDS,
+        metric: MetricName = "loss",
+        families: Sequence[Family] = FAMILIES,
         space: Space | None = None,
         recipe: Recipe | None = None,
-        refit: Policy = "folds",
+        refit: Refit = "folds",
         select: Literal["inputs"] | None = None,
         class_weight: Mapping[Any, float] | str | None = None,
+        costs: Any = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
+        self.preset = preset
         self.budget = budget
         self.time_limit = time_limit
         self.cv = cv
+        self.metric = metric
+        self.families = families
         self.space = space
         self.recipe = recipe
         self.refit = refit
         self.select = select
         self.class_weight = class_weight
+        self.costs = costs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -296,9 +343,16 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         known = self.classes_[self._known]
         labels = np.searchsorted(known, given.answers)
         target = Target(given.name, "classification", tuple(map(as_label, known)), labels)
-        return self._search(given, target, max(2, min(self.cv, int(sizes.max()))))
+        costs = (
+            None
+            if self.costs is None
+            else check_costs(self.costs, len(self.classes_))[np.ix_(self._known, self._known)]
+        )
+        return self._search(given, target, max(2, min(self.cv, int(sizes.max()))), costs)
 
     def _fit_several(self, given: Given) -> Self:
+        if self.costs is not None:
+            raise InputError("costs must be None for several labels a row, got a matrix")
         self.classes_ = [np.unique(column) for column in given.answers.T]
         given = given.take(given.counting)
         columns = zip(self.classes_, given.answers.T, strict=True)
@@ -333,12 +387,14 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         return [part / part.sum(axis=1, keepdims=True) for part in each]
 
     def predict(self, X: Any) -> Array:
-        """Return the most probable labels, (n,) or (n, T)."""
-        probabilities = self.predict_proba(X)
+        """Return labels, (n,) or (n, T): the most probable, or what ``metric`` or ``costs`` make of probabilities."""
+        check_is_fitted(self)
         if not self._several:
-            return np.asarray(self.classes_[probabilities.argmax(axis=1)])
-        columns = [c[p.argmax(axis=1)] for c, p in zip(self.classes_, probabilities, strict=True)]
-        return np.stack(columns, axis=1)
+            probabilities = self._answers(X)
+            assert self.mixture_.decision is not None
+            return np.asarray(self.classes_[self._known[self.mixture_.decision.labels(probabilities)]])
+        each = zip(self.classes_, self.predict_proba(X), strict=True)
+        return np.stack([classes[part.argmax(axis=1)] for classes, part in each], axis=1)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -347,7 +403,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
 
 
 class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
-    """A regressor for tables: networks whose regularisation is chosen by cross-validation.
+    """A regressor for tables: a mixture of models whose regularisation is chosen by cross-validation.
 
     y holds numbers (n,), or several numbers a row (n, M), which are standardised one by one. In all else it is like
     :class:`MLPClassifierCV`; ``mean_test_score`` is minus half the held-out squared error in units of the target's
@@ -355,13 +411,15 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
     RMSE; ``study_.score_of("r2")`` has that of R2.
 
     Args:
-        budget: configurations to try, 1 or more; with the default space the first is the usual one.
-        time_limit: seconds for the whole fit, nearly; None is no limit.
+        preset: ``"fast"``, ``"good"`` or ``"best"``, as for :class:`MLPClassifierCV`.
+        budget: configurations of networks, 1 or more.
+        time_limit: seconds for the whole fit; None is no limit.
         cv: number of folds, 2 or more.
+        metric: what counts, as for :func:`meden.tune`: it decides what is mixed.
+        families: what may be mixed, as for :class:`MLPClassifierCV`.
         space: what is searched, as in :func:`meden.tune`; None is the default space.
         recipe: what all configurations share; None is the default one for tables.
-        refit: what predicts, as in :meth:`meden.study.Study.refit`: ``"folds"``, the mean of a model a fold, or
-            ``"all"``, one model trained on all rows.
+        refit: what predicts of each network that is mixed, as for :class:`MLPClassifierCV`.
         select: ``"inputs"`` keeps the columns of X that survive, as for :class:`MLPClassifierCV`; None keeps all.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
         verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
@@ -378,19 +436,25 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        budget: int = BUDGET,
+        preset: PresetName | None = None,
+        budget: int | None = None,
         time_limit: float | None = None,
         cv: int = FOLDS,
+        metric: MetricName = "loss",
+        families: Sequence[Family] = FAMILIES,
         space: Space | None = None,
         recipe: Recipe | None = None,
-        refit: Policy = "folds",
+        refit: Refit = "folds",
         select: Literal["inputs"] | None = None,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
+        self.preset = preset
         self.budget = budget
         self.time_limit = time_limit
         self.cv = cv
+        self.metric = metric
+        self.families = families
         self.space = space
         self.recipe = recipe
         self.refit = refit

@@ -40,11 +40,11 @@ class Proposals:
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         budget: configurations in all; a grid has at most as many.
         seed: of the sampler.
-        first: points of the space, each with a value for every name.
+        first: points of the space, each with a value for every name; those beyond the budget wait for a larger one.
         in_stacks: whether configurations of one shape are trained together, and may share it.
 
     Raises:
-        InputError: if the strategy is unknown, or a first point is none of the space or beyond the budget.
+        InputError: if the strategy is unknown, or a first point is none of the space.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class Proposals:
         in_stacks: bool = True,
     ) -> None:
         check_choice("strategy", strategy, STRATEGIES)
-        _check_first(first, space, budget)
+        _check_first(first, space)
         self.space = space
         self._first = [{name: point[name] for name in space} for point in first]
-        left = budget - len(first)
+        left = max(0, budget - len(first))
         size = _grid_values(space, left) if strategy == "grid" and left else 0
         self._points = _points(space, strategy, seed, size)
         many = in_stacks and strategy != "grid" and _grid_size(space, ALIKE + 1, shaping(space)) > ALIKE
         self._shared = shaping(space) if many else []
         self._shape: dict[str, Any] = {}
-        self.budget = len(first) + min(left, _grid_size(space, size, space) if size else left)
+        self.budget = min(len(first), budget) + min(left, _grid_size(space, size, space) if size else left)
         self.batch = BATCH if strategy in ("tpe", "gp") else min(self.budget, MOST_AT_ONCE)
         with quiet():
             self._study = optuna.create_study(sampler=_sampler(strategy, seed), direction="minimize")
@@ -108,11 +108,9 @@ class Proposals:
         return params
 
 
-def _check_first(first: Sequence[Mapping[str, Any]], space: Space, budget: int) -> None:
+def _check_first(first: Sequence[Mapping[str, Any]], space: Space) -> None:
     if not isinstance(first, Sequence) or not all(isinstance(point, Mapping) for point in first):
         raise InputError(f"first must be a list of points such as {{'lr': 0.01}}, got {first!r:.80}")
-    if len(first) > budget:
-        raise InputError(f"first must hold at most as many points as the budget ({budget}), got {len(first)}")
     for point in first:
         for name in point:
             if name not in space:

@@ -72,7 +72,7 @@ def tune(
     metric: MetricName = "loss",
     baselines: bool = True,
     keep_losses: bool = False,
-    keep_models: bool = False,
+    keep_models: bool | Path | str = False,
     recipe: Recipe | None = None,
     study_dir: Path | str | None = None,
     storage: str | None = None,
@@ -114,7 +114,8 @@ def tune(
             ``address``.
         strategy: ``"tpe"``, ``"gp"``, ``"sobol"``, ``"random"`` or ``"grid"``.
         first: points of the space, each with a value for every name, that are tried before what the strategy
-            proposes, such as settings known to be good; they count as configurations of the budget.
+            proposes, such as settings known to be good; they count as configurations of the budget, and those
+            beyond it wait for a larger one.
         metric: what decides which configuration is best: ``"loss"``; ``"accuracy"``, ``"balanced_accuracy"``,
             ``"roc_auc"``, ``"average_precision"`` or ``"f1"`` of classes (the mean over classes where there are more
             than two, and for F1 always); ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers. Stopping, races and
@@ -125,7 +126,8 @@ def tune(
             :meth:`meden.Study.memorisation` trains nothing. The ledger is larger by an eighth (ten classes) to a half
             (two). Not for a training function.
         keep_models: also keep the models of the folds, of all configurations that lose no race, so that
-            :meth:`meden.Study.fold_models` trains nothing. Not for a training function.
+            :meth:`meden.Study.fold_models` trains nothing: beside the ledger, or in a folder of their own. Not for a
+            training function.
         recipe: what all configurations share; None is 100 epochs with early stopping after 10.
         study_dir: folder of the ledger; a search that was cut off goes on from there, and one that has ended goes on
             if its limits are larger now. :func:`meden.load_study` opens it without training. None keeps it in memory.
@@ -222,7 +224,7 @@ def tune(
         METRIC: metric,
         BASELINES: baselines,
         KEEP_LOSSES: keep_losses,
-        KEEP_MODELS: keep_models,
+        KEEP_MODELS: bool(keep_models),
     }
     settings |= dict(limits) | {"budget": proposals.budget}
     described = Description(
@@ -237,6 +239,7 @@ def tune(
     )
     identity = identity_of(subject.dataset, folds, subject.models)
     weights = None if study_dir is None else Path(study_dir) / WEIGHTS
+    weights = weights if isinstance(keep_models, bool) else Path(keep_models)
     ends = FinalStates(weights) if keep_models or (weights is not None and weights.is_dir()) else None
     with _opened(study_dir, storage, described, identity, proposals, allow_version) as (ledger, name, database):
         if limits.time_limit is not None:

@@ -425,7 +425,7 @@ class Results(Shown):
         recipe, model_args = configure(self.recipe, trial.params)
         return recipe.shortened(min(recipe.last_epoch, trial.longest_schedule or recipe.last_epoch)), model_args
 
-    def final(self, which: Which = CHOICE) -> tuple[Recipe, dict[str, Any]]:
+    def final(self, which: Which | Trial = CHOICE) -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe for all rows, and the arguments of the model: the median epoch of the folds ends it."""
         trial = self._which(which)
         recipe, model_args = self.recipe_of(trial)
@@ -514,7 +514,9 @@ class Results(Shown):
     def _choices(self) -> dict[str, Trial]:
         return {"best": self.best, "one_se": self.one_se} if self.usable else {}
 
-    def _which(self, which: Which) -> Trial:
+    def _which(self, which: Which | Trial) -> Trial:
+        if isinstance(which, Trial):
+            return which
         check_choice("which", which, RULES)
         trial: Trial = getattr(self, which)
         return trial

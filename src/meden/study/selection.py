@@ -174,10 +174,48 @@ def corrected_score(
         left_out = (counts == 0) * weights
         found.append(np.stack([_weighted(left_out, worth[winners]), _weighted(left_out, worth[choice])]))
     of_winners, of_choice = np.concatenate(found, axis=1)
+    of_folds = _of_folds(worth[[choice]], folds)[0]
+    return score_of_draws(
+        of_winners,
+        of_choice,
+        naive=naive,
+        own=worth[choice],
+        of_folds=of_folds,
+        num_units=int(units.max()) + 1,
+        metric=metric,
+        confidence=confidence,
+    )
+
+
+def score_of_draws(
+    of_winners: Array,
+    of_choice: Array,
+    *,
+    naive: float,
+    own: Array,
+    of_folds: Array,
+    num_units: int,
+    metric: str = "loss",
+    confidence: float = 0.9,
+) -> Score:
+    """Return the corrected score that draws of a bootstrap tell, each of the rows that it left out.
+
+    See :func:`corrected_score` for the estimate and its interval. What is chosen anew in each draw may be anything that
+    rows decide, such as the weights of a mixture.
+
+    Args:
+        of_winners: (D,), means of what the draws chose.
+        of_choice: (D,), of what all rows chose, over the same rows.
+        naive: of what all rows chose, on all rows.
+        own: (n,), its rows' parts of that.
+        of_folds: (F,), its means of the folds; one is not compared.
+        num_units: that are drawn.
+        metric: what all these are.
+        confidence: coverage of the interval, in (0, 1).
+    """
     estimate = float(naive + (of_winners - of_choice).mean())
-    num_units, own = int(units.max()) + 1, worth[choice]
-    size = float(np.abs(worth).max()) or 1.0  # squares of squared errors may be beyond all numbers
-    spread = (of_winners / size).std() * _scale(of_choice / size, _of_folds(own[None] / size, folds)[0], num_units)
+    size = float(max(np.abs(part).max() for part in (own, of_winners, of_choice))) or 1.0
+    spread = (of_winners / size).std() * _scale(of_choice / size, of_folds / size, num_units)  # squares may overflow
     farthest = np.abs(own / size - own.mean() / size).max() / num_units
     half = NormalDist().inv_cdf((1 + confidence) / 2) * size * math.hypot(spread, farthest)
     return Score(estimate, estimate - half, estimate + half, confidence, float(naive), metric)

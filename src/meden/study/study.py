@@ -146,7 +146,7 @@ class Study(Results):
             InputError: if the search did not keep its models (``keep_models=True``); if a fit of it was lost; or as
                 :meth:`refit` does.
         """
-        trial = which if isinstance(which, Trial) else self._which(which)
+        trial = self._which(which)
         if trial.status != "ok":
             raise InputError(f"configuration must be one with a result, got {trial.number}, which {trial.outcome}")
         if self.ends is None:

@@ -1,8 +1,9 @@
 """What a search on a table starts from by default: the same for the command line and for scikit-learn.
 
-Search, choice and score are one; what is trained of the choice differs on purpose. ``meden tune`` keeps one model,
-refitted on all rows, which a person can look into; the estimators only predict, and keep the average of a model for
-each fold.
+Network, space, first points and strategy are one; what is trained differs on purpose. ``meden tune`` stops each network
+by a stop split and keeps one model, refitted on all rows, which a person can look into; the estimators only predict:
+their networks learn from all rows of a fold's training part to the end of the schedule, and the folds' models are mixed
+with linear models and trees.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from meden.augment import LabelSmoothing
 from meden.data.targets import Task
-from meden.optim import Regularizer, Schedule
-from meden.penalties import L2
+from meden.optim import Schedule
 from meden.recipe import Recipe
 from meden.search.strategies import StrategyName
 from meden.space import LogUniform, Uniform
@@ -41,12 +40,14 @@ class Preset:
     """Length of the schedule; None is that of the network's recipe."""
     refit: Policy
     racing: bool
+    seconds: float
+    """Of a whole fit of the estimators, which go by time alone."""
 
 
 PRESETS: Mapping[str, Preset] = {
-    "fast": Preset(budget=3, folds=3, epochs=32, refit="all", racing=False),
-    "good": Preset(budget=8, folds=5, epochs=None, refit="all", racing=False),
-    "best": Preset(budget=32, folds=10, epochs=256, refit="folds", racing=True),
+    "fast": Preset(budget=3, folds=3, epochs=32, refit="all", racing=False, seconds=10.0),
+    "good": Preset(budget=8, folds=5, epochs=None, refit="all", racing=False, seconds=60.0),
+    "best": Preset(budget=32, folds=10, epochs=256, refit="folds", racing=True, seconds=600.0),
 }
 """By name; ``good`` is what is done unless another is asked for. docs/presets.md says what they take and reach."""
 BUDGET, FOLDS = PRESETS["good"].budget, PRESETS["good"].folds
@@ -60,16 +61,26 @@ class Defaults:
     """What all configurations share; its epochs are the length of the schedule."""
     most_epochs: int
     """What the epochs grow to where a time limit leaves room."""
-    smoothing: float = 0.0
-    """Share of a label that all classes get alike, where there are classes."""
     space: Space
     first: tuple[Mapping[str, Any], ...] = ()
-    """Points of the space that are tried before all others."""
+    """Points of the space that are tried before all others, the usual configuration first."""
+    of_classes: tuple[str, ...] = ()
+    """Names of the space that mean something for classes alone."""
 
-    def recipe_for(self, task: Task) -> Recipe:
-        """Return the recipe for a task."""
-        smooths = self.smoothing > 0 and task == "classification"
-        return self.recipe.replace(augment=(LabelSmoothing(self.smoothing),)) if smooths else self.recipe
+    def space_for(self, task: Task) -> Space:
+        """Return what is searched for a task."""
+        return self._fitting(self.space, task)
+
+    def first_for(self, task: Task) -> tuple[Mapping[str, Any], ...]:
+        """Return the points that are tried first for a task."""
+        return tuple(self._fitting(point, task) for point in self.first)
+
+    def _fitting(self, named: Mapping[str, Any], task: Task) -> dict[str, Any]:
+        return {name: v for name, v in named.items() if task == "classification" or name not in self.of_classes}
+
+
+def _point(**values: Any) -> Mapping[str, Any]:
+    return values
 
 
 _PLAIN = Recipe(epochs=100, batch_size=64, early_stopping=EarlyStopping(patience=12))
@@ -87,12 +98,23 @@ DEFAULTS: Mapping[str, Defaults] = {
             schedule=Schedule(kind="cosine"),
             early_stopping=EarlyStopping(patience=256),  # never: trained to the schedule's end, kept at the best epoch
             eval_rows=256,
-            regularizers=(Regularizer(L2(0.02), coupling="decoupled"),),
         ),
         most_epochs=256,
-        smoothing=0.1,
-        space={"lr": LogUniform(0.015, 0.12), "dropout": Uniform(0.0, 0.5), "frequency": Choice(0.1, 0.3, 1.0)},
-        first=({"lr": 0.04, "dropout": 0.15, "frequency": 0.3},),
+        space={
+            "lr": LogUniform(0.005, 0.1),
+            "weight_decay": LogUniform(1e-3, 10.0),
+            "dropout": Uniform(0.0, 0.5),
+            "label_smoothing": Uniform(0.0, 0.2),
+            "frequency": Choice(0.1, 0.3, 1.0),
+            "depth": Choice(1, 2, 3),
+        },
+        first=(
+            _point(lr=0.04, weight_decay=0.02, dropout=0.15, label_smoothing=0.1, frequency=0.3, depth=3),
+            _point(lr=0.015, weight_decay=0.1, dropout=0.25, label_smoothing=0.1, frequency=0.3, depth=1),
+            _point(lr=0.04, weight_decay=3.0, dropout=0.3, label_smoothing=0.0, frequency=0.1, depth=2),
+            _point(lr=0.075, weight_decay=0.015, dropout=0.2, label_smoothing=0.0, frequency=1.0, depth=2),
+        ),
+        of_classes=("label_smoothing",),
     ),
     "mlp": Defaults(recipe=_PLAIN, most_epochs=100, space={**_STRENGTHS, "dropout": Uniform(0.0, 0.6), **_RATE}),
     "linear": Defaults(recipe=_PLAIN, most_epochs=100, space={**_STRENGTHS, **_RATE}),

@@ -47,6 +47,7 @@ def set_up(
     space: AskedSpace | None = None,
     recipe: Recipe | None = None,
     epochs: int | None = None,
+    stops: bool = True,
     refit: str = "all",
     time_limit: float | None = None,
     since: float | None = None,
@@ -60,6 +61,7 @@ def set_up(
         recipe: what all configurations share; None is the network's own.
         epochs: of the network's own recipe; None are its usual ones, or more where there is a time limit, by which they
             are shortened to what there is time for.
+        stops: whether folds have a stop split; without one the network's own recipe is trained to its end.
         refit: how the final models are trained, ``"all"`` or ``"folds"``.
         time_limit: seconds for everything, final models included; None is no limit.
         since: when that began, on the clock :func:`time.time`; None is now.
@@ -78,15 +80,15 @@ def set_up(
     make_model = network(model, dataset)
     until = None if time_limit is None else until_for(time_limit, refit=refit, since=since)
     if recipe is None:
-        recipe = defaults.recipe_for(dataset.task)
+        recipe = defaults.recipe if stops else defaults.recipe.replace(early_stopping=None)
         epochs = epochs or (None if until is None else defaults.most_epochs)
         recipe = recipe if epochs is None else recipe.replace(epochs=epochs)
     return Setup(
         make_model=make_model,
         data=dataset,
-        space=defaults.space if space is None else space,
+        space=defaults.space_for(dataset.task) if space is None else space,
         recipe=recipe,
-        first=defaults.first if space is None else (),
+        first=defaults.first_for(dataset.task) if space is None else (),
         time_limit=time_limit,
         until=until,
     )

@@ -1,0 +1,123 @@
+"""Trees beside networks: honest outputs, columns, rare classes, weights, deadlines."""
+
+import copy
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from meden.data import Dataset, Fold, as_dataset, make_folds
+from meden.data.targets import Target
+from meden.deadline import Deadline
+from meden.tabular import trees
+from meden.tabular.scored import Scored
+from meden.tabular.trees import tree_candidates
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    monkeypatch.setattr(trees, "NUM_TREES", 15)
+    monkeypatch.setattr(trees, "MOST", 40)
+
+
+def table(n=80, seed=0):
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({"a": random.normal(size=n), "pet": random.choice(["x", "y", "z"], n)})
+    y = 3 * (np.abs(frame["a"]) > 0.7) + 2 * (frame["pet"] == "y") + 0.1 * random.normal(size=n)
+    frame.loc[::9, "a"] = np.nan
+    return frame, y
+
+
+def classes():
+    frame, y = table()
+    return frame, as_dataset(frame.assign(y=np.where(y > 3.5, "high", np.where(y > 1, "some", "low"))), target="y")
+
+
+def numbers():
+    frame, y = table()
+    return frame, as_dataset(frame.assign(y=y), target="y", task="regression")
+
+
+def several():
+    frame, dataset = numbers()
+    y = np.column_stack([dataset.labels, -2 * dataset.labels])
+    return frame, Dataset(dataset.inputs, Target("y", "regression", (), y))
+
+
+@pytest.mark.parametrize("made", [classes, numbers, several])
+def test_outputs_are_what_the_models_of_the_folds_answer_to_the_frame_itself(made):
+    frame, dataset = made()
+    folds = make_folds(dataset, 3, seed=0)
+    found = tree_candidates(dataset, folds, seed=1)
+    again = tree_candidates(dataset, folds, seed=1)
+    assert [candidate.name for candidate in found] == ["extra trees", "boosted trees"]
+    scored = Scored.of(dataset, folds)
+    constant = 1.0 if dataset.task == "regression" else 1.0986
+    for candidate, same in zip(found, again, strict=True):
+        models = pickle.loads(pickle.dumps(copy.deepcopy(candidate))).models
+        answered = [model.answers(frame.iloc[fold.score]) for model, fold in zip(models, folds, strict=True)]
+        np.testing.assert_allclose(np.concatenate(answered), candidate.outputs, atol=1e-9)
+        np.testing.assert_array_equal(candidate.outputs, same.outputs)
+        assert candidate.family == "trees" and scored.loss(candidate.outputs) < 0.6 * constant
+        if dataset.task == "classification":
+            np.testing.assert_allclose(candidate.outputs.sum(axis=1), 1.0)
+            assert candidate.name != "extra trees" or candidate.outputs.min() > 0
+
+
+def test_texts_are_categories_and_unknown_ones_are_missing():
+    _, dataset = classes()
+    model = tree_candidates(dataset, make_folds(dataset, 2, seed=0), seed=0)[1].models[0]
+    assert model.columns.are_levels == [False, True]
+    (boosted,) = model.estimators
+    assert boosted.is_categorical_.tolist() == [False, True]
+    new = pd.DataFrame({"a": [np.nan, 0.0], "pet": ["never", None]})
+    assert np.isfinite(model.answers(new)).all()
+
+
+def test_a_class_that_a_fold_does_not_train_on_has_no_probability():
+    frame, dataset = classes()
+    rows = np.arange(dataset.num_rows)
+    folds = [Fold(rows[dataset.labels != gone], rows[:0], rows[dataset.labels == gone]) for gone in range(3)]
+    folds.append(Fold(rows[dataset.labels == 1], rows[:0], rows[dataset.labels != 1]))
+    for candidate in tree_candidates(dataset, folds, seed=0):
+        for gone, model in enumerate(candidate.models[:3]):
+            assert (model.answers(frame)[:, gone] == 0).all()
+        assert (candidate.models[3].answers(frame) == [0.0, 1.0, 0.0]).all()
+
+
+def test_rows_of_the_stop_split_say_how_many_are_boosted(monkeypatch):
+    _, dataset = numbers()
+    folds = make_folds(dataset, 2, seed=0)
+    found = tree_candidates(dataset, folds, seed=0)[1]
+    assert all(trees.FEWEST <= model.estimators[0].n_iter_ <= 40 for model in found.models)
+    monkeypatch.setattr(trees, "USUAL", 7)
+    without = [Fold(fold.fit, fold.stop[:0], fold.score) for fold in folds]
+    found = tree_candidates(dataset, without, seed=0)[1]
+    assert [model.estimators[0].n_iter_ for model in found.models] == [7, 7]
+
+
+def test_rows_of_no_weight_change_nothing():
+    _, dataset = classes()
+    folds = make_folds(dataset, 2, seed=0)
+    weights = np.ones(80)
+    dropped = np.concatenate([fold.fit[:5] for fold in folds])
+    weights[dropped] = 0.0
+    turned = dataset.labels.copy()
+    turned[dropped] = (turned[dropped] + 1) % 3
+    y = Target("y", "classification", dataset.classes, turned)
+    one, other = (
+        tree_candidates(Dataset(dataset.inputs, target, None, weights), folds, seed=0) for target in (dataset.y, y)
+    )
+    for mine, theirs in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine.outputs, theirs.outputs)
+
+
+def test_what_is_not_for_trees_has_no_candidates(monkeypatch):
+    _, dataset = classes()
+    folds = make_folds(dataset, 2, seed=0)
+    labels = Target("y", "classification", (0, 1), np.zeros((80, 2), dtype=np.int64))
+    assert tree_candidates(Dataset(dataset.inputs, labels), folds, seed=0) == []
+    assert tree_candidates(dataset, folds, seed=0, deadline=Deadline(0.0)) == []
+    monkeypatch.setattr(trees, "MOST_ROWS_FOR_MANY", 79)
+    assert [candidate.name for candidate in tree_candidates(dataset, folds, seed=0)] == ["boosted trees"]
