@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import inspect
 import json
 import os
 import re
@@ -12,6 +14,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+import meden
 
 ROOT = Path(__file__).parents[1]
 LOADING = {
@@ -125,3 +129,13 @@ def test_each_page_leads_to_the_same_page_of_the_other_language(
     page = pages[site / language / "howto/tune.html"]
     other = "../../howto/tune.html" if language else "../zh/howto/tune.html"
     assert other in page.links
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    spec = importlib.util.spec_from_file_location("meden_site", ROOT / "tools/site.py")
+    assert spec is not None and spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    listed = {name for page in made.PAGES for name in made.listed(page)}
+    public = {name for name in meden.__all__ if inspect.isclass(getattr(meden, name)) or callable(getattr(meden, name))}
+    assert len(public) > 40 and public - listed == set()
