@@ -57,5 +57,5 @@ def test_a_missing_extra_is_told_in_one_line(told: dict[str, tuple[bool, str]], 
 
 def test_every_extra_is_asked_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for_ourselves = {"bench", "autogluon", "hf-example", "dev"}
+    for_ourselves = {"bench", "autogluon", "docs", "hf-example", "dev"}
     assert set(project["optional-dependencies"]) - for_ourselves == set(CASES)
