@@ -47,7 +47,9 @@ def test_the_project_is_checked_tuned_and_predicts(meden: Command, folder: Path)
 
 def test_makefile_and_readme_name_files_that_are_there(meden: Command, folder: Path) -> None:
     assert meden("new", "mine").status == 0
-    made = subprocess.run(["make", "-n", "all"], cwd=folder / "mine", capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        ["make", "--no-print-directory", "-n", "all"], cwd=folder / "mine", capture_output=True, text=True, check=True
+    )
     commands = made.stdout.splitlines()
     assert commands == ["meden check data/train.csv --target diagnosis", "python3 tune.py", "python3 predict.py"]
     readme = (folder / "mine" / "README.md").read_text()
