@@ -11,9 +11,8 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 import meden
 from meden import InputError
 from meden.data import as_dataset
-from meden.deadline import now
 from meden.tabular.answer import Question
-from meden.tabular.network_search import NetworkSearch
+from meden.tabular.network_search import MOST_TIMED, NetworkSearch
 from meden.tabular.networks import Networks, out_of_fold
 
 RECIPE = meden.Recipe(optimizer="adam", lr=0.05, epochs=8, batch_size=64, schedule="cosine")
@@ -145,14 +144,12 @@ def test_probabilities_are_calibrated():
     assert log_loss(truth, told) < log_loss(truth, chance) + 0.02
 
 
-def test_a_time_limit_is_kept_and_used():
+def test_a_time_limit_is_answered_by_as_many_networks_as_there_is_time_for():
     frame, target = rings()
-    began = now()
-    answer = asked(
-        frame, target, time_limit=12.0, since=began, search=NetworkSearch(space=SPACE, recipe=RECIPE)
-    ).answer()
-    assert 12.0 * 0.8 < now() - began < 12.0 * 1.3, "measured more closely in benchmarks/presets.py"
-    assert len(answer.study.trials) > 2 and answer.score.low < answer.score.high
+    search = NetworkSearch(space=SPACE, recipe=RECIPE)
+    answer = asked(frame, target, time_limit=8.0, search=search).answer()
+    assert answer.mixture.answers(frame).shape == (300, 2) and answer.score.low < answer.score.high
+    assert answer.study is None or 1 <= len(answer.study.trials) < MOST_TIMED
 
 
 def test_of_more_rows_than_there_is_time_for_a_part_is_used(monkeypatch):
