@@ -10,9 +10,9 @@ import pytest
 SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
-    {"_checks", "_shown"},
+    {"_checks", "_randomness", "_shown"},
     {"normalising", "parametrised"},
-    {"_checksums", "_fields", "_randomness", "_settings", "params"},
+    {"_checksums", "_fields", "_settings", "params"},
     {"_files", "axes", "structure"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files"},
     {"augment", "checkpoint", "logs"},

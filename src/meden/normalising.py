@@ -9,6 +9,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from meden._randomness import own_randomness
+
 ROWS = 4
 SPAN = 3
 """Entries along axes that are not the features'."""
@@ -52,7 +54,7 @@ def _is_invariant(module: nn.Module, shape: tuple[int, ...]) -> bool | None:
         return None
     noise = torch.randn((2, *shape), generator=torch.Generator().manual_seed(0)).to(like)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with own_randomness(seed=0):
             x, multiple, other = (copied.forward(part) for part in (noise[0], MULTIPLE * noise[0], noise[1]))
         size = float(x.double().norm())
         moves, differs = (float((part - x).double().norm()) for part in (multiple, other))

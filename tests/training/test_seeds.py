@@ -4,7 +4,11 @@ That a member of a stack draws as a model by itself is in many/test_contract.py.
 """
 
 import contextlib
+import functools
 import random
+import re
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +16,10 @@ import torch
 from torch import nn
 
 import meden
-from meden._randomness import drawn_from
+from meden._randomness import drawn_from, own_randomness
 from meden.checkpoint import model_tensors
 from meden.member import Member
+from meden.normalising import normalises
 from tests.training.many.architectures import DRAWING, NORMED, Architecture, Between
 from tests.training.many.witness import blobs, folds_of
 
@@ -211,3 +216,55 @@ def test_weights_that_numpy_draws_are_decided_by_the_seed():
 def test_what_is_drawn_after_a_while_is_decided_by_the_seed():
     case = Architecture("late", lambda: Between(by_a_helper_after_a_while), stacked=False)
     assert same(fitted(case), fitted(case)) and not same(fitted(case), fitted(case, seed=1))
+
+
+class Probed(nn.Module):
+    """What looks like a norm of one's own, so that it is tried on random rows; it draws meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(5))
+        self.entered = threading.Event()
+
+    def forward(self, x):
+        torch.rand(7)
+        self.entered.set()
+        return x * self.scale
+
+
+def test_a_layer_is_tried_in_its_turn():
+    """Other threads draw from the same generators: starting weights of theirs must not hang on when that is."""
+    with own_randomness(seed=0):
+        alone = torch.rand(2)
+    layer = Probed()
+    trial = threading.Thread(target=normalises, args=(layer,))
+    with own_randomness(seed=0):
+        trial.start()
+        assert not layer.entered.wait(0.2)
+        assert torch.equal(torch.rand(2), alone)
+    trial.join()
+    assert layer.entered.is_set()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_models_alone_side_by_side(threads):
+    """Networks with parameters that look like a norm's are made and tried in several threads."""
+    data = blobs(90)
+    net = functools.partial(meden.models.TabularNet, num_numbers=4, width=16)
+    members = [Member(meden.Recipe(epochs=1), seed=seed) for seed in range(8)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        runs = meden.fit_many(net, members, data, chunk=1)
+    finally:
+        torch.set_num_threads(before)
+    for member, run in zip(members, runs, strict=True):
+        (alone,) = meden.fit_many(net, [member], data, chunk=1)
+        assert all(map(torch.equal, model_tensors(run.model).values(), model_tensors(alone.model).values()))
+
+
+def test_global_generators_are_seeded_in_one_place():
+    own = Path(meden.__file__).parent
+    seeders = re.compile(r"fork_rng|set_rng_state|torch\.manual_seed|(np\.|\b)random\.(seed|set_?state)\(")
+    found = {path.name for path in own.rglob("*.py") if seeders.search(path.read_text(encoding="utf-8"))}
+    assert found == {"_randomness.py"}
