@@ -150,14 +150,20 @@ def linear(X: pd.DataFrame, y: pd.Series, task: Task, *, l1: bool) -> Fitted:
         strengths = np.geomspace(1e-3, 1e5, STRENGTHS)
         model: Any = LassoCV(cv=5, random_state=task.seed, max_iter=5000) if l1 else RidgeCV(strengths)
         return make_pipeline(standard_columns(), StandardScaler(), model).fit(X, y)
-    settings: dict[str, Any] = {"Cs": STRENGTHS, "cv": 5, "class_weight": task.balanced, "random_state": task.seed}
+    settings: dict[str, Any] = {"Cs": STRENGTHS, "cv": 5, "random_state": task.seed}
     if l1:
         solver = "liblinear" if y.nunique() == 2 else "saga"
         settings |= {"l1_ratios": (1.0,), "solver": solver, "tol": 1e-3, "max_iter": 200}
     else:
         settings |= {"l1_ratios": (0.0,), "max_iter": 500}
     model = LogisticRegressionCV(scoring=SCORINGS.get(task.told, "accuracy"), use_legacy_attributes=False, **settings)
-    return make_pipeline(standard_columns(), StandardScaler(), model).fit(X, y)
+    named = make_pipeline(standard_columns(), StandardScaler(), model)
+    return named.fit(X, y, **balancing(y, task, type(model).__name__.lower()))
+
+
+def balancing(y: pd.Series, task: Task, step: str) -> dict[str, Any]:
+    """Return the weights of rows for a step of a pipeline; a search takes no weights of classes named by numbers."""
+    return {f"{step}__sample_weight": compute_sample_weight("balanced", y)} if task.balanced else {}
 
 
 def grid(X: pd.DataFrame, y: pd.Series, task: Task) -> Fitted:
@@ -169,9 +175,8 @@ def grid(X: pd.DataFrame, y: pd.Series, task: Task) -> Fitted:
     if task.numbers:
         found = GridSearchCV(model, named, scoring="r2", cv=5)
         return TransformedTargetRegressor(found, transformer=StandardScaler()).fit(X, y)
-    weights = {f"{step}__sample_weight": compute_sample_weight("balanced", y)} if task.balanced else {}
     scoring = SCORINGS.get(task.told, "accuracy")
-    return GridSearchCV(model, named, scoring=scoring, cv=5).fit(X, y, **weights)
+    return GridSearchCV(model, named, scoring=scoring, cv=5).fit(X, y, **balancing(y, task, step))
 
 
 class AutoGluon(BaseEstimator):

@@ -75,6 +75,25 @@ def test_texts_are_categories_and_unknown_ones_are_missing():
     assert np.isfinite(model.answers(new)).all()
 
 
+def test_columns_that_were_chosen_have_trees_of_their_own():
+    """A fold's trees see the fold's own columns, whatever the others hold."""
+    frame, y = table()
+    frame["noise"] = np.arange(80.0)
+    dataset = as_dataset(frame.assign(y=y), target="y", task="regression")
+    folds = make_folds(dataset, 2, seed=0)
+    found = tree_candidates(dataset, folds, seed=0, few={"lasso 0.1": [frozenset({"pet"}), frozenset({"a", "pet"})]})
+    kinds = ["extra trees", "boosted trees"]
+    assert [candidate.name for candidate in found] == [*(f"{kind} of lasso 0.1" for kind in kinds), *kinds]
+    rows = frame.iloc[folds[0].score]
+    for candidate in found[:2]:
+        first, second = candidate.models
+        np.testing.assert_allclose(first.answers(rows), candidate.outputs[: len(rows)])
+        np.testing.assert_array_equal(first.answers(rows.assign(a=0.0, noise=7.0)), first.answers(rows))
+        assert len(np.unique(first.answers(rows))) <= 3, "levels of pet"
+        assert (second.answers(rows.assign(a=0.0)) != second.answers(rows)).any()
+        assert np.isfinite(first.answers(rows.assign(pet=None))).all(), "others still hold something"
+
+
 def test_a_class_that_a_fold_does_not_train_on_has_no_probability():
     frame, dataset = classes()
     rows = np.arange(dataset.num_rows)

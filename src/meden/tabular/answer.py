@@ -30,7 +30,7 @@ from meden.study.ensemble_score import Mixing, ensemble_score
 from meden.study.metrics import MetricName, Truth, check_metric, truths_of
 from meden.study.selection import Score
 from meden.tabular.candidate import Candidate, Family
-from meden.tabular.linear import linear_candidates
+from meden.tabular.linear import few_columns, linear_candidates
 from meden.tabular.mixture import Mixture, Part
 from meden.tabular.network_search import NetworkSearch, part_of
 from meden.tabular.networks import networks_of, out_of_fold
@@ -162,7 +162,13 @@ class Question:
             found += linear_candidates(self.dataset, folds, deadline=Deadline.after(share))
         if "trees" in self.families:
             share = deadline.seconds_left() if "network" not in self.families else TREES_SHARE * left
-            found += tree_candidates(self.dataset, folds, seed=self.search.seed, deadline=Deadline.after(share))
+            found += tree_candidates(
+                self.dataset,
+                folds,
+                seed=self.search.seed,
+                deadline=Deadline.after(share),
+                few=few_columns(found, self.dataset),
+            )
         return found
 
     def _study(self, folds: Sequence[Fold], models: Path, deadline: Deadline, *, needed: bool) -> Study | None:

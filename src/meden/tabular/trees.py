@@ -5,8 +5,9 @@ Legend: ``n`` rows, ``P`` columns, ``D`` inputs, ``C`` classes, ``M`` numbers to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,9 +54,10 @@ class Columns:
     """What trees are grown on, as a fold's training rows say.
 
     Attributes:
-        encoder: of the fold.
+        encoder: of the fold, of all columns: so that what a new row must hold is what it must for other models.
         coded: whether a text is the position of its level, NaN if it has none, and a number is as it is; else the
             columns are the inputs of a network, with one for each level.
+        names: of the columns that are looked at; None is all.
 
     Example:
         >>> from meden.data import as_dataset
@@ -68,6 +70,7 @@ class Columns:
 
     encoder: Encoder
     coded: bool
+    names: frozenset[str] | None = None
 
     @property
     def _fitted(self) -> TableEncoder:
@@ -75,15 +78,25 @@ class Columns:
         return self.encoder.inputs
 
     @property
+    def _own(self) -> list[Column]:
+        return [column for _, column in self._fitted.columns if self.names is None or column.name in self.names]
+
+    @property
     def are_levels(self) -> list[bool]:
         """Which of coded columns are texts, (P,)."""
-        return [isinstance(column, TextColumn) for _, column in self._fitted.columns]
+        return [isinstance(column, TextColumn) for column in self._own]
 
     def of(self, table: Table) -> Array:
         """Return the columns (n, P), or inputs (n, D), of a table with the encoder's columns."""
         if not self.coded:
-            return self._fitted.encode(table).numpy()
-        return np.column_stack([coded(column, table.values[column.name]) for _, column in self._fitted.columns])
+            return self._chosen(self._fitted.encode(table).numpy())
+        return np.column_stack([coded(column, table.values[column.name]) for column in self._own])
+
+    def _chosen(self, inputs: Array) -> Array:
+        """Return the inputs of the columns that are looked at."""
+        if self.names is None:
+            return inputs
+        return inputs[:, [name in self.names for name in self._fitted.input_columns]]
 
     def new(self, rows: RowsToAnswer) -> Array:
         """Return those of new rows.
@@ -92,7 +105,7 @@ class Columns:
             InputError: naming rows with cells that cannot be read as what they were.
         """
         inputs = rows.inputs(self.encoder)
-        return self.of(rows.table(self.encoder)) if self.coded else inputs.astype(np.float32)
+        return self.of(rows.table(self.encoder)) if self.coded else self._chosen(inputs).astype(np.float32)
 
 
 def coded(column: Column, values: Array) -> Array:
@@ -140,8 +153,17 @@ class TreesModel:
         return full + (self.prior - full) / (self.votes + 1)
 
 
+Grow = Callable[[Dataset, Fold, Columns, int], TreesModel]
+"""Makes trees of a fold on columns, from a seed."""
+
+
 def tree_candidates(
-    dataset: Dataset, folds: Sequence[Fold], *, seed: int, deadline: Deadline | None = None
+    dataset: Dataset,
+    folds: Sequence[Fold],
+    *,
+    seed: int,
+    deadline: Deadline | None = None,
+    few: Mapping[str, Sequence[frozenset[str]]] = MappingProxyType({}),
 ) -> list[Candidate]:
     """Return trees of a table: boosted (on histograms, texts as categories), and extremely randomised.
 
@@ -153,9 +175,10 @@ def tree_candidates(
         seed: 0 or more.
         deadline: after which no fit begins; a kind is left out that is likely to need longer, by a fit to a part of the
             rows, or that does not cover all folds.
+        few: columns of each fold, chosen without its scored rows, by what chose them: there are trees of these, too.
 
     Returns:
-        At most one of each kind.
+        At most one of each kind and choice of columns.
 
     Example:
         >>> from meden.data import as_dataset, make_folds
@@ -173,40 +196,57 @@ def tree_candidates(
     if not isinstance(dataset.inputs, Table) or (dataset.task == "classification" and dataset.labels.ndim > 1):
         return []
     dataset = scaled_for("mlp", dataset)
-    kinds: dict[str, Callable[[Dataset, Fold, int], TreesModel]] = {"extra trees": random_trees}
+    kinds: dict[str, tuple[Grow, bool]] = {"extra trees": (random_trees, False), "boosted trees": (boosted_trees, True)}
     if dataset.num_rows > MOST_ROWS_FOR_MANY:
-        kinds.clear()
+        del kinds["extra trees"]
+    encoders = [dataset.fit_encoder(training_rows(fold)) for fold in folds]
+    choices: dict[str, Sequence[frozenset[str] | None]] = {f" of {name}": few[name] for name in few}
     found: list[Candidate] = []
     with threadpool_limits(1):  # threads of several fits would wait for each other
-        for name, fit in (kinds | {"boosted trees": boosted_trees}).items():
-            if deadline.passed():
-                return found
-            if deadline != NEVER and seconds_of(fit, dataset, folds[0]) * len(folds) > deadline.seconds_left():
-                continue
-            models: list[TreesModel] = []
-            for number, fold in enumerate(folds):
-                if deadline.passed():
-                    return found
-                models.append(fit(dataset, fold, derive(seed, name, number) % 2**32))
-            scored = [m.answers_of(m.columns.of(rows_of(dataset, f.score))) for m, f in zip(models, folds, strict=True)]
-            found.append(Candidate(name, "trees", np.concatenate(scored), tuple(models)))
+        for choice, names in (choices | {"": [None] * len(folds)}).items():
+            for kind, (grow, are_coded) in kinds.items():
+                columns = [Columns(encoder, are_coded, own) for encoder, own in zip(encoders, names, strict=True)]
+                models = grown(grow, dataset, folds, columns, derive(seed, kind), deadline)
+                if models is not None:
+                    scored = [
+                        m.answers_of(m.columns.of(rows_of(dataset, f.score)))
+                        for m, f in zip(models, folds, strict=True)
+                    ]
+                    found.append(Candidate(kind + choice, "trees", np.concatenate(scored), tuple(models)))
     return found
 
 
-def seconds_of(fit: Callable[[Dataset, Fold, int], TreesModel], dataset: Dataset, fold: Fold) -> float:
+def grown(
+    grow: Grow, dataset: Dataset, folds: Sequence[Fold], columns: Sequence[Columns], seed: int, deadline: Deadline
+) -> list[TreesModel] | None:
+    """Return trees of each fold; None if there is no time for all of them."""
+    if deadline.passed():
+        return None
+    if deadline != NEVER:
+        needed = seconds_of(grow, dataset, folds[0], columns[0]) * len(folds)
+        if needed > deadline.seconds_left():
+            return None
+    models: list[TreesModel] = []
+    for number, (fold, own) in enumerate(zip(folds, columns, strict=True)):
+        if deadline.passed():
+            return None
+        models.append(grow(dataset, fold, own, derive(seed, number) % 2**32))
+    return models
+
+
+def seconds_of(grow: Grow, dataset: Dataset, fold: Fold, columns: Columns) -> float:
     """Return about how long a fit to a fold takes, from one to a part of its rows."""
     size = max(len(fold.fit) // TRIAL_PART, min(len(fold.fit), TRIAL_ROWS))
     chosen = np.random.default_rng(0).permutation(fold.fit)[:size]
     began = now()
-    fit(dataset, Fold(np.sort(chosen), fold.stop[:0], fold.score), 0)
+    grow(dataset, Fold(np.sort(chosen), fold.stop[:0], fold.score), columns, 0)
     return SAFE * (now() - began) * len(fold.fit) / size
 
 
-def random_trees(dataset: Dataset, fold: Fold, seed: int) -> TreesModel:
+def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int) -> TreesModel:
     """Return extremely randomised trees of a fold."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    columns = Columns(dataset.fit_encoder(training_rows(fold)), coded=False)
     settings = {"n_estimators": NUM_TREES, "random_state": seed, "n_jobs": 1}
     classifies = dataset.task == "classification"  # whose leaves of one row would be too sure of their class
     kind = ExtraTreesClassifier if classifies else ExtraTreesRegressor
@@ -216,11 +256,10 @@ def random_trees(dataset: Dataset, fold: Fold, seed: int) -> TreesModel:
     return TreesModel(columns, (model,), shape_of(dataset), prior(dataset, part), NUM_TREES)
 
 
-def boosted_trees(dataset: Dataset, fold: Fold, seed: int) -> TreesModel:
+def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int) -> TreesModel:
     """Return boosted trees of a fold."""
     from sklearn.dummy import DummyClassifier
 
-    columns = Columns(dataset.fit_encoder(training_rows(fold)), coded=True)
     whole, fit = (part_of(dataset, columns, rows) for rows in (training_rows(fold), fold.fit))
     stop = part_of(dataset, columns, fold.stop) if len(fold.stop) else None
     shape, classifies = shape_of(dataset), dataset.task == "classification"

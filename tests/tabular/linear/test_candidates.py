@@ -14,7 +14,7 @@ from meden.data.targets import Target
 from meden.deadline import Deadline
 from meden.tabular.candidate import all_answers
 from meden.tabular.linear import candidates as module
-from meden.tabular.linear import linear_candidates
+from meden.tabular.linear import few_columns, linear_candidates
 from meden.tabular.scored import Scored
 
 
@@ -161,3 +161,24 @@ def test_answers_to_rows_that_cannot_be_read_are_refused_in_one_line():
     frame.loc[3, "a"] = "much"
     with pytest.raises(ValueError, match="row 3"):
         model.answers(frame)
+
+
+def test_few_columns_are_those_that_sparse_models_look_at():
+    """Of twenty columns, one text of three levels and one number matter."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(150, 19)), columns=[f"x{number}" for number in range(19)])
+    frame["pet"] = random.choice(["cat", "dog", "hen"], 150)
+    y = 2 * frame["x3"] + 2 * (frame["pet"] == "dog") + random.normal(size=150)
+    dataset = as_dataset(frame.assign(y=np.where(y > 0.7, "yes", "no")), target="y")
+    folds = make_folds(dataset, 3, seed=0)
+    found = linear_candidates(dataset, folds)
+    few = few_columns(found, dataset)
+    sparse = [candidate for candidate in found if candidate.name.startswith("few inputs")]
+    assert few and set(few) <= {candidate.name for candidate in sparse}, "a logistic regression looks at all"
+    strongest = max(few, key=lambda name: float(name.split()[-1]))
+    assert all({"x3", "pet"} <= columns for columns in few[strongest])
+    for candidate in sparse:
+        for columns, model in zip(few.get(candidate.name, ()), candidate.models, strict=False):
+            rows = frame.iloc[:5]
+            others = rows.assign(**{name: 0.0 for name in set(frame) - columns - {"pet"}})
+            np.testing.assert_allclose(model.answers(others), model.answers(rows))

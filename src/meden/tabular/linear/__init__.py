@@ -1,5 +1,5 @@
 """Linear models for tables, solved exactly along paths of strengths."""
 
-from meden.tabular.linear.candidates import linear_candidates
+from meden.tabular.linear.candidates import few_columns, linear_candidates
 
-__all__ = ["linear_candidates"]
+__all__ = ["few_columns", "linear_candidates"]

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from meden.data import Dataset, Encoder, Fold
-from meden.data.tables import Table
+from meden.data.tables import Table, TableEncoder
 from meden.deadline import NEVER, Deadline
 from meden.tabular.candidate import Candidate, RowsToAnswer
 from meden.tabular.linear.losses import CrossEntropy, probabilities
@@ -25,6 +25,8 @@ from meden.tabular.scored import Scored, counting, training_rows
 
 Array = NDArray[Any]
 NUM_STRENGTHS, DECADES = 24, 5
+FEW = 0.5
+"""Of the columns: models that look at no more have chosen among them."""
 STEPS_AFTER, MARGIN = 3, 0.02
 """A path ends when so many strengths in a row are worse than the best by more than this part of it, ..."""
 STEPS_FLAT, GAIN = 5, 0.002
@@ -77,6 +79,13 @@ class LinearModel:
     intercept: Array
     present: Array
     shape: tuple[int, ...]
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Names of the columns that it looks at."""
+        assert isinstance(self.inputs.encoder.inputs, TableEncoder)
+        names = self.inputs.encoder.inputs.input_columns
+        return frozenset(names[place] for place in np.flatnonzero(self.weights.any(axis=1)))
 
     def answers(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Return probabilities (n, C), or numbers (n,) or (n, M) in the target's own units."""
@@ -218,6 +227,19 @@ def linear_candidates(dataset: Dataset, folds: Sequence[Fold], *, deadline: Dead
     for name in names:
         if not (found and deadline.passed()):
             found += path_candidates(name, rows, scored, deadline)
+    return found
+
+
+def few_columns(candidates: Sequence[Candidate], dataset: Dataset) -> dict[str, list[frozenset[str]]]:
+    """Return the columns that sparse linear models of each fold look at, by candidate.
+
+    Left out are candidates that look at more than half of the columns in a fold, or at none.
+    """
+    found = {}
+    for candidate in candidates:
+        own = [model.columns for model in candidate.models if isinstance(model, LinearModel)]
+        if all(0 < len(columns) <= FEW * len(dataset.feature_names) for columns in own):
+            found[candidate.name] = own
     return found
 
 
