@@ -5,6 +5,7 @@ Legend: ``n`` rows, ``P`` columns, ``D`` inputs, ``C`` classes, ``M`` numbers to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -34,8 +35,8 @@ LEAVES, LEAVES_OF_MANY, MANY = 15, 31, 5_000
 """Of a boosted tree, at most; the second for so many rows or more."""
 FEWEST, USUAL, MOST = 10, 150, 500
 """Boosted trees (of each class): at least, of a thousand rows without others that say how many, at most."""
-TRIAL_PART, TRIAL_ROWS, SAFE = 16, 50, 1.3
-"""Share of the rows that shows how long a fit takes, the fewest of them, and how much longer it may be."""
+TRIALS, SAFE = (0.02, 0.06), 1.1
+"""Shares of the trees that show how long all take, and how much longer it may be."""
 
 
 class Part(NamedTuple):
@@ -153,8 +154,8 @@ class TreesModel:
         return full + (self.prior - full) / (self.votes + 1)
 
 
-Grow = Callable[[Dataset, Fold, Columns, int], TreesModel]
-"""Makes trees of a fold on columns, from a seed."""
+Grow = Callable[[Dataset, Fold, Columns, int, float], TreesModel]
+"""Makes trees of a fold on columns, from a seed: a share of those that it usually makes."""
 
 
 def tree_candidates(
@@ -173,8 +174,8 @@ def tree_candidates(
         dataset: a table; of classes of several labels a row there are no candidates.
         folds: the models train on the rows of ``fit`` and ``stop``.
         seed: 0 or more.
-        deadline: after which no fit begins; a kind is left out that is likely to need longer, by a fit to a part of the
-            rows, or that does not cover all folds.
+        deadline: after which no fit begins; a kind is left out that is likely to need longer, by what some of its trees
+            take, or that does not cover all folds.
         few: columns of each fold, chosen without its scored rows, by what chose them: there are trees of these, too.
 
     Returns:
@@ -222,32 +223,32 @@ def grown(
     """Return trees of each fold; None if there is no time for all of them."""
     if deadline.passed():
         return None
-    if deadline != NEVER:
-        needed = seconds_of(grow, dataset, folds[0], columns[0]) * len(folds)
-        if needed > deadline.seconds_left():
-            return None
+    if deadline != NEVER and seconds_of(grow, dataset, folds[0], columns[0]) * len(folds) > deadline.seconds_left():
+        return None
     models: list[TreesModel] = []
     for number, (fold, own) in enumerate(zip(folds, columns, strict=True)):
         if deadline.passed():
             return None
-        models.append(grow(dataset, fold, own, derive(seed, number) % 2**32))
+        models.append(grow(dataset, fold, own, derive(seed, number) % 2**32, 1.0))
     return models
 
 
 def seconds_of(grow: Grow, dataset: Dataset, fold: Fold, columns: Columns) -> float:
-    """Return about how long a fit to a fold takes, from one to a part of its rows."""
-    size = max(len(fold.fit) // TRIAL_PART, min(len(fold.fit), TRIAL_ROWS))
-    chosen = np.random.default_rng(0).permutation(fold.fit)[:size]
-    began = now()
-    grow(dataset, Fold(np.sort(chosen), fold.stop[:0], fold.score), columns, 0)
-    return SAFE * (now() - began) * len(fold.fit) / size
+    """Return about how long a fit to a fold takes, from some of its trees: what precedes them is done once."""
+    took = []
+    for share in TRIALS:
+        began = now()
+        grow(dataset, fold, columns, 0, share)
+        took.append(now() - began)
+    each = max(0.0, took[1] - took[0]) / (TRIALS[1] - TRIALS[0])
+    return SAFE * min(took[1] + each * (1 - TRIALS[1]), took[1] / TRIALS[1])
 
 
-def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int) -> TreesModel:
+def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, share: float) -> TreesModel:
     """Return extremely randomised trees of a fold."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    settings = {"n_estimators": NUM_TREES, "random_state": seed, "n_jobs": 1}
+    settings = {"n_estimators": math.ceil(share * NUM_TREES), "random_state": seed, "n_jobs": 1}
     classifies = dataset.task == "classification"  # whose leaves of one row would be too sure of their class
     kind = ExtraTreesClassifier if classifies else ExtraTreesRegressor
     model = kind(**settings, min_samples_leaf=RANDOM_LEAF if classifies else 1)
@@ -256,7 +257,7 @@ def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int) -> T
     return TreesModel(columns, (model,), shape_of(dataset), prior(dataset, part), NUM_TREES)
 
 
-def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int) -> TreesModel:
+def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, share: float) -> TreesModel:
     """Return boosted trees of a fold."""
     from sklearn.dummy import DummyClassifier
 
@@ -274,9 +275,9 @@ def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int) -> 
         )
         assert own is not None and first is not None
         rounds = (
-            usual_rounds(len(own.x))
+            math.ceil(share * usual_rounds(len(own.x)))
             if later is None
-            else rounds_of(boosted(first, MOST, columns, classifies, seed), later)
+            else rounds_of(boosted(first, math.ceil(share * MOST), columns, classifies, seed), later)
         )
         models.append(boosted(own, rounds, columns, classifies, seed))
     return TreesModel(columns, tuple(models), shape, prior(dataset, whole), np.inf)
