@@ -10,7 +10,7 @@ from meden._shown import Pair, Shown, ShownFields, printable
 
 Severity = Literal["info", "warning", "error"]
 """``"error"``: what is reported, or what came of a training, is not to be trusted; ``"warning"``: it may pay to change
-something; ``"info"``: worth knowing, and seen on sound trainings too."""
+something; ``"info"``: worth knowing, and seen in sound training, too."""
 
 Interval = tuple[float, float]
 """Where a number lies in 95 % of the cases."""

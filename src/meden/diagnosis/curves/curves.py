@@ -32,7 +32,7 @@ AT_ONCE = 2
 """A best epoch up to this one came at once."""
 STILL = 1e-4
 """Share of a loss within which it stays where nothing is trained: it is then the same but for rounding and the order of
-the rows, while dropout and batches move that of other trainings."""
+the rows, while dropout and batches move that of training otherwise."""
 MOSTLY = 0.5
 """Share of the range of values by which they rise from first to last where they rise as a whole."""
 
