@@ -54,7 +54,7 @@ def keys_of(given: argparse.Namespace) -> list[Line]:
         for split in given.splits or range(max(TABLES[table].splits for table in given.tables))
         for table in given.tables
         if given.splits or split < TABLES[table].splits
-        for told in ["", *([] if TABLES[table].numbers else given.told)]
+        for told in ([""] if TABLES[table].numbers else [*([] if given.only_told else [""]), *given.told])
         for method in given.methods
         if not TABLES[table].large or METHODS[method].large
         if not told or told in METHODS[method].tellable
@@ -74,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--tables", nargs="+", default=FILES, choices=list(TABLES), metavar="NAME")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS), metavar="NAME")
     parser.add_argument("--told", nargs="*", default=["balanced_accuracy"], choices=METRICS, metavar="METRIC")
+    parser.add_argument("--only-told", action="store_true", help="no fits as their makers set them, but of numbers")
     parser.add_argument("--limits", nargs="+", type=float, default=[60.0], metavar="SECONDS", help="0 is none")
     parser.add_argument("--splits", nargs="+", type=int, metavar="SEED", help="3, or 10 of few rows, unless told")
     parser.add_argument("--revision", default="", metavar="NAME", help="of meden, behind the names of its methods")
