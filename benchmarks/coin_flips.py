@@ -1,6 +1,7 @@
 """Does a printed accuracy mean what it says? Labels are coin flips, so that the truth is 0.5 for whatever is chosen.
 
     python benchmarks/coin_flips.py --repeats 20
+    python benchmarks/coin_flips.py --repeats 20 --rows 60 100 --columns 500 --roads estimator    wide tables
 
 Each road prints an accuracy on rows that it did not train on: ``fit`` on its held-out part; ``tune``, which chooses by
 accuracy, corrected for having chosen; ``compare`` of the first of four alternatives, and of the best of them, which is
@@ -30,10 +31,11 @@ Answer = tuple[float, float, float]
 """Accuracy and the ends of its interval, 90 %."""
 
 
-def coins(num_rows: int, seed: int) -> pd.DataFrame:
-    """Return a table of five numbers and a coin flip."""
+def coins(num_rows: int, num_columns: int, seed: int) -> pd.DataFrame:
+    """Return a table of normal numbers and a coin flip."""
     noise = np.random.default_rng((num_rows, seed))
-    table = pd.DataFrame(noise.normal(size=(num_rows, 5)), columns=list("abcde"))
+    names = [f"x{place}" for place in range(num_columns)]
+    table = pd.DataFrame(noise.normal(size=(num_rows, num_columns)), columns=names)
     return table.assign(y=noise.choice(["heads", "tails"], num_rows))
 
 
@@ -88,7 +90,7 @@ def by_estimator(table: pd.DataFrame) -> Answer:
     from meden.integrations.sklearn import MLPClassifierCV
 
     fitted = MLPClassifierCV(budget=4).fit(table.drop(columns="y"), table["y"])
-    return fitted.study_.score_of("accuracy").estimate, *fitted.score_interval_
+    return fitted.score_.estimate, *fitted.score_interval_
 
 
 ROADS: dict[str, Callable[[pd.DataFrame], Answer]] = {
@@ -105,6 +107,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--rows", type=int, nargs="+", default=[60, 300])
+    parser.add_argument("--columns", type=int, default=5)
     parser.add_argument("--roads", nargs="+", choices=ROADS, default=list(ROADS))
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -113,7 +116,7 @@ def main() -> None:
         for road in options.roads:
             found = []
             for seed in range(options.repeats):
-                table = coins(num_rows, seed)
+                table = coins(num_rows, options.columns, seed)
                 with tempfile.TemporaryDirectory() as folder:
                     os.chdir(folder)
                     table.to_csv("coins.csv", index=False)
