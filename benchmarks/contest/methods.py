@@ -278,7 +278,7 @@ def of_autogluon(fit: Fit) -> Method:
 
 METHODS: dict[str, Method] = {
     "meden": own(meden, budget=True),
-    "meden usual": own(partial(meden, budget=1), budget=True),
+    "meden usual": own(partial(meden, budget=1, families=("network",)), budget=True, needs=("families",)),
     **{f"meden {name}": own(partial(meden, preset=name), needs=("preset",)) for name in ("fast", "good", "best")},
     "HistGradientBoosting": of_scikit_learn(boosting, tellable=("balanced_accuracy",)),
     "CatBoost": Method(fit=catboost, package="catboost", large=True, tellable=("balanced_accuracy",)),
