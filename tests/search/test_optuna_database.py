@@ -1,8 +1,9 @@
 """The database beside the ledger: what Optuna's own tools read there, and that it may be lost or refused."""
 
+import functools
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import optuna
 import pytest
@@ -66,8 +67,12 @@ def killed_after(num):
 
 def trials(url):
     with opened(url) as storage:
-        (name,) = optuna.get_all_study_names(storage)
-        return name, optuna.load_study(study_name=name, storage=storage).trials
+        return trials_in(storage)
+
+
+def trials_in(storage):
+    (name,) = optuna.get_all_study_names(storage)
+    return name, optuna.load_study(study_name=name, storage=storage).trials
 
 
 def test_optuna_reads_what_was_tried_and_what_came_of_it(tmp_path):
@@ -106,12 +111,15 @@ def test_a_database_elsewhere_holds_studies_side_by_side(tmp_path):
 def test_a_race_is_there_while_it_runs(tmp_path):
     """States and curves are read by another connection after each fit, and between fits."""
     seen = []
+    with ExitStack() as stack:
+        # made by the first look, when there is a database; opening it takes longer than reading
+        reader = functools.cache(lambda: stack.enter_context(opened(f"sqlite:///{tmp_path}/study.db")))
 
-    def look(progress):
-        if progress.num_epochs:
-            seen.append(trials(f"sqlite:///{tmp_path}/study.db")[1])
+        def look(progress):
+            if progress.num_epochs:
+                seen.append(trials_in(reader())[1])
 
-    study = tune(small, study_dir=tmp_path, on_progress=look, **RACE)
+        study = tune(small, study_dir=tmp_path, on_progress=look, **RACE)
     running = [trial for found in seen for trial in found if trial.state.name == "RUNNING"]
     assert seen[0] and {trial.number for trial in running} == set(range(12))
     assert {len(trial.intermediate_values) for trial in running if trial.number == 0} >= {1, 2, 3, 4}
