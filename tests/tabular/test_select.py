@@ -53,7 +53,8 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def found() -> InputSelection:
-    return select_inputs(planted(says=True), model="linear", num=8, recipe=QUICK, cv=CV(folds=4), rate=0.3)
+    recipe = QUICK.replace(epochs=20, lr=0.06)
+    return select_inputs(planted(says=True), model="linear", num=8, recipe=recipe, cv=CV(folds=4), rate=0.3)
 
 
 def test_planted_columns_are_found_by_their_names(found: InputSelection) -> None:
