@@ -267,8 +267,9 @@ def _counts(units: Whole, num_draws: int, random: np.random.Generator) -> Iterat
     num_units = int(units.max()) + 1
     per_block = max(1, BLOCK_SIZE // len(units))
     for start in range(0, num_draws, per_block):
-        drawn = (random.integers(num_units, size=num_units) for _ in range(start, min(start + per_block, num_draws)))
-        counts = np.stack([np.bincount(units_drawn, minlength=num_units) for units_drawn in drawn])
+        num = min(per_block, num_draws - start)
+        drawn = random.integers(num_units, size=(num, num_units)) + num_units * np.arange(num)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=num * num_units).reshape(num, num_units)
         yield counts[:, units].astype(np.float64)
 
 
