@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from sklearn.metrics import accuracy_score, log_loss, mean_squared_error
 import meden
 from meden import InputError
 from meden.data import as_dataset
+from meden.tabular import trees
 from meden.tabular.answer import Question
 from meden.tabular.network_search import MOST_TIMED, NetworkSearch
 from meden.tabular.networks import Networks, out_of_fold
@@ -18,6 +20,16 @@ from meden.tabular.networks import Networks, out_of_fold
 RECIPE = meden.Recipe(optimizer="adam", lr=0.05, epochs=8, batch_size=64, schedule="cosine")
 SPACE = {"lr": meden.Choice(0.02, 0.05), "width": meden.Choice(8), "depth": meden.Choice(1)}
 QUICK = NetworkSearch(space=SPACE, recipe=RECIPE, budget=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_trees() -> Iterator[None]:
+    """Few rows are told as well by a third of the trees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "NUM_TREES", 100)
+        patch.setattr(trees, "MOST", 150)
+        patch.setattr(trees, "USUAL", 100)
+        yield
 
 
 def linear_numbers(n=120, columns=60):
