@@ -21,6 +21,7 @@ import meden
 from meden import InputError, LogUniform, Recipe, models
 from meden.cli import main
 from meden.run import Ensemble, Run
+from meden.search.simple_models import SimpleModels
 from meden.study.ledger import LEDGER, read_rows
 from tests.full_disk import FullDisk, full
 
@@ -33,13 +34,16 @@ SEARCH = {"folds": 2, "budget": 2, "strategy": "random", "recipe": RECIPE}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_by_one():
-    """Two steps are done before a stack of them is traced; the results are the same."""
+def quick():
+    """Two steps are done before a stack of them is traced; the results are the same. Models are no matter here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("meden.training.fit_many.LARGEST_CHUNK", 1)
         patch.setattr("meden.training.many.chunks.LARGEST_WORK", 0)
         patch.setattr("meden.training.fit_many.rows_are_independent", lambda *_: True)
         patch.setattr("meden.report.page._plotly", lambda: "")
+        patch.setattr("meden.study.selection.MOST_DRAWN", 0)  # a tenth of the draws
+        for name in ("_linear", "_trees"):  # their rows are written all the same
+            patch.setattr(SimpleModels, name, SimpleModels._constant)
         yield
 
 
