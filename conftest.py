@@ -10,6 +10,7 @@ import pytest
 import torch
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports Keras
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start: threads of several wait for each other
 torch.set_num_threads(1)
 
 
