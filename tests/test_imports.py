@@ -49,3 +49,9 @@ def test_training_on_tensors_needs_neither_search_nor_charts() -> None:
 )
 def test_commands_that_train_nothing_load_no_torch(arguments: str) -> None:
     assert loaded(MAIN.format(arguments) + "pass") <= {"pydantic"}  # typer may load it
+
+
+def test_rules_load_where_python_takes_docstrings_away() -> None:
+    program = "from meden.diagnosis import all_rules; print(all(rule.summary for rule in all_rules()))"
+    ended = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == "True\n"

@@ -51,7 +51,8 @@ def test_makefile_and_readme_name_files_that_are_there(meden: Command, folder: P
         ["make", "--no-print-directory", "-n", "all"], cwd=folder / "mine", capture_output=True, text=True, check=True
     )
     commands = made.stdout.splitlines()
-    assert commands == ["meden check data/train.csv --target diagnosis", "python3 tune.py", "python3 predict.py"]
+    check = "python3 -m meden check data/train.csv --target diagnosis"
+    assert commands == [check, "python3 tune.py", "python3 predict.py"]
     readme = (folder / "mine" / "README.md").read_text()
     assert all(f"`{name}`" in readme for name in FILES if name not in ("README.md",))
 
@@ -71,6 +72,10 @@ def test_an_empty_folder_is_taken(meden: Command, folder: Path) -> None:
     (folder / "mine").mkdir()
     assert meden("new", "mine").status == 0
     assert (folder / "mine" / "tune.py").is_file()
+
+
+def test_what_to_do_next_can_be_pasted_into_a_shell(meden: Command, folder: Path) -> None:
+    assert meden("new", "my project").out.endswith("Go on with: cd 'my project' && make tune\n")
 
 
 def test_the_project_s_own_code_is_as_clean_as_ours(meden: Command, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +39,7 @@ def new(
         return
     for name in written:
         stdout.print(f"  {name}")
-    stdout.print(f"\nGo on with: cd {folder} && make tune")
+    stdout.print(f"\nGo on with: cd {shlex.quote(str(folder))} && make tune")
 
 
 def _texts() -> dict[str, str]:

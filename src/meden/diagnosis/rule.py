@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
@@ -67,11 +68,12 @@ def rule(family: Family, severity: Severity) -> Callable[[Callable[[Any], Seen |
     def made(look: Callable[[Any], Seen | None]) -> Rule:
         names = list(inspect.signature(look).parameters)
         kinds = get_type_hints(look)
-        if not look.__doc__ or len(names) != 1 or not isinstance(kinds.get(names[0]), type):
+        text = look.__doc__ or (look.__name__ if sys.flags.optimize > 1 else "")  # -OO takes docstrings away
+        if not text or len(names) != 1 or not isinstance(kinds.get(names[0]), type):
             raise InputError(
                 f"a rule must have a docstring and one argument with the type of its evidence, got {look.__name__!r}"
             )
-        summary = inspect.cleandoc(look.__doc__).split("\n")[0]
+        summary = inspect.cleandoc(text).split("\n")[0]
         return Rule(look.__name__, family, severity, summary, kinds[names[0]], look)
 
     return made
