@@ -51,6 +51,7 @@ wheel: $(DONE)
 	$(BIN)/python tools/command_pages.py --check
 	$(BIN)/python -m hatchling build -d dist
 	cd dist && sha256sum meden-*
+	@test -z "$$(git status --porcelain 2>/dev/null)" || echo 'not to be released: what was built differs from what is committed (git status)'
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache site
