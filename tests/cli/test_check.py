@@ -53,15 +53,15 @@ def test_the_page(meden: Command, folder: Path, suffix: str) -> None:
     told = meden(*asked)
     assert told.status == 0 and told.out.endswith(f"Report: check.{suffix}\n")
     page = Path(f"check.{suffix}").read_text().replace("\\_", "_")
-    for part in ("duplicate_rows", "label_suspects", "What each column tells alone", "Labels that are probably wrong"):
+    for part in ("duplicate_rows", "label_suspects", "What each column predicts alone", "Probable label errors"):
         assert part in page
-    assert "is there already" in meden(*asked).err and meden(*asked, "--force").status == 0
+    assert "which exists" in meden(*asked).err and meden(*asked, "--force").status == 0
 
 
 def test_a_split_and_an_order(meden: Command, folder: Path) -> None:
     CASES["rows_across"].planted().to_csv("split.csv", index=False)
     told = meden("check", "split.csv", "--target", "y", "--split", "part").out
-    assert "error rows_across: Of 160 rows that score, those that fit hold for 6 an equal row (such as rows " in told
+    assert "error rows_across: Of 160 scored rows, the fitting rows contain an equal row for 6 (such as rows " in told
     assert "`meden check split.csv --target y --drop part`" in told
     CASES["time_drift"].planted().to_csv("days.csv", index=False)
     assert "time_drift" in meden("check", "days.csv", "--target", "y", "--order", "day").out
@@ -153,12 +153,12 @@ BAD_OPTIONS = {
     ("--select", "targt_copy"): "did you mean 'target_copy'?",
     ("--ignore", "nothing"): "ignore must name codes or families",
     ("--split", "prat"): "split must be a column of the table, got 'prat'; did you mean 'part'?",
-    ("--split", "colour"): "split must say of each row one of fit, train",
+    ("--split", "colour"): "split must be one of fit, train",
     ("--order", "colour"): "order must be a column of numbers or dates",
     ("--groups", "nobody"): "groups must be a column",
     ("--folds", "1"): "folds must be a whole number of at least 2",
     ("--seed", "-1"): "seed must be a whole number of at least 0",
-    ("--report", "no/where.html"): "--report must lie in a folder that is there",
+    ("--report", "no/where.html"): "--report must be in an existing folder",
     ("--read", "length"): "--read must look like age=number",
 }
 
@@ -173,12 +173,12 @@ def test_bad_options(meden: Command, folder: Path, given: tuple[str, ...]) -> No
 @pytest.mark.parametrize("path", ["runs/none", "none.csv"])
 def test_a_path_that_is_not_there(meden: Command, folder: Path, command: str, path: str) -> None:
     told = refused(meden, folder, command, path, *(["rows.csv"] if command == "evaluate" else ["--target", "y"]))
-    assert f"{path!r}" in told and ("not there" in told or "must exist" in told)
+    assert f"{path!r}" in told and ("no such" in told or "must exist" in told)
 
 
 def test_too_little_to_check(meden: Command, folder: Path) -> None:
     clean(1).to_csv("one.csv", index=False)
-    assert "two different values or more" in refused(meden, folder, "check", "one.csv", "--target", "y")
+    assert "at least two different values" in refused(meden, folder, "check", "one.csv", "--target", "y")
     clean(40).assign(part="train").to_csv("fit.csv", index=False)
     told = refused(meden, folder, "check", "fit.csv", "--target", "y", "--split", "part")
     assert "split must have rows that score (score, test), got none" in told

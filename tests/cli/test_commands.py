@@ -214,10 +214,10 @@ def test_interrupted_and_resumed(meden: Command, mixed: pd.DataFrame, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Ledger, "append", interrupted)
         ended = meden(*tune, "--out", "study")
-    assert ended.status == 1 and "go on with: meden resume study" in ended.err and "Traceback" not in ended.err
+    assert ended.status == 1 and "continue with: meden resume study" in ended.err and "Traceback" not in ended.err
     for command in ((*tune[:2], "--out", "study"), ("predict", "study", "mixed.csv")):
         again = meden(*command)
-        assert again.status == 2 and "go on with: meden resume study" in again.err
+        assert again.status == 2 and "continue with: meden resume study" in again.err
     resumed = json.loads(meden("resume", "study", "--json").out)
     whole = json.loads(meden(*tune, "--out", "whole", "--json").out)
     assert resumed["one_se"]["params"] == whole["one_se"]["params"]
@@ -239,7 +239,7 @@ def test_a_study_is_read_when_its_data_and_its_folder_have_moved(meden: Command,
     assert meden("diagnose", "study").out == diagnosed
     assert meden("predict", "study", "elsewhere.csv", "-o", "out.csv").status == 0
     ended = meden("resume", "study")
-    assert ended.status == 2 and "mixed.csv', which is not there: put it back" in ended.err
+    assert ended.status == 2 and "mixed.csv' is missing: restore it" in ended.err
     assert content("study") == before
     run = package.load_study("study").refit(data="elsewhere.csv")
     pd.testing.assert_frame_equal(run.predict(mixed).frame(), pd.read_csv("out.csv"), check_exact=True)
@@ -269,7 +269,7 @@ def test_an_unfinished_study_is_reported_as_one(meden: Command, mixed: pd.DataFr
     rewrite(Path("study/study.json"), description)  # as a newer version would have written it
     told = "2 of at most 4 planned fits are done, 2 missing; complete configurations: 1"
     ended = meden("report", "study", "-o", "half.html")
-    assert ended.status == 0 and ended.err == f"unfinished: {told}; go on with: meden resume study\n"
+    assert ended.status == 0 and ended.err == f"unfinished: {told}; continue with: meden resume study\n"
     assert told in Path("half.html").read_text()
     assert meden("diagnose", "study").err == ended.err
     assert np.isfinite(package.load_study("study").best.loss)
@@ -301,7 +301,7 @@ def test_data_that_changed_are_refused(meden: Command, mixed: pd.DataFrame) -> N
     assert meden("tune", "mixed.csv", "--target", "price", "--out", "study", *QUICK).status == 0
     mixed.head(50).to_csv("mixed.csv", index=False)
     ended = meden("resume", "study")
-    assert ended.status == 2 and "data must be those of the study, whose hash is " in ended.err
+    assert ended.status == 2 and "data must be the study's own, with hash " in ended.err
 
 
 def test_a_search_that_only_diverges_fails_with_its_reason(meden: Command, mixed: pd.DataFrame) -> None:
@@ -309,7 +309,7 @@ def test_a_search_that_only_diverges_fails_with_its_reason(meden: Command, mixed
     options = ("--search", "lr=1e20,1e25", "--strategy", "grid", "--folds", "2", "--recipe", "wild.yaml")
     ended = meden("tune", "mixed.csv", "--target", "price", "--out", "study", "--model", "mlp", *options)
     assert ended.status == 1 and "every configuration diverged" in ended.err and Path("study/report.html").exists()
-    assert "diverged: 2 of 2 runs came to nothing" in meden("diagnose", "study").out
+    assert "diverged: 2 of 2 runs failed" in meden("diagnose", "study").out
 
 
 @pytest.mark.parametrize("command", ["tune", "fit"])
@@ -383,21 +383,21 @@ def test_fit_calibrates_by_the_rows_that_stop_it(
     plain, calm = (json.loads(meden("fit", *options, "--out", name, *more).out) for name, more in RUNS.items())
     assert plain["held_out"]["accuracy"] == calm["held_out"]["accuracy"]
     first, second = (load_run(name) for name in RUNS)
-    assert "logits divided by" in second.reason and "logits divided by" not in first.reason
+    assert "logits divided afterwards by" in second.reason and "logits divided" not in first.reason
     ratio = first.model[-1].weight / second.model[-1].weight
     assert torch.allclose(ratio, ratio[0, 0])
     assert calm["temperature"] == second.temperature > 1 and "temperature" not in plain
     with monkeypatch.context() as broken:
         broken.setattr("meden.training.calibrate._cooled", lambda *given: None if given[-1] == 2.0 else _fail())
         kept = meden("fit", *options, "--out", "kept", "--calibrate")
-    assert kept.status == 0 and "not calibrated: no room" in kept.err
+    assert kept.status == 0 and "without calibration: no room" in kept.err
     assert load_run("kept").temperature == 1.0
     refused = meden("fit", "mixed.csv", "--target", "price", "--calibrate", "--out", "numbers")
-    assert refused.status == 2 and "calibrate must be for one class of each row" in refused.err
+    assert refused.status == 2 and "calibrate must be used for classification with one class per row" in refused.err
     assert not Path("numbers").exists()
     Path("book.txt").write_text("abc " * 500)
     refused = meden("fit", "book.txt", "--calibrate", "--out", "book")
-    assert refused.status == 2 and "calibrate must not be given of a text" in refused.err
+    assert refused.status == 2 and "calibrate must not be given for a text" in refused.err
 
 
 RUNS = {"plain": (), "calm": ("--calibrate",)}
@@ -407,7 +407,7 @@ def test_diagnose_a_run_its_history_and_a_study(meden: Command, mixed: pd.DataFr
     plain = ("--model", "mlp", "--set", "epochs=20", "--set", "lr=1e-3")
     fitted = meden("fit", "mixed.csv", "--target", "price", "--out", "run", *plain)
     told = meden("diagnose", "run")
-    assert told.status == 0 and "unfinished: After 20 epochs the held-out loss still falls" in told.out
+    assert told.status == 0 and "unfinished: After 20 epochs the held-out loss is still falling" in told.out
     assert told.out in fitted.out  # `meden fit` says it too
     found = package.diagnose(load_run("run"))
     assert json.loads(meden("diagnose", "run", "--json").out) == json.loads(json.dumps(found.to_dict()))
@@ -435,9 +435,9 @@ def test_diagnose_what_a_study_knows_by_heart(meden: Command, mixed: pd.DataFram
     assert "membership by the loss alone: AUC" in meden("diagnose", "kept", "--memorisation").out
     assert "memorisation" not in json.loads(meden("diagnose", "kept", "--json").out)
     pages = [Path(name, "report.html").read_text() for name in ("kept", "plain")]
-    assert ["What the models know by heart" in page for page in pages] == [True, False]
+    assert ["What the models memorise" in page for page in pages] == [True, False]
     refused = meden("diagnose", "plain", "--memorisation")
-    assert refused.status == 2 and "which is not there" in refused.err.splitlines()[-1]
+    assert refused.status == 2 and "is missing" in refused.err.splitlines()[-1]
     refused = meden("diagnose", "kept", "--repeats", "2")
     assert refused.status == 2 and "--repeats" in refused.err and len(refused.err.splitlines()) == 1
 
@@ -479,13 +479,13 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     with monkeypatch.context() as patch:
         patch.setattr("meden.search.progress.ProgressLines.__call__", interrupt)
         ended = meden(*command, "--out", "compared")
-    assert ended.status == 1 and "interrupted; the same command goes on" in ended.err
+    assert ended.status == 1 and "interrupted; run the same command again on" in ended.err
     assert len(Path("compared/ledger.jsonl").read_text().splitlines()) == 1 + 3
     assert json.loads(meden(*command, "--out", "compared", "--jobs", "2", "--json").out) == whole
     assert "All alternatives" in Path("compared/report.html").read_text()
     before = Path("compared/ledger.jsonl").read_bytes()
     other = meden(*command, "-w", "L1: l1=0.1", "--out", "compared")
-    assert other.status == 2 and "got one with other models and alternatives" in other.err
+    assert other.status == 2 and "got one with different models and alternatives" in other.err
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("keep")
     assert meden(*command, "--out", "mine").status == 2 and len(list(Path("mine").iterdir())) == 1
@@ -616,4 +616,4 @@ def test_diagnose_logs_of_other_trainers(meden: Command, tmp_path: Path, monkeyp
         assert [finding["code"] for finding in told["findings"]] == ["overfit", "kept_too_late"], arguments
     assert "overfit" not in meden("diagnose", "keras.csv", "--ignore", "overfit").out
     package.History().save("renamed.json")
-    assert "a history.json of one epoch or more" in meden("diagnose", "renamed.json").err
+    assert "a history.json with at least one epoch" in meden("diagnose", "renamed.json").err

@@ -88,7 +88,7 @@ def evidence(chosen, svc=(86.0, 84.0, 88.0)) -> page.Evidence:
 def test_sentences_say_what_the_intervals_allow() -> None:
     better = evidence((89.0, 91.0, 93.0))
     headline, simple, chosen, lost = page.verdict(better)
-    assert "10.0 ± 2.5 points more accurate than the same network" in headline and "53% of its mistakes" in headline
+    assert "10.0 ± 2.5 points more accurate than the same network" in headline and "53% fewer mistakes" in headline
     assert "5.0 ± 5.0 points more accurate than" in simple and "(SVC)" in simple, "the best of them, not the first"
     assert chosen.endswith("dropout = 0.25, l2 = 0.0001.")
     assert "dropout 3.0 ± 2.5; averaging the networks of the folds 1.0 ± 0.0" in lost

@@ -80,7 +80,7 @@ def test_of_many_classes_the_frequent_mistakes_are_shown(meden: Command, folder:
 BAD = {
     "no target": (lambda f: f.drop(columns="y"), (), "target must be a column of the table (a, b, who), got 'y'"),
     "no label": (lambda f: f.assign(y=f["y"].where(f.index != 7)), (), "1 missing of 90; leave those rows out"),
-    "another label": (lambda f: f.assign(y="maybe"), (), "labels of the training ('=no', 'yes'), got 'maybe' (row 0)"),
+    "another label": (lambda f: f.assign(y="maybe"), (), "labels seen in training ('=no', 'yes'), got 'maybe' (row 0)"),
     "no rows": (lambda f: f[:0], (), "rows, got none"),
     "another table": (lambda f: f.rename(columns={"a": "aa"}), (), "lacks 'a'; did you mean 'aa'?"),
     "no groups": (lambda f: f, ("--groups", "whom"), "got 'whom'; did you mean 'who'?"),
@@ -101,4 +101,4 @@ def test_rows_without_an_answer_are_left_out_when_asked(meden: Command, labelled
     labelled.astype({"a": object}).assign(a=labelled["a"].where(labelled.index != 4, "broken")).to_csv("new.csv")
     assert "'broken' (row 4)" in meden("evaluate", "run", "new.csv").err
     ended = meden("evaluate", "run", "new.csv", "--on-missing", "empty")
-    assert ended.status == 0 and "89 rows of 'y', 1 row without an answer left out" in ended.out
+    assert ended.status == 0 and "89 rows of 'y', 1 row without a prediction left out" in ended.out

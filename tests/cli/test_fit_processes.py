@@ -136,12 +136,12 @@ BAD: dict[str, tuple[list[str], str]] = {
         "batch_size must be at least the number of processes, 5, so that each has rows, got 4",
     ),
     "no process": (["fit", *TEXT, "--processes", "0"], "processes should be greater than or equal to 1, got 0"),
-    "a short text": (["fit", "tiny.txt", *SMALL, *TWO], "'tiny.txt' must hold context . 1 = 17 tokens or more"),
-    "a short stop part": (["fit", "book.txt", "--context", "600", *TWO], "must hold context . 1 = 601 tokens or more"),
-    "a short scored part": (["fit", *TEXT, *TWO, "--held-out", "0.001"], "must hold context . 1 = 17 tokens or more"),
+    "a short text": (["fit", "tiny.txt", *SMALL, *TWO], "'tiny.txt' must hold at least context . 1 = 17 tokens"),
+    "a short stop part": (["fit", "book.txt", "--context", "600", *TWO], "must hold at least context . 1 = 601 tokens"),
+    "a short scored part": (["fit", *TEXT, *TWO, "--held-out", "0.001"], "must hold at least context . 1 = 17 tokens"),
     "other characters": (
         ["fit", "odd.txt", *SMALL, *TWO],
-        "no character but the 20 trained on, got 1",
+        "only the 20 characters seen in training, got 1",
     ),
     "a port": (["fit", *TEXT, *TWO, "--port", "99999"], r"port must be a whole number in \[0, 65535\], got 99999"),
     "a backend": (["fit", *TEXT, *TWO, "--backend", "slurm"], "--backend must be one of local, ray, got 'slurm'"),
@@ -149,21 +149,24 @@ BAD: dict[str, tuple[list[str], str]] = {
     "no file": (["fit", "none.yaml", *TWO], "'none.yaml' cannot be read"),
     "blocks": (["fit", *TEXT, *TWO, "--sharding", "blocks=layers"], "blocks: on must select at least one layer"),
     "a share": (["fit", *TEXT, *TWO, "--held-out", "1.5"], "--held-out must be a finite number in"),
-    "a target": (["fit", *TEXT, *TWO, "--target", "y"], "target must not be given of a text, got 'y' for 'book.txt'"),
+    "a target": (["fit", *TEXT, *TWO, "--target", "y"], "target must not be given for a text, got 'y' for 'book.txt'"),
     "a context": (
         ["fit", *TABLE, *TWO, "--context", "9"],
-        "context must not be given of a table, got 9",
+        "context must not be given for a table, got 9",
     ),
     "a model": (["fit", *TEXT, *TWO, "--model", "mlp"], "must be one of decoder, causal_transformer"),
     "a table's model": (["fit", *TABLE, *TWO, "--model", "decoder"], "--model must be one of tabular, mlp, linear"),
     "a tokenizer": (["fit", *TEXT, *TWO, "--tokenizer", "none.json"], "tokenizer 'none.json' must be a file"),
-    "tokens": (["fit", *TEXT, *TWO, "--set", "num_tokens=3"], "num_tokens must be left to the text"),
-    "an address": (["fit", *TEXT, *TWO, "--address", "1.2.3.4:5"], "--address must be given with --backend ray alone"),
+    "tokens": (
+        ["fit", *TEXT, *TWO, "--set", "num_tokens=3"],
+        "num_tokens must not be given, since the text determines it",
+    ),
+    "an address": (["fit", *TEXT, *TWO, "--address", "1.2.3.4:5"], "--address must be given only with --backend ray"),
 }
 FILES: dict[str, tuple[str, str]] = {
     "a field": ("data: book.txt\nlearning_rate: 3\n", "has no field 'learning_rate'"),
     "a spread": ("data: book.txt\nsharding: {stratgy: ddp}\n", "no field 'stratgy'; did you mean 'strategy'"),
-    "no data": ("lr: 0.1\n", "must say which data"),
+    "no data": ("lr: 0.1\n", "must name the data"),
     "a list": ("- 1\n", "must be a mapping of fields to values"),
     "no YAML": ("a: [\n", "cannot be read: must be YAML"),
     "two places": ("data: book.txt\nrecipe: {lr: 0.1}\nlr: 0.2\n", "the recipe's fields in one place"),
@@ -174,7 +177,7 @@ FILES: dict[str, tuple[str, str]] = {
     "a recipe": ("data: book.txt\nrecipe: {lr: -1}\n", "lr should be greater than 0, got -1"),
     "a list of a recipe": ("data: book.txt\nrecipe: [1]\n", "recipe"),
     "another version": ("format: '99.0'\ndata: book.txt\n", "99"),
-    "a target": ("data: book.txt\ntarget: y\n", "target must not be given of a text"),
+    "a target": ("data: book.txt\ntarget: y\n", "target must not be given for a text"),
     "not a number": ("data: book.txt\nheld_out: .nan\n", "held.out must be a finite number|held_out should be"),
 }
 
@@ -228,10 +231,10 @@ def test_a_run_of_a_text(data: Path, meden: Command, wide: None) -> None:
     scored = meden("evaluate", "run", "book.txt", "--json")
     assert scored.status == 0 and {"loss", "perplexity", "accuracy"} <= set(json.loads(scored.out)["scores"])
     for arguments, told in (
-        (["evaluate", "run", "odd.txt"], "no character but the 20 trained on"),
+        (["evaluate", "run", "odd.txt"], "only the 20 characters seen in training"),
         (["evaluate", "run", "tiny.txt"], "context + 1 = 17 tokens"),
-        (["evaluate", "run", "book.txt", "--groups", "a"], "--groups is for tables"),
-        (["predict", "run", "book.txt"], "model of language, which has no rows to predict: meden evaluate"),
+        (["evaluate", "run", "book.txt", "--groups", "a"], "--groups must not be given for a language model"),
+        (["predict", "run", "book.txt"], "language model: score it on a text with meden evaluate"),
         (["fit", *TEXT, "--out", "run"], "--out must be a new or empty folder"),
     ):
         refused = meden(*arguments)
@@ -282,14 +285,14 @@ def test_cut_off_and_gone_on(data: Path, meden: Command, start: str) -> None:
         told = process.communicate(timeout=60)[1]
     if start == "meden":  # torchrun says by its own status that it was asked to stop
         assert process.returncode == 0
-    assert "which is saved; go on with: meden resume cut" in " ".join(told.split()), told
+    assert "; continue with: meden resume cut" in " ".join(told.split()), told
     assert (data / "cut" / TRAINING).is_file() and not (data / "cut" / "run.json").exists()
     other = meden("fit", "book.txt", *LONG, "--seed", "5", "--out", "cut")
-    assert other.status == 2 and "which is of another seed; go on with that one by: meden resume cut" in " ".join(
+    assert other.status == 2 and "which has another seed; continue that one with: meden resume cut" in " ".join(
         other.err.split()
     )
     gone_on = meden("resume", "cut", "--processes", "1")
-    assert gone_on.status == 0 and "going on after step" in gone_on.err
+    assert gone_on.status == 0 and "resuming after step" in gone_on.err
     assert meden("fit", "book.txt", *LONG, "--out", "one").status == 0
     check_equal(data / "cut", data / "one", tolerance=1e-4)
 

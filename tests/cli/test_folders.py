@@ -56,7 +56,7 @@ def test_a_mark_names_what_is_being_filled(tmp_path):
         raise KeyboardInterrupt
     check_new_folder("--out", folder)
     (folder / "thesis.docx").write_text("precious")
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="which is not empty"):
         check_new_folder("--out", folder)
 
 
@@ -64,5 +64,5 @@ def test_a_mark_names_what_is_being_filled(tmp_path):
 def test_a_mark_that_was_changed_names_nothing_else(tmp_path, names):
     write_json(tmp_path / UNFINISHED, {"filling": names})
     (tmp_path / "thesis.docx").write_text("precious")
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="which is not empty"):
         check_new_folder("--out", tmp_path)

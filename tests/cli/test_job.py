@@ -107,10 +107,10 @@ def test_a_report_to_a_search_that_is_gone_ends(meden: Command, told: JobFiles, 
     closing = threading.Timer(0.1, os.close, (pipe,))
     closing.start()
     ended = meden("job", "report", "1", "0.5")  # it is heard, and never replied to
-    assert ended.status == 2 and "ended, or been killed" in ended.err
-    assert "ended, or been killed" in meden("job", "report", "1", "0.5").err
+    assert ended.status == 2 and "has ended or was killed" in ended.err
+    assert "has ended or was killed" in meden("job", "report", "1", "0.5").err
     Path("scored.txt").write_text("1\n")
-    assert "ended, or been killed" in meden("job", "score", "scored.txt", "--as", "losses").err
+    assert "has ended or was killed" in meden("job", "score", "scored.txt", "--as", "losses").err
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_report_to_a_search_that_is_gone_ends(meden: Command, told: JobFiles, 
         ("raport 1 0.5", "No such command 'raport'"),
         ("param l", "param must be one of lr, kind, deep, got 'l'; did you mean 'lr'?"),
         ("rows fits", "part must be one of"),
-        ("rows fit --of none.csv", "--of must be a table that can be read, got 'none.csv': No such file"),
-        ("score none.txt --as losses", "file must be there, got 'none.txt'"),
+        ("rows fit --of none.csv", "--of must be a readable table, got 'none.csv': No such file"),
+        ("score none.txt --as losses", "file must exist, got 'none.txt'"),
         ("score fit.txt --as loss", "kind must be one of"),
     ],
 )
@@ -189,7 +189,7 @@ def test_a_shell_script_is_searched_by_labels_of_a_table(meden: Command, numbers
         meden("report", "study", "-o", "again.html").status == 0 and "bash train.sh" in Path("again.html").read_text()
     )
     refused = meden("resume", "study", "--budget", "2")
-    assert refused.status == 2 and f"--command must be given again: the study was begun with '{TRAIN}'" in refused.err
+    assert refused.status == 2 and f"--command must be given again: the study was started with '{TRAIN}'" in refused.err
     more = meden("resume", "study", "--budget", "2", "--command", TRAIN, "--json")
     assert more.status == 0 and json.loads(more.out)["configurations"] == 2
     Path("train.sh").write_text(SCRIPT + "true\n")
@@ -211,7 +211,7 @@ def test_an_interrupted_search_says_how_it_goes_on(meden: Command, numbers: pd.D
     finally:
         signal.signal(signal.SIGINT, before)
     words = shlex.split(ended.err.splitlines()[-1])
-    assert ended.status == 1 and words[:5] == ["interrupted;", "go", "on", "with:", "meden"] and words[-1] == TRAIN
+    assert ended.status == 1 and words[:4] == ["interrupted;", "continue", "with:", "meden"] and words[-1] == TRAIN
     ended = meden(*words[5:])
     assert ended.status == 0, ended.err
     study, a = load_study("my study"), numbers["a"].to_numpy()
@@ -235,8 +235,8 @@ def test_an_error_of_a_script_that_goes_on_loses_the_job(meden: Command, numbers
         (("--command", TRAIN, *SEARCH, "--read", "a=number"), "--read must not be given with --command"),
         (("--command", TRAIN, "--search", "cocktail"), "must look like"),
         (("--command", TRAIN, "--search", "l1=data"), "space 'l1' must be"),
-        (("--command", "", *SEARCH), "command must be a text or a list of words"),
-        (("--command", "nothing-such {lr}", *SEARCH), "program that can be run, got 'nothing-such'"),
+        (("--command", "", *SEARCH), "command must be a string or a list of strings"),
+        (("--command", "nothing-such {lr}", *SEARCH), "executable program, got 'nothing-such'"),
     ],
 )
 def test_options_that_make_no_sense(

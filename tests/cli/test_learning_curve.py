@@ -19,7 +19,7 @@ def test_a_table_a_page_and_going_on(meden: Command) -> None:
     command = ("learning-curve", "iris", *QUICK, "--set", "l2=0.01", "--plain", "--seeds", "2", "--out", "curve")
     ended = meden(*command, "--report", "curve.md")
     assert ended.status == 0, ended.err
-    assert "With 60 rows that train the loss is 0." in ended.out and "plain" in ended.out
+    assert "With 60 training rows the loss is 0." in ended.out and "plain" in ended.out
     assert "Regularisation" in ended.out and "150 rows, 4 features" in ended.err
     assert Path("curve.md").read_text().startswith("# Would more rows help?")
     page = Path("curve/report.html").read_text()
@@ -43,8 +43,8 @@ def test_a_study(meden: Command) -> None:
     assert "Would more rows help?" in Path("curve.html").read_text()
     for given, said in (
         (("--report", "curve.html"), "--report must be a new file (or give --force)"),
-        (("--target", "y"), "--target must be left to the study, which says it, got 'study'"),
-        (("--set", "l2=1"), "--set must be left to the study"),
+        (("--target", "y"), "--target must not be given for a study, which fixes it, got 'study'"),
+        (("--set", "l2=1"), "--set must not be given for a study"),
         (("--which", "worst"), "--which must be one of one_se, best"),
         (("--out", "study"), "--out must be a new or empty folder"),
         (("--rows", "quick.yaml"), "quick.yaml"),
@@ -56,11 +56,11 @@ def test_a_study(meden: Command) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("iris", "--sizes", "10,a"), "--sizes must be whole numbers with commas, such as 100,200,400, got '10,a'"),
-        (("iris", "--sizes", "40,20"), "sizes must rise, got [40, 20]"),
+        (("iris", "--sizes", "10,a"), "--sizes must be integers separated by commas, such as 100,200,400, got '10,a'"),
+        (("iris", "--sizes", "40,20"), "sizes must increase, got [40, 20]"),
         (("iris", "--sizes", "20,400"), "sizes must be at most 102, the fitting rows of the smallest fold"),
         (("iris", "--same", "time"), "--same must be one of steps, epochs"),
-        (("iris", "--which", "best"), "--which must be left out for a table: it is of a study, got 'iris'"),
+        (("iris", "--which", "best"), "--which must not be given for a table: it is an option for a study, got 'iris'"),
         (("iris", "--model", "big"), "--model must be one of tabular, mlp"),
         (("iris", "--seeds", "0"), "seeds must be"),
         (("iris", "--set", "widht=3"), "did you mean 'width'"),

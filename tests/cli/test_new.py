@@ -36,7 +36,7 @@ def test_the_project_is_checked_tuned_and_predicts(meden: Command, folder: Path)
     assert sorted(str(path.relative_to(mine)) for path in mine.rglob("*") if path.is_file()) == sorted(FILES)
     assert meden("check", mine / "data" / "train.csv", "--target", "diagnosis").status == 0
     told = python(mine, "tune.py", "--budget", "2", "--folds", "2", "--epochs", "12")
-    assert "configurations" in told and "Expect on new rows" in told
+    assert "configurations" in told and "Expected on new rows" in told
     assert (mine / "runs" / "report.html").stat().st_size > 100_000
     assert "100 rows" in python(mine, "predict.py")
     answers = pd.read_csv(mine / "runs" / "predictions.csv")

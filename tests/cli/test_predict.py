@@ -58,13 +58,13 @@ def test_names_that_name_no_single_row(meden: Command, trained: pd.DataFrame, sp
 @pytest.mark.parametrize("name", ["prediction", "p_yes"])
 def test_names_that_are_called_as_predictions_are(meden: Command, trained: pd.DataFrame, name: str) -> None:
     trained.drop(columns="y").assign(**{name: trained.index}).to_csv("new.csv", index=False)
-    assert "--id must be called otherwise" in meden("predict", "run", "new.csv", "--id", name).err
+    assert "--id must not have the name of a prediction column" in meden("predict", "run", "new.csv", "--id", name).err
 
 
 def test_a_target_that_is_there_is_said_to_be_ignored(meden: Command, trained: pd.DataFrame) -> None:
     ended = meden("predict", "run", "x.csv", "-o", "a.csv")
     assert ended.status == 0 and ended.err.count("\n") == 1
-    assert "column 'y' is the target, and is ignored" in ended.err and "meden evaluate run x.csv" in ended.err
+    assert "column 'y' is the target and is ignored" in ended.err and "meden evaluate run x.csv" in ended.err
     trained.drop(columns="y").to_csv("new.csv", index=False)
     assert meden("predict", "run", "new.csv", "-o", "b.csv").err == ""
     assert Path("a.csv").read_text() == Path("b.csv").read_text()

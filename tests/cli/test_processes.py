@@ -23,7 +23,7 @@ def test_commands_that_train_are_refused(command, tmp_path, monkeypatch, capsys)
     told = capsys.readouterr().err
     if command in ALONE:
         assert status == 2 and told.startswith(
-            f"error: meden {command} must be started as one process, got WORLD_SIZE=2"
+            f"error: meden {command} must be started as a single process, got WORLD_SIZE=2"
         )
         assert list(tmp_path.iterdir()) == [data]
     else:

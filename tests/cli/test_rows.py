@@ -50,8 +50,8 @@ def test_rows_without_an_answer_are_refused_or_left_empty(meden) -> None:  # typ
     assert "1 of 4 rows has none: column 'wert' must hold numbers, got 'kaputt' (row 1)" in ended.err
     ended = meden("predict", "run", "new.csv", "--out", "p.csv", "--on-missing", "empty", "--json")
     assert ended.status == 0 and json.loads(ended.out) == {"rows": 4, "empty": 1, "file": "p.csv"}
-    assert "left empty: 1 of 4" in ended.err and "column 'wert': 1 of 3 rows hold nothing" in ended.err
-    assert "column 'wert': 1 of 3 rows lie far outside of the fitted range" in ended.err and "(up to 9000)" in ended.err
+    assert "left empty: 1 of 4" in ended.err and "column 'wert': 1 of 3 rows have no value" in ended.err
+    assert "column 'wert': 1 of 3 rows lie far outside the training range" in ended.err and "(up to 9000)" in ended.err
     found = pd.read_csv("p.csv")
     assert found.isna().to_numpy().all(axis=1).tolist() == [False, True, False, False] and Path("p.csv").read_text()
     assert found.notna().to_numpy().any(axis=1).tolist() == [True, False, True, True]
@@ -124,11 +124,11 @@ def test_predictions_are_as_many_as_lines_and_are_written_over_nothing_else(mede
     Path("link.csv").symlink_to("new.csv")
     Path("run/report.html").unlink()
     for out, said in (
-        ("new.csv", "--out must be another file than the rows"),
-        ("link.csv", "--out must be another file than the rows"),
-        ("run/run.json", "--out must be a .csv file in a folder that holds a study or run"),
-        ("run/../run/model.safetensors", "--out must be a .csv file in a folder"),
-        ("run/report.html", "--out must be a .csv file in a folder"),
+        ("new.csv", "--out must not be the input file"),
+        ("link.csv", "--out must not be the input file"),
+        ("run/run.json", "--out must be a .csv file when it is in the folder of a study or run"),
+        ("run/../run/model.safetensors", "--out must be a .csv file when it is in the folder"),
+        ("run/report.html", "--out must be a .csv file when it is in the folder"),
     ):
         ended = meden("predict", "run", "new.csv", "--out", out, "--force", *told)
         assert ended.status == 2 and said in ended.err and ended.err.count("\n") == 1

@@ -79,7 +79,7 @@ def test_a_larger_budget_extends_a_study_that_has_ended(meden: Command) -> None:
     first = json.loads(meden("tune", "iris", *LEAST, "--budget", "2", "-o", "study", "--json").out)
     more = meden("resume", "study", "--budget", "4", "--json")
     assert more.status == 0, more.err
-    assert "2 configurations there already, of a budget of 2" in more.err
+    assert "2 configurations of a budget of 2 done already" in more.err
     told = json.loads(more.out)
     assert (first["configurations"], told["configurations"]) == (2, 4)
     whole = json.loads(meden("tune", "iris", *LEAST, "--budget", "4", "-o", "whole", "--json").out)
@@ -96,7 +96,7 @@ def test_a_grid_is_not_extended(meden: Command) -> None:
     options = (*LEAST, "-s", "l2=1e-4:1:log", "--strategy", "grid", "--budget", "2")
     assert meden("tune", "iris", *options, "-o", "study").status == 0
     ended = meden("resume", "study", "--budget", "4")
-    assert ended.status == 2 and "got one with other budget" in ended.err and ended.err.count("error:") == 1
+    assert ended.status == 2 and "got one with different budget" in ended.err and ended.err.count("error:") == 1
 
 
 def test_more_time_is_counted_from_the_command_that_goes_on(meden: Command) -> None:

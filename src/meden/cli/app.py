@@ -28,31 +28,44 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises: click's own, or typer's copy of it."""
 
 COMMANDS = {
-    "demo": ("demo", "Show the whole job on handwritten digits: a plain network against one that meden regularised."),
+    "demo": ("demo", "Show meden at work on handwritten digits: a plain network against one regularised by meden."),
     "new": (
         "new",
-        "Write a small project that runs: a network of your own, a table, and scripts that tune and predict.",
+        "Create a small runnable project: a network of your own, a table, and scripts that tune and predict.",
     ),
-    "check": ("check", "Say what is wrong with a table, or with a split of it, before anything is trained."),
+    "check": ("check", "Check a table, or a split of it, for problems before training."),
     "tune": ("tune", "Find how much to regularise a network on a table."),
     "resume": (
         "tune",
-        "Go on with a study, or a run, that was cut off; the result equals that of an uninterrupted one.",
+        "Resume an interrupted study or run; the result equals that of an uninterrupted one.",
     ),
     "fit": (
         "fit",
-        "Train one network on a table or a text by a recipe, with a held-out part to see how well it does on new rows.",
+        "Train one network by a recipe on a table or a text, and score it on held-out rows.",
     ),
-    "job": ("job", "Ask and answer inside of a command that a search runs: its parameters, rows, reports and scores."),
-    "compare": ("compare", "Say which regulariser helps on a table, and by how much, with error bars."),
-    "select": ("select", "Say which columns of a table matter, how sure that is, and what is lost without the others."),
-    "learning-curve": ("learning_curve", "Say whether more rows would help, beside what regularisation gains."),
-    "predict": ("predict", "Predict the target of new rows: a label with its probabilities, or a number."),
-    "evaluate": ("evaluate", "Say what a trained model is worth on rows that it has not seen."),
-    "diagnose": ("diagnose", "Say what stands out in a run, how sure that is, and what to do about it."),
+    "job": (
+        "job",
+        "Commands for a program that a search runs: read parameters and rows, report losses, submit scores.",
+    ),
+    "compare": ("compare", "Compare regularisers on a table, with confidence intervals."),
+    "select": (
+        "select",
+        "Select the columns of a table that matter, and estimate how certain that is and what dropping the others "
+        "costs.",
+    ),
+    "learning-curve": (
+        "learning_curve",
+        "Estimate whether more rows would help, and compare that with the gain from regularisation.",
+    ),
+    "predict": ("predict", "Predict the target of new rows: labels with probabilities, or numbers."),
+    "evaluate": ("evaluate", "Score a trained model on rows that it has not seen."),
+    "diagnose": ("diagnose", "Diagnose a run or a study: what is wrong, how certain that is, and what to change."),
     "report": ("report", "Write the report of a study or run, as one HTML file that opens offline, or as Markdown."),
-    "audit": ("audit", "Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant."),
-    "convert": ("convert", "Say what a strength of one tool is called in another."),
+    "audit": (
+        "audit",
+        "Show what an optimizer and a model really penalise, tensor by tensor, and warn about likely mistakes.",
+    ),
+    "convert": ("convert", "Convert a regularisation strength from one tool's convention to another's."),
 }
 """Per command, the file that holds the function of its name (``_`` for ``-``), and the first line of its docstring."""
 
@@ -78,8 +91,8 @@ class Command(TyperCommand):
         processes = os.environ.get("WORLD_SIZE") or "1"
         if self.name in ALONE and processes != "1":
             raise InputError(
-                f"meden {self.name} must be started as one process, got WORLD_SIZE={processes} in the environment: "
-                "start it without torchrun (--jobs N trains in N processes, where a command has it)"
+                f"meden {self.name} must be started as a single process, got WORLD_SIZE={processes} in the "
+                "environment: start it without torchrun (commands with --jobs N train in N processes)"
             )
         return super().invoke(ctx)
 
@@ -94,7 +107,7 @@ class Command(TyperCommand):
         for option in given:
             repeated = option.param_type_name == "option" and not option.multiple and given.count(option) > 1
             if repeated and not ctx.resilient_parsing:
-                raise InputError(f"{option.opts[0]} must be given once, got it {given.count(option)} times")
+                raise InputError(f"{option.opts[0]} must be given once, got {given.count(option)} values")
         try:
             return super().parse_args(ctx, args)
         except UsageError as error:
@@ -179,12 +192,12 @@ def _print_version(wanted: bool) -> None:
 def commands(
     context: typer.Context,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """How much to regularise a PyTorch model: found by honest cross-validation, applied exactly, proved.
+    """Find out how much to regularise a PyTorch model by honest cross-validation, and apply it exactly.
 
-    See it work with `meden demo`, then: `meden tune your.csv --target COLUMN`.
+    Try it with `meden demo`, then: `meden tune your.csv --target COLUMN`.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -211,9 +224,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename is not None:
             return _fail(1, "failed", f"{error.filename}: {error.strerror}")
         if "gloo/transport" in str(error):
-            return _fail(1, "failed", "another process of the training has gone")
+            return _fail(1, "failed", "another process of this training has exited")
         if isinstance(error, MemoryError):
-            return _fail(1, "failed", f"there is not enough memory: {error}")
+            return _fail(1, "failed", f"out of memory: {error}")
         return _fail(1, "failed", f"{type(error).__name__}: {error} (MEDEN_DEBUG=1 shows where)")
 
 

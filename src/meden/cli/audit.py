@@ -19,15 +19,15 @@ def audit(
     function: Annotated[
         str,
         typer.Argument(
-            help="`package.module:function` (or `folder/file.py:function`), which takes nothing and returns "
-            "(model, optimizer), or (model, optimizer, handles)."
+            help="`package.module:function` or `folder/file.py:function`: a function without arguments that returns "
+            "(model, optimizer) or (model, optimizer, handles)."
         ),
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a set-up really penalises, tensor by tensor, and what in it is probably not meant.
+    """Show what an optimizer and a model really penalise, tensor by tensor, and warn about likely mistakes.
 
-    The function is imported from the current folder and called; nothing is trained.
+    The function is imported from the current folder and called. Nothing is trained.
 
     Example:
 
@@ -54,7 +54,7 @@ def _function(name: str) -> Callable[[], Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise InputError(
-            f"function must be in a module that can be imported from here, got {name!r}: {error}"
+            f"function must be in a module that can be imported from the current folder, got {name!r}: {error}"
         ) from None
     finally:
         sys.path.remove(os.getcwd())

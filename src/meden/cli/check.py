@@ -39,27 +39,30 @@ def check(
     target: Target = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", help="Column that says of each row `fit` (or `train`), `stop`, `score` (or `test`)."),
+        typer.Option(
+            "--split", help="Column that assigns each row to `fit` (or `train`), `stop` or `score` (or `test`)."
+        ),
     ] = None,
     order: Order = None,
     folds: Folds = 5,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Also write a page here: .html, or .md for Markdown.")
+        Path | None, typer.Option("--report", help="Also write a report to this file (.html, or .md for Markdown).")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the page if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the report if it exists.")] = False,
     select: SelectOption = None,
     ignore: IgnoreOption = None,
-    list_rules: Annotated[bool, typer.Option("--list", help="Show all rules: code, family, severity.")] = False,
+    list_rules: Annotated[bool, typer.Option("--list", help="List all rules with code, family and severity.")] = False,
     reading: Reading = Reading(),  # noqa: B008 - options of their own
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what is wrong with a table, or with a split of it, before anything is trained.
+    """Check a table, or a split of it, for problems before training.
 
-    It knows the target among the inputs, columns that name rows, their order or their group, copies of rows, labels
-    that are probably wrong, rare classes, numbers stored as text, missing values that tell the target, neighbours that
-    are alike; with `--split` or `--order` also rows that come from elsewhere; with `--split` rows and groups on both
-    sides, later rows that fit, columns scaled or encoded by all rows. Messages call the line under the header row 0.
+    The checks find target leakage, columns that identify rows, their order or their group, duplicate rows, probable
+    label errors, rare classes, numbers stored as text, missing values that depend on the target, and neighbouring rows
+    with similar targets. With `--split` or `--order` they also find distribution shift; with `--split` also rows and
+    groups on both sides, fitting rows later than scored ones, and columns scaled or encoded on all rows. Row 0 in
+    messages is the line below the header.
 
     Examples:
 
@@ -77,7 +80,7 @@ def check(
         show_rules([rule for rule in chosen_rules(names(select), names(ignore)) if rule.of in (Table, Split)], as_json)
         return
     if data is None:
-        raise InputError("data must be a file or a bundled name, got none (rules: --list)")
+        raise InputError("data must be a file or a bundled name, got none (to list the rules: --list)")
     if report is not None:
         check_new_file("--report", report, force=force)
     with warnings.catch_warnings():

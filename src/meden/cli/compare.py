@@ -42,7 +42,7 @@ from meden.tabular.network import NETWORKS
 from meden.tabular.setup import set_up
 
 USUAL = ("L2: l2=0.01", "L1: l1=0.001", "dropout: dropout=0.3")
-"""What is compared unless ``--with`` says otherwise; a linear model has nothing to drop."""
+"""What is compared unless ``--with`` is given; a linear model has no units to drop."""
 
 
 @spread
@@ -55,19 +55,21 @@ def compare(
         typer.Option(
             "--with",
             "-w",
-            help="An alternative, its name first, may be repeated: `'both: l2=0.01, dropout=0.5'`. "
-            f"Unless given: {', '.join(USUAL)}.",
+            help="Alternative to compare, as `'name: setting=value, ...'`, for example `'both: l2=0.01, "
+            f"dropout=0.5'`. Repeatable. Default: {', '.join(USUAL)}.",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the results and a report; the same command goes on from there."),
+        typer.Option(
+            "--out", "-o", help="Output folder for the results and a report. Run the same command again to resume."
+        ),
     ] = None,
     format: ReportFormat = "html",
     model: Model = "mlp",
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
-    seeds: Annotated[int, typer.Option("--seeds", help="Fits per alternative and fold.")] = 1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Number of seeds, that is fits per alternative and fold.")] = 1,
     order: Order = None,
     gap: Gap = 0,
     reading: Reading = Reading(),  # noqa: B008 - options of their own
@@ -76,11 +78,11 @@ def compare(
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say which regulariser helps on a table, and by how much, with error bars.
+    """Compare regularisers on a table, with confidence intervals.
 
-    All alternatives train on the same folds, from the same starting weights. The first, `none`, is the recipe as it
-    is. That of `mlp` and `linear` stops early and has no penalty, so that what helps stands out; that of `tabular` is
-    regularised already.
+    All alternatives are trained on the same folds and from the same initial weights. The first, `none`, is the
+    unchanged recipe. For `mlp` and `linear` it stops early and has no penalty, so that the effect of each alternative
+    is visible; for `tabular` it is regularised already.
 
     Examples:
 
@@ -95,7 +97,7 @@ def compare(
     usual = USUAL[:-1] if model == "linear" else USUAL
     others = parse_alternatives(alternatives or usual, NETWORKS[model])
     if "none" in others:
-        raise InputError("--with must not be called 'none': that is the recipe as it is, which is always there")
+        raise InputError("--with must not use the name 'none', which is reserved for the unchanged recipe")
     if out is not None:
         check_study_folder("--out", out)
     loaded = None if recipe is None else Recipe.load(recipe)
@@ -139,7 +141,7 @@ def _interruptible(out: Path | None) -> Iterator[None]:
     except KeyboardInterrupt:
         if out is None or not (out / LEDGER).exists():
             raise
-        say(f"interrupted; the same command goes on from what is done so far in {out}")
+        say(f"interrupted; run the same command again to continue from what is done in {out}")
         raise typer.Exit(1) from None
 
 

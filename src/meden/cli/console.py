@@ -53,52 +53,66 @@ Data = Annotated[
         help="CSV, TSV, Parquet or Feather file, or a bundled name: breast_cancer, diabetes, digits, iris, wine."
     ),
 ]
-Target = Annotated[str | None, typer.Option("--target", "-t", help="Column to predict (a bundled name has its own).")]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="`classification` or `regression`; inferred from the target unless given.")
+Target = Annotated[
+    str | None, typer.Option("--target", "-t", help="Column to predict (bundled tables have a default).")
 ]
-Drop = Annotated[list[str] | None, typer.Option("--drop", help="Column to leave out; may be repeated.")]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="`classification` or `regression`. Default: inferred from the target.")
+]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option("--drop", help="Column to ignore. Repeatable."),
+]
 Read = Annotated[
     list[str] | None,
-    typer.Option("--read", help="How to read a column: `age=number`, or `category`, `date`, `drop`; may be repeated."),
+    typer.Option("--read", help="How to read a column: `age=number`, or `category`, `date`, `drop`. Repeatable."),
 ]
-Sep = Annotated[
-    str | None, typer.Option("--sep", help="What separates the fields: `;`, `tab`; told from the file unless given.")
-]
+Sep = Annotated[str | None, typer.Option("--sep", help="Field separator, such as `;` or `tab`. Default: detected.")]
 Decimal = Annotated[
-    str | None, typer.Option("--decimal", help="Decimal mark, `.` or `,`; told from each column unless given.")
+    str | None, typer.Option("--decimal", help="Decimal mark, `.` or `,`. Default: detected for each column.")
 ]
 Missing = Annotated[
     list[str] | None,
-    typer.Option("--na", help="A text or number that stands for a missing cell, such as `-999`; may be repeated."),
+    typer.Option("--na", help="Text or number that marks a missing value, such as `-999`. Repeatable."),
 ]
-Groups = Annotated[str | None, typer.Option("--groups", help="Column of labels of rows that stay together.")]
+Groups = Annotated[
+    str | None, typer.Option("--groups", help="Column of group labels; rows of one group stay in one fold.")
+]
 Order = Annotated[
-    str | None, typer.Option("--order", help="Column of numbers or dates: each fold trains on the past of its rows.")
+    str | None,
+    typer.Option(
+        "--order", help="Column of numbers or dates; each fold trains only on rows earlier than those it scores."
+    ),
 ]
-Gap = Annotated[int, typer.Option("--gap", help="Moments of --order that are left out before each cut in time.")]
-Folds = Annotated[int, typer.Option("--folds", help="Folds of the cross-validation.")]
+Gap = Annotated[int, typer.Option("--gap", help="Number of --order values to leave out before each cut in time.")]
+Folds = Annotated[int, typer.Option("--folds", help="Number of cross-validation folds.")]
 RecipeFile = Annotated[
-    Path | None, typer.Option("--recipe", help="YAML recipe in place of the model's own; fields of meden.Recipe.")
+    Path | None, typer.Option("--recipe", help="YAML recipe that replaces the model's default; fields of meden.Recipe.")
 ]
 Model = Annotated[
-    str, typer.Option("--model", help="`tabular` (embedded numbers, robust scaling), `mlp` (a perceptron) or `linear`.")
+    str,
+    typer.Option(
+        "--model", help="`tabular` (embedded numbers, robust scaling), `mlp` (a multilayer perceptron) or `linear`."
+    ),
 ]
 Track = Annotated[
     list[str] | None,
-    typer.Option("--track", help="Write curves into the folder for `tensorboard` or `mlflow`; may be repeated."),
+    typer.Option("--track", help="Write training curves into the folder for `tensorboard` or `mlflow`. Repeatable."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, weights, batches and noise.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Processes that train; they do not change the result.")]
-BackendName = Annotated[str, typer.Option("--backend", help="`local`, or `ray`: where those processes run.")]
-Address = Annotated[str | None, typer.Option("--address", help="Of a Ray cluster; `auto` is the one of this machine.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Number of worker processes; does not change the result.")]
+BackendName = Annotated[str, typer.Option("--backend", help="Where the worker processes run: `local` or `ray`.")]
+Address = Annotated[
+    str | None, typer.Option("--address", help="Address of the Ray cluster; `auto` is the one on this machine.")
+]
 AllowVersion = Annotated[
     bool,
     typer.Option(
-        "--allow-version", help="Go on with what another version of meden or torch began; numbers may differ."
+        "--allow-version",
+        help="Resume with another version of meden or torch than the one that started; numbers may differ.",
     ),
 ]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object for machines instead of text.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @contextmanager
@@ -139,7 +153,7 @@ def say(text: str) -> None:
 def no_room(error: OSError, then: str = "run again") -> str:
     """Return what to say of a full disk, in one line."""
     where = f": {error.filename}" if error.filename else ""
-    return f"{os.strerror(error.errno or 0)}{where}; what was done before is safe: make room, and {then}"
+    return f"{os.strerror(error.errno or 0)}{where}; finished work is safe: free some disk space, and {then}"
 
 
 def describe(dataset: Dataset) -> str:

@@ -12,23 +12,28 @@ from meden.cli.console import JsonFlag, print_json, stdout
 
 
 def convert(
-    value: Annotated[float, typer.Argument(help="The strength as the source tool takes it.")],
-    source: Annotated[str, typer.Option("--from", help="Tool it is written for, such as sklearn.Ridge.")],
-    to: Annotated[str, typer.Option("--to", help="Tool to write it for, such as torch.SGD.")],
-    n: Annotated[float | None, typer.Option("--n", help="Rows trained on.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Rows of a step.")] = None,
+    value: Annotated[float, typer.Argument(help="Strength in the source tool's convention.")],
+    source: Annotated[str, typer.Option("--from", help="Tool to convert from, such as sklearn.Ridge.")],
+    to: Annotated[str, typer.Option("--to", help="Tool to convert to, such as torch.SGD.")],
+    n: Annotated[float | None, typer.Option("--n", help="Number of training rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Number of rows per step.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.")] = None,
-    lr_max: Annotated[float | None, typer.Option("--lr-max", help="Largest learning rate; --lr unless given.")] = None,
+    lr_max: Annotated[float | None, typer.Option("--lr-max", help="Largest learning rate. Default: --lr.")] = None,
     loss: Annotated[
-        str, typer.Option("--loss", help=f"What your own code minimises: {', '.join(strengths.LOSSES)}.")
+        str, typer.Option("--loss", help=f"Loss that your own code minimises: {', '.join(strengths.LOSSES)}.")
     ] = "half_mse",
-    solver: Annotated[str, typer.Option("--solver", help="Of scikit-learn's MLPs: adam, sgd or lbfgs.")] = "adam",
-    l1_ratio: Annotated[float | None, typer.Option("--l1-ratio", help="Share of L1, for tools that mix.")] = None,
+    solver: Annotated[
+        str, typer.Option("--solver", help="Solver of scikit-learn's MLPs: adam, sgd or lbfgs.")
+    ] = "adam",
+    l1_ratio: Annotated[
+        float | None, typer.Option("--l1-ratio", help="Share of L1, for tools that mix L1 and L2.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a strength of one tool is called in another.
+    """Convert a regularisation strength from one tool's convention to another's.
 
-    An unknown tool's error lists all that are known. Torch's and Keras's mean squared error is `--loss mse`.
+    The error message for an unknown tool lists all known ones. The mean squared error of torch and Keras is `--loss
+    mse`.
 
     Examples:
 

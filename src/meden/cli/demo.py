@@ -30,10 +30,10 @@ from meden.training.fit_many import fit_many
 TRAIN_ROWS = 100
 FOLDS = 5
 WATCHED = slice(None, None, 4)
-"""Held-out rows that are looked at after each epoch, for the curves; all would take longer than the training."""
+"""Held-out rows that are scored after each epoch, for the curves; scoring all would take longer than the training."""
 NETWORK = partial(MLP, width=256)
 PLAIN = Recipe(lr=3e-3, batch_size=50, epochs=600, schedule=Schedule(kind="cosine"))
-"""So long that networks whose images are turned and mixed are trained to their end, too."""
+"""Long enough that networks on augmented images, too, are trained to convergence."""
 SPACE: Space = {
     "affine": Uniform(0.6, 1.1),
     "mixup": Uniform(0.0, 0.4),
@@ -41,11 +41,11 @@ SPACE: Space = {
     "dropout": Uniform(0.0, 0.3),
 }
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "turning, moving and resizing the images": ("affine",),
-    "mixtures of images and smoothed labels": ("mixup", "label_smoothing"),
+    "turning, shifting and scaling the images": ("affine",),
+    "mixing images and smoothing labels": ("mixup", "label_smoothing"),
     "dropout": ("dropout",),
 }
-"""Names of the space, by what they do; the choice is also trained without each group."""
+"""Names of the space, by what they do; the chosen configuration is also trained without each group."""
 
 
 class Compared(NamedTuple):
@@ -57,17 +57,21 @@ class Compared(NamedTuple):
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="New folder of model and report.")] = Path("runs/demo"),
-    repeats: Annotated[int, typer.Option("--repeats", min=2, help="Splits into training and held-out rows.")] = 5,
-    budget: Annotated[int, typer.Option("--budget", min=1, help="Configurations tried on each split.")] = 6,
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the model and the report.")] = Path(
+        "runs/demo"
+    ),
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=2, help="Number of splits into training and held-out rows.")
+    ] = 5,
+    budget: Annotated[int, typer.Option("--budget", min=1, help="Number of configurations to try on each split.")] = 6,
     seed: Seed = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the whole job on handwritten digits: a plain network against one that meden regularised.
+    """Show meden at work on handwritten digits: a plain network against one regularised by meden.
 
-    Each split keeps 100 of 1,797 images for training. On these alone meden cross-validates how far to turn, move,
-    resize and mix the images, label smoothing and dropout, chooses, and averages the networks of the folds. Then it,
-    the plain network and three simple models are scored on the images that were held out.
+    Each split keeps 100 of 1,797 images for training. On these, meden chooses by cross-validation how far to turn,
+    shift, scale and mix the images, and how much label smoothing and dropout to use, and averages the networks of the
+    folds. This ensemble, the plain network and three simple models are then scored on the held-out images.
 
     Example:
 
@@ -75,7 +79,7 @@ def demo(
     """  # noqa: D412
     check_new_folder("--out", out)
     digits = read_digits()
-    say(f"{digits.num_rows:,} images of 8 x 8 pixels, handwritten digits; {TRAIN_ROWS} to train on in each split")
+    say(f"{digits.num_rows:,} images of 8 x 8 pixels, handwritten digits; {TRAIN_ROWS} for training in each split")
     with progress() as show:
         splits = [
             _compare(digits, seed + repeat, budget, partial(show, note=f"split {repeat + 1} of {repeats}"))
@@ -93,7 +97,7 @@ def demo(
     stdout.print(page.printed_table(evidence))
     stdout.print("\n".join(page.verdict(evidence)))
     stdout.print(f"Report, with the learning curves: {out / REPORT}; the model is beside it.")
-    stdout.print("Now your own table: meden tune your.csv --target COLUMN")
+    stdout.print("Next, your own table: meden tune your.csv --target COLUMN")
 
 
 def read_digits() -> Dataset:

@@ -32,9 +32,9 @@ class Outcome:
     accuracy: Mapping[str, float]
     """By method."""
     without: Mapping[str, float]
-    """Of one network by the choice, without a group of its names."""
+    """One network with the chosen configuration, without one group of its settings."""
     curves: Mapping[str, Sequence[float]]
-    """Accuracy after each epoch on some of the held-out rows, of the plain network and of one by the choice."""
+    """Accuracy on some of the held-out rows after each epoch, of the plain network and of the chosen one."""
     params: Mapping[str, Any]
     """The choice."""
 
@@ -74,7 +74,7 @@ class Evidence:
     accuracy: Mapping[str, Array]
     """Held-out accuracy in percent by method, (S,)."""
     without: Mapping[str, Array]
-    """The same of one network by the choice, without a group of its names."""
+    """The same for one network with the chosen configuration, without one group of its settings."""
     curves: Mapping[str, list[float]]
     """Mean held-out accuracy in percent after each epoch."""
     params: Sequence[Mapping[str, Any]]
@@ -130,15 +130,15 @@ class Evidence:
 def intro(evidence: Evidence) -> str:
     """Say what was done."""
     return (
-        f"{evidence.num_train} images to train on, the other {evidence.num_held_out:,} held out; means and 95 % "
-        f"intervals over {len(evidence.params)} splits. What each method leaves open was chosen by cross-validation on "
-        "the training images:"
+        f"{evidence.num_train} training images, {evidence.num_held_out:,} held out; means and 95 % intervals over "
+        f"{len(evidence.params)} splits. The settings of every method were chosen by cross-validation on the "
+        "training images:"
     )
 
 
 def printed_table(evidence: Evidence) -> Table:
     """Return the printed table: a line per method, with the paired difference from the plain network."""
-    table = Table("", "held-out accuracy, %", "less plain (paired)")
+    table = Table("", "held-out accuracy, %", "over plain (paired)")
     for row in _rows(evidence):
         table.add_row(*row)
     return table
@@ -150,12 +150,12 @@ def verdict(evidence: Evidence) -> list[str]:
     simple, over = evidence.best_simple, evidence.over(evidence.best_simple)
     wrong = 1 - (100 - accuracy.mean) / max(100 - evidence.accuracy[PLAIN].mean(), 1e-9)
     headline = f"On the held-out images, what meden chose is {_compared(gain)} the same network unregularised"
-    headline += f": {wrong:.0%} of its mistakes are gone." if gain.is_clear and gain.mean > 0 else "."
+    headline += f": {wrong:.0%} fewer mistakes." if gain.is_clear and gain.mean > 0 else "."
     return [
         headline,
         f"It is {_compared(over)} the best of the simple models ({simple}).",
         f"Chosen on the first split: {_params(evidence.params[0])}.",
-        f"Points lost without a part of it: {_lost(evidence)}.",
+        f"Points lost without one part: {_lost(evidence)}.",
     ]
 
 
@@ -165,14 +165,18 @@ def sections(evidence: Evidence) -> list[Section]:
     text = (
         f"{headline} {simple}",
         f"Each of {len(evidence.params)} splits trains on {evidence.num_train} images and is scored on the other "
-        f"{evidence.num_held_out:,}. The plain network has the same starting weights, learning rate, batches and "
-        "epochs, and nothing that regularises. The choices were made by cross-validation on the training images; the "
-        "network, its rate and epochs and the ranges searched were set before, on other splits of the same images. "
-        "Intervals are Student's, 95 %, over the splits, whose training images are nearly all different.",
-        f"{lost} Each is the mean over the splits of what one network by the choice loses without that part.",
+        f"{evidence.num_held_out:,}. The plain network has the same initial weights, learning rate, batches and "
+        "number of epochs, and no regularisation. All choices were made by cross-validation on the training "
+        "images; the network, its learning rate and epochs, and the search ranges were fixed beforehand, on other "
+        "splits of the same images. Intervals are 95 % Student's t intervals over the splits, whose training "
+        "images hardly overlap.",
+        (
+            f"{lost} Each number is the mean loss of accuracy over the splits when one network is trained with the "
+            "choice but without that part."
+        ),
     )
     curves = line_chart(
-        "Accuracy after each epoch on a part of the held-out images, mean of the splits",
+        "Accuracy after each epoch on a part of the held-out images, mean over the splits",
         evidence.curves,
         [COLOURS[name] for name in evidence.curves],
         y_title="held-out accuracy, %",
@@ -234,7 +238,7 @@ def _bars(evidence: Evidence) -> Chart:
 
 
 def _means(evidence: Evidence) -> ReportTable:
-    columns = (Column("method", numeric=False), Column("held-out accuracy, %"), Column("less plain (paired)"))
+    columns = (Column("method", numeric=False), Column("held-out accuracy, %"), Column("over plain (paired)"))
     rows = [TableRow(row, "both" if row[0] == CHOSEN else "") for row in _rows(evidence)]
     return ReportTable(columns, tuple(rows))
 

@@ -32,14 +32,15 @@ def diagnose(
         Path | None,
         typer.Argument(
             help="Folder written by `meden tune` or `meden fit`, the `history.json` of any run, or a log of another "
-            "trainer: metrics.csv, trainer_state.json, a csv file, TensorBoard's event files, or a folder of these."
+            "trainer: metrics.csv, trainer_state.json, a csv file, TensorBoard event files, or a folder of "
+            "these."
         ),
     ] = None,
     train: Annotated[
-        str | None, typer.Option("--train", help="Column of a log's training loss, if its name does not tell.")
+        str | None, typer.Option("--train", help="Column of the training loss in a log. Default: detected by name.")
     ] = None,
     valid: Annotated[
-        str | None, typer.Option("--valid", help="Column of a log's held-out loss, if its name does not tell.")
+        str | None, typer.Option("--valid", help="Column of the held-out loss in a log. Default: detected by name.")
     ] = None,
     select: SelectOption = None,
     ignore: IgnoreOption = None,
@@ -47,26 +48,29 @@ def diagnose(
         bool,
         typer.Option(
             "--memorisation",
-            help="Of a study, also say what its models know by heart: trains the choice again, unless it was searched "
-            "with --keep-losses.",
+            help="For a study: also measure how much its models memorise. Trains the chosen "
+            "configuration again, unless the study was searched with --keep-losses.",
         ),
     ] = False,
     repeats: Annotated[
-        int, typer.Option("--repeats", help="For --memorisation: divisions of the rows; from 2 on it finds far more.")
+        int,
+        typer.Option(
+            "--repeats", help="For --memorisation: number of random divisions of the rows; 2 or more find far more."
+        ),
     ] = 1,
-    list_rules: Annotated[bool, typer.Option("--list", help="Show all rules: code, family, severity.")] = False,
+    list_rules: Annotated[bool, typer.Option("--list", help="List all rules with code, family and severity.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what stands out in a run, how sure that is, and what to do about it.
+    """Diagnose a run or a study: what is wrong, how certain that is, and what to change.
 
-    It only reads the folder: nothing is trained, and the data are not needed, unless `--memorisation` asks for more. Of
-    a study it looks at the search and at the chosen configuration in all folds, of a run at its own curves and held-out
-    rows. Rules look at curves, at the search, at strengths, at the layout of layers and at probabilities; `--list`
-    shows them all.
+    The folder is only read: nothing is trained and the data are not needed, except with `--memorisation`. For a study,
+    the rules examine the search and the chosen configuration in all folds; for a run, its curves and held-out rows.
+    They cover learning curves, the search, strengths, the order of layers and predicted probabilities; `--list` shows
+    all of them.
 
-    Logs of other trainers are read by the names of their columns: Lightning's metrics.csv, the Trainer's
-    trainer_state.json, csv files of Keras and of Weights & Biases, TensorBoard's event files. Each evaluation counts as
-    an epoch, with the mean of the training losses since the one before.
+    Logs of other trainers are recognised by their column names: Lightning's metrics.csv, the Trainer's
+    trainer_state.json, csv files of Keras and of Weights & Biases, and TensorBoard event files. Each evaluation counts
+    as an epoch, with the mean of the training losses since the previous one.
 
     Examples:
 
@@ -88,9 +92,11 @@ def diagnose(
         show_rules(diagnosis.chosen_rules(names(select), names(ignore)), as_json)
         return
     if path is None:
-        raise InputError("path must be a folder of a study or run, a history.json or a log, got none (rules: --list)")
+        raise InputError(
+            "path must be a folder of a study or run, a history.json or a log, got none (to list the rules: --list)"
+        )
     if repeats != 1 and not memorisation:
-        raise InputError(f"--repeats must be given with --memorisation, whose divisions it counts, got {repeats}")
+        raise InputError(f"--repeats must be given together with --memorisation, got {repeats} without it")
     subject: History | Evident | Evidence | Path = _subject(path)
     known = _known(subject, repeats) if memorisation else None
     if known is not None:
@@ -105,22 +111,24 @@ def diagnose(
 
 def _known(subject: object, repeats: int) -> Memorisation:
     if not isinstance(subject, Study):
-        raise InputError("path must be the folder of a study for --memorisation, whose folds say what each model saw")
+        raise InputError(
+            "path must be the folder of a study for --memorisation, since its folds tell which rows each model saw"
+        )
     if repeats > 1 or not are_kept(subject, subject.choice):
-        say(f"training the choice on {plural(repeats, 'division')} of the rows")
+        say(f"training the chosen configuration on {plural(repeats, 'division')} of the rows")
     return subject.memorisation(repeats=repeats)
 
 
 def _subject(path: Path) -> History | Evident | Path:
     if not path.exists():
-        asked = f"{str(path)!r}: not there"
+        asked = f"{str(path)!r}: no such file or folder"
         raise InputError(f"path must be a folder of a study or run, a history.json or a log, got {asked}")
     if path.is_file():
         if path.name != HISTORY and not begins_file(_beginning(path)):
             return path
         history = History.load(path)
         if len(history) == 0:
-            raise InputError(f"path must be a history.json of one epoch or more, got {str(path)!r}, which has none")
+            raise InputError(f"path must be a history.json with at least one epoch, got {str(path)!r} with none")
         return history
     if not (path / STUDY).exists():
         if not (path / RUN).exists() and has_log(path):

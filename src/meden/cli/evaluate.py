@@ -20,7 +20,7 @@ from meden.study.evaluation import evaluate as evaluated
 from meden.study.metrics import spoken
 
 MOST_CLASSES = 12
-"""Of a confusion matrix that is shown whole; of more, the most frequent mistakes are."""
+"""Largest number of classes whose confusion matrix is shown whole; beyond, only the most frequent mistakes are."""
 MOST_MISTAKES = 12
 
 
@@ -29,29 +29,33 @@ def evaluate(
     rows: Annotated[
         Path,
         typer.Argument(
-            help="File of rows that the model has not seen, with the columns it was trained on and the target's; of a "
-            "model of language a text."
+            help="File of rows that the model has not seen, with the columns it was trained on and the target; for "
+            "a language model, a text."
         ),
     ],
     groups: Annotated[
         str | None,
-        typer.Option("--groups", help="Column of labels of rows that belong together: intervals are over groups."),
+        typer.Option("--groups", help="Column of group labels: intervals are computed over groups."),
     ] = None,
     sep: Sep = None,
     decimal: Decimal = None,
     na: Missing = None,
     on_missing: Annotated[
         str,
-        typer.Option("--on-missing", help="`error`: score nothing if a row has no answer; `empty`: score the others."),
+        typer.Option(
+            "--on-missing",
+            help="What to do with rows that cannot be predicted. `error`: stop and score nothing; `empty`: score the "
+            "others.",
+        ),
     ] = "error",
-    seed: Annotated[int, typer.Option("--seed", help="Of the draws that the intervals come from.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the bootstrap behind the intervals.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a trained model is worth on rows that it has not seen.
+    """Score a trained model on rows that it has not seen.
 
-    Scores with 90 % intervals (bootstrap over the rows, or over groups of them), the confusion matrix or the errors,
-    and whether probabilities are frequencies. Columns, the target's too, are read as in training, unless `--decimal` or
-    `--na` say otherwise. Messages call the line under the header row 0.
+    Prints scores with 90 % intervals (bootstrap over rows or groups of rows), the confusion matrix or the errors, and
+    the calibration of the probabilities. All columns, including the target, are read as in training, unless `--decimal`
+    or `--na` is given. Row 0 in messages is the line below the header.
 
     Examples:
 
@@ -69,7 +73,10 @@ def evaluate(
     if run.encoder is None:
         given = {"--groups": groups, "--sep": sep, "--decimal": decimal, "--na": na}
         if wrong := [name for name, value in given.items() if value is not None]:
-            raise InputError(f"{wrong[0]} is for tables, got it for {str(folder)!r}, which holds a model of language")
+            raise InputError(
+                f"{wrong[0]} must not be given for a language model, such as the one in {str(folder)!r}: it is an "
+                "option for tables"
+            )
         found = evaluated(run, rows, seed=seed)
         print_json(found.to_dict()) if as_json else _show(found)
         return
@@ -83,7 +90,7 @@ def evaluate(
 
 
 def _show(found: Evaluation) -> None:
-    left_out = f", {plural(found.num_left_out, 'row')} without an answer left out" if found.num_left_out else ""
+    left_out = f", {plural(found.num_left_out, 'row')} without a prediction left out" if found.num_left_out else ""
     drawn = "rows" if found.num_groups is None else plural(found.num_groups, "group")
     what = "window" if found.target == NEXT else "row"
     rows = f"{plural(found.num_rows, what)} of {found.target!r}{left_out}"
@@ -130,9 +137,9 @@ def _mistakes(counts: np.ndarray, classes: list[str]) -> Table:
 
 
 def _calibration(found: Calibration, second: object) -> Table:
-    of = "the class that is predicted" if second is None else str(second)
+    of = "the predicted class" if second is None else str(second)
     title = f"probability of {of}; expected calibration error {number(found.error)}"
-    table = Table("from", "to", "rows", "mean probability", "share that is so", title=title)
+    table = Table("from", "to", "rows", "mean probability", "observed frequency", title=title)
     for one in found.bins:
         ends = (percent(one.low), percent(one.high))
         table.add_row(*ends, str(one.num_rows), percent(one.said), percent(one.right))

@@ -57,24 +57,24 @@ def fit(
         ),
     ],
     target: Target = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the run.")] = Path("runs/fit"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the run.")] = Path("runs/fit"),
     model: Annotated[
         str | None,
         typer.Option(
             "--model",
-            help="Of a table `tabular`, `mlp` or `linear`; of a text `decoder`, `causal_transformer` or the folder of "
-            "a transformers model.",
+            help="For a table: `tabular`, `mlp` or `linear`. For a text: `decoder`, `causal_transformer` or the "
+            "folder of a transformers model.",
         ),
     ] = None,
     recipe: RecipeFile = None,
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="Change a setting, may be repeated: `lr=0.01`, `l2=1e-3`, `dropout=0.3`, `width=128`."
+            "--set", help="Setting to change, such as `lr=0.01`, `l2=1e-3`, `dropout=0.3` or `width=128`. Repeatable."
         ),
     ] = None,
     held_out: Annotated[
-        float | None, typer.Option("--held-out", help="Share of the rows that only scores; 0.2 unless given.")
+        float | None, typer.Option("--held-out", help="Fraction of the rows used only for scoring. Default: 0.2.")
     ] = None,
     groups: Groups = None,
     drop: Drop = None,
@@ -83,47 +83,45 @@ def fit(
     decimal: Decimal = None,
     na: Missing = None,
     task: TaskOption = None,
-    context: Annotated[
-        int | None, typer.Option("--context", help="Tokens of a window of a text; 64 unless given.")
-    ] = None,
+    context: Annotated[int | None, typer.Option("--context", help="Tokens per window of a text. Default: 64.")] = None,
     tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", help="A tokenizer.json; a text is made of characters unless given.")
+        str | None, typer.Option("--tokenizer", help="A tokenizer.json for a text. Default: characters.")
     ] = None,
     calibrate: Annotated[
         bool,
         typer.Option(
             "--calibrate",
-            help="Divide the logits by a temperature afterwards, so that probabilities are frequencies: the rows that "
-            "stop the run decide it, where they clearly show one.",
+            help="Calibrate the probabilities after training: divide the logits by a temperature, fitted on the "
+            "rows of the stop split, if it clearly helps.",
         ),
     ] = False,
-    seed: Annotated[int | None, typer.Option("--seed", help="Decides all that is random; 0 unless given.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of all random numbers. Default: 0.")] = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", help="Processes that train the one model together.")
+        int | None, typer.Option("--processes", help="Number of processes that train the model together.")
     ] = None,
     sharding: Annotated[
         list[str] | None,
         typer.Option(
             "--sharding",
-            help="How a model is spread over processes, may be repeated: `strategy=ddp`, `micro_batch_size=4`, "
-            "`precision=bfloat16`, `activation_checkpointing=true`, `compile=true`, `save_every=100`.",
+            help="How a model is spread over processes: `strategy=ddp`, `micro_batch_size=4`, `precision=bfloat16`, "
+            "`activation_checkpointing=true`, `compile=true`, `save_every=100`. Repeatable.",
         ),
     ] = None,
     backend: Annotated[
-        str, typer.Option("--backend", help="What starts the processes: `local`, on this machine, or a `ray` cluster.")
+        str, typer.Option("--backend", help="What starts the processes: `local` (this machine) or `ray` (a cluster).")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option("--address", help="Of the Ray cluster; one of its own unless given.")
+        str | None, typer.Option("--address", help="Address of the Ray cluster. Default: a new local one.")
     ] = None,
-    port: Annotated[int, typer.Option("--port", help="Where local processes meet; 0 is any that is free.")] = 0,
+    port: Annotated[int, typer.Option("--port", help="Port where local processes meet; 0 picks a free one.")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train one network on a table or a text by a recipe, with a held-out part to see how well it does on new rows.
+    """Train one network by a recipe on a table or a text, and score it on held-out rows.
 
-    The held-out rows do nothing but score: the run stops by 15 % of the others. Of a text (`.txt`), the end is held
-    out. Instead of data, a YAML file may be given that holds a recipe, with `data:`, `model:` and other options beside
-    its fields. A large model is trained by several processes: with --processes here, or under torchrun, Slurm or Ray.
-    Such a training, and one on a text, goes on where it was when it is started again with the same --out.
+    The held-out rows are used only for scoring; 15 % of the others decide when to stop. Of a text (`.txt`), the end is
+    held out. The data can also be a YAML file with a recipe and, beside its fields, `data:`, `model:` and other
+    options. Large models can be trained by several processes: with --processes, or under torchrun, Slurm or Ray. Such a
+    training, and any training on a text, resumes where it stopped when it is started again with the same --out.
 
     Examples:
 
@@ -166,7 +164,7 @@ def fit(
     asked = asked.replace(settings={**asked.settings, **parse_settings(changes or [], "--set", maker(asked))})
     check_choice("--backend", backend, ("local", "ray"))
     if address is not None and backend == "local":
-        raise InputError(f"--address must be given with --backend ray alone, got {address!r}")
+        raise InputError(f"--address must be given only with --backend ray, got {address!r}")
     begin(asked, out, backend=backend, address=address, port=port, as_json=as_json)
 
 
@@ -275,12 +273,12 @@ def _trained(asked: TrainingFile, out: Path, world: World) -> Run | None:
         if work is not None:
             work = Work(row_flops=work.row_flops * passes, rate=work.rate * world.size)
         if world.is_first and training.state.step:
-            say(f"going on after step {training.state.step}, epoch {training.state.epoch}")
+            say(f"resuming after step {training.state.step}, epoch {training.state.epoch}")
         try:
             run = training.run()
         except Stopped:
             if world.is_first:
-                say(f"stopped after step {training.state.step}, which is saved; go on with: meden resume {out}")
+                say(f"stopped and saved after step {training.state.step}; continue with: meden resume {out}")
             raise
     if not world.is_first:
         return None
@@ -299,7 +297,7 @@ def _calibrated(run: Run, dataset: Dataset, fold: Fold) -> Run:
     try:
         return by_stop_rows(run, dataset, fold)
     except InputError as error:
-        say(f"the run is kept as it was trained, not calibrated: {error}")
+        say(f"the run was saved without calibration: {error}")
         return run
 
 

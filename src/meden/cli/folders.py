@@ -41,13 +41,11 @@ def check_new_folder(name: str, folder: Path) -> None:
     """
     with _refused(name, "a new or empty folder", folder):
         if is_described(folder):
-            here = "a finished study" if (folder / RUN).exists() else "a study that is not finished"
-            go_on = "" if (folder / RUN).exists() else f"; go on with: meden resume {folder}"
+            here = "a finished study" if (folder / RUN).exists() else "an unfinished study"
+            go_on = "" if (folder / RUN).exists() else f"; continue with: meden resume {folder}"
             raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which holds {here}{go_on}")
         if folder.is_file() or (folder.is_dir() and not _holds_nothing(folder)):
-            raise InputError(
-                f"{name} must be a new or empty folder, got {str(folder)!r}, which holds something already"
-            )
+            raise InputError(f"{name} must be a new or empty folder, got {str(folder)!r}, which is not empty")
         new = [part for part in (folder.absolute(), *folder.absolute().parents) if not part.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -81,8 +79,8 @@ def check_training_folder(name: str, folder: Path, asked: TrainingFile | None) -
     ]
     if others:
         raise InputError(
-            f"{name} must be a new folder, or one whose training is the same, got {str(folder)!r}, which is of another "
-            f"{' and '.join(others)}; go on with that one by: meden resume {folder}"
+            f"{name} must be a new folder or one with the same training, got {str(folder)!r}, which has another "
+            f"{' and '.join(others)}; continue that one with: meden resume {folder}"
         )
 
 
@@ -191,13 +189,13 @@ def check_new_file(name: str, path: Path, *, force: bool) -> None:
     Raises:
         InputError: if it is, if it is a folder, or if its folder is not there.
     """
-    with _refused(name, "a file that can be written", path):
+    with _refused(name, "a writable file", path):
         if path.is_dir():
             raise InputError(f"{name} must be a file, got the folder {str(path)!r}")
         if path.exists() and not force:
-            raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which is there already")
+            raise InputError(f"{name} must be a new file (or give --force), got {str(path)!r}, which exists")
         if not path.parent.is_dir():
-            raise InputError(f"{name} must lie in a folder that is there, got {str(path)!r}")
+            raise InputError(f"{name} must be in an existing folder, got {str(path)!r}")
         _try_to_write(path.parent)
 
 
@@ -223,7 +221,7 @@ def say_unfinished(study: Study, folder: Path) -> None:
     """Say what is missing of a study that was cut off, on standard error."""
     if study.num_missing:
         own = study.model.name is not None
-        say(f"unfinished: {study.reason}" + (f"; go on with: meden resume {folder}" if own else ""))
+        say(f"unfinished: {study.reason}" + (f"; continue with: meden resume {folder}" if own else ""))
 
 
 def holds_run(folder: Path) -> bool:
@@ -236,7 +234,7 @@ def holds_run(folder: Path) -> bool:
         recipe = folder / "recipe.yaml"
         if recipe.exists():  # a person may have changed it
             recipe.replace(recipe.with_name("recipe.before.yaml"))
-        say(f"{error}: trained and written again")
+        say(f"{error}: training and writing it again")
         return False
     return True
 
@@ -252,33 +250,33 @@ def trained(folder: Path, *, texts: bool = False) -> Run | Ensemble:
     if (folder / STUDY).exists() and not (folder / RUN).exists():
         if is_described(folder) and read_json(folder / STUDY)["model"].get("trains"):
             raise InputError(
-                f"folder {str(folder)!r} holds a study of a training function, which makes its models and keeps them "
-                "itself: there is none to predict with here"
+                f"folder must hold a model, got {str(folder)!r}, a study of a training function, which keeps its "
+                "models itself"
             )
-        raise InputError(
-            f"folder {str(folder)!r} holds a study that is not finished; go on with: meden resume {folder}"
-        )
+        raise InputError(f"folder {str(folder)!r} holds an unfinished study; continue with: meden resume {folder}")
     if not (folder / RUN).is_file():
         other = (folder / LEDGER).exists()
         hint = ", which holds a comparison or another search without a model" if other else ""
-        hint = hint if folder.exists() else ": not there"
-        wanted = f"folder must be one that `meden tune` or `meden fit` wrote (a {RUN})"
+        hint = hint if folder.exists() else ": no such folder"
+        wanted = f"folder must be one written by `meden tune` or `meden fit` (with a {RUN})"
         raise InputError(f"{wanted}, got {str(folder)!r}{hint}")
     summary = read_json(folder / RUN)
     if "num_runs" not in summary and summary.get("model_name") is None:
         raise InputError(
-            f"folder must hold a model of meden's own, got {str(folder)!r}, whose model was made elsewhere: "
-            "meden.load_run(folder, make_model) opens it, with functools.partial(causal_model, ITS_FOLDER) for one of "
-            "transformers"
+            f"folder must hold a model of meden's own, got {str(folder)!r} with a model made elsewhere: open it "
+            "with meden.load_run(folder, make_model), where make_model is functools.partial(causal_model, "
+            "ITS_FOLDER) for a transformers model"
         )
     run = load_run(folder)
     if isinstance(run, Run) and run.vocabulary is not None:
         if texts:
             return run
         raise InputError(
-            f"folder {str(folder)!r} holds a model of language, which has no rows to predict: meden evaluate says what "
-            "it is worth on a text, and meden.load_run opens it"
+            f"folder must hold a model that predicts rows, got {str(folder)!r} with a language model: score it on "
+            "a text with meden evaluate, or open it with meden.load_run"
         )
     if run.encoder is None:
-        raise InputError(f"folder {str(folder)!r} holds a run on tensors, without an encoder of tables")
+        raise InputError(
+            f"folder must hold a run on a table, got {str(folder)!r} with a run on tensors, which has no encoder"
+        )
     return run

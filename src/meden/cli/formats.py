@@ -9,7 +9,9 @@ import typer
 from meden._checks import check_choice
 from meden.report import FORMATS, Format
 
-ReportFormat = Annotated[str, typer.Option("--format", help="Of the report: html, or md: Markdown without the charts.")]
+ReportFormat = Annotated[
+    str, typer.Option("--format", help="Format of the report: `html`, or `md` for Markdown without charts.")
+]
 
 
 def report_format(name: str) -> Format:

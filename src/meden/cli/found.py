@@ -33,13 +33,13 @@ def cut_off(begun: Path, go_on: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if begun.exists():
-            say(f"interrupted; go on with: {go_on}")
+            say(f"interrupted; continue with: {go_on}")
             raise typer.Exit(1) from None
         raise
     except OSError as error:
         if error.errno not in NO_ROOM or not begun.exists():
             raise
-        say(f"failed: {no_room(error, f'go on with: {go_on}')}")
+        say(f"failed: {no_room(error, f'continue with: {go_on}')}")
         raise typer.Exit(1) from None
 
 
@@ -82,7 +82,7 @@ def show_study(study: Study, out: Path, as_json: bool) -> None:
     elif study.status == "ok":
         _show_choices(study, out)
     if study.shortened:
-        say(f"{study.shortened}; more time: meden resume {out} --time-limit SECONDS")
+        say(f"{study.shortened}; for more time: meden resume {out} --time-limit SECONDS")
     if study.status != "ok":
         hint = "" if study.model.trains else "; lower lr, or set clip_norm"
         say(f"failed: {study.reason}{hint}; see {out}/report.html")
@@ -93,7 +93,7 @@ def _show_choices(study: Study, out: Path) -> None:
     for sentence in study.verdict.sentences:
         stdout.print(sentence.text)
     told = spoken(study.told)
-    table = Table(f"{study.data.target}, held out", told, "loss", f"chosen has, {told}", box=box.SIMPLE_HEAD)
+    table = Table(f"{study.data.target}, held out", told, "loss", f"chosen minus this, {told}", box=box.SIMPLE_HEAD)
     gains = {gain.over: gain_text(gain.told, named=False) for gain in study.verdict.gains}
     for trial in study.baselines:
         table.add_row(BASELINES[trial.baseline], *_numbers(study, trial), gains.get(trial.baseline, trial.outcome))
@@ -103,7 +103,7 @@ def _show_choices(study: Study, out: Path) -> None:
     stdout.print(table)
     by = spoken(study.chosen_by)
     stdout.print(
-        f"chosen: {RULES[CHOICE]}; best: by its mean held-out {by}; the last column is corrected for having chosen"
+        f"chosen: {RULES[CHOICE]}; best: lowest mean held-out {by}; the last column is corrected for the selection"
     )
     stdout.print(f"Choice:  {_params_text(study.choice)}, epochs {study.choice.median_epoch}")
     stdout.print(f"Report:  {out}/report.html")

@@ -16,7 +16,7 @@ from meden.cli.app import UsageError
 from meden.job_files import KINDS, PARTS, JobFiles
 
 STOP = 3
-"""Exit status of a report after which training is to stop."""
+"""Exit status of a report after which training must stop."""
 NUMBERS = {"ignore_unknown_options": True}
 """``-0.5`` is a number."""
 
@@ -46,11 +46,11 @@ job = typer.Typer(name="job", cls=JobGroup, no_args_is_help=True, add_completion
 
 @job.callback()
 def commands() -> None:
-    """Ask and answer inside of a command that a search runs: its parameters, rows, reports and scores.
+    """Commands for a program that a search runs: read parameters and rows, report losses, submit scores.
 
     `meden tune data.csv --target y --command 'bash train.sh {lr}' --search lr=1e-4:1:log` runs `train.sh` for each
-    configuration and fold. It trains on the rows `fit`, reports the loss of the rows `stop` after each epoch, ends
-    when it is told to, and scores the rows `score`. The variables MEDEN_EPOCHS, MEDEN_SEED and MEDEN_FOLD are set.
+    configuration and fold. The script trains on the `fit` rows, reports the loss of the `stop` rows after each epoch,
+    stops when it is told to, and submits results for the `score` rows. MEDEN_EPOCHS, MEDEN_SEED and MEDEN_FOLD are set.
 
     Example, a whole `train.sh`:
 
@@ -69,8 +69,8 @@ def params() -> None:
 
 
 @job.command()
-def param(name: Annotated[str, typer.Argument(help="Name in the space, such as lr.")]) -> None:
-    """Print one parameter: a text as it is, others as JSON writes them.
+def param(name: Annotated[str, typer.Argument(help="Name of the parameter in the space, such as lr.")]) -> None:
+    """Print one parameter: a string as it is, other values as JSON.
 
     Example: lr=$(meden job param lr)
     """
@@ -80,12 +80,13 @@ def param(name: Annotated[str, typer.Argument(help="Name in the space, such as l
 
 @job.command()
 def rows(
-    part: Annotated[str, typer.Argument(help=f"Which: {', '.join(PARTS)}.")],
+    part: Annotated[str, typer.Argument(help=f"Which rows: {', '.join(PARTS)}.")],
     of: Annotated[
-        Path | None, typer.Option("--of", help="Table in text: print its header and those rows, not their numbers.")
+        Path | None,
+        typer.Option("--of", help="Table (text file): print its header and those rows instead of their numbers."),
     ] = None,
 ) -> None:
-    """Print the numbers of the rows to fit, to stop by or to score, from 0, one a line; or the rows themselves.
+    """Print the numbers of the fitting, stopping or scored rows, one per line, from 0; or the rows themselves.
 
     Example: meden job rows fit --of data.csv > fit.csv
     """
@@ -96,22 +97,23 @@ def rows(
     try:
         lines = "".join(here.lines(part, of))
     except OSError as error:
-        raise InputError(f"--of must be a table that can be read, got {str(of)!r}: {error.strerror}") from None
+        raise InputError(f"--of must be a readable table, got {str(of)!r}: {error.strerror}") from None
     sys.stdout.buffer.write(lines.encode(errors="surrogateescape"))
     sys.stdout.flush()
 
 
 @job.command(context_settings=NUMBERS)
 def report(
-    epoch: Annotated[str, typer.Argument(help="Number of the epoch that was done, from 1.")],
+    epoch: Annotated[str, typer.Argument(help="Number of the finished epoch, from 1.")],
     stop_loss: Annotated[
-        str | None, typer.Argument(help="Mean loss of the rows `stop`, lower is better; none if there are none.")
+        str | None,
+        typer.Argument(help="Mean loss of the `stop` rows, lower is better; leave it out if there are none."),
     ] = None,
     train_loss: Annotated[
-        str | None, typer.Option("--train-loss", help="Mean loss of the rows `fit`, for curves and diagnosis.")
+        str | None, typer.Option("--train-loss", help="Mean loss of the `fit` rows, for curves and diagnosis.")
     ] = None,
 ) -> None:
-    """Report an epoch; the exit status is 0 to go on, and 3 to stop now.
+    """Report an epoch; the exit status is 0 to continue and 3 to stop now.
 
     Example: meden job report $epoch $loss || break
     """
@@ -123,12 +125,14 @@ def report(
 
 @job.command()
 def score(
-    file: Annotated[Path, typer.Argument(help="Numbers of the rows `score`, in their order: .npy, .csv or .txt.")],
-    kind: Annotated[str, typer.Option("--as", help=f"What they are: {', '.join(KINDS)}.")],
+    file: Annotated[
+        Path, typer.Argument(help="File with the values for the `score` rows, in their order: .npy, .csv or .txt.")
+    ],
+    kind: Annotated[str, typer.Option("--as", help=f"What the values are: {', '.join(KINDS)}.")],
 ) -> None:
-    """Say what came of the rows to score, once, when training is over.
+    """Submit the results for the scored rows, once, after training.
 
-    Losses and predictions are one number a row; probabilities and logits one a class, the classes in sorted order.
+    Losses and predictions are one number per row; probabilities and logits one per class, with classes in sorted order.
 
     Example: meden job score scored.csv --as probabilities
     """
@@ -137,7 +141,7 @@ def score(
 
 @job.command()
 def checkpoint_dir() -> None:
-    """Print a folder for checkpoints: what a job that was killed left there is there when it is started again.
+    """Print a folder for checkpoints; its contents survive when a killed job is started again.
 
     Example: cp model.bin "$(meden job checkpoint-dir)"
     """

@@ -52,9 +52,9 @@ OF_TABLE = (
     *("target", "settings", "model", "recipe", "folds", "groups", "order", "gap"),
     *("drop", "read", "sep", "decimal", "na", "task", "seed"),
 )
-"""Options that a study says itself."""
+"""Options that a study fixes itself."""
 OF_STUDY = ("which", "rows")
-"""Options that only a study has a meaning for."""
+"""Options that only apply to a study."""
 
 
 @spread
@@ -64,38 +64,55 @@ def learning_curve(
         str,
         typer.Argument(
             metavar="STUDY_OR_DATA",
-            help="Folder of a study of `meden tune`, or a table as for `meden compare`: a file or a bundled name.",
+            help="Folder of a study written by `meden tune`, or a table as for `meden compare`: a file or a bundled "
+            "name.",
         ),
     ],
     target: Target = None,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Train the network without regularisation too: both curves, on one chart.")
+        bool,
+        typer.Option(
+            "--plain", help="Also train the network without regularisation, and show both curves in one chart."
+        ),
     ] = False,
     sizes: Annotated[
         str | None,
-        typer.Option("--sizes", help="Rows that train: `100,200,400,800`. Unless given: 8, from a sixteenth to all."),
+        typer.Option(
+            "--sizes",
+            help="Numbers of training rows, such as `100,200,400,800`. Default: 8 sizes, from a sixteenth of the rows "
+            "to all.",
+        ),
     ] = None,
     same: Annotated[
-        str, typer.Option("--same", help="Sizes train for as many `steps` of the optimizer, or `epochs`: less time.")
+        str,
+        typer.Option(
+            "--same",
+            help="What is the same at all sizes: `steps` of the optimizer, or `epochs`, which takes less time.",
+        ),
     ] = "steps",
     seeds: Annotated[
-        int | None, typer.Option("--seeds", help="Fits, and subsets, per size and fold; the study's number, or 1.")
+        int | None,
+        typer.Option(
+            "--seeds", help="Fits, each on its own subset, per size and fold. Default: the study's number, or 1."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the fits and a report; the same command goes on from there."),
+        typer.Option(
+            "--out", "-o", help="Output folder for the fits and a report. Run the same command again to resume."
+        ),
     ] = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="File to write the report to: HTML, or Markdown if it ends in .md.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --report if it is there.")] = False,
-    which: Annotated[str, typer.Option("--which", help="Of a study: `one_se`, the choice, or `best`.")] = CHOICE,
-    rows: Annotated[
-        Path | None, typer.Option("--rows", help="File with a study's rows, where they are no longer where they were.")
-    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file of --report if it exists.")] = False,
+    which: Annotated[
+        str, typer.Option("--which", help="For a study: which configuration, `one_se` (the choice) or `best`.")
+    ] = CHOICE,
+    rows: Annotated[Path | None, typer.Option("--rows", help="File with the study's rows, if it has moved.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", "-s", help="A setting of the recipe or the network, `l2=0.01`; may be repeated."),
+        typer.Option("--set", "-s", help="Setting of the recipe or the network, such as `l2=0.01`. Repeatable."),
     ] = None,
     model: Model = "mlp",
     recipe: RecipeFile = None,
@@ -108,10 +125,11 @@ def learning_curve(
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say whether more rows would help, beside what regularisation gains.
+    """Estimate whether more rows would help, and compare that with the gain from regularisation.
 
-    Trains the choice of a study, or a recipe on a table, on smaller and smaller parts of each fold's rows, fits a power
-    law to the held-out loss, and says what twice the rows would give, with an interval. Where no law fits it says why.
+    Trains the chosen configuration of a study, or a recipe on a table, on smaller and smaller subsets of each fold,
+    fits a power law to the held-out loss, and predicts the loss with twice the rows, with an interval. If no power law
+    fits, it says why.
 
     Examples:
 
@@ -159,7 +177,9 @@ def learning_curve(
 def _check_options(context: typer.Context, subject: str, is_study: bool) -> None:
     """Refuse what a study says itself, and what only a study can be asked."""
     if not (Path(subject).exists() or subject in BUNDLED):
-        raise InputError(f"STUDY_OR_DATA must be the folder of a study or a table, got {subject!r}: not there")
+        raise InputError(
+            f"STUDY_OR_DATA must be the folder of a study or a table, got {subject!r}: no such file or folder"
+        )
     if Path(subject).is_dir() and not is_study:
         raise InputError(f"STUDY_OR_DATA must be the folder of a study or a table, got the folder {subject!r}")
     for param in context.command.params:
@@ -168,8 +188,12 @@ def _check_options(context: typer.Context, subject: str, is_study: bool) -> None
         if name not in (OF_TABLE if is_study else OF_STUDY) or source is None or source.name != "COMMANDLINE":
             continue
         if is_study:
-            raise InputError(f"{max(param.opts, key=len)} must be left to the study, which says it, got {subject!r}")
-        raise InputError(f"{max(param.opts, key=len)} must be left out for a table: it is of a study, got {subject!r}")
+            raise InputError(
+                f"{max(param.opts, key=len)} must not be given for a study, which fixes it, got {subject!r}"
+            )
+        raise InputError(
+            f"{max(param.opts, key=len)} must not be given for a table: it is an option for a study, got {subject!r}"
+        )
 
 
 def _sizes(text: str | None) -> list[int] | None:
@@ -178,7 +202,7 @@ def _sizes(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"--sizes must be whole numbers with commas, such as 100,200,400, got {text!r}") from None
+        raise InputError(f"--sizes must be integers separated by commas, such as 100,200,400, got {text!r}") from None
 
 
 def _show(found: LearningCurve, as_json: bool) -> None:

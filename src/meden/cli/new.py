@@ -13,14 +13,14 @@ from meden._checks import InputError
 from meden.cli.console import JsonFlag, print_json, stdout
 
 NUM_NEW = 100
-"""Rows that are kept to be predicted."""
+"""Rows that are kept for prediction."""
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(help="New folder, or an empty one.")],
+    folder: Annotated[Path, typer.Argument(help="New or empty folder.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Write a small project that runs: a network of your own, a table, and scripts that tune and predict.
+    """Create a small runnable project: a network of your own, a table, and scripts that tune and predict.
 
     Example:
 
@@ -29,7 +29,7 @@ def new(
         cd mine && make tune
     """  # noqa: D412
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise InputError(f"folder must be new or empty, got {str(folder)!r}, which is neither")
+        raise InputError(f"folder must be new or empty, got {str(folder)!r}, which is not empty")
     written = {name: text for name, text in sorted({**_texts(), **_tables()}.items())}
     (folder / "data").mkdir(parents=True)
     for name, text in written.items():
@@ -39,7 +39,7 @@ def new(
         return
     for name in written:
         stdout.print(f"  {name}")
-    stdout.print(f"\nGo on with: cd {shlex.quote(str(folder))} && make tune")
+    stdout.print(f"\nNext: cd {shlex.quote(str(folder))} && make tune")
 
 
 def _texts() -> dict[str, str]:

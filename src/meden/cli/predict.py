@@ -26,38 +26,40 @@ from meden.study.ledger import LEDGER
 
 def predict(
     folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
-    rows: Annotated[Path, typer.Argument(help="File with the columns the model was trained on; others are ignored.")],
+    rows: Annotated[
+        Path, typer.Argument(help="File with the columns the model was trained on; other columns are ignored.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="CSV file to write.")] = Path("predictions.csv"),
     sep: Sep = None,
     decimal: Decimal = None,
     na: Missing = None,
     id_column: Annotated[
-        str | None, typer.Option("--id", help="Column that names each row: it comes first in the output.")
+        str | None, typer.Option("--id", help="Column that identifies each row; it comes first in the output.")
     ] = None,
     raw: Annotated[
         bool,
-        typer.Option("--raw", help="Keep labels such as `=1+1` that a spreadsheet takes for formulas."),
+        typer.Option("--raw", help="Keep labels such as `=1+1`, which a spreadsheet would evaluate as formulas."),
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output file if it exists.")] = False,
     on_missing: Annotated[
         str,
         typer.Option(
             "--on-missing",
-            help="`error`: predict nothing if a row has no answer; `empty`: leave the predictions of such rows empty.",
+            help="What to do with rows that cannot be predicted. `error`: stop and write nothing; `empty`: leave "
+            "their predictions empty.",
         ),
     ] = "error",
     as_json: JsonFlag = False,
 ) -> None:
-    """Predict the target of new rows: a label with its probabilities, or a number.
+    """Predict the target of new rows: labels with probabilities, or numbers.
 
-    Columns are read as those the model was trained on, unless `--decimal` or `--na` say otherwise. The output has one
-    line for each line under the header, in the same order; messages call the first of them row 0. Labels that begin
-    like a formula of a spreadsheet (`=`, `+`, `-`, `@`) get a quote before them.
+    Columns are read as those the model was trained on, unless `--decimal` or `--na` is given. The output has one line
+    per input row, in the same order; row 0 in messages is the line below the header. Labels that start like a
+    spreadsheet formula (`=`, `+`, `-`, `@`) get a quote in front.
 
-    A row has no answer if a cell cannot be read as what its column was in training, if all its cells are empty though
-    no row in training may have been, or if the model's output is not finite. Numbers far outside of what was trained
-    on are clipped, and that is said. A column of the target is ignored, and that is said too: `meden evaluate`
-    compares it with the predictions.
+    A row cannot be predicted if a cell cannot be read as its column was in training, if all its cells are empty and no
+    training row was, or if the model's output is not finite. Numbers far outside the training range are clipped, with a
+    warning. A target column is ignored, with a warning: `meden evaluate` compares it with the predictions.
 
     Examples:
 
@@ -78,7 +80,10 @@ def predict(
     ids = None if id_column is None else _ids(frame, id_column, run.encoder.classes)
     predictions = run.predict(frame, on_missing="empty" if on_missing == "empty" else "error").frame()
     if label in frame.columns:
-        say(f"column {label!r} is the target, and is ignored; to score the predictions: meden evaluate {folder} {rows}")
+        say(
+            f"column {label!r} is the target and is ignored; to score predictions against it: meden evaluate "
+            f"{folder} {rows}"
+        )
     written = predictions if raw else without_formulas(predictions)
     if ids is not None:
         written = pd.concat([ids if raw else _quoted(ids), written], axis=1)
@@ -97,11 +102,11 @@ def _check_apart(out: Path, rows: Path) -> None:
         InputError: if they would.
     """
     if out.exists() and rows.exists() and out.samefile(rows):
-        raise InputError(f"--out must be another file than the rows, got {str(out)!r} for both")
+        raise InputError(f"--out must not be the input file, got {str(out)!r} for both")
     place = out.resolve()
     of_meden = any((place.parent / name).exists() for name in (RUN, STUDY, LEDGER))
     if of_meden and place.suffix.lower() != ".csv":
-        raise InputError(f"--out must be a .csv file in a folder that holds a study or run, got {str(out)!r}")
+        raise InputError(f"--out must be a .csv file when it is in the folder of a study or run, got {str(out)!r}")
 
 
 def _ids(frame: pd.DataFrame, name: str, classes: Sequence[Label]) -> pd.Series[Any]:
@@ -113,15 +118,16 @@ def _ids(frame: pd.DataFrame, name: str, classes: Sequence[Label]) -> pd.Series[
     """
     check_column("--id", name, frame)
     if name in ("prediction", *(f"p_{label}" for label in classes)):
-        raise InputError(f"--id must be called otherwise than the columns of predictions, got {name!r}")
+        raise InputError(f"--id must not have the name of a prediction column, got {name!r}")
     ids = frame[name].reset_index(drop=True)
     wrong = ids.isna() | ids.duplicated(keep=False)
     if wrong.any():
         first = int(wrong.to_numpy().argmax())
         told = "nothing" if pd.isna(ids[first]) else f"{ids[first]!r} more than once"
         raise InputError(
-            f"--id must be a column that names each row by itself, but {name!r} holds {told} (first in row {first}; "
-            f"{plural(int(wrong.sum()), 'such row')}); leave --id out: predictions are in the order of the rows"
+            f"--id must be a column whose values identify each row, but {name!r} holds {told} (first in row "
+            f"{first}; {plural(int(wrong.sum()), 'such row')}); without --id, predictions are in the order of the "
+            "rows"
         )
     return ids
 

@@ -26,9 +26,9 @@ from meden.training.calibrate import check_calibrates
 from meden.training.holdout import HoldOut, TableHoldOut, TextHoldOut
 
 STOP_FRACTION = 0.15
-"""Share of the rows that do not score which decides when to stop, as in a search."""
+"""Fraction of the rows outside the scored ones that decides when to stop, as in a search."""
 TEXT_MODELS: dict[str, ModelMaker] = {"decoder": Decoder, "causal_transformer": CausalTransformer}
-"""Models of language by name; the first is the usual one."""
+"""Language models by name; the first is the default."""
 
 
 def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
@@ -51,7 +51,9 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
     recipe = Recipe.from_dict(asked.recipe) if asked.recipe else text_recipe()
     recipe, model_args = _configured(asked, recipe)
     if "num_tokens" in model_args:
-        raise InputError(f"num_tokens must be left to the text, which decides it, got {model_args['num_tokens']!r}")
+        raise InputError(
+            f"num_tokens must not be given, since the text determines it, got {model_args['num_tokens']!r}"
+        )
     path, end = Path(asked.data), 1 - asked.held_out
     middle = end * (1 - STOP_FRACTION)
     own = Path(asked.model or "") / "tokenizer.json"  # of a folder of transformers
@@ -64,7 +66,7 @@ def prepare(asked: TrainingFile, *, cache: Path | None = None) -> HoldOut:
             for start, until in ((middle, end), (end, 1.0))
         )
     except InputError as error:
-        ways = "a longer text, another --held-out or a --tokenizer may do" if known is None else "take a longer text"
+        ways = "a longer text, another --held-out or a --tokenizer may help" if known is None else "use a longer text"
         raise InputError(f"{error}; {ways}") from None
     return TextHoldOut(make_model, model_args, recipe, fitted, stop, scored, asked.seed)
 
@@ -116,7 +118,7 @@ def of_folder(folder: Path) -> ModelMaker:
     try:
         from meden.integrations.huggingface import causal_model
     except ImportError:
-        raise InputError("transformers must be installed for a model of its: pip install 'meden[hf]'") from None
+        raise InputError("transformers must be installed for one of its models: pip install 'meden[hf]'") from None
 
     def make(num_inputs: int, num_tokens: int, **changes: Any) -> nn.Module:
         return causal_model(folder, num_inputs=num_inputs, num_tokens=num_tokens, **changes)
@@ -136,7 +138,9 @@ def table(asked: TrainingFile) -> tuple[ModelMaker, Dataset, Recipe, dict[str, A
         recipe=Recipe.from_dict(asked.recipe) if asked.recipe else None,
     )
     if asked.calibrate and (setup.data.task != "classification" or setup.data.labels.ndim > 1):
-        raise InputError("calibrate must be for one class of each row, which has a probability, got it for numbers")
+        raise InputError(
+            "calibrate must be used for classification with one class per row, got a regression or multi-label target"
+        )
     chosen, model_args = _configured(asked, setup.recipe)
     return setup.make_model, setup.data, chosen, dict(model_args)
 
@@ -158,7 +162,7 @@ def three_parts(dataset: Dataset, held_out: float, seed: int) -> Fold:
     except InputError:
         what = "groups" if dataset.groups is not None else "of each class" if dataset.classes else "rows"
         raise InputError(
-            f"--held-out must leave rows to train on, to stop by and to score (about 3 {what} or more), got "
-            f"{held_out:g} of {plural(dataset.num_rows, 'row')}"
+            f"--held-out must leave about 3 {what} or more to train on, to stop by and to score, got {held_out:g} "
+            f"of {plural(dataset.num_rows, 'row')}"
         ) from None
     return Fold(training[fitting], training[stop], scored)

@@ -20,21 +20,23 @@ from meden.study.folder import STUDY
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder written by `meden tune` or `meden fit`.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="File to write; FOLDER/report.html, or .md, unless given.")
+        Path | None, typer.Option("--out", "-o", help="File to write. Default: FOLDER/report.html, or .md.")
     ] = None,
     format: ReportFormat = "html",
     units: Annotated[
-        str | None, typer.Option("--units", help="Tool whose units the strengths are shown in too, such as keras.L2.")
+        str | None, typer.Option("--units", help="Also show strengths in the units of this tool, such as keras.L2.")
     ] = None,
-    n: Annotated[float | None, typer.Option("--n", help="Rows trained on, for --units that depend on them.")] = None,
-    loss: Annotated[str, typer.Option("--loss", help="What your own code minimises, for --units.")] = "half_mse",
-    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it is there.")] = False,
+    n: Annotated[
+        float | None, typer.Option("--n", help="Number of training rows, for --units that depend on it.")
+    ] = None,
+    loss: Annotated[str, typer.Option("--loss", help="Loss that your own code minimises, for --units.")] = "half_mse",
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the output file if it exists.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write the report of a study or run, as one HTML file that opens offline, or as Markdown.
 
-    It only reads the folder: nothing is trained, and the data are not needed. Of a study that was cut off it shows what
-    is there, and says what is missing.
+    The folder is only read: nothing is trained and the data are not needed. The report of an interrupted study shows
+    what is there and what is missing.
 
     Examples:
 

@@ -22,7 +22,7 @@ from meden.run import Ensemble, Run
 from meden.study.check import table_of
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
-"""With what a cell begins that a spreadsheet would take for a formula; full-width signs count as the others."""
+"""First characters of a cell that a spreadsheet would evaluate as a formula; full-width signs count as well."""
 
 
 def read_data(data: str, *, drop: Sequence[str] | None, read: Iterable[str] | None, **options: Any) -> Dataset:

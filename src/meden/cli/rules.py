@@ -12,10 +12,10 @@ from meden.cli.console import print_json, stdout
 from meden.diagnosis import Rule
 
 SelectOption = Annotated[
-    str | None, typer.Option("--select", help="Rules to go by: codes or families, with commas between.")
+    str | None, typer.Option("--select", help="Rules to apply: codes or families, separated by commas.")
 ]
 IgnoreOption = Annotated[
-    str | None, typer.Option("--ignore", help="Rules to leave out: codes or families, with commas between.")
+    str | None, typer.Option("--ignore", help="Rules to skip: codes or families, separated by commas.")
 ]
 
 

@@ -61,24 +61,31 @@ def select(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help=f"Folder of a report and of {COLUMNS}; the same command goes on from there if cut off."
+            "--out", "-o", help=f"Output folder for a report and {COLUMNS}. Run the same command again to resume."
         ),
     ] = None,
     format: ReportFormat = "html",
     model: Annotated[
-        str, typer.Option("--model", help="Network whose inputs are closed: `mlp` (a perceptron) or `linear`.")
+        str,
+        typer.Option("--model", help="Network whose inputs are selected: `mlp` (a multilayer perceptron) or `linear`."),
     ] = next(iter(SELECTORS)),
     penalty: Annotated[
-        str, typer.Option("--penalty", help="On all that reads a column: `group_lasso`, or `group_mcp`, not convex.")
+        str,
+        typer.Option(
+            "--penalty", help="Penalty on all weights that read a column: `group_lasso`, or `group_mcp` (not convex)."
+        ),
     ] = "group_lasso",
-    strengths: Annotated[int, typer.Option("--strengths", help="Strengths of the path.")] = STRENGTHS,
+    strengths: Annotated[int, typer.Option("--strengths", help="Number of strengths on the path.")] = STRENGTHS,
     noise: Annotated[
         bool,
-        typer.Option("--noise/--no-noise", help="Hold the columns against noise columns: more than twice the time."),
+        typer.Option(
+            "--noise/--no-noise",
+            help="Compare the columns with noise columns (knockoffs); takes more than twice the time.",
+        ),
     ] = True,
     rate: Annotated[
         float,
-        typer.Option("--rate", help="Share of false ones allowed, on average, among what stands out from noise."),
+        typer.Option("--rate", help="Target false discovery rate among the columns that stand out from noise."),
     ] = RATE,
     recipe: RecipeFile = None,
     folds: Folds = FOLDS,
@@ -91,13 +98,13 @@ def select(
     allow_version: AllowVersion = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say which columns of a table matter, how sure that is, and what is lost without the others.
+    """Select the columns of a table that matter, and estimate how certain that is and what dropping the others costs.
 
-    Closes the inputs of a network one after the other, as a penalty on all that reads a column grows, and keeps those
-    that survive at the one-SE strength: the fewest columns as good as the best within one standard error. How often
-    each survives over folds and seeds is said with an interval, and which stand out from noise columns put beside. On
-    average no more than the share --rate of these are there by luck, where columns depend on each other as those of a
-    Gaussian copula do: not where some are squares, ratios or bins of others.
+    Removes the inputs of a network one by one by increasing a penalty on all weights that read a column, and keeps the
+    columns that survive at the one-SE strength: the fewest columns whose loss is within one standard error of the best.
+    Reports how often each column survives over folds and seeds, with an interval, and which columns stand out from
+    added noise columns. The expected share of false discoveries among these is at most --rate if columns depend on each
+    other as in a Gaussian copula, which does not hold if some are squares, ratios or bins of others.
 
     Examples:
 
@@ -119,7 +126,7 @@ def select(
     loaded = None if recipe is None else Recipe.load(recipe)
     dataset = reading.data(data, target)
     if len(dataset.feature_names) < 2:
-        raise InputError(f"data must have two columns or more to choose among, got {list(dataset.feature_names)}")
+        raise InputError(f"data must have two or more columns to select from, got {list(dataset.feature_names)}")
     cv = CV(folds=folds, seeds=seeds, order=order, gap=gap)
     check_choice("--backend", processes.backend, get_args(Backend))
     workers = Workers(**processes.arguments())

@@ -20,15 +20,15 @@ from meden.recipe import Recipe
 from meden.recipe.yaml_text import PlainDumper, read_yaml
 
 TRAINING, CHECKPOINTS, TOKENS = "training.yaml", "checkpoints", "tokens"
-"""What is in the folder of a run that is under way: this file, and two folders."""
+"""Contents of the folder of a run in progress: this file, and two folders."""
 SUFFIXES = (".yaml", ".yml")
 OF_TABLES, OF_TEXTS = (
     ("target", "groups", "drop", "read", "sep", "decimal", "na", "task", "calibrate"),
     ("context", "tokenizer"),
 )
-"""Fields that mean nothing of other data."""
+"""Fields that only apply to other data."""
 HOW = ("processes", "sharding")
-"""Fields that decide how a training is done, not what comes of it."""
+"""Fields that decide how a training is carried out, not its result."""
 
 
 class TrainingFile(Settings):
@@ -97,14 +97,16 @@ class TrainingFile(Settings):
                     f"{', '.join(cls.model_fields)})"
                 )
         if rest and own.get("recipe"):
-            raise InputError(f"{str(path)!r} must hold the recipe's fields in one place, got recipe and {min(rest)!r}")
+            raise InputError(f"{str(path)!r} must give the recipe's fields in one place, got recipe and {min(rest)!r}")
         if rest:
             own["recipe"] = rest
         if own.get("recipe"):
             Recipe.from_dict(own["recipe"])
         own |= given
         if "data" not in own:
-            raise InputError(f"{str(path)!r} must say which data (data: text.txt), or they must be given before it")
+            raise InputError(
+                f"{str(path)!r} must name the data (data: text.txt), unless they are given on the command line"
+            )
         return cls(**own)
 
     @classmethod
@@ -147,7 +149,7 @@ class TrainingFile(Settings):
         for name in others:
             if getattr(self, name) != usual[name].default:
                 raise InputError(
-                    f"{name} must not be given of a {self.kind}, got {getattr(self, name)!r} for {self.data!r}"
+                    f"{name} must not be given for a {self.kind}, got {getattr(self, name)!r} for {self.data!r}"
                 )
 
     @property

@@ -68,7 +68,8 @@ Storage = Annotated[
     str | None,
     typer.Option(
         "--storage",
-        help="Database for Optuna's tools, such as `postgresql+psycopg://user@host/name`; else `study.db`.",
+        help="URL of a database for Optuna's tools, such as `postgresql+psycopg://user@host/name`. Default: "
+        "`study.db` in the folder.",
     ),
 ]
 
@@ -77,16 +78,16 @@ def tune(
     context: typer.Context,
     data: Data,
     target: Target = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="New folder of the study.")] = Path("runs/study"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the study.")] = Path("runs/study"),
     space: Annotated[
         list[str] | None,
         typer.Option(
             "--search",
             "-s",
-            help="What to search, may be repeated: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`; "
-            "`mixup=off:0.1:1` may be off, `l1=data` has ends that the data decide, `cocktail` is a mixture of many. "
-            "Unless given: lr, dropout and frequency of `tabular`, its usual settings first; l2, l1, dropout and lr of "
-            "`mlp`; l2, l1 and lr of `linear`.",
+            help="What to search: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`; "
+            "`mixup=off:0.1:1` may be off, the ends of `l1=data` come from the data, `cocktail` is a mixture "
+            "of many regularisers. Repeatable. Default: lr, dropout and frequency for `tabular`, starting with "
+            "its default settings; l2, l1, dropout and lr for `mlp`; l2, l1 and lr for `linear`.",
         ),
     ] = None,
     model: Model = MODEL,
@@ -95,49 +96,56 @@ def tune(
         str,
         typer.Option(
             "--preset",
-            help="How much is spent: `fast`, `good` or `best`. Each stands for folds, budget, epochs, refit, racing; "
-            "those that are given win.",
+            help="How much effort to spend: `fast`, `good` or `best`. Each sets folds, budget, epochs, refit and "
+            "racing; options that are given take precedence.",
         ),
     ] = "good",
-    folds: Annotated[int | None, typer.Option("--folds", help="Folds of the cross-validation.")] = None,
-    budget: Annotated[int | None, typer.Option("--budget", help="Configurations to try.")] = None,
+    folds: Annotated[int | None, typer.Option("--folds", help="Number of cross-validation folds.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="Number of configurations to try.")] = None,
     epochs_budget: Annotated[
-        int | None, typer.Option("--epochs-budget", help="Epochs of all fits together, at most.")
+        int | None, typer.Option("--epochs-budget", help="Limit on the epochs of all fits together.")
     ] = None,
     time_limit: Annotated[
         float | None,
         typer.Option(
             "--time-limit",
-            help="Seconds for everything, from the start of the command to the report: for longer training first, then "
-            "for configurations. The result then depends on the machine's speed.",
+            help="Time limit in seconds, from the start of the command to the report. Extra time is spent first on "
+            "longer training, then on more configurations. The result then depends on the machine's speed.",
         ),
     ] = None,
     racing: Annotated[
-        bool | None, typer.Option("--racing/--no-racing", help="Give up early what loses: about a third of the work.")
+        bool | None,
+        typer.Option("--racing/--no-racing", help="Stop losing configurations early: about a third of the work."),
     ] = None,
-    strategy: Annotated[str, typer.Option("--strategy", help=f"One of {', '.join(STRATEGIES)}.")] = STRATEGY,
-    metric: Annotated[str, typer.Option("--metric", help=f"What decides: one of {', '.join(METRICS)}.")] = "loss",
+    strategy: Annotated[
+        str, typer.Option("--strategy", help=f"How configurations are proposed: one of {', '.join(STRATEGIES)}.")
+    ] = STRATEGY,
+    metric: Annotated[
+        str, typer.Option("--metric", help=f"Metric that decides: one of {', '.join(METRICS)}.")
+    ] = "loss",
     seeds: Annotated[int, typer.Option("--seeds", help="Fits per configuration and fold.")] = 1,
     baselines: Annotated[
         bool,
         typer.Option(
             "--baselines/--no-baselines",
-            help="Also train what the choice is compared with: a constant answer, a linear model, boosted trees, and "
-            "the same network without regularisation.",
+            help="Also train the baselines that the choice is compared with: a constant model, a linear model, "
+            "boosted trees, and the same network without regularisation.",
         ),
     ] = True,
     keep_losses: Annotated[
         bool,
         typer.Option(
             "--keep-losses",
-            help="Also keep the loss of each row that a model was fitted on: `meden diagnose` and the report then say "
-            "what the models know by heart.",
+            help="Also keep the loss of each fitting row, so that `meden diagnose` and the report can tell how much "
+            "the models memorise.",
         ),
     ] = False,
     refit: Annotated[
         str | None,
         typer.Option(
-            "--refit", help="`all`: one model on all rows. `folds`: the average of a model a fold, stopped by its rows."
+            "--refit",
+            help="`all`: one model on all rows. `folds`: the average of one model per fold, each stopped early on "
+            "the rows that fold scores.",
         ),
     ] = None,
     groups: Groups = None,
@@ -160,8 +168,9 @@ def tune(
 ) -> None:
     """Find how much to regularise a network on a table.
 
-    Cross-validates many configurations, chooses the simplest one within a standard error of the best, trains it on
-    all rows, and writes the model and a report. With `--command` any program is searched so, and trains by itself.
+    Cross-validates many configurations, chooses the simplest one within one standard error of the best, trains it on
+    all rows, and writes the model and a report. With `--command`, the search runs any program that does its own
+    training.
 
     Examples:
 
@@ -232,17 +241,16 @@ def tune(
 
 def resume(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder of a study, or of a run.")],
-    data: Annotated[
-        str | None, typer.Option("--data", help="Where its table is now, if it is no longer where it was.")
-    ] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder of a study or a run.")],
+    data: Annotated[str | None, typer.Option("--data", help="File with the study's table, if it has moved.")] = None,
     budget: Annotated[
-        int | None, typer.Option("--budget", help="Configurations in all, those that are there included.")
+        int | None, typer.Option("--budget", help="Total number of configurations, including those already there.")
     ] = None,
     epochs_budget: Annotated[
-        int | None, typer.Option("--epochs-budget", help="Epochs of all fits together, those done before included.")
+        int | None,
+        typer.Option("--epochs-budget", help="Limit on the epochs of all fits together, including those already done."),
     ] = None,
-    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Seconds more, from now.")] = None,
+    time_limit: Annotated[float | None, typer.Option("--time-limit", help="Further seconds, from now.")] = None,
     jobs: Jobs = 1,
     backend: BackendName = "local",
     address: Address = None,
@@ -250,17 +258,21 @@ def resume(
     track: Track = None,
     allow_version: AllowVersion = False,
     command: Annotated[
-        str | None, typer.Option("--command", help="The command of a study of one, given again: it is not run unasked.")
+        str | None,
+        typer.Option(
+            "--command",
+            help="For a study of a command: the command, given again, since a command stored in a folder is never run.",
+        ),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option("--processes", help="Of a run: processes to go on with; as before unless given.")
+        int | None, typer.Option("--processes", help="For a run: number of processes. Default: as before.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Go on with a study, or a run, that was cut off; the result equals that of an uninterrupted one.
+    """Resume an interrupted study or run; the result equals that of an uninterrupted one.
 
-    With a larger budget, or more time, one that has ended goes on too; model, recipe and report are then made again. Of
-    one that is finished, what is missing or damaged beside the ledger is made again.
+    A finished study continues if it is given a larger budget or more time; its model, recipe and report are then made
+    again. In a finished study, missing or damaged files other than the ledger are made again.
 
     Examples:
 
@@ -281,7 +293,7 @@ def resume(
     try:
         described = read_description(folder)
     except Damaged as error:
-        raise InputError(f"{error}; the `meden tune` command that began the study writes it again") from None
+        raise InputError(f"{error}; run the `meden tune` command that started the study again to write it") from None
     make_model = described.model.find()
     if make_model is None:
         subject = resumed_command(described, command)
@@ -295,7 +307,7 @@ def resume(
     rows = read_rows(folder / LEDGER).rows.values()
     if more:
         there = len({row.configuration for row in rows if not row.baseline})
-        say(f"{plural(there, 'configuration')} there already, of a budget of {settings['budget']}")
+        say(f"{plural(there, 'configuration')} of a budget of {settings['budget']} done already")
         settings |= {"time_limit": None} | more
     settings |= _time(settings, more, described.notes.get(REFIT, "all"), math.fsum(row.seconds for row in rows))
     settings |= {

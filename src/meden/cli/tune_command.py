@@ -33,12 +33,12 @@ Trainer = Annotated[
     str | None,
     typer.Option(
         "--command",
-        help="Search what this command trains, in place of a network: `'bash train.sh {lr}'`, where `{lr}` is a name "
+        help="Command to search over instead of a network, such as `'bash train.sh {lr}'`, where `{lr}` is a name "
         "of `--search`. See `meden job --help`.",
     ),
 ]
 UNMEANT = ("model", "refit", "baselines", "keep_losses", "drop", "read")
-"""Options of ``meden tune`` that say something of networks, or of features, which a command reads itself."""
+"""Options of ``meden tune`` about networks or features, which do not apply to a command."""
 
 
 def command_settings(context: typer.Context) -> dict[str, Any]:
@@ -56,10 +56,10 @@ def command_settings(context: typer.Context) -> dict[str, Any]:
         if source is not None and source.name == "COMMANDLINE":
             option = name.replace("_", "-")
             raise InputError(
-                f"--{option} must not be given with --command, which trains by itself, got {given[name]!r}"
+                f"--{option} must not be given with --command, which does its own training, got {given[name]!r}"
             )
     if not given["space"]:
-        raise InputError("--search must be given with --command: what to search is known of no command")
+        raise InputError("--search must be given with --command: a command has no default search space")
     check_study_folder("--out", Path(given["out"]))
     check_choice("--preset", given["preset"], PRESETS)
     usual, time_limit, order = PRESETS[given["preset"]], given["time_limit"], given["order"]
@@ -103,11 +103,12 @@ def resumed_command(described: Description, command: str | None) -> Mapping[str,
     told = described.model.arguments.get("command")
     if told is None:
         raise InputError(
-            f"folder must hold a study of one of meden's own models, or of a command, got one of {described.model.text}"
+            f"folder must hold a study of one of meden's own models or of a command, got one of {described.model.text}"
         )
     if command is None:
         raise InputError(
-            f"--command must be given again: the study was begun with {told!r}, and what a folder names is never run"
+            f"--command must be given again: the study was started with {told!r}, and a command stored in a folder "
+            "is never run"
         )
     return {"make_model": Command(command), **_rows(described.data, described.data.target, described.data.task)}
 
