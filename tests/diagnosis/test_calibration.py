@@ -62,7 +62,7 @@ def test_probabilities_that_are_right_raise_no_alarm_and_those_that_are_not_do(n
 
 def test_a_model_that_is_not_sure_enough_is_told_so():
     found = examine([Answers(np.full(500, 0.55), default_rng(0).random(500) < 0.9, "wine")], ALARMS)
-    assert "not sure enough" in found[0].message and found[0].command == "meden fit wine --calibrate"
+    assert "underconfident" in found[0].message and found[0].command == "meden fit wine --calibrate"
 
 
 def test_the_temperature_is_that_of_a_logistic_regression_on_the_logits():
@@ -92,8 +92,8 @@ def test_a_loss_that_falls_without_end_has_a_temperature_at_an_end():
     ("sure", "right", "told"),
     [
         ([], [], "above 0"),
-        ([0.5, 0.6], [True], "one n"),
-        ([1.5], [True], "within 0 to 1"),
+        ([0.5, 0.6], [True], "must both have shape"),
+        ([1.5], [True], "must be in .0, 1."),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(sure, right, told):

@@ -34,8 +34,8 @@ def test_histories_become_curves():
 @pytest.mark.parametrize(
     ("known", "told"),
     [
-        ({"train": []}, "train must hold the loss of one epoch or more, got none"),
-        ({"train": [1.0], "held_out": [1.0, 2.0]}, r"held_out must hold as many epochs as train \(1\), got 2"),
+        ({"train": []}, "train must hold the loss of at least one epoch, got none"),
+        ({"train": [1.0], "held_out": [1.0, 2.0]}, r"held_out must have as many epochs as train \(1\), got 2"),
         ({"train": [1.0], "kept": 2}, "kept must be an epoch from 1 to 1, got 2"),
     ],
 )

@@ -40,7 +40,7 @@ def test_stop_rows_that_score_are_told_by_their_ids_in_every_fold():
     assert finding.severity == "error" and finding.value == 1 / 4
     ends = binomtest(1, 4).proportion_ci(method="wilson")
     assert finding.interval == pytest.approx((ends.low, ends.high))
-    assert "1 of the 4 rows that score also decide when to stop" in finding.message
+    assert "1 of the 4 scored rows also decide when to stop" in finding.message
 
 
 def test_stop_rows_that_score_are_told_by_what_they_hold():
@@ -61,9 +61,7 @@ def test_rows_on_both_sides_are_found(kind):
         x.iloc[[80, 81]] = x.iloc[[3, 4]].to_numpy() + (1e-4 if kind == "nearly equal" else 0.0)
         count = 40
     finding = found(Split(folds=[fold], inputs=x))["rows_across"]
-    assert finding.value == pytest.approx(2 / count) and f"2 a{'n' * (kind == 'equal')}" in finding.message.replace(
-        "2 the same row", "2 a"
-    )
+    assert finding.value == pytest.approx(2 / count) and f"{kind} row for 2" in finding.message
     assert kind == "same" or "80 and 3, 81 and 4" in finding.message
 
 
@@ -72,7 +70,7 @@ def test_torn_groups_are_counted_by_their_rows():
     groups[80] = groups[0]  # a row that scores, of a group that fits
     groups[81:83] = groups[60]  # and two of one that stops
     finding = found(Split(folds=[FOLD], groups=groups))["groups_torn"]
-    assert finding.value == 3 / 40 and "2 groups are torn" in finding.message
+    assert finding.value == 3 / 40 and "2 groups are split" in finding.message
     assert found(Split(folds=[FOLD])) == {}
 
 
@@ -105,14 +103,14 @@ def test_several_folds_are_counted_together():
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"folds": []}, "folds must hold a fold or more, got none"),
+        ({"folds": []}, "folds must hold at least one fold, got none"),
         ({"folds": [Fold([], [], [1])]}, "each fold must have rows that fit, got none in fold 0"),
         ({"folds": [Fold([1], [], [])]}, "each fold must have rows that score, got none in fold 0"),
         ({"folds": [FOLD], "inputs": inputs(100)}, "score of fold 0 must be positions from 0 to 99, got "),
         ({"folds": [Fold(["a"], [], ["b"])], "groups": [1, 2]}, "fit of fold 0 must be positions from 0 to 1, got "),
         (
             {"folds": [FOLD], "inputs": inputs(), "target": [1]},
-            "inputs, target, .* as many rows, got inputs 120, target 1",
+            "inputs, target, .* the same number of rows, got inputs 120, target 1",
         ),
     ],
 )
@@ -124,7 +122,7 @@ def test_what_is_no_split_is_told_in_one_line(given, message):
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"fit": 3, "score": 4}, "fit must be inputs and target, got int"),
+        ({"fit": 3, "score": 4}, "fit must be a pair .inputs, target., got int"),
         ({"fit": (inputs(), [1])}, "fit must have a target for each of its 120 rows"),
         ({"fit": (inputs()[[0]], np.zeros(120))}, "score must have the columns of fit"),
         ({"fit": (np.zeros(120), np.zeros(120))}, "fit must have inputs of shape"),

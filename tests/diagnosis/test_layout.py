@@ -79,7 +79,7 @@ class Own(nn.Module):
 @pytest.mark.parametrize(
     ("rule", "model", "named"),
     [
-        (dropout_on_output, nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5)), "dropout (1) comes behind"),
+        (dropout_on_output, nn.Sequential(nn.Linear(4, 2), nn.Dropout(0.5)), "dropout (1) comes after"),
         (dropout_on_output, nn.Sequential(nn.Sequential(nn.Linear(4, 2)), nn.ReLU(), nn.Dropout(0.5)), "(2)"),
         (dropout_on_output, attach(nn.Linear(4, 2), Dropout(0.5), "output"), "output_noise"),
         (dropout_on_output, nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2), nn.Dropout(0.0)), ""),

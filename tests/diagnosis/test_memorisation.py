@@ -92,11 +92,11 @@ def test_losses_that_are_not_known_do_not_count():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"parts": np.ones((2, 3), np.uint8)}, r"losses and parts must both be \(models, rows\)"),
+        ({"parts": np.ones((2, 3), np.uint8)}, r"losses and parts must both have shape \(models, rows\)"),
         ({"parts": np.ones((2, 4), np.uint8)}, "rows that a model has not seen, got none"),
         ({"losses": np.full((2, 4), np.nan)}, "rows that a model was fitted on, got none"),
-        ({"folds": np.zeros((3, 2), np.int64)}, r"folds must be \(models, 2\)"),
-        ({"parts": np.array([[1, 3, 3, 0]] * 2, np.uint8)}, "two rows or more"),
+        ({"folds": np.zeros((3, 2), np.int64)}, r"folds must have shape \(models, 2\)"),
+        ({"parts": np.array([[1, 3, 3, 0]] * 2, np.uint8)}, "at least two rows"),
     ],
 )
 def test_losses_that_do_not_fit_are_refused(change, match):

@@ -48,7 +48,7 @@ def folds(apart, scatter, num=5, train=0.5):
 
 
 BLANK = 2.0
-"""Loss of a constant answer."""
+"""Loss of a constant model."""
 RISING = 0.02 * np.maximum(EPOCHS - 20, 0)
 SLOW = 0.5 + np.exp(-EPOCHS / 15)
 """A loss that still falls at its end, by much less than in its first half."""
@@ -242,8 +242,8 @@ def test_a_gap_counts_when_it_is_beyond_two_standard_errors_over_the_folds():
 def test_a_gap_that_the_best_amount_leaves_is_not_called_overfitting():
     """Where a search could have had more of what it regularises by."""
     told = {more: diagnose(Evidence(tuple(folds(0.2, 0.1)), searched=True, more_in_reach=more)) for more in (0, 1)}
-    assert [f.code for f in told[0].findings] == ["gap_left"] and "a search that reaches further tells" in str(told[0])
-    assert [f.code for f in told[1].findings] == ["gap_left"] and "this much does best" in str(told[1])
+    assert [f.code for f in told[0].findings] == ["gap_left"] and "a wider search can tell" in str(told[0])
+    assert [f.code for f in told[1].findings] == ["gap_left"] and "this amount is best" in str(told[1])
     assert "meden tune" not in str(told[0]) + str(told[1])
     assert diagnose(Evidence(tuple(folds(0.12, 0.15)), searched=True, more_in_reach=True)).findings == ()
 
@@ -260,7 +260,7 @@ def test_a_single_training_has_the_error_of_its_rows_or_says_that_it_has_none():
     assert [f.interval for f in told if f.code == "gap_left"] == [pytest.approx((0.2, 0.6))]
     assert "gap_left" not in codes(curve(flat, [0.9] * 10, scored=0.9, scored_error=0.3))
     (alone,) = [f for f in diagnose(Evidence((curve(flat, [0.9] * 10),))).findings if f.code == "gap_left"]
-    assert alone.interval is None and "how sure this is remains unknown" in alone.message
+    assert alone.interval is None and "the uncertainty is unknown" in alone.message
 
 
 def test_the_state_that_was_kept_counts_and_not_the_end():
@@ -281,7 +281,7 @@ def test_what_was_learnt_and_lost_again_is_told():
     lost = curve([2.0, 0.5, *[2.3] * 10])
     assert "nothing_learnt" in codes(lost, blank=2.3)
     above = diagnose(Evidence((curve([9.0] * 10),), 0.7)).findings[0].message
-    assert "is above the 0.7 of a constant answer" in above
+    assert "is above the 0.7 of a constant model" in above
 
 
 def test_seeds_of_one_fold_count_as_one():

@@ -117,7 +117,7 @@ def test_near_copies_across_the_split_are_found_too():
     frame = split(6, noise=1e-5)
     (found,) = meden.check(frame, target="y", split="part", select=["rows_across"]).findings
     score, fit = (np.flatnonzero(frame["part"] == part)[:2] for part in ("test", "train"))
-    assert f"for 6 a nearly equal row (such as rows {score[0]} and {fit[0]}, {score[1]} and {fit[1]}" in found.message
+    assert f"a nearly equal row for 6 (such as rows {score[0]} and {fit[0]}, {score[1]} and {fit[1]}" in found.message
     assert found.severity == "error"
 
 
@@ -140,7 +140,7 @@ def test_what_a_split_shows_is_told_with_the_rows_and_the_command_of_the_file(tm
     CASES["groups_torn"].planted().to_csv("my data.csv", index=False)
     found = meden.check("my data.csv", target="y", groups="patient", split="part", select=["honesty"]).findings
     assert [one.code for one in found] == ["groups_torn"]
-    assert "(such as rows 0 and 5, 4 and 5, 8 and 11, 12 and 17): 40 groups are torn" in found[0].message
+    assert "(such as rows 0 and 5, 4 and 5, 8 and 11, 12 and 17): 40 groups are split" in found[0].message
     assert found[0].command == "meden tune 'my data.csv' --target y --groups patient --drop part"
 
 

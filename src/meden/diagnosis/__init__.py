@@ -76,7 +76,7 @@ def diagnose(
     ignore: Collection[str] = (),
     rules: Sequence[Rule] = (),
 ) -> Diagnosis:
-    """Say what stands out in a run, or in the runs of a study's folds, and what to do about it.
+    """Diagnose a run, or the runs of a study's folds: what is wrong, and what to change.
 
     Losses of training and held-out rows are compared in evaluation mode and without penalties. Numbers come with
     intervals of 95 %: over the folds of a study (of its choice, ``one_se``), over the held-out rows of a run that
@@ -122,14 +122,14 @@ def diagnose(
     if isinstance(subject, Split):
         return Diagnosis(examine((subject,), applying(chosen, (subject,), "a split")), 0)
     evidence = _evidence(subject, train, valid)
-    chosen = applying(chosen, evidence.parts, "what is known of the runs")
+    chosen = applying(chosen, evidence.parts, "what is known about the runs")
     return Diagnosis(examine(evidence.parts, chosen), len(evidence.curves))
 
 
 def _evidence(subject: Any, train: str | None, valid: str | None) -> Evidence:
     named = next((name for name, asked in (("train", train), ("valid", valid)) if asked is not None), None)
     if named and (isinstance(subject, History | nn.Module | Evidence) or hasattr(subject, "evidence")):
-        raise InputError(f"{named} must be left out: it names a column of a log, got {type(subject).__name__}")
+        raise InputError(f"{named} must not be given, since it names a column of a log, got {type(subject).__name__}")
     if isinstance(subject, History):
         return Evidence((of_history(subject),), plan=Plan(lr=_rate([subject])))
     if isinstance(subject, nn.Module):

@@ -42,7 +42,7 @@ state are within it (docs/log.md), those that go on are at twice and more."""
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Answers(ShownFields):
-    """How sure a model was of the class that it named, and whether it was right.
+    """The confidence of a model in its predicted classes, and whether they were right.
 
     Raises:
         InputError: if there are no rows, if the two differ in length, or if ``sure`` is not within 0 to 1.
@@ -58,15 +58,15 @@ class Answers(ShownFields):
     def __post_init__(self) -> None:
         if self.sure.ndim != 1 or self.sure.shape != self.right.shape or len(self.sure) == 0:
             raise InputError(
-                f"sure and right must be (n,) of one n above 0, got {self.sure.shape} and {self.right.shape}"
+                f"sure and right must both have shape (n,) with n above 0, got {self.sure.shape} and {self.right.shape}"
             )
         if not (0 <= self.sure.min() and self.sure.max() <= 1 + 1e-6):
-            raise InputError(f"sure must be within 0 to 1, got {self.sure.min():.3g} to {self.sure.max():.3g}")
+            raise InputError(f"sure must be in [0, 1], got {self.sure.min():.3g} to {self.sure.max():.3g}")
 
 
 @dataclass(frozen=True)
 class CalibrationError:
-    """How far what is said is from what is so, as a mean over rows."""
+    """The mean difference between predicted probabilities and observed frequencies."""
 
     plain: float
     """Mean over the bins of the distance between what is said and what is so: too large where rows are few."""
@@ -103,7 +103,7 @@ def bins_of(sure: Array) -> NDArray[np.int64]:
 
 
 def estimate_error(answers: Answers, seed: int = 0) -> CalibrationError:
-    """Return the calibration error without what chance adds to it, and its interval.
+    """Return the calibration error, corrected for chance, and its interval.
 
     A share of few rows is off by chance, which the plain error takes for a fault: of 100 rows of a model whose
     probabilities are right it is about 0.05. With d_b the distance that bin b shows and s_b the standard error of its
@@ -140,7 +140,7 @@ def estimate_error(answers: Answers, seed: int = 0) -> CalibrationError:
 
 @rule("calibration", "warning")
 def miscalibrated(answers: Answers) -> Seen | None:
-    """Probabilities are further from frequencies than chance explains, by more than anybody would mind.
+    """Predicted probabilities differ from observed frequencies by more than chance explains, and by a relevant amount.
 
     Reference:
         C. Guo, G. Pleiss, Y. Sun and K. Weinberger, On calibration of modern neural networks, 2017.
@@ -151,12 +151,11 @@ def miscalibrated(answers: Answers) -> Seen | None:
     if found.interval[0] <= TOLERATED:
         return None
     said, so = answers.sure.mean(), answers.right.mean()
-    how = "too sure" if found.lean > 0 else "not sure enough"
+    how = "too sure" if found.lean > 0 else "underconfident"
     return Seen(
-        f"the model is {how}: of the class that it names it says {100 * said:.1f} % in the mean and is right in "
-        f"{100 * so:.1f} %; what is said and what is so are {found.estimate:.2g} apart (expected calibration error "
-        "without what chance adds)",
-        "Divide its logits by a temperature, which is fitted on rows that neither train nor score "
+        f"the model is {how}: its mean confidence in the predicted class is {100 * said:.1f} %, its accuracy "
+        f"{100 * so:.1f} %, and the expected calibration error, corrected for chance, is {found.estimate:.2g}",
+        "Divide the logits by a temperature fitted on rows that are used neither for training nor for scoring "
         "(`meden.calibrate(run, rows)`), or regularise more",
         command=f"meden fit {answers.source} --calibrate" if answers.source else "",
         value=found.estimate,

@@ -95,7 +95,7 @@ def all_rules(more: Sequence[Rule] = ()) -> tuple[Rule, ...]:
     found = [*RULES, *_installed(), *more]
     codes = [rule.code for rule in found]
     if twice := next((code for code in codes if codes.count(code) > 1), None):
-        raise InputError(f"rules must have codes of their own, got two of {twice!r}")
+        raise InputError(f"rules must have unique codes, got two of {twice!r}")
     return tuple(found)
 
 
@@ -124,7 +124,7 @@ def chosen_rules(
 
 
 def applying(rules: Sequence[Rule], evidence: Sequence[Any], what: str) -> tuple[Rule, ...]:
-    """Return the rules that look at some evidence.
+    """Return the rules that apply to some evidence.
 
     Args:
         rules: those to go by.
@@ -137,7 +137,7 @@ def applying(rules: Sequence[Rule], evidence: Sequence[Any], what: str) -> tuple
     found = tuple(rule for rule in rules if any(isinstance(part, rule.of) for part in evidence))
     if not found:
         asked = ", ".join(rule.code for rule in rules[:3]) + ", ..." * (len(rules) > 3)
-        raise InputError(f"select and ignore must leave a rule that looks at {what}, got {asked or 'none'}")
+        raise InputError(f"select and ignore must leave at least one rule about {what}, got {asked or 'none'}")
     return found
 
 
@@ -149,15 +149,15 @@ def examine(evidence: Sequence[Any], rules: Sequence[Rule]) -> tuple[Finding, ..
 
 def _check_known(name: str, asked: Collection[str], rules: Sequence[Rule]) -> None:
     if isinstance(asked, str):
-        raise InputError(f"{name} must be a list of codes or families, got the text {asked!r}")
+        raise InputError(f"{name} must be a list of codes or families, got the string {asked!r}")
     codes = [rule.code for rule in rules]
     for one in asked:
         if one not in codes and one not in FAMILIES:
             near = difflib.get_close_matches(str(one), [*codes, *FAMILIES], n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise InputError(
-                f"{name} must name codes or families ({', '.join(FAMILIES)}); `meden diagnose --list` shows all; "
-                f"got {one!r}{hint}"
+                f"{name} must name codes or families ({', '.join(FAMILIES)}), got {one!r}{hint}; `meden diagnose "
+                "--list` shows all"
             )
 
 

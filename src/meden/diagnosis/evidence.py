@@ -60,9 +60,9 @@ class Curve:
     def __post_init__(self) -> None:
         num = len(self.train)
         if not self.lost and num == 0:
-            raise InputError("train must hold the loss of one epoch or more, got none")
+            raise InputError("train must hold the loss of at least one epoch, got none")
         if len(self.held_out) not in (0, num):
-            raise InputError(f"held_out must hold as many epochs as train ({num}), got {len(self.held_out)}")
+            raise InputError(f"held_out must have as many epochs as train ({num}), got {len(self.held_out)}")
         if self.kept is not None and not self.lost and not 1 <= self.kept <= num:
             raise InputError(f"kept must be an epoch from 1 to {num}, got {self.kept}")
 
@@ -106,7 +106,7 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a recipe had laid out for the runs; None is what is not known."""
+    """What the recipe had planned for the runs; None is unknown."""
 
     lr: float | None = None
     """Learning rate."""
@@ -126,7 +126,7 @@ class Evidence:
 
     curves: tuple[Curve, ...]
     blank: float | None = None
-    """Loss of the best constant answer; None if it is not known."""
+    """Loss of the best constant model; None if it is not known."""
     model: nn.Module | None = None
     passes: float | None = None
     """How often each fitting row was trained on; None if it is not known."""
@@ -200,7 +200,7 @@ class Evident(Protocol):
 
 
 def source_of(model: str | None, place: str | None, target: str | None, origin: Mapping[str, Any] | None = None) -> str:
-    """Return how a command line names data, and the network that was trained on them.
+    """Return how a command line names the data and the network trained on them.
 
     Args:
         model: name of the network in :mod:`meden.models`; None where it is somebody else's.

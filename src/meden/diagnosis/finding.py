@@ -69,7 +69,7 @@ class Finding(ShownFields):
 
 @dataclass(frozen=True, repr=False)
 class Diagnosis(Shown):
-    """The result of :func:`meden.diagnose`; printing it gives a line for each finding.
+    """The result of :func:`meden.diagnose`; prints one line per finding.
 
     Attributes:
         findings: what stands out.

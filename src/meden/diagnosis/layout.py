@@ -29,7 +29,7 @@ several points (Wu and He, 2018, figure 1), with 8 by half a point."""
 
 @rule("layout", "warning")
 def dropout_before_norm(evidence: Evidence) -> Seen | None:
-    """Dropout whose output goes into batch norm, with no more than activations or pooling between.
+    """Dropout feeds batch norm, with only activations or pooling in between.
 
     Dropout spreads its outputs in training and not in evaluation. Batch norm learns the wider spread, and divides by it
     when nothing is dropped. Layers are taken in the order in which the model registers them.
@@ -43,15 +43,16 @@ def dropout_before_norm(evidence: Evidence) -> Seen | None:
         return None
     shown = ", ".join(f"{first} before {second}" for first, second in pairs[:4])
     return Seen(
-        f"dropout is followed by batch norm ({shown}{' and more' if len(pairs) > 4 else ''}) in the order in which the "
-        "layers are registered; used in that order, the norm learns a spread that evaluation does not have",
-        "Put dropout behind the batch norm, or behind the last one of the network",
+        f"dropout is followed by batch norm ({shown}{' and more' if len(pairs) > 4 else ''}) in the order in "
+        "which the layers are registered; used in that order, the norm learns a variance in training that differs "
+        "from the one in evaluation",
+        "Move the dropout after the batch norm, or after the last batch norm of the network",
     )
 
 
 @rule("layout", "warning")
 def dropout_in_one_pass(evidence: Evidence) -> Seen | None:
-    """Dropout, in a training that meets no row twice and does not overfit.
+    """Dropout is used although no row is seen twice and the network does not overfit.
 
     It keeps a network from learning its rows by heart, for which it must meet them again; in a single pass it takes
     something off what is learnt and gives nothing. The evidence is of language models trained from scratch.
@@ -67,8 +68,8 @@ def dropout_in_one_pass(evidence: Evidence) -> Seen | None:
         return None
     shown = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "") or f"{evidence.dropout:g} in the recipe"
     return Seen(
-        f"dropout is on ({shown}) in a training of {passes:.2g} passes over the rows, which meets none of them twice",
-        "Set dropout to 0 in a training from scratch, where it pays as soon as rows repeat and a gap opens",
+        f"dropout is on ({shown}) in a training of {passes:.2g} passes over the rows, so that no row is seen twice",
+        "Set dropout to 0 when training from scratch; it helps once rows repeat and a gap opens",
         command=evidence.command("fit", "--set dropout=0"),
         value=passes,
     )
@@ -76,7 +77,7 @@ def dropout_in_one_pass(evidence: Evidence) -> Seen | None:
 
 @rule("layout", "warning")
 def dropout_on_output(evidence: Evidence) -> Seen | None:
-    """Dropout behind the last layer with weights: it drops answers, and not what they are made of."""
+    """Dropout comes after the last layer with weights: it drops outputs rather than hidden units."""
     last, behind = None, ""
     for name, layer in () if evidence.model is None else evidence.model.named_modules():
         if name.endswith((".input_noise", ".weight_noise")):
@@ -88,15 +89,15 @@ def dropout_on_output(evidence: Evidence) -> Seen | None:
     if evidence.model is None or last is None or not behind or not _follow(evidence.model, last, behind):
         return None
     return Seen(
-        f"dropout ({behind}) comes behind the last layer with weights ({last or 'the model itself'}): it sets whole "
-        "answers to 0 in training",
-        "Put it before that layer",
+        f"dropout ({behind}) comes after the last layer with weights ({last or 'the model itself'}): in training "
+        "it sets whole outputs to 0",
+        "Move it before that layer",
     )
 
 
 @rule("layout", "warning")
 def tiny_batches(evidence: Evidence) -> Seen | None:
-    """Batch norm whose batches are too small to measure a spread.
+    """Batch norm is trained with batches too small to estimate a variance.
 
     Reference:
         Y. Wu and K. He, Group normalization, 2018 (the error by batch size).
@@ -106,9 +107,9 @@ def tiny_batches(evidence: Evidence) -> Seen | None:
     if size is None or size >= FEW_ROWS or not any(layer.training or layer.track_running_stats for layer in layers):
         return None
     return Seen(
-        f"batch norm is trained in batches of {size}: mean and spread of so few rows are mostly chance, and not those "
-        "of evaluation",
-        "Use larger batches, or layer norm or group norm, which do without",
+        f"batch norm is trained with batches of {size}: the mean and variance of so few rows are mostly noise, and "
+        "differ from those in evaluation",
+        "Use larger batches, or layer norm or group norm, which do not depend on the batch",
         command=evidence.command("fit", f"--set batch_size={4 * FEW_ROWS}"),
         value=float(size),
     )
@@ -116,7 +117,7 @@ def tiny_batches(evidence: Evidence) -> Seen | None:
 
 @rule("layout", "warning")
 def softmax_on_output(evidence: Evidence) -> Seen | None:
-    """A softmax or sigmoid as the last layer of a network whose loss takes logits, as that of classes does."""
+    """The last layer is a softmax or sigmoid although the loss takes logits."""
     if evidence.model is None or not evidence.of_classes:
         return None
     leaves = [(name, layer) for name, layer in evidence.model.named_modules() if not list(layer.children())]
@@ -127,9 +128,9 @@ def softmax_on_output(evidence: Evidence) -> Seen | None:
     if not _follow(evidence.model, before, name):
         return None
     return Seen(
-        f"the network ends in a {type(layer).__name__} ({name}), and its loss takes logits: it applies a softmax of "
-        "its own, so that no answer is ever sure",
-        "Leave that layer out in training, and apply it to what the network predicts",
+        f"the network ends in a {type(layer).__name__} ({name}), and its loss takes logits and applies a softmax "
+        "itself: the predictions can never be confident",
+        "Remove that layer in training, and apply it to the network's outputs for prediction",
     )
 
 

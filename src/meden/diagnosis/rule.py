@@ -71,7 +71,8 @@ def rule(family: Family, severity: Severity) -> Callable[[Callable[[Any], Seen |
         text = look.__doc__ or (look.__name__ if sys.flags.optimize > 1 else "")  # -OO takes docstrings away
         if not text or len(names) != 1 or not isinstance(kinds.get(names[0]), type):
             raise InputError(
-                f"a rule must have a docstring and one argument with the type of its evidence, got {look.__name__!r}"
+                "a rule must have a docstring and one argument annotated with its type of evidence, got "
+                f"{look.__name__!r}"
             )
         summary = inspect.cleandoc(text).split("\n")[0]
         return Rule(look.__name__, family, severity, summary, kinds[names[0]], look)

@@ -14,14 +14,14 @@ COARSE = 0.25
 
 @rule("search", "warning")
 def edge_of_range(search: SearchEvidence) -> Seen | None:
-    """The choice lies at an end of a range that was searched, so that what is best may lie beyond."""
+    """The choice lies at an end of a search range, so better values may lie beyond it."""
     if not search.edges or search.flat:
         return None
     told = "; ".join(f"{one.name} {one.value} at the {one.end} end of {one.low} to {one.high}" for one in search.edges)
     further = {one.name: one.wider for one in search.edges if one.wider}
     return Seen(
-        f"the choice lies at the end of what was searched ({told}): what is best may lie beyond",
-        "Search further on that side" if further else "No further value is possible: search something beside it",
+        f"the choice lies at the end of a search range ({told}): better values may lie beyond",
+        "Extend the range on that side" if further else "No further value is possible: search other settings as well",
         command=search.command(**further) if further else "",
         value=float(len(search.edges)),
     )
@@ -29,20 +29,20 @@ def edge_of_range(search: SearchEvidence) -> Seen | None:
 
 @rule("search", "info")
 def flat_search(search: SearchEvidence) -> Seen | None:
-    """Most configurations are as good as the best: what was searched does not matter within its ranges."""
+    """Most configurations are as good as the best: the settings hardly matter within their search ranges."""
     if not search.flat:
         return None
     assert search.num_alike is not None
     return Seen(
         search.alike,
-        "Take the simplest, and search something else, or nothing more",
+        "Take the simplest of them; search something else, or stop here",
         value=search.num_alike / search.num_finished,
     )
 
 
 @rule("search", "info")
 def too_few_configurations(search: SearchEvidence) -> Seen | None:
-    """So few configurations of several names that the best of them is likely to be far from the best there is.
+    """Too few configurations for the number of searched names: the best one is probably far from the optimum.
 
     Of m drawn at random, the best is among the share q of the best of the space with probability 1 - (1 - q)^m.
 
@@ -56,10 +56,9 @@ def too_few_configurations(search: SearchEvidence) -> Seen | None:
         return None
     enough = 4 * search.num_tried
     return Seen(
-        f"of {search.num_finished} configurations of {search.num_names} names, the best is among the best "
-        f"{100 * share:.0f} % "
-        "of what the space holds, and no more than that is sure",
-        "Try more of them, or fix what matters least",
+        f"with {search.num_finished} random configurations of {search.num_names} names, the best one is only known "
+        f"to be among the best {100 * share:.0f} % of the space",
+        "Try more configurations, or fix the names that matter least",
         command=search.command(f"--budget {enough}"),
         value=share,
     )
@@ -73,8 +72,8 @@ def winner_within_noise(search: SearchEvidence) -> Seen | None:
         return None
     told = "; ".join(f"{lead.text} over {lead.over}" for lead in close)
     return Seen(
-        f"the choice leads by no more than noise ({told})",
-        "Read it as one of several that are as good; more folds, seeds or rows tell them apart",
+        f"the lead of the choice is within the noise ({told})",
+        "Treat it as one of several equally good configurations; more folds, seeds or rows can tell them apart",
         command=search.command("--folds 10", "--seeds 3"),
         value=close[-1].estimate,
         interval=close[-1].interval,

@@ -29,7 +29,7 @@ class EdgeOfRange:
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """How much better the choice is than something else, in what decides; above 0 is better."""
+    """How much better the choice is than something else, in the deciding metric; above 0 is better."""
 
     over: str
     """What it is compared with, in words."""

@@ -21,7 +21,7 @@ def penalties_rule(evidence: Evidence) -> Seen | None:
     times = evidence.estimate(lambda curve: curve.penalties / max(curve.train_loss, math.ulp(1.0)))
     if is_signed(evidence) or not times.exceeds(RULING) or train_of(evidence).mean < FITTED * start_of(evidence):
         return None
-    how = "let the search reach lower" if evidence.searched else "a search goes from none upwards"
+    how = "extend the search range downwards" if evidence.searched else "start the search from no penalty"
     return Seen(
         f"the penalties are {times.mean:.2g} times the data loss",
         f"Lower their strengths: {how}",
@@ -33,7 +33,7 @@ def penalties_rule(evidence: Evidence) -> Seen | None:
 
 @rule("strength", "info")
 def penalties_idle(evidence: Evidence) -> Seen | None:
-    """There are penalties, and they are too weak to change anything.
+    """The penalties are too weak to have an effect.
 
     Weights w with the penalties and u without them have loss(w) + penalties(w) <= loss(u) + penalties(u): what the
     penalties take the training loss away from its least is at most what they are.
@@ -45,8 +45,8 @@ def penalties_idle(evidence: Evidence) -> Seen | None:
     if not learnt or not 0 < share.mean + 2 * (share.error or 0.0) < IDLE:
         return None
     return Seen(
-        f"the penalties are {share.mean:.2g} of the data loss: without them the training would hardly differ",
-        "Leave them out, or raise their strengths by ten and more: a search finds how much pays",
+        f"the penalties are only {share.mean:.2g} of the data loss: without them the training would hardly differ",
+        "Remove them, or multiply their strengths by ten or more: a search can tell how much helps",
         command=evidence.command("tune", "--search l2=1e-4:1:log"),
         value=share.mean,
         interval=share.interval,

@@ -39,12 +39,12 @@ MOSTLY = 0.5
 
 @rule("curves", "error")
 def diverged(evidence: Evidence) -> Seen | None:
-    """Some run has no result."""
+    """A run has no result."""
     lost = [curve.lost for curve in evidence.curves if curve.lost]
     if not lost:
         return None
     return Seen(
-        f"{len(lost)} of {len(evidence.curves)} runs came to nothing ({lost[0]})",
+        f"{len(lost)} of {len(evidence.curves)} runs failed ({lost[0]})",
         "Lower lr, or set clip_norm in the recipe, and check that inputs and targets are standardised",
         command=evidence.with_rate(0.1, "--set clip_norm=1"),
         value=len(lost) / len(evidence.curves),
@@ -53,27 +53,28 @@ def diverged(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "error")
 def scores_for_losses(evidence: Evidence) -> Seen | None:
-    """Training and held-out values rise together from the first epoch on, as scores do and losses do not."""
+    """Training and held-out values rise together from the first epoch on, like scores and unlike losses."""
     curves = [losses for curve in evidence.sound for losses in (curve.train, curve.held_out) if losses]
     if not any(curve.held_out for curve in evidence.sound) or not all(map(_rises, curves)):
         return None
     first, last = (statistics.fmean(curve.train[place] for curve in evidence.sound) for place in (0, -1))
     return Seen(
-        f"training and held-out values rise together from the first epoch on, those of training rows from {first:.3g} "
-        f"to {last:.3g}: accuracies and other scores do, and what else is said here takes them for losses",
-        "Give losses (--train COLUMN --valid COLUMN), or 1 - accuracy; if they are losses, each step makes them worse: "
-        "lower lr, and look at the sign of the loss",
+        "training and held-out values rise together from the first epoch on, on the training rows from "
+        f"{first:.3g} to {last:.3g}: they look like accuracies or other scores, but the rules here take them as "
+        "losses",
+        "Give losses (--train COLUMN --valid COLUMN), or 1 - accuracy; if they are losses, every step makes them "
+        "worse: lower lr, and check the sign of the loss",
         value=last - first,
     )
 
 
 @rule("curves", "error")
 def nothing_learnt(evidence: Evidence) -> Seen | None:
-    """The training loss is that of a constant answer, or above it, or no loss ever moves."""
+    """The training loss is no better than that of a constant model, or no loss ever changes."""
     if evidence.blank is None and evidence.sound and all(map(_stands_still, evidence.sound)):
         return Seen(
-            f"in {max(len(curve.train) for curve in evidence.sound)} epochs neither loss has moved, that of training "
-            f"rows from {train_of(evidence)}",
+            f"neither loss has moved in {max(len(curve.train) for curve in evidence.sound)} epochs; the training "
+            f"loss is still {train_of(evidence)}",
             "Check that the optimizer has the model's parameters and steps them, that none is frozen, and that lr is "
             "not 0",
         )
@@ -85,8 +86,8 @@ def nothing_learnt(evidence: Evidence) -> Seen | None:
         return None
     how = "above" if share.mean > 1 + LEARNT else "hardly below"
     return Seen(
-        f"the training loss, {train_of(evidence)}, is {how} the {blank:.3g} of a constant answer",
-        "Try lr ten times larger and ten times smaller, less regularisation, and inputs that are standardised",
+        f"the training loss, {train_of(evidence)}, is {how} the {blank:.3g} of a constant model",
+        "Try a learning rate ten times larger or smaller, less regularisation, and standardised inputs",
         command=evidence.command("tune", "--search lr=1e-5:0.1:log"),
         value=share.mean,
         interval=share.interval,
@@ -95,7 +96,7 @@ def nothing_learnt(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def overfit(evidence: Evidence) -> Seen | None:
-    """Since some epoch the held-out loss rises while the training loss falls, or it is worse than a constant answer.
+    """The held-out loss rises while the training loss keeps falling, or it is worse than that of a constant model.
 
     A gap between the two is not enough: the best amount of regularisation leaves one.
     """
@@ -104,21 +105,21 @@ def overfit(evidence: Evidence) -> Seen | None:
     rise, held_out, blank = rise_of(evidence), held_out_of(evidence), blank_of(evidence)
     if rise is not None and rise.train_fell > 0:
         message = (
-            f"since epoch {rise.since} the held-out loss has risen by {rise.lost}, from {rise.level:.3g}, while the "
-            "training loss went on falling"
+            f"since epoch {rise.since} the held-out loss has risen by {rise.lost}, from {rise.level:.3g}, while "
+            "the training loss kept falling"
         )
         value = rise.lost
     elif blank and held_out.exceeds((1 + LEARNT) * blank) and train_of(evidence).mean < blank:
         message = (
-            f"the held-out loss, {held_out}, is above the {blank:.3g} of a constant answer, and {gap_text(evidence)}"
+            f"the held-out loss, {held_out}, is above the {blank:.3g} of a constant model, and {gap_text(evidence)}"
         )
         value = evidence.gap
     else:
         return None
-    more = "a search that reaches further tells" if evidence.searched else "how much of it a search finds"
+    more = "a wider search can tell" if evidence.searched else "a search can tell how much"
     return Seen(
         message,
-        f"More regularisation, augmentation or rows, or an earlier end; {more}",
+        f"Use more regularisation, augmentation or data, or stop earlier; {more}",
         command=evidence.command("tune"),
         value=value.mean,
         interval=value.interval,
@@ -127,16 +128,16 @@ def overfit(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "info")
 def gap_left(evidence: Evidence) -> Seen | None:
-    """The held-out loss is above the training loss, which the best amount of regularisation leaves too."""
+    """The held-out loss is above the training loss, which is normal even with the best regularisation."""
     if not (seen := gap_text(evidence)) or overfit(evidence) is not None:
         return None
-    reach = ", and more regularisation was in reach of the search" * evidence.more_in_reach
+    reach = ", although the search could have chosen more regularisation" * evidence.more_in_reach
     if evidence.more_in_reach:
-        advice = "Of what was searched, this much does best: other kinds, augmentation or more rows may pay"
+        advice = "Within what was searched, this amount is best: other regularisers, augmentation or more data may help"
     elif evidence.searched:
-        advice = "The gap by itself says nothing: a search that reaches further tells whether more regularisation pays"
+        advice = "A gap alone does not mean overfitting: a wider search can tell whether more regularisation helps"
     else:
-        advice = "The gap by itself says nothing: a search tells whether more regularisation pays"
+        advice = "A gap alone does not mean overfitting: a search can tell whether more regularisation helps"
     return Seen(
         f"{seen}{reach}",
         advice,
@@ -148,7 +149,7 @@ def gap_left(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def underfit(evidence: Evidence) -> Seen | None:
-    """Both losses are alike, and high."""
+    """Both losses are similar and high."""
     gap, train = evidence.gap, train_of(evidence).mean
     blank = blank_of(evidence)
     if not blank or nothing_learnt(evidence) or train < FITTED * blank:
@@ -156,8 +157,8 @@ def underfit(evidence: Evidence) -> Seen | None:
     if not abs(gap.mean) + 2 * (gap.error or 0.0) < APART * train or _falls_in_training(evidence, train):
         return None
     return Seen(
-        f"training and held-out loss are alike ({train:.3g}, {gap} apart) and high: overfitting costs nothing",
-        "A larger network, less regularisation or better inputs may pay; if none does, what is left is noise",
+        f"training and held-out loss are similar ({train:.3g}, {gap} apart) and high: the network does not overfit",
+        "A larger network, less regularisation or better inputs may help; if none does, the rest is noise",
         command=evidence.command("tune", "--search width=64,256", "--search depth=1:4:int"),
         value=gap.mean,
         interval=gap.interval,
@@ -166,7 +167,7 @@ def underfit(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def peaked_at_once(evidence: Evidence) -> Seen | None:
-    """The best epoch is one of the first, and what follows is worse."""
+    """The best epoch is one of the first, and all later ones are worse."""
     curves = [curve.held_out for curve in evidence.sound if len(curve.held_out) >= FEWEST]
     if not curves or (best := statistics.median(map(best_epoch, curves))) > AT_ONCE:
         return None
@@ -174,8 +175,8 @@ def peaked_at_once(evidence: Evidence) -> Seen | None:
     if rise <= max(APART * size_of(evidence, statistics.fmean(map(min, curves))), floor_of(evidence)):
         return None
     return Seen(
-        f"the held-out loss was lowest after epoch {best:g}, too early for whole epochs to show when to stop",
-        "Lower lr, so that the best state is met more finely, or regularise more",
+        f"the held-out loss was lowest after epoch {best:g}, too early to choose the best epoch precisely",
+        "Lower lr, so that the best state falls between more evaluations, or regularise more",
         command=evidence.with_rate(0.1),
         value=best,
     )
@@ -183,7 +184,7 @@ def peaked_at_once(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def held_out_easier(evidence: Evidence) -> Seen | None:
-    """The held-out loss is below the training loss, both in evaluation mode: in training mode it usually is."""
+    """The held-out loss is below the training loss although both are measured in evaluation mode."""
     if any(curve.as_logged for curve in evidence.sound):
         return None
     gap, train = evidence.gap, train_of(evidence).mean
@@ -191,9 +192,9 @@ def held_out_easier(evidence: Evidence) -> Seen | None:
     if not lead.exceeds(0.0) or not lead.mean > max(APART * size_of(evidence, train), floor_of(evidence)):
         return None
     return Seen(
-        f"the held-out loss is {lead} below the training loss, though both are taken in evaluation mode"
-        f"{'' if lead.error is not None else UNSURE}",
-        "Look at how the rows were split: not at random, or groups apart that are easier than others (groups=)",
+        f"the held-out loss is {lead} below the training loss, although both are measured in evaluation "
+        f"mode{'' if lead.error is not None else UNSURE}",
+        "Check how the rows were split: not at random, or with groups that are easier than others (groups=)",
         value=gap.mean,
         interval=gap.interval,
     )

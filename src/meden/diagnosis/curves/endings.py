@@ -43,9 +43,9 @@ def unfinished(evidence: Evidence) -> Seen | None:
         return None
     num = max(len(curve.train) for curve in evidence.sound)
     return Seen(
-        f"after {num} epochs the held-out loss still falls: as it does, a quarter of them more would take off another "
-        f"{fall:.2g}",
-        "Train for more epochs (with a decaying schedule that is laid out over them), or with a larger lr",
+        f"after {num} epochs the held-out loss is still falling: at this rate, a quarter more epochs would lower "
+        f"it by another {fall:.2g}",
+        "Train for more epochs (stretching a decaying schedule over them), or with a larger lr",
         command=evidence.command("fit", f"--set epochs={2 * num}"),
         value=fall,
     )
@@ -53,7 +53,7 @@ def unfinished(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def stopped_too_early(evidence: Evidence) -> Seen | None:
-    """Patience ended the run while the held-out loss, its scatter left out, was still falling."""
+    """Early stopping ended the run while the held-out loss, apart from its scatter, was still falling."""
     plan, sound = evidence.plan, evidence.sound
     if plan.patience is None or not any(_ran_out(curve, plan.epochs, plan.patience) for curve in sound):
         return None
@@ -62,9 +62,9 @@ def stopped_too_early(evidence: Evidence) -> Seen | None:
         return None
     num = round(statistics.median(len(curve.train) for curve in stopped))
     return Seen(
-        f"after {num} epochs a patience of {plan.patience} ended the run, though beneath its scatter the held-out loss "
-        f"still falls: a quarter of the epochs more would take off another {fall:.2g}",
-        "Wait for longer, so that chance does not end the run",
+        f"after {num} epochs a patience of {plan.patience} ended the run although the held-out loss, apart from "
+        f"its scatter, was still falling: a quarter more epochs would lower it by another {fall:.2g}",
+        "Use a larger patience, so that chance does not end the run",
         command=_with_patience(evidence, max(10, 4 * plan.patience)),
         value=fall,
     )
@@ -72,7 +72,7 @@ def stopped_too_early(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "info")
 def stopped_late(evidence: Evidence) -> Seen | None:
-    """Most epochs came after the best one, and were for nothing."""
+    """Most epochs came after the best one and were wasted."""
     curves = [curve for curve in evidence.sound if curve.held_out]
     if not curves:
         return None
@@ -81,8 +81,8 @@ def stopped_late(evidence: Evidence) -> Seen | None:
     if wasted <= ENOUGH or not share.exceeds(WASTED):
         return None
     return Seen(
-        f"{100 * share.mean:.0f} % of the epochs came after the one that was kept, {wasted:g} of them in the median",
-        "A shorter patience gives the same in less time",
+        f"{100 * share.mean:.0f} % of the epochs, {wasted:g} in the median, came after the one that was kept",
+        "A smaller patience gives the same result in less time",
         command=_with_patience(evidence, 10),
         value=share.mean,
         interval=share.interval,
@@ -91,7 +91,7 @@ def stopped_late(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def noisy_validation(evidence: Evidence) -> Seen | None:
-    """The held-out loss scatters from epoch to epoch so much that the epoch that was kept is the luckiest one.
+    """The held-out loss scatters so much from epoch to epoch that the kept epoch is chosen by chance.
 
     That is beyond what the number of its rows explains: the loss of another epoch is farther away than that of other
     rows.
@@ -107,8 +107,8 @@ def noisy_validation(evidence: Evidence) -> Seen | None:
     if not flattery.exceeds(max(apart, noise, floor_of(evidence))) or noise <= max(apart, rows):
         return None
     return Seen(
-        f"from epoch to epoch the held-out loss scatters by {noise:.2g} about {level + flattery.mean:.3g}, so that the "
-        f"epoch that was kept is chosen by chance, which flatters its loss by {flattery}",
+        f"the held-out loss scatters by {noise:.2g} from epoch to epoch, around {level + flattery.mean:.3g}: the "
+        f"kept epoch is partly chosen by chance, which makes its loss look {flattery} better",
         "Average the weights (averaging='ema'), let lr decay (schedule='cosine'), or hold out more rows",
         command=evidence.command("fit", "--set averaging=ema", "--set schedule=cosine"),
         value=flattery.mean,
@@ -119,7 +119,7 @@ def noisy_validation(evidence: Evidence) -> Seen | None:
 def _fall(evidence: Evidence, goal: float = FITTED) -> float | None:
     """Return what a quarter of the epochs more would take off the held-out loss; None where it is not worth it.
 
-    Losses below a share ``goal`` of a constant answer's are low: what is worth it is counted from there.
+    Losses below a share ``goal`` of a constant model's are low: what is worth it is counted from there.
     """
     curves = [curve.held_out for curve in evidence.sound if curve.held_out]
     if not curves or min(map(len, curves)) < FEWEST:

@@ -13,12 +13,12 @@ LEARNT = 0.02
 APART = 0.1
 """Losses are apart when they differ by this share of the larger one."""
 FITTED = 0.1
-"""Below this share of the loss of a constant answer the training rows are fitted."""
+"""Below this share of the loss of a constant model the training rows are fitted."""
 FAR = 0.25
 """Above this share of it there is a way to go."""
 FALLING = 0.02
 """A curve still falls if a quarter of its epochs more would take off this share."""
-UNSURE = " (one set of held-out rows, so how sure this is remains unknown)"
+UNSURE = " (there is only one set of held-out rows, so the uncertainty is unknown)"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def is_signed(evidence: Evidence) -> bool:
 
 
 def blank_of(evidence: Evidence) -> float | None:
-    """Return the loss of a constant answer; None where it is not known, or none to take shares of."""
+    """Return the loss of a constant model; None where it is not known, or none to take shares of."""
     return None if is_signed(evidence) else evidence.blank
 
 
@@ -53,7 +53,7 @@ def size_of(evidence: Evidence, level: float) -> float:
 
 
 def start_of(evidence: Evidence) -> float:
-    """Return the loss to compare with: of a constant answer, or where that is not known of the first epoch."""
+    """Return the loss to compare with: of a constant model, or where that is not known of the first epoch."""
     return blank_of(evidence) or size_of(evidence, statistics.fmean(curve.train[0] for curve in evidence.sound))
 
 

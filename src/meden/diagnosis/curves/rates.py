@@ -16,15 +16,15 @@ from meden.diagnosis.rule import rule
 NOISY = 0.1
 """A training loss that jumps by this share from epoch to epoch is unstable."""
 THROWN = 1.5
-"""Times the loss of a constant answer: a network that is worse by so much on the rows it learns from, after a pass or
+"""Times the loss of a constant model: a network that is worse by so much on the rows it learns from, after a pass or
 more over them, was thrown there by its steps."""
 STEADY = 0.5
 """A curve whose second half falls by so much of what its first half does is far from where it goes."""
 JITTER = 0.003
-"""Share of the loss of a constant answer by which a training loss that learns nothing jumps from epoch to epoch, where
+"""Share of the loss of a constant model by which a training loss that learns nothing jumps from epoch to epoch, where
 steps are too large to settle: ten times what other networks that learn nothing do (docs/log.md)."""
 UNTOUCHED = 0.5
-"""Share of the loss of a constant answer that a run has left which has not come half of the way."""
+"""Share of the loss of a constant model that a run has left which has not come half of the way."""
 SMOOTH = 0.95
 """Share of the epochs that go down in a fall without a jump."""
 
@@ -39,7 +39,7 @@ def unstable(evidence: Evidence) -> Seen | None:
     if not jumps.exceeds(max(NOISY * size_of(evidence, level), floor_of(evidence))):
         return None
     return Seen(
-        f"from epoch to epoch the training loss, {level:.3g} in the mean, jumps by {jumps}",
+        f"the training loss, {level:.3g} on average, jumps by {jumps} from epoch to epoch",
         "Lower lr, let it decay (schedule='cosine'), set clip_norm, or use larger batches",
         command=evidence.with_rate(0.1, "--set schedule=cosine"),
         value=jumps.mean,
@@ -49,7 +49,7 @@ def unstable(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def rate_too_high(evidence: Evidence) -> Seen | None:
-    """Steps threw the training loss far above that of a constant answer, or keep it there, jumping."""
+    """The training loss jumps far above that of a constant model, or keeps jumping there."""
     blank, sound = blank_of(evidence), evidence.sound
     if not blank or not sound:
         return None
@@ -59,17 +59,17 @@ def rate_too_high(evidence: Evidence) -> Seen | None:
     if times.exceeds(THROWN):
         when = round(statistics.median(int(np.argmax(curve.train)) + 1 for curve in sound))
         told = (
-            f"after epoch {when} the training loss was {times} times that of a constant answer: single steps throw the "
+            f"after epoch {when} the training loss was {times} times that of a constant model: single steps throw the "
         )
         told += "network off"
     elif min(len(curve.train) for curve in sound) >= FEWEST and level.mean > 1 - LEARNT and jumps.exceeds(JITTER):
-        told = f"the training loss stays at {level} times that of a constant answer, and jumps from epoch to epoch by "
-        told += f"{jumps.mean:.2g} times that: steps are too large to settle"
+        told = f"the training loss stays at {level} times that of a constant model, and jumps from epoch to epoch by "
+        told += f"{jumps.mean:.2g} times that: the steps are too large to converge"
     else:
         return None
     return Seen(
         told,
-        "Lower lr by ten, or begin with small steps (a schedule with warmup_epochs)",
+        "Divide lr by ten, or start with small steps (a schedule with warmup_epochs)",
         command=evidence.with_rate(0.1),
         value=times.mean,
         interval=times.interval,
@@ -78,7 +78,7 @@ def rate_too_high(evidence: Evidence) -> Seen | None:
 
 @rule("curves", "warning")
 def rate_too_low(evidence: Evidence) -> Seen | None:
-    """Both losses fall slowly and steadily from the first epoch to the last, and are far from done."""
+    """Both losses fall slowly and steadily from the first epoch to the last, far from convergence."""
     curves = [losses for curve in evidence.sound for losses in (curve.train, curve.held_out)]
     if not curves or min(map(len, curves)) < FEWEST:
         return None
@@ -91,9 +91,9 @@ def rate_too_low(evidence: Evidence) -> Seen | None:
     if not late.exceeds(FALLING * level):
         return None
     return Seen(
-        f"from the first epoch to the last of {max(map(len, curves))} the training loss falls steadily, by {late} in "
-        f"the second half, and is still {train_of(evidence)}",
-        "Raise lr by ten, or search it: such steps take many times the epochs",
+        f"the training loss falls steadily from the first epoch to the last of {max(map(len, curves))}, by {late} "
+        f"in the second half, and is still {train_of(evidence)}",
+        "Multiply lr by ten, or search it: with steps this small, training takes many times more epochs",
         command=evidence.with_rate(10),
         value=late.mean,
         interval=late.interval,

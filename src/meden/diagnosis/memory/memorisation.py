@@ -48,12 +48,14 @@ class RowLosses(ShownFields):
     def __post_init__(self) -> None:
         shape = np.shape(self.losses)
         if len(shape) != 2 or np.shape(self.parts) != shape:
-            raise InputError(f"losses and parts must both be (models, rows), got {shape} and {np.shape(self.parts)}")
+            raise InputError(
+                f"losses and parts must both have shape (models, rows), got {shape} and {np.shape(self.parts)}"
+            )
         if self.folds is not None and np.shape(self.folds) != (shape[0], 2):
-            raise InputError(f"folds must be (models, 2), got {np.shape(self.folds)}")
+            raise InputError(f"folds must have shape (models, 2), got {np.shape(self.folds)}")
         for part, name in ((FIT, "was fitted on"), (SCORE, "has not seen")):
             if not self._rows(part).any():
-                raise InputError(f"losses must be known of rows that a model {name}, got none")
+                raise InputError(f"losses must include rows that a model {name}, got none")
 
     @property
     def members(self) -> Mask:
@@ -132,7 +134,7 @@ class ExposedRow(ShownFields):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Memorisation(Shown):
-    """What models know by heart; printing it gives it in sentences.
+    """What models have memorised; prints as sentences.
 
     Attributes:
         num_models: models that were looked at.
@@ -164,19 +166,19 @@ class Memorisation(Shown):
 
     def sentences(self) -> Iterable[str]:
         """Yield what was found, a sentence each, without capitals and full stops."""
-        yield f"membership by the loss alone: AUC {self.loss.auc}, where 0.5 is none"
+        yield f"membership by the loss alone: AUC {self.loss.auc}, where 0.5 is chance"
         if self.lira is not None:
             yield f"by likelihood ratios against the other models: AUC {self.lira.auc}"
         yield from (f"members found: {found}" for found in self.strongest.true_positives)
         if self.stop is not None:
             yield f"rows of the stop splits, by the loss alone: AUC {self.stop}"
         if len(named := sorted(self.strongest.by_class.items(), key=lambda item: -item[1].value)) > 1:
-            yield f"most by class: {named[0][0]}, AUC {named[0][1]}; least: {named[-1][0]}, AUC {named[-1][1]}"
+            yield f"highest by class: {named[0][0]}, AUC {named[0][1]}; lowest: {named[-1][0]}, AUC {named[-1][1]}"
         if self.exposed:
             told = ", ".join(f"{row.row} ({row.exposure:.1f} ± {row.error:.1f})" for row in self.exposed[:5])
             yield f"most exposed rows: {told}"
         elif np.isfinite(self.exposures).any():
-            yield "no row stands out: none is more exposed than the farthest of as many rows would be by luck"
+            yield "no row stands out: none is more exposed than the most exposed of as many rows would be by chance"
 
     def _pairs(self) -> Iterable[Pair]:
         yield from (("models", self.num_models), ("rows", self.num_rows), ("loss AUC", str(self.loss.auc)))
@@ -227,7 +229,7 @@ def memorisation_of(given: RowLosses) -> Memorisation:
     ratios = likelihood_ratios(scores, members, outsiders, given.models)
     by_loss = _attack(scores, members, outsiders, given)
     if by_loss is None:
-        raise InputError("losses must be of two rows or more that a model was fitted on, and of two that it was not")
+        raise InputError("losses must include at least two rows that a model was fitted on and two that it was not")
     told = np.isfinite(ratios)
     exposures, errors, free = _exposures(*_per_fold(scores, members, outsiders, given.models))
     return Memorisation(

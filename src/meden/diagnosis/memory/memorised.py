@@ -12,21 +12,21 @@ TOLD_APART = 0.6
 FOUND = 5.0
 """Members found, by the lower end again, as a multiple of false positives: rows are named, if few, and rightly."""
 ADVICE = (
-    "Regularise more, or train for fewer epochs, if rows must not be given away: with losses kept, the report shows "
-    "what each strength costs"
+    "If the training rows must stay private, regularise more or train for fewer epochs; with losses kept, the "
+    "report shows what each strength costs"
 )
 
 
 @rule("memorisation", "warning")
 def memorised(evidence: Evidence) -> Seen | None:
-    """Losses tell which rows the models were fitted on."""
+    """Losses reveal which rows the models were fitted on."""
     known = evidence.memorisation
     return _seen(evidence, known) if known is not None and _is_much(known) else None
 
 
 @rule("memorisation", "info")
 def slightly_memorised(evidence: Evidence) -> Seen | None:
-    """Losses tell a little better than chance which rows the models were fitted on."""
+    """Losses reveal slightly better than chance which rows the models were fitted on."""
     known = evidence.memorisation
     little = known is not None and known.strongest.auc.low > 0.5 and not _is_much(known)
     return _seen(evidence, known) if known is not None and little else None
@@ -41,10 +41,10 @@ def _is_much(known: Memorisation) -> bool:
 def _seen(evidence: Evidence, known: Memorisation) -> Seen:
     attack = known.strongest
     by = "the loss" if attack is known.loss else "likelihood ratios against models of other folds"
-    named = f"; most exposed is row {known.exposed[0].row}" if known.exposed else ""
+    named = f"; the most exposed row is {known.exposed[0].row}" if known.exposed else ""
     message = (
-        f"rows that were fitted and rows that were not are told apart by {by} with an AUC of {attack.auc}, where 0.5 "
-        f"is a guess; of the first {attack.true_positives[-1]} are found{named}"
+        f"fitted rows can be told from unseen rows by {by} with an AUC of {attack.auc} (0.5 is chance); "
+        f"{attack.true_positives[-1]} of the fitted rows are found{named}"
     )
     command = "" if evidence.losses_kept else evidence.command("tune", "--keep-losses")
     return Seen(message, ADVICE, command, attack.auc.value, (attack.auc.low, attack.auc.high))

@@ -24,7 +24,7 @@ DIGITS = 6
 
 @rule("honesty", "error")
 def weights_carried(evidence: Evidence) -> Seen | None:
-    """Later folds start where the first one ended: their weights have seen the rows that they are to be scored on.
+    """Later folds start from trained weights, which have seen the rows they are scored on.
 
     The training loss of the first epoch is compared: folds of new weights could be in any order, so that the first
     differs from the mean of the others by no more than chance (Student's t for a new observation, one-sided); and each
@@ -48,10 +48,11 @@ def weights_carried(evidence: Evidence) -> Seen | None:
         return None
     reach = float(t.ppf(0.975, freedom)) * spread / math.sqrt(num)
     return Seen(
-        f"after one epoch the first fold's training loss is {first:.3g}, that of the later ones "
-        f"{statistics.fmean(later):.3g}: they begin with {100 * mean:.0f} % of what it learns in {len(folds[0].train)} "
-        "epochs, so that weights were carried from fold to fold, and have been fitted to rows that score",
-        "Make a new model and a new optimizer in each fold",
+        f"after one epoch the training loss of the first fold is {first:.3g}, that of the later folds "
+        f"{statistics.fmean(later):.3g}: they start with {100 * mean:.0f} % of what it learns in "
+        f"{len(folds[0].train)} epochs, so weights were carried over from fold to fold and have been fitted to the "
+        "rows they are scored on",
+        "Create a new model and a new optimizer in each fold",
         "meden tune DATA --target COLUMN",
         mean,
         (mean - reach, mean + reach),
@@ -60,15 +61,15 @@ def weights_carried(evidence: Evidence) -> Seen | None:
 
 @rule("honesty", "error")
 def stop_loss_scored(evidence: Evidence) -> Seen | None:
-    """The loss that is reported is one of those that stopping went by: the same rows chose the epoch and score it."""
+    """The reported loss is a loss of the stop split: the same rows chose the epoch and score it."""
     scored = [curve for curve in evidence.sound if curve.scored is not None and curve.held_out]
     same = [curve for curve in scored if _is_of_stop_rows(curve)]
     if not same or (len(same) < 2 and _digits(same[0].scored or 0.0) < DIGITS):
         return None
     return Seen(
-        f"the score of {len(same)} of {len(scored)} runs is a loss of their stop split, digit by digit "
-        f"({same[0].scored:.6g}): the rows that chose the epoch are those that score",
-        "Score rows that decided nothing",
+        f"the score of {len(same)} of {len(scored)} runs equals a loss of their stop split digit for digit "
+        f"({same[0].scored:.6g}): the rows that chose the epoch also give the score",
+        "Score on rows that decided nothing",
         "meden tune DATA --target COLUMN",
         len(same) / len(scored),
     )

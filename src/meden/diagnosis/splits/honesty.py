@@ -22,7 +22,7 @@ SHOWN = 4
 
 @rule("honesty", "error")
 def stop_rows_scored(split: Split) -> Seen | None:
-    """Rows that decide when to stop also score: the best epoch was chosen by what it is praised for."""
+    """Rows that decide when to stop are also scored: the best epoch was chosen on the rows that score it."""
     found, count = 0, 0
     for fold in split.folds:
         both = np.isin(fold.score, fold.stop)
@@ -33,15 +33,15 @@ def stop_rows_scored(split: Split) -> Seen | None:
     return _share(
         found,
         count,
-        f"{found:,} of the {count:,} rows that score also decide when to stop",
-        "Take the rows that stop from those that train, in each fold; its score is then of rows that decided nothing",
+        f"{found:,} of the {count:,} scored rows also decide when to stop",
+        "In each fold, take the stop split from the training rows, so that the scored rows decide nothing",
         split.command(),
     )
 
 
 @rule("honesty", "error")
 def rows_across(split: Split) -> Seen | None:
-    """Rows that score are among those that fit, by their ids, or as equal or nearly equal rows."""
+    """Scored rows are among the fitting rows, by id or as equal or nearly equal rows."""
     ids, equal, near, count, shown = 0, 0, 0, 0, []
     for fold in split.folds:
         same = np.isin(fold.score, fold.fit)
@@ -60,20 +60,20 @@ def rows_across(split: Split) -> Seen | None:
             )
         ]
     kinds = {"the same row": ids, "an equal row": equal, "a nearly equal row": near}
-    told = ", ".join(f"for {num:,} {kind}" for kind, num in kinds.items() if num)
+    told = ", ".join(f"{kind} for {num:,}" for kind, num in kinds.items() if num)
     pairs = f" (such as rows {', '.join(shown[:SHOWN])})" if shown else ""
     return _share(
         ids + equal + near,
         count,
-        f"of {count:,} rows that score, those that fit hold {told}{pairs}",
-        "Drop what is there twice before splitting, or give rows that belong together one group",
+        f"of {count:,} scored rows, the fitting rows contain {told}{pairs}",
+        "Remove duplicates before splitting, or give rows that belong together the same group",
         command("check", split.source),
     )
 
 
 @rule("honesty", "error")
 def groups_torn(split: Split) -> Seen | None:
-    """Groups are on both sides: the network may know the group instead of what it is asked for."""
+    """Groups are on both sides of the split: the network may recognise the group instead of predicting the target."""
     if split.groups is None:
         return None
     groups = pd.factorize(np.asarray(split.groups))[0]
@@ -89,8 +89,8 @@ def groups_torn(split: Split) -> Seen | None:
     return _share(
         len(rows),
         count,
-        f"{len(rows):,} of the {count:,} rows that score have a row of their group among those that train (such as "
-        f"rows {', '.join(shown[:SHOWN])}): {num:,} {'group is' if num == 1 else 'groups are'} torn",
+        f"{len(rows):,} of the {count:,} scored rows share a group with fitting rows (such as rows "
+        f"{', '.join(shown[:SHOWN])}): {num:,} {'group is' if num == 1 else 'groups are'} split",
         "Keep each group on one side",
         split.command("--groups", "COLUMN"),
     )
@@ -98,7 +98,7 @@ def groups_torn(split: Split) -> Seen | None:
 
 @rule("honesty", "error")
 def later_rows_fit(split: Split) -> Seen | None:
-    """Rows train that are later than rows that score: the future explains the past."""
+    """Fitting rows are later than scored rows: the past is predicted from the future."""
     if split.moments is None:
         return None
     order = pd.Series(np.asarray(split.moments)).rank().to_numpy()
@@ -109,8 +109,8 @@ def later_rows_fit(split: Split) -> Seen | None:
     return _share(
         found,
         count,
-        f"{found:,} of the {count:,} rows that train are later than the first that scores",
-        "Train on the past of what is scored alone",
+        f"{found:,} of the {count:,} fitting rows are later than the first scored row",
+        "Train only on rows earlier than the scored ones",
         split.command("--order", "COLUMN"),
     )
 

@@ -38,7 +38,7 @@ Values = NDArray[np.float64]
 
 @rule("honesty", "warning")
 def scaled_on_all(split: Split) -> Seen | None:
-    """Columns have mean 0 and deviation 1, or range 0 to 1, over all rows and not over those that fit.
+    """Columns are scaled (mean 0 and deviation 1, or range 0 to 1) over all rows, not over the fitting rows.
 
     Of a range only what lies beyond the fitting rows shows that others took part. Imputed values and components found
     on all rows are not seen.
@@ -51,9 +51,9 @@ def scaled_on_all(split: Split) -> Seen | None:
         how = "mean 0 and deviation 1 (or median 0 and middle half 1)" if found else "the range 0 to 1"
         names = found or ranged
         return Seen(
-            f"{_named(names)} of {len(table)} columns of numbers {'has' if len(names) == 1 else 'have'} {how} over all "
-            "rows, and not over those that fit: rows that score took part in the scaling",
-            "Fit the scaler on the fitting rows of each fold alone, and apply it to the others",
+            f"{_named(names)} of {len(table)} numeric columns {'has' if len(names) == 1 else 'have'} {how} over "
+            "all rows, but not over the fitting rows: scored rows took part in the scaling",
+            "Fit the scaler on the fitting rows of each fold only, and apply it to the other rows",
             split.command(),
             len(names) / len(table),
         )
@@ -62,7 +62,7 @@ def scaled_on_all(split: Split) -> Seen | None:
 
 @rule("honesty", "error")
 def target_encoded_on_all(split: Split) -> Seen | None:
-    """A column holds means of the target over all rows, of its category: the score's targets are among the inputs."""
+    """A column holds mean targets by category over all rows: targets of scored rows leak into the inputs."""
     if split.target is None:
         return None
     indicators = _indicators(np.asarray(split.target))
@@ -74,9 +74,9 @@ def target_encoded_on_all(split: Split) -> Seen | None:
         ]
         if found:
             return Seen(
-                f"{_named(found)} {'holds' if len(found) == 1 else 'hold'} the target's means by category over all "
-                "rows, not over those that fit: targets that score are among the inputs",
-                "Encode categories by the fitting rows of each fold alone, out of fold for these themselves",
+                f"{_named(found)} {'holds' if len(found) == 1 else 'hold'} the mean target by category over all "
+                "rows, not over the fitting rows: targets of scored rows leak into the inputs",
+                "Encode categories with the fitting rows of each fold only, and out of fold for these rows themselves",
                 split.command(),
                 len(found) / len(table),
             )

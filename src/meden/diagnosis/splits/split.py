@@ -53,16 +53,16 @@ class Split:
         if self.inputs is not None:
             object.__setattr__(self, "inputs", _table(self.inputs, "inputs"))
         if not self.folds:
-            raise InputError("folds must hold a fold or more, got none")
+            raise InputError("folds must hold at least one fold, got none")
         known = {name: value for name in ("inputs", "target", "groups", "moments") if (value := self._given(name))}
         if len(set(known.values())) > 1:
             told = ", ".join(f"{name} {length}" for name, length in known.items())
-            raise InputError(f"inputs, target, groups and moments must be of as many rows, got {told}")
+            raise InputError(f"inputs, target, groups and moments must have the same number of rows, got {told}")
         if self.moments is not None:
             try:
                 pd.Series(np.asarray(self.moments)).rank()
             except TypeError:
-                raise InputError("moments must be values that can be put in order, got several kinds") from None
+                raise InputError("moments must be values that can be ordered, got mixed types") from None
         for place, fold in enumerate(self.folds):
             for part in ("fit", "score"):
                 if len(getattr(fold, part)) == 0:
@@ -117,10 +117,12 @@ def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
             rows[name] = np.arange(0)
             continue
         if not isinstance(part, (tuple, list)) or len(part) != 2:
-            raise InputError(f"{name} must be inputs and target, got {type(part).__name__}")
+            raise InputError(f"{name} must be a pair (inputs, target), got {type(part).__name__}")
         table = _table(part[0], name)
         if tables and list(table.columns) != list(tables[0].columns):
-            raise InputError(f"{name} must have the columns of fit ({tables[0].shape[1]}), got {table.shape[1]} others")
+            raise InputError(
+                f"{name} must have the columns of fit ({tables[0].shape[1]}), got {table.shape[1]} columns"
+            )
         target = np.asarray(part[1])
         if target.shape[:1] != (len(table),):
             raise InputError(f"{name} must have a target for each of its {len(table)} rows, got {target.shape}")
@@ -137,7 +139,7 @@ def _table(inputs: Any, name: str) -> pd.DataFrame:
         return inputs
     values = np.asarray(inputs)
     if values.ndim < 2:
-        raise InputError(f"{name} must have inputs of shape (N, D), got one of {values.shape}")
+        raise InputError(f"{name} must have inputs of shape (N, D), got shape {values.shape}")
     return pd.DataFrame(values.reshape(len(values), -1))
 
 

@@ -12,7 +12,7 @@ from meden.diagnosis.tables.wording import named
 
 @rule("data", "warning")
 def rare_class(table: Table) -> Seen | None:
-    """A class with fewer rows than folds, or than one in each part of the split: it is not scored everywhere."""
+    """A class has too few rows for every fold, or for every part of the split, to contain it."""
     if not table.is_classes:
         return None
     classes = table.dataset.classes
@@ -20,7 +20,7 @@ def rare_class(table: Table) -> Seen | None:
         counts, fewest, where = np.bincount(table.dataset.labels, minlength=len(classes)), table.folds, "in the table"
     else:
         counts = np.bincount(table.dataset.labels[table.part("score")], minlength=len(classes))
-        fewest, where = 1, "among those that score"
+        fewest, where = 1, "among the scored rows"
     rare = [place for place in np.flatnonzero(counts < fewest) if table.split is None or counts[place] == 0]
     if not rare:
         return None
@@ -28,7 +28,7 @@ def rare_class(table: Table) -> Seen | None:
     told = ", ".join(f"{classes[place]!r} ({counts[place]})" for place in rare[:5])
     return Seen(
         f"{len(rare)} of {len(classes)} classes {'has' if len(rare) == 1 else 'have'} too few rows {where}: {told}",
-        "Collect more of them, put them together with another class, or take fewer folds",
+        "Collect more rows of them, merge them with another class, or use fewer folds",
         command=table.command("--folds", str(least)) if table.split is None and least > 1 else "",
         value=float(least),
     )
@@ -36,7 +36,7 @@ def rare_class(table: Table) -> Seen | None:
 
 @rule("data", "error")
 def unseen_class(table: Table) -> Seen | None:
-    """A class that scores and that no row that fits has: it can only be missed."""
+    """A class occurs among the scored rows but not among the fitting rows: it can only be missed."""
     if not table.is_classes or table.split is None:
         return None
     labels, classes = table.dataset.labels, table.dataset.classes
@@ -46,7 +46,7 @@ def unseen_class(table: Table) -> Seen | None:
     rows = int(np.isin(labels[table.part("score")], unseen).sum())
     share = rows / len(table.part("score"))
     return Seen(
-        f"no row that fits is of {named(str(classes[code]) for code in unseen)}, but {rows} of those that score are",
-        "Divide the rows again, with each class in each part",
+        f"no fitting row is of {named(str(classes[code]) for code in unseen)}, but {rows} of the scored rows are",
+        "Split the rows again so that each part has every class",
         value=share,
     )

@@ -104,41 +104,43 @@ def _recurs_with_its_row(table: Table, name: str) -> bool:
 
 @rule("data", "warning")
 def identifier_column(table: Table) -> Seen | None:
-    """A column whose values name the rows: a network can learn it by heart, and nothing else."""
+    """A column identifies the rows: a network can only memorise it."""
     found = table.once(identifiers)
     if not found:
         return None
     return Seen(
-        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} another value in nearly every row, "
-        "as keys, names or free text do",
-        "Leave it out" if len(found) == 1 else "Leave them out",
+        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} a different value in nearly "
+        "every row, like an identifier, a name or free text",
+        "Remove it" if len(found) == 1 else "Remove them",
         command=table.without(found),
     )
 
 
 @rule("data", "info")
 def constant_column(table: Table) -> Seen | None:
-    """A column with one value: it says nothing."""
+    """A column has only one value and carries no information."""
     found = [n for n, codes in table.codes.items() if codes.min() == codes.max() and table.num_rows > 1]
     if not found:
         return None
-    return Seen(f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} one value only", "Nothing")
+    return Seen(f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} only one value", "Nothing")
 
 
 @rule("data", "warning")
 def order_column(table: Table) -> Seen | None:
-    """A column that follows the rows' place in the file: a row number, or the time."""
+    """A column follows the order of the rows in the file: a row number, or the time."""
     if table.num_rows < FEWEST or table.once(is_sorted):
         return None
     found = [name for name in table.columns if abs(_follows(table, name)) >= FOLLOWS]
     if not found:
         return None
     dates = [name for name in found if table.kinds[name] == "date"]
-    advice = "Leave it out if it only numbers the rows; if rows follow each other in time, name what orders them, so "
+    advice = (
+        "Remove it if it only numbers the rows; if the rows are ordered in time, name the column that orders them, so "
+    )
     return Seen(
         f"{columns(found)} {named(found)} {'follows' if len(found) == 1 else 'follow'} the order of the rows in the "
         f"table (rank correlation {_follows(table, found[0]):.3f})",
-        f"{advice}that folds train on the past",
+        f"{advice}that each fold trains on the past",
         command=table.command("--order", (dates or found)[0]),
         value=_follows(table, found[0]),
     )
@@ -157,7 +159,7 @@ def _follows(table: Table, name: str) -> float:
 
 @rule("data", "warning")
 def group_column(table: Table) -> Seen | None:
-    """A column that names the group of a row: it tells nothing of the groups to come."""
+    """A column identifies the group of a row: it says nothing about new groups."""
     groups = table.dataset.groups
     if groups is None or int(groups.max()) + 1 < FEWEST_GROUPS:
         return None
@@ -165,9 +167,9 @@ def group_column(table: Table) -> Seen | None:
     if not found:
         return None
     return Seen(
-        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} one value in each group, and another "
-        "in nearly every group",
-        "Leave it out if it names the group; keep it if it measures it, and is known of new groups",
+        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} one value per group, and a "
+        "different one in nearly every group",
+        "Remove it if it identifies the group; keep it if it measures something that is known for new groups",
         command=table.without(found),
     )
 
@@ -184,19 +186,19 @@ def _names_groups(table: Table, groups: Codes, name: str) -> bool:
 
 @rule("data", "warning")
 def numbers_as_text(table: Table) -> Seen | None:
-    """Numbers stored as text, some of which are none: the cells."""
+    """Numbers are stored as text, and some cells are not numbers."""
     told = [f"column {r.name!r}: {cells_named(r.unread)} taken as missing" for r in table.readings if r.unread]
     for name, values in table.columns.items():
         if table.kinds[name] == "text":
             odd = _no_numbers(list(values))
             if odd:
-                told.append(f"column {name!r} is read as texts, since {cells_named(odd)} {_are_no(odd)}")
+                told.append(f"column {name!r} is read as text, since {cells_named(odd)} {_are_no(odd)}")
     if not told:
         return None
-    more = f"; and {len(told) - 3} columns more" if len(told) > 3 else ""
+    more = f"; and {len(told) - 3} more columns" if len(told) > 3 else ""
     return Seen(
         "; ".join(told[:3]) + more,
-        "Correct the cells, or say what stands for nothing (--na), or that the column is one of numbers (--read)",
+        "Correct the cells, or give the marks of missing values (--na), or read the column as numbers (--read)",
     )
 
 
@@ -213,4 +215,4 @@ def _no_numbers(cells: list[str | None]) -> list[tuple[int, str]]:
 
 
 def _are_no(cells: list[tuple[int, str]]) -> str:
-    return "is no number" if len(cells) == 1 else "are no numbers"
+    return "is not a number" if len(cells) == 1 else "are not numbers"

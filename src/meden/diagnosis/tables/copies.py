@@ -46,7 +46,7 @@ def near_rows(table: Table) -> Codes:
 
 @rule("data", "warning")
 def duplicate_rows(table: Table) -> Seen | None:
-    """Rows that are there twice: folds put one on each side, and the score is of rows that were trained on."""
+    """Rows occur twice: folds put one copy on each side, so that scored rows were trained on."""
     equal = table.once(equal_rows)
     if not equal.copies or table.split is not None:
         return None
@@ -55,32 +55,32 @@ def duplicate_rows(table: Table) -> Seen | None:
         return None
     num = num_later(equal.groups[rows])
     return Seen(
-        f"{plural(num, 'row')} of {table.num_rows:,} {have(num)} the inputs of an earlier one "
-        f"({_num_whole(table, equal, rows):,} the target, too; {_sets(table, equal.groups, rows)}), and few pairs "
-        "differ in one column alone: they are copies, not ties",
-        "Leave the copies out, or name what ties them together as groups, so that they stay on one side",
+        f"{plural(num, 'row')} of {table.num_rows:,} {have(num)} the same inputs as an earlier row "
+        f"({_num_whole(table, equal, rows):,} also the same target; {_sets(table, equal.groups, rows)}), while few "
+        "pairs differ in just one column: they are copies, not coincidences",
+        "Remove the copies, or give rows that belong together a group, so that they stay on one side",
         value=num / table.num_rows,
     )
 
 
 @rule("data", "info")
 def tied_rows(table: Table) -> Seen | None:
-    """Rows with equal inputs in a table so coarse that these are no sign of copies."""
+    """Rows have equal inputs, but the table is so coarse that they need not be copies."""
     equal = table.once(equal_rows)
     if equal.copies or not equal.num_rows:
         return None
     return Seen(
-        f"{plural(equal.num_rows, 'row')} of {table.num_rows:,} {have(equal.num_rows)} the inputs of an earlier one "
-        f"({_num_whole(table, equal, equal.repeated):,} the target, too); their values are frequent, or more pairs "
-        "differ in a single column, so that they may be ties of coarse columns",
-        "Nothing, unless they are copies: then leave them out",
+        f"{plural(equal.num_rows, 'row')} of {table.num_rows:,} {have(equal.num_rows)} the same inputs as an "
+        f"earlier row ({_num_whole(table, equal, equal.repeated):,} also the same target); the values are "
+        "frequent, or more pairs differ in just one column, so this may be coincidence in a coarse table",
+        "Nothing, unless they are copies: then remove them",
         value=equal.num_rows / table.num_rows,
     )
 
 
 @rule("data", "warning")
 def near_duplicates(table: Table) -> Seen | None:
-    """Pairs of rows that are nearer to each other than neighbours are: folds put one on each side."""
+    """Pairs of rows are much closer than neighbours usually are: folds may put one on each side."""
     groups, pairs = table.dataset.groups, table.once(near_rows)
     if table.split is not None:
         return None
@@ -90,16 +90,16 @@ def near_duplicates(table: Table) -> Seen | None:
         return None
     asked = min(duplicates.MOST_ASKED, int(table.once(equal_rows).groups.max()) + 1)
     return Seen(
-        f"{plural(len(pairs), 'pair')} of rows {are(len(pairs))} far nearer to each other than to their other "
-        f"neighbours, of {asked:,} rows asked: {_shown(table.named(pairs))}",
-        "See whether they are one thing measured twice; if so, name what ties them together as groups",
+        f"{plural(len(pairs), 'pair')} of rows {are(len(pairs))} much closer to each other than to their other "
+        f"neighbours, of {asked:,} rows examined: {_shown(table.named(pairs))}",
+        "Check whether each pair is one thing measured twice; if so, give rows that belong together a group",
         value=len(pairs) / asked,
     )
 
 
 @rule("data", "warning")
 def contradictory_labels(table: Table) -> Seen | None:
-    """Copies of a row with different targets: no model gets all of them right."""
+    """Copies of a row have different targets: no model can predict all of them."""
     equal = table.once(equal_rows)
     if not equal.copies:
         return None
@@ -109,9 +109,9 @@ def contradictory_labels(table: Table) -> Seen | None:
     if not len(differ):
         return None
     return Seen(
-        f"{plural(len(differ), 'row')} {have(len(differ))} a copy with another target: "
+        f"{plural(len(differ), 'row')} {have(len(differ))} a copy with a different target: "
         f"{_sets(table, equal.groups, differ)}",
-        "Look at them: one of the targets is wrong, or a column that tells the rows apart is not there",
+        "Examine them: one of the targets is wrong, or a column that tells the rows apart is missing",
         value=len(differ) / table.num_rows,
     )
 

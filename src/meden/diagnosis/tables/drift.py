@@ -144,13 +144,13 @@ def _balanced(rows: Codes, second: npt.NDArray[np.bool_], table: Table) -> Codes
 
 @rule("data", "warning")
 def split_drift(table: Table) -> Seen | None:
-    """Rows that score and come from elsewhere than those that fit: a classifier tells them apart."""
-    return None if table.split is None else _seen(table, "rows that score", "those that fit")
+    """Scored rows are distributed differently from fitting rows: a classifier can tell them apart."""
+    return None if table.split is None else _seen(table, "the scored rows", "the fitting rows")
 
 
 @rule("data", "warning")
 def time_drift(table: Table) -> Seen | None:
-    """Late rows that come from elsewhere than early ones: a classifier tells them apart."""
+    """Late rows are distributed differently from early rows: a classifier can tell them apart."""
     return None if table.split is not None else _seen(table, "late rows", "early ones")
 
 
@@ -159,11 +159,11 @@ def _seen(table: Table, these: str, those: str) -> Seen | None:
     if found is None or found.p > ALPHA:
         return None
     return Seen(
-        f"{these} are told apart from {those}, most by {named(found.columns)}: a classifier orders "
-        f"{100 * found.auc:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f}) of pairs rightly, half are by "
-        f"chance (p {found.p:.1g})",
-        "Expect other scores on rows to come; look at these columns, leave out what only tells the time, and score on "
-        "the latest rows",
+        f"{these} differ from {those}, most of all in {named(found.columns)}: a classifier ranks "
+        f"{100 * found.auc:.0f} % ({100 * found.low:.0f} to {100 * found.high:.0f}) of pairs correctly, where "
+        f"chance is 50 % (p {found.p:.1g})",
+        "Expect different scores on future rows; examine these columns, remove those that only tell the time, and "
+        "score on the latest rows",
         command=table.command("--order", "COLUMN") if table.split is not None else "",
         value=found.auc,
         interval=(found.low, found.high),

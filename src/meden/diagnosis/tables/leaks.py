@@ -34,7 +34,7 @@ def copies_of_target(table: Table) -> list[str]:
 
 @rule("data", "error")
 def target_copy(table: Table) -> Seen | None:
-    """A column that is the target, written again: every score is that of a copy."""
+    """A column is a copy of the target: every score is meaningless."""
     copies = table.once(copies_of_target)
     if not copies:
         return None
@@ -42,20 +42,20 @@ def target_copy(table: Table) -> Seen | None:
     return Seen(
         f"{columns(copies)} {named(copies)} {'is' if len(copies) == 1 else 'are'} the target {table.dataset.target!r}, "
         f"{how}, in every row{_of_present(table, copies)}",
-        "Leave it out" if len(copies) == 1 else "Leave them out",
+        "Remove it" if len(copies) == 1 else "Remove them",
         command=table.without(copies),
     )
 
 
 @rule("data", "warning")
 def target_determined(table: Table) -> Seen | None:
-    """A column that alone predicts the target almost without error: a leak, or a law."""
+    """A column alone predicts the target almost without error: a leak, or an exact relation."""
     found = _between(table, DETERMINES, math.inf)
     if not found:
         return None
     return Seen(
-        f"{_told(table, found)}: nearly nothing is left to learn",
-        "Ask whether it is known before the target is; if it is written after it, leave it out",
+        f"{_told(table, found)}: almost nothing is left to learn",
+        "Check whether it is known before the target is; if it is recorded afterwards, remove it",
         command=table.without([name for name, _ in found]),
         value=found[0][1].skill,
         interval=(found[0][1].low, found[0][1].high),
@@ -64,13 +64,13 @@ def target_determined(table: Table) -> Seen | None:
 
 @rule("data", "info")
 def strong_column(table: Table) -> Seen | None:
-    """A column that alone does most of the work, as a good measurement does, or a leak with noise."""
+    """A column alone explains most of the target: a good measurement, or a noisy leak."""
     found = _between(table, STRONG, DETERMINES)
     if not found:
         return None
     return Seen(
         _told(table, found),
-        "Nothing, if it is known when predictions are asked for",
+        "Nothing, if it is known at prediction time",
         value=found[0][1].skill,
         interval=(found[0][1].low, found[0][1].high),
     )
@@ -87,8 +87,8 @@ def _told(table: Table, found: list[tuple[str, Alone]]) -> str:
     what = "of the mistakes of the most frequent class" if table.is_classes else "of the variance of the target's ranks"
     also = f"; so do {named(other for other, _ in found[1:])}" if len(found) > 1 else ""
     return (
-        f"column {name!r} alone takes away {100 * best.skill:.1f} % ({100 * best.low:.1f} to {100 * best.high:.1f}) "
-        f"{what}, on rows that {'have a value and ' if best.with_gaps else ''}were not used for it{also}"
+        f"column {name!r} alone removes {100 * best.skill:.1f} % ({100 * best.low:.1f} to {100 * best.high:.1f}) "
+        f"{what}, on rows that {'have a value and ' if best.with_gaps else ''}were not used to fit it{also}"
     )
 
 

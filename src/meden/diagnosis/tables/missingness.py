@@ -60,17 +60,17 @@ def missingness(table: Table) -> Missingness:
 
 @rule("data", "info")
 def telling_missingness(table: Table) -> Seen | None:
-    """Missing values that tell the target: a cell may be empty because of what came later."""
+    """Missing values depend on the target: a cell may be empty because of something later."""
     found = table.once(missingness)
     if not found.names:
         return None
     told = "; ".join(f"{name!r} ({_targets(table, name)})" for name in found.names[:3])
     more = f" and {len(found.names) - 3} more" if len(found.names) > 3 else ""
     return Seen(
-        f"whether {columns(found.names)} {told}{more} {'is' if len(found.names) == 1 else 'are'} missing tells the "
-        f"target (p {max(found.p):.1g}, corrected for all columns)",
-        "Ask why it is missing: if because of what the target is, or later, leave the column out; else keep it, each "
-        "column has an input that says so",
+        f"whether {columns(found.names)} {told}{more} {'is' if len(found.names) == 1 else 'are'} missing depends "
+        f"on the target (p {max(found.p):.1g}, corrected for all columns)",
+        "Find out why it is missing: if because of the target, or of something later, remove the column; otherwise "
+        "keep it, since each column has an input that marks missing values",
         value=max(found.p),
     )
 

@@ -82,18 +82,18 @@ def is_sorted(table: Table) -> bool:
 
 @rule("data", "info")
 def sorted_by_target(table: Table) -> Seen | None:
-    """A table sorted by its target: parts taken as they come have other targets."""
+    """The table is sorted by its target: consecutive parts have different targets."""
     if not table.once(is_sorted):
         return None
     return Seen(
         f"the rows are sorted by {table.dataset.target!r}",
-        "Nothing here, where folds are drawn at random; elsewhere shuffle the rows before they are divided",
+        "Nothing here, since folds are drawn at random; elsewhere, shuffle the rows before splitting them",
     )
 
 
 @rule("data", "warning")
 def like_neighbours(table: Table) -> Seen | None:
-    """Neighbouring rows whose targets are alike: they come in time, in groups or as repeats that folds tear apart."""
+    """Neighbouring rows have similar targets: they are ordered in time, by group or as repeats that folds split."""
     known = table.moments is not None or table.dataset.groups is not None or table.split is not None
     if known or table.num_rows < FEWEST or table.once(is_sorted):
         return None
@@ -102,10 +102,10 @@ def like_neighbours(table: Table) -> Seen | None:
         return None
     half = Z / math.sqrt(min(table.num_rows, MOST_ROWS))
     return Seen(
-        f"the target of a row is like that of the row before (correlation {found.correlation:.2f}, p {found.p:.1g}): "
-        "rows come in time, in groups, or sorted by something",
-        "Say what the order means: name the column of time or of groups, so that folds do not put neighbours on both "
-        "sides; rows that were only sorted need nothing",
+        f"the target of a row is similar to that of the previous row (correlation {found.correlation:.2f}, p "
+        f"{found.p:.1g}): the rows are ordered in time, by group, or sorted by something",
+        "If the order has a meaning, name the column of time or of groups, so that folds do not put neighbours on "
+        "both sides; if the rows were only sorted, nothing is needed",
         command=table.command("--groups", "COLUMN"),
         value=found.correlation,
         interval=(max(-1.0, found.correlation - half), min(1.0, found.correlation + half)),

@@ -157,7 +157,7 @@ def confident(probabilities: npt.NDArray[np.float64], labels: Codes) -> tuple[Co
 
 @rule("data", "warning")
 def label_suspects(table: Table) -> Seen | None:
-    """Labels that are probably wrong, in classes that are otherwise told apart: the rows, and how many to expect."""
+    """Labels are probably wrong, in classes that are otherwise well separated."""
     found = table.once(suspects)
     if found is None or not len(found.rows) or not found.apart:
         return None
@@ -170,10 +170,11 @@ def label_suspects(table: Table) -> Seen | None:
         for row, given, likely in list(zip(found.rows, found.given, found.likely, strict=True))[:3]
     )
     return Seen(
-        f"{plural(len(found.rows), 'label')} of {found.num_rows:,} {'is' if len(found.rows) == 1 else 'are'} probably "
-        f"wrong, and about {found.expected:.0f} are to be expected ({first} and more): a forest that has not seen them "
-        f"is sure of another class, and errs in {100 * found.mistakes:.1f} % of the others (mean over the classes)",
-        "Look at these rows and correct them, by hand; they are in the report and in `suspects`",
+        f"{plural(len(found.rows), 'label')} of {found.num_rows:,} {'is' if len(found.rows) == 1 else 'are'} "
+        f"probably wrong; about {found.expected:.0f} are expected ({first} and more): a forest that has not seen "
+        f"them confidently predicts another class, and is wrong on {100 * found.mistakes:.1f} % of the other rows "
+        "(mean over the classes)",
+        "Check these rows and correct them by hand; they are listed in the report and in `suspects`",
         value=len(found.rows) / found.num_rows,
         interval=(low, high),
     )

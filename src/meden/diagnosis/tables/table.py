@@ -75,7 +75,7 @@ class Table:
         check_count("folds", self.folds, low=2)
         check_count("seed", self.seed, low=0)
         if self.dataset.labels.ndim != 1:
-            raise InputError(f"data must have one target a row, got {self.dataset.labels.shape[1]}")
+            raise InputError(f"data must have one target per row, got {self.dataset.labels.shape[1]}")
 
     def once(self, analysis: Callable[[Table], Found]) -> Found:
         """Return what an analysis finds in the table; it is made on the first call."""
@@ -214,12 +214,12 @@ def parts_of(labels: Any, num_rows: int) -> Values:
     words = {word: part for part, known in PARTS.items() for word in known}
     column = pd.Series(np.asarray(labels, dtype=object)).reset_index(drop=True)
     if len(column) != num_rows:
-        raise InputError(f"split must have a word for each row ({num_rows}), got {len(column)}")
+        raise InputError(f"split must have a value for each row ({num_rows}), got {len(column)}")
     found = column.map(lambda cell: words.get(str(cell).strip().lower()))
     if found.isna().any():
         row = int(found.isna().to_numpy().argmax())
         known = ", ".join(word for each in PARTS.values() for word in each[:2])
-        raise InputError(f"split must say of each row one of {known}, got {column[row]!r} (row {row})")
+        raise InputError(f"split must be one of {known} in each row, got {column[row]!r} (row {row})")
     parts = found.to_numpy(dtype=str)
     for part in ("fit", "score"):
         if part not in parts:

@@ -15,13 +15,13 @@ from meden.diagnosis.tables.wording import are, columns, have, listed, named, pl
 
 @rule("data", "error")
 def empty_column(table: Table) -> Seen | None:
-    """A column without a value: no command trains on the table before it is left out."""
+    """A column has no values: training is refused until it is removed."""
     found = table.faults.empty
     if not found:
         return None
     return Seen(
         f"{columns(found)} {named(found)} {have(len(found))} no value in any row",
-        "Leave it out" if len(found) == 1 else "Leave them out",
+        "Remove it" if len(found) == 1 else "Remove them",
         command=table.command(),
         value=float(len(found)),
     )
@@ -29,13 +29,13 @@ def empty_column(table: Table) -> Seen | None:
 
 @rule("data", "error")
 def unreadable_column(table: Table) -> Seen | None:
-    """A column of what no encoder reads, such as lists: no command trains on the table before it is left out."""
+    """A column holds values that no encoder reads, such as lists: training is refused until it is removed."""
     found = table.faults.unreadable
     if not found:
         return None
     return Seen(
-        "; ".join(list(found.values())[:3]) + (f"; and {len(found) - 3} columns more" if len(found) > 3 else ""),
-        "Make columns of numbers or texts of it, or leave it out",
+        "; ".join(list(found.values())[:3]) + (f"; and {len(found) - 3} more columns" if len(found) > 3 else ""),
+        "Convert it to columns of numbers or strings, or remove it",
         command=table.command(),
         value=float(len(found)),
     )
@@ -43,13 +43,13 @@ def unreadable_column(table: Table) -> Seen | None:
 
 @rule("data", "error")
 def missing_target(table: Table) -> Seen | None:
-    """Rows without a target, or with another thing than a number among numbers: nothing can be learnt from them."""
+    """Rows have no target, or a target that is not a number among numbers: they cannot be used for training."""
     return _rows_left_out(table, table.faults.unlabelled, f"no usable target {table.dataset.target!r}")
 
 
 @rule("data", "error")
 def missing_group(table: Table) -> Seen | None:
-    """Rows without a group, where groups stay together: it cannot be said what they belong to."""
+    """Rows have no group although folds keep groups together."""
     return _rows_left_out(table, table.faults.ungrouped, "no group")
 
 
@@ -62,14 +62,14 @@ def _rows_left_out(table: Table, cells: Cells, what: str) -> Seen | None:
     total = table.num_rows + len(table.faults.unlabelled) + len(table.faults.ungrouped)
     return Seen(
         f"{plural(len(cells), 'row')} of {total:,} {have(len(cells))} {what}: {'; '.join(told)}",
-        "Correct what is wrong, or leave such rows out of the table; the other findings are of the rest",
+        "Correct the cells, or remove such rows from the table; the other findings are about the remaining rows",
         value=len(cells) / total,
     )
 
 
 @rule("data", "error")
 def unusable_number(table: Table) -> Seen | None:
-    """Numbers that are infinite, or beside which all others of their column vanish."""
+    """Numbers are infinite, or so large that all others in their column vanish."""
     found = table.faults.cells
     if not found:
         return None
@@ -77,8 +77,8 @@ def unusable_number(table: Table) -> Seen | None:
     num = sum(map(len, found.values()))
     return Seen(
         "; ".join(told[:3])
-        + (f"; and {len(told) - 3} columns more" if len(told) > 3 else "")
-        + f": {plural(num, 'number')} that {are(num)} infinite, or so large that the others of the column vanish",
-        "Correct the cells, or leave them empty; the other findings take them as missing",
+        + (f"; and {len(told) - 3} more columns" if len(told) > 3 else "")
+        + f": {plural(num, 'number')} that {are(num)} infinite, or so large that the others in the column vanish",
+        "Correct the cells, or leave them empty; the other findings treat them as missing",
         value=float(num),
     )
