@@ -70,9 +70,9 @@ def test_residuals_are_drawn_up_to_a_limit_and_the_title_says_so() -> None:
 def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(InputError, match=r"counts must be of shape \(2, 2\), got \(1, 2\)"):
         confusion_chart("t", [[1, 2]], ["a", "b"])
-    with pytest.raises(InputError, match=r"predicted must hold probabilities from 0 to 1, got 1\.5"):
+    with pytest.raises(InputError, match=r"predicted must hold probabilities in .0, 1., got 1\.5"):
         calibration_chart("t", [0.5, 1.5], [0, 1])
-    with pytest.raises(InputError, match="predicted must hold probabilities from 0 to 1, got nan"):
+    with pytest.raises(InputError, match=r"predicted must hold probabilities in .0, 1., got nan"):
         calibration_chart("t", [float("nan")], [1])
     with pytest.raises(InputError, match="actual must be as long as predicted"):
         residuals_chart("t", [1.0, 2.0], [1.0], unit="mm")

@@ -30,7 +30,7 @@ WANTED = r"""# \# T
 
 A \*b\*.
 
-*2 charts left out, which the HTML report draws: Loss of each model; lr.*
+*2 charts omitted, which the HTML report shows: Loss of each model; lr.*
 
 | a\|b | loss |
 | --- | ---: |

@@ -114,7 +114,7 @@ def test_costs_that_are_alike_name_the_most_probable_class():
         ([[0, np.inf], [1, 0]], "finite numbers of at least 0, got inf"),
         ([[0, np.nan], [1, 0]], "finite numbers of at least 0, got nan"),
         ([[0, 1], [-2, 0]], "finite numbers of at least 0, got -2"),
-        ([[0, 1], [1, 3]], "got 1 for naming class 0 and 3 for naming class 1 where class 1 is true"),
+        ([[0, 1], [1, 3]], "got 1 for predicting class 0 and 3 for predicting class 1 where class 1 is true"),
     ],
 )
 def test_costs_that_cannot_be_are_told_in_one_line(costs, told):

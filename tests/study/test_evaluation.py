@@ -177,7 +177,7 @@ BAD = [
     ({"data": lambda new, _: new[:0]}, "data must have rows, got none"),
     ({"data": lambda new, _: new.drop(columns=new.columns[0])}, "lacks '{first}'"),
     ({"data": lambda *_: 3}, "data must be a table, or a pair"),
-    ({"data": lambda new, target: (new, new[target][:5])}, "as many targets as rows, got 5 and"),
+    ({"data": lambda new, target: (new, new[target][:5])}, "one target per row, got 5 targets and"),
     ({"groups": "nobody"}, "groups must be a column of the table .* got 'nobody'"),
     ({"groups": [1, 2]}, "groups must have one label per row"),
     ({"confidence": 1.0}, "confidence must be"),

@@ -42,9 +42,9 @@ def test_the_region_by_hand() -> None:
     assert found.status == "ok" and found.numbers == (0, 1) and found.num_configurations == 3
     assert found.width == pytest.approx(0.1, abs=1e-6) and found.width_text == "0.1 nats"
     assert not found.flat, "a twentieth of the best loss is not little"
-    assert found.sentence.startswith("2 of 3 configurations lie within 0.1 nats")
+    assert found.sentence.startswith("2 of 3 configurations are within 0.1 nats")
     higher = flat_region(made_of([[loss + 8 for loss in own] for own in LOSSES], POINTS))
-    assert higher.flat and higher.sentence.startswith("Strengths hardly matter here: 2 of 3 configurations lie within")
+    assert higher.flat and higher.sentence.startswith("Strengths hardly matter here: 2 of 3 configurations are within")
     l2, dropout, norm = found.ranges
     assert l2.values == (None, 0.01) and not l2.free
     assert dropout.values == (0.05, 0.5) and dropout.free and norm.values == ("batch",) and not norm.free

@@ -60,4 +60,4 @@ def test_a_person_sees_both_curves(browser: Browser, tmp_path: Path, breaks: boo
     ticks = browser.evaluate("[...document.querySelectorAll('.xtick text')].map(t => t.textContent)")
     assert ticks[-2:] == ["1,280", "2,560"]
     said = browser.evaluate("document.querySelector('#the-curve').textContent")
-    assert ("plain: no law is drawn, as it rises from 580 to 861 rows." in said) == breaks
+    assert ("plain: no power law is drawn, since it rises from 580 to 861 rows." in said) == breaks

@@ -78,7 +78,7 @@ def test_a_row_is_on_the_disk_as_soon_as_it_is_appended(tmp_path):
 def test_the_second_to_come_is_told_that_the_folder_is_in_use(tmp_path):
     with Ledger(tmp_path / "ledger", IDENTITY) as first:
         first.append(row(0))
-        with pytest.raises(InputError, match=r"must be free to be written to, got '.*': another search is"):
+        with pytest.raises(InputError, match=r"must not be in use, got '.*': another search is"):
             Ledger(tmp_path / "ledger", IDENTITY)
         first.append(row(1))
     assert keys(tmp_path / "ledger") == [0, 1]
@@ -87,7 +87,7 @@ def test_the_second_to_come_is_told_that_the_folder_is_in_use(tmp_path):
 def test_a_refused_ledger_is_left_unlocked(tmp_path):
     with Ledger(tmp_path / "ledger", IDENTITY) as ledger:
         ledger.append(row(0))
-    with pytest.raises(InputError, match="got one with other seed"):
+    with pytest.raises(InputError, match="got one with different seed"):
         Ledger(tmp_path / "ledger", IDENTITY | {"seed": 1})
     assert keys(tmp_path / "ledger") == [0]
 
@@ -107,7 +107,7 @@ def test_a_process_that_writes_is_named_and_leaves_no_lock_behind_when_it_is_kil
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "locked\n"
         before = sorted(tmp_path.iterdir())
-        with pytest.raises(InputError, match=rf"another search is writing there \(process {holder.pid} on .+\); wait"):
+        with pytest.raises(InputError, match=rf"another search is writing to it \(process {holder.pid} on .+\); wait"):
             Ledger(path, {})
         assert sorted(tmp_path.iterdir()) == before
         holder.send_signal(signal.SIGKILL)
@@ -123,7 +123,7 @@ def test_a_process_that_ends_while_it_is_asked_for_has_no_name(tmp_path, monkeyp
         (tmp_path / "ledger.pid").unlink()
         if asked_first:
             monkeypatch.setattr(Path, "exists", lambda _: True)
-        with pytest.raises(InputError, match="another search is writing there; wait"):
+        with pytest.raises(InputError, match="another search is writing to it; wait"):
             Ledger(path, {})
 
 
@@ -145,7 +145,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
         room = path.stat().st_size + 20
         with full_disk(room):
             for _ in range(2):
-                with pytest.raises(OSError, match="what is done so far is safe; make room, and go on"):
+                with pytest.raises(OSError, match="finished work is safe; free some disk space, and continue"):
                     ledger.append(row(1))
         assert Key(1, 0, 0) not in ledger.rows
         assert path.stat().st_size == room, "the failed write was torn"
@@ -158,7 +158,7 @@ def test_a_full_disk_loses_nothing(tmp_path):
 
 def test_room_that_is_made_while_it_runs_is_used(tmp_path):
     with Ledger(tmp_path / "ledger", IDENTITY) as ledger:
-        with full_disk(10), pytest.raises(OSError, match="make room"):
+        with full_disk(10), pytest.raises(OSError, match="free some disk space"):
             ledger.append(row(0))
         ledger.append(row(0))
     assert keys(tmp_path / "ledger") == [0]
@@ -167,7 +167,7 @@ def test_room_that_is_made_while_it_runs_is_used(tmp_path):
 def test_folders_that_cannot_be_written_are_refused_at_the_door(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "study"):
-        with pytest.raises(InputError, match=r"study_dir must be a folder that can be written to, got '.*': \w+"):
+        with pytest.raises(InputError, match=r"study_dir must be a writable folder, got '.*': \w+"):
             Ledger(folder / "ledger", IDENTITY)
 
 

@@ -164,10 +164,12 @@ def test_what_is_missing_to_train_again_is_told_in_one_line(tmp_path):
     assert found.make_model is None and "test_load" in found.model.text and ".mine" in found.model.text
     same(found, made)
     assert found.evidence().model is None and meden.diagnose(found).num_runs == 3
-    with pytest.raises(InputError, match=r"make_model must be given to train again: the study was made with .*mine"):
+    with pytest.raises(
+        InputError, match=r"make_model must be given to train again, since the study was made with .*mine"
+    ):
         found.refit()
     with pytest.raises(
-        InputError, match=r"data came from '.*rows\.csv', which is not there: put it back, or give data"
+        InputError, match=r"data must be given to train again, since '.*rows\.csv' is missing: restore it, or pass data"
     ):
         found.refit(make_model=mine)
     run = found.refit(make_model=mine, data=tmp_path / "elsewhere.csv")
@@ -177,7 +179,7 @@ def test_what_is_missing_to_train_again_is_told_in_one_line(tmp_path):
 def test_other_data_are_refused_by_both_hashes(flowers, tmp_path):
     made, folder = flowers
     less = as_dataset("iris").take(range(149))
-    hashes = f"hash is {made.data.hash[:12]}, got others, whose hash is {less.content_hash()[:12]}"
+    hashes = f"hash {made.data.hash[:12]}, got data with hash {less.content_hash()[:12]}"
     for refused in (lambda: load_study(folder, data=less), lambda: load_study(folder).refit(data=less)):
         with pytest.raises(InputError, match=hashes) as told:
             refused()
@@ -189,7 +191,9 @@ def test_arrays_must_be_given_anew(tmp_path):
     made = search(tmp_path, (x[:, None], y))
     found = load_study(tmp_path)
     same(found, made)
-    with pytest.raises(InputError, match="data must be given to train again: the study does not say where they came"):
+    with pytest.raises(
+        InputError, match="data must be given to train again, since the study does not say where they came"
+    ):
         found.refit()
     inputs = torch.as_tensor(x[:, None], dtype=torch.float32)
     predicted = found.refit(data=(x[:, None], y)).predict(inputs)
@@ -213,7 +217,9 @@ def test_a_study_of_nothing_but_divergence_comes_back(tmp_path):
     assert found.status == "diverged" and found.reason == made.reason and "loss or weights were not" in found.reason
     assert {(trial.status, trial.reason) for trial in found.trials} == {("diverged", found.trials[0].reason)}
     assert meden.diagnose(found).findings[0].code == "diverged"
-    assert "There is nothing to choose: every configuration diverged" in found.report(tmp_path / "r.html").read_text()
+    assert (
+        "There is nothing to choose from: every configuration diverged" in found.report(tmp_path / "r.html").read_text()
+    )
 
 
 def test_arguments_that_a_model_was_fixed_to_are_kept(tmp_path):
@@ -312,7 +318,7 @@ def test_folders_that_hold_no_study_are_refused(flowers, tmp_path):
         (folder / name).write_bytes(kept)
     (folder / ARRAYS).unlink()
     with pytest.raises(
-        InputError, match=r"study\.safetensors' must be as it was written with study\.json, but is missing"
+        InputError, match=r"study\.safetensors' must be unchanged since it was written with study\.json, but is missing"
     ):
         load_study(folder)
 
@@ -360,7 +366,7 @@ def test_notes_and_settings_are_kept(flowers, tmp_path):
 def test_a_penalty_of_ones_own_is_named_at_loading(tmp_path: Path) -> None:
     recipe = RECIPE.replace(regularizers=[meden.Regularizer(OneSided(0.1))])
     made = search(tmp_path, budget=2, recipe=recipe)
-    with pytest.raises(InputError, match=r"got 'OneSided'; one of your own is named at loading, by penalties="):
+    with pytest.raises(InputError, match=r"got 'OneSided'; a class of your own is named at loading, by penalties="):
         load_study(tmp_path)
     found = load_study(tmp_path, penalties={"OneSided": OneSided})
     assert found.recipe == recipe and found.table().equals(made.table())
@@ -381,7 +387,7 @@ def interrupt() -> None:
 
 def test_a_ledger_of_something_else_is_not_shown_as_the_study(tmp_path: Path) -> None:
     search(tmp_path / "mine")
-    with pytest.raises(InputError, match=r"must be a folder of its own, got .*, which holds a study"):
+    with pytest.raises(InputError, match=r"must be a folder without another study, got .*, which holds a study"):
         meden.compare(MLP, "iris", {"none": {}, "small": {"width": 2}}, recipe=RECIPE, study_dir=tmp_path / "mine")
     search(tmp_path / "other", seed=1)
     shutil.copy(tmp_path / "other" / LEDGER, tmp_path / "mine" / LEDGER)
@@ -411,7 +417,7 @@ def test_folds_may_be_given_themselves(tmp_path: Path) -> None:
     made = search(tmp_path, budget=2, order=np.random.default_rng(0).permutation(150), folds=2)
     again = search(tmp_path, budget=2, folds=load_study(tmp_path).folds)  # goes on with the same ledger
     assert again.table().equals(made.table())
-    with pytest.raises(InputError, match=r"folds must be a number of at least 2, or as many meden\.data\.Fold"):
+    with pytest.raises(InputError, match=r"folds must be an integer of at least 2, or a list of meden\.data\.Fold"):
         search(None, folds=made.folds[:1])
 
 
@@ -421,7 +427,7 @@ def test_another_model_of_the_same_shapes_is_another_study(tmp_path: Path) -> No
 
     data = as_dataset("iris"), {"l2": LogUniform(1e-4, 1.0)}
     search(tmp_path, data[0], net(0.0), space=data[1], budget=2)
-    with pytest.raises(InputError, match="got one with other models"):
+    with pytest.raises(InputError, match="got one with different models"):
         search(tmp_path, data[0], net(0.9), space=data[1], budget=2)
 
 

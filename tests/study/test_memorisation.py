@@ -72,7 +72,7 @@ def test_a_page_asks_once_what_is_known_by_heart(found, tmp_path, monkeypatch):
         counted = f"meden.study.{module}.memorisation_of"
         monkeypatch.setattr(counted, lambda losses: asked.append(losses) or memorisation_of(losses), raising=False)
     page = study.report(tmp_path / "page.md", format="md").read_text()
-    assert "What the models know by heart" in page and len(asked) == 1
+    assert "What the models memorise" in page and len(asked) == 1
 
 
 def test_losses_that_were_kept_are_those_of_a_new_training(found, noise):
@@ -140,7 +140,7 @@ def test_it_rises_with_epochs(noise):
 def test_pages_show_it(found, tmp_path):
     study, _ = found
     page = study.report(tmp_path / "page.html").read_text()
-    assert "What the models know by heart" in page and "How much privacy each strength buys" in page
+    assert "What the models memorise" in page and "What each strength does for privacy" in page
     text = study.tradeoff().report(tmp_path / "tradeoff.md", format="md").read_text()
     assert "AUC by likelihood ratios" in text and "l2 = 3" in text
     both = Tradeoff.together({"first": study.tradeoff(), "second": study.tradeoff()})
@@ -159,11 +159,11 @@ def test_what_cannot_be_told_is_refused(noise, found):
         given.memorisation()
     with pytest.raises(InputError, match="old rows from new"):
         given.tradeoff()
-    with pytest.raises(InputError, match="folds were given"):
+    with pytest.raises(InputError, match="folds that were given"):
         dataclasses.replace(study, notes={}).memorisation(repeats=2)
     with pytest.raises(InputError, match="keep_losses must be False for a training function"):
         meden.tune(print, rows=noise[1], space={"x": meden.Uniform(0, 1)}, keep_losses=True)
-    with pytest.raises(InputError, match="one trade-off or more"):
+    with pytest.raises(InputError, match="at least one trade-off"):
         Tradeoff.together({})
 
 
@@ -172,7 +172,7 @@ def test_folds_that_score_a_single_row_each_have_a_page_without_it(noise, tmp_pa
     folds = [meden.data.Fold(np.delete(np.arange(6), row), np.arange(0), np.array([row])) for row in range(6)]
     study = searched((x, y), RECIPE.replace(epochs=2), keep_losses=True, folds=folds)
     assert "know by heart" not in study.report(tmp_path / "page.html").read_text()
-    with pytest.raises(InputError, match="two rows or more"):
+    with pytest.raises(InputError, match="at least two rows"):
         study.memorisation()
 
 
@@ -216,7 +216,7 @@ def test_a_run_that_reads_rows_itself(noise, task):
     assert found.loss.auc.low > 0.5
     assert meden.memorisation(study).num_models == 4
     short = table[list(table)[:-1]], table["target"].iloc[:70]
-    with pytest.raises(InputError, match="seen must hold as many targets as rows, got 70 and 150"):
+    with pytest.raises(InputError, match="seen must have one target per row, got 70 targets and 150 rows"):
         meden.memorisation(run, seen=short, unseen=table)
 
 
@@ -225,7 +225,7 @@ def test_a_run_that_reads_rows_itself(noise, task):
     [
         ({"seen": None}, "seen must be given for a single model"),
         ({"unseen": None}, "unseen must be given for a single model"),
-        ({"seen": (torch.zeros(3, 12), torch.zeros(2))}, "seen must hold as many rows"),
+        ({"seen": (torch.zeros(3, 12), torch.zeros(2))}, "seen must hold the same number of rows"),
         ({"unseen": (torch.zeros(3, 12), torch.tensor([0, 1, 7]))}, "unseen y must be classes 0 to 1"),
         ({"subject": "runs/study"}, "subject must be a study, a run or a model, got str"),
     ],

@@ -125,8 +125,8 @@ def test_one_number(shown: Shown) -> None:
     assert summary(study)["scores"] == shown.json["scores"]
 
     expected = ", ".join(told(score) for score in reversed(scores))
-    assert f"Expect on new rows: {expected}" in shown.terminal
-    assert f"Expect on new rows: {expected}" in shown.page
+    assert f"Expected on new rows: {expected}" in shown.terminal
+    assert f"Expected on new rows: {expected}" in shown.page
     for score in scores:
         low, high, naive = (value_text(score.metric, value) for value in (score.low, score.high, score.naive))
         tile = f"Expected {spoken(score.metric)} of the choice{value_text(score.metric, score.estimate)}"

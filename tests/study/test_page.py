@@ -91,7 +91,7 @@ def test_what_to_use_and_why(tmp_path: Path) -> None:
     text, chosen, best = text_of(made, tmp_path), made.one_se, made.best
     assert chosen is not best, "the study should show the harder case"
     assert f"Use {params_text(chosen.params)} (configuration {chosen.number}): the simplest of 40" in text
-    assert f"that is configuration {best.number} ({params_text(best.params)})" in text
+    assert f"Configuration {best.number} ({params_text(best.params)}) has the best mean held-out" in text
     assert "40 configurations, 5 folds, 1 seed: 200 fits; 1 configuration diverged" in text
 
 
@@ -137,7 +137,7 @@ def test_no_advice_sends_in_a_circle(tmp_path: Path) -> None:
     made = study(40, num_folds=5, baselines=BASELINES)
     findings = sections_of(page_of(made, tmp_path))["What stands out"]
     (gap,) = [line for line in findings.splitlines() if "gap_left" in line]
-    assert "above the training loss" in gap and "other kinds, augmentation or more rows" in gap
+    assert "above the training loss" in gap and "other regularisers, augmentation or more data" in gap
     assert "meden tune" not in gap
     assert all("--folds 10" in line for line in findings.splitlines() if "meden tune" in line)
 
@@ -174,7 +174,7 @@ def test_markdown_holds_the_verdict_and_both_tables(tmp_path: Path) -> None:
     text = study_report(made, tmp_path / "report.md", format="md").read_text()
     places = [text.index(f"## {title}") for title in ORDER]
     assert places == sorted(places) and "chosen, corrected" in text and "plain network" in text
-    assert text.index("Expect on new rows") < places[0]
+    assert text.index("Expected on new rows") < places[0]
 
 
 def test_the_shares_are_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

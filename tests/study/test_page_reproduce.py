@@ -92,7 +92,7 @@ def test_a_command_is_shown_as_it_was_given(tmp_path):
 
 def test_a_limit_of_time_is_said_to_depend_on_the_machine(tmp_path):
     made = dataclasses.replace(study(), settings={"time_limit": 60.0})
-    assert "limit of time" in sections_of(study_report(made, tmp_path / "r.html").read_text())["Reproduce"]
+    assert "time limit" in sections_of(study_report(made, tmp_path / "r.html").read_text())["Reproduce"]
 
 
 def test_a_study_made_by_hand_has_no_call(tmp_path):

@@ -32,7 +32,7 @@ def test_more_than_two_classes_are_calibrated_by_the_predicted_one():
     section = rows_section(made)
     assert section.charts[1].title == "Calibration: probability of the predicted class"
     assert sum(int(text) for text in section.charts[0].data[0]["text"]) == 2 * 150
-    assert "counts once for each" in section.text[0]
+    assert "counts once per" in section.text[0]
 
 
 def test_residuals_are_in_the_units_of_the_target():

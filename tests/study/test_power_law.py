@@ -99,9 +99,9 @@ def test_losses_below_zero_have_a_floor_below_zero():
 @pytest.mark.parametrize(
     ("sizes", "values", "said"),
     [
-        ([1, 2, 3], np.ones((2, 3)), "sizes must be 4 or more that rise"),
-        ([1, 2, 2, 3], np.ones((2, 4)), "sizes must be 4 or more that rise"),
-        ([1, 2, 3, 4], np.ones((1, 4)), "values must be finite and of 2 folds or more"),
+        ([1, 2, 3], np.ones((2, 3)), "sizes must be 4 or more increasing numbers"),
+        ([1, 2, 2, 3], np.ones((2, 4)), "sizes must be 4 or more increasing numbers"),
+        ([1, 2, 3, 4], np.ones((1, 4)), "values must be finite and have shape .*with at least 2 folds"),
         ([1, 2, 3, 4], np.full((2, 4), np.nan), "values must be finite"),
     ],
 )

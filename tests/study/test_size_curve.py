@@ -59,8 +59,8 @@ def test_a_new_measurement_lies_within_as_often_as_is_said():
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (curve(falls, sizes=SIZES[::3]), "at 3 sizes, of which a law needs 4"),
-        (curve(falls, sizes=np.array([100.0, 150, 200, 300])), "a law needs 4 times as many as the fewest"),
+        (curve(falls, sizes=SIZES[::3]), "at 3 sizes, and a power law needs 4"),
+        (curve(falls, sizes=np.array([100.0, 150, 200, 300])), "a power law needs a range of a factor of 4"),
         (curve(lambda n: falls(n) + 0.2 * (n > 700)), "it rises from 488 to 725 rows"),
         (curve(lambda _: 0.5 - 0.03 * np.arange(8) - 0.03 * (np.arange(8) % 2), noise=1e-4), "no power law fits it"),
         (SizeCurve("chosen", SIZES, np.where(SIZES == SIZES[-1], np.nan, falls(SIZES)) * np.ones((5, 1))), "diverged"),
@@ -68,9 +68,9 @@ def test_a_new_measurement_lies_within_as_often_as_is_said():
 )
 def test_where_nothing_can_be_said_the_reason_is(made, said):
     assert said in made.reason
-    with pytest.raises(InputError, match="no law that says what other numbers of rows give"):
+    with pytest.raises(InputError, match="no power law to predict other sizes"):
         made.predict(200)
-    assert "what more rows would give cannot be told" in kinds(made)["no_law"]
+    assert "the effect of more rows is unknown" in kinds(made)["no_law"]
 
 
 def test_a_size_that_diverged_is_left_out():
@@ -86,7 +86,7 @@ def test_a_size_that_diverged_is_left_out():
     [
         (falls, 0.002, "More rows would help: twice as many would lower the loss by 0.02"),
         (lambda n: 0.3 + 0 * n, 0.0005, "More rows would hardly help"),
-        (lambda n: 0.3 + 0 * n, 0.02, "Whether more rows would help cannot be told"),
+        (lambda n: 0.3 + 0 * n, 0.02, "It is unknown whether more rows would help"),
     ],
 )
 def test_whether_more_rows_would_help(of, noise, said):
@@ -115,5 +115,5 @@ def test_regularisation_stands_beside_it():
     assert "Twice the rows would gain more than regularisation does." in small
     apart = sentences_of(chosen, None, Score(0.0, -0.001, 0.001, 0.95, 0.0), "loss", "steps", 3000, 2400.0)
     texts = [s.text for s in apart]
-    assert any(t.endswith("of the loss with the 2,400 rows that train in the study.") for t in texts)
+    assert any(t.endswith("of the loss with the study's 2,400 training rows.") for t in texts)
     assert not any("than" in t and "gain" in t for t in texts)

@@ -105,7 +105,7 @@ def test_a_plain_network_that_diverged_is_told():
 def test_a_correction_for_the_better_is_no_optimism(estimate, said):
     made = study(num_folds=5, baselines={})
     made._scores["accuracy", "one_se"] = Score(estimate, 0.8, 0.95, 0.9, 0.9, "accuracy")
-    assert ("of which no optimism shows here" in verdict_of(made).sentences[-1].text) == said
+    assert ("which shows no optimism here" in verdict_of(made).sentences[-1].text) == said
 
 
 def test_nothing_to_choose_is_one_sentence():

@@ -63,10 +63,10 @@ def _pictures(table: Table) -> Iterator[Section]:
         gains = [Gain(name, one.skill, one.low, one.high) for name, one in most.items()]
         what = "mistakes of the most frequent class" if table.is_classes else "variance of the target's ranks"
         yield Section(
-            title="What each column tells alone",
+            title="What each column predicts alone",
             text=(
-                f"Share of the {what} that each column takes away alone, on rows that were not used for it, with its "
-                "95 % interval: 0 is nothing, 1 is the target.",
+                f"Share of the {what} that each column removes alone, on rows that were not used to fit it, with "
+                "its 95 % interval: 0 is nothing, 1 is the target itself.",
             ),
             charts=(gains_chart("Skill of one column", gains, x_title="skill on other rows"),),
         )
@@ -99,8 +99,8 @@ def _copies(table: Table) -> Iterator[Section]:
     columns = (Column("row"), Column("copy"), Column("target", False), Column("of the copy", False), Column("", False))
     shown = rows if len(rows) <= MOST_ROWS else rows[:MOST_ROWS]
     yield Section(
-        title="Rows that are there twice",
-        text=(f"{plural(len(rows), 'pair')}{_first(len(rows))}; row 0 is the first below the header.",),
+        title="Duplicate rows",
+        text=(f"{plural(len(rows), 'pair')}{_first(len(rows))}; row 0 is the first row below the header.",),
         table=ReportTable(columns, tuple(shown)),
     )
 
@@ -111,22 +111,22 @@ def _suspects(table: Table) -> Iterator[Section]:
         return
     if not found.apart:
         said = (
-            f"A forest does not tell the classes apart: it is sure of another one for {plural(len(found.rows), 'row')} "
-            f"of {found.num_rows:,}, and errs in {percent(found.mistakes)} of the others (mean over the classes). A "
-            "surprising label is no wrong one there, and none is named."
+            "A forest cannot separate the classes: it confidently predicts another class for "
+            f"{plural(len(found.rows), 'row')} of {found.num_rows:,}, and is wrong on {percent(found.mistakes)} of "
+            "the others (mean over the classes). A surprising label need not be wrong there, so none is listed."
         )
-        yield Section(title="Labels that are probably wrong", text=(said,))
+        yield Section(title="Probable label errors", text=(said,))
         return
     rows = [
         TableRow((one["row"], str(one["label"]), str(one["likely"]), one["probability"]))
         for one in found.to_dicts(table.dataset.classes)[:MOST_ROWS]
     ]
     yield Section(
-        title="Labels that are probably wrong",
+        title="Probable label errors",
         text=(
             f"{plural(len(found.rows), 'row')} of {found.num_rows:,}{_first(len(found.rows))}, the most surprising "
-            f"first; about {found.expected:.0f} wrong labels are to be expected (confident learning). Row 0 is the "
-            "first below the header.",
+            f"first; about {found.expected:.0f} label errors are expected (confident learning). Row 0 is the first "
+            "row below the header.",
         ),
         table=ReportTable(
             (Column("row"), Column("label", False), Column("probably", False), Column("probability of its label")),
@@ -139,12 +139,12 @@ def _drift(table: Table) -> Iterator[Section]:
     found = table.known(drift)
     if found is None:
         return
-    names = ("rows that fit", "rows that score") if table.split is not None else ("early rows", "late rows")
+    names = ("fitting rows", "scored rows") if table.split is not None else ("early rows", "late rows")
     yield Section(
-        title="Whether rows come from the same place",
+        title="Whether the parts have the same distribution",
         text=(
-            f"A classifier that saw half of them orders {100 * found.auc:.0f} % ({100 * found.low:.0f} to "
-            f"{100 * found.high:.0f}) of the other pairs rightly; half are by chance (p {found.p:.2g}).",
+            f"A classifier trained on half of the rows ranks {100 * found.auc:.0f} % ({100 * found.low:.0f} to "
+            f"{100 * found.high:.0f}) of the other pairs correctly; chance is 50 % (p {found.p:.2g}).",
         ),
         keys=(Key(names[0], "■", TRAIN), Key(names[1], "■", HELD_OUT)),
         charts=(_scores_chart(found.scores, names),),
@@ -186,7 +186,7 @@ def _rules(findings: Sequence[Finding], rules: Sequence[Rule]) -> Section:
     found = {finding.code for finding in findings}
     rows = [TableRow((r.code, r.severity, "found" if r.code in found else "", r.summary)) for r in rules]
     columns = (Column("rule", False), Column("severity", False), Column("", False), Column("looks for", False))
-    return Section(title="What was looked for", table=ReportTable(columns, tuple(rows)))
+    return Section(title="What was checked", table=ReportTable(columns, tuple(rows)))
 
 
 def _first(count: int) -> str:

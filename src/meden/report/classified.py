@@ -17,15 +17,18 @@ from meden.report.document import Chart, Key
 from meden.report.numbers import percent
 
 MOST_CLASSES = 12
-"""More do not fit on a page: the rarest are put together."""
+"""More do not fit on a page: the rarest are merged."""
 MOST_POINTS = 2000
 """More are slow to draw, and cover each other."""
 Z90 = 1.6449
 """Standard deviations on either side that hold 90 % of a normal variable."""
-CONFUSION_KEYS = (Key("right", "■", CHOSEN), Key("taken for another; the deeper, the more of its row", "■", TRAIN))
+CONFUSION_KEYS = (
+    Key("right", "■", CHOSEN),
+    Key("predicted as another; the deeper the colour, the larger the share of its row", "■", TRAIN),
+)
 CALIBRATION_KEYS = (
-    Key("share that is so, with a 90 % interval; beside it the number of rows", "●", HELD_OUT),
-    Key("probabilities that hold", "┅", OTHER),
+    Key("observed frequency, with a 90 % interval; beside it the number of rows", "●", HELD_OUT),
+    Key("perfect calibration", "┅", OTHER),
 )
 
 
@@ -55,7 +58,7 @@ def confusion_chart(title: str, counts: Any, classes: Sequence[Any]) -> Chart:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     text = [f"{counts[cell]:,}" for cell in cells]
     hover = [
-        lines(f"{label(names[r])} taken for {label(names[c])}", f"{counts[r, c]:,} rows, {percent(shares[r, c])}")
+        lines(f"{label(names[r])} predicted as {label(names[c])}", f"{counts[r, c]:,} rows, {percent(shares[r, c])}")
         for r, c in cells
     ]
     points = scatter(
@@ -98,7 +101,7 @@ def calibration_chart(title: str, predicted: Any, happened: Any, *, bins: int = 
     predicted, happened = _pair("predicted", predicted, "happened", happened)
     outside = predicted[~((predicted >= 0) & (predicted <= 1))]
     if len(outside):
-        raise InputError(f"predicted must hold probabilities from 0 to 1, got {outside[0]:.6g}")
+        raise InputError(f"predicted must hold probabilities in [0, 1], got {outside[0]:.6g}")
     places = np.minimum((predicted * bins).astype(int), bins - 1)
     groups = [places == i for i in range(bins) if np.any(places == i)]
     x = [float(predicted[group].mean()) for group in groups]
@@ -113,7 +116,9 @@ def calibration_chart(title: str, predicted: Any, happened: Any, *, bins: int = 
         textposition="bottom right",
         cliponaxis=False,
         hovertext=[
-            lines(f"predicted {percent(p)}, is so {percent(s)}", f"{percent(low)} to {percent(high)}, {count:,} rows")
+            lines(
+                f"predicted {percent(p)}, observed {percent(s)}", f"{percent(low)} to {percent(high)}, {count:,} rows"
+            )
             for p, s, (low, high), count in zip(x, y, ends, n, strict=True)
         ],
         hoverinfo="text",
@@ -130,7 +135,7 @@ def calibration_chart(title: str, predicted: Any, happened: Any, *, bins: int = 
     dashed = {"color": OTHER, "width": 1, "dash": "dash"}
     diagonal = {"type": "line", "x0": 0, "y0": 0, "x1": 1, "y1": 1, "layer": "below", "line": dashed}
     both = {"range": [-0.03, 1.03], "tickformat": ".0%"}
-    x_axis, y_axis = axis_title("predicted probability") | both, axis_title("share that is so") | both
+    x_axis, y_axis = axis_title("predicted probability") | both, axis_title("observed frequency") | both
     return chart(title, [points], x=x_axis, y=y_axis, shapes=[diagonal], height=360)
 
 

@@ -20,7 +20,7 @@ COLOURS = (HELD_OUT, TRAIN, CHOSEN, BEST, OTHER)
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down")
 SHAPES = "●■◆▲▼○□◇△▽"
 """More curves than colours have open symbols and dotted lines."""
-CHANCE = Key("nothing known by heart", "┅", OTHER)
+CHANCE = Key("nothing memorised", "┅", OTHER)
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def roc_chart(title: str, curves: Mapping[str, NDArray[np.float64]]) -> Chart:
     return chart(
         title,
         traces,
-        x=axis_title("share of unseen rows taken for members") | axis,
-        y=axis_title("share of members found") | axis,
+        x=axis_title("share of unseen rows taken for training rows") | axis,
+        y=axis_title("share of training rows found") | axis,
         shapes=[chance],
     )
 
@@ -89,7 +89,7 @@ def traded_chart(title: str, series: Mapping[str, Sequence[Traded]], *, unit: st
         mode = "lines+markers" if connected else "markers"
         traces.append(made | {"mode": mode, "marker": marker, "line": line, "error_x": error_x, "error_y": error_y})
     chance = {"type": "line", "x0": 0.5, "x1": 0.5, "y0": 0, "y1": 1, "yref": "paper", "line": _dashed()}
-    x = axis_title("AUC of membership (0.5: none)")
+    x = axis_title("membership AUC (0.5: none)")
     return chart(title, traces, x=x, y=axis_title(f"held-out loss ({unit})"), shapes=[chance], height=380)
 
 

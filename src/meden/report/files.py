@@ -37,5 +37,5 @@ def write(report: Report, path: Path | str, format: Format = "html") -> Path:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
-        raise InputError(f"path must be a file that can be written, got {str(path)!r}: {error.strerror}") from error
+        raise InputError(f"path must be a writable file, got {str(path)!r}: {error.strerror}") from error
     return path

@@ -27,7 +27,7 @@ class Gain:
     high: float = math.nan
     """Upper end."""
     role: Role = "other"
-    """``"reference"``: what all others are held against."""
+    """``"reference"``: what all others are compared with."""
 
 
 def gains_chart(title: str, gains: Sequence[Gain], *, x_title: str) -> Chart:
@@ -89,7 +89,7 @@ def gains_keys(gains: Sequence[Gain], interval: str) -> tuple[Key, ...]:
         interval: what the bars are, such as ``"90 % interval"``.
     """
     symbols = {"chosen": "★", "reference": "●", "other": "●"}
-    names = {"chosen": "chosen", "reference": "what the others are held against (dashed)", "other": "another model"}
+    names = {"chosen": "chosen", "reference": "what the others are compared with (dashed)", "other": "another model"}
     shown = [role for role in COLOURS if any(gain.role == role for gain in gains)]
     return (*(Key(names[role], symbols[role], COLOURS[role]) for role in shown), Key(interval, "├─┤", OTHER))
 

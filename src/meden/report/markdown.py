@@ -60,7 +60,7 @@ def _list(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 def _charts(charts: tuple[Chart, ...]) -> Iterator[str]:
     if charts:
         titles = "; ".join(literal(chart.title) for chart in charts)
-        yield f"*{plural(len(charts), 'chart')} left out, which the HTML report draws: {titles}.*"
+        yield f"*{plural(len(charts), 'chart')} omitted, which the HTML report shows: {titles}.*"
 
 
 def _table(table: ReportTable) -> str:

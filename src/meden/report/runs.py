@@ -67,9 +67,9 @@ def _lead(run: Run, kept: Record | None) -> str:
         return f"The run diverged: {run.reason}."
     epochs = f"Trained for {plural(len(run.history), 'epoch')}; the state after epoch {run.best_epoch} was kept"
     if kept is None or kept.valid is None:
-        return f"{epochs}. No rows were held out, so nothing here says how it does on new ones."
+        return f"{epochs}. No rows were held out, so the performance on new rows is unknown."
     gap = kept.valid["loss"] - kept.train["loss"]
-    before = "" if run.temperature == 1 else " (losses here are those before the logits were divided by a temperature)"
+    before = "" if run.temperature == 1 else " (these losses are from before the logits were divided by a temperature)"
     return f"{epochs}: held-out loss {number(kept.valid['loss'])}, {number(gap)} above the training loss{before}."
 
 
@@ -98,7 +98,7 @@ def _curves(run: Run) -> Section:
     charts = [curves_chart("Data loss, without penalties", [curve], y_title="loss", top=highest([curve]))]
     return Section(
         title="Over the epochs",
-        text=("Losses and scores are taken in evaluation mode, on the same footing for both kinds of rows.",),
+        text=("Losses and scores are measured in evaluation mode, in the same way for both sets of rows.",),
         keys=KEYS if held_out else KEYS[::2],
         charts=tuple(charts + _score_charts(history) + _other_charts(history)),
     )

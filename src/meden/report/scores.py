@@ -102,7 +102,7 @@ def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
 def gap_keys(points: Sequence[Point]) -> tuple[Key, ...]:
     """Return the legend of :func:`gap_chart`."""
     keys = (
-        Key("held-out loss less training loss", "●", HELD_OUT),
+        Key("held-out loss minus training loss", "●", HELD_OUT),
         Key("chosen", "★", CHOSEN),
         Key("best", "◇", BEST),
     )

@@ -30,7 +30,7 @@ from meden.report.files import write
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Check(Shown):
-    """The result of :func:`meden.check`; printing it gives a line for each finding.
+    """The result of :func:`meden.check`; prints one line per finding.
 
     Attributes:
         findings: what stands out.
@@ -101,7 +101,7 @@ def check(
     ignore: Collection[str] = (),
     rules: Sequence[Rule] = (),
 ) -> Check:
-    """Say what is wrong with a table, or with a split of it, before anything is trained.
+    """Check a table, or a split of it, for problems before training.
 
     It looks for the target among the inputs, for columns that name rows, their order or their group, for rows that are
     there twice, labels that are probably wrong, classes too rare, numbers stored as text, missing values that tell
@@ -173,7 +173,7 @@ def table_of(
         InputError: if it has fewer than two rows, or an argument does not fit it.
     """
     if dataset.num_rows < 2:
-        raise InputError(f"data must have two rows or more, got {dataset.num_rows}")
+        raise InputError(f"data must have at least two rows, got {dataset.num_rows}")
     faults = faults or Faults()
     order, words = (_of_rows(given, faults) for given in (order, split))
     moments = None if order is None else moments_of(dataset, order)

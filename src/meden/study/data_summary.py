@@ -43,7 +43,7 @@ class DataSummary(ShownFields):
     robust: bool = False
     """Whether the numbers of a table are scaled by their quartiles."""
     constant_loss: float
-    """Loss of the best constant answer."""
+    """Loss of the best constant model."""
     hash: str
     """SHA-256 of the contents."""
     origin: Mapping[str, Any] | None = None
@@ -101,8 +101,7 @@ class DataSummary(ShownFields):
             dataset = dataclasses.replace(dataset, **kept)
         if (found := dataset.content_hash()) != self.hash:
             raise InputError(
-                f"data must be those of the study, whose hash is {self.hash[:SHOWN]}, "
-                f"got others, whose hash is {found[:SHOWN]}"
+                f"data must be the study's own, with hash {self.hash[:SHOWN]}, got data with hash {found[:SHOWN]}"
             )
         return dataset
 
@@ -117,10 +116,13 @@ class DataSummary(ShownFields):
             return read | {"groups": origin.get("groups")}
         place = origin.get("data")
         if place is None:
-            raise InputError("data must be given to train again: the study does not say where they came from")
+            raise InputError("data must be given to train again, since the study does not say where they came from")
         if place not in BUNDLED and not Path(place).exists():
-            raise InputError(f"data came from {place!r}, which is not there: put it back, or give data")
+            raise InputError(f"data must be given to train again, since {place!r} is missing: restore it, or pass data")
         known = inspect.signature(as_dataset).parameters
         if unknown := [name for name in origin if name not in known]:
-            raise InputError(f"data came from {place!r} with {unknown[0]!r}, which is not known here: give data")
+            raise InputError(
+                f"data must be given to train again, since {unknown[0]!r}, with which {place!r} was read, is "
+                "unknown here"
+            )
         return dict(origin)

@@ -128,7 +128,7 @@ def check_costs(costs: ArrayLike, num_classes: int) -> Array:
     try:
         found = np.asarray(costs, dtype=np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"costs must be numbers (true class, named class), got {costs!r:.80}") from None
+        raise InputError(f"costs must be numbers (true class, predicted class), got {costs!r:.80}") from None
     if found.shape != (num_classes, num_classes):
         raise InputError(
             f"costs must have a row and a column for each of {num_classes} classes, got shape {found.shape}"
@@ -140,8 +140,8 @@ def check_costs(costs: ArrayLike, num_classes: int) -> Array:
     if len(wrong):
         true, named = wrong[0]
         raise InputError(
-            f"costs must be least where the label is right, got {found[true, named]:g} for naming class {named} and "
-            f"{found[true, true]:g} for naming class {true} where class {true} is true"
+            f"costs must be lowest for the true class, got {found[true, named]:g} for predicting class {named} and "
+            f"{found[true, true]:g} for predicting class {true} where class {true} is true"
         )
     return found
 

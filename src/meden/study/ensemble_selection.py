@@ -78,10 +78,10 @@ def select_ensemble(
     check_outputs(outputs, truth, metric)
     check_count("rounds", rounds)
     if folds is not None and folds.shape != (len(truth.labels),):
-        raise InputError(f"folds must have one for each of {len(truth.labels)} rows, got shape {folds.shape}")
+        raise InputError(f"folds must have one value for each of {len(truth.labels)} rows, got shape {folds.shape}")
     usable = np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1)
     if not usable.any():
-        raise InputError(f"outputs must be finite for one candidate at least, got none of {len(outputs)}")
+        raise InputError(f"outputs must be finite for at least one candidate, got none of {len(outputs)}")
     rows = np.flatnonzero(truth.counted > 0)
     if len(rows) > MOST_ROWS:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False))

@@ -85,7 +85,7 @@ class Residuals:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Evaluation(Shown):
-    """What :func:`evaluate` found.
+    """The result of :func:`evaluate`.
 
     Attributes:
         target: column that was predicted.
@@ -142,7 +142,7 @@ def evaluate(
     confidence: float = 0.9,
     seed: int = 0,
 ) -> Evaluation:
-    """Say what a trained model is worth on rows that it has not seen.
+    """Score a trained model on rows that it has not seen.
 
     The metrics are those of :func:`meden.study.metrics.of_rows`, all that fit the target. Their intervals are quantiles
     of a bootstrap: rows, or groups of them, are drawn with replacement, and what each adds to a metric is averaged.
@@ -190,13 +190,13 @@ def evaluate(
     rows, cells, groups = divided(data, groups, run.encoder.label.name)
     if run.encoder.classes and np.ndim(cells) > 1:
         if not isinstance(run, Run):
-            raise InputError("run must be a single one where rows have several labels each, got an ensemble")
+            raise InputError("run must be a single one for rows with several labels each, got an ensemble")
         return _of_tokens(run, _windows(run, rows, cells), groups, confidence, seed)
     labels = run.encoder.labels(cells)
     told = run.predict(rows, on_missing=on_missing)
     answered = ~pd.isna(told.values.reshape(len(labels), -1)).any(axis=1)
     if not answered.any():
-        raise InputError(f"data must hold rows that the model has an answer for, got none in {len(labels)}")
+        raise InputError(f"data must hold rows that the model can predict, got none of {len(labels)}")
     codes = group_codes(groups, len(labels))
     units = (np.arange(len(labels)) if codes is None else codes)[answered]
     units = np.unique(units, return_inverse=True)[1]
@@ -254,7 +254,7 @@ def divided(data: Any, groups: Any, target: str) -> tuple[Any, Any, Any]:
     if isinstance(groups, str):
         frame = as_pandas(rows)
         if not isinstance(frame, pd.DataFrame):
-            raise InputError(f"groups must be an array (n,) for rows that are no table, got {groups!r}")
+            raise InputError(f"groups must be an array (n,) for rows that are not a table, got {groups!r}")
         check_column("groups", groups, frame)
         groups = frame[groups]
     return rows, cells, groups

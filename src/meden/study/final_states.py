@@ -67,8 +67,8 @@ class FinalStates:
             key = key._replace(fold=self._numbers[key.fold])
         if key not in self._ends and (self._folder is None or not self._path(self._folder, key).exists()):
             raise InputError(
-                f"models must have been kept of configuration {key.configuration} when it was trained "
-                f"(keep_models=True), got none of fold {key.fold}"
+                "models must have been kept during the search (keep_models=True), got none for configuration "
+                f"{key.configuration}, fold {key.fold}"
             )
         if self._folder is None:
             return self._ends[key]

@@ -72,14 +72,14 @@ class FlatRegion:
     def sentence(self) -> str:
         """What to tell, in one sentence or two."""
         if self.status != "ok":
-            return f"Whether other configurations are as good as the best is not known: {self.reason}."
+            return f"It is unknown whether other configurations are as good as the best: {self.reason}."
         counts = f"{len(self.numbers)} of {plural(self.num_configurations, 'configuration')}"
         if len(self.numbers) == 1:
             others = self.num_configurations - 1
             if others == 1:
                 return "The other configuration is not within one standard error of the best."
             return f"None of the other {plural(others, 'configuration')} is within one standard error of the best."
-        within = f"{counts} lie within {self.width_text} of the best, which is within one standard error"
+        within = f"{counts} are within {self.width_text} of the best, that is, within one standard error"
         return f"Strengths hardly matter here: {within}." if self.flat else f"{within}."
 
     @property
@@ -89,8 +89,8 @@ class FlatRegion:
             return ""
         bound = [one.text for one in self.ranges if not one.free]
         free = [f"{one.text}" for one in self.ranges if one.free]
-        told = [f"They lie at {'; '.join(bound)}"] * bool(bound)
-        told += [f"{'all over ' if bound else 'They lie all over '}{'; '.join(free)}"] * bool(free)
+        told = [f"They are at {'; '.join(bound)}"] * bool(bound)
+        told += [f"{'all over ' if bound else 'They are spread all over '}{'; '.join(free)}"] * bool(free)
         return f"{', and '.join(told)}."
 
 
@@ -111,7 +111,7 @@ def flat_region(results: Results) -> FlatRegion:
     if len(finished) < 2:
         return _unknown("few", f"{plural(len(finished), 'configuration')} finished", len(finished))
     if results.num_folds_told < 2:
-        return _unknown("unknown", "a single fold does not say how much of a difference is noise", len(finished))
+        return _unknown("unknown", "a single fold does not show how much of a difference is noise", len(finished))
     differences, errors = results.differences_from_best()
     inside = np.flatnonzero(differences <= errors)
     order = inside[np.argsort(differences[inside], kind="stable")]

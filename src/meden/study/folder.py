@@ -125,7 +125,7 @@ def read_description(
     path = folder / STUDY
     if not path.is_file():
         other = (folder / LEDGER).exists()
-        hint = ", which holds a comparison or another search: its own command goes on there" if other else ""
+        hint = ", which holds a comparison or another search: resume it with its own command" if other else ""
         raise InputError(f"folder must hold a study (a {STUDY}), got {str(folder)!r}{hint}")
     written = read_json(path)
     check_files(path, written, (ARRAYS,))

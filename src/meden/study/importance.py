@@ -63,7 +63,7 @@ class Importance:
 
 @dataclass(frozen=True, kw_only=True)
 class Importances:
-    """What the searched names explain, or why that cannot be said."""
+    """What the searched names explain, or why that is unknown."""
 
     of: Of
     status: Literal["ok", "rough", "few", "constant", "noise"]
@@ -87,7 +87,7 @@ class Importances:
     def sentence(self) -> str:
         """What to tell, in one sentence."""
         if not self.shares:
-            return f"{TITLES[self.of]}: which name matters cannot be told, since {self.reason}."
+            return f"{TITLES[self.of]}: the importance of the names is unknown, since {self.reason}."
         first, *others = self.shares
         told = [one for one in others if one.share >= SHOWN]
         left = others[len(told) :]
@@ -140,7 +140,7 @@ def _explained(results: Results, of: Of) -> Importances:
     used = [(trial, values) for trial, values in ended if np.isfinite(values).all()]
     num = len(used)
     if num < FEWEST:
-        return _none(of, "few", f"{_finished(num)}: shares of fewer than {FEWEST} are mostly noise", num)
+        return _none(of, "few", f"{_finished(num)}: with fewer than {FEWEST}, shares are mostly noise", num)
     if num > MOST:
         drawn = np.random.default_rng(results.seed).choice(num, MOST, replace=False)
         used = [used[place] for place in sorted(drawn)]
@@ -151,8 +151,8 @@ def _explained(results: Results, of: Of) -> Importances:
     x = np.array([[_place(d, trial.params[name]) for name, d in results.space.items()] for trial, _ in used])
     predicted = predicted_share(x, together, results.seed)
     if predicted < PREDICTED:
-        told = f"what was searched predicts {_percent(max(predicted, 0.0))} of the ranks of configurations not seen"
-        return _none(of, "noise", f"{told}, as noise would be", num, predicted)
+        told = f"the searched names predict {_percent(max(predicted, 0.0))} of the ranks of unseen configurations"
+        return _none(of, "noise", f"{told}, which is no more than noise", num, predicted)
     shares = np.stack([explained_shares(x, values, results.seed) for values in (together, *y)])
     found = [
         Importance(name, float(own[0]), float(own.min()), float(own.max()))

@@ -30,8 +30,8 @@ def importance_section(results: Results) -> Section:
     text = [region.sentence, region.ranges_sentence, *(one.sentence for one in explained)]
     if shown:
         text.append(
-            "Shares of the ranks of the configurations, over the range that was searched, by a random forest (fANOVA); "
-            "the lines reach from the lowest to the highest share that single folds give."
+            "Shares of the ranks of the configurations over the search ranges, by a random forest (fANOVA); the "
+            "lines reach from the lowest to the highest share of any single fold."
         )
     keys = [Key(TITLES[one.of].lower(), "■", COLOURS[one.of]) for one in shown]
     keys += [Key("range over the folds", "▬", OTHER)] * bool(shown)

@@ -34,7 +34,7 @@ Same = Literal["steps", "epochs"]
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LearningCurve(Shown):
-    """What :func:`meden.learning_curve` measured; printing it says what more rows would give.
+    """The result of :func:`meden.learning_curve`; prints what more rows would gain.
 
     Sizes are numbers of rows that train. Of all rows that there are, a fold keeps some to stop by and some to score.
 
@@ -106,7 +106,9 @@ class LearningCurve(Shown):
         """
         check_choice("network", network, (CHOSEN, PLAIN))
         if network == PLAIN and self.plain is None:
-            raise InputError("network must be 'chosen' where the plain one was not trained (plain=True), got 'plain'")
+            raise InputError(
+                "network must be 'chosen' unless the plain one was trained as well (plain=True), got 'plain'"
+            )
         return self.plain if network == PLAIN and self.plain is not None else self.chosen
 
     @functools.cached_property

@@ -76,7 +76,7 @@ def learning_curve_report(
 
 
 def _tiles(curve: SizeCurve, gain: Score | None, gain_rows: float | None, name: str) -> Iterator[Tile]:
-    yield Tile(f"{name} now", number(float(curve.mean[-1])), f"{number(round(curve.rows))} rows train")
+    yield Tile(f"{name} now", number(float(curve.mean[-1])), f"{number(round(curve.rows))} training rows")
     if not curve.reason:
         found = curve.predict(FARTHEST * curve.rows)
         yield Tile("with twice the rows", number(found.mean), f"{number(found.low)} to {number(found.high)}")
@@ -93,25 +93,25 @@ def _curves(curves: Sequence[SizeCurve], name: str) -> Section:
     for curve, colour in reversed(list(zip(curves, COLOURS, strict=False))):  # the recipe last, on top
         traces += [*_law(curve, colour), _measured(curve, colour, name)]
     made: Chart = chart(
-        f"Held-out {name} against the rows that train",
+        f"Held-out {name} against the number of training rows",
         traces,
-        x=axis_title("rows that train") | {"type": "log", "tickformat": ",d"} | _ticks(curves[0]),
+        x=axis_title("training rows") | {"type": "log", "tickformat": ",d"} | _ticks(curves[0]),
         y=axis_title(f"held-out {name}"),
         shapes=[] if all(curve.reason for curve in curves) else [_now(curves[0].rows)],
         height=400,
     )
     text = (
-        "Points are means over the folds, bars one standard error, most of which is how hard the rows of a fold are: "
-        "the folds are the same at every size. Lines are what the law gives from where it begins, dashed beyond the "
-        "rows that there are, up to twice as many; shaded are their 95 % intervals.",
-        *(f"{curve.name}: no law is drawn, as {curve.reason}." for curve in curves if curve.reason),
+        "Points are means over the folds; bars are one standard error, most of which is due to differences between "
+        "the folds, which are the same at every size. Lines show the power law from where it starts, dashed beyond "
+        "the available rows, up to twice as many; shaded are its 95 % intervals.",
+        *(f"{curve.name}: no power law is drawn, since {curve.reason}." for curve in curves if curve.reason),
     )
     keys = tuple(
         key
         for curve, colour in zip(curves, COLOURS, strict=False)
         for key in (
             Key(f"{curve.name}, measured", "●", colour),
-            *([] if curve.reason else [Key(f"{curve.name}, by its law", "┅", colour)]),
+            *([] if curve.reason else [Key(f"{curve.name}, by its power law", "┅", colour)]),
         )
     )
     return Section(title="The curve", text=text, keys=keys, charts=(made,))

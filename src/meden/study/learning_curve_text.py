@@ -43,13 +43,13 @@ def sentences_of(
 
 
 def _more_rows(curve: SizeCurve, name: str) -> Iterator[Sentence]:
-    now = f"With {number(round(curve.rows))} rows that train the {name} is {_short(curve.mean[-1])}"
+    now = f"With {number(round(curve.rows))} training rows the {name} is {_short(curve.mean[-1])}"
     if curve.reason:
-        yield Sentence("no_law", f"{now}; what more rows would give cannot be told: {curve.reason}.")
+        yield Sentence("no_law", f"{now}; the effect of more rows is unknown: {curve.reason}.")
         return
     twice = FARTHEST * curve.rows
     yield Sentence("more_rows", _whether(curve, curve.gain(twice), name))
-    yield Sentence("expect", f"{now}; twice the rows would give about {_told(curve.predict(twice))}.")
+    yield Sentence("expect", f"{now}; with twice the rows it would be about {_told(curve.predict(twice))}.")
 
 
 def _whether(curve: SizeCurve, gain: Prediction, name: str) -> str:
@@ -59,10 +59,13 @@ def _whether(curve: SizeCurve, gain: Prediction, name: str) -> str:
     if gain.high <= negligible:
         return f"More rows would hardly help: {lower}."
     if not _is_told(curve, gain):
-        return f"Whether more rows would help cannot be told: {lower}, as wide an interval as the whole curve is high."
+        return (
+            f"It is unknown whether more rows would help: {lower}, an interval as wide as the height of the whole "
+            "curve."
+        )
     if gain.low > 0:
         return f"More rows would help: {lower}."
-    return f"Whether more rows would help is not clear: {lower}."
+    return f"It is unclear whether more rows would help: {lower}."
 
 
 def _is_told(curve: SizeCurve, gain: Prediction) -> bool:
@@ -85,12 +88,12 @@ def _regularisation(
     text = f"Regularisation {what}{'' if what != 'does not clearly gain' else ':'} {_told(shown)} of the {name}"
     apart = abs(rows - chosen.rows) >= 1
     if apart:
-        text += f" with the {number(round(rows))} rows that train in the study"
+        text += f" with the study's {number(round(rows))} training rows"
     if plain is not None and not plain.reason and not chosen.reason:
         then = plain.above(chosen, FARTHEST * chosen.rows)
         text += f"; with twice the rows it would gain {_told(then)}"
     elif plain is not None and plain.reason:
-        text += f" (with twice the rows that cannot be told: of the plain network's curve, {plain.reason})"
+        text += f" (with twice the rows this is unknown: for the curve of the plain network, {plain.reason})"
     yield Sentence("helps" if gain.low > 0 else "hurts" if gain.high < 0 else "unclear", f"{text}.")
     if chosen.reason or apart:
         return
@@ -119,14 +122,13 @@ def _law(curve: SizeCurve, name: str) -> Iterator[Sentence]:
 
 
 def _intervals(curve: SizeCurve, gain: Score | None, same: str, num_rows: int) -> str:
-    text = f"Intervals are of {CONFIDENCE:.0%}".replace("%", " %")
+    text = f"Intervals are {CONFIDENCE:.0%}".replace("%", " %")
     if gain is not None and gain.confidence != CONFIDENCE:
-        text += f" (that of regularisation of {100 * gain.confidence:.0f} %)"
+        text += f" ({100 * gain.confidence:.0f} % for regularisation)"
     return (
-        f"{text}: over {len(curve.values)} folds, over the form of the law, over the rows from which it holds and over "
-        "the runs there. Rows are those that train, in each fold, of "
-        f"{number(num_rows)} in all; every size is trained for as many {same}; what stops it "
-        "shrinks with it, what scores it is the same."
+        f"{text}: over {len(curve.values)} folds, the form of the law, the size from which it holds, and the runs "
+        f"at each size. Rows are training rows per fold, of {number(num_rows)} rows in all; every size is trained "
+        f"for the same number of {same}; the stop split shrinks with the size, the scored rows do not."
     )
 
 

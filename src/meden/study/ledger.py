@@ -129,7 +129,7 @@ def read_rows(path: Path) -> Content:
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
-        raise InputError(f"{str(path)!r} must be a ledger that can be read: {error.strerror}") from None
+        raise InputError(f"{str(path)!r} must be a readable ledger: {error.strerror}") from None
     header, *lines = content.split(b"\n")[:-1] or [b""]  # what follows the last end of a line is torn
     if not header and not lines:
         if content[: len(_BEGINNING)] != _BEGINNING[: len(content)]:
@@ -140,7 +140,7 @@ def read_rows(path: Path) -> Content:
     _check_sealed(header, b"", 1, path)
     rows = [_row(line, header, number, path) for number, line in enumerate(lines, start=2)]
     if not isinstance(identity := first.get("identity"), dict):
-        raise Damaged(f"{str(path)!r} must be a ledger as meden wrote it, but says not what it is of")
+        raise Damaged(f"{str(path)!r} must be a ledger as meden wrote it, but does not name its study")
     return Content(identity, header, {row.key: row for row in rows}, content.rfind(b"\n") + 1)
 
 
@@ -219,7 +219,7 @@ class Ledger:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
         except OSError as error:
-            text = f"{error.strerror}: what is done so far is safe; make room, and go on with the same folder"
+            text = f"{error.strerror}: finished work is safe; free some disk space, and continue with the same folder"
             raise OSError(error.errno, text, str(self.path)) from error
         self._num_bytes += len(lines)
 
@@ -262,9 +262,7 @@ def _opened(path: Path, held: ExitStack) -> FileIO:
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
-        raise InputError(
-            f"study_dir must be a folder that can be written to, got {str(path.parent)!r}: {error.strerror}"
-        ) from error
+        raise InputError(f"study_dir must be a writable folder, got {str(path.parent)!r}: {error.strerror}") from error
     return file
 
 
@@ -298,8 +296,8 @@ def _outputs(text: str, num_rows: int) -> NDArray[Any]:
 def _check_sealed(line: bytes, header: bytes, number: int, path: Path) -> None:
     if not is_sealed(line, header):
         raise Damaged(
-            f"{str(path)!r} must be a ledger as meden wrote it, but line {number} is damaged: it was changed, or is of "
-            "another study"
+            f"{str(path)!r} must be a ledger as meden wrote it, but line {number} is damaged: it was changed, or "
+            "belongs to another study"
         )
 
 
@@ -308,19 +306,19 @@ def _check_same(found: Mapping[str, Any], wanted: Mapping[str, Any], path: Path,
     if differing == [_VERSIONS]:
         if not allow_version:
             raise InputError(
-                f"study_dir {str(path.parent)!r} must go on with the versions that began it, "
+                f"study_dir {str(path.parent)!r} must be resumed with the versions that started it, "
                 f"{_text(found[_VERSIONS])}, got {_text(wanted[_VERSIONS])}, whose numbers may differ; "
-                "allow_version=True (--allow-version) goes on all the same"
+                "allow_version=True (--allow-version) resumes it anyway"
             )
     elif differing == [_CODE]:
         raise InputError(
-            f"study_dir {str(path.parent)!r} must go on with the code that began it, but the model's code may have "
-            "changed; choose another folder, or take the change back"
+            f"study_dir {str(path.parent)!r} must be resumed with the code that started it, but the model's code "
+            "may have changed; choose another folder, or undo the change"
         )
     elif differing:
         differing = [name for name in differing if name not in (_CODE, _VERSIONS)] or ["code and versions"]
         raise InputError(
-            f"study_dir {str(path.parent)!r} must be empty or hold this same study, got one with other "
+            f"study_dir {str(path.parent)!r} must be empty or hold this same study, got one with different "
             f"{' and '.join(differing)}; choose another folder"
         )
 

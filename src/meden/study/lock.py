@@ -29,8 +29,8 @@ def writing(path: Path, *, name: str = "study_dir", what: str = "search") -> Ite
         lock.acquire(blocking=False)
     except Timeout:
         raise InputError(
-            f"{name} must be free to be written to, got {str(path.parent)!r}: another {what} is writing "
-            f"there{_process(holder)}; wait until it ends, or choose another folder"
+            f"{name} must not be in use, got {str(path.parent)!r}: another {what} is writing to "
+            f"it{_process(holder)}; wait until it ends, or choose another folder"
         ) from None
     try:
         holder.write_text(f"{os.getpid()} on {platform.node()}")

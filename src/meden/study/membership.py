@@ -20,7 +20,7 @@ from meden.training.scoring import score_model
 
 
 def memorisation(subject: Study | Run | nn.Module, *, seen: Any = None, unseen: Any = None) -> Memorisation:
-    """Say what was learned by heart: how surely the loss of a row tells whether a model was fitted on it.
+    """Measure memorisation: how reliably the loss of a row reveals whether a model was fitted on it.
 
     Of a study, the models of its choice in all folds are each other's shadows, see :meth:`meden.Study.memorisation`.
     Of a single model the loss alone tells, and it must be said which rows it has seen. An AUC of 0.5 is nothing known
@@ -53,7 +53,7 @@ def memorisation(subject: Study | Run | nn.Module, *, seen: Any = None, unseen: 
     if isinstance(subject, Study):
         for name, rows in given.items():
             if rows is not None:
-                raise InputError(f"{name} must be None for a study, whose folds say which rows a model has seen")
+                raise InputError(f"{name} must be None for a study, whose folds tell which rows a model has seen")
         return subject.memorisation()
     if not isinstance(subject, Run | nn.Module):
         raise InputError(f"subject must be a study, a run or a model, got {type(subject).__name__}")
@@ -61,7 +61,9 @@ def memorisation(subject: Study | Run | nn.Module, *, seen: Any = None, unseen: 
         raise InputError(f"run must have a model that can predict, got one that {subject.failure}")
     for name, rows in given.items():
         if rows is None:
-            raise InputError(f"{name} must be given for a single model: rows (x, y) to be told apart, got None")
+            raise InputError(
+                f"{name} must be given for a single model, as rows (x, y) that it was or was not fitted on, got None"
+            )
     each = [_losses(name, subject, rows) for name, rows in given.items()]
     (first, classified), (second, _) = each
     parts = np.repeat(np.array([[FIT, SCORE]], np.uint8), [len(first), len(second)], axis=1)

@@ -94,10 +94,10 @@ def check_metric(metric: str, dataset: Dataset | DataSummary, folds: Sequence[Fo
     """
     check_choice("metric", metric, METRICS)
     if metric not in (allowed := fitting(dataset.task, dataset.labels)):
-        several = " of several labels or numbers a row" if allowed not in (OF_LABELS, OF_NUMBERS, ("loss",)) else ""
+        several = " with several labels or numbers per row" if allowed not in (OF_LABELS, OF_NUMBERS, ("loss",)) else ""
         raise InputError(f"metric must be one of {', '.join(allowed)} for {dataset.task}{several}, got {metric!r}")
     if folds is not None and not any(is_defined(metric, truth) for truth in truths_of(dataset, folds)):
-        missing = "numbers that differ" if metric == "r2" else "rows of two classes"
+        missing = "different numbers" if metric == "r2" else "rows of two classes"
         raise InputError(
             f"metric {metric!r} must have {missing} among the scored rows of a fold, got none in {len(folds)} folds"
         )

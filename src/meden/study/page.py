@@ -136,12 +136,12 @@ def _choice(results: Results) -> str:
     if len(results.trials) == 1:
         return f"{use}: the only configuration that was tried."
     if chosen is best:
-        simpler = ", and none simpler does as well" * (results.one_se is best)
+        simpler = ", and no simpler one does as well" * (results.one_se is best)
         return f"{use} (configuration {chosen.number}): the best of {tried}{simpler}."
     return (
-        f"{use} (configuration {chosen.number}): the simplest of {tried} that does as well as the best. By its mean "
-        f"held-out {spoken(results.chosen_by)} that is configuration {best.number} "
-        f"({params_text(best.params)}); compared fold by fold, the two differ by no more than one standard error."
+        f"{use} (configuration {chosen.number}): the simplest of {tried} that does as well as the best. "
+        f"Configuration {best.number} ({params_text(best.params)}) has the best mean held-out "
+        f"{spoken(results.chosen_by)}; compared fold by fold, the two differ by at most one standard error."
     )
 
 
@@ -154,7 +154,7 @@ def _counts(results: Results) -> str:
         sum(trial.status == status for trial in results.trials) for status in ("dropped", "diverged", "failed")
     )
     lost = f", {failed} failed" if failed else ""
-    lost += f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} given up early" if dropped else ""
+    lost += f", {dropped} lost a race and {'was' if dropped == 1 else 'were'} stopped early" if dropped else ""
     return (
         f"{plural(tried, 'configuration')}, {folds_text(results)}, {plural(num_seeds, 'seed')}: "
         f"{plural(num_rows, 'fit')}; {plural(diverged, 'configuration') if diverged else 'none'} diverged{lost}. "

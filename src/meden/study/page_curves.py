@@ -40,10 +40,10 @@ def _against(results: Results, plain: Trial) -> Section:
     )
     stopped = any(curve.held_out for curve in first)
     text = (
-        "Means over the folds, for as long as at least half of them go on. The plain network is the one of the choice "
-        "with nothing that regularises, trained to the end. "
-        + ("Held out are the rows of the stop splits, which decide when to stop and nothing else." * stopped)
-        + ("No rows were held out during training, so that there is no held-out curve." * (not stopped)),
+        "Means over the folds, as long as at least half of them are still training. The plain network is the "
+        "chosen one without any regularisation, trained to the end. "
+        + ("The held-out rows are those of the stop splits, which only decide when to stop." * stopped)
+        + ("No rows were held out during training, so there is no held-out curve." * (not stopped)),
     )
     keys = learning.against_keys() if stopped else learning.against_keys()[1::2]
     return Section(title="Learning curves", text=text, keys=keys, charts=(chart,))
@@ -66,8 +66,8 @@ def _several(results: Results) -> Section:
     ]
     stopped = any(curve.held_out for several in curves.values() for curve in several)
     text = (
-        "One thin line for each fold, their mean in bold for as long as at least half of the folds go on. The axes are "
-        "the same, so that the charts can be compared.",
+        "One thin line per fold, with their mean in bold as long as at least half of the folds are still training. "
+        "All charts have the same axes, so that they can be compared.",
     )
     keys = learning.KEYS if stopped else learning.KEYS[::2]
     return Section(title="Learning curves", text=text, keys=keys, charts=tuple(charts))

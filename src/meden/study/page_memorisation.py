@@ -12,8 +12,9 @@ from meden.study.tradeoff import tradeoff_of
 
 BY_LOSS, BY_RATIO = "by the loss", "by likelihood ratios"
 TABLE = (
-    "The table has the rows whose losses differ most between fits that had them and fits that had not, in standard "
-    "deviations of fits that are alike: only rows that are further apart than the farthest of as many would be by luck."
+    "The table lists the rows whose losses differ most between fits that included them and fits that did not, in "
+    "standard deviations of comparable fits: only rows more exposed than the most exposed of as many rows would be "
+    "by chance."
 )
 
 
@@ -35,13 +36,13 @@ def memorisation_section(found: Memorisation) -> Section:
         for row in found.exposed
     )
     text = (
-        f"Whoever knows a row's loss can guess whether the model was fitted on it, more surely the more it has learned "
-        f"by heart: an AUC of 0.5 is a guess. By {plural(found.num_models, 'fit')} and "
-        f"{plural(found.num_rows, 'row')}; {'; '.join(found.sentences())}.",
+        "Anyone who knows the loss of a row can guess whether the model was fitted on it; the more the model has "
+        "memorised, the more often the guess is right. An AUC of 0.5 is chance. Based on "
+        f"{plural(found.num_models, 'fit')} and {plural(found.num_rows, 'row')}; {'; '.join(found.sentences())}.",
         *([TABLE] if rows else []),
     )
     return Section(
-        title="What the models know by heart",
+        title="What the models memorise",
         text=text,
         keys=(*keys, CHANCE),
         charts=(roc_chart("Members found", {name: attack.curve for name, attack in attacks.items()}),),

@@ -24,10 +24,10 @@ def gains_section(results: Results) -> Section | None:
     metrics = tuple(dict.fromkeys((results.told, "loss")))
     bars = {metric: _bars(results, metric) for metric in metrics}
     text = (
-        "Higher is better for accuracy, R2 and their like, lower for losses and errors. The lines are 90 % intervals "
-        "by a bootstrap over the held-out rows: the choice's number is corrected for its having been chosen among "
-        "many, those of the others are their means over the folds. Whether two differ is told by the last columns of "
-        "the table, where the choice and the other are compared row by row.",
+        "Higher is better for accuracy, R2 and similar metrics, lower for losses and errors. The lines are 90 % "
+        "bootstrap intervals over the held-out rows. The number of the choice is corrected for the selection among "
+        "many configurations; the others are means over the folds. The last columns of the table compare the "
+        "choice with each model row by row, and show whether they differ.",
     )
     return Section(
         title="Against simpler models",
@@ -55,8 +55,8 @@ def table_section(results: Results) -> Section:
     sign = -1 if results.chosen_by in HIGHER_IS_BETTER else 1
     decided = {id(trial): sign * results.decided_by(trial) for trial in (*results.ranked, *results.baselines)}
     ranked = sorted((*results.ranked, *results.baselines), key=lambda trial: _last(decided[id(trial)]))
-    text = "Best first; click on a header to sort by it. Epochs kept is the median over the folds."
-    text += " Baselines have no number; they are never chosen." * bool(results.baselines)
+    text = "Best first; click a header to sort by it. Epochs kept are medians over the folds."
+    text += " Baselines have no number and are never chosen." * bool(results.baselines)
     table = ReportTable(columns, tuple(_table_row(results, trial) for trial in ranked))
     return Section(title="All configurations", text=(text,), table=table)
 
@@ -89,7 +89,7 @@ def _gains_table(results: Results, metrics: tuple[MetricName, ...]) -> ReportTab
     columns = (
         Column("model", numeric=False),
         *(Column(f"{name}{unit}", measured=True) for name, unit in zip(names, units, strict=True)),
-        *(Column(f"chosen has, {name} (90 % interval)", numeric=False) for name in names),
+        *(Column(f"chosen minus this, {name} (90 % interval)", numeric=False) for name in names),
     )
     rows = []
     for trial in sorted(results.baselines, key=lambda trial: trial.number):

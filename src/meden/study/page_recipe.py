@@ -30,7 +30,7 @@ run.predict(rows)
 run = meden.load_run({run_folder(path)!r}, {maker})  # or: the model that was refitted and saved
 recipe = meden.Recipe.load("recipe.yaml")          # or: the text above, for a loop of your own
 run = meden.fit({maker}({made_with}), train=(X, y), recipe=recipe)"""
-    text = ("Everything that decides how the choice is trained on all rows, apart from model and data.",)
+    text = ("Everything that decides how the choice is trained on all rows, apart from the model and the data.",)
     codes = (Code("recipe.yaml", recipe_text(recipe)), Code("In Python", use))
     facts = {"Arguments of the model": arguments} if fixed else {}
     return Section(title="The recipe of the choice", text=text, codes=codes, facts=facts)
@@ -44,7 +44,7 @@ def _settings_section(results: Results, path: Path) -> Section:
 study = meden.load_study({str(path.parent)!r})
 job = meden.Job(params=study.choice.params, fit=rows, stop=stop_rows, score=[], epochs={max(1, chosen.median_epoch)})
 train(job)  # {results.model.text}"""
-    text = ("What the training function is called with; how it trains is its own affair.",)
+    text = ("The settings that the training function is called with; it decides everything else itself.",)
     settings = {name: repr(value) for name, value in chosen.params.items()}
     epochs = {"Epochs": f"{max(1, chosen.median_epoch)}, the median of the folds"}
     return Section(

@@ -22,16 +22,16 @@ DIMENSIONS = "Choice, IntUniform, LogUniform, Maybe, Uniform"
 def reproduce_section(results: Results, path: Path) -> Section:
     """Return what makes the study again, and what it was made of."""
     first = results.folds[0]
-    parts = f"{len(first.fit):,} rows fit, {len(first.stop):,} stop, {len(first.score):,} score"
+    parts = f"{len(first.fit):,} fitting rows, {len(first.stop):,} stop rows, {len(first.score):,} scored rows"
     facts = data_facts(results.data) | {
-        "Folds": f"{folds_text(results)}; in the first {parts}",
+        "Folds": f"{folds_text(results)}; in the first one {parts}",
         "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in results.space.items()),
         "Study seed": str(results.seed),
-        "Time of the search": f"{number(results.seconds)} s",
+        "Search time": f"{number(results.seconds)} s",
     }
-    text = "The same versions, data and seed give the same numbers on machines of the same kind."
+    text = "The same versions, data and seed give the same numbers on machines of the same type."
     if results.settings.get("time_limit") is not None:
-        text = "The search had a limit of time: what it tried depends on the speed of the machine."
+        text = "The search had a time limit, so the configurations tried depend on the speed of the machine."
     codes = _codes(results, path)
     return Section(title="Reproduce", text=(text,), codes=codes, facts=facts | trained_with(results.versions))
 

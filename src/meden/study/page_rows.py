@@ -22,7 +22,7 @@ from meden.study.results import Results, Trial
 
 MOST_NUMBERS = 4
 """Of a target of more numbers, the residuals of so many are drawn."""
-HELD_OUT = "Each row is predicted by a model that has not seen it: that of the choice in the row's fold"
+HELD_OUT = "Each row is predicted by a model that has not seen it: the one of the choice in the row's fold"
 
 
 def rows_section(results: Results) -> Section | None:
@@ -30,7 +30,7 @@ def rows_section(results: Results) -> Section | None:
     outputs, labels = outputs_of(results, results.choice)
     if not outputs.shape[1]:
         return None
-    several = " and with each seed, so that it counts once for each" * (len(results.choice.rows) > len(results.folds))
+    several = " and with each seed, so it counts once per seed" * (len(results.choice.rows) > len(results.folds))
     text = f"{HELD_OUT}{several}."
     return (
         _classes(results, outputs, labels, text) if results.data.classes else _numbers(results, outputs, labels, text)
@@ -64,8 +64,8 @@ def _classes(results: Results, outputs: NDArray[Any], labels: NDArray[Any], text
     else:
         told = shares[rows, predicted]
         calibration = calibration_chart("Calibration: probability of the predicted class", told, labels == predicted)
-    charts = (confusion_chart("Classes, and what they were taken for", counts, classes), calibration)
-    text = f"{text} Where points lie on the diagonal, probabilities can be taken at their word."
+    charts = (confusion_chart("Confusion matrix", counts, classes), calibration)
+    text = f"{text} Where points lie on the diagonal, predicted probabilities match observed frequencies."
     keys = (*CONFUSION_KEYS, *CALIBRATION_KEYS)
     return Section(title="Predictions of held-out rows", text=(text,), keys=keys, charts=charts)
 
@@ -77,6 +77,6 @@ def _numbers(results: Results, outputs: NDArray[Any], labels: NDArray[Any], text
         residuals_chart(f"Residuals of {name}", outputs[:, place], labels[:, place], unit=name)
         for place, name in enumerate(names[:MOST_NUMBERS])
     ]
-    text = f"{text} Residuals that lie on a curve, or widen to one side, say that something is left to learn."
+    text = f"{text} Residuals that follow a curve or fan out to one side show that there is something left to learn."
     text += f" Of {num} numbers, the first {MOST_NUMBERS} are drawn." * (num > MOST_NUMBERS)
     return Section(title="Residuals of held-out rows", text=(text,), charts=tuple(charts))

@@ -18,8 +18,8 @@ def scores_section(results: Results) -> Section:
         panels.score_chart(axis, points, unit=unit_of(results), connected=_alone(results)) for axis in _axes(results)
     ]
     text = (
-        "A held-out loss far above the training loss is overfitting: more regularisation may help. Both high is "
-        "underfitting: less may help. If the choice lies at the end of an axis, widen the range.",
+        "A held-out loss far above the training loss is overfitting: more regularisation may help. If both are "
+        "high, the model underfits: less may help. If the choice lies at the end of an axis, widen the range.",
     )
     return Section(title="Score against strength", text=text, keys=panels.score_keys(points), charts=tuple(charts))
 
@@ -33,8 +33,8 @@ def gap_section(results: Results) -> Section | None:
         panels.gap_chart(axis, points, unit=unit_of(results), connected=_alone(results)) for axis in _axes(results)
     ]
     text = (
-        "The gap is what a model loses from the rows it learned from to rows it has not seen. A small gap is no end in "
-        "itself: a model that learns nothing has none.",
+        "The gap is the difference between held-out and training loss. A small gap is not a goal in itself: a "
+        "model that learns nothing has none.",
     )
     return Section(title="Gap against strength", text=text, keys=panels.gap_keys(points), charts=tuple(charts))
 

@@ -95,9 +95,9 @@ def fit_law(sizes: ArrayLike, values: ArrayLike, *, seed: int = 0, draws: int = 
     """
     n, y = np.asarray(sizes, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if n.ndim != 1 or len(n) < FEWEST_SIZES or not (np.diff(n) > 0).all():
-        raise InputError(f"sizes must be {FEWEST_SIZES} or more that rise, got {n.tolist()!r:.80}")
+        raise InputError(f"sizes must be {FEWEST_SIZES} or more increasing numbers, got {n.tolist()!r:.80}")
     if y.ndim != 2 or len(y) < 2 or y.shape[1] != len(n) or not np.isfinite(y).all():
-        raise InputError(f"values must be finite and of 2 folds or more, (F, {len(n)}), got {y.shape}")
+        raise InputError(f"values must be finite and have shape (F, {len(n)}) with at least 2 folds, got {y.shape}")
     noise = noise_of(n, y)
     mean, precision = y.mean(axis=0), len(y) / noise.at(n)
     lowest = 0.0 if (y >= 0).all() else -math.inf

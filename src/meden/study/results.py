@@ -43,13 +43,13 @@ from meden.study.model_reference import ModelReference
 
 Array = NDArray[np.float64]
 BASELINES = {
-    "constant": "constant answer",
+    "constant": "constant model",
     "linear": "linear model",
     "trees": "boosted trees",
     "plain": "plain network",
     "plain_stopped": "plain, stopped early",
 }
-"""What a search's configurations are compared with, by the name of its rows: the best constant answer, a linear model
+"""What a search's configurations are compared with, by the name of its rows: the best constant model, a linear model
 whose ridge is chosen by cross-validation, histogram gradient boosting, and the network of the choice with nothing that
 regularises, at the end of its training and at the state that early stopping keeps."""
 PLAIN = ("plain", "plain_stopped")
@@ -220,8 +220,8 @@ class Results(Shown):
         if not told:
             return ""
         return (
-            f"{len(others)} of {len(self._rows)} fits were trained with {'; '.join(told)}, and not with the "
-            "versions that began the study: their numbers may differ"
+            f"{len(others)} of {len(self._rows)} fits were trained with {'; '.join(told)}, not with the versions "
+            "that started the study: their numbers may differ"
         )
 
     @property

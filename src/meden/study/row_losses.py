@@ -78,7 +78,7 @@ def trained_losses(
     fits = _kept(results, trial) if are_kept(results, trial) else []
     divided = results.notes.get(DIVISION, {})
     if repeats > 1 and not divided:
-        raise InputError(f"repeats must be 1 where folds were given as such and cannot be drawn anew, got {repeats}")
+        raise InputError(f"repeats must be 1 for folds that were given and cannot be drawn again, got {repeats}")
     divisions = [results.folds if not fits else []]
     divisions += [
         make_folds(dataset, **divided, seed=derive(results.seed, "division", number)) for number in range(1, repeats)
@@ -99,7 +99,7 @@ def trained_losses(
     for (division, place, fold, _), run in zip(places, runs, strict=True):
         if run.seen is None or run.held_out is None:
             raise InputError(
-                f"configuration must be one with a result, got {trial.number}, of which a fit {run.reason}"
+                f"configuration must be one with a result, got {trial.number}, one of whose fits {run.reason}"
             )
         fits.append(_Fit(division, place, fold, (*run.seen, run.held_out.losses)))
     return _together(results.data, fits)
@@ -118,9 +118,12 @@ def check_told(results: Results) -> None:
         InputError: of a training function, or if folds are ordered in time.
     """
     if results.data.task == "losses":
-        raise InputError("a training function returns the losses of scored rows alone, which tell nothing of others")
+        raise InputError(
+            "a training function returns only the losses of scored rows, which is not enough to tell them from "
+            "other rows"
+        )
     if _in_time(results):
-        raise InputError("folds must divide the rows at random: those in time tell old rows from new ones")
+        raise InputError("folds must divide the rows at random: folds ordered in time can tell old rows from new ones")
 
 
 def _in_time(results: Results) -> bool:

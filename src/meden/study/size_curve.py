@@ -88,14 +88,14 @@ class SizeCurve(ShownFields):
         if not self.sound[-1]:
             return f"a run with {number(round(self.rows))} rows diverged"
         if self.fit is None:
-            return f"it was measured at {len(sizes)} sizes, of which a law needs {FEWEST_SIZES}"
+            return f"it was measured at {len(sizes)} sizes, and a power law needs {FEWEST_SIZES}"
         if sizes[-1] < SPAN * sizes[0]:
             ends = f"{number(round(sizes[0]))} to {number(round(sizes[-1]))}"
-            return f"it was measured from {ends} rows, of which a law needs {SPAN:g} times as many as the fewest"
+            return f"it was measured from {ends} rows, and a power law needs a range of a factor of {SPAN:g}"
         if rise := self._rise():
             return f"it rises from {number(round(rise[0]))} to {number(round(rise[1]))} rows"
         if self.fit.misfit < UNLIKELY:
-            return f"no power law fits it, from wherever it begins (chance of such deviations: {self.fit.misfit:.1g})"
+            return f"no power law fits it, wherever it starts (p-value {self.fit.misfit:.1g})"
         return ""
 
     def predict(self, n: float) -> Prediction:
@@ -136,9 +136,7 @@ class SizeCurve(ShownFields):
 
     def _check(self, n: float) -> None:
         if self.reason:
-            raise InputError(
-                f"the curve of {self.name} has no law that says what other numbers of rows give: {self.reason}"
-            )
+            raise InputError(f"the curve of {self.name} has no power law to predict other sizes: {self.reason}")
         assert self.fit is not None
         check_number("n", n, low=self.fit.begins, high=FARTHEST * self.rows)
 

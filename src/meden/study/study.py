@@ -36,7 +36,7 @@ from meden.training.fit_many import fit_many
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Study(Results):
-    """What a search found, and what trains its choice: made by :func:`meden.tune` and :func:`meden.load_study`.
+    """The results of a search and what trains its choice; made by :func:`meden.tune` and :func:`meden.load_study`.
 
     Attributes:
         make_model: makes the models; None where a loaded study has none, and was given none.
@@ -168,11 +168,13 @@ class Study(Results):
         maker = make_model or self.make_model
         if self.model.trains:
             raise InputError(
-                f"a study of a training function ({self.model.text}) trains nothing by itself: call the function with "
-                "meden.Job(params=study.choice.params, fit=..., stop=..., score=...)"
+                f"a study of a training function ({self.model.text}) cannot train by itself: call the function "
+                "with meden.Job(params=study.choice.params, fit=..., stop=..., score=...)"
             )
         if maker is None:
-            raise InputError(f"make_model must be given to train again: the study was made with {self.model.text}")
+            raise InputError(
+                f"make_model must be given to train again, since the study was made with {self.model.text}"
+            )
         return maker, self.dataset if data is None and self.dataset is not None else self.data.read(data)
 
     def learning_curve(

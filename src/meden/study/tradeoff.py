@@ -51,7 +51,7 @@ class Tradeoff(Shown):
     def together(cls, each: Mapping[str, Tradeoff]) -> Tradeoff:
         """Return several, whose curves are told apart by new names, such as ``{"L2": ..., "dropout": ...}``."""
         if not each:
-            raise InputError("each must name one trade-off or more, got none")
+            raise InputError("each must name at least one trade-off, got none")
         curves = {
             name if len(one.curves) == 1 else f"{name}: {inner}": points
             for name, one in each.items()
@@ -74,9 +74,9 @@ class Tradeoff(Shown):
         series = {name: [self._traded(point) for point in points] for name, points in self.curves.items()}
         by = "likelihood ratios against the other fits" if self.uses_ratios else "the loss alone"
         text = (
-            "Each point is a configuration; to the left less is known by heart, below more is learned. The AUC is by "
-            f"{by}, with 95 % intervals; losses with one standard error over the folds. A strength that moves a point "
-            "to the left and not up buys privacy for nothing.",
+            "Each point is a configuration; points further left memorise less, points further down have a lower "
+            f"loss. The AUC is by {by}, with 95 % intervals; losses have one standard error over the folds. A "
+            "strength that moves a point left but not up improves privacy at no cost.",
         )
         columns = (
             *(Column(name, numeric=False) for name in ("curve", "configuration")),
@@ -92,9 +92,9 @@ class Tradeoff(Shown):
             for name, points in self.curves.items()
             for point in points
         )
-        made = traded_chart("Loss against what is known by heart", series, unit=self.unit, connected=self.connected)
+        made = traded_chart("Loss against memorisation", series, unit=self.unit, connected=self.connected)
         table = ReportTable(columns, rows)
-        title = "How much privacy each strength buys"
+        title = "What each strength does for privacy"
         return Section(title=title, text=text, keys=series_keys(list(series)), charts=(made,), table=table)
 
     def report(self, path: Path | str, *, format: Format = "html") -> Path:
@@ -107,8 +107,8 @@ class Tradeoff(Shown):
         points = [point for curve in self.curves.values() for point in curve]
         most, least = (choose(points, key=lambda p: self.auc_of(p).value) for choose in (max, min))
         lead = (
-            f"The AUC of membership goes from {self.auc_of(least).value:.3f} ({params_text(least.params)}) to "
-            f"{self.auc_of(most).value:.3f} ({params_text(most.params)}), where 0.5 is nothing known by heart."
+            f"The membership AUC goes from {self.auc_of(least).value:.3f} ({params_text(least.params)}) to "
+            f"{self.auc_of(most).value:.3f} ({params_text(most.params)}), where 0.5 means that nothing is memorised."
         )
         title = "What regularisation does for privacy"
         return write(Report(title=title, lead=lead, sections=(self.section(),)), path, format)
@@ -144,8 +144,8 @@ def tradeoff_of(results: Results) -> Tradeoff:
     if not trials:
         check_told(results)
         raise InputError(
-            "losses of fitting rows must have been kept of a configuration: search with keep_losses=True (meden tune "
-            "--keep-losses)"
+            "losses of fitting rows must have been kept for at least one configuration: search with "
+            "keep_losses=True (meden tune --keep-losses)"
         )
     space = results.space
     ordered = sorted(trials, key=lambda t: (t.simplicity, [space[name].position(t.params[name]) for name in space]))

@@ -50,7 +50,7 @@ Kind = Literal[
 """What a sentence says, for programs to go by."""
 SIMPLE = ("linear", "trees")
 """Baselines that may be the better tool."""
-SHORT = {"constant": "a constant answer", "linear": "the linear model", "trees": "boosted trees"}
+SHORT = {"constant": "a constant model", "linear": "the linear model", "trees": "boosted trees"}
 STOPPING = "early_stopping"
 NEGLIGIBLE = 0.01
 """A difference below so much of the baseline's own number, or of 1 for shares, is none that people act on."""
@@ -113,10 +113,10 @@ class Verdict(Shown):
 
 
 def verdict_of(results: Results) -> Verdict:
-    """Say what the results of a search mean."""
+    """Return the verdict on the results of a search."""
     unfinished = [Sentence("unfinished", f"The search is unfinished: {results.reason}.")] * bool(results.num_missing)
     if not results.usable:
-        nothing = Sentence("unfinished", f"There is nothing to choose: {results.reason}.")
+        nothing = Sentence("unfinished", f"There is nothing to choose from: {results.reason}.")
         return Verdict((nothing,))
     loss, told = results.score, results.score_of()
     gains = tuple(
@@ -145,7 +145,7 @@ def _regularisation(results: Results, gains: Mapping[str, Gain]) -> Iterator[Sen
         yield from (Sentence("helps", f"Without regularisation the same network {trial.outcome}.") for trial in lost)
         return
     if not _regularises(results):
-        yield Sentence("not_searched", "Nothing that regularises was searched: say with a space what to try.")
+        yield Sentence("not_searched", "No regularisation was searched: give a space that says what to try.")
         return
     numbers = f"{gain_text(gain.told)}, {gain_text(gain.loss)}"
     against = "against the same network without it"
@@ -163,7 +163,7 @@ def _regularisation(results: Results, gains: Mapping[str, Gain]) -> Iterator[Sen
         text = f"Regularisation makes the {what} {words[not better]} here, but {clearly} the {spoken(results.told)}"
         yield Sentence("probabilities" if better else "hurts", f"{text}: {numbers}, {against}.")
     else:
-        yield Sentence("unclear", f"Whether regularisation helps here cannot be told: {numbers}, {against}.")
+        yield Sentence("unclear", f"It is unclear whether regularisation helps here: {numbers}, {against}.")
     yield from _early_stopping(gain, gains.get("plain_stopped"))
 
 
@@ -183,9 +183,13 @@ def _early_stopping(gain: Gain, stopped: Gain | None) -> Iterator[Sentence]:
     signs = {_sign(rest) for _, rest in pairs}
     numbers = ", ".join(gain_text(rest) for _, rest in dict.fromkeys(pairs))
     if signs <= {0, -1} and -1 in signs:
-        yield Sentence("early_stopping", f"Stopping early alone does better: against it, the choice has {numbers}.")
+        yield Sentence(
+            "early_stopping", f"Early stopping alone does better: compared with it, the choice has {numbers}."
+        )
     elif clear and signs == {0} and all(rest.estimate <= (1 - MOST) * whole.estimate for whole, rest in clear):
-        yield Sentence("early_stopping", f"Stopping early alone does most of it: against it, the choice has {numbers}.")
+        yield Sentence(
+            "early_stopping", f"Early stopping alone does most of the work: compared with it, the choice has {numbers}."
+        )
 
 
 def _strengths(results: Results) -> Iterator[Sentence]:
@@ -201,8 +205,8 @@ def _strengths(results: Results) -> Iterator[Sentence]:
 def _tool(gains: Mapping[str, Gain]) -> Iterator[Sentence]:
     """Say whether a network is the right tool."""
     if (gain := gains.get("constant")) is not None and gain.sign <= 0 and _sign(gain.loss) <= 0:
-        text = f"The network is no better than a constant answer: {gain_text(gain.told)} over it."
-        yield Sentence("constant", f"{text} Look at features, target and splits before strengths.")
+        text = f"The network is no better than a constant model: {gain_text(gain.told)} over it."
+        yield Sentence("constant", f"{text} Check features, target and splits before tuning strengths.")
     simple = [gains[name] for name in SIMPLE if name in gains]
     if not simple:
         return
@@ -216,7 +220,7 @@ def _tool(gains: Mapping[str, Gain]) -> Iterator[Sentence]:
             f"{name[0].upper()}{name[1:]} {does} better here: the network has {numbers} over {'them' * (does == 'do')}"
         )
         yield Sentence(
-            "baseline", f"{text}{'it' * (does != 'do')}. Use {'them' if does == 'do' else 'it'}, or search wider."
+            "baseline", f"{text}{'it' * (does != 'do')}. Use {'them' if does == 'do' else 'it'}, or widen the search."
         )
     else:
         text = (
@@ -229,7 +233,7 @@ def _edges(results: Results) -> Iterator[Sentence]:
     """Say where the choice lies at the end of a range, so that what is best may lie beyond."""
     for one in edges_of(results, results.choice):
         text = f"The choice lies at the {one.end} end of {one.name}'s range ({one.value} of {one.low} to {one.high})"
-        yield Sentence("edge", f"{text}: what is best may lie beyond it.")
+        yield Sentence("edge", f"{text}: better values may lie beyond it.")
 
 
 def _failed(results: Results) -> Iterator[Sentence]:
@@ -247,15 +251,15 @@ def expectation(results: Results) -> Sentence:
         f"{spoken(score.metric)} {value_text(score.metric, score.estimate)} ({interval_text(score)})" for score in shown
     ]
     tried = len(results.trials)
-    text = f"Expect on new rows: {', '.join(parts)}"
+    text = f"Expected on new rows: {', '.join(parts)}"
     if tried == 1:
-        return Sentence("expect", f"{text}; intervals are of 90 %.")
-    among = f"a choice among {plural(tried, 'configuration')}"
-    text += f"; the folds' mean was {value_text(told.metric, told.naive)}, before correcting for {among}"
+        return Sentence("expect", f"{text}; all intervals are 90 %.")
+    among = f"selection among {plural(tried, 'configuration')}"
+    text += f"; the mean over the folds was {value_text(told.metric, told.naive)}, before the correction for {among}"
     better = told.estimate > told.naive if told.metric in HIGHER_IS_BETTER else told.estimate < told.naive
     if better:
-        text += ", of which no optimism shows here"
-    return Sentence("expect", f"{text}; intervals are of 90 %.")
+        text += ", which shows no optimism here"
+    return Sentence("expect", f"{text}; all intervals are 90 %.")
 
 
 def _sign(score: Score) -> int:
