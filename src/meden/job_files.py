@@ -140,7 +140,7 @@ class JobFiles:
         if isinstance(values, Path | str):
             path = Path(values)
             if not path.is_file():
-                raise InputError(f"file must be there, got {str(values)!r}")
+                raise InputError(f"file must exist, got {str(values)!r}")
             values = str(shutil.copyfile(path, self.folder / (ANSWER + path.suffix)))  # theirs may be gone at the end
         self._say({kind: values})
 
@@ -176,7 +176,7 @@ class JobFiles:
         return reply["stop"] if reply.get("epoch") == epoch else None
 
 
-GONE = "the search that runs this command has ended, or been killed: nobody listens"
+GONE = "the search that runs this command has ended or was killed"
 
 
 def _write(pipe: int, message: Mapping[str, Any]) -> None:

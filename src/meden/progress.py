@@ -52,7 +52,7 @@ def completed(epochs: int) -> Ending:
 
 def out_of_time(epoch: int) -> Ending:
     """Return the ending of a run that was given no more time."""
-    return Ending("stopped_early", f"the time was up after epoch {epoch}")
+    return Ending("stopped_early", f"time limit reached after epoch {epoch}")
 
 
 def failed(reason: str) -> Ending:
@@ -74,7 +74,7 @@ def sound(ending: Ending, loss: float, null: float) -> Ending:
         null: loss of a model that says nothing.
     """
     if ending.status not in LOST and loss > EXPLODED * max(null, 1.0):
-        return Ending("diverged", f"the loss ended at {loss:.3g}, where a model that says nothing has {null:.3g}")
+        return Ending("diverged", f"the loss ended at {loss:.3g}, while a constant model has {null:.3g}")
     return ending
 
 

@@ -272,7 +272,7 @@ def test_one_that_cannot_be_fitted_is_left_out_with_a_warning(monkeypatch):
     monkeypatch.setattr(SimpleModels, "_trees", fails)
     dataset = as_dataset("wine")
     ledger = Ledger(None, {})
-    with pytest.warns(UserWarning, match="there is no baseline 'trees', which could not be fitted: no room"):
+    with pytest.warns(UserWarning, match="baseline 'trees' is left out, since it could not be fitted: no room"):
         fit_simple_models(MLP, dataset, make_folds(dataset, 3, seed=0), ledger, 0)
     assert {row.baseline for row in ledger.rows.values()} == {"constant", "linear"}
 

@@ -158,7 +158,7 @@ def test_a_training_keeps_its_best_epoch_when_the_time_is_up(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         (run,) = meden.fit_many(slow_model, [Member(recipe)], "iris", deadline=Deadline.after(1.5))
-    assert run.status == "stopped_early" and run.reason == f"the time was up after epoch {len(run.history)}"
+    assert run.status == "stopped_early" and run.reason == f"time limit reached after epoch {len(run.history)}"
     assert 1 <= len(run.history) == run.recipe.epochs < 10
 
 
@@ -193,7 +193,7 @@ def test_a_study_goes_on_where_its_budget_is_larger(tmp_path):
 
 def test_a_grid_of_another_size_is_another_search(tmp_path):
     search(strategy="grid", budget=2, study_dir=tmp_path)
-    with pytest.raises(InputError, match="got one with other budget"):
+    with pytest.raises(InputError, match="got one with different budget"):
         search(strategy="grid", budget=4, study_dir=tmp_path)
 
 

@@ -111,9 +111,9 @@ def test_a_folder_of_another_comparison_is_refused(tmp_path):
         ({"none": None, "L2": {"l2": 0.3}}, {"seeds": 2}, "seeds"),
         ({"none": None, "small": {"width": 3}}, {}, "models and alternatives"),
     ):
-        with pytest.raises(InputError, match=f"got one with other {told}; choose another folder"):
+        with pytest.raises(InputError, match=f"got one with different {told}; choose another folder"):
             meden.compare(MLP, "iris", alternatives, **options | changes)
-    with pytest.raises(InputError, match="got one with other"):
+    with pytest.raises(InputError, match="got one with different"):
         meden.tune(MLP, "iris", {"l2": meden.LogUniform(1e-3, 1.0)}, budget=2, **options)
 
 
@@ -193,11 +193,11 @@ def gain(low, high, loss=(-1.0, 1.0)):
         ([gain(0.1, 0.3)], ["helps: a helps: accuracy +20.0 points (+10.0 to +30.0), loss +0 (-1 to +1)"]),
         ([gain(0.1, 0.2), gain(0.2, 0.4)], ["helps: b helps", "helps: a helps"]),
         ([gain(-0.1, 0.3)], ["none_helps: a does not clearly help: accuracy +10.0 points"]),
-        ([gain(-0.1, 0.3), gain(-0.1, 0.5)], ["none_helps: None of these clearly helps; the largest gain has b: "]),
+        ([gain(-0.1, 0.3), gain(-0.1, 0.5)], ["none_helps: None of these clearly helps; b has the largest gain: "]),
         ([gain(-0.1, 0.3), gain(-0.3, -0.1)], ["none_helps: None of these clearly", "hurts: b hurts: accuracy -20.0"]),
         ([gain(-0.3, -0.1)], ["none_helps: None of these helps.", "hurts: a hurts"]),
-        ([gain(-0.1, 0.3, (0.1, 0.2))], ["probabilities: a makes the probabilities better, but not clearly"]),
-        ([], ["none_helps: No alternative has a result to compare with that of none."]),
+        ([gain(-0.1, 0.3, (0.1, 0.2))], ["probabilities: a improves the probabilities, but does not clearly"]),
+        ([], ["none_helps: No alternative has a result to compare with none."]),
     ],
 )  # fmt: skip
 def test_what_a_verdict_says(gains, told):
@@ -215,7 +215,7 @@ def test_lost_alternatives_are_named_and_intervals_explained(made):
 
 def test_a_first_alternative_without_a_result_is_said(tmp_path):
     made = meden.compare(MLP, "iris", {"wild": {"lr": 1e30}, "L2": {"l2": 0.1}}, folds=2, recipe=Recipe(epochs=1))
-    assert made.verdict.sentences[0].text == "No alternative has a result to compare with that of wild."
+    assert made.verdict.sentences[0].text == "No alternative has a result to compare with wild."
     assert "Gains over" not in text_of(made.report(tmp_path / "report.html"))
 
 

@@ -16,7 +16,7 @@ from meden.models import MLP
 from meden.noise import derive
 from meden.search import nested
 
-pytestmark = pytest.mark.filterwarnings("ignore:column .* (never seen|different strings)")
+pytestmark = pytest.mark.filterwarnings("ignore:column .* (never or too rarely seen|different strings)")
 N = 90
 STOPPING = meden.EarlyStopping(patience=2)
 RECIPE = Recipe(epochs=8, lr=0.03, batch_size=16, dropout=0.2, early_stopping=STOPPING)
@@ -106,7 +106,7 @@ def test_encoders_know_nothing_that_only_scored_rows_have():
     frame.loc[fold.score, "whole"] = np.nan
     encoder = as_dataset(frame, target="y").fit_encoder(fold.fit)
     assert "marker=held" not in encoder.input_names and "whole is missing" not in encoder.input_names
-    with pytest.warns(UserWarning, match="'whole': .* no fitted row lacked one"):
+    with pytest.warns(UserWarning, match="'whole': .* no training row was missing one"):
         scored = encoder.transform_frame(frame.iloc[fold.score])
     inputs = dict(zip(encoder.input_names, scored.T, strict=False))
     assert (inputs["constant"] == 0).all(), "it is constant where it may be looked at"
@@ -183,7 +183,7 @@ def test_a_model_is_the_same_whichever_folds_are_trained_beside_it():
 
 
 def _new_level(frame, rows):
-    frame.loc[rows, "text"] = "never seen before"
+    frame.loc[rows, "text"] = "never or too rarely seen before"
 
 
 def _missing_number(frame, rows):

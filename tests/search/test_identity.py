@@ -74,8 +74,8 @@ def test_another_version_goes_on_when_it_is_allowed_to(tmp_path, monkeypatch, se
     shortened(tmp_path / LEDGER)
     other_torch(monkeypatch)
     refusal = (
-        r"must go on with the versions that began it, meden \S+ and torch \S+, got meden \S+ and torch 9\.9\.0, whose "
-        r"numbers may differ; allow_version=True \(--allow-version\) goes on all the same"
+        r"must be resumed with the versions that started it, meden \S+ and torch \S+, got meden \S+ and torch 9\.9\.0, "
+        r"whose numbers may differ; allow_version=True \(--allow-version\) resumes it anyway"
     )
     with pytest.raises(InputError, match=refusal):
         search(tmp_path)
@@ -93,7 +93,7 @@ def test_a_study_says_that_versions_are_mixed(tmp_path, monkeypatch, capsys):
     shortened(tmp_path / "study" / LEDGER)
     other_torch(monkeypatch)
     found = tuned(tmp_path / "study", allow_version=True)
-    assert re.match(r"2 of 4 fits were trained with meden \S+ and torch 9\.9\.0, and not with", found.mixed)
+    assert re.match(r"2 of 4 fits were trained with meden \S+ and torch 9\.9\.0, not with", found.mixed)
     assert found.mixed == meden.load_study(tmp_path / "study").mixed
     assert "Versions are mixed: 2 of 4 fits" in found.report(tmp_path / "mixed.html").read_text()
     assert app.main(["report", str(tmp_path / "study"), "-o", str(tmp_path / "cli.html"), "--json"]) == 0
@@ -111,7 +111,9 @@ def test_rows_that_were_cut_otherwise_are_not_mixed_in(tmp_path, search):
     shortened(tmp_path / LEDGER)
     rewrite_ledger(tmp_path / LEDGER, without_batching)
     for allow in (False, True):
-        with pytest.raises(InputError, match="must be empty or hold this same study, got one with other batching; ch"):
+        with pytest.raises(
+            InputError, match="must be empty or hold this same study, got one with different batching; ch"
+        ):
             search(tmp_path, allow_version=allow)
     assert len(read_rows(tmp_path / LEDGER).rows) == 2
 
@@ -142,7 +144,9 @@ def test_changed_code_of_the_model_is_said(tmp_path, monkeypatch, change):
     assert again.table().equals(made.table())
     changed = module(NET.replace(*CHANGES[change])).make
     for allow in (False, True):
-        with pytest.raises(InputError, match="must go on with the code that began it, but the model's code may have"):
+        with pytest.raises(
+            InputError, match="must be resumed with the code that started it, but the model's code may have"
+        ):
             tuned(tmp_path / "study", changed, allow_version=allow)
     assert meden.load_study(tmp_path / "study", make_model=changed).table().equals(made.table())
 

@@ -216,7 +216,7 @@ def test_a_study_of_a_function_or_without_its_data_is_refused(study, tmp_path):
     of_function = meden.tune(
         train, rows=labels, space={"a": meden.Uniform(0, 1)}, recipe=Recipe(early_stopping=None), **options
     )
-    with pytest.raises(InputError, match=r"a study of a training function .* trains nothing by itself"):
+    with pytest.raises(InputError, match=r"a study of a training function .* cannot train by itself"):
         of_function.learning_curve()
     x, y = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32), np.arange(40) % 2
     kept = tmp_path / "arrays"
@@ -230,8 +230,8 @@ def test_a_study_of_a_function_or_without_its_data_is_refused(study, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"sizes": [60, 20]}, r"sizes must rise, got \[60, 20\]"),
-        ({"sizes": [20, 20]}, r"sizes must rise, got \[20, 20\]"),
+        ({"sizes": [60, 20]}, r"sizes must increase, got \[60, 20\]"),
+        ({"sizes": [20, 20]}, r"sizes must increase, got \[20, 20\]"),
         (
             {"sizes": [20, 5000]},
             "sizes must be at most 85, the fitting rows of the smallest fold of 150 rows, got",
@@ -258,5 +258,5 @@ def test_bad_input_is_refused_before_any_compute(changed, said):
 
 def test_rows_that_are_too_few_are_counted():
     x, y = np.zeros((60, 2), dtype=np.float32), np.arange(60) % 2
-    with pytest.raises(InputError, match=r"data must leave 40 rows or more to train on in every fold .* got 26 of 60"):
+    with pytest.raises(InputError, match=r"data must leave at least 40 fitting rows in every fold .* got 26 of 60"):
         meden.learning_curve(small, (x, y), RECIPE, folds=2)

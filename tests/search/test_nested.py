@@ -79,8 +79,12 @@ def test_rows_in_time_stay_in_time(flowers):
         ("iris", {"which": "worst"}, "which must be one of one_se, best, got 'worst'"),
         ("iris", {"fold": 3}, "there is no argument 'fold'; did you mean 'folds'"),
         ("iris", {"outer_folds": 1}, "folds must be a whole number of at least 2"),
-        ("iris", {"outer_folds": 30, "folds": 50}, "folds must be at most the rows of the largest class"),
-        ((np.eye(12), np.repeat(["a", "b"], 6)), {"folds": 6}, "folds must be at most the rows of the largest class"),
+        ("iris", {"outer_folds": 30, "folds": 50}, "folds must be at most the number of rows of the largest class"),
+        (
+            (np.eye(12), np.repeat(["a", "b"], 6)),
+            {"folds": 6},
+            "folds must be at most the number of rows of the largest class",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_training(data, changes, told):

@@ -186,7 +186,7 @@ def test_a_missing_driver_is_named(tmp_path, monkeypatch):
 
 def test_a_damaged_database_costs_nothing_but_itself(tmp_path):
     (tmp_path / "study.db").write_text("no database " * 100)
-    with pytest.warns(UserWarning, match="the study goes on, but its database cannot be written"):
+    with pytest.warns(UserWarning, match="its database cannot be written, the study continues without it"):
         study = tune(MLP, "iris", SPACE, study_dir=tmp_path, **OPTIONS)
     assert len(study.trials) == 4 and (tmp_path / "study.db").read_text().startswith("no database")
 
@@ -196,10 +196,10 @@ def test_a_damaged_database_costs_nothing_but_itself(tmp_path):
     [
         ({"storage": "nonsense"}, "storage must be the address of a database"),
         ({"storage": "sqlite:////no/such/folder/a.db"}, "storage must be the address of a database"),
-        ({"storage": "sqlite:///a.db", "study_dir": None}, "study_dir must be given too, got None"),
+        ({"storage": "sqlite:///a.db", "study_dir": None}, "storage must be given together with study_dir"),
         ({"jobs": 0}, "jobs must be"),
         ({"backend": "threads"}, "backend must be one of local, ray"),
-        ({"address": "auto"}, "address is for backend 'ray', got 'auto'"),
+        ({"address": "auto"}, "address must be given only with backend 'ray', got 'auto'"),
     ],
     ids=str,
 )

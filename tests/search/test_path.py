@@ -137,7 +137,7 @@ def test_units_leave_too_and_a_strength_that_leaves_some_is_said(nonlinear):
     told = []
     found = meden.path(make, nonlinear, kind="units", num=5, ratio=0.01, folds=2, recipe=QUICK, on_progress=told.append)
     assert len(found.names) == 12 and found.points[0].num_kept == 0 < found.points[-1].num_kept
-    assert any("the path went on to" in note for note in found.notes)
+    assert any("the path was extended to" in note for note in found.notes)
     assert len(found.points) > 5 and told[-1].num_fits == told[-1].max_fits == 2 * (len(found.points) + 1)
     assert all(progress.num_fits <= progress.max_fits for progress in told)
 
@@ -182,7 +182,7 @@ def test_a_constant_input_is_kept_nowhere():
 def test_a_page_that_cannot_be_written_is_refused_in_one_line(lasso, tmp_path):
     _, found = lasso
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"path must be a file that can be written, got '.*page.html'"):
+    with pytest.raises(InputError, match=r"path must be a writable file, got '.*page.html'"):
         found.report(tmp_path / "file" / "page.html")
 
 
@@ -209,22 +209,22 @@ def test_the_page_draws_worth_and_norms(lasso, tmp_path):
     ("options", "told"),
     [
         ({"penalty": "l1"}, "penalty must be one of meden.penalties, such as GroupLasso, got 'l1'"),
-        ({"penalty": L2}, "penalty must be one that makes exact zeros, such as L1 or GroupLasso, on a path, got L2"),
-        ({"penalty": Nuclear(1.0)}, "penalty must be one on numbers or on rows, .* got Nuclear"),
+        ({"penalty": L2}, "penalty must produce exact zeros on a path, such as L1 or GroupLasso, got L2"),
+        ({"penalty": Nuclear(1.0)}, "penalty must act on numbers or on rows .* got Nuclear"),
         ({"penalty": GroupLasso(1.0, dim=1)}, "penalty must have the groups of the path, 'inputs', got dim=1"),
-        ({"penalty": HierarchicalLasso}, "make_model must return a network with a layer called skip"),
+        ({"penalty": HierarchicalLasso}, "make_model must return a network with a layer named skip"),
         ({"kind": "columns"}, "kind must be one of units, filters, heads, inputs"),
-        ({"kind": "heads"}, "kind must be one of which MLP has groups that may leave, got 'heads'"),
+        ({"kind": "heads"}, "kind must be one for which MLP has removable groups, got 'heads'"),
         ({"start": "warm"}, "start must be one of dense, empty, both"),
         ({"num": 1}, "num must be a whole number of at least 2"),
         ({"ratio": 1.0}, "ratio must be .* got 1.0"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"strengths": [-1.0, 1.0]}, "strengths must be a finite number above 0, got -1"),
         ({"strengths": ["big", 1.0]}, "strengths must be a number above 0, got 'big'"),
-        ({"strengths": [0.1]}, "strengths must be two numbers or more, got 1"),
-        ({"strengths": [0.1, 0.1]}, "strengths must be different, got 0.1 alone"),
+        ({"strengths": [0.1]}, "strengths must be two or more numbers, got 1"),
+        ({"strengths": [0.1, 0.1]}, "strengths must differ, got only 0.1"),
         ({"recipe": "adam"}, "recipe must be a meden.Recipe or None, got 'adam'"),
-        ({"recipe": Recipe(early_stopping=meden.EarlyStopping())}, "early_stopping must be None"),
+        ({"recipe": Recipe(early_stopping=meden.EarlyStopping())}, "set early_stopping=None"),
         ({"folds": 1}, "folds must be a whole number of at least 2, got 1"),
         ({"stop_fraction": 0.2}, "stop_fraction must be 0 on a path"),
         ({"jobs": 0}, "jobs must be a whole number of at least 1, got 0"),

@@ -161,7 +161,7 @@ def test_a_report_tells_how_many_lost(whole, tmp_path):
     page = whole.report(tmp_path / "report.html").read_text(encoding="utf-8")
     lost = sum(trial.status != "ok" for trial in whole.trials)
     trained = sum(row.num_epochs > 0 for row in rows(whole))
-    assert f"{trained} fits; none diverged, {lost} lost a race and were given up early" in page
+    assert f"{trained} fits; none diverged, {lost} lost a race and were stopped early" in page
 
 
 def sorted_last(study, lost):
@@ -211,7 +211,7 @@ def test_races_in_batches_replay(tmp_path, monkeypatch):
 
 
 def test_a_race_needs_stop_splits():
-    with pytest.raises(InputError, match="stop_fraction must be above 0 for a race"):
+    with pytest.raises(InputError, match="stop_fraction must be above 0 for racing"):
         search(stop_fraction=0.0, recipe=RECIPE.replace(early_stopping=None))
 
 

@@ -44,7 +44,7 @@ CALLS = {
     ("options", "told"),
     [
         ({"fold": 3}, "there is no argument 'fold'; did you mean 'folds'?"),
-        ({"cv": CV(), "folds": 3, "seeds": 2}, "folds, seeds must be given in cv or by themselves, got both"),
+        ({"cv": CV(), "folds": 3, "seeds": 2}, "folds, seeds must be given either in cv or as arguments, got both"),
         ({"cv": 5}, "cv must be a meden.search.CV, got 5"),
         ({"workers": 2}, "workers must be a meden.search.Workers, got 2"),
         ({"folds": 1}, "folds must be a whole number of at least 2, got 1"),
@@ -53,7 +53,7 @@ CALLS = {
         ({"stop_fraction": 0.6}, r"stop_fraction must be a finite number in \[0, 0.5\], got 0.6"),
         ({"jobs": "two"}, "jobs must be a whole number of at least 1, got 'two'"),
         ({"backend": "slurm"}, "backend must be one of local, ray, got 'slurm'"),
-        ({"address": "auto"}, "address is for backend 'ray', got 'auto' with backend 'local'"),
+        ({"address": "auto"}, "address must be given only with backend 'ray', got 'auto' with backend 'local'"),
     ],
 )
 def test_what_is_out_of_range_is_one_line_wherever_it_is_given(call, options, told):

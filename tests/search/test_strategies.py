@@ -166,7 +166,7 @@ def test_first_points_may_be_all_there_is():
     ("first", "message"),
     [
         ([USUAL | {"dropuot": 0.1}], "first must name what is searched .*got 'dropuot'; did you mean 'dropout'"),
-        ([{"l2": 0.01}], "first must give every name of the space a value, got none for 'l1'"),
+        ([{"l2": 0.01}], "first must give a value for every name of the space, got none for 'l1'"),
         ([USUAL, USUAL | {"l2": 2.0}], r"first must lie in the space: 'l2' in LogUniform\(.*\), got 2.0"),
         ([USUAL | {"l2": math.nan}], "got nan"),
         ([USUAL | {"l2": None}], "'l2' in .*, got None"),

@@ -113,7 +113,9 @@ def test_one_that_fails_is_let_go_and_the_others_are_told(fails):
         raise RuntimeError("no\nroom")
 
     setattr(broken, fails, fail)
-    with pytest.warns(UserWarning, match="the study goes on, but a notebook cannot be written: no room") as warned:
+    with pytest.warns(
+        UserWarning, match="a notebook cannot be written, the study continues without it: no room"
+    ) as warned:
         study = tune(small, "iris", SPACE, trackers=[broken, told], **OPTIONS | {"budget": 2})
     told.check(study)
     assert len(warned) == 1 and broken.closed == 0
@@ -123,7 +125,7 @@ def test_one_that_fails_is_let_go_and_the_others_are_told(fails):
     ("trackers", "told"),
     [
         (["wandb"], "trackers must be one of tensorboard, mlflow, got 'wandb'"),
-        (["tensorboard"], "study_dir must be given too, got None"),
+        (["tensorboard"], "trackers must not hold 'tensorboard' without study_dir"),
         ("mlflow", "trackers must be a list of names or of trackers, got 'mlflow'"),
         ([3], "trackers must be a list of names or of trackers, got 3"),
     ],

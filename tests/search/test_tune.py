@@ -96,7 +96,7 @@ def test_a_ledger_refuses_any_other_study(tmp_path, whole):
         ({"strategy": "tpe"}, "strategy"),
         ({"first": [FIRST]}, "first"),
     ):
-        with pytest.raises(InputError, match=f"got one with other {told}; choose another folder"):
+        with pytest.raises(InputError, match=f"got one with different {told}; choose another folder"):
             search(study_dir=tmp_path, **changes)
     assert (tmp_path / LEDGER).read_bytes() == before
 

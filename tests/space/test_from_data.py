@@ -97,7 +97,7 @@ def test_no_chain_of_layers_beats_the_constant_beyond_the_end(layers):
 @pytest.mark.parametrize("model", ["linear", "mlp", "tabular"])
 @pytest.mark.parametrize("name", ["l1", "l2"])
 def test_training_accuracy_falls_to_a_constant_answer_at_the_end(model, name):
-    """Over the range that the data give: a constant answer at its end, and much learned in half of it."""
+    """Over the range that the data give: a constant model at its end, and much learned in half of it."""
     iris = scaled_for(model, as_dataset("iris"))
     make_model = network(model, iris)
     space = resolve({name: FromData(decades=3)}, iris, make_folds(iris, 3, seed=0), make_model)
@@ -129,5 +129,5 @@ def test_a_space_of_depths_has_the_end_of_the_shallowest():
 
 def test_names_whose_ends_the_data_do_not_decide():
     iris = as_dataset("iris")
-    with pytest.raises(InputError, match="FromData is for l1 and l2"):
+    with pytest.raises(InputError, match="FromData must be used only for l1 and l2"):
         resolve({"lr": FromData()}, iris, make_folds(iris, 3, seed=0), MLP)

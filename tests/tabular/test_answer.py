@@ -167,7 +167,7 @@ def test_a_time_limit_is_answered_by_as_many_networks_as_there_is_time_for():
 def test_of_more_rows_than_there_is_time_for_a_part_is_used(monkeypatch):
     monkeypatch.setattr("meden.tabular.answer.ROWS_A_SECOND", 50)
     frame, target = rings(1000)
-    with pytest.warns(UserWarning, match="time_limit is short, 8 s for 1,000 rows: 400 are used"):
+    with pytest.warns(UserWarning, match="time_limit is too short for all 1,000 rows, 8 s: only 400 are used"):
         answer = asked(frame, target, time_limit=8.0, families=("linear", "trees")).answer()
     assert answer.mixture.answers(frame).shape == (1000, 2)
 
@@ -197,7 +197,7 @@ def test_a_family_alone(family):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"families": ()}, "families must name one of network, linear, trees at least, got none"),
+        ({"families": ()}, "families must name at least one of network, linear, trees, got none"),
         ({"families": ("forest",)}, "families must be one of network, linear, trees, got 'forest'"),
         ({"metric": "r2"}, "metric must be one of loss, accuracy, .* for classification, got 'r2'"),
         ({"refit": "fold"}, "refit must be one of folds, all, seeds, got 'fold'"),

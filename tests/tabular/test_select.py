@@ -104,8 +104,8 @@ def test_the_page_names_the_columns(found: InputSelection, tmp_path: Path) -> No
 
 def test_what_was_out_of_the_ordinary_is_said_everywhere(found: InputSelection, tmp_path: Path) -> None:
     noted = dataclasses.replace(found, path=dataclasses.replace(found.path, notes=("the path went on",)))
-    assert "Of the path: the path went on." in str(noted) and noted.to_dict()["notes"] == ["the path went on"]
-    assert "Of the path: the path went on." in selection_report(noted, tmp_path / "page.html").read_text()
+    assert "Note on the path: the path went on." in str(noted) and noted.to_dict()["notes"] == ["the path went on"]
+    assert "Note on the path: the path went on." in selection_report(noted, tmp_path / "page.html").read_text()
 
 
 def test_columns_that_are_no_better_than_none_are_said_first(found: InputSelection) -> None:
@@ -122,7 +122,7 @@ def test_columns_that_are_no_better_than_none_are_said_first(found: InputSelecti
 def test_what_can_never_be_told_is_said(found: InputSelection, copies: int, said: bool) -> None:
     few = dataclasses.replace(found, copies=copies, rate=0.2)
     assert few.to_dict()["fewest_told"] == {5: 1, 2: 3, 1: 5, 0: None}[copies]
-    assert (f"Fewer than {few.fewest_told} columns can never be told at this rate" in str(few)) == said
+    assert (f"fewer than {few.fewest_told} columns can never stand out" in str(few)) == said
     assert ("Gaussian copula" in str(few)) == bool(copies)
 
 
@@ -170,11 +170,11 @@ def test_going_on_gives_the_same_without_training_again(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"penalty": L2}, "penalty must be one that makes exact zeros"),
+        ({"penalty": L2}, "penalty must produce exact zeros"),
         ({"model": "forest"}, "model must be one of mlp, skip, linear"),
         ({"num": 1}, "num must be"),
         ({"rate": 0.0}, "rate must be"),
-        ({"recipe": meden.Recipe(early_stopping=meden.EarlyStopping(patience=2))}, "early_stopping must be None"),
+        ({"recipe": meden.Recipe(early_stopping=meden.EarlyStopping(patience=2))}, "set early_stopping=None"),
         ({"cv": CV(folds=3, stop_fraction=0.0)}, "stop_fraction must be above 0"),
     ],
 )

@@ -54,7 +54,7 @@ def test_one_of_two_workers_is_killed_in_mid_run(cluster, tmp_path, racing):
 
 
 def test_more_jobs_than_cores_are_refused(cluster):
-    with pytest.raises(InputError, match="jobs must be at most 2, the cores of the cluster, got 3"):
+    with pytest.raises(InputError, match="jobs must be at most 2, the number of cores of the cluster, got 3"):
         tune(MLP, "iris", SPACE, jobs=3, backend="ray", **OPTIONS)
 
 

@@ -144,7 +144,7 @@ class Interrupted(Exception):
 
 def test_jobs_beyond_the_cores_are_capped_and_said(monkeypatch):
     monkeypatch.setattr("meden.workers.workers.num_cores", lambda: 3)
-    with pytest.warns(UserWarning, match="jobs is 3, the cores of this machine, and not 64"):
+    with pytest.warns(UserWarning, match="jobs is limited to 3, the number of cores of this machine, got 64"):
         Workers(jobs=64).reach()
     assert [Workers(jobs=jobs).num_processes for jobs in (1, 3, 4, 64)] == [1, 3, 3, 3]
 
@@ -176,7 +176,7 @@ def test_a_worker_that_is_killed_is_reported_in_one_line_and_nothing_is_lost(tmp
         return MLP(num_inputs, num_outputs, width=8, depth=1)
 
     options = OPTIONS | {"budget": 10, "strategy": "random", "study_dir": tmp_path}
-    with pytest.raises(RuntimeError, match=r"a worker was killed.*go on with the same folder, and with fewer jobs"):
+    with pytest.raises(RuntimeError, match=r"a worker was killed.*continue with the same folder and fewer jobs"):
         tune(make, "iris", SPACE, jobs=2, **options)
     assert len(tune(make, "iris", SPACE, **options).trials) == 10
 
@@ -186,7 +186,7 @@ def test_a_second_search_in_the_same_folder_is_refused_while_the_first_runs(tmp_
 
     def again(_progress):
         if not refusals:
-            with pytest.raises(InputError, match="another search is writing there") as refused:
+            with pytest.raises(InputError, match="another search is writing to it") as refused:
                 tune(small, "iris", SPACE, study_dir=tmp_path, **options)
             refusals.append(refused)
 

@@ -22,7 +22,7 @@ class _Left(BaseException):
 
 
 class Asking:
-    """A search as a loop of its own: ask for a job, train, tell what came of its scored rows; one job at a time.
+    """Ask-and-tell interface of a search: ask for a job, train, tell the results of its scored rows; one job at a time.
 
     Use it in a ``with`` statement. It is :func:`meden.tune` of a training function otherwise: the same ledger, races
     and choice. A loop that is left before the end goes on, with the same ``study_dir``, at the job that was out.
@@ -44,7 +44,7 @@ class Asking:
 
     def __init__(self, *, rows: Any, space: Any, **options: Any) -> None:
         if options.get("jobs", 1) != 1 or options.get("workers") is not None:
-            raise InputError(f"jobs must be 1 where jobs are asked for one by one, got {options.get('jobs')!r}")
+            raise InputError(f"jobs must be 1 when jobs are asked for one by one, got {options.get('jobs')!r}")
         self._arguments = {"rows": rows, "space": space, **options}
         self._hand_over = HandOver()
         self._thread: threading.Thread | None = None
@@ -81,7 +81,7 @@ class Asking:
         if self._thread is None:
             raise InputError("Asking must be used in a with statement: with Asking(...) as asking")
         if self._out is not None:
-            raise InputError(f"tell must come before the next ask: {_named(self._out)} is out")
+            raise InputError(f"tell must be called before the next ask: {_named(self._out)} has not been told")
         if self._error is not None:
             raise self._error
         if self._study is not None:
@@ -114,7 +114,7 @@ class Asking:
             InputError: before.
         """
         if self._study is None:
-            raise InputError("study is there once ask() has returned None, and the search has not ended")
+            raise InputError("study is available once ask() has returned None, and the search has not ended")
         return self._study
 
     def _search(self) -> None:

@@ -129,8 +129,8 @@ class Budget:
         assert self.seconds is not None
         needed = self.seconds + max(0.0, now() - self.deadline.at) + missing * self._shares
         return TimeTooShort(
-            f"time_limit must be at least about {math.ceil(needed)} s for an epoch of one fold and what belongs to it "
-            f"on this machine now, got {self.seconds:g} s"
+            f"time_limit must be at least about {math.ceil(needed)} s for an epoch of one fold and its overhead on "
+            f"this machine now, got {self.seconds:g} s"
         )
 
     @property

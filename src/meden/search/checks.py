@@ -47,8 +47,8 @@ def check_reachable(
         check_stopping(reached, folds)
         if reached.schedule.kind == "plateau":
             raise InputError(
-                "recipe schedule must not be 'plateau' in a search: the choice is trained on all rows, "
-                "and none is left to watch"
+                "recipe schedule must not be 'plateau' in a search, since the choice is trained on all rows and "
+                "none are left to monitor"
             )
     distinct = {(repr(model_args), reached.batch_size == 1): (reached, model_args) for reached, model_args in settings}
     return check_models(make_model, list(distinct.values())[:MOST_MODELS], dataset, folds)
@@ -93,14 +93,14 @@ def check_stopping(recipe: Recipe, folds: Sequence[Fold]) -> None:
     """
     watches = recipe.early_stopping is not None or recipe.schedule.kind == "plateau"
     if watches and not all(len(fold.stop) for fold in folds):
-        raise InputError("stop_fraction must be above 0 when a recipe stops early or waits for a plateau, got 0")
+        raise InputError("stop_fraction must be above 0 when a recipe stops early or uses the plateau schedule, got 0")
 
 
 def _reached(recipe: Recipe, params: Mapping[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     try:
         return configure(recipe, params)
     except InputError as error:
-        raise InputError(f"space must hold only what can be trained: {error}") from None
+        raise InputError(f"space must hold only configurations that can be trained: {error}") from None
 
 
 def _points(space: Mapping[str, Dimension], most: int) -> Iterator[dict[str, Any]]:

@@ -126,7 +126,7 @@ def _setting(name: str, given: Any, make_model: ModelMaker, recipe: Recipe) -> t
     if isinstance(given, Recipe):
         return given, {}
     if not isinstance(given, Mapping | None):
-        raise InputError(f"alternative {name!r} must be a meden.Recipe or a dict of what it changes, got {given!r}")
+        raise InputError(f"alternative {name!r} must be a meden.Recipe or a dict of changes, got {given!r}")
     try:
         check_names(given or {}, make_model)
         return configure(recipe, given or {})

@@ -25,7 +25,7 @@ from meden.study.verdict import Gain, Verdict
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """The outcome of :func:`meden.compare`; printing it gives a table.
+    """The result of :func:`meden.compare`; prints as a table.
 
     Attributes:
         metric: what scores are.

@@ -23,7 +23,7 @@ class Origin(ShownFields):
     data: DataSummary
     model: ModelReference
     division: Mapping[str, Any]
-    """Arguments that divide the rows into the same folds; empty where plain values cannot say it."""
+    """Arguments that divide the rows into the same folds; empty if they are not plain values."""
     num_seeds: int
     seed: int
 
@@ -54,7 +54,7 @@ def reproduce_section(origin: Origin, alternatives: Sequence[Alternative], comma
     """Return what makes the comparison again: the command, or a call in Python."""
     code = Code("Command", command) if command else Code("The comparison in Python", _call(origin, alternatives))
     facts = data_facts(origin.data) | {"Model": origin.model.text, "Seed": str(origin.seed)} | versions()
-    text = "The same versions, data and seed give the same numbers on machines of the same kind."
+    text = "The same versions, data and seed give the same numbers on machines of the same type."
     return Section(title="Reproduce", text=(text,), codes=(code,), facts=facts)
 
 
@@ -62,7 +62,7 @@ def _call(origin: Origin, alternatives: Sequence[Alternative]) -> str:
     """Return a call of :func:`meden.compare` with everything that decides its result."""
     given = {name: value for name, value in origin.division.items() if value is not None}
     given |= {"seeds": origin.num_seeds, "seed": origin.seed}
-    folds = [] if origin.division else ["folds = ...  # those that were given"]
+    folds = [] if origin.division else ["folds = ...  # the folds that were given"]
     lines = [
         "import meden",
         "",

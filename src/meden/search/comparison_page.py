@@ -101,14 +101,14 @@ def _curves(alternatives: Sequence[Alternative], rows: Rows) -> Iterator[Section
     names, both = (first.name, best.name), [*curves[0], *curves[1]]
     stopped = any(curve.held_out for curve in both)
     chart = learning.against_chart(
-        f"{first.name} against {best.name}, of the lowest held-out loss beside it",
+        f"{first.name} against {best.name}, the alternative with the lowest held-out loss",
         *curves,
         y_title="loss",
         top=learning.highest(both),
         names=names,
     )
-    text = "Means over the folds, for as long as at least half of them go on."
-    text += " Held out are the rows of the stop splits, which decide when to stop and nothing else." * stopped
+    text = "Means over the folds, as long as at least half of them are still training."
+    text += " The held-out rows are those of the stop splits, which only decide when to stop." * stopped
     keys = learning.against_keys(names) if stopped else learning.against_keys(names)[1::2]
     yield Section(title="Learning curves", text=(text,), keys=keys, charts=(chart,))
 

@@ -41,17 +41,19 @@ def _helping(ranked: list[tuple[str, Gain]], first: str) -> Iterator[Sentence]:
     yield from (_sentence("helps", f"{name} helps", gain, first) for name, gain in clear)
     in_loss = [(name, gain) for name, gain in ranked if gain.sign == 0 and gain.loss.low > 0]
     for name, gain in in_loss:
-        what = "makes the probabilities better" if gain.told.metric == "accuracy" else "lowers the loss"
-        yield _sentence("probabilities", f"{name} {what}, but not clearly the {spoken(gain.told.metric)}", gain, first)
+        what = "makes the probabilities better" if gain.told.metric == "accuracy" else "improves the probabilities"
+        yield _sentence(
+            "probabilities", f"{name} {what}, but does not clearly improve the {spoken(gain.told.metric)}", gain, first
+        )
     if clear or in_loss:
         return
     if not ranked:
-        yield Sentence("none_helps", f"No alternative has a result to compare with that of {first}.")
+        yield Sentence("none_helps", f"No alternative has a result to compare with {first}.")
     elif all(gain.sign < 0 for _, gain in ranked):
         yield Sentence("none_helps", "None of these helps.")
     else:
         name, gain = ranked[0]
-        several = f"None of these clearly helps; the largest gain has {name}"
+        several = f"None of these clearly helps; {name} has the largest gain"
         yield _sentence("none_helps", several if len(ranked) > 1 else f"{name} does not clearly help", gain, first)
 
 
@@ -69,11 +71,11 @@ def intervals_text(confidence: float, num: int) -> str:
     """
     percent = f"{100 * confidence:.3g} %"
     if num == 1:
-        return f"Intervals are of {percent}."
+        return f"Intervals are {percent}."
     return (
-        f"Intervals hold for all {plural(num, 'difference')} of a quantity together with {percent}, each by itself "
-        f"with {100 * single_confidence(confidence, num):.3g} % (Bonferroni); the largest of several gains still looks "
-        "larger than it is."
+        f"The {percent} intervals hold for all {plural(num, 'difference')} of a quantity together, "
+        f"{100 * single_confidence(confidence, num):.3g} % each (Bonferroni); even so, the largest of several "
+        "gains looks larger than it is."
     )
 
 

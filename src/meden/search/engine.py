@@ -380,7 +380,9 @@ def open_ledger(
     if study_dir is None:
         return Ledger(None, {})
     if (Path(study_dir) / STUDY).exists():
-        raise InputError(f"study_dir must be a folder of its own, got {str(study_dir)!r}, which holds a study")
+        raise InputError(
+            f"study_dir must be a folder without another study, got {str(study_dir)!r}, which holds a study"
+        )
     return Ledger(Path(study_dir) / LEDGER, identity(), allow_version=allow_version)
 
 

@@ -68,7 +68,7 @@ def learning_curve(
     on_progress: OnProgress | None = None,
     **fields: Unpack[CompareFields],
 ) -> LearningCurve:
-    """Train a recipe on smaller and smaller parts of each fold's fitting rows, and say what more rows would give.
+    """Train a recipe on smaller and smaller subsets of each fold, and estimate what more rows would gain.
 
     Each subset lies in the next. Classes are balanced, groups kept whole, and with ``order`` a subset is the latest
     past. Encoders are fitted on the subset alone. The stop split shrinks alike: few rows that are stopped by many would
@@ -212,18 +212,18 @@ def _sizes(dataset: Dataset, folds: Sequence[Fold], given: Sequence[int] | None)
         if most < SPAN * fewest:
             classes = f" and {num_classes} classes" if num_classes else ""
             raise InputError(
-                f"data must leave {SPAN * fewest:.0f} rows or more to train on in every fold for a learning curve of "
-                f"{NUM_SIZES} sizes from {fewest} rows on, got {most} of {dataset.num_rows} rows{classes}; give sizes, "
-                "or fewer folds"
+                f"data must leave at least {SPAN * fewest:.0f} fitting rows in every fold for a learning curve of "
+                f"{NUM_SIZES} sizes from {fewest} rows, got {most} of {dataset.num_rows} rows{classes}; give "
+                "sizes, or fewer folds"
             )
         spaced = np.geomspace(max(fewest, most / REACH), most, NUM_SIZES)
         return sorted({round(size) for size in spaced})
     if not isinstance(given, (list, tuple)) or len(given) < 2:
-        raise InputError(f"sizes must be a list of two or more whole numbers that rise, got {given!r:.80}")
+        raise InputError(f"sizes must be a list of two or more increasing integers, got {given!r:.80}")
     for size in given:
         check_count("sizes", size, low=max(2, num_classes))
     if any(later <= size for size, later in itertools.pairwise(given)):
-        raise InputError(f"sizes must rise, got {list(given)!r:.80}")
+        raise InputError(f"sizes must increase, got {list(given)!r:.80}")
     if given[-1] > most:
         raise InputError(
             f"sizes must be at most {most}, the fitting rows of the smallest fold of {dataset.num_rows} rows, got "

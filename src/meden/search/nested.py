@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NestedScore(ShownFields):
-    """What a search is worth, choosing included: each outer fold was searched by itself.
+    """The score of a whole search, including the selection: each outer fold was searched separately.
 
     Attributes:
         metric: what all these numbers are.

@@ -54,7 +54,7 @@ def path(
     on_progress: OnProgress | None = None,
     **fields: Unpack[CompareFields],
 ) -> Path:
-    """Train at strengths from one at which no group is left to a small one, each from where the last ended.
+    """Train along a path of strengths, from one that leaves no group down to a small one, each from the last weights.
 
     Args:
         make_model: as for :func:`meden.tune`.
@@ -110,9 +110,9 @@ def path(
     given = None if strengths is None else _given(strengths)
     recipe = Recipe() if recipe is None else check_recipe(recipe)
     if recipe.early_stopping is not None:
-        raise InputError("recipe must train to the end on a path: early_stopping must be None")
+        raise InputError("recipe must not stop early on a path: set early_stopping=None")
     if "stop_fraction" in cv.model_fields_set and cv.stop_fraction:
-        raise InputError(f"stop_fraction must be 0 on a path, on which nothing stops early, got {cv.stop_fraction}")
+        raise InputError(f"stop_fraction must be 0 on a path, since nothing stops early, got {cv.stop_fraction}")
     if epochs is not None:
         check_count("epochs", epochs)
     dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
@@ -123,7 +123,7 @@ def path(
     ends = FinalStates(None if study_dir is None else FilePath(study_dir) / WEIGHTS)
     source = PathSource(make_model, dataset, folds, own, kind, recipe, each, cv.seeds, seed, ends)
     if not any(own.any() for own in source.varies):
-        raise InputError("data must have inputs that vary on a path, got constant ones")
+        raise InputError("data must have inputs that vary, got only constant ones")
 
     def identity() -> dict[str, Any]:
         walked = {"path": [repr(own), kind, num, ratio, given, start, each]}
@@ -164,10 +164,10 @@ def _checked_penalty(penalty: Any, kind: str) -> SparsePenalty:
     if not (is_class or isinstance(penalty, Penalty)):
         raise InputError(f"penalty must be one of meden.penalties, such as GroupLasso, got {penalty!r:.80}")
     if not (issubclass(penalty, SparsePenalty) if is_class else isinstance(penalty, SparsePenalty)):
-        raise InputError(f"penalty must be one that makes exact zeros, such as L1 or GroupLasso, on a path, got {name}")
+        raise InputError(f"penalty must produce exact zeros on a path, such as L1 or GroupLasso, got {name}")
     made: SparsePenalty = penalty(1.0) if is_class else penalty.replace({"strength": 1.0})
     if not (made.separable or isinstance(getattr(made, "groups", None), Groups)):
-        raise InputError(f"penalty must be one on numbers or on rows, such as L1 or GroupLasso, on a path, got {name}")
+        raise InputError(f"penalty must act on numbers or on rows on a path, such as L1 or GroupLasso, got {name}")
     dim = made.settings().get("dim", "units")
     if dim not in ("units", kind):
         raise InputError(f"penalty must have the groups of the path, {kind!r}, got dim={dim!r}")
@@ -176,12 +176,12 @@ def _checked_penalty(penalty: Any, kind: str) -> SparsePenalty:
 
 def _given(strengths: Sequence[float]) -> list[float]:
     if len(strengths) < 2:
-        raise InputError(f"strengths must be two numbers or more, got {len(strengths)}")
+        raise InputError(f"strengths must be two or more numbers, got {len(strengths)}")
     for strength in strengths:
         check_number("strengths", strength, low=0.0, low_open=True)
     rising = sorted(set(map(float, strengths)))
     if len(rising) < 2:
-        raise InputError(f"strengths must be different, got {rising[0]} alone")
+        raise InputError(f"strengths must differ, got only {rising[0]}")
     return rising
 
 

@@ -38,8 +38,8 @@ def _fitting(penalty: SparsePenalty, own: GroupSet, num_outputs: int) -> SparseP
     first, *others = own.pieces
     if _layer(first.name) != "skip" or any(_layer(piece.name) == "skip" for piece in others):
         raise InputError(
-            "make_model must return a network with a layer called skip, as models.MLP with skip=True does, for "
-            f"HierarchicalLasso, got one whose {own.label} begin with {first.name}"
+            "make_model must return a network with a layer named skip for HierarchicalLasso, such as models.MLP "
+            f"with skip=True, got one whose {own.label} start with {first.name}"
         )
     return penalty.replace({"num_skip": num_outputs * len(first.positions[0])})
 

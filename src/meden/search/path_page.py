@@ -88,7 +88,7 @@ def path_report(path: Walked, file: FilePath | str, *, format: Format = "html") 
     return write(Report(title=title, lead=lead, tiles=tiles, text=path.notes, sections=sections), file, format)
 
 
-def worth_section(path: Walked, title: str = "What they are worth") -> Section:
+def worth_section(path: Walked, title: str = "What each strength scores") -> Section:
     """Return the held-out loss of all points against the number of groups that they keep."""
     made = chart(
         f"Number of {path.kind} against held-out loss",
@@ -102,9 +102,9 @@ def worth_section(path: Walked, title: str = "What they are worth") -> Section:
     )
     keys = (Key("one-SE strength", "●", CHOSEN), Key("best", "●", BEST), Key("another strength", "●", HELD_OUT))
     text = (
-        "Each point is a strength, the last one the model without the penalty; bars are standard errors over the runs. "
-        "The one-SE strength keeps the fewest of those whose loss is within one standard error of the best, paired by "
-        "fold. These are losses of the penalised models: a refit shrinks nothing.",
+        "Each point is a strength; the last one is the model without the penalty; bars are standard errors over "
+        "the runs. The one-SE strength keeps the fewest {path.kind} with a loss within one standard error of the "
+        "best, paired by fold. Losses are those of the penalised models; a refit removes the shrinkage.",
     )
     return Section(title=title, text=text, keys=keys, charts=(made,))
 
@@ -145,7 +145,7 @@ def _norms(path: Walked) -> Section:
         y=axis_title("norm, mean of the runs") | {"rangemode": "tozero"},
         shapes=[_line(path.one_se.strength, CHOSEN), _line(path.best.strength, BEST)],
     )
-    keys = (Key("stays at the one-SE strength", "—", CHOSEN), Key("leaves", "—", OTHER))
+    keys = (Key("kept at the one-SE strength", "—", CHOSEN), Key("leaves", "—", OTHER))
     first = f": the first {DRAWN} of {len(path.names)}" if len(path.names) > DRAWN else ""
     return Section(title=f"Norms against the strength{first}", keys=keys, charts=(made,))
 
@@ -167,8 +167,8 @@ def _groups(path: Walked) -> Section:
         values = (name, chosen.frequency(name), norms[name], max(kept) if kept else None)
         rows.append(TableRow(values, mark))
     text = (
-        "Shares and norms are those at the one-SE strength; the last column is the largest strength at which half "
-        "of the runs keep it.",
+        "Shares and norms are those at the one-SE strength; the last column is the largest strength at which at "
+        "least half of the runs keep it.",
     )
     return Section(title=f"All {path.kind}", text=text, table=ReportTable(tuple(columns), tuple(rows)))
 

@@ -31,7 +31,7 @@ At = Rule | float
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Path(Shown):
-    """Strengths from the largest, where nothing is left, to the smallest, and what each is worth on held-out rows.
+    """Strengths from the largest, where nothing is left, to the smallest, with the held-out results of each.
 
     Attributes:
         kind: what the groups are.
@@ -185,8 +185,8 @@ def _notes(points: Sequence[PathPoint], largest: float, kind: Kind) -> tuple[str
     notes = []
     if planned is not None and top.strength > largest:
         notes.append(
-            f"the largest strength, {largest:.4g}, left {planned.num_kept:.4g} of the {kind}: what else the model has "
-            f"had grown against it, and the path went on to {top.strength:.4g}"
+            f"the largest strength, {largest:.4g}, left {planned.num_kept:.4g} of the {kind}, since the rest of "
+            f"the model had grown against it; the path was extended to {top.strength:.4g}"
         )
     if top.num_kept and np.isfinite(top.losses).all():
         notes.append(f"{top.num_kept:.4g} of the {kind} are left at {top.strength:.4g}: give larger strengths")

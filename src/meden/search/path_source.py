@@ -141,10 +141,10 @@ class PathSource:
         runs = zip(self.keys(DENSE), self.runs_of(DENSE), strict=True)
         each = [self._strength_max(run, key.fold) for key, run in runs if run.failure == ""]
         if not each:
-            raise Diverged("recipe must train without the penalty, got runs that diverged, all of them: lower its lr")
+            raise Diverged("recipe must train without the penalty, got only runs that diverged: lower its lr")
         largest = max(each)
         if not (math.isfinite(largest) and largest > 0):
-            raise InputError("strengths must be given: the inputs say nothing of the target")
+            raise InputError("strengths must be given, since the inputs are uncorrelated with the target")
         return largest
 
     def _strength_max(self, run: Run, fold: int) -> float:
@@ -190,7 +190,7 @@ def objective(history: History) -> float:
 
 
 def _residuals(y: Tensor, num_classes: int) -> Tensor:
-    """Return the gradient of each row's loss with respect to its outputs, (n, C), at the best constant answer."""
+    """Return the gradient of each row's loss with respect to its outputs, (n, C), at the best constant model."""
     wide = one_hot(y, num_classes).double() if num_classes else y.reshape(len(y), -1).double()
     return (wide.mean(0) - wide).float()
 
@@ -198,13 +198,13 @@ def _residuals(y: Tensor, num_classes: int) -> Tensor:
 def gradient_at_zero(model: nn.Module, groups: ModelGroups, x: Tensor, residuals: Tensor) -> list[Tensor]:
     """Return the gradient of the data loss with respect to each set of groups where all are zero, (G, S) each.
 
-    The model then answers all rows alike; what else it has is taken to make that the best constant answer.
+    The model then answers all rows alike; what else it has is taken to make that the best constant model.
 
     Args:
         model: whose other tensors stay as they are.
         groups: of the model.
         x: (n, ...) inputs.
-        residuals: (n, C) gradient of each row's loss with respect to the outputs, at the best constant answer.
+        residuals: (n, C) gradient of each row's loss with respect to the outputs, at the best constant model.
     """
     params = dict(model.named_parameters())
     names = {piece.name for own in groups.sets for piece in own.pieces}

@@ -73,7 +73,7 @@ def fit_plain(
     if all(_is_of(ledger.rows.get(key), kept, plain.last_epoch) for key in keys):
         return
     if pace.deadline.seconds_left() < ENOUGH * math.fsum(row.seconds for row in choice.rows):
-        warnings.warn("there is no time for the baseline plain", stacklevel=3)
+        warnings.warn("there was no time for the baseline plain", stacklevel=3)
         return
     members = [Member(plain, folds[key.fold], derive(seed, "seed", key.seed), model_args, newest=stops) for key in keys]
     last = time.perf_counter()

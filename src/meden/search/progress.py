@@ -21,7 +21,7 @@ FIRST_LINE, NEXT_LINE = 2.0, 30.0
 
 
 class Progress(NamedTuple):
-    """How far a search is. What the ledger held before counts as done.
+    """The progress of a search; results already in the ledger count as done.
 
     Attributes:
         num_epochs: epochs done, of all fits together.
@@ -79,7 +79,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class ProgressLines:
-    """Prints a line about a search now and then: after two seconds, every thirty seconds, and at the end.
+    """Prints a progress line after two seconds, then every thirty seconds, and at the end.
 
     Args:
         each: print a line, too, when a configuration is finished, at most one a second.

@@ -44,7 +44,7 @@ class CV(Settings):
     def _folds(cls, value: Any) -> Any:
         given = isinstance(value, Sequence) and not isinstance(value, str)
         if given and (len(value) < 2 or not all(isinstance(fold, Fold) for fold in value)):
-            raise InputError(f"folds must be a number of at least 2, or as many meden.data.Fold, got {value!r:.80}")
+            raise InputError(f"folds must be an integer of at least 2, or a list of meden.data.Fold, got {value!r:.80}")
         if not given:
             check_count("folds", value, low=2)
         return value
@@ -94,7 +94,7 @@ class CV(Settings):
 
 
 class Limits(Settings):
-    """What a search may spend; the tightest limit ends it.
+    """The limits of a search; it ends at the first one it reaches.
 
     Args:
         budget: configurations to try, at most; 1 to 1,000,000.
@@ -188,7 +188,7 @@ def settings_of(kind: type[S], given: S | None, fields: Mapping[str, Any]) -> S:
     if not isinstance(given, kind):
         raise InputError(f"{NAMES[kind]} must be a meden.search.{kind.__name__}, got {given!r:.80}")
     if own:
-        raise InputError(f"{', '.join(own)} must be given in {NAMES[kind]} or by themselves, got both")
+        raise InputError(f"{', '.join(own)} must be given either in {NAMES[kind]} or as arguments, got both")
     return given
 
 

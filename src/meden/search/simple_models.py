@@ -1,4 +1,4 @@
-"""Simple models that a search is compared with, on its folds: a constant answer, a linear model, boosted trees.
+"""Simple models that a search is compared with, on its folds: a constant model, a linear model, boosted trees.
 
 They learn from all rows of a fold's training part, as they need no stop split. Their rows go to the ledger beside those
 of the configurations; nothing is chosen among them.
@@ -91,7 +91,7 @@ class SimpleModels:
             else:
                 given_up.append(name)
         if given_up:
-            warnings.warn(f"there is no time for the baselines {' and '.join(given_up)}", stacklevel=4)
+            warnings.warn(f"there was no time for the baselines {' and '.join(given_up)}", stacklevel=4)
         return chosen
 
     def _trial_seconds(self, name: str, fold: Fold) -> float:
@@ -248,7 +248,7 @@ def fit_simple_models(
             ledger.append(_simple_row(key, held_out, ended - started))
             started = ended
     for name, cause in failed.items():
-        warnings.warn(f"there is no baseline {name!r}, which could not be fitted: {one_line(cause)}", stacklevel=3)
+        warnings.warn(f"baseline {name!r} is left out, since it could not be fitted: {one_line(cause)}", stacklevel=3)
 
 
 def _simple_row(key: Key, found: HeldOut, seconds: float) -> Row:

@@ -118,7 +118,9 @@ def _check_first(first: Sequence[Mapping[str, Any]], space: Space) -> None:
                 raise InputError(f"first must name what is searched ({known}), got {name!r}{nearest(name, space)}")
         for name, dimension in space.items():
             if name not in point:
-                raise InputError(f"first must give every name of the space a value, got none for {name!r} in {point!r}")
+                raise InputError(
+                    f"first must give a value for every name of the space, got none for {name!r} in {point!r}"
+                )
             if point[name] not in dimension:
                 raise InputError(f"first must lie in the space: {name!r} in {dimension!r}, got {point[name]!r}")
 

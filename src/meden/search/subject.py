@@ -108,8 +108,8 @@ def training_function(
     for name in sorted(recipe.model_fields_set):
         if name not in OF_FUNCTIONS and getattr(recipe, name) != Recipe.model_fields[name].default:
             raise InputError(
-                f"recipe must say nothing but {', '.join(OF_FUNCTIONS)} for a training function, which decides the "
-                f"rest itself, got {name}={getattr(recipe, name)!r:.60}"
+                f"recipe must set only {', '.join(OF_FUNCTIONS)} for a training function, which decides the rest "
+                f"itself, got {name}={getattr(recipe, name)!r:.60}"
             )
     dataset = as_rows(rows, task=task, groups=cv.groups)
     folds = cv.divide(dataset, seed)
@@ -148,7 +148,7 @@ def _check_reaches_others(train: TrainingFunction) -> None:
         dumps(train)
     except Exception as error:
         raise InputError(
-            f"train must be a function that other processes can be given (jobs=1 needs none), but cannot be pickled: "
+            "train must be picklable to run in other processes (jobs=1 needs none), but cannot be pickled: "
             f"{type(error).__name__}: {one_line(error)}"
         ) from error
 

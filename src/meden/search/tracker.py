@@ -25,7 +25,7 @@ SHARE = 0.01
 
 
 class Losses(NamedTuple):
-    """Of one fit after an epoch, in evaluation mode.
+    """Losses of one fit after an epoch, in evaluation mode.
 
     Attributes:
         key: which fit.
@@ -155,7 +155,9 @@ class Trackers:
         except Exception as error:
             self._trackers.remove(tracker)
             cause = one_line(error)
-            warnings.warn(f"the study goes on, but {tracker.name} cannot be written: {cause:.200}", stacklevel=2)
+            warnings.warn(
+                f"{tracker.name} cannot be written, the study continues without it: {cause:.200}", stacklevel=2
+            )
             return False
 
 

@@ -174,7 +174,9 @@ def trackers_of(trackers: Sequence[str | Tracker], study_dir: Path | str | None)
 def _named(name: str, study_dir: Path | str | None) -> Tracker:
     check_choice("trackers", name, TRACKERS)
     if study_dir is None:
-        raise InputError(f"trackers: {name!r} writes into the folder of a study: study_dir must be given too, got None")
+        raise InputError(
+            f"trackers must not hold {name!r} without study_dir, since it writes into the folder of the study"
+        )
     folder = Path(study_dir).resolve()
     return TensorBoard(folder / "tensorboard") if name == "tensorboard" else MLflow(f"sqlite:///{folder}/mlflow.db")
 

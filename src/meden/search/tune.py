@@ -120,7 +120,7 @@ def tune(
             ``"roc_auc"``, ``"average_precision"`` or ``"f1"`` of classes (the mean over classes where there are more
             than two, and for F1 always); ``"mse"``, ``"rmse"``, ``"mae"`` or ``"r2"`` of numbers. Stopping, races and
             proposals go by the loss, which is smoother.
-        baselines: also train, on the same folds, what the choice is compared with: a constant answer, a linear model,
+        baselines: also train, on the same folds, what the choice is compared with: a constant model, a linear model,
             boosted trees (tables), and the network of the choice without regularisation; those that there is time for.
         keep_losses: also keep the loss of each fitting row and each row of a stop split, in half precision, so that
             :meth:`meden.Study.memorisation` trains nothing. The ledger is larger by an eighth (ten classes) to a half
@@ -171,7 +171,7 @@ def tune(
     recipe = check_recipe(recipe)
     if rows is None and data is None:
         raise InputError(
-            "data must be given for a function that makes models, or rows for a training function, got none"
+            "data must be given for a function that makes models, or rows for a training function, got neither"
         )
     if rows is None:
         dataset = as_dataset(data, target=target, task=task, groups=cv.groups)
@@ -181,14 +181,14 @@ def tune(
         )
     else:
         if keep_losses:
-            raise InputError("keep_losses must be False for a training function, which returns those of scored rows")
+            raise InputError(
+                "keep_losses must be False for a training function, which returns only the losses of scored rows"
+            )
         if keep_models:
             raise InputError("keep_models must be False for a training function, which has no models")
         if data is not None or target is not None:
             given = "data" if data is not None else "target"
-            raise InputError(
-                f"{given} must be None where rows are given, for a training function that reads its own data"
-            )
+            raise InputError(f"{given} must be None when rows are given, since a training function reads its own data")
         subject = training_function(
             make_model,
             rows,
@@ -204,7 +204,7 @@ def tune(
         baselines = False
     folds, found = subject.folds, subject.space
     if limits.racing and not all(len(fold.stop) for fold in folds):
-        raise InputError("stop_fraction must be above 0 for a race, which is decided on the stop splits, got 0")
+        raise InputError("stop_fraction must be above 0 for racing, which compares losses on the stop splits, got 0")
     proposals = Proposals(
         found,
         strategy,
@@ -297,14 +297,14 @@ def _warn_of_jobs(rows: Collection[Row], *, reports: bool) -> None:
     """Say which jobs of a training function gave no result, beside those that lost a race, and if none reported."""
     if reports and not any(row.stop_loss for row in rows):
         warnings.warn(
-            "train never called job.report: nothing stopped early, and there are no curves to diagnose "
-            "(stop_fraction=0, with recipe=meden.Recipe(early_stopping=None), leaves no rows aside for that)",
+            "train never called job.report: nothing stopped early and there are no curves to diagnose (to set no "
+            "rows aside for early stopping: stop_fraction=0 with recipe=meden.Recipe(early_stopping=None))",
             stacklevel=3,
         )
     lost = [row for row in rows if row.status in ("failed", "diverged")]
     if lost:
         first = f"configuration {lost[0].configuration}, fold {lost[0].fold}: {lost[0].reason}"
-        warnings.warn(f"{len(lost)} of {len(rows)} jobs were lost, the first is {first}", stacklevel=3)
+        warnings.warn(f"{len(lost)} of {len(rows)} jobs failed; the first is {first}", stacklevel=3)
 
 
 def _warn_of_losses(results: Results, num_classes: int) -> None:
@@ -313,7 +313,7 @@ def _warn_of_losses(results: Results, num_classes: int) -> None:
         losses = results.values("loss")
         if 0 <= np.nanmin(losses) and np.nanmax(losses) <= 1:
             warnings.warn(
-                "train returned numbers (n,) from 0 to 1 for two classes, which are taken as losses: if they are "
+                "train returned numbers (n,) in [0, 1] for two classes, which are taken as losses: if they are "
                 "probabilities of the second class, return {'probabilities': ...}",
                 stacklevel=3,
             )
@@ -334,7 +334,10 @@ def _opened(
     """
     if study_dir is None:
         if storage is not None:
-            raise InputError("storage holds a copy of a ledger: study_dir must be given too, got None")
+            raise InputError(
+                "storage must be given together with study_dir, since it holds a copy of the study's ledger, got "
+                "no study_dir"
+            )
         yield Ledger(None, {}), IN_MEMORY, []
         return
     folder = Path(study_dir)

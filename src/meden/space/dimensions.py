@@ -97,7 +97,7 @@ class Uniform:
 
 @dataclass(frozen=True)
 class IntUniform:
-    """Whole numbers from ``low`` to ``high``, both included.
+    """Integers from ``low`` to ``high``, both included.
 
     Args:
         low: smallest number, 0 or more.
@@ -140,7 +140,7 @@ class Choice:
 
     def __init__(self, *options: Any) -> None:
         if not options or not all(isinstance(option, (str, int, float, bool, type(None))) for option in options):
-            raise InputError(f"Choice takes numbers, strings, booleans or None, at least one, got {options!r}")
+            raise InputError(f"Choice must hold at least one number, string, boolean or None, got {options!r}")
         self.options = options
 
     def __repr__(self) -> str:
@@ -178,7 +178,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class FromData:
-    """The strength of ``l1`` or ``l2``, with ends that the data decide: see :func:`meden.space.from_data.resolve`.
+    """A strength of ``l1`` or ``l2`` whose range comes from the data: see :func:`meden.space.from_data.resolve`.
 
     Args:
         decades: powers of ten from the low end to the high one.
@@ -195,7 +195,7 @@ Ordered = LogUniform | Uniform | IntUniform | FromData
 
 @dataclass(frozen=True)
 class Maybe:
-    """First whether, then how much: off in half of what is drawn, and None then; else a value of ``dimension``.
+    """A setting that may be off: None in half of the draws, otherwise a value of ``dimension``.
 
     Args:
         dimension: what is drawn from where it is on: a range of numbers.

@@ -36,7 +36,7 @@ MOST_MODELS = 16
 def resolve(space: AskedSpace, dataset: Dataset, folds: Sequence[Fold], make_model: ModelMaker) -> Space:
     """Return a space in which every strength has its ends: :class:`meden.FromData` becomes a LogUniform.
 
-    The high end is where a network with nothing but the penalised weights can do no better than a constant answer, on
+    The high end is where a network with nothing but the penalised weights can do no better than a constant model, on
     the fitting rows of every fold: see :func:`highest` (scales of inputs that are not penalised may put it off). It
     depends on the number of layers on the shortest way through the network, which is measured
     (:func:`meden.space.degree.degree`) for the models that the space can reach. Scales without a penalty, as those of
@@ -74,10 +74,15 @@ def _resolved(
 
 def _range(name: str, dimension: FromData, dataset: Dataset, folds: Sequence[Fold], layers: int) -> LogUniform:
     if name not in PENALTIES:
-        raise InputError(f"FromData is for {' and '.join(PENALTIES)}, whose ends the data decide, got it for {name!r}")
+        raise InputError(
+            f"FromData must be used only for {' and '.join(PENALTIES)}, whose range the data determine, got it for "
+            f"{name!r}"
+        )
     high = max(highest(name, *_encoded(name, dataset, fold), dataset.task, layers) for fold in folds)
     if not (math.isfinite(high) and high > 0):
-        raise InputError(f"{name} must have its ends given: the inputs say nothing of the target, or are constant")
+        raise InputError(
+            f"{name} must be given with a range, since the inputs are uncorrelated with the target or constant"
+        )
     high = float(f"{high:.1e}")
     return LogUniform(float(f"{high / 10**dimension.decades:.1e}"), high)
 
@@ -106,7 +111,7 @@ def _encoded(name: str, dataset: Dataset, fold: Fold) -> tuple[Tensor, Tensor]:
     encoder = dataset.fit_encoder(fold.fit)
     x, y = dataset.features(encoder, fold.fit), encoder.target.encode(dataset.labels[fold.fit])
     if not x.is_floating_point() or (dataset.task == "classification" and y.ndim > 1):
-        raise InputError(f"{name} must have its ends given where inputs are tokens or targets are sequences")
+        raise InputError(f"{name} must be given with a range when inputs are tokens or targets are sequences")
     wide = one_hot(y.long(), len(dataset.classes)) if dataset.task == "classification" else y.reshape(len(y), -1)
     return x.reshape(len(x), -1).double(), wide.double()
 

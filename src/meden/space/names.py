@@ -119,7 +119,7 @@ def check_space_of_function(space: Any) -> None:
         )
     for name in space:
         if not isinstance(name, str):
-            raise InputError(f"space must have names that are texts, got {name!r}")
+            raise InputError(f"space must have strings as names, got {name!r}")
     _check_dimensions(space)
 
 

@@ -95,11 +95,11 @@ class Question:
         for family in self.families:
             check_choice("families", family, FAMILIES)
         if not self.families:
-            raise InputError(f"families must name one of {', '.join(FAMILIES)} at least, got none")
+            raise InputError(f"families must name at least one of {', '.join(FAMILIES)}, got none")
         check_metric(self.metric, self.dataset)
         check_choice("refit", self.refit, REFITS)
         if self.several and "network" not in self.families:
-            raise InputError(f"families must have 'network' for several labels a row, got {list(self.families)!r}")
+            raise InputError(f"families must include 'network' for several labels per row, got {list(self.families)!r}")
         if "network" in self.families:
             self.search.check(self.dataset)
 
@@ -121,8 +121,8 @@ class Question:
             if deadline.passed():
                 begun = now() - deadline.at + self.time_limit
                 raise InputError(
-                    f"time_limit must be at least about {2 * begun:.2g} s: {begun:.2g} s went by until the data were "
-                    f"read, got {self.time_limit:g} s"
+                    f"time_limit must be at least about {2 * begun:.2g} s, since reading the data took {begun:.2g} "
+                    f"s, got {self.time_limit:g} s"
                 )
         return dataclasses.replace(self, dataset=self._affordable())._found(deadline)
 
@@ -135,8 +135,8 @@ class Question:
             return self.dataset
         part = part_of(self.dataset, most, self.search.seed)
         warnings.warn(
-            f"time_limit is short, {self.time_limit:g} s for {self.dataset.num_rows:,} rows: {part.num_rows:,} are "
-            "used",
+            f"time_limit is too short for all {self.dataset.num_rows:,} rows, {self.time_limit:g} s: only "
+            f"{part.num_rows:,} are used",
             stacklevel=6,
         )
         return part
@@ -190,8 +190,8 @@ class Question:
             return None
         if not study.usable:
             if needed:
-                raise InputError(f"every network was lost: {study.reason}")
-            warnings.warn(f"every network was lost, others answer: {study.reason}", stacklevel=7)
+                raise InputError(f"every network failed: {study.reason}")
+            warnings.warn(f"every network failed, other models are used: {study.reason}", stacklevel=7)
         return study
 
     def _mixed(
@@ -207,7 +207,9 @@ class Question:
         pool += [Candidate(f"network {trial.number}", "network", out_of_fold(trial), ()) for trial in trials]
         if not pool:
             limit = "" if self.time_limit is None else f" in {self.time_limit:g} s"
-            raise InputError(f"families must have one that can learn these rows{limit}, got {', '.join(self.families)}")
+            raise InputError(
+                f"families must include one that can learn these rows{limit}, got {', '.join(self.families)}"
+            )
         truth, parts = self._truth(kept), np.repeat(np.arange(len(kept)), [len(fold.score) for fold in kept])
         outputs = np.stack([candidate.outputs.reshape(len(truth.labels), *self._shape) for candidate in pool])
         mixing = Mixing.of(outputs, truth, self.metric, parts, self.costs)

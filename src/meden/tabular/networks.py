@@ -126,7 +126,5 @@ def _outputs(run: Run, x: Tensor) -> Tensor:
     with evaluating(run.model):
         outputs = torch.cat([run.model(on_device(part, run.model)) for part in torch.split(x, EVAL_ROWS)])
     lost = ~torch.isfinite(outputs.flatten(1)).all(1)
-    check_answered(
-        dict.fromkeys(torch.nonzero(lost)[:, 0].tolist(), "the model's output is not a finite number"), len(x)
-    )
+    check_answered(dict.fromkeys(torch.nonzero(lost)[:, 0].tolist(), "the model's output is not finite"), len(x))
     return outputs

@@ -27,8 +27,8 @@ With = Literal["all", "kept", "none"]
 NAMED = 12
 """Columns that a sentence names."""
 ASSUMED = (
-    "This share holds where columns depend on each other as those of a Gaussian copula do: not where some are squares, "
-    "ratios or bins of others."
+    "This share holds if columns depend on each other as in a Gaussian copula, which is not so if some are "
+    "squares, ratios or bins of others."
 )
 
 
@@ -106,7 +106,7 @@ class InputSelection(Shown):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What was found, to be read: the answer first."""
-        notes = (f"Of the path: {note}." for note in self.path.notes)
+        notes = (f"Note on the path: {note}." for note in self.path.notes)
         return (*self._warning(), self._survivors(), self._worth(), *self._noise(), *notes)
 
     def _warning(self) -> Iterable[str]:
@@ -118,7 +118,7 @@ class InputSelection(Shown):
         num = plural(len(self.names), "column")
         if not self.kept:
             return (
-                f"None of {num} survives at the one-SE strength: no model with inputs is better than a constant answer."
+                f"None of {num} survives at the one-SE strength: no model with inputs is better than a constant model."
             )
         return f"{len(self.kept)} of {num} survive at the one-SE strength: {named(self.kept)}."
 
@@ -128,8 +128,8 @@ class InputSelection(Shown):
         kept = each["kept"]
         ends = f"{value_text(kept.metric, kept.low)} to {value_text(kept.metric, kept.high)}"
         return (
-            f"Held-out {spoken(self.metric)}: {shown['kept']} with the kept ({ends}), {shown['all']} with all, "
-            f"{shown['none']} with none; kept against all: {gain_text(self.gain(), named=False)}."
+            f"Held-out {spoken(self.metric)}: {shown['kept']} with the kept columns ({ends}), {shown['all']} with "
+            f"all, {shown['none']} with none; kept against all: {gain_text(self.gain(), named=False)}."
         )
 
     def _noise(self) -> Iterable[str]:
@@ -137,11 +137,11 @@ class InputSelection(Shown):
             return
         beside, found = plural(self.copies * len(self.names), "noise column"), self.told_from_noise
         if not found:
-            yield f"No column stands out from {beside} put beside them: none is shown to be better than noise columns."
+            yield f"No column stands out from {beside}: none is shown to be better than noise columns."
             yield from self._fewest()
             return
-        stand = f"{plural(len(found), 'column')} stand{'s' * (len(found) == 1)} out from {beside} put beside them"
-        luck = f"on average {percent(self.rate)} of such at most are there by luck"
+        stand = f"{plural(len(found), 'column')} stand{'s' * (len(found) == 1)} out from {beside}"
+        luck = f"on average at most {percent(self.rate)} of them are false discoveries"
         yield f"{stand} ({luck}): {named(found)}."
         yield ASSUMED
         yield from self._fewest()
@@ -151,7 +151,7 @@ class InputSelection(Shown):
     def _fewest(self) -> Iterable[str]:
         if self.fewest_told is not None and self.fewest_told > 1:
             noise = plural(self.copies, "noise column")
-            yield f"Fewer than {self.fewest_told} columns can never be told at this rate, with {noise} of each."
+            yield f"At this rate, fewer than {self.fewest_told} columns can never stand out, with {noise} for each."
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -173,7 +173,7 @@ class InputSelection(Shown):
     def _pairs(self) -> Iterable[Pair]:
         yield "kept", self.kept
         yield "of", len(self.names)
-        yield "told from noise", self.told_from_noise
+        yield "stands out from noise", self.told_from_noise
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)

@@ -28,10 +28,10 @@ def selection_report(found: InputSelection, path: Path | str, *, format: Format 
     """
     lead, *others = found.sentences
     sections = [_often(found), _large(found), _worth(found), _table(found)]
-    sections += [worth_section(found.path, "What each strength is worth"), points_section(found.path)]
+    sections += [worth_section(found.path, "What each strength scores"), points_section(found.path)]
     codes = (Code("Command", command),) if command else ()
     if codes:
-        sections.append(Section(title="Have it again", codes=codes))
+        sections.append(Section(title="Reproduce it", codes=codes))
     title = f"Which columns survive: {len(found.kept)} of {len(found.names)}"
     return write(
         Report(title=title, lead=lead, tiles=_tiles(found), text=tuple(others), sections=tuple(sections)), path, format
@@ -62,9 +62,9 @@ def _often(found: InputSelection) -> Section:
         for column in found.columns[:SHOWN]
     ]
     text = (
-        "Share of the runs, all folds and seeds, in which a column survives at the one-SE strength. The intervals are "
-        "Wilson's, for as many independent runs as the folds are worth, which share most of their rows (the corrected "
-        "variance of Nadeau and Bengio); seeds of a fold count as one.",
+        "Share of the runs, over all folds and seeds, in which a column survives at the one-SE strength. The "
+        "intervals are Wilson's, for the effective number of independent runs: folds share most of their rows (the "
+        "corrected variance of Nadeau and Bengio), and seeds of a fold count as one.",
     )
     keys = (
         *(Key("stands out from noise columns", "★", CHOSEN),) * bool(found.copies),
@@ -95,27 +95,27 @@ def _large(found: InputSelection) -> Section:
         height=70 + 26 * len(shown),
     )
     text = (
-        "All weights that read what a column became (its levels, its missing flag) are one group; the norm is that at "
-        "the one-SE strength.",
+        "All weights that read the inputs made from a column (its levels, its missing-value flag) form one group; "
+        "the norm is that at the one-SE strength.",
     )
     return Section(title="How large" + _first(found), text=text, charts=(made,))
 
 
 def _worth(found: InputSelection) -> Section:
     scale = 100.0 if found.metric in SHARES else 1.0
-    names = {"all": "all columns", "kept": "those kept", "none": "none: a constant answer"}
+    names = {"all": "all columns", "kept": "those kept", "none": "none: a constant model"}
     bars = []
     for name, score in ((name, found.score(name)) for name in found.results):
         low, value, high = (scale * end for end in (score.low, score.estimate, score.high))
         bars.append(Gain(names[name], value, low, high, {"all": "reference", "kept": "chosen"}.get(name, "other")))  # type: ignore[arg-type]
     unit = ", %" if found.metric in SHARES else ""
     text = (
-        "Held-out results of the usual network for tables, mean of the folds with its 95 % interval, corrected for the "
-        "rows that folds share. Each fold has the columns that survive in it, at the strength that the scored rows of "
-        "the other folds choose; the models of those folds have seen this fold's rows.",
+        "Held-out results of the default network for tables, mean over the folds with its 95 % interval, corrected "
+        "for the rows that folds share. Each fold uses the columns that survive in it, at the strength chosen on "
+        "the scored rows of the other folds; the models of those folds have seen this fold's rows.",
     )
     made = gains_chart(f"Held-out {spoken(found.metric)}", bars, x_title=f"{spoken(found.metric)}{unit}")
-    return Section(title="What they are worth", text=text, charts=(made,))
+    return Section(title="What they score", text=text, charts=(made,))
 
 
 def _table(found: InputSelection) -> Section:
@@ -127,10 +127,10 @@ def _table(found: InputSelection) -> Section:
         TableRow(_cells(column, bool(found.copies)), "one_se" if column.kept else "") for column in found.columns
     )
     noise = (
-        "The false discovery rate is the estimated share of columns without a bearing of their own on the target among "
-        f"all that stand out from their noise columns as much or more: {percent(found.rate)} is allowed, and it is 1 "
-        "for those that do not. Noise columns hold the cells of the table's own in another order, and relate to the "
-        "other columns as these do (knock-offs; Barber and Candès, 2015). " + ASSUMED,
+        "The false discovery rate is the estimated share of irrelevant columns among all those that stand out from "
+        f"their noise columns at least as much: {percent(found.rate)} is allowed, and it is 1 for those that do "
+        "not stand out. Noise columns hold the table's own cells in another order, and depend on the other columns "
+        "as these do (knockoffs; Barber and Candès, 2015). " + ASSUMED,
     )
     return Section(title="All columns", text=noise * bool(found.copies), table=ReportTable(tuple(columns), rows))
 

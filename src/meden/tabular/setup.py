@@ -106,7 +106,7 @@ def until_for(time_limit: float, *, refit: str, since: float | None = None) -> U
     if deadline.passed():
         needed = 1.5 * (1 + REPORT_SHARE) * begun
         raise InputError(
-            f"time_limit must be at least about {needed:.2g} s: {begun:.2g} s went by until the data were read, got "
+            f"time_limit must be at least about {needed:.2g} s, since reading the data took {begun:.2g} s, got "
             f"{time_limit:g} s"
         )
     return Until(deadline, FINAL_COST[refit])

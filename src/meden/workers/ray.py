@@ -24,10 +24,10 @@ def cluster_host(address: str | None, jobs: int) -> str:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR", **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
             reason = one_line(error)
-            raise InputError(f"address must be that of a Ray cluster, got {address!r}: {reason:.200}") from error
+            raise InputError(f"address must be the address of a Ray cluster, got {address!r}: {reason:.200}") from error
     num_cores = int(ray.cluster_resources().get("CPU", 0))
     if jobs > num_cores:
-        raise InputError(f"jobs must be at most {num_cores}, the cores of the cluster, got {jobs}")
+        raise InputError(f"jobs must be at most {num_cores}, the number of cores of the cluster, got {jobs}")
     return str(ray.util.get_node_ip_address())
 
 

@@ -36,7 +36,7 @@ REPORT_EVERY = 0.1
 
 
 class Workers(Settings):
-    """Who trains. Neither their number nor who trains what changes the result.
+    """The processes that train; the result depends neither on their number nor on who trains what.
 
     Args:
         jobs: processes, 1 or more; the cores are divided among them, of which each has one at least. 1 on ``"local"``
@@ -64,7 +64,9 @@ class Workers(Settings):
     @model_validator(mode="after")
     def _together(self) -> Self:
         if self.address is not None and self.backend != "ray":
-            raise InputError(f"address is for backend 'ray', got {self.address!r} with backend {self.backend!r}")
+            raise InputError(
+                f"address must be given only with backend 'ray', got {self.address!r} with backend {self.backend!r}"
+            )
         return self
 
     @property
@@ -85,7 +87,10 @@ class Workers(Settings):
         """
         _ = self.host
         if self.num_processes < self.jobs:
-            warnings.warn(f"jobs is {self.num_processes}, the cores of this machine, and not {self.jobs}", stacklevel=3)
+            warnings.warn(
+                f"jobs is limited to {self.num_processes}, the number of cores of this machine, got {self.jobs}",
+                stacklevel=3,
+            )
 
 
 def num_cores() -> int:
@@ -248,8 +253,8 @@ def _work_in_processes(assignments: Sequence[Assignment], address: Address) -> N
             )
     except BrokenProcessPool as error:
         raise RuntimeError(
-            "a worker was killed, most often for want of memory: what is done so far is safe; go on with the same "
-            "folder, and with fewer jobs"
+            "a worker was killed, most often for lack of memory: finished work is safe; continue with the same "
+            "folder and fewer jobs"
         ) from error
 
 

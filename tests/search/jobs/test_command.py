@@ -109,7 +109,7 @@ def test_a_race_drops_what_loses():
     study = meden.tune(python(RACED), **options)
     assert "dropped" in {trial.status for trial in study.trials}
     assert sum(row.num_epochs for row in rows_of(study)) < 11 * 3 * 16
-    with pytest.raises(InputError, match="must report each epoch in a race"):
+    with pytest.raises(InputError, match="must report every epoch in a race"):
         meden.tune(bash("""echo '{"losses": [1]}'"""), **options)
 
 
@@ -161,12 +161,12 @@ def test_answers_in_files(tmp_path, name, written, expected):
         ("echo going; kill -9 $$", "signal SIGKILL; the last line of its log: going"),
         ("echo all done", "say.* one of losses.*but said none; the last line of its log: all done"),
         ('echo \'{"epoch": 1, "stop_loss": nan}\'', "lines of JSON, got .*nan"),
-        ('echo \'{"epoch": 1, "stoploss": 0.5}\'', "nothing else, got 'stoploss'"),
-        ('echo \'{"epoch": 1.5, "stop_loss": 0.5}\'', "whole number of 1 or more, got 1.5"),
+        ('echo \'{"epoch": 1, "stoploss": 0.5}\'', "got 'stoploss'"),
+        ('echo \'{"epoch": 1.5, "stop_loss": 0.5}\'', "integer of at least 1, got 1.5"),
         ("echo '{\"epoch\": 1}'", "must be given the stop_loss"),
         ('echo \'{"epoch": 1, "stop_loss": "low"}\'', "must be a number, got 'low'"),
         ("""echo '{"losses": [1], "logits": [1]}'""", "one of .*, got losses, logits"),
-        ("""echo '{"losses": [1]}'; echo '{"losses": [2]}'""", "answer once"),
+        ("""echo '{"losses": [1]}'; echo '{"losses": [2]}'""", "submit its results once"),
         ("""echo '{"losses": "nowhere.txt"}'""", "file of numbers, got .*nowhere.txt"),
         ("""echo '{"losses": "x.pt"}'""", "npy, .csv or .txt"),
         ("""echo 'a b' > $(dirname $MEDEN_JOB)/x.txt; echo '{"losses": "job/x.txt"}'""", "file of numbers"),
@@ -201,13 +201,13 @@ def test_a_long_answer_in_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("", "a text or a list of words, got ''"),
-        ([], "list of words"),
-        (["env", 3], "list of words"),
-        (7, "list of words, got 7"),
+        ("", "a string or a list of strings, got ''"),
+        ([], "list of strings"),
+        (["env", 3], "list of strings"),
+        (7, "list of strings, got 7"),
         ('env "x', "No closing quotation"),
-        ("no-such-program {lr}", "program that can be run, got 'no-such-program'"),
-        ("./nothing.sh", "program that can be run"),
+        ("no-such-program {lr}", "executable program, got 'no-such-program'"),
+        ("./nothing.sh", "executable program"),
     ],
 )
 def test_no_command(command, words):
@@ -227,7 +227,7 @@ def test_a_lost_job_loses_its_configuration_and_the_study_goes_on(tmp_path):
     script = """grep -q '"configuration": 1' $MEDEN_JOB && { echo broken; exit 9; }
     echo '{"epoch": 1, "stop_loss": 0.5}'; sed 's/.*/0.5/' ${MEDEN_JOB%job.json}score.txt > ${MEDEN_JOB%job.json}s.txt
     echo "{\\"losses\\": \\"${MEDEN_JOB%job.json}s.txt\\"}" """
-    with pytest.warns(UserWarning, match="2 of 6 jobs were lost, .* exit status 9; the last line of its log: broken"):
+    with pytest.warns(UserWarning, match="2 of 6 jobs failed, .* exit status 9; the last line of its log: broken"):
         study = meden.tune(bash(script), study_dir=tmp_path, **OPTIONS)
     assert [trial.status for trial in study.trials] == ["ok", "failed", "ok"]
 

@@ -151,7 +151,7 @@ def test_numbers_and_bare_rows():
         (lambda job: np.zeros(len(job.score) - 1), "of the .* scored rows .*got an array of shape"),
         (lambda job: np.zeros((len(job.score), 4)), r"3 classes \(n, 3\)"),
         (lambda _: None, "got None"),
-        (lambda job: Y[job.score], "must say what its numbers"),
+        (lambda job: Y[job.score], "must name the meaning of its numbers"),
         (lambda job: {"loss": np.zeros(len(job.score))}, "one of losses, logits"),
         (lambda job: {"probabilities": np.full((len(job.score), 3), 0.5)}, "add up to 1"),
         (lambda job: ["a"] * len(job.score), "numbers for the scored rows"),
@@ -175,16 +175,16 @@ def test_a_lost_job_loses_its_configuration_and_the_study_goes_on(tmp_path):
             return np.zeros((len(job.score), 3))
         return plain(job)[:, 0].abs() + 1.0
 
-    with pytest.warns(UserWarning, match="3 of 12 jobs were lost"):
+    with pytest.warns(UserWarning, match="3 of 12 jobs failed"):
         study = meden.tune(train, study_dir=tmp_path, **{**OPTIONS, "budget": 4})
     outcomes = [trial.outcome for trial in study.trials]
     assert outcomes[0] == "ok" and "MemoryError: no room" in outcomes[1]
-    assert outcomes[2].startswith("diverged: train returned no finite loss for row")
-    assert "same kind of answer" in outcomes[3]
+    assert outcomes[2].startswith("diverged: train must return finite losses, got none for row")
+    assert "same kind of result" in outcomes[3]
     assert study.choice.number == 0 and "lost" in study.verdict.kinds
     (trace,) = (tmp_path / "jobs" / "configuration-1").rglob("error.txt")
     assert "no room" in trace.read_text()
-    with pytest.warns(UserWarning, match="3 of 12 jobs were lost"):
+    with pytest.warns(UserWarning, match="3 of 12 jobs failed"):
         meden.tune(train, study_dir=tmp_path, **{**OPTIONS, "budget": 4})  # nothing is trained again
 
 
@@ -285,7 +285,7 @@ def test_without_a_stop_split_there_is_nothing_to_report():
         ({"space": None}, "space must name at least one"),
         ({"space": {"lr": 0.1}}, "LogUniform"),
         ({"space": {"l2": meden.FromData()}}, "LogUniform"),
-        ({"recipe": meden.Recipe(lr=0.1)}, "recipe must say nothing but epochs.*lr=0.1"),
+        ({"recipe": meden.Recipe(lr=0.1)}, "recipe must set only epochs.*lr=0.1"),
         ({"metric": "rmse"}, "metric must be one of"),
         ({"rows": NUM, "metric": "accuracy"}, "metric must be one of loss"),
         ({"groups": "column"}, "groups must be labels"),

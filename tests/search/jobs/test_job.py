@@ -45,7 +45,7 @@ def test_epochs_between_two_reports_count_as_the_later_one():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((0, 0.5), "whole number of 1 or more, got 0"),
+        ((0, 0.5), "integer of at least 1, got 0"),
         ((1.5, 0.5), "got 1.5"),
         ((True, 0.5), "got True"),
         ((1, "low"), "stop_loss must be a number, got 'low'"),
@@ -73,7 +73,7 @@ def test_a_job_that_goes_on_takes_up_what_was_reported(tmp_path):
     assert not earlier.report(3, 0.4) and len(earlier.history) == 3
     anew = job_of(home=tmp_path, patience=rule)
     assert not anew.report(1, 0.9) and anew.history.column("valid.loss") == [0.9]
-    with pytest.raises(InputError, match="report an epoch, then save"):
+    with pytest.raises(InputError, match="report an epoch before saving"):
         job_of(home=tmp_path).resume(5)
 
 

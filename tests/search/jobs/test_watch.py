@@ -77,7 +77,7 @@ LEAKS = {
     scaler_on_everything: r"as making one array of them does, among them row \d+ before",
     trains_on_everything: r"must not read row \d+ before job.scoring",
     stops_by_the_scored_rows: r"must not read row \d+ before job.scoring",
-    scores_each_epoch: "job.report must come before job.scoring",
+    scores_each_epoch: "job.report must be called before job.scoring",
     target_encoding_of_everything: r"\.groupby\(\)",
 }
 
@@ -141,7 +141,7 @@ def test_training_while_scoring_is_refused():
         with job.scoring(), torch.enable_grad():
             return trained(job, X[job.score], Y[job.score])
 
-    with pytest.raises(InputError, match=r"must come before|must not train in"):
+    with pytest.raises(InputError, match=r"must be called before|must not train in"):
         meden.tune(train, **OPTIONS)
 
 
@@ -342,7 +342,7 @@ def test_a_tensor_is_changed_row_by_row():
     for read in (lambda: x.permute(1, 0, 2), lambda: x.index_select(1, torch.tensor([0]))[3], lambda: x.max(0)):
         with pytest.raises(Leak):
             read()
-    with pytest.raises(InputError, match="must not be changed"):
+    with pytest.raises(InputError, match="must not be modified"):
         x[0] = 1.0
 
 
@@ -414,7 +414,7 @@ def test_what_has_no_numbered_rows_is_refused():
             return iter(())
 
     for data in (Stream(), iter([1]), 3, None, torch.tensor(1.0)):
-        with pytest.raises(InputError, match="rows have numbers"):
+        with pytest.raises(InputError, match="indexable rows"):
             job_of().watch(data)
     with pytest.raises(InputError, match="the 6 rows of the study, got 150"):
         job_of().watch(X)

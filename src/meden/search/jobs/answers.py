@@ -76,7 +76,7 @@ def _named(returned: Any, rows: Dataset) -> tuple[str, NDArray[Any]]:
             raise InputError(f"train must return one of {', '.join(KINDS)}, got {', '.join(map(repr, returned))}")
         values = _numbers(returned[kind])
         if kind in ("logits", "probabilities") and rows.task != "classification":
-            raise InputError(f"train must return predictions or losses where rows are numbers, got {kind}")
+            raise InputError(f"train must return predictions or losses when rows are numbers, got {kind}")
         if kind == "predictions" and rows.task != "regression":
             raise InputError(f"train must return {_OF[rows.task]}, got predictions")
         if kind in ("logits", "probabilities"):
@@ -93,8 +93,8 @@ def _named(returned: Any, rows: Dataset) -> tuple[str, NDArray[Any]]:
     if values.ndim == 1:
         others = "'predictions'" if rows.task == "regression" else "'probabilities'"
         raise InputError(
-            f"train must say what its numbers (n,) are: return {{'losses': ...}} or {{{others}: ...}}, got an array of "
-            f"{values.dtype}"
+            f"train must name the meaning of its numbers (n,): return {{'losses': ...}} or {{{others}: ...}}, got "
+            f"an array of {values.dtype}"
         )
     raise InputError(f"train must return {_OF[rows.task]}, got an array of shape {values.shape}")
 
@@ -114,11 +114,11 @@ def _of_classes(kind: str, values: NDArray[Any], num_classes: int) -> NDArray[An
         return np.stack([other / 2, values / 2] if kind == "logits" else [other, values], axis=1)
     if values.ndim != 2 or values.shape[1] != num_classes:
         raise InputError(
-            f"train must return {kind} of the {num_classes} classes (n, {num_classes}), got {values.shape}"
+            f"train must return {kind} of shape (n, {num_classes}) for {num_classes} classes, got {values.shape}"
         )
     sums = values.sum(axis=1)
     if kind == "probabilities" and np.isfinite(values).all() and (values.min() < 0 or np.abs(sums - 1).max() > SUM):
-        raise InputError(f"train must return probabilities that are 0 or more and add up to 1, got {values[0]}")
+        raise InputError(f"train must return probabilities of at least 0 that sum to 1, got {values[0]}")
     return values
 
 
@@ -144,7 +144,7 @@ def _numbers(returned: Any) -> NDArray[Any]:
 def _check_rows(kind: str, values: NDArray[Any], score: NDArray[np.int64]) -> None:
     if len(values) != len(score) or (kind in ("losses", "predictions") and values.ndim != 1):
         raise InputError(
-            f"train must return {kind} of the {len(score)} scored rows (job.score), got an array of shape "
+            f"train must return {kind} for the {len(score)} scored rows (job.score), got an array of shape "
             f"{values.shape}"
         )
 
@@ -168,7 +168,7 @@ class Answers:
         kinds = (row.outputs.shape[1] for row in self._ledger.rows.values() if row.status not in LOST)
         known = next(kinds, None)
         if known is not None and result.held_out is not None and (own := result.held_out.outputs.shape[1]) != known:
-            reason = f"train must return the same kind of answer in each job, got {_kind(own)} after {_kind(known)}"
+            reason = f"train must return the same kind of result in each job, got {_kind(own)} after {_kind(known)}"
             result = result._replace(status="failed", reason=reason, held_out=None, best_epoch=0)
         if result.status == "failed" and key == FIRST:
             error = InputError(f"{result.reason} (in the first job: configuration 0, fold 0)")

@@ -80,12 +80,12 @@ class Command:
     def __init__(self, command: str | Sequence[str], *, cwd: Path | str | None = None) -> None:
         self.command, self.cwd = _words(command), Path(cwd or ".").absolute()
         if not hasattr(os, "mkfifo"):
-            raise InputError("command needs named pipes, which this system does not have")
+            raise InputError("command needs named pipes, which this system does not support")
         if not self.cwd.is_dir():
             raise InputError(f"cwd must be a folder, got {str(self.cwd)!r}")
         program = self.command[0]
         if "{" not in program and shutil.which(self.cwd / program if "/" in program else program) is None:
-            raise InputError(f"command must begin with a program that can be run, got {program!r}")
+            raise InputError(f"command must begin with an executable program, got {program!r}")
 
     def __str__(self) -> str:
         return " ".join(word if PLAIN.fullmatch(word) else shlex.quote(word) for word in self.command)
@@ -109,7 +109,7 @@ class Command:
                 if message is None:
                     _add(job.folder / LOG, line)
                 elif answer is not None:
-                    raise InputError(f"command must answer once, in the end, got {line:.80} after its answer")
+                    raise InputError(f"command must submit its results once, at the end, got {line:.80} after them")
                 elif "epoch" in message:
                     stop = job.report(**message)
                     _add(job.folder / REPLIES, json.dumps({"epoch": message["epoch"], "stop": stop}))
@@ -120,11 +120,11 @@ class Command:
             if child.status:
                 raise InputError(f"command ended with {_ended(child.status)}{_last_line(job)}")
             if answer is None:
-                raise InputError(
-                    f"command must end by saying one of {', '.join(KINDS)}, but said none{_last_line(job)}"
-                )
+                raise InputError(f"command must end by printing one of {', '.join(KINDS)}, got none{_last_line(job)}")
             if not len(job.history) and job.contest is not None:
-                raise InputError("command must report each epoch in a race (racing=False is none), but never did")
+                raise InputError(
+                    "command must report every epoch in a race, but never did; racing=False turns racing off"
+                )
             return {kind: self._values(values) for kind, values in answer.items()}
 
     def words(self, params: Mapping[str, Any]) -> list[str]:
@@ -160,9 +160,9 @@ def _words(command: Any) -> tuple[str, ...]:
     try:
         words = tuple(shlex.split(command) if isinstance(command, str) else command)
     except (TypeError, ValueError) as error:
-        raise InputError(f"command must be a text or a list of words, got {command!r:.80}: {error}") from None
+        raise InputError(f"command must be a string or a list of strings, got {command!r:.80}: {error}") from None
     if not words or not all(isinstance(word, str) and "\0" not in word for word in words) or not words[0]:
-        raise InputError(f"command must be a text or a list of words, got {command!r:.80}")
+        raise InputError(f"command must be a string or a list of strings, got {command!r:.80}")
     return words
 
 
@@ -212,18 +212,18 @@ def _message(line: str) -> dict[str, Any] | None:
         said = json.loads(line)
     except (ValueError, RecursionError):
         if OURS.match(line):
-            raise InputError(f"command must say lines of JSON, got {line:.80}") from None
+            raise InputError(f"command must print lines of JSON, got {line:.80}") from None
         return None
     if "epoch" in said:
         if unknown := [name for name in said if name not in REPORTED]:
-            raise InputError(f"command must report {', '.join(REPORTED)} and nothing else, got {unknown[0]!r}")
+            raise InputError(f"command must report only {', '.join(REPORTED)}, got {unknown[0]!r}")
         return {name: _single(value) for name, value in said.items()}
     if REFUSED in said:
         raise InputError(f"{said[REFUSED]}")
     if not said.keys() & set(KINDS):
         return None
     if len(said) > 1:
-        raise InputError(f"command must answer by one of {', '.join(KINDS)}, got {', '.join(said)}")
+        raise InputError(f"command must submit one of {', '.join(KINDS)}, got {', '.join(said)}")
     return said  # type: ignore[no-any-return]
 
 
@@ -242,7 +242,7 @@ def _read(path: Path) -> NDArray[Any]:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
         if path.suffix not in (".csv", ".txt"):
-            raise InputError(f"command must answer by a file .npy, .csv or .txt, got {str(path)!r}")
+            raise InputError(f"command must submit a .npy, .csv or .txt file, got {str(path)!r}")
         lines = [line for line in path.read_text(encoding="utf-8-sig").replace(",", " ").splitlines() if line.strip()]
         named = path.suffix == ".csv" and lines and not _is_number(lines[0].split()[0])
         values = np.array([[float(cell) for cell in line.split()] for line in lines[bool(named) :]])
@@ -250,7 +250,7 @@ def _read(path: Path) -> NDArray[Any]:
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"command must answer by a file of numbers, got {str(path)!r}: {error}") from None
+        raise InputError(f"command must submit a file of numbers, got {str(path)!r}: {error}") from None
 
 
 def _is_number(text: str) -> bool:

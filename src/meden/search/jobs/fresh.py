@@ -51,7 +51,7 @@ def fresh_weights(is_scoring: Callable[[], bool]) -> Iterator[None]:
 
     def look(optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         if is_scoring():
-            raise Leak("train must not train in job.scoring(): the rows that score would be trained on")
+            raise Leak("train must not train inside job.scoring(), since it would train on the scored rows")
         if id(optimizer) not in seen:
             seen.add(id(optimizer))
             params = (param for group in optimizer.param_groups for param in group["params"])
@@ -63,8 +63,8 @@ def fresh_weights(is_scoring: Callable[[], bool]) -> Iterator[None]:
                 continue
             if (now := _told(param)) in _left:
                 raise Leak(
-                    "train must start from fresh weights in each job: it goes on training a model that an earlier job "
-                    f"trained, on rows that are scored now (a parameter of shape {tuple(param.shape)}); make the model "
+                    "train must start from fresh weights in each job, got a model that an earlier job trained on "
+                    f"rows that are scored now (a parameter of shape {tuple(param.shape)}): create the model "
                     "inside train"
                 )
             starts[id(param)] = weakref.ref(param), now

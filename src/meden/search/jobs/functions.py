@@ -141,7 +141,9 @@ class Functions:
             raise InputError(f"train must return probabilities or predictions for metric {self.metric!r}, got losses")
         if not np.isfinite(told.losses).all():
             row = job.score[np.flatnonzero(~np.isfinite(told.losses))[0]]
-            return _result(Ending("diverged", f"train returned no finite loss for row {row}"), history, member)
+            return _result(
+                Ending("diverged", f"train must return finite losses, got none for row {row}"), history, member
+            )
         best_epoch = job.best_epoch or len(history)
         made = _result(ending or completed(len(history)), history, member, best_epoch, told)
         return made._replace(epochs=len(history)) if job.is_late else made

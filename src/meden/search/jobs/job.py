@@ -35,7 +35,7 @@ CHECKPOINT, REPORTS, BEST, ERROR = "checkpoint", "reports.jsonl", "best.safetens
 
 @dataclasses.dataclass(kw_only=True, eq=False, repr=False)
 class Job(ShownFields):
-    """What a training function is given: settings to train with, and which rows may do what.
+    """What a training function receives: the settings to train with and the rows to use for each purpose.
 
     The function makes its model, trains it on the rows ``fit``, reports the loss of the rows ``stop`` after each epoch,
     stops when it is told to, and returns what came of the rows ``score``, in their order: losses (n,), logits or
@@ -135,7 +135,9 @@ class Job(ShownFields):
             InputError: if an argument is out of range, or the rows ``score`` have been read.
         """
         if self._has_scored:
-            raise InputError("job.report must come before job.scoring(): rows that scored must not decide when to stop")
+            raise InputError(
+                "job.report must be called before job.scoring(), since scored rows must not decide when to stop"
+            )
         if self.stopped:
             return True
         self._reports.add(epoch, stop_loss, train_loss)
@@ -187,7 +189,9 @@ class Job(ShownFields):
             InputError: the second time: what scored before must not be trained further.
         """
         if self._has_scored:
-            raise InputError("job.scoring() must be entered once, when training is over: scoring decides nothing")
+            raise InputError(
+                "job.scoring() must be entered once, after training, since scoring must not decide anything"
+            )
         self._has_scored = True
         if self._best is not None:
             self._best.put_back(self._reports.best_epoch)

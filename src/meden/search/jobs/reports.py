@@ -71,8 +71,8 @@ class Reports:
         """
         if epoch > len(self):
             raise InputError(
-                f"job.resume epoch must be one that was reported, of which there are {len(self)}, got {epoch}: report "
-                "an epoch, then save its state"
+                f"job.resume epoch must be one of the {len(self)} reported epochs, got {epoch}: report an epoch "
+                "before saving its state"
             )
         self.has_begun = True
         if epoch < len(self):
@@ -86,12 +86,12 @@ class Reports:
             InputError: if an argument is out of range.
         """
         if not isinstance(epoch, int | np.integer) or isinstance(epoch, bool) or epoch < 1:
-            raise InputError(f"job.report epoch must be a whole number of 1 or more, got {epoch!r}")
+            raise InputError(f"job.report epoch must be an integer of at least 1, got {epoch!r}")
         if self.has_begun and epoch <= len(self):
-            raise InputError(f"job.report epochs must rise, got {epoch} after {len(self)}")
+            raise InputError(f"job.report epochs must increase, got {epoch} after {len(self)}")
         losses = Losses(_number("stop_loss", stop_loss), _number("train_loss", train_loss))
         if self._watches and losses.stop is None:
-            raise InputError("job.report must be given the stop_loss, of the rows job.stop, got None")
+            raise InputError("job.report must be given the stop_loss of the rows job.stop, got None")
         if not self.has_begun:
             self.resume(min(len(self), int(epoch) - 1))
         if self.ending is not None:
@@ -129,7 +129,7 @@ class Reports:
             self._state, said = stopping.update(self._state, known[place], patience=waits, min_delta=delta)
             self._best = place + 1 if said.improved else self._best
         if self._watches and not math.isfinite(known[-1]):
-            self.ending = Ending("diverged", f"the stop loss that was reported is not finite after epoch {epoch}")
+            self.ending = Ending("diverged", f"the reported stop loss is not finite after epoch {epoch}")
         elif self._contest is not None and not all(
             self._contest.stays(rung, known) for rung in sorted(self._contest.rivals) if before < rung <= epoch
         ):

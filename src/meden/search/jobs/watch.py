@@ -25,7 +25,7 @@ Rows = NDArray[np.int64]
 
 
 class Leak(InputError):
-    """A row that is scored was read before it was scored."""
+    """Raised when a scored row is read before scoring."""
 
 
 class Watch:
@@ -55,8 +55,8 @@ class Watch:
         """
         if not self.is_open and (hits := rows[self._scored[rows]]).size:
             raise Leak(
-                f"train must not {what} row {hits[0]} before job.scoring(): it is scored in this fold, and may not be "
-                f"trained on, stopped by or fitted to (job.fit and job.stop say which rows may)"
+                f"train must not {what} row {hits[0]} before job.scoring(), since this fold scores it: only the "
+                "rows job.fit and job.stop may be used for training"
             )
 
     def check_all(self, how: str) -> None:
@@ -93,7 +93,7 @@ def watched(data: Any, watch: Watch) -> Any:
         return {name: watched(part, watch) for name, part in data.items()}
     if isinstance(data, IterableDataset) or (num := _num_rows(data)) is None or not hasattr(data, "__getitem__"):
         raise InputError(
-            "job.watch must be given data whose rows have numbers (a map-style Dataset, an array, a DataFrame or a "
+            "job.watch must be given data with indexable rows (a map-style Dataset, an array, a DataFrame or a "
             f"list), got {type(data).__name__}"
         )
     if num != watch.num_rows:
@@ -103,7 +103,7 @@ def watched(data: Any, watch: Watch) -> Any:
     if isinstance(data, (pd.DataFrame, pd.Series)):
         return WatchedFrame(data, watch)
     if type(data).__module__.partition(".")[0] == "polars":
-        raise InputError("job.watch must be given a table of pandas, or an array, got one of polars: use .to_pandas()")
+        raise InputError("job.watch must be given a pandas table or an array, got a polars one: use .to_pandas()")
     return WatchedTexts(data, watch) if hasattr(data, "column_names") else WatchedDataset(data, watch)
 
 
@@ -160,7 +160,9 @@ class _Watched:
         return self._watch.num_rows
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        raise InputError("watched data must not be changed: change a copy of the rows that job.fit or job.stop reads")
+        raise InputError(
+            "watched data must not be modified: modify a copy of the rows that job.fit or job.stop selects"
+        )
 
     def __bool__(self) -> bool:
         return bool(self._read(self._data, "asking whether it is true"))

@@ -55,7 +55,7 @@ class Logistic:
     Args:
         x: (n, D) of weighted mean 0.
         loss: of the rows.
-        tolerance: largest gradient, relative to that of the constant answer.
+        tolerance: largest gradient, relative to that of the constant model.
 
     Reference:
         T. Hastie and R. Tibshirani, Efficient quadratic regularization for expression arrays, 2004 (the rotation).
