@@ -193,7 +193,7 @@ def test_round_trip_keeps_labels_and_arrays(labels: list[Any]) -> None:
 
 @pytest.mark.parametrize("form", [{}, {"inputs": {"kind": "x"}}, {"inputs": {"kind": "table", "columns": [1]}}, []])
 def test_a_broken_form_is_refused(form: Any) -> None:
-    with pytest.raises(InputError, match="must be what to_dict"):
+    with pytest.raises(InputError, match="must be a dictionary from to_dict"):
         Encoder.from_dict(form)
 
 
@@ -221,7 +221,7 @@ def test_unseen_levels_warn_with_column_and_values() -> None:
     encoder, _ = encoded(as_dataset(frame, target="price"))
     new = frame.head(3).copy()
     new["pet"] = ["yak", "cat", "gnu"]
-    with pytest.warns(UserWarning, match=r"column 'pet': 'gnu', 'yak' never seen in fitting") as caught:
+    with pytest.warns(UserWarning, match=r"column 'pet': 'gnu', 'yak' never or too rarely seen in training") as caught:
         inputs = encoder.transform_frame(new)
     assert len(caught) == 1
     pets = [i for i, name in enumerate(encoder.input_names) if name.startswith("pet")]
@@ -269,7 +269,7 @@ def test_new_rows_for_arrays() -> None:
 
 
 BAD_TABLES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"a": [None, None], "b": [np.nan] * 2}, {}, "got nothing in 'a', 'b'; drop them"),
+    ({"a": [None, None], "b": [np.nan] * 2}, {}, "got only empty cells in 'a', 'b'; drop them"),
     ({"a": [1.0, np.inf]}, {}, "column 'a' must hold finite values, got 1 infinite of 2"),
     ({"a": [[1], [2]]}, {}, "column 'a' must hold numbers, strings, booleans or dates"),
     ({"a": [1j, 2j]}, {}, "column 'a' must hold numbers, strings, booleans or dates"),

@@ -54,7 +54,7 @@ def test_columns_of_lists_are_left_out_and_said():
 
 
 REFUSED = {
-    "constant": (clean(30).assign(y="a"), {}, "two different values or more"),
+    "constant": (clean(30).assign(y="a"), {}, "at least two different values"),
     "no target at all": (clean(30).assign(y=None), {}, "30 missing of 30"),
     "nothing but the target": (clean(30)[["y"]].assign(x=None), {}, "at least one column besides the target"),
     "unknown column": (clean(30), {"drop": ["lenght"]}, "did you mean 'length'"),

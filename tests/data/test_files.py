@@ -63,7 +63,7 @@ BAD_FILES = [
     ("wide.csv", "a,y\n1,2\n".encode("utf-16"), "UTF-16"),
     ("empty.csv", b"", "rows, got the empty file"),
     ("header.csv", b"a,y\n", "must have rows, got none"),
-    ("twice.csv", b"a,a,y\n1,2,3\n1,2,4\n", "different, got more than one 'a'"),
+    ("twice.csv", b"a,a,y\n1,2,3\n1,2,4\n", "unique, got duplicates of 'a'"),
     ("ragged.csv", b"a,y\n1,2\n1,2,3\n", "Expected 2 fields in line 3"),
     ("shifted.csv", b"a,y\n0,1,2\n1,2,3\n", "must have 2 fields"),
     ("bad.parquet", b"nonsense", "readable .parquet table"),

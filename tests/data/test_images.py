@@ -95,7 +95,7 @@ def test_a_constant_channel_becomes_zeros():
 
 
 def test_scaler_bad_input():
-    with pytest.raises(InputError, match=r"x must have shape \(n, C, ...\) with a row at least, got \(0, 1, 2, 2\)"):
+    with pytest.raises(InputError, match=r"x must have shape \(n, C, ...\) with at least one row, got \(0, 1, 2, 2\)"):
         ChannelScaler.fit(torch.zeros(0, 1, 2, 2))
     with pytest.raises(InputError, match=r"x must have shape \(n, 1, ...\), got \(5, 3, 2, 2\)"):
         ChannelScaler.fit(torch.ones(1, 1, 2, 2)).encode(torch.ones(5, 3, 2, 2))

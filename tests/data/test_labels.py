@@ -26,7 +26,7 @@ COLUMNS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:the table was read so")
+@pytest.mark.filterwarnings("ignore:columns that were read in a special way")
 @pytest.mark.parametrize(("trained", "new", "read"), COLUMNS.values(), ids=COLUMNS)
 def test_columns_are_read_as_in_training(trained, new, read):
     data = as_dataset(pd.DataFrame({"x": X, "y": trained}), target="y")
@@ -40,7 +40,7 @@ def test_columns_are_read_as_in_training(trained, new, read):
 def test_arrays_of_numbers_are_taken_as_they_are():
     encoder = as_dataset((np.ones((9, 2)), np.random.default_rng(0).random((9, 3)))).fit_encoder(range(9))
     assert encoder.labels([[1, 2, 3.5]]).tolist() == [[1.0, 2.0, 3.5]]
-    with pytest.raises(InputError, match="finite numbers in every row, but row 1 has others"):
+    with pytest.raises(InputError, match="finite numbers in every row, got another value in row 1"):
         encoder.labels([[1.0, 2, 3], [1, np.nan, 3]])
 
 
@@ -49,8 +49,8 @@ def encoder_of(labels, **options):
 
 
 BAD = [
-    (["a", "b"] * 4, ["a", "c", "c"], r"labels of the training \('a', 'b'\), got 'c' \(row 1\), 'c' \(row 2\); leave"),
-    ([1, 2] * 4, [1, 7], r"labels of the training \(1, 2\), got '7' \(row 1\)"),
+    (["a", "b"] * 4, ["a", "c", "c"], r"labels seen in training \('a', 'b'\), got 'c' \(row 1\), 'c' \(row 2\); leave"),
+    ([1, 2] * 4, [1, 7], r"labels seen in training \(1, 2\), got '7' \(row 1\)"),
     ([1, 2] * 4, [1, "x"], r"must hold numbers, as in training, got 'x' \(row 1\)"),
     (X, ["1.5", "much"], r"must hold numbers, as in training, got 'much' \(row 1\)"),
     (X, [1.5, np.inf], r"must hold numbers, as in training, got 'inf' \(row 1\)"),

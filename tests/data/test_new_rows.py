@@ -101,13 +101,15 @@ def test_missing_cells_are_imputed_and_said_where_the_fit_had_none() -> None:
         warnings.simplefilter("error")
         assert run.predict(new_rows(size=np.nan)).values[2] in ("no", "yes")
     for cell in (np.nan, None, "", "NA", " "):
-        with pytest.warns(UserWarning, match="column 'count': 1 of 4 rows hold nothing.*no fitted row lacked one"):
+        with pytest.warns(
+            UserWarning, match="column 'count': 1 of 4 rows have no value.*no training row was missing one"
+        ):
             assert run.predict(new_rows(count=cell)).values[2] in ("no", "yes")
-    with pytest.warns(UserWarning, match="column 'pet': 1 of 4 rows hold nothing, for which no level"):
+    with pytest.warns(UserWarning, match="column 'pet': 1 of 4 rows have no value, no level"):
         run.predict(new_rows(pet=None))
-    with pytest.warns(UserWarning, match="column 'sold': 1 of 4 rows hold nothing, for which the median"):
+    with pytest.warns(UserWarning, match="column 'sold': 1 of 4 rows have no value, the median"):
         run.predict(new_rows(sold=None))
-    with pytest.warns(UserWarning, match="column 'size': 4 of 4 rows hold nothing, for which the median is taken$"):
+    with pytest.warns(UserWarning, match="column 'size': 4 of 4 rows have no value, the median is used instead$"):
         run.predict(new_rows().assign(size=np.nan))
 
 
@@ -168,7 +170,7 @@ def test_numbers_far_outside_are_bounded_and_said(robust: bool, factor: float) -
     assert low == pytest.approx(values.min() - FAR * np.ptp(values))
     given = np.array([values[0], np.nan, factor])
     said = column.remarks(given)["far"]
-    assert f"1 of 3 rows lie far outside of the fitted range {values.min():.4g} to {values.max():.4g}" in said
+    assert f"1 of 3 rows lie far outside the training range {values.min():.4g} to {values.max():.4g}" in said
     assert f"(up to {factor:.4g}), clipped" in said
     bound = 3.0 if robust else max(abs(column.encode(np.array([low, high]))[:, 0]))
     assert abs(column.encode(given)[2, 0]) <= bound
@@ -237,7 +239,7 @@ def test_arrays_of_another_shape_get_a_line() -> None:
     ):
         with pytest.raises(InputError, match=said):
             run.predict(rows)
-    with pytest.raises(InputError, match="must be a table with the columns of the fit, got ndarray"):
+    with pytest.raises(InputError, match="must be a table with the columns used in training, got ndarray"):
         fitted().predict(np.ones((2, 5)))
 
 
@@ -284,7 +286,7 @@ class Wanting(nn.Module):
 def test_one_row_of_which_the_model_makes_nan_is_left_empty_alone() -> None:
     x = np.random.default_rng(0).uniform(size=(N, 2)).astype(np.float32)
     run = meden.fit_many(Wanting, [meden.Member(QUICK)], (x, x[:, 0] > 0.5))[0]
-    with pytest.warns(UserWarning, match="1 of 2 rows has none: the model's output is not a finite number .row 1"):
+    with pytest.warns(UserWarning, match="1 of 2 rows cannot be predicted: the model's output is not finite .row 1"):
         found = run.predict(np.array([[0.1, 0.2], [2.5, 0.2]]), on_missing="empty")
     assert found.values[0] in (False, True) and found.values[1] is None
 
@@ -308,7 +310,7 @@ def test_encodings_of_folds_lie_behind_each_other_and_are_held_once() -> None:
 LINES = {
     "units under the header": ["cm,pieces,,,", *["1.5,2,cat,True,2024-01-02"] * 3],
     "errors throughout": ["err,err,err,err,err", "1.5,2,cat,True,2024-01-02", "1,2,dog,False,2024-01-02"],
-    "the header again": ["1.5,2,cat,True,2024-01-02", "size,count,pet,open,sold", "1,2,dog,True,2024-01-02"],
+    "that repeat the header": ["1.5,2,cat,True,2024-01-02", "size,count,pet,open,sold", "1,2,dog,True,2024-01-02"],
     "a total": [*["1.5,2,cat,True,2024-01-02"] * 3, "Total,,,,"],
     "one word": [*["1.5,2,cat,True,2024-01-02"] * 3, "z,,,,"],
     "nothing, with commas": [*["1.5,2,cat,True,2024-01-02"] * 3, ",,,,"],
@@ -335,12 +337,12 @@ def test_each_line_under_the_header_of_a_file_is_a_row(tmp_path: Path, lines: li
 
 def test_a_row_that_holds_nothing_has_an_answer_only_where_the_fit_may_have_had_such_rows() -> None:
     empty = pd.DataFrame({name: [None, None] for name in ("size", "count", "pet", "open", "sold")})
-    with pytest.raises(InputError, match=r"2 of 2 rows have none: no column holds anything \(rows 0, 1\)"):
+    with pytest.raises(InputError, match=r"2 of 2 rows cannot be predicted: all cells are empty \(rows 0, 1\)"):
         fitted().predict(empty)
     seen = table()
     seen.loc[5, "size"] = np.nan
     alone = fitted(seen[["size", "y"]])
-    with pytest.warns(UserWarning, match="'size': 2 of 2 rows hold nothing, for which the median is taken$"):
+    with pytest.warns(UserWarning, match="'size': 2 of 2 rows have no value, the median is used instead$"):
         assert set(alone.predict(empty).values) <= {"no", "yes"}
 
 

@@ -17,8 +17,8 @@ from meden.data.reading import ReadingWarning
 from tests.data.written_tables import ANSWERS, LABELS, NUMBERS, WRITTEN, Written
 
 SAID = {
-    "early days, day first": "column 'a'.*'01/12/2024' was taken month first, which no cell tells",
-    "target euro": "column 'y'.*'108,020 €' was taken as 108020, which no cell tells; with decimal ',' it is 108.02",
+    "early days, day first": "column 'a'.*'01/12/2024' was read month first, but no cell decides it",
+    "target euro": "column 'y'.*'108,020 €' was read as 108020, but no cell decides it; with decimal ',' it is 108.02",
 }
 """What no cell tells, and is therefore said."""
 REFUSED = "a line that names the cell"
@@ -69,7 +69,7 @@ COLUMNS = [
     ("decimal comma", [str(v).replace(".", ",") for v in NUMBERS], "number", "decimal comma"),
     ("unit", [f"{v} mg" for v in NUMBERS], "number", "'mg' taken off"),
     ("marks", ["?", "?", *NUMBERS[2:]], "number", "2 missing: '?'"),
-    ("typo", ["1.2.3", *NUMBERS[1:]], "number", "not read, so missing: '1.2.3' (row 0)"),
+    ("typo", ["1.2.3", *NUMBERS[1:]], "number", "unreadable, so taken as missing: '1.2.3' (row 0)"),
     ("days", [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2024" for i in range(40)], "date", "day first"),
     ("far", [-999.0, *NUMBERS[1:]], "number", "-999 (1 rows) lies far from all others"),
     ("labels", LABELS, "category", ""),
@@ -159,7 +159,7 @@ def test_bad_options(tmp_path: Path, settings: dict[str, Any], said: str) -> Non
 
 
 def test_a_number_beside_which_all_others_vanish_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"column 'a' must hold numbers of one scale, got 1e\+39 \(row 3\)"):
+    with pytest.raises(InputError, match=r"column 'a' must hold numbers of similar scale, got 1e\+39 \(row 3\)"):
         read(tmp_path, table_of([*NUMBERS[:3], "1e39", *NUMBERS[4:]]))
     with pytest.raises(InputError, match=r"column 'a' must hold finite values.*row 3"):
         read(tmp_path, table_of([*NUMBERS[:3], "inf", *NUMBERS[4:]]))
@@ -203,7 +203,7 @@ def test_other_libraries() -> None:
     dense = as_dataset((x, ANSWERS[:4])).content_hash()
     for form in (sparse.csr_matrix(x), sparse.coo_array(x), torch.tensor(x).to_sparse()):
         assert as_dataset((form, ANSWERS[:4])).content_hash() == dense
-    with pytest.raises(InputError, match=r"must take at most 2 GiB once dense, got a sparse one that takes 37\.3 GiB"):
+    with pytest.raises(InputError, match=r"must take at most 2 GiB when dense, got a sparse one that takes 37\.3 GiB"):
         as_dataset((sparse.csr_matrix((10**5, 10**5)), ANSWERS[:4]))
 
 

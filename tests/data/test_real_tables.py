@@ -65,6 +65,6 @@ def test_a_file_of_new_rows_equals_the_rows_of_the_table() -> None:
     data = as_dataset(path, target="SalePrice")
     encoder = data.fit_encoder(np.arange(data.num_rows))
     frame = read_table(path, as_text=encoder.text_columns)
-    with pytest.warns(UserWarning, match="never seen in fitting, or too rarely"):  # levels of a single house
+    with pytest.warns(UserWarning, match="never or too rarely seen in training"):  # levels of a single house
         inputs = encoder.transform_frame(frame)
     assert torch.equal(inputs, data.features(encoder, np.arange(data.num_rows)))

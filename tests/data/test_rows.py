@@ -48,7 +48,7 @@ def test_numbers_and_bare_rows():
         ({"rows": 1}, "at least 2, got 1"),
         ({"rows": True}, "rows must be labels"),
         ({"rows": np.ones((2, 2))}, r"of shape \(2, 2\)"),
-        ({"rows": ["a"]}, "2 rows or more"),
+        ({"rows": ["a"]}, "at least 2"),
         ({"rows": [1, None, 2]}, "missing"),
         ({"rows": 5, "task": "regression"}, "task must be None"),
         ({"rows": [0, 1], "task": "ranking"}, "task must be one of"),

@@ -105,8 +105,8 @@ class NoLength:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DatasetSource(NoLength()), "must be map-style: have a length, and items by number; got NoLength"),
-        (lambda: DatasetSource(Stream()), "must be map-style: .* got Stream"),
+        (lambda: DatasetSource(NoLength()), "must be map-style, with a length and integer indexing, got NoLength"),
+        (lambda: DatasetSource(Stream()), "must be map-style, .* got Stream"),
         (lambda: DatasetSource([]), "must have items, got list of length 0"),
         (lambda: DatasetSource(Items(), num_workers=-1), "num_workers must be a whole number of at least 0"),
     ],
@@ -131,7 +131,7 @@ class OwnGenerator(Items):
 
 def test_a_dataset_with_a_generator_of_its_own_is_told_of_once():
     source = DatasetSource(OwnGenerator())
-    with pytest.warns(UserWarning, match="item 2 of the Dataset is another one when it is read again") as said:
+    with pytest.warns(UserWarning, match="item 2 of the Dataset must be the same each time it is read") as said:
         list(source.read([np.array([2, 1])]))
         list(source.read([np.array([0])]))
     assert len(said) == 1

@@ -205,8 +205,8 @@ REFUSED: list[tuple[Dataset, int, dict[str, Any], str]] = [
     (numbers(10), 2, {"gap": 1}, "gap must be 0 for rows without an order, got 1"),
     (numbers(10), 2, {"order": range(10), "gap": -1}, "gap must be a whole number of at least 0"),
     (numbers(9, groups=[1, 2, 3] * 3), 4, {}, "the number of groups (3), got 4"),
-    (classes_of({"a": 4, "b": 3}), 5, {}, "folds must be at most the rows of the largest class (4), got 5"),
-    (classes_of({"a": 9, "rare": 1}), 2, {}, "two classes must have two rows or more"),
+    (classes_of({"a": 4, "b": 3}), 5, {}, "folds must be at most the number of rows of the largest class (4), got 5"),
+    (classes_of({"a": 9, "rare": 1}), 2, {}, "at least two classes must have two or more rows"),
     (numbers(10), 2, {"stop_fraction": 0.6}, "stop_fraction must be a finite number in [0, 0.5], got 0.6"),
     (numbers(10), 2, {"seed": -1}, "seed must be a whole number of at least 0"),
     (numbers(10, groups=[0] * 5 + [1] * 5), 2, {"order": range(10), "stop_fraction": 0}, "groups and order must leave"),
@@ -231,7 +231,7 @@ def test_folds_that_are_said_to_work_do() -> None:
     data = classes_of({"a": 30, "b": 70})
     order = np.r_[np.arange(30), np.arange(30, 100)].astype(float)
     order[30] = 26.5  # one b among the first rows, then only from 31 on
-    with pytest.raises(InputError, match=r"none of 'b' in fold 1 of 9; folds=2 would do"):
+    with pytest.raises(InputError, match=r"none of 'b' in fold 1 of 9; folds=2 would work"):
         make_folds(data, 9, seed=0, order=order, stop_fraction=0)
     assert len(make_folds(data, 2, seed=0, order=order, stop_fraction=0)) == 2
 
@@ -305,5 +305,5 @@ def test_folds_of_classes_that_are_all_rarer_than_the_folds(order: Any, groups: 
 
 def test_an_order_that_is_none_is_refused() -> None:
     data = as_dataset((np.ones((4, 1)), np.array([0, 1, 0, 1])))
-    with pytest.raises(InputError, match="order must hold numbers, dates or texts"):
+    with pytest.raises(InputError, match="order must hold numbers, dates or sortable strings"):
         make_folds(data, 2, seed=0, order=np.ones(4, dtype=complex))

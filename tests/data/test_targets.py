@@ -44,7 +44,7 @@ def test_task_overrides_the_rule() -> None:
 
 
 BAD_TARGETS = [
-    ([1, 1, 1], None, "two different values or more, got only 1"),
+    ([1, 1, 1], None, "at least two different values, got only 1"),
     ([1.0, None, 2.0], None, "got 1 missing of 3; leave those rows out"),
     ([None, None], None, "got 2 missing of 2"),
     ([1.0, np.inf, 2.0], None, "finite values, got 1 infinite"),
@@ -95,19 +95,23 @@ def test_array_types(given: Any, used: torch.dtype) -> None:
 
 
 BAD_PAIRS: list[tuple[Any, Any, str]] = [
-    (np.ones((4, 2)), [1, 2, 3], "as many rows as each other, got 4 and 3"),
-    (pd.DataFrame({"a": [1, 2]}), [1], "as many rows as each other, got 2 and 1"),
+    (np.ones((4, 2)), [1, 2, 3], "the same number of rows, got 4 and 3"),
+    (pd.DataFrame({"a": [1, 2]}), [1], "the same number of rows, got 2 and 1"),
     (np.array([[1.0, np.nan], [1, 2]]), [1, 2], "1 NaN and 0 infinite"),
     (torch.tensor([[1.0], [-torch.inf]]), [1, 2], "0 NaN and 1 infinite"),
     (np.array([["a"], ["b"]]), [1, 2], "X must hold numbers"),
-    (np.ones(3), [1, 2, 3], "two dimensions or more, got (3,)"),
+    (np.ones(3), [1, 2, 3], "two or more dimensions, got (3,)"),
     (np.ones((0, 2)), [], "must have rows"),
     (np.ones((2, 2)), torch.tensor([1.0, torch.nan]), "y must hold finite numbers, got 1 NaN"),
     (np.ones((2, 2)), [np.nan, 1.0], "got 1 missing of 2"),
     (np.ones((2, 2)), np.array([[1], [2]]), "y must have shape (n,) for classification, got (2, 1)"),
-    (np.ones((2, 2)), np.array([[1, 2], [3, -1]]), "two or more of 0 to 1048575 (-100 where none counts; numbers to"),
-    (np.ones((2, 2)), np.array([[0, 2**40], [3, 4]]), f"are floating), got 0 to {2**40}"),
-    (np.ones((2, 2)), np.full((2, 2), -100), "must hold classes, two or more"),
+    (
+        np.ones((2, 2)),
+        np.array([[1, 2], [3, -1]]),
+        "at least two classes in [0, 1048575] (-100 where none counts; numbers to",
+    ),
+    (np.ones((2, 2)), np.array([[0, 2**40], [3, 4]]), f"must be floating point), got 0 to {2**40}"),
+    (np.ones((2, 2)), np.full((2, 2), -100), "must hold at least two classes"),
     (np.ones((2, 2)), np.full((2, 2), 3), "got 3 to 3"),
     (torch.ones(2, 2, dtype=torch.complex64), [1, 2], "real numbers"),
 ]

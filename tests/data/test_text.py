@@ -72,7 +72,7 @@ def test_containers_of_strings():
 
 def test_empty_texts_are_named_or_kept():
     texts = ["a b", " ", "c"]
-    with pytest.raises(InputError, match=r"texts must have a word at least, got ' ' in row 1"):
+    with pytest.raises(InputError, match=r"texts must have at least one word, got ' ' in row 1"):
         Vocabulary.fit(texts)
     vocabulary = Vocabulary.fit(texts, on_empty="keep")
     with pytest.raises(InputError, match="in row 1"):
@@ -84,8 +84,8 @@ def test_empty_texts_are_named_or_kept():
 @pytest.mark.parametrize(
     ("texts", "options", "message"),
     [
-        ([], {}, r"texts must be a list of one string at least, got \[\]"),
-        ("text", {}, "texts must be a list of one string at least, got 'text'"),
+        ([], {}, r"texts must be a list of at least one string, got \[\]"),
+        ("text", {}, "texts must be a list of at least one string, got 'text'"),
         (["a", None], {}, "texts must be strings, got None in row 1"),
         (["a", float("nan")], {}, "texts must be strings, got nan in row 1"),
         (["a"], {"unit": "words"}, "unit must be one of .* got 'words'; did you mean 'word'?"),

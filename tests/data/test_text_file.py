@@ -55,7 +55,7 @@ def test_parts_share_nothing_and_leave_nothing_out(path, share):
         try:
             source = TextFile(path, 1, vocabulary=known, **part)
         except InputError as error:
-            assert "must hold context + 1 = 2 tokens or more, got" in str(error)
+            assert "must hold at least context + 1 = 2 tokens, got" in str(error)
             texts.append("" if "got 0" in str(error) else TEXT[:1])
             continue
         found = pairs(source)[0]
@@ -68,7 +68,7 @@ def test_what_is_held_out_has_no_say_in_the_vocabulary(tmp_path):
     fitted = TextFile(path, 4, stop=0.75)
     assert fitted.vocabulary == Characters("abc")
     with pytest.raises(
-        InputError, match=r"from byte 90: text must have no character but the 3 trained on, got 3 others"
+        InputError, match=r"from byte 90: text must have only the 3 characters seen in training, got 3 others"
     ):
         TextFile(path, 4, start=0.75, vocabulary=fitted.vocabulary)
 
@@ -161,8 +161,8 @@ def test_nothing_is_left_behind_without_a_cache(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "must hold context [+] 1 = 5 tokens or more, got 0"),
-        (b"abcd", "must hold context [+] 1 = 5 tokens or more, got 4"),
+        (b"", "must hold context [+] 1 = 5 tokens, got 0"),
+        (b"abcd", "must hold context [+] 1 = 5 tokens, got 4"),
         (b"good \xff text", r"must be UTF-8, but byte 5 \(0xff\) cannot be read: invalid start byte"),
         (b"good text \xe4\xbd", r"must be UTF-8, but byte 10 \(0xe4\) cannot be read: unexpected end of data"),
         (b"gut: \xfc ist Latin-1", r"must be UTF-8, but byte 5 \(0xfc\) cannot be read"),
@@ -182,7 +182,8 @@ def test_the_place_of_a_character_never_trained_on(path, piece, monkeypatch):
     monkeypatch.setattr(text_file, "PIECE", piece)
     known = Characters.of([TEXT.replace("好", "")])
     wanted = (
-        rf"no character but the {known.num_tokens} trained on, got 1 other: '好'; the first is at {TEXT.index('好')}"
+        rf"only the {known.num_tokens} characters seen in training, got 1 other: '好'; "
+        rf"the first is at {TEXT.index('好')}"
     )
     with pytest.raises(InputError, match=wanted):
         TextFile(path, 4, vocabulary=known)
@@ -219,7 +220,7 @@ def test_characters_go_to_plain_values_and_back():
 
 @pytest.mark.parametrize("characters", ["", "ba", "aa"])
 def test_characters_that_are_no_vocabulary(characters):
-    with pytest.raises(InputError, match="characters must be one or more, sorted, each once"):
+    with pytest.raises(InputError, match="characters must be one or more, sorted and unique"):
         Characters(characters)
 
 
@@ -263,7 +264,7 @@ def test_a_vocabulary_beyond_16_bits(path, tmp_path):
 
 def test_bad_tokenizers_cost_one_line(tmp_path):
     pytest.importorskip("tokenizers")
-    with pytest.raises(InputError, match=r"must be a file such as tokenizer\.json, got none there"):
+    with pytest.raises(InputError, match=r"must be an existing file such as tokenizer\.json"):
         Tokenizer(tmp_path / "none.json")
     with pytest.raises(InputError, match="cannot be read"):
         Tokenizer(written(tmp_path / "bad.json", "{}"))

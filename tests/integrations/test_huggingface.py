@@ -321,7 +321,9 @@ def test_two_callbacks_are_refused_before_the_first_step(tmp_path):
 
     model = bert()
     before = weights(model)
-    with pytest.raises(InputError, match=r"^callbacks must have one MedenCallback, with all regularizers, got two"):
+    with pytest.raises(
+        InputError, match=r"^callbacks must have only one MedenCallback, with all regularizers, got two"
+    ):
         trainer(model, tmp_path, callbacks=made()).train()
     assert_same(before, weights(model))
 
@@ -339,8 +341,8 @@ def test_other_regularizers_than_those_of_the_checkpoint_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("log", "message"),
     [
-        ([{"a": 1}], "log must say the step of each row, .* got {'a': 1}"),
-        ([{"loss": 1.0}], "log must say the step of each row"),
+        ([{"a": 1}], "log must give the step of each row, .* got {'a': 1}"),
+        ([{"loss": 1.0}], "log must give the step of each row"),
         ([{"loss": "low", "step": 1}], "log must hold losses that are numbers, got loss='low'"),
         ({"loss": 1.0, "step": 1}, "log must be a list of dictionaries"),
         ([3], "log must be a list of dictionaries"),

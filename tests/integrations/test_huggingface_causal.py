@@ -93,12 +93,12 @@ def test_nothing_is_fetched_and_what_is_missing_costs_one_line(folder, monkeypat
     for source, options, message in (
         ("gpt2", {}, r"source 'gpt2' must be a folder with config\.json, got none there; nothing is downloaded"),
         (folder / "empty", {}, r"got a folder without config\.json"),
-        (folder / "other", {}, r"holds no configuration of a model"),
+        (folder / "other", {}, r"holds no model configuration"),
         (pickled, {"pretrained": True}, r"no model\.safetensors"),
         (gpt2(), {"pretrained": True}, r"no model\.safetensors, as in 'GPT2Config'"),
         (gpt2(), {"num_layers_": 3}, r"num_layers_ must be a setting of GPT2Config"),
         (7, {}, r"source must be a folder or a configuration of transformers, got int"),
-        (transformers.ViTConfig(), {}, r"'ViTConfig' makes no causal model"),
+        (transformers.ViTConfig(), {}, r"'ViTConfig' is not a causal language model"),
     ):
         with pytest.raises(InputError, match=message) as caught:
             causal_model(source, **options)

@@ -203,7 +203,7 @@ def test_fit_trains_as_keras_itself():
     own = model()
     own.compile(keras.optimizers.SGD(0.1), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     own.fit(x.numpy(), y.numpy(), epochs=8, batch_size=60, shuffle=False, verbose=0)
-    with pytest.warns(UserWarning, match=r"regularizers of .* act only where they are passed on"):
+    with pytest.warns(UserWarning, match=r"regularizers of .* have no effect unless they are passed on"):
         module = as_module(model())
     recipe = meden.Recipe(optimizer="sgd", lr=0.1, momentum=0.0, epochs=8, batch_size="full")
     recipe = recipe.replace(regularizers=regularizers_of(module, coupling="gradient"))
@@ -329,7 +329,7 @@ def with_added_loss():
     ("model", "message"),
     [
         (nn.Linear(5, 2), "keras_model must be a keras.Model or layer, got Linear"),
-        (keras.Sequential([layers.Dense(2)]), "keras_model must be built, got .* begin it with keras.Input"),
+        (keras.Sequential([layers.Dense(2)]), "keras_model must be built, got .* start it with keras.Input"),
         (with_added_loss(), "keras_model must have no activity_regularizer"),
         (
             keras.Sequential([keras.Input((5,)), layers.Dense(2, kernel_constraint=constraints.MinMaxNorm())]),
@@ -351,18 +351,18 @@ class AddsLoss(keras.layers.Layer):
 def test_a_loss_of_its_own_is_told_in_training():
     module = as_module(keras.Sequential([keras.Input((5,)), AddsLoss(), layers.Dense(2)]))
     module.eval()(rows()[0])
-    with pytest.raises(meden.InputError, match="keras_model must leave its loss to the trainer"):
+    with pytest.raises(meden.InputError, match="keras_model must leave the loss to the trainer"):
         module.train()(rows()[0])
 
 
 def test_a_softmax_at_the_end_is_told():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(2, activation="softmax")])
-    with pytest.warns(UserWarning, match="ends in a softmax, and meden's losses take logits"):
+    with pytest.warns(UserWarning, match="ends in a softmax, but meden's losses take logits"):
         as_module(model)
 
 
 def test_noise_from_outside_would_never_act_and_is_refused():
-    with pytest.raises(meden.InputError, match="layers of a Keras model take no noise"):
+    with pytest.raises(meden.InputError, match="layers of a Keras model cannot take noise"):
         meden.edits.insert(as_module(dense()), "dense", meden.noise.GaussianNoise(0.1))
 
 
@@ -398,7 +398,7 @@ def test_a_run_with_any_regularizer_of_keras_is_saved_and_read(regularizer, tmp_
     run.save(tmp_path / "run")
 
     def make_model():
-        with pytest.warns(UserWarning, match="act only where they are passed on"):
+        with pytest.warns(UserWarning, match="have no effect unless they are passed on"):
             return as_module(model())
 
     again = meden.load_run(tmp_path / "run", make_model, penalties={"KerasPenalty": KerasPenalty})
@@ -408,7 +408,7 @@ def test_a_run_with_any_regularizer_of_keras_is_saved_and_read(regularizer, tmp_
 
 def test_a_regularizer_that_no_file_can_hold_is_told_before_anything_is_trained():
     model = keras.Sequential([keras.Input((5,)), layers.Dense(4, kernel_regularizer=Own())])
-    with pytest.warns(UserWarning, match=r"Keras regularizer Own cannot be saved, .* give it get_config"):
+    with pytest.warns(UserWarning, match=r"Keras regularizer Own cannot be saved.* define get_config"):
         (found,) = regularizers_of(model)
     assert float(found.penalty.value(torch.full((2,), 2.0))) == 32.0
 
@@ -473,9 +473,7 @@ def test_dropout_of_attention_follows_and_members_have_their_own():
 
 def test_a_model_without_a_place_for_dropout_is_told_why():
     module = as_module(keras.Sequential([keras.Input((5,)), layers.Dense(4), layers.Dense(2)]))
-    with pytest.warns(
-        UserWarning, match=r"changes nothing in a KerasModule without a dropout layer, and without an nn"
-    ):
+    with pytest.warns(UserWarning, match=r"has no effect on a KerasModule that has neither a dropout layer nor an nn"):
         meden.fit(module, rows(), recipe=meden.Recipe(epochs=1, dropout=0.2))
 
 

@@ -95,7 +95,7 @@ def test_the_audit_says_so_and_shows_the_dropout_of_adapters():
     (other,) = (w for w in report.warnings if w.code == "multiplier")
     assert other.tensors and all("lora_magnitude_vector" in name for name in other.tensors)
     assert set(warning.tensors) == {name for name in factors(model) if "lora_A" in name or "lora_B" in name}
-    assert "pulls the weights that the model uses to those of the base model, as PullTo would" in warning.message
+    assert "pulls the effective weights towards the base model, like PullTo" in warning.message
     by_name = {t.name: t for t in report.tensors}
     assert {name for name, t in by_name.items() if t.pulls_to_base} == set(warning.tensors)  # no magnitude of DoRA
     assert {name for name, t in by_name.items() if t.dropout == 0.1} == {n for n in by_name if "lora_A" in n}

@@ -34,8 +34,8 @@ EXPECTED_FAILURES = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:classes with one row cannot be trained and held out")
-@pytest.mark.filterwarnings("ignore:classes of fewer rows than")
+@pytest.mark.filterwarnings("ignore:classes with only one row cannot be both trained on and held out")
+@pytest.mark.filterwarnings("ignore:classes with fewer rows than")
 @parametrize_with_checks(
     [MLPClassifierCV(**TINY), MLPRegressorCV(**TINY)],
     expected_failed_checks=lambda _: EXPECTED_FAILURES,
@@ -189,8 +189,8 @@ def test_rare_classes_do_not_decide_the_number_of_folds():
         model = MLPClassifierCV(**SETTINGS | {"cv": 5}).fit(rng.normal(size=(316, 4)) + y[:, None], y)
     assert len(model.study_.folds) == len(model.runs_) == 5
     assert sorted(str(one.message).split(":")[0] for one in said) == [
-        "classes of fewer rows than 5 folds are not scored in all of them",
-        "classes with one row cannot be trained and held out; left out",
+        "classes with fewer rows than 5 folds are not scored in all of them",
+        "classes with only one row cannot be both trained on and held out; left out",
     ]
     assert min(len(fold.fit) + len(fold.stop) for fold in model.study_.folds) >= 251
 
@@ -254,7 +254,7 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
         (
             MLPClassifierCV(),
             (X, np.ones(150)),
-            "y must hold two classes or more, of two rows or more each, got 150 of 1.0",
+            "y must hold at least two classes with at least two rows each, got 150 of 1.0",
         ),
         (MLPClassifierCV(), (X, X[:, 0] + 0.123), "Unknown label type: continuous"),
         (MLPClassifierCV(), (FRAME.assign(a=[[1]] * 150), Y), "column 'a' must hold numbers, strings, booleans or"),
@@ -346,7 +346,7 @@ def test_without_select_there_is_no_selector():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"select": "inputs", "costs": np.ones((2, 2))}, "costs must be None where columns are selected"),
+        ({"select": "inputs", "costs": np.ones((2, 2))}, "costs must be None when columns are selected"),
         ({"select": "units"}, "select must be"),
         ({"select": "inputs", "time_limit": 5.0}, "time_limit must be None"),
     ],

@@ -151,13 +151,13 @@ def test_before_a_training_there_is_nothing():
 
 def test_a_state_is_loaded_behind_the_callback_only(tmp_path):
     kept = Checkpoint(monitor=None, dirname=str(tmp_path), f_meden="meden.pt")
-    with pytest.raises(meden.InputError, match=r"^callbacks must have LoadInitState behind Regularize"):
+    with pytest.raises(meden.InputError, match=r"^callbacks must have LoadInitState after Regularize"):
         net(LoadInitState(kept), Regularize(REGULARIZERS), kept).fit(*data())
 
 
 def test_two_for_one_optimizer_are_refused_before_the_first_step():
     both = [(name, Regularize([regularizer])) for name, regularizer in zip("ab", REGULARIZERS, strict=True)]
     trained = net(*both).initialize()
-    with pytest.raises(meden.InputError, match=r"^callbacks must have one Regularize for each optimizer"):
+    with pytest.raises(meden.InputError, match=r"^callbacks must have only one Regularize for each optimizer"):
         trained.partial_fit(*data())
     assert equal(trained.module_, Module())

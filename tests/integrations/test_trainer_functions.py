@@ -229,7 +229,7 @@ def test_a_race_ends_a_job(guest, tmp_path):
 
 def test_a_job_that_raises_is_lost_and_the_study_goes_on(guest, tmp_path):
     train, options = guest(fails_above=0.05), {"budget": 3, "seed": 3, "study_dir": tmp_path}
-    with pytest.warns(UserWarning, match="2 of 6 jobs were lost.*: ArithmeticError: too high"):
+    with pytest.warns(UserWarning, match="2 of 6 jobs failed.*: ArithmeticError: too high"):
         study = tuned(train, **options)
     assert [trial.status for trial in study.trials] == ["ok", "ok", "failed"] and study.status == "ok"
 

@@ -51,7 +51,9 @@ def test_names_as_people_use_them_in_all_forms(train, valid, tmp_path):
 def test_several_training_losses_belong_to_each_evaluation():
     assert_curves({"train": [1.0, 0.8, 0.6, 0.5], "valid": [1.0, 0.9]}, [0.9, 0.55], [1.0, 0.9])
     assert curves({"train": TRAIN, "valid": VALID, "test": []}) == (TRAIN, VALID)
-    with pytest.raises(InputError, match="lists of one length, or multiples of the shortest, got train 3, valid 2"):
+    with pytest.raises(
+        InputError, match="lists of the same length, or multiples of the shortest, got train 3, valid 2"
+    ):
         read_logs({"train": TRAIN, "valid": [1.0, 0.9]})
 
 
@@ -110,7 +112,9 @@ def test_columns_are_named_where_their_names_do_not_tell():
     (log,) = read_logs(frame, train="a", valid="b")
     assert log.history.column("valid.loss") == VALID
     several = {"train/box_loss": TRAIN, "train/cls_loss": VALID, "val/box_loss": VALID, "val/cls_loss": VALID}
-    with pytest.raises(InputError, match=r"^valid must name one of the losses of log \(val/box_loss, val/cls_loss\)"):
+    with pytest.raises(
+        InputError, match=r"^valid must be given when several losses of log qualify \(val/box_loss, val/cls_loss\)"
+    ):
         read_logs(several)
     (log,) = read_logs(several, train="train/cls_loss", valid="val/box_loss")
     assert log.history.column("train.loss") == VALID
@@ -128,17 +132,17 @@ def test_columns_are_named_where_their_names_do_not_tell():
             "log must have a column of training losses .* and one of held-out losses .* got a, b",
         ),
         ({"acc": TRAIN, "val_acc": VALID}, "log must have a column of training losses .* got acc, val_acc"),
-        ({}, "log must hold an epoch or more, got none"),
-        ([], "log must hold an epoch or more, got none"),
-        ({"loss": [], "val_loss": []}, "log must hold an epoch or more, got none"),
-        (pd.DataFrame(), "log must hold an epoch or more, got none"),
-        ([0.9, 0.8], "log must be a list of dictionaries, one for each row, got 0.9 in it"),
+        ({}, "log must hold at least one epoch, got none"),
+        ([], "log must hold at least one epoch, got none"),
+        ({"loss": [], "val_loss": []}, "log must hold at least one epoch, got none"),
+        (pd.DataFrame(), "log must hold at least one epoch, got none"),
+        ([0.9, 0.8], "log must be a list of dictionaries, one per row, got 0.9 in it"),
         (3, "log must be lists by name, a list of dictionaries"),
         ({"loss": 0.9, "val_loss": 1.0}, "log must hold a list of numbers for each name, got loss=0.9"),
         ({"loss": ["low"], "val_loss": [1.0]}, "log must hold losses that are numbers in loss, got 'low'"),
         ({"loss": [True], "val_loss": [1.0]}, "log must hold losses that are numbers in loss, got True"),
         ([{"val_loss": 1.0, "step": 1}, {"loss": 1.0, "step": 2}], "log must hold training losses before its first"),
-        ("nowhere.csv", "path must be a file or folder that is there, got 'nowhere.csv'"),
+        ("nowhere.csv", "path must be an existing file or folder, got 'nowhere.csv'"),
     ],
 )
 def test_what_is_no_log_is_told_in_one_line(log, message):
@@ -151,7 +155,7 @@ def test_what_is_no_log_is_told_in_one_line(log, message):
 def test_steps_that_go_back_are_refused(step):
     log = {step: [1, 3, 2], "loss": TRAIN, "val_loss": VALID}
     with pytest.raises(
-        InputError, match=f"^log must not go back in {step}, got 2 after 3 in row 3: runs that share it"
+        InputError, match=f"^log must not decrease in {step}, got 2 after 3 in row 3: separate the runs"
     ):
         read_logs(log)
     with pytest.raises(InputError, match=f"^log must have finite numbers in {step}, got nan in row 2"):
@@ -170,9 +174,9 @@ def test_columns_that_are_not_there_are_refused():
     [
         (b"\x89PNG\r\n\x1a\n\x00\xff", "path must be a csv file"),
         (b"", "path must be a csv file"),
-        (b"just a text\nof two lines\n", "path must be a csv file of two columns or more"),
+        (b"just a text\nof two lines\n", "path must be a csv file with at least two columns"),
         (b"city,price\nParis,3\n", "log.csv must have a column of training losses .* got city, price"),
-        (b"loss,val_loss\n", "log.csv must hold an epoch or more, got none"),
+        (b"loss,val_loss\n", "log.csv must hold at least one epoch, got none"),
         (b'a,b\n"c,d\n', "path must be a csv file|log.csv must"),
     ],
 )
@@ -224,7 +228,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     frame = pd.DataFrame([[0.9, 1.0, 1.1]] * 3, columns=["loss", "val_loss", "val_loss"])
     frame.to_csv(tmp_path / "log.csv", index=False)
     for form in (frame, tmp_path / "log.csv"):
-        with pytest.raises(InputError, match="a name of its own for each column, got two of 'val_loss'"):
+        with pytest.raises(InputError, match="unique column names, got two of 'val_loss'"):
             read_logs(form)
     frame.set_axis(["loss", "val_loss", "val_loss.1"], axis=1).to_csv(tmp_path / "log.csv", index=False)
     assert curves(tmp_path / "log.csv") == ([0.9] * 3, [1.0] * 3)

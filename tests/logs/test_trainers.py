@@ -221,7 +221,7 @@ def test_events_of_lightning(writer, lightning, tmp_path):
 def test_events_without_numbers_and_without_their_reader_are_told(writer, tmp_path, monkeypatch):
     with writer(str(tmp_path / "text")) as events:
         events.add_text("note", "no numbers")
-    with pytest.raises(InputError, match=r"path must be event files of TensorBoard that hold numbers, got none"):
+    with pytest.raises(InputError, match=r"path must be TensorBoard event files that hold numbers, got none"):
         read_logs(tmp_path)
 
 

@@ -34,9 +34,9 @@ def rows_and_target(name: str, data: Any, target: str) -> tuple[Any, Any]:
         cells = rows[target]
     for part in (rows, cells):
         if not hasattr(part, "__len__") or getattr(part, "ndim", 1) == 0:
-            raise InputError(f"{name} must hold rows and as many targets, got {type(part).__name__}")
+            raise InputError(f"{name} must be a pair of rows and targets of the same length, got {type(part).__name__}")
     if len(rows) != len(cells):
-        raise InputError(f"{name} must hold as many targets as rows, got {len(cells)} and {len(rows)}")
+        raise InputError(f"{name} must have one target per row, got {len(cells)} targets and {len(rows)} rows")
     if len(cells) == 0:
         raise InputError(f"{name} must have rows, got none")
     return rows, cells

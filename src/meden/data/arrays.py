@@ -105,7 +105,7 @@ class ArrayEncoder:
     def _columns(self, frame: pd.DataFrame) -> Values:
         """Return columns of a table as an array, NaN for cells that are no numbers."""
         if len(self.shape) != 1:
-            raise InputError(f"rows of shape {self.shape} cannot come from a table; pass the model a tensor")
+            raise InputError(f"rows of shape {self.shape} cannot be read from a table; pass the model a tensor")
         absent = [name for name in self.input_names if name not in frame.columns]
         if absent:
             raise InputError(f"the table must have columns x0 to x{self.num_inputs - 1}, but lacks {absent[0]!r}")
@@ -190,9 +190,9 @@ def read_array(x: Any) -> Arrays:
     """
     tensor = to_tensor("X", x)
     if tensor.ndim < 2:
-        raise InputError(f"X must have shape (n, ...) with two dimensions or more, got {tuple(tensor.shape)}")
+        raise InputError(f"X must have shape (n, ...) with two or more dimensions, got {tuple(tensor.shape)}")
     if tensor.numel() == 0:
-        raise InputError(f"X must have rows and inputs, got shape {tuple(tensor.shape)}")
+        raise InputError(f"X must have at least one row and one input, got shape {tuple(tensor.shape)}")
     return Arrays(tensor.to(torch.int64 if tensor.dtype in _INTEGERS else torch.float32))
 
 

@@ -71,7 +71,7 @@ def read_wavs(path: str | Path, *, rate: int | None = None, on_error: OnError = 
         try:
             read[name] = _decode(content)
         except (wave.Error, EOFError, ValueError) as error:
-            broken[name] = str(error) or "it ends too soon"
+            broken[name] = str(error) or "the file ends too early"
     _tell_broken(path, broken, len(read), on_error)
     rates = Counter(found for found, _ in read.values())
     rate = rate or rates.most_common(1)[0][0]
@@ -140,8 +140,8 @@ def _tell_broken(path: str | Path, broken: Mapping[str, str], num_read: int, on_
     shown = ", ".join(f"{name} ({reason})" for name, reason in sorted(broken.items())[:5])
     shown += f" and {len(broken) - 5} more" if len(broken) > 5 else ""
     if num_read == 0 or (broken and on_error == "raise"):
-        wrong = f"that cannot be read: {shown}" if broken else "of which there is none"
-        raise InputError(f"path must hold wav files, got {str(path)!r} with some {wrong}")
+        wrong = f"unreadable ones: {shown}" if broken else "none"
+        raise InputError(f"path must hold wav files, got {str(path)!r} with {wrong}")
     if broken:
         warnings.warn(f"{len(broken)} of {len(broken) + num_read} files left out: {shown}", stacklevel=3)
 
@@ -205,8 +205,8 @@ class LogMel:
         empty = int((self.filters().sum(1) == 0).sum())
         if empty:
             raise InputError(
-                f"LogMel num_mels must leave a frequency in each band, got {self.num_mels} bands of which {empty} are "
-                f"empty; use fewer, or a larger n_fft than {self.n_fft}"
+                f"LogMel num_mels must leave at least one frequency in each band, got {self.num_mels} bands of "
+                f"which {empty} are empty; use fewer, or a larger n_fft than {self.n_fft}"
             )
 
     def filters(self) -> Tensor:

@@ -65,7 +65,7 @@ class Characters:
 
     def __post_init__(self) -> None:
         if not self.characters or list(self.characters) != sorted(set(self.characters)):
-            raise InputError(f"characters must be one or more, sorted, each once, got {self.characters!r:.80}")
+            raise InputError(f"characters must be one or more, sorted and unique, got {self.characters!r:.80}")
 
     @classmethod
     def of(cls, pieces: Iterable[str]) -> Self:
@@ -98,7 +98,7 @@ class Characters:
             others = dict.fromkeys(text[place] for place in strange.tolist())
             shown = ", ".join(map(repr, list(others)[:SHOWN])) + (", ..." if len(others) > SHOWN else "")
             raise InputError(
-                f"text must have no character but the {len(known)} trained on, got {len(others)} "
+                f"text must contain only the {len(known)} characters seen in training, got {len(others)} "
                 f"other{'s' if len(others) > 1 else ''}: {shown}; the first is at {start + strange[0]}"
             )
         return tokens.astype(np.uint32)
@@ -126,7 +126,7 @@ class Tokenizer:
 
     def __init__(self, path: Path | str) -> None:
         if not Path(path).is_file():
-            raise InputError(f"tokenizer {str(path)!r} must be a file such as tokenizer.json, got none there")
+            raise InputError(f"tokenizer {str(path)!r} must be an existing file such as tokenizer.json")
         self._take(Path(path).read_bytes(), f"tokenizer {str(path)!r}")
 
     def _take(self, text: bytes, name: str) -> None:
@@ -181,7 +181,7 @@ class Tokenizer:
         for place in np.flatnonzero(said[:-1].cumsum() == 0).tolist():
             if not text[place].isspace():
                 raise InputError(
-                    f"text must have no character but those that the tokenizer knows, got {text[place]!r} at "
+                    f"text must contain only characters that the tokenizer knows, got {text[place]!r} at "
                     f"{start + place}"
                 )
         return np.array(found.ids, dtype=np.uint32)

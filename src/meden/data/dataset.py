@@ -229,7 +229,7 @@ def read_dataset(
     if isinstance(data, Dataset):
         if not (target is None and task is None and groups is None and len(drop) == 0 and not options.to_dict()):
             raise InputError(
-                "target, task, groups and drop must not be given for a Dataset: it has been read with its own"
+                "target, task, groups and drop must not be given for a Dataset, which was read with its own"
             )
         return data
     origin = _origin(data, target, task, groups, drop, options)
@@ -263,7 +263,9 @@ def with_warning(dataset: Dataset) -> Dataset:
     ]
     if said := [*dataset.notes, *remarks]:
         more = f"; and {len(said) - _SAID} more, see .readings" if len(said) > _SAID else ""
-        warnings.warn(f"the table was read so: {'; '.join(said[:_SAID])}{more}", ReadingWarning, stacklevel=3)
+        warnings.warn(
+            f"columns that were read in a special way: {'; '.join(said[:_SAID])}{more}", ReadingWarning, stacklevel=3
+        )
     return dataset
 
 
@@ -351,7 +353,7 @@ def _array_target(y: Any, name: str, task: str | None) -> Target:
         if task != "regression" and whole and values[0].numel() > 1:
             return read_class_numbers(values, name)
         if task == "classification" or (task is None and whole):
-            wanted = "(n,), or (n, T) of whole numbers," if not whole else "(n,)"
+            wanted = "(n,), or (n, T) of integers," if not whole else "(n,)"
             raise InputError(f"y must have shape {wanted} for classification, got {tuple(values.shape)}")
         target = Target(name, "regression", (), values.double().numpy())
     if target.task == "regression":
@@ -388,7 +390,7 @@ def check_column(argument: str, name: str | None, frame: pd.DataFrame) -> None:
 
 def _check_lengths(num_x: int, num_y: int) -> None:
     if num_x != num_y:
-        raise InputError(f"X and y must have as many rows as each other, got {num_x} and {num_y}")
+        raise InputError(f"X and y must have the same number of rows, got {num_x} and {num_y}")
 
 
 def name_of(y: Any) -> str:

@@ -147,7 +147,7 @@ class Encoder(Shown):
         Raises:
             Damaged: an InputError, if the form is not one that :meth:`to_dict` gives.
         """
-        with damaged("encoder must be what to_dict() gave"):
+        with damaged("encoder must be a dictionary from to_dict()"):
             inputs = _INPUTS[fields["inputs"]["kind"]].from_dict(fields["inputs"])
             label = LabelColumn.from_dict(fields["label"]) if "label" in fields else LabelColumn()
             return cls(inputs, target_from_dict(fields["target"]), label)

@@ -115,7 +115,7 @@ def read_file(
     suffix = next((s for s in SUFFIXES if path.name.lower().endswith(s)), None)
     if suffix is None:
         allowed = f"end in {', '.join(SUFFIXES)}, or be a bundled name ({', '.join(BUNDLED)})"
-        absent = "" if path.exists() else ", which is not there"
+        absent = "" if path.exists() else ", which does not exist"
         near = nearest(path.name, BUNDLED) or ("" if path.exists() else _beside(path))
         raise InputError(f"file must {allowed}, got {str(path)!r}{absent}{near}")
     if not path.is_file():
@@ -173,7 +173,7 @@ def _read_text(
             frame = read(dtype={name: str for name in names if name in as_text})
         except pd.errors.ParserWarning as error:
             raise InputError(
-                f"lines of {str(path)!r} must have {len(header)} fields, as its header, got more"
+                f"lines of {str(path)!r} must have at most {len(header)} fields, as many as the header, got more"
             ) from error
     words = [name for name in frame.columns if name in labels and frame[name].isna().any()]
     if words:
@@ -183,7 +183,7 @@ def _read_text(
     if texts := [name for name in rest if _may_be_otherwise(frame[name], decimal)]:
         frame[texts] = read(usecols=texts, dtype=str)
     nameless = [name for name in names if name.startswith(_NAMELESS)]
-    notes = [f"{len(nameless)} column without a name (row numbers?) left out"] if nameless else []
+    notes = [f"{len(nameless)} column without a name (row numbers?) ignored"] if nameless else []
     frame = frame.drop(columns=nameless)
     kept, left_out = (frame, ()) if new_rows else drop_lines(frame)
     if left_out:

@@ -174,8 +174,8 @@ class TextColumn:
         said = _missing_remark(values, "no level", fitted=self.indicator)
         if unknown := self.unknown(values):
             said["levels"] = (
-                f"{listed(unknown)} never seen in fitting, or too rarely to have a level; "
-                "the rows are predicted without that"
+                f"{listed(unknown)} never or too rarely seen in training to have a level; these rows are predicted "
+                "without it"
             )
         return said
 
@@ -271,8 +271,8 @@ def _missing_remark(values: Values, taken: str, *, fitted: bool) -> dict[str, st
     absent = missing(values)
     if not absent.any() or (fitted and not (absent.all() and len(values) > 1)):
         return {}
-    seen = "" if fitted else "; no fitted row lacked one"
-    return {"missing": f"{int(absent.sum())} of {len(values)} rows hold nothing, for which {taken} is taken{seen}"}
+    seen = "" if fitted else "; no training row was missing one"
+    return {"missing": f"{int(absent.sum())} of {len(values)} rows have no value, {taken} is used instead{seen}"}
 
 
 def _date(day: float) -> str:

@@ -66,6 +66,6 @@ def _check_size(*sizes: int) -> None:
     num_bytes = int(np.prod([int(size) for size in sizes], dtype=np.float64))
     if num_bytes > DENSE_LIMIT:
         raise InputError(
-            f"X must take at most {DENSE_LIMIT / 2**30:g} GiB once dense, got a sparse one that takes "
+            f"X must take at most {DENSE_LIMIT / 2**30:g} GiB when dense, got a sparse one that takes "
             f"{num_bytes / 2**30:.3g} GiB; leave out columns, or reduce it (sklearn.decomposition.TruncatedSVD)"
         )

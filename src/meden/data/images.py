@@ -107,7 +107,7 @@ class ChannelScaler:
             InputError: if there are no rows.
         """
         if x.ndim < 2 or x.numel() == 0:
-            raise InputError(f"x must have shape (n, C, ...) with a row at least, got {tuple(x.shape)}")
+            raise InputError(f"x must have shape (n, C, ...) with at least one row, got {tuple(x.shape)}")
         channels = (channel.double().flatten().cpu().numpy() for channel in x.unbind(1))
         center, scale = zip(*(standardisation(values) for values in channels), strict=True)
         return cls(center, scale)

@@ -78,7 +78,9 @@ class LabelColumn:
     def _checked_numbers(self, values: Values) -> Values:
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            raise InputError(f"target {self.name!r} must hold finite numbers in every row, but row {row} has others")
+            raise InputError(
+                f"target {self.name!r} must hold finite numbers in every row, got another value in row {row}"
+            )
         return values
 
     def _positions(self, values: Values, told: Format, classes: Sequence[Label]) -> Values:
@@ -89,7 +91,7 @@ class LabelColumn:
             known = ", ".join(map(repr, classes[:SHOWN])) + (", ..." if len(classes) > SHOWN else "")
             cells = [(int(row), str(values[row]) if kind is object else f"{values[row]:g}") for row in unknown]
             raise InputError(
-                f"target {self.name!r} must hold labels of the training ({known}), got {cells_named(cells)}; "
+                f"target {self.name!r} must hold only labels seen in training ({known}), got {cells_named(cells)}; "
                 "leave those rows out, or train again on rows that have them"
             )
         positions: Values = found.astype(np.int64)

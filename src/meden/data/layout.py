@@ -76,7 +76,7 @@ def tell_layout(lines: Sequence[str], usual: str, separator: str | None = None) 
     check_separator(separator)
     if lines and (told := re.fullmatch(r"\s*\"?sep=(.)\"?[,;]*\s*", lines[0].rstrip("\r\n"), re.IGNORECASE)):
         separator, first = separator or told[1], 1
-        notes.append(f"the line 'sep={told[1]}' was heeded")
+        notes.append(f"the line 'sep={told[1]}' was used")
     body = lines[first:]
     leading = next((n for n, line in enumerate(body) if not line.startswith("#") and line.strip()), len(body))
     rows_of = {s: _rows(body[leading:], s) for s in ([separator] if separator else SEPARATORS)}
@@ -90,12 +90,12 @@ def tell_layout(lines: Sequence[str], usual: str, separator: str | None = None) 
     rows = rows_of[chosen]
     named = _commented_header(body[:leading], rows, chosen)
     if named is not None:
-        notes.append("the header is the comment line before the rows")
+        notes.append("the comment line before the rows is taken as the header")
         return Layout(chosen, first + leading, named, True, (*notes, *_say_comments(leading - 1)), header_line=False)
     notes += _say_comments(sum(line.startswith("#") for line in body[:leading]))
     start = _header(rows)
     if start:
-        notes.append(f"{_lines(start)} before the header passed over: {chosen.join(rows[0])!r:.60}")
+        notes.append(f"{_lines(start)} before the header skipped: {chosen.join(rows[0])!r:.60}")
     skipped = first + leading + _line_of(body[leading:], chosen, start)
     header = tuple(rows[start]) if rows else ()
     width = len(header)
@@ -115,18 +115,18 @@ def drop_lines(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
     again = _recurring_header(frame)
     if again.any():
         rows = again.to_numpy().nonzero()[0]
-        notes.append(f"{_lines(len(rows))} left out, the header again (the first is row {int(rows[0])})")
+        notes.append(f"{_lines(len(rows))} that repeat the header skipped (the first is row {int(rows[0])})")
         frame = frame[~again].reset_index(drop=True)
     filled = frame.notna().any(axis=1).to_numpy().nonzero()[0]
     num_empty = len(frame) - (int(filled[-1]) + 1 if filled.size else 0)
     if num_empty and filled.size:
-        notes.append(f"{_lines(num_empty)} at the end left out, empty")
+        notes.append(f"{_lines(num_empty)} at the end skipped, empty")
         frame = frame.iloc[:-num_empty]
     while len(frame) > 2 and _is_footer(frame):
-        notes.append(f"the last line left out, no row: {', '.join(map(str, frame.iloc[-1].dropna())):.60}")
+        notes.append(f"the last line skipped, not a row: {', '.join(map(str, frame.iloc[-1].dropna())):.60}")
         frame = frame.iloc[:-1]
     if len(frame) > 2 and _is_units(frame):
-        notes.append(f"the line under the header left out, units: {', '.join(map(str, frame.iloc[0].fillna(''))):.60}")
+        notes.append(f"the line under the header skipped, units: {', '.join(map(str, frame.iloc[0].fillna(''))):.60}")
         frame = frame.iloc[1:].reset_index(drop=True)
     return frame, tuple(notes)
 
@@ -212,7 +212,7 @@ def _line_of(lines: Sequence[str], separator: str, row: int) -> int:
 
 
 def _say_comments(count: int) -> list[str]:
-    return [f"{_lines(count)} of comments passed over"] if count > 0 else []
+    return [f"{_lines(count)} of comments skipped"] if count > 0 else []
 
 
 def _lines(count: int) -> str:

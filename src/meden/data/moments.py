@@ -38,11 +38,11 @@ def moments_of(dataset: Dataset, order: Any) -> Values:
         order = numeric.values[order]
     values = pd.Series(np.asarray(order))
     if values.dtype.kind == "c":
-        raise InputError(f"order must hold numbers, dates or texts, which come one after the other, got {values.dtype}")
+        raise InputError(f"order must hold numbers, dates or sortable strings, got {values.dtype}")
     if len(values) != dataset.num_rows or values.isna().any():
         raise InputError(
-            f"order must have a value for each of {dataset.num_rows} rows, "
-            f"got {len(values)} of which {int(values.isna().sum())} missing"
+            f"order must have a value for each of {dataset.num_rows} rows, got {len(values)} of which "
+            f"{int(values.isna().sum())} are missing"
         )
     return values.rank(method="dense").to_numpy().astype(np.int64) - 1
 
@@ -76,8 +76,8 @@ def early_and_late(moments: Values, rows: Rows, fraction: float, gap: int) -> tu
     if cut - gap <= 0:
         before = f" and gap={gap}" if gap else ""
         raise InputError(
-            f"stop_fraction must be 0 for a fold that trains on {len(found)} moments{before}, got {fraction}; "
-            "or use fewer folds"
+            f"stop_fraction must be 0 for a fold that trains on only {len(found)} distinct values of "
+            f"order{before}, got {fraction}; or use fewer folds"
         )
     return rows[moments[rows] < found[cut - gap]], rows[moments[rows] >= found[cut]]
 

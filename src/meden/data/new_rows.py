@@ -43,15 +43,17 @@ def check_answered(refused: Mapping[int, str], num_rows: int) -> None:
     """
     if refused:
         raise InputError(
-            f"rows must all have an answer, but {unanswered(refused, num_rows)}; correct them, or leave them empty: "
-            "on_missing='empty', on the command line --on-missing empty"
+            f"rows must all be predictable, but {unanswered(refused, num_rows)}; correct them, or leave their "
+            "predictions empty: on_missing='empty', or --on-missing empty on the command line"
         )
 
 
 def warn_unanswered(refused: Mapping[int, str], num_rows: int) -> None:
     """Say which rows have no answer."""
     if refused:
-        warnings.warn(f"rows without an answer are left empty: {unanswered(refused, num_rows)}", stacklevel=4)
+        warnings.warn(
+            f"predictions are left empty where rows cannot be predicted: {unanswered(refused, num_rows)}", stacklevel=4
+        )
 
 
 def unanswered(refused: Mapping[int, str], num_rows: int) -> str:
@@ -67,7 +69,7 @@ def unanswered(refused: Mapping[int, str], num_rows: int) -> str:
     named = [f"{reason} ({_numbered(rows)})" for reason, rows in list(reasons.items())[:SHOWN]]
     left = sum(map(len, list(reasons.values())[SHOWN:]))
     more = f"; and {left} more" if left else ""
-    return f"{len(refused)} of {num_rows} rows {'has' if len(refused) == 1 else 'have'} none: {'; '.join(named)}{more}"
+    return f"{len(refused)} of {num_rows} rows cannot be predicted: {'; '.join(named)}{more}"
 
 
 def far_remark(values: Values, far: Values, low: float, high: float, shown: Callable[[float], str], taken: str) -> str:
@@ -79,7 +81,7 @@ def far_remark(values: Values, far: Values, low: float, high: float, shown: Call
     """
     furthest = max(values[far], key=lambda value: abs(value - (low + high) / 2))
     return (
-        f"{int(np.count_nonzero(far))} of {len(values)} rows lie far outside of the fitted range {shown(low)} to "
+        f"{int(np.count_nonzero(far))} of {len(values)} rows lie far outside the training range {shown(low)} to "
         f"{shown(high)} (up to {shown(float(furthest))}), {taken}"
     )
 

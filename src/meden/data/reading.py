@@ -149,7 +149,7 @@ class Reading:
         """All that is to be said of the column."""
         return (
             *self.mended,
-            *([f"not read, so missing: {cells_named(self.unread)}"] if self.unread else []),
+            *([f"unreadable, so taken as missing: {cells_named(self.unread)}"] if self.unread else []),
             *self.doubts,
         )
 
@@ -182,7 +182,7 @@ def read_column(column: pd.Series[Any], options: ReadOptions, hint: Hint | None 
         return _read_typed(name, cells, asked, options)
     told, sure = _tell(name, texts, asked, options, hint)
     if told.kind == "text":
-        padded = (f"spaces around {texts.num_padded} labels taken off",) * bool(texts.num_padded)
+        padded = (f"spaces around {texts.num_padded} labels removed",) * bool(texts.num_padded)
         return _finished(name, told, canonical(cells, "text"), mended=padded, doubts=_half_numbers(texts))
     values, unread = _read_texts(texts, told)
     return _read_as(name, told, texts, values, unread, sure=sure)
@@ -196,8 +196,8 @@ def reading_of_labels(column: pd.Series[Any]) -> Reading:
     return Reading(
         str(column.name),
         Format("text"),
-        mended=(f"spaces around {padded} labels taken off",) * bool(padded),
-        doubts=(f"{', '.join(map(repr, words))} taken as a label, not as missing",) * bool(words),
+        mended=(f"spaces around {padded} labels removed",) * bool(padded),
+        doubts=(f"{', '.join(map(repr, words))} taken as a label, not as a missing value",) * bool(words),
     )
 
 
@@ -278,7 +278,7 @@ def _read_typed(name: str, cells: pd.Series[Any], asked: Kind | None, options: R
     kind = kind_of(cells) if asked is None else asked
     marks = tuple(options.na)
     if kind == "number" and asked is None and merges(cells):
-        mended = (f"whole numbers beyond {EXACT:.0e}, which would merge as numbers, are labels",)
+        mended = (f"integers beyond {EXACT:.0e}, which a float64 cannot tell apart, are labels",)
         return _finished(name, Format("text", marks=marks), canonical(cells, "text"), mended=mended)
     values = canonical(cells, kind)
     doubts: tuple[str, ...] = ()
@@ -348,9 +348,9 @@ def _mended(told: Format, texts: Texts) -> list[str]:
         if told.numerals.decimal == ",":
             said.append(f"decimal comma ({next((t for t in odd if ',' in t), odd[0] if odd else '')!r})")
         if told.numerals.unit:
-            said.append(f"{told.numerals.unit!r} taken off ({next(iter(odd), '')!r})")
+            said.append(f"{told.numerals.unit!r} removed ({next(iter(odd), '')!r})")
         if not said and odd:
-            said.append(f"written otherwise ({', '.join(repr(t) for t in odd[:2])})")
+            said.append(f"written differently ({', '.join(repr(t) for t in odd[:2])})")
     elif not all(text[:4].isdecimal() for text in present if read_date(text, told.order)):
         words = {"dmy": "day first", "mdy": "month first", "ymd": "as written"}
         said.append(f"{words[told.order]} ({next(t for t in present if read_date(t, told.order))!r})")
@@ -364,21 +364,23 @@ def _ambiguous(name: str, told: Format, texts: Texts) -> str:
     """Say which of two ways was taken, and how to ask for the other."""
     if told.kind == "date":
         example = next(text for text in texts.distinct if read_date(text, told.order) != read_date(text, "dmy"))
-        return f"{example!r} was taken month first, which no cell tells; write 2024-12-31 if days come first"
+        return f"{example!r} was read month first, but no cell decides it; write 2024-12-31 if days come first"
     other: Decimal = "," if told.numerals.decimal == "." else "."
     way = dataclasses.replace(told.numerals, decimal=other)
     for text in texts.distinct:
         here, there = told.numerals.read(text), way.read(text)
         if here is not None and there is not None and here != there:
-            return f"{text!r} was taken as {here:.10g}, which no cell tells; with decimal {other!r} it is {there:.10g}"
-    return f"the decimal mark of {name!r} is not sure"
+            return (
+                f"{text!r} was read as {here:.10g}, but no cell decides it; with decimal {other!r} it is {there:.10g}"
+            )
+    return f"the decimal mark of {name!r} is ambiguous"
 
 
 def _half_numbers(texts: Texts) -> tuple[str, ...]:
     cells = _values_of(texts.counts)
     many = len(cells) > CODES  # fewer are levels
     share = max(tell_numerals(cells).share, tell_dates(cells).share) if many else 0.0
-    return (f"{share:.0%} of the cells look like numbers or dates; read as number, the others are missing",) * (
+    return (f"{share:.0%} of the cells look like numbers or dates; read as number, the others would be missing",) * (
         0.5 <= share < 1.0
     )
 
@@ -420,7 +422,7 @@ def _sentinels(values: Values) -> tuple[str, ...]:
             if gap > FAR * (others[-1] - others[0]):
                 count = int((values == mark).sum())
                 said.append(
-                    f"{mark:g} ({count} rows) lies far from all others: if it stands for missing, name it as na"
+                    f"{mark:g} ({count} rows) lies far from all other values: if it marks missing values, name it as na"
                 )
     return tuple(said)
 
@@ -434,8 +436,8 @@ def _check_one_scale(name: str, values: Values) -> None:
     if largest > ONE_SCALE * usual:
         row = int(np.nanargmax(np.abs(values)))
         raise BadCells(
-            f"column {name!r} must hold numbers of one scale, got {values[row]:g} (row {row}), where half of them "
-            f"are below {usual:g}; correct the cell, or leave it empty",
+            f"column {name!r} must hold numbers of similar scale, got {values[row]:g} (row {row}), while half of "
+            f"them are below {usual:g}; correct the cell, or leave it empty",
             np.flatnonzero(np.abs(values) > ONE_SCALE * usual),
         )
 

@@ -38,7 +38,7 @@ def as_rows(rows: Any, *, task: str | None = None, groups: Any = None) -> Datase
     if isinstance(rows, int | np.integer) and not isinstance(rows, bool):
         check_count(ROWS, rows, low=2)
         if task is not None:
-            raise InputError(f"task must be None where rows are {rows} without labels, got {task!r}")
+            raise InputError(f"task must be None when rows are {rows} without labels, got {task!r}")
         target = Target(ROWS, "losses", (), np.zeros(int(rows)))
     else:
         if task is not None:
@@ -54,9 +54,7 @@ def _column(rows: Any) -> pd.Series[Any]:
     cells = rows.to_numpy() if hasattr(rows, "to_numpy") else rows
     if isinstance(cells, (str, bytes)) or np.ndim(cells) != 1 or len(cells) < 2:
         shape = "" if isinstance(cells, (str, bytes)) else f" of shape {np.shape(cells)}"
-        raise InputError(
-            f"rows must be labels (n,) or their number, of 2 rows or more, got {type(rows).__name__}{shape}"
-        )
+        raise InputError(f"rows must be labels (n,) or a number of rows, at least 2, got {type(rows).__name__}{shape}")
     return pd.Series(cells)
 
 

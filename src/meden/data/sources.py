@@ -121,7 +121,7 @@ class DatasetSource:
         check_count("num_workers", num_workers, low=0)
         kind = type(dataset).__name__
         if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-            raise InputError(f"a Dataset must be map-style: have a length, and items by number; got {kind}")
+            raise InputError(f"a Dataset must be map-style, with a length and integer indexing, got {kind}")
         self._len = len(dataset)
         if self._len == 0:
             raise InputError(f"a Dataset must have items, got {kind} of length 0")
@@ -210,8 +210,8 @@ def _warn_of_other_draws(batches: _Batches, row: int) -> None:
         return  # is raised where it is read
     if not all(torch.equal(ours, theirs) for ours, theirs in zip(first, again, strict=True)):
         warnings.warn(
-            f"item {row} of the Dataset is another one when it is read again with the same seed: it draws from a "
-            "generator of its own, or remembers; the seed does not decide the result",
+            f"item {row} of the Dataset must be the same each time it is read with the same seed, got different "
+            "values: it draws from a generator of its own, or keeps state",
             stacklevel=2,
         )
 

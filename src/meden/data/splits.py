@@ -247,13 +247,17 @@ def _check_enough(dataset: Dataset, rules: _Rules, folds: int) -> None:
     sizes = np.bincount(rules.strata, minlength=len(dataset.classes))
     if (sizes > 1).sum() < 2:
         counts = ", ".join(f"{size} of {name!r}" for name, size in zip(dataset.classes, sizes, strict=True))
-        raise InputError(f"two classes must have two rows or more, to train on and to score, got {counts:.200}")
+        raise InputError(
+            f"at least two classes must have two or more rows, to train on and to score, got {counts:.200}"
+        )
     if folds > sizes.max():
-        raise InputError(f"folds must be at most the rows of the largest class ({sizes.max()}), got {folds}")
+        raise InputError(f"folds must be at most the number of rows of the largest class ({sizes.max()}), got {folds}")
     rare = [f"{dataset.classes[code]!r} ({sizes[code]})" for code in np.flatnonzero((sizes > 0) & (sizes < folds))]
     if rare:
         shown = ", ".join(rare[:8]) + (", ..." if len(rare) > 8 else "")
-        warnings.warn(f"classes of fewer rows than {folds} folds are not scored in all of them: {shown}", stacklevel=3)
+        warnings.warn(
+            f"classes with fewer rows than {folds} folds are not scored in all of them: {shown}", stacklevel=3
+        )
 
 
 def _check_parts(made: list[Fold], stop_fraction: float) -> None:
@@ -264,7 +268,7 @@ def _check_parts(made: list[Fold], stop_fraction: float) -> None:
         if empty:
             raise InputError(
                 f"groups and order must leave rows to {empty[0]} in every fold, got none in fold {number} of "
-                f"{len(made)}; give one of them alone, or fewer folds"
+                f"{len(made)}; give only one of them, or fewer folds"
             )
 
 
@@ -276,10 +280,10 @@ def _check_classes(dataset: Dataset, rules: _Rules, made: list[Fold], seed: int,
     number, code = absent
     fewer = (k for k in range(len(made) - 1, 1, -1) if _absent(rules, _make(rules, k, seed, stop_fraction)) is None)
     working = next(fewer, None)
-    remedy = f"folds={working} would do" if working else "split without it, or leave the class out"
+    remedy = f"folds={working} would work" if working else "split without it, or remove the class"
     raise InputError(
-        f"{'order' if rules.moments is not None else 'groups'} must leave every class in every fold's training rows, "
-        f"got none of {dataset.classes[code]!r} in fold {number} of {len(made)}; {remedy}"
+        f"{'order' if rules.moments is not None else 'groups'} must leave every class in the training rows of "
+        f"every fold, got none of {dataset.classes[code]!r} in fold {number} of {len(made)}; {remedy}"
     )
 
 

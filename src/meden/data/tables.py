@@ -67,7 +67,7 @@ class Table(ShownFields):
         )
         encoder = TableEncoder(columns)
         if encoder.num_inputs == 0:
-            raise InputError(f"the table must have a column whose values recur, got only {listed(self.feature_names)}")
+            raise InputError(f"the table must have a column whose values repeat, got only {listed(self.feature_names)}")
         formats = {r.name: r.format for r in self.readings if r.format is not None}
         return TableEncoder(columns, tuple(formats.get(name, Format(kind)) for name, kind in self.kinds.items()))
 
@@ -143,7 +143,7 @@ class TableEncoder(Shown):
         if isinstance(rows, Tensor):
             return array_rows(rows, (self.num_inputs,), "float32")
         if not isinstance(rows, pd.DataFrame):
-            raise InputError(f"rows must be a table with the columns of the fit, got {type(rows).__name__}")
+            raise InputError(f"rows must be a table with the columns used in training, got {type(rows).__name__}")
         check_some(rows)
         return self.transform_read(self.read(rows))
 
@@ -156,7 +156,7 @@ class TableEncoder(Shown):
         if any(f"{column.name} is missing" not in column.input_names for _, column in self.columns):
             absent = np.all([missing(values) for values in table.values.values()], axis=0)
             for row in np.flatnonzero(absent).tolist():
-                refused.setdefault(row, "no column holds anything")
+                refused.setdefault(row, "all cells are empty")
         inputs = self._inputs(table)
         for row, number in torch.nonzero(~torch.isfinite(inputs)).tolist():
             refused.setdefault(row, self._too_large(table, row, number))
@@ -189,7 +189,7 @@ class TableEncoder(Shown):
     def _too_large(self, table: Table, row: int, number: int) -> str:
         """Say which cell is too far from those of the fit for a float32."""
         name = [column.name for kind, column in self.columns if is_numeric(kind)][number]
-        return f"column {name!r} must hold numbers of the scale of the fit, got {table.values[name][row]:g}"
+        return f"column {name!r} must hold numbers of the same scale as in training, got {table.values[name][row]:g}"
 
     def read(self, frame: pd.DataFrame) -> Table:
         """Return the fitted columns of a new raw table; others are ignored, and ``readings`` say what was not read.
@@ -202,7 +202,7 @@ class TableEncoder(Shown):
         absent = [name for name in names if name not in frame.columns]
         if absent:
             hint = nearest(absent[0], frame.columns)
-            raise InputError(f"the table must have all columns of the fit, but lacks {listed(absent)}{hint}")
+            raise InputError(f"the table must have all columns used in training, but lacks {listed(absent)}{hint}")
         kinds = dict(zip(names, (kind for kind, _ in self.columns), strict=True))
         told = dict(zip(names, self.formats, strict=True))
         read = {name: read_again(frame[name], told[name]) for name in names}
@@ -232,7 +232,7 @@ class TableEncoder(Shown):
         usual = [Format(kind).to_dict() for kind, _ in columns]
         formats = tuple(Format.from_dict(form) for form in fields.get("formats", usual))
         names = [column.name for _, column in columns]
-        check_all("columns must be one or more, of different names", 0 < len(names) == len(set(names)), names)
+        check_all("columns must be one or more with unique names", 0 < len(names) == len(set(names)), names)
         check_all("each column must have a format", len(formats) == len(columns), len(formats))
         return cls(columns, formats)
 
@@ -258,7 +258,7 @@ def named_columns(frame: pd.DataFrame) -> pd.DataFrame:
     names = [str(name) for name in frame.columns]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
-        raise InputError(f"column names must be different, got more than one {listed(twice)}")
+        raise InputError(f"column names must be unique, got duplicates of {listed(twice)}")
     return frame.set_axis(names, axis=1)
 
 
@@ -285,7 +285,9 @@ def read_columns(frame: pd.DataFrame, options: ReadOptions | None = None, hint: 
         raise InputError("the table must have at least one column besides the target")
     empty = [str(name) for name in frame.columns[frame.isna().all()]]
     if empty:
-        raise InputError(f"every column must hold values, got nothing in {', '.join(map(repr, empty))}; drop them")
+        raise InputError(
+            f"every column must hold values, got only empty cells in {', '.join(map(repr, empty))}; drop them"
+        )
     read = {name: read_column(frame[name], options, hint) for name in frame.columns}
     kinds = {name: reading.format.kind for name, (_, reading) in read.items() if reading.format is not None}
     values = {name: values for name, (values, _) in read.items()}
@@ -303,7 +305,7 @@ def _warn_identifier(name: str, values: Values) -> None:
     if num_distinct > 20 and num_distinct > 0.9 * len(present):
         warnings.warn(
             f"column {name!r} holds {num_distinct} different strings in {len(present)} rows, like an identifier or "
-            f"free text: a string seen once teaches a model nothing; drop the column",
+            "free text: a string seen only once carries no information; drop the column",
             stacklevel=4,
         )
 

@@ -230,7 +230,7 @@ def target_from_dict(fields: Mapping[str, Any]) -> TargetCodec:
         codec = ClassCodec(**checked_fields(ClassCodec, fields))
         kinds = {isinstance(label, str) for label in codec.classes}
         right = len(set(codec.classes)) == len(codec.classes) > 0 and len(kinds) == 1
-        check_all("classes must be one or more, differ, and be all texts or none", right, codec.classes)
+        check_all("classes must be one or more, unique, and all strings or none", right, codec.classes)
         return codec
     kind = NumberCodec if isinstance(fields["mean"], float | int) else NumbersCodec
     numbers = kind(**checked_fields(kind, fields))
@@ -288,7 +288,7 @@ def read_target(
         reading = dataclasses.replace(reading, format=dataclasses.replace(reading.format, marks=marks))
     distinct, positions = np.unique(values, return_inverse=True)
     if len(distinct) < 2:
-        raise InputError(f"target {name!r} must have two different values or more, got only {as_label(distinct[0])!r}")
+        raise InputError(f"target {name!r} must have at least two different values, got only {as_label(distinct[0])!r}")
     if task == "regression" and not numeric:
         raise InputError(f"target {name!r} must hold numbers for task='regression', got {as_label(distinct[0])!r}")
     categorical = categorical or values.dtype == bool
@@ -314,8 +314,9 @@ def read_class_numbers(numbers: Tensor, name: str) -> Target:
     low, high = (int(end) for end in counted.aminmax()) if counted.numel() else (IGNORED, IGNORED)
     if not 0 <= low < high < MOST_CLASSES:
         raise InputError(
-            f"target {name!r} of several whole numbers a row must hold classes, two or more of 0 to "
-            f"{MOST_CLASSES - 1} ({IGNORED} where none counts; numbers to predict are floating), got {low} to {high}"
+            f"target {name!r} with several integers per row must hold at least two classes in [0, "
+            f"{MOST_CLASSES - 1}] ({IGNORED} where none counts; numbers to predict must be floating point), got "
+            f"{low} to {high}"
         )
     return Target(name, "classification", tuple(range(high + 1)), numbers.long().numpy())
 
@@ -336,8 +337,8 @@ def check_range(name: str, labels: Values, smallest: float, largest: float) -> N
     spread = np.abs(labels - labels[:1]).max()
     if 0 < spread < smallest:
         raise InputError(
-            f"target {name!r} must hold numbers that differ by {smallest:g} or more, got at most {spread:g}; choose a "
-            "smaller unit, or standardise them"
+            f"target {name!r} must hold numbers that differ by at least {smallest:g}, got at most {spread:g}; "
+            "choose a smaller unit, or standardise them"
         )
 
 

@@ -145,7 +145,7 @@ class Vocabulary:
             check_count("length", fields["length"])
             return cls(fields["unit"], fields["length"], tuple(map(str, fields["tokens"])))
         except (KeyError, TypeError) as error:
-            raise InputError(f"vocabulary must be what to_dict() gave, got {fields!r:.80}") from error
+            raise InputError(f"vocabulary must be a dictionary from to_dict(), got {fields!r:.80}") from error
 
     def save(self, path: Path | str) -> None:
         """Write JSON."""
@@ -169,12 +169,12 @@ def _split(texts: Sequence[str], unit: Unit, on_empty: OnEmpty) -> list[list[str
     """Return the tokens of each text."""
     check_choice("on_empty", on_empty, ("raise", "keep"))
     if isinstance(texts, str) or len(texts) == 0:
-        raise InputError(f"texts must be a list of one string at least, got {texts!r:.80}")
+        raise InputError(f"texts must be a list of at least one string, got {texts!r:.80}")
     rows = []
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"texts must be strings, got {text!r} in row {number}")
         rows.append(split_text(text, unit))
         if not rows[-1] and on_empty == "raise":
-            raise InputError(f"texts must have a {unit} at least, got {text!r} in row {number} (on_empty='keep'?)")
+            raise InputError(f"texts must have at least one {unit}, got {text!r} in row {number} (on_empty='keep'?)")
     return rows

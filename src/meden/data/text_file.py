@@ -91,7 +91,7 @@ class TextFile:
             self._tokens = self._encoded(None if cache is None else Path(cache))
             size = self.size
         if size <= context:
-            wanted = f"context + 1 = {context + 1} tokens or more"
+            wanted = f"at least context + 1 = {context + 1} tokens"
             part = "" if (start, stop) == (0.0, 1.0) else f" from {start:.2g} to {stop:.2g} of it"
             raise InputError(f"text {str(path)!r} must hold {wanted}, got {size}{part}")
 

@@ -48,7 +48,7 @@ class TokenFile:
         self.path, self.context = Path(path), context
         self._tokens = np.memmap(path, dtype=dtype, mode="r", shape=(_num_tokens(self.path, np.dtype(dtype)),))
         if len(self) == 0:
-            wanted = f"context + 1 = {context + 1} tokens or more"
+            wanted = f"at least context + 1 = {context + 1} tokens"
             raise InputError(f"file {str(path)!r} must hold {wanted}, got {len(self._tokens)}")
 
     def __len__(self) -> int:

@@ -145,8 +145,8 @@ class Attachment:
         present = {} if self.handle is None else self.handle.state_dict()["starts"]
         if saved.keys() != present.keys():
             raise InputError(
-                "regularizers must be those of the checkpoint that is gone on from, whose starting weights are those "
-                f"of {_listed(saved)}; got starting weights of {_listed(present)}"
+                "regularizers must be those of the checkpoint that is resumed, whose starting weights are those of "
+                f"{_listed(saved)}, got starting weights of {_listed(present)}"
             )
 
     def _elapsed(self) -> float:

@@ -87,13 +87,13 @@ class KerasLayer(nn.Module):
 
     def forward(self, *_: Any) -> Tensor:
         """Raise: nothing calls it."""
-        raise InputError("a layer of a Keras model must be called by Keras, got a call of its own")
+        raise InputError("a layer of a Keras model must be called by Keras, got a direct call")
 
     def register_forward_pre_hook(self, *_: Any, **__: Any) -> Any:
         """Raise, since it would never act."""
         raise InputError(
-            "layers of a Keras model take no noise and no hooks from outside: Keras calls them; put a layer such as "
-            "keras.layers.Dropout into the model"
+            "layers of a Keras model cannot take noise or hooks from outside, since Keras calls them; add a layer "
+            "such as keras.layers.Dropout to the model"
         )
 
     register_forward_hook = register_forward_pre_hook
@@ -156,8 +156,8 @@ class KerasModule(nn.Module):
                 layer.rate = rate
         if self.training and scope.losses:
             raise InputError(
-                "keras_model must leave its loss to the trainer, got one that adds its own when it is called (add_loss "
-                "or activity_regularizer)"
+                "keras_model must leave the loss to the trainer, got one that adds its own when it is called "
+                "(add_loss or activity_regularizer)"
             )
         with torch.no_grad():
             for variable, tensor in counted:

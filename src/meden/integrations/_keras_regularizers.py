@@ -47,7 +47,7 @@ class KerasPenalty(Penalty):
         if isinstance(self.regularizer, str):
             _made(self.regularizer)
         elif not callable(self.regularizer):
-            raise InputError(f"regularizer must be a function or JSON of Keras's, got {self.regularizer!r}")
+            raise InputError(f"regularizer must be a Keras function or its JSON, got {self.regularizer!r}")
 
     @classmethod
     def of(cls, regularizer: Callable[[Any], Any]) -> KerasPenalty:
@@ -58,8 +58,8 @@ class KerasPenalty(Penalty):
             return cls(json.dumps(serialize_keras_object(regularizer), sort_keys=True))
         except (TypeError, ValueError, NotImplementedError):
             warnings.warn(
-                f"a recipe with the Keras regularizer {type(regularizer).__name__} cannot be saved, and a run with it "
-                "neither: give it get_config, and register its class by keras.saving.register_keras_serializable",
+                f"a recipe or run with the Keras regularizer {type(regularizer).__name__} cannot be saved: define "
+                "get_config, and register its class with keras.saving.register_keras_serializable",
                 stacklevel=2,
             )
             return cls(regularizer)
@@ -94,7 +94,7 @@ def _made(text: str) -> Callable[[Any], Any]:
         made = None
     if not callable(made):
         raise InputError(
-            f"regularizer must be JSON of a Keras regularizer whose class is Keras's own or registered, got {text!r}"
+            f"regularizer must be JSON of a Keras regularizer whose class is built in or registered, got {text!r}"
         )
     return made
 

@@ -103,8 +103,8 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
         """Refuse to go on from a training without this callback."""
         if self._fits and self.state_key not in checkpoint["callbacks"]:
             raise InputError(
-                f"ckpt_path must be a checkpoint of a training with this callback, got one without the state of "
-                f"{self.state_key}; begin a new training with its weights, or go on without the callback"
+                "ckpt_path must be a checkpoint of a training with this callback, got one without the state of "
+                f"{self.state_key}; start a new training from its weights, or resume without the callback"
             )
 
     def setup(self, trainer: Any, pl_module: nn.Module, stage: str) -> None:  # noqa: ARG002 (Lightning's signature)
@@ -119,7 +119,7 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
     def _chosen(self, optimizers: Sequence[Optimizer]) -> Optimizer:
         if self.optimizer is None and len(optimizers) != 1:
             raise InputError(
-                f"optimizer must say which of the module's optimizers steps what is penalised, 0 to "
+                "optimizer must say which of the module's optimizers steps the penalised weights, 0 to "
                 f"{len(optimizers) - 1}, got None"
                 if optimizers
                 else "configure_optimizers must return an optimizer, got none"
@@ -180,7 +180,7 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
         if argument not in self._told and (self.diagnose or name != argument):
             self._told.add(argument)
             what = "history" if argument == "train_loss" else "held-out loss in the history"
-            logged = ", ".join(metrics) or "of which there is none"
+            logged = ", ".join(metrics) or "of which there are none"
             warnings.warn(
                 f"{argument} must name a metric that the module logs, {logged}, "
                 f"got {name!r}: there is no {what}{nearest(name, metrics)}",

@@ -60,13 +60,13 @@ def as_module(keras_model: Any) -> KerasModule:
         raise InputError(f"keras_model must be a keras.Model or layer, got {type(keras_model).__name__}")
     if not keras_model.built:
         raise InputError(
-            f"keras_model must be built, got {keras_model.name!r} without weights: begin it with keras.Input, or call "
-            "it on a batch"
+            f"keras_model must be built, got {keras_model.name!r} without weights: start it with keras.Input, or "
+            "call it on a batch"
         )
     for layer in keras_model._flatten_layers():
         if layer.activity_regularizer is not None:
             raise InputError(
-                f"keras_model must have no activity_regularizer, which only Keras's own fit minimises; got one on "
+                "keras_model must have no activity_regularizer, which only Keras's own fit minimises, got one on "
                 f"{layer.name!r}"
             )
     module = KerasModule(keras_model)
@@ -74,13 +74,13 @@ def as_module(keras_model: Any) -> KerasModule:
     if (found := regularizers_of(module)) and not known:
         labels = ", ".join(regularizer.label for regularizer in found)
         warnings.warn(
-            f"the regularizers of {keras_model.name!r} ({labels}) act only where they are passed on: give "
-            "regularizers_of(module) to the recipe, or to meden.regularize",
+            f"the regularizers of {keras_model.name!r} ({labels}) have no effect unless they are passed on: give "
+            "regularizers_of(module) to the recipe or to meden.regularize",
             stacklevel=2,
         )
     if _ends_in_softmax(keras_model):
         warnings.warn(
-            f"{keras_model.name!r} ends in a softmax, and meden's losses take logits: leave that activation out",
+            f"{keras_model.name!r} ends in a softmax, but meden's losses take logits: remove that activation",
             stacklevel=2,
         )
     return module
@@ -150,7 +150,7 @@ def trainer_function(
     if not isinstance(data, (tuple, list)) or len(data) != 2:
         raise InputError(f"data must be a pair (x, y) of arrays, got {type(data).__name__}")
     if taken := {"x", "y", "epochs", "initial_epoch", "validation_data", "validation_split"} & set(fit):
-        raise InputError(f"settings of fit must leave {sorted(taken)[0]} to the search, got it")
+        raise InputError(f"settings of fit must leave {sorted(taken)[0]} to the search, got it set")
 
     settings = {"returns": returns, "batch_size": batch_size, "keep": keep}
     return functools.partial(TrainerFunction(make_model, _train), data=data, **settings, **fit)

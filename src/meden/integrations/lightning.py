@@ -77,7 +77,7 @@ def trainer_function(
     if not (is_dataset(data) or callable(data)):
         raise InputError(f"data must be a map-style Dataset or a function of a job, got {type(data).__name__}")
     if taken := {"max_epochs", "default_root_dir"} & set(trainer):
-        raise InputError(f"trainer settings must leave {sorted(taken)[0]} to the search, got it")
+        raise InputError(f"trainer settings must leave {sorted(taken)[0]} to the search, got it set")
 
     settings = {"returns": returns, "val_loss": val_loss, "batch_size": batch_size, "keep": keep}
     return functools.partial(TrainerFunction(make_module, _train), data=data, **settings, **trainer)

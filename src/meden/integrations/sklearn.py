@@ -145,7 +145,9 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
         assert isinstance(dataset.inputs, Table)
         inputs = dataset.inputs.only(kept)
         if not kept:
-            warnings.warn("no column survives: the models see none, and answer all rows alike", stacklevel=5)
+            warnings.warn(
+                "no column survives: the models have no inputs and predict the same for all rows", stacklevel=5
+            )
             inputs = read_rows(_with_nothing(frame)[[NOTHING]])
         return dataclasses.replace(dataset, inputs=inputs)
 
@@ -159,7 +161,7 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
         if self.preset is not None:
             check_choice("preset", self.preset, PRESETS)
             if self.time_limit is not None:
-                told = f"preset={self.preset!r} is {PRESETS[self.preset].seconds:g} s already"
+                told = f"preset={self.preset!r} already means {PRESETS[self.preset].seconds:g} s"
                 raise InputError(f"time_limit must be None: {told}, got {self.time_limit!r}")
         if isinstance(self.families, str) or not isinstance(self.families, Sequence):
             raise InputError(f"families must be a list of some of {', '.join(FAMILIES)}, got {self.families!r:.80}")
@@ -168,11 +170,9 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
         if self.select is not None:
             check_choice("select", self.select, ("inputs",))
             if getattr(self, "costs", None) is not None:
-                raise InputError("costs must be None where columns are selected, got a matrix")
+                raise InputError("costs must be None when columns are selected, got a matrix")
             if self._limit is not None:
-                raise InputError(
-                    f"preset and time_limit must be None where columns are selected, got {self._limit:g} s"
-                )
+                raise InputError(f"preset and time_limit must be None when columns are selected, got {self._limit:g} s")
         check_count("verbose", self.verbose, low=0)
         if self.time_limit is not None:
             check_number("time_limit", self.time_limit, low=0.0, low_open=True)
@@ -336,9 +336,11 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self._known = np.flatnonzero(sizes > 1)
         if len(self._known) < 2:
             counts = ", ".join(f"{size} of {name!r}" for name, size in zip(self.classes_.tolist(), sizes, strict=True))
-            raise InputError(f"y must hold two classes or more, of two rows or more each, got {counts:.200}")
+            raise InputError(f"y must hold at least two classes with at least two rows each, got {counts:.200}")
         if lone := self.classes_[sizes == 1].tolist():
-            warnings.warn(f"classes with one row cannot be trained and held out; left out: {lone!r}", stacklevel=3)
+            warnings.warn(
+                f"classes with only one row cannot be both trained on and held out; left out: {lone!r}", stacklevel=3
+            )
         given = given.take(given.counting & np.isin(codes, self._known))
         known = self.classes_[self._known]
         labels = np.searchsorted(known, given.answers)
@@ -352,7 +354,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
 
     def _fit_several(self, given: Given) -> Self:
         if self.costs is not None:
-            raise InputError("costs must be None for several labels a row, got a matrix")
+            raise InputError("costs must be None for several labels per row, got a matrix")
         self.classes_ = [np.unique(column) for column in given.answers.T]
         given = given.take(given.counting)
         columns = zip(self.classes_, given.answers.T, strict=True)

@@ -85,10 +85,10 @@ class Regularize(Attached, _Callback):  # type: ignore[misc]
         """Attach the penalties, unless the optimizer has them."""
         callbacks = [callback for _, callback in net.callbacks_]
         if any(isinstance(callback, skorch.callbacks.LoadInitState) for callback in callbacks[: callbacks.index(self)]):
-            raise InputError("callbacks must have LoadInitState behind Regularize, whose state it loads; got it before")
+            raise InputError("callbacks must have LoadInitState after Regularize, whose state it loads, got it before")
         if any(isinstance(c, Regularize) and c is not self and c.optimizer == self.optimizer for c in callbacks):
             raise InputError(
-                "callbacks must have one Regularize for each optimizer, with all its regularizers, got two: a "
+                "callbacks must have only one Regularize for each optimizer, with all its regularizers, got two: a "
                 "checkpoint has one state"
             )
         self.attachment.prepare(net.module_)

@@ -72,8 +72,8 @@ def _steps(rows: Sequence[Row], column: str | None, name: str) -> list[float]:
             raise InputError(f"{name} must have finite numbers in {column}, got {step} in row {place}")
         if steps and step < before:
             raise InputError(
-                f"{name} must not go back in {column}, got {step:g} after {before:g} in row {place}: "
-                "runs that share it must be told apart, and of a resumed one the rows that it trained anew"
+                f"{name} must not decrease in {column}, got {step:g} after {before:g} in row {place}: separate the "
+                "runs that share the log, and remove repeated rows of a resumed one"
             )
         steps.append(step)
     return steps

@@ -176,7 +176,8 @@ def _chosen(losses: Sequence[_Loss], counts: Mapping[str, int], option: str, nam
     alike = [loss.name for loss in plainest if (loss.held_out, loss.grain) == (best.held_out, best.grain)]
     if fewest and len(alike) > 1:
         raise InputError(
-            f"{option} must name one of the losses of {name} ({_listed(alike)}), got none: --{option} COLUMN"
+            f"{option} must be given when several losses of {name} qualify ({_listed(alike)}), got none: "
+            f"--{option} COLUMN"
         )
     return best.name
 

@@ -34,7 +34,7 @@ def rows_of_events(path: Path) -> dict[str, list[Row]]:
     folders = [path] if path.is_file() else sorted({file.parent for file in path.rglob(PATTERN)})
     scalars = {folder: _scalars(folder) for folder in folders}
     if not any(scalars.values()):
-        raise InputError(f"path must be event files of TensorBoard that hold numbers, got none in {str(path)!r}")
+        raise InputError(f"path must be TensorBoard event files that hold numbers, got none in {str(path)!r}")
     runs = {_name(folder, path): _rows(events) for folder, events in scalars.items() if events}
     if len(runs) == 1 or any(_is_whole(rows) for rows in runs.values()):
         return runs

@@ -71,7 +71,7 @@ def rows_of_lists(lists: Mapping[str, Any], name: str) -> list[Row]:
     odd = [f"{key} {length}" for key, length in lengths.items() if length % epochs]
     if odd:
         known = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise InputError(f"{name} must hold lists of one length, or multiples of the shortest, got {known}")
+        raise InputError(f"{name} must hold lists of the same length, or multiples of the shortest, got {known}")
     longest = max(lengths.values(), default=0)
     rows: list[dict[str, Any]] = [{} for _ in range(longest)]
     for key, length in lengths.items():
@@ -94,7 +94,7 @@ def rows_of_csv(path: Path) -> dict[str, list[Row]]:
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"path must be a csv file with a header, got {str(path)!r}: {one_line(error)}") from None
     if frame is None:
-        raise InputError(f"path must be a csv file of two columns or more, got {str(path)!r}")
+        raise InputError(f"path must be a csv file with at least two columns, got {str(path)!r}")
     _check_different(_header(path))
     return rows_of_frame(frame)
 
@@ -109,7 +109,7 @@ def _header(path: Path) -> list[str]:
 def _check_different(names: Sequence[str]) -> None:
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
-        raise InputError(f"a log must have a name of its own for each column, got two of {twice!r}")
+        raise InputError(f"a log must have unique column names, got two of {twice!r}")
 
 
 def _rows(frame: pd.DataFrame) -> list[Row]:
@@ -145,5 +145,5 @@ def check_rows(rows: Any, name: str) -> Sequence[Row]:
     """
     for row in rows:
         if not isinstance(row, Mapping):
-            raise InputError(f"{name} must be a list of dictionaries, one for each row, got {row!r:.60} in it")
+            raise InputError(f"{name} must be a list of dictionaries, one per row, got {row!r:.60} in it")
     return [{str(key): value for key, value in row.items() if value is not None} for row in rows]

@@ -100,7 +100,7 @@ def _is_plain(part: Any) -> bool:
 def _log(rows: list[Row], run: str, train: str | None, valid: str | None, name: str) -> Log:
     rows = [row for row in rows if SUMMARY not in row]
     if not any(rows):
-        raise InputError(f"{name} must hold an epoch or more, got none")
+        raise InputError(f"{name} must hold at least one epoch, got none")
     try:
         columns = find_columns(rows, name, train, valid)
     except InputError as error:
@@ -136,7 +136,7 @@ def _runs_of_path(path: Path) -> dict[str, list[Row]]:
     if path.is_dir():
         return _runs_of_folder(path)
     if not path.exists():
-        raise InputError(f"path must be a file or folder that is there, got {str(path)!r}")
+        raise InputError(f"path must be an existing file or folder, got {str(path)!r}")
     if "tfevents" in path.name:
         return rows_of_events(path)
     if path.suffix == ".json":

@@ -83,7 +83,7 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
         """Attach, and go on from the checkpoint if there is one: the Trainer has loaded its own part of it."""
         if vars(state).setdefault("_has_meden", self) is not self:  # the one thing that callbacks of a Trainer share
             raise InputError(
-                "callbacks must have one MedenCallback, with all regularizers, got two: a checkpoint has one state"
+                "callbacks must have only one MedenCallback, with all regularizers, got two: a checkpoint has one state"
             )
         before = self.attachment
         self.attachment = Attachment(before.regularizers, before.noise, args.seed if self.seed is None else self.seed)
@@ -140,7 +140,7 @@ class MedenCallback(Attached, _Callback):  # type: ignore[misc]
     def _resume(self, folder: Path) -> None:
         if not (folder / FILE).is_file():
             raise InputError(
-                f"checkpoint {str(folder)!r} must hold {FILE} to be resumed from with a MedenCallback; go on from an "
+                f"checkpoint {str(folder)!r} must hold {FILE} to be resumed with a MedenCallback; resume from an "
                 "earlier one, or train without the callback"
             )
         tensors, values = checkpoint.load(folder / FILE)

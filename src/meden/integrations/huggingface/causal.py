@@ -63,7 +63,7 @@ def causal_model(
     ):
         has = getattr(config, name, None)
         if asked is not None and has is not None and has < asked:
-            raise InputError(f"{shown} must make a model of {asked} {what} or more, got {name} {has}")
+            raise InputError(f"{shown} must make a model of at least {asked} {what}, got {name} {has}")
     if pretrained and not has_weights:
         raise InputError(f"pretrained must be False or None where there is no {WEIGHTS[0]}, as in {shown}")
     make: Any = transformers.AutoModelForCausalLM
@@ -73,7 +73,7 @@ def causal_model(
         else:
             model = make.from_config(config)
     except Exception as error:  # whatever a configuration's values lead to
-        raise InputError(f"{shown} makes no causal model: {one_line(error):.300}") from None
+        raise InputError(f"{shown} is not a causal language model: {one_line(error):.300}") from None
     return as_module(model.float().train(), inputs=["input_ids"])
 
 
@@ -89,4 +89,4 @@ def _config(source: Any) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(source, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{str(source)!r} holds no configuration of a model: {one_line(error):.300}") from None
+        raise InputError(f"{str(source)!r} holds no model configuration: {one_line(error):.300}") from None

@@ -128,8 +128,8 @@ class _Reporter(TrainerCallback):
 def _stop_loss(record: Any) -> float:
     if record.valid is None:
         raise InputError(
-            "make_trainer must return a Trainer that evaluates a loss, got none: label_names of its arguments say "
-            "which inputs are labels"
+            "make_trainer must return a Trainer that evaluates a loss, got none: set label_names in its arguments "
+            "to the inputs that are labels"
         )
     return float(record.valid["loss"])
 
@@ -182,7 +182,7 @@ def _outputs(predictions: Any) -> dict[str, Any]:
     if outputs.size == len(outputs):
         return {"predictions": outputs.reshape(-1)}
     raise InputError(
-        f"model must answer each row with one number or (n, C) logits, got {outputs.shape}; give row_losses=True"
+        f"model must return one number or (n, C) logits for each row, got {outputs.shape}; give row_losses=True"
     )
 
 

@@ -43,18 +43,16 @@ def history_of(log: Sequence[Mapping[str, Any]], valid: str | None = None) -> Hi
     columns = Columns(train="loss", evaluated=TRAIN, valid=_held_out_name(log, valid), step="step")
     history = aligned(log, columns, "log")
     if not len(history):
-        raise InputError(
-            "log must hold a training loss ('loss', or eval_train_loss), as trainer.state.log_history does"
-        )
+        raise InputError("log must hold a training loss ('loss', or eval_train_loss), like trainer.state.log_history")
     return history
 
 
 def _check(log: Any) -> None:
     if not isinstance(log, Sequence) or not all(isinstance(row, Mapping) for row in log):
-        raise InputError(f"log must be a list of dictionaries, as trainer.state.log_history is, got {log!r:.80}")
+        raise InputError(f"log must be a list of dictionaries, like trainer.state.log_history, got {log!r:.80}")
     for row in log:
         if not isinstance(row.get("step"), int):
-            raise InputError(f"log must say the step of each row, as trainer.state.log_history does, got {row!r:.80}")
+            raise InputError(f"log must give the step of each row, like trainer.state.log_history, got {row!r:.80}")
         for name, value in row.items():
             if _is_loss(name) and not isinstance(value, int | float):
                 raise InputError(f"log must hold losses that are numbers, got {name}={value!r:.80}")
@@ -71,5 +69,5 @@ def _held_out_name(log: Sequence[Mapping[str, Any]], asked: str | None) -> str:
         return VALID
     if asked in others or (asked is None and len(others) == 1):
         return asked or others[0]
-    listed = ", ".join(others) or "of which there is none"
-    raise InputError(f"valid must be one of the losses that were logged, {listed}, got {asked!r}")
+    listed = ", ".join(others) or "of which there are none"
+    raise InputError(f"valid must be one of the logged losses, {listed}, got {asked!r}")

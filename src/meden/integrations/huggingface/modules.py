@@ -91,5 +91,5 @@ class _Pairs(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
 def _checked(inputs: Sequence[str]) -> tuple[str, ...]:
     if isinstance(inputs, str) or not inputs or not all(isinstance(name, str) for name in inputs):
-        raise InputError(f"inputs must be names of what the model is given, such as {INPUTS}, got {inputs!r}")
+        raise InputError(f"inputs must be names of model inputs, such as {INPUTS}, got {inputs!r}")
     return tuple(inputs)
