@@ -8,7 +8,7 @@ accuracy, corrected for having chosen; ``compare`` of the first of four alternat
 not corrected for having been picked; the estimator, corrected. The table has the mean over data sets, its standard
 error, and how often the printed interval held 0.5. The intervals are of 90 %, those of ``compare`` of 95 %; ``fit``
 prints a standard error, of which 1.645 are taken to both sides. A table of 60 coins has 33 of one side on average, and
-stratified folds share that luck: a constant answer is right on 0.55 of them.
+stratified folds share that luck: a constant model is right on 0.55 of them.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ class TestThreeModels:
             handle = regularize(optimizer, model, [Regularizer(L2(0.1))])
         report = audit(model, optimizer, [handle])
         assert [w.code for w in report.warnings] == ["twice"]
-        assert "by weight_decay and L2(weights): keep one" in report.warnings[0].message
+        assert "by weight_decay and L2(weights): keep only one" in report.warnings[0].message
 
     def test_decay_twice_by_two_handles(self, make) -> None:
         model = make()
@@ -221,8 +221,8 @@ def test_wrong_arguments_are_refused() -> None:
         (("model", optimizer), "model must be a torch.nn.Module, got str"),
         ((model, model), "optimizer must be a torch.optim.Optimizer, got Sequential"),
         ((model, optimizer, handle), "handles must be a list .*got Handle"),
-        ((model, optimizer, [L1(0.1)]), "handles must hold what .*got L1"),
-        ((model, optimizer, [handle]), "handles must be of the optimizer that is audited"),
+        ((model, optimizer, [L1(0.1)]), "handles must hold only .*got L1"),
+        ((model, optimizer, [handle]), "handles must belong to the audited optimizer"),
     ):
         with pytest.raises(InputError, match=message), warnings.catch_warnings():
             audit(*arguments)

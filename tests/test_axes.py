@@ -105,7 +105,7 @@ def test_a_tied_tensor_of_two_layouts() -> None:
 
 def test_what_is_no_axis() -> None:
     for make in (GroupLasso, MaxNorm, SparseGroupLasso):
-        with pytest.raises(InputError, match="dim must be a whole number, 'units' or 'inputs', got 'rows'"):
+        with pytest.raises(InputError, match="dim must be an integer, 'units' or 'inputs', got 'rows'"):
             make(1.0, dim="rows")
 
 

@@ -210,7 +210,11 @@ def failed(job: Job, folder: Path, said) -> bool:
         assert error.errno == errno.ENOSPC and error.filename
     except CommandFailed as error:
         last = said.readouterr().err.strip().splitlines()[-1]
-        assert error.args == (1,) and last.startswith("failed: No space left on device: ") and "make room" in last, last
+        assert (
+            error.args == (1,)
+            and last.startswith("failed: No space left on device: ")
+            and "free some disk space" in last
+        ), last
     else:
         return False
     return True

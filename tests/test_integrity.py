@@ -114,7 +114,7 @@ def test_a_whole_file_of_another_run_is_said(folders, tmp_path, name):
     shutil.copy(folders["other run"] / name, folder / name)
     if (folder / name).read_bytes() == (folders["run"] / name).read_bytes():
         (folder / name).write_bytes(b"# mine\n" + (folder / name).read_bytes())
-    assert f"{name}' must be as it was written with run.json, but has" in said(folder)
+    assert f"{name}' must be unchanged since it was written with run.json, but has" in said(folder)
 
 
 CHANGES = {
@@ -150,7 +150,7 @@ def test_rows_of_another_study_are_no_rows_of_this_one(folders, tmp_path):
     path = Path(shutil.copytree(folders["study"], tmp_path / "study")) / LEDGER
     lines, others = (folder.read_bytes().split(b"\n") for folder in (path, folders["other study"] / LEDGER))
     path.write_bytes(b"\n".join([*lines[:5], *others[5:]]))
-    assert "line 6 is damaged: it was changed, or is of another study" in said(path.parent)
+    assert "line 6 is damaged: it was changed, or belongs to another study" in said(path.parent)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.7"])
@@ -174,6 +174,8 @@ def test_a_changed_final_state_of_a_path_is_named(tmp_path):
     for path in sorted(tmp_path.rglob("*.safetensors"))[:2]:
         kept = path.read_bytes()
         path.write_bytes(kept[:-100] + bytes([kept[-100] ^ 1]) + kept[-99:])
-        with pytest.raises(InputError, match=f"{path.name}' must be as meden wrote it, but does not match its sha256"):
+        with pytest.raises(
+            InputError, match=f"{path.name}' must be unchanged since meden wrote it, but does not match its sha256"
+        ):
             meden.path(MLP, "iris", **options)
         path.write_bytes(kept)

@@ -335,7 +335,7 @@ def test_a_selector_that_finds_nothing_gets_a_hint(on, hint) -> None:
 
 
 def test_lazy_layers_must_have_their_shapes() -> None:
-    with pytest.raises(InputError, match=r"run one batch through it first, 0.weight has none"):
+    with pytest.raises(InputError, match=r"0.weight has no shape yet: run one batch through it first"):
         select(nn.Sequential(nn.LazyLinear(3)), "weights")
 
 
@@ -438,6 +438,6 @@ def test_a_role_that_no_tensor_has_is_not_suggested_again():
     model = nn.Module()
     model.e, model.o = nn.Embedding(5, 4), nn.Linear(4, 5, bias=False)
     model.o.weight = model.e.weight
-    with pytest.raises(InputError, match="got 'weights'; all are for something else") as caught:
+    with pytest.raises(InputError, match="got 'weights'; all have another role") as caught:
         select(model, "weights")
     assert "did you mean" not in str(caught.value)

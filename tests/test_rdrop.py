@@ -254,7 +254,7 @@ def test_a_kill_changes_nothing(tmp_path):
 
 def test_a_model_without_noise_is_told():
     quiet = made(lambda: nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)))
-    said = "rdrop=2 compares two passes that are the same in a {} without noise"
+    said = "rdrop=2 compares two identical passes in a {} without noise"
     with pytest.warns(UserWarning, match=said.format("Sequential")):
         noiseless = meden.fit(copy.deepcopy(quiet), rows(), recipe=RECIPE)
     plain = meden.fit(copy.deepcopy(quiet), rows(), recipe=RECIPE.replace(rdrop=None))

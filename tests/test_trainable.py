@@ -65,7 +65,7 @@ ROADS = {
 @pytest.mark.parametrize("road", ROADS)
 @pytest.mark.parametrize("make", [batch_norm, NeedsTwoRows])
 def test_batches_of_one_row_that_a_model_cannot_train_on_are_refused(road, make):
-    with pytest.raises(InputError, match=r"batch_size must be .* batch_size=1 and \d+ rows it meets batches of 1 row"):
+    with pytest.raises(InputError, match=r"batch_size must be .* batch_size=1 and \d+ rows it gets batches of 1 row"):
         ROADS[road](make, RECIPE.replace(batch_size=1))
     ROADS[road](make, RECIPE.replace(batch_size=2))
 
@@ -89,8 +89,8 @@ def test_an_error_of_the_training_pass_comes_first_and_in_one_line(road):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: torch.jit.script(plain()), "of Python code, got a scripted or traced"),
-        (lambda: torch.jit.trace(plain().eval(), torch.ones(2, 4)), "of Python code, got a scripted or traced"),
+        (lambda: torch.jit.script(plain()), "in Python code, got a scripted or traced"),
+        (lambda: torch.jit.trace(plain().eval(), torch.ones(2, 4)), "in Python code, got a scripted or traced"),
         (Complex, r"real numbers, got 'w' of torch\.complex64"),
     ],
     ids=["scripted", "traced", "complex"],

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """What the user passed cannot be used; the message says which argument, what is allowed and what came."""
+    """Invalid user input; the message names the argument, what is allowed and what was received."""
 
 
 class BadCells(InputError):

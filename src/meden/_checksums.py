@@ -59,12 +59,12 @@ def check_files(path: Path, fields: Mapping[str, Any], names: Iterable[str] = ()
     """
     files = fields.get(FILES)
     if not isinstance(files, dict) or not all(isinstance(file, dict) for file in files.values()):
-        raise Damaged(f"{str(path)!r} must name the files that were written with it, got {files!r:.80}")
+        raise Damaged(f"{str(path)!r} must list the files written with it, got {files!r:.80}")
     if missing := [name for name in names if name not in files]:
         raise Damaged(f"{str(path)!r} must name the files that were written with it, but lacks {missing[0]!r}")
     for name, wanted in files.items():
         file = path.parent / name
-        rule = f"{str(file)!r} must be as it was written with {path.name}, but"
+        rule = f"{str(file)!r} must be unchanged since it was written with {path.name}, but"
         if not file.is_file():
             raise Damaged(f"{rule} is missing")
         if (size := file.stat().st_size) != wanted.get("size"):
@@ -74,7 +74,7 @@ def check_files(path: Path, fields: Mapping[str, Any], names: Iterable[str] = ()
         except OSError as error:
             raise Damaged(f"{rule} cannot be read: {error.strerror}") from None
         if found != wanted:
-            raise Damaged(f"{rule} has other bytes")
+            raise Damaged(f"{rule} has different contents")
 
 
 def _of_file(path: Path) -> dict[str, Any]:

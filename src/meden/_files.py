@@ -61,8 +61,8 @@ def check_format(version: Any, path: Path | str, oldest: int = MAJOR) -> bool:
         )
     if int(major) < oldest:
         raise InputError(
-            f"{str(path)!r} must be of format {oldest} or newer to be read by this meden (format {FORMAT}), "
-            f"got format {version}; an older meden wrote it: make it again, in another folder"
+            f"{str(path)!r} must be of format {oldest} or newer to be read by this meden (format {FORMAT}), got "
+            f"format {version} from an older meden; create it again in another folder"
         )
     return (int(major), int(minor)) > (MAJOR, MINOR)
 
@@ -148,7 +148,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Damaged(f"{str(path)!r} must be a file that meden wrote, got {fields!r:.80}")
     check_format(fields.get(FIELD), path)
     if not is_sealed(text):
-        raise Damaged(f"{str(path)!r} must be as meden wrote it, but was changed: it does not match its {CHECKSUM}")
+        raise Damaged(f"{str(path)!r} must be unchanged since meden wrote it, but does not match its {CHECKSUM}")
     del fields[CHECKSUM]
     return fields
 
@@ -166,4 +166,4 @@ def _plain(value: Any) -> Any:
     """Return what JSON can hold of a number of numpy's."""
     if hasattr(value, "item"):
         return value.item()
-    raise TypeError(f"{value!r:.80} is no plain value")
+    raise TypeError(f"{value!r:.80} is not a plain value")

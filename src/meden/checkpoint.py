@@ -71,7 +71,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError, ValueError) as error:
         raise Damaged(f"checkpoint {str(path)!r} cannot be read: {error}") from None
     if metadata.get(CHECKSUM) != _checksum(tensors, text):
-        raise Damaged(f"checkpoint {str(path)!r} must be as meden wrote it, but does not match its {CHECKSUM}")
+        raise Damaged(
+            f"checkpoint {str(path)!r} must be unchanged since meden wrote it, but does not match its {CHECKSUM}"
+        )
     return tensors, values
 
 

@@ -106,7 +106,7 @@ class History(Shown):
         records = tuple(Record(**checked_fields(Record, row)) for row in rows)
         for record in records:
             for scores in (record.train, record.valid):
-                check_all("scores must have a loss", scores is None or "loss" in scores, scores)
+                check_all("scores must include a loss", scores is None or "loss" in scores, scores)
         return cls(records)
 
     def save(self, path: Path | str) -> None:

@@ -151,7 +151,7 @@ def _behind_each_other(dataset: Dataset, encoders: Mapping[Fold | None, Encoder]
 
 
 def constant_loss(dataset: Dataset) -> float:
-    """Return the loss of the best constant answer to all rows: the entropy of classes, half the variance of numbers.
+    """Return the loss of the best constant model for all rows: the entropy of classes, half the variance of numbers.
 
     It is NaN where nothing is known of the rows.
 
@@ -191,7 +191,7 @@ def check_member(make_model: ModelMaker, num_rows: int, member: Member) -> None:
     if fold is not None:
         parts = np.concatenate([fold.fit, fold.stop, fold.score])
         if len(fold.fit) == 0 or parts.min() < 0 or parts.max() >= num_rows:
-            raise InputError(f"member fold must hold rows 0 to {num_rows - 1}, and some to fit, got {fold!r:.80}")
+            raise InputError(f"member fold must hold rows 0 to {num_rows - 1}, including some to fit, got {fold!r:.80}")
     if fold is None or len(fold.stop) == 0:
         for name, needed in (("early_stopping", recipe.early_stopping), ("plateau", recipe.schedule.kind == "plateau")):
             if needed:
@@ -202,7 +202,7 @@ def check_member(make_model: ModelMaker, num_rows: int, member: Member) -> None:
         if name not in wanted:
             known = ", ".join(wanted)
             raise InputError(
-                f"make_model must take what model_args give ({known}), got {name!r}{nearest(name, wanted)}"
+                f"make_model must accept the arguments in model_args ({known}), got {name!r}{nearest(name, wanted)}"
             )
 
 
@@ -244,7 +244,7 @@ def _check_start(model: nn.Module, start: Mapping[str, Tensor]) -> None:
         if name not in given:
             raise InputError(f"member start must have the model's tensors ({', '.join(wanted)}), but lacks {name!r}")
         if name not in wanted:
-            raise InputError(f"member start must have no tensor but the model's, got {name!r}{nearest(name, wanted)}")
+            raise InputError(f"member start must have only the model's tensors, got {name!r}{nearest(name, wanted)}")
         if wanted[name] != given[name]:
             raise InputError(f"member start {name!r} must be of shape {wanted[name]}, got {given[name]}")
 

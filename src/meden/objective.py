@@ -214,9 +214,11 @@ def as_pair(name: str, pair: Any, model: nn.Module) -> Pair:
     try:
         x, y = (part if isinstance(part, Tensor) else torch.as_tensor(np.asarray(part)) for part in pair)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{name} must hold arrays of numbers (x, y), got what is none: {error}") from None
+        raise InputError(f"{name} must hold arrays of numbers (x, y), got something else: {error}") from None
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y) or len(y) == 0:
-        raise InputError(f"{name} must hold as many rows of x as of y, got {tuple(x.shape)} and {tuple(y.shape)}")
+        raise InputError(
+            f"{name} must hold the same number of rows in x and y, got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
     for part, tensor in (("x", x), ("y", y)):
         if tensor.is_floating_point() and not all_finite(tensor):
             wrong = int((~tensor.isfinite()).sum())
@@ -255,7 +257,7 @@ def check_fits(model: nn.Module, task: Task, pairs: Mapping[str, Pair]) -> None:
             check_classes(name, y.flatten() if one_logit else y, 2 if one_logit else outputs.shape[-1])
             kept = counted(task, y)
             if kept is not None and not bool(kept.any()):
-                raise InputError(f"{name} y must hold a token that counts, got {IGNORED} alone")
+                raise InputError(f"{name} y must hold at least one token that counts, got only {IGNORED}")
 
 
 def check_classes(name: str, y: Tensor, num_classes: int) -> None:

@@ -264,7 +264,7 @@ def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Seq
     if not chosen:
         hint = nearest(on, [*_ROLES, "all", *names]) if isinstance(on, str) else ""
         if isinstance(on, str) and on in _ROLES:
-            hint = "; all are for something else (what an embedding is tied to is an embedding): select them by name"
+            hint = "; all have another role (a weight tied to an embedding counts as an embedding): select them by name"
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "it has none"
         raise InputError(f"on must select at least one {what} of the model ({shown}), got {on!r}{hint}")
 
@@ -312,7 +312,10 @@ def _sites(model: nn.Module) -> Iterator[Site]:
         hidden = {name for how in made.values() for name in how.originals}
         for leaf, param in module._parameters.items():
             if isinstance(param, UninitializedParameter):
-                raise InputError(f"model must have its shapes: run one batch through it first, {prefix}{leaf} has none")
+                raise InputError(
+                    f"model must have initialised parameters, but {prefix}{leaf} has no shape yet: run one batch "
+                    "through it first"
+                )
             if param is not None and leaf not in hidden:
                 yield Site(prefix + leaf, module, param)
 

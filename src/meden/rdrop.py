@@ -101,7 +101,7 @@ def warn_of_quiet(model: nn.Module, rdrop: float | None, x: Tensor) -> None:
     """Warn if two passes are to be compared that are the same; x is (B, ...) rows on the model's device."""
     if rdrop is not None and not is_noisy(model, x[:2]):
         warnings.warn(
-            f"rdrop={rdrop:g} compares two passes that are the same in a {type(model).__name__} without noise: give it "
+            f"rdrop={rdrop:g} compares two identical passes in a {type(model).__name__} without noise: add "
             "dropout, or leave rdrop out, which halves the work",
             stacklevel=1,  # the same place for all models of a search: told once
         )

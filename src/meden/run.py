@@ -97,7 +97,7 @@ class SeenLosses(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Run(Shown):
-    """One run: what was trained, and what came of it.
+    """One run: what was trained, and its results.
 
     Attributes:
         model: the trained model, in evaluation mode, at its best state.
@@ -115,7 +115,7 @@ class Run(Shown):
         vocabulary: turns text into the tokens of a model of language, and back; None for other models.
         model_name: which of :mod:`meden.models` it is; None for a model of the caller's.
         model_args: what the model was made with, where meden made it.
-        constant_loss: loss of the best constant answer to the data set; None where the caller brought tensors.
+        constant_loss: loss of the best constant model for the data set; None where the caller brought tensors.
         num_rows: rows that it was fitted on; None where the trainer does not say.
         temperature: what the logits were divided by after training: the losses of ``history`` are those before.
     """
@@ -313,14 +313,14 @@ def answers(runs: Sequence[Run], rows: Any, on_missing: OnMissing = "error") -> 
         if run.failure:
             raise InputError(f"run must have a model that can predict, got one that {run.failure}")
         if run.encoder is None:
-            raise InputError("run.predict needs a run that meden encoded data for; call run.model(x) for tensors")
+            raise InputError("run.predict needs a run whose data meden encoded; call run.model(x) for tensors")
         found = run.encoder.transform(rows)
         with evaluating(run.model):
             parts = [run.model(on_device(part, run.model)) for part in torch.split(found.x, EVAL_ROWS)]
         told = torch.cat(parts)
         lost = ~torch.isfinite(told.flatten(1)).all(1)
         outputs.append(told.masked_fill(lost.view(-1, *[1] * (told.ndim - 1)), 0.0))
-        reason = "the model's output is not a finite number"
+        reason = "the model's output is not finite"
         refused = dict.fromkeys(torch.nonzero(lost)[:, 0].tolist(), reason) | refused | dict(found.refused)
         remarks = dict(found.remarks) | remarks
     if on_missing == "error":
@@ -368,7 +368,7 @@ def load_run(
     penalties: Mapping[str, type[Any]] | None = None,
     augmentations: Mapping[str, type[Any]] | None = None,
 ) -> Run | Ensemble:
-    """Read what :meth:`Run.save` or :meth:`Ensemble.save` wrote.
+    """Load a run or an ensemble saved by :meth:`Run.save` or :meth:`Ensemble.save`.
 
     Args:
         folder: of the run.
@@ -431,7 +431,5 @@ def _fitting(encoder: Encoder, arguments: Mapping[str, Any]) -> Encoder:
 
 def _named(name: str | None, folder: Path) -> Callable[..., nn.Module]:
     if name is None:
-        raise InputError(
-            f"make_model must be given for {str(folder)!r}, which holds a model that is not one of meden.models"
-        )
+        raise InputError(f"make_model must be given for {str(folder)!r}, whose model is not one of meden.models")
     return find_model(name)

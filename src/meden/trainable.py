@@ -34,21 +34,21 @@ def check_plain(model: nn.Module) -> None:
         )
     if isinstance(model, torch.jit.ScriptModule):
         raise InputError(
-            f"model must be a torch.nn.Module of Python code, got a scripted or traced {type(model).__name__}; "
-            "pass the module that it was made from"
+            f"model must be a torch.nn.Module in Python code, got a scripted or traced {type(model).__name__}; "
+            "pass the original module"
         )
     shards = [name for name, param in model.named_parameters() if hasattr(param, "full_tensor")]
     if shards or any(kind.__name__ in _SHARDED for module in model.modules() for kind in type(module).__mro__):
         name = shards[0] if shards else next((name for name, _ in model.named_parameters()), "")
         raise InputError(
-            f"model must be whole on one process to be trained here, got {name!r} sharded over several: train it in a "
-            "loop of your own, where meden.regularize acts on shards"
+            f"model must be whole on one process to be trained here, got {name!r} sharded over several: use a "
+            "training loop of your own, where meden.regularize acts on shards"
         )
     for name, param in model.named_parameters():
         if param.is_complex():
             raise InputError(
-                f"model must have parameters of real numbers, got {name!r} of {param.dtype}; hold its real and "
-                "imaginary parts as real parameters (torch.view_as_complex in the forward pass)"
+                f"model must have real parameters, got {name!r} of {param.dtype}; store its real and imaginary "
+                "parts as real parameters (torch.view_as_complex in the forward pass)"
             )
 
 
@@ -107,12 +107,12 @@ def check_trains(model: nn.Module, x: Tensor, batch_size: BatchSize, *, num_rows
         rows = "1 row" if least == 1 else f"{least} rows"
         cause = f"{type(error).__name__}: {one_line(error)}"
         raise InputError(
-            f"batch_size must be one that the model can train on: with batch_size={batch_size!r} and {num_rows} rows "
-            f"it meets batches of {rows}, and failed: {cause}"
+            f"batch_size must be one that the model can train on: with batch_size={batch_size!r} and {num_rows} "
+            f"rows it gets batches of {rows}, and failed: {cause}"
         ) from error
     if not decided:
         warnings.warn(
-            f"two training passes of a {type(model).__name__} over the same rows differ: it draws from a generator of "
-            "its own, or counts its passes; the seed alone does not decide the result",
+            f"two training passes of a {type(model).__name__} over the same rows differ: it draws from a generator "
+            "of its own, or counts its passes, so the seed alone does not determine the result",
             stacklevel=1,  # the same place for all models of a search: told once
         )

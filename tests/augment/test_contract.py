@@ -176,7 +176,7 @@ def test_its_own_rows_are_welcome_and_missing_values_are_not(case: Case) -> None
         x[0, 0] = torch.nan
         with pytest.raises(InputError, match=r"x must be finite before \w+, got \d+ missing or infinite values"):
             augmentation.check(x, "classification")
-        with pytest.raises(InputError, match="must hold floating numbers"):
+        with pytest.raises(InputError, match="must hold floating-point numbers"):
             augmentation.check(torch.zeros(x.shape, dtype=torch.int64), "classification")
 
 

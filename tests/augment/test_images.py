@@ -163,8 +163,8 @@ def test_colours_change_as_they_should() -> None:
 @pytest.mark.parametrize(
     ("augmentation", "shape", "message"),
     [
-        (Cutout(size=40), (9, 1, 28, 28), r"Cutout size must be at most the side of an image \(28, 28\), got 40"),
-        (PadCrop(padding=8), (9, 8, 20), "PadCrop padding must be less than the side"),
+        (Cutout(size=40), (9, 1, 28, 28), r"Cutout size must be at most the image side \(28, 28\), got 40"),
+        (PadCrop(padding=8), (9, 8, 20), "PadCrop padding must be less than the image side"),
         (Elastic(), (9, 64), r"x must have shape \(n, H, W\) or \(n, C, H, W\) for Elastic, got \(9, 64\)"),
     ],
 )

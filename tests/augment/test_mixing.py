@@ -115,7 +115,12 @@ def test_targets_of_regression_and_of_tokens_are_mixed_too() -> None:
     [
         (CutMix(), torch.zeros(9, 4), "classification", r"x must have shape \(n, H, W\) or \(n, C, H, W\) for CutMix"),
         (Mixup(), torch.full((9, 4), torch.nan), "regression", "finite before Mixup, got 36 missing"),
-        (Mixup(), torch.zeros(9, 4, dtype=torch.int64), "classification", "floating numbers for Mixup, got int64"),
+        (
+            Mixup(),
+            torch.zeros(9, 4, dtype=torch.int64),
+            "classification",
+            "floating-point numbers for Mixup, got int64",
+        ),
         (LabelSmoothing(), torch.zeros(9, 4), "regression", "task must be classification for LabelSmoothing"),
     ],
 )

@@ -107,7 +107,7 @@ def test_dropout_is_of_the_weights_in_training_alone() -> None:
 
 def test_a_causal_hint_needs_a_mask() -> None:
     _, small = made()
-    with pytest.raises(InputError, match="attn_mask must be given where is_causal=True"):
+    with pytest.raises(InputError, match="attn_mask must be given with is_causal=True"):
         small(*inputs(), is_causal=True)
 
 

@@ -20,7 +20,7 @@ def test_what_could_leave_a_model_of_keras_stays_and_is_named(inputs: str) -> No
     small = meden.compact(model, x, inputs=inputs)
     assert small.plan.channels == ()
     fixed = "(KerasLayer) is a layer of Keras, whose variables keep their shapes"
-    front = "in front of dense (KerasLayer) no inputs can be picked"
+    front = "in front of dense (KerasLayer) no inputs can be selected"
     assert small.plan.stay["dense[1]"].endswith(fixed)
     assert small.plan.stay["input[2]"] == (front if inputs == "gather" else f"dense {fixed}")
     torch.testing.assert_close(small.model.eval()(x), model.eval()(x))

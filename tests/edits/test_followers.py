@@ -210,10 +210,10 @@ def test_averages_go_on(make: Callable[[nn.Module], Any]) -> None:
 
 def test_what_cannot_follow_is_refused_before_anything_changes() -> None:
     model, other = net(), net()
-    with pytest.raises(InputError, match="optimizer must keep its state by parameter to follow, got LBFGS"):
+    with pytest.raises(InputError, match="optimizer must keep its state by parameter to be updated along, got LBFGS"):
         meden.compact(model, X, optimizer=torch.optim.LBFGS(model.parameters()))
     with pytest.raises(
-        InputError, match=r"optimizer must step parameters of the model alone, got others, of shapes \[\("
+        InputError, match=r"optimizer must only step parameters of the model, got others, of shapes \[\("
     ):
         meden.compact(model, X, optimizer=torch.optim.SGD(other.parameters(), lr=0.1))
     with pytest.raises(InputError, match=r"optimizer must be a torch.optim.Optimizer, got float"):
@@ -221,7 +221,7 @@ def test_what_cannot_follow_is_refused_before_anything_changes() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     optimizer.state[model[0].weight]["history"] = torch.zeros(7)
     with pytest.raises(
-        InputError, match=r"keep 'history' in its parameter's shape to follow: 0.weight must have .*\(7,\)"
+        InputError, match=r"keep 'history' in its parameter's shape to be updated along: 0.weight must have .*\(7,\)"
     ):
         meden.compact(model, X, optimizer=optimizer)
     optimizer.state.clear()

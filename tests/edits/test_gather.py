@@ -124,7 +124,7 @@ def test_what_cannot_be_picked_in_front_of_a_layer_stays() -> None:
     model = nn.Sequential(Scaled())
     zeroed(model, model[0].weight, [2])
     small = meden.compact(model, torch.randn(3, 4))
-    assert dict(small.plan.stay) == {"input[2]": "in front of 0 (Scaled) no inputs can be picked"}
+    assert dict(small.plan.stay) == {"input[2]": "in front of 0 (Scaled) no inputs can be selected"}
     assert tuple(meden.compact(model, torch.randn(3, 4), inputs="columns").model[0].weight.shape) == (2, 3)
     Scaled.weight_axes = {"units": 0, "inputs": 1}
     assert tuple(meden.compact(model, torch.randn(3, 4)).model[0].weight.shape) == (2, 3)
@@ -135,7 +135,7 @@ def test_a_model_that_reads_no_input_is_refused(inputs: str) -> None:
     model = table()
     zeroed(model, model[3].weight, [0, 1, 2, 3])
     before = copy.deepcopy(model.state_dict())
-    with pytest.raises(InputError, match='nothing comes through from any of 5: its output is constant; inputs="keep"'):
+    with pytest.raises(InputError, match='got a constant output for all 5 inputs; inputs="keep"'):
         meden.compact(model, torch.randn(6, 5), inputs=inputs)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     small = meden.compact(model, torch.randn(6, 5), inputs="keep")

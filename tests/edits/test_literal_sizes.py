@@ -103,7 +103,7 @@ RANDOM = {
 def test_a_model_that_gives_another_output_each_time_is_told_so(name: str) -> None:
     torch.manual_seed(0)
     model = Forward(RANDOM[name], nn.Linear(4, 6), nn.Linear(6, 2))
-    with pytest.raises(InputError, match="model must give the same output each time, in evaluation"):
+    with pytest.raises(InputError, match="model must give the same output each time in evaluation"):
         meden.compact(model, torch.randn(5, 4))
 
 

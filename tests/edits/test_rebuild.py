@@ -69,10 +69,10 @@ def test_a_fresh_model_becomes_as_small(tmp_path: Path) -> None:
 def test_another_model_or_folder_is_refused(tmp_path: Path) -> None:
     meden.compact(made(), X).save(tmp_path)
     with pytest.raises(
-        InputError, match=r"must be built as the one that was compacted: inner\.weight of \(8, 6\), got \(8, 7\)"
+        InputError, match=r"must be built like the one that was compacted: inner\.weight of \(8, 6\), got \(8, 7\)"
     ):
         load_compact(Net(7), tmp_path)
-    with pytest.raises(InputError, match="must be built as the one that was compacted"):
+    with pytest.raises(InputError, match="must be built like the one that was compacted"):
         load_compact(nn.Linear(5, 2), tmp_path)
     with pytest.raises(InputError, match=r"compact\.json.* cannot be read"):
         load_compact(Net(), tmp_path / "nowhere")
@@ -88,7 +88,7 @@ def test_a_wider_model_whose_other_layers_differ_is_named(tmp_path: Path) -> Non
     meden.compact(made(), X).save(tmp_path)
     other: Any = Net()
     other.out = nn.Linear(8, 3)
-    with pytest.raises(InputError, match=r"got one in which out\.bias, out\.weight differs"):
+    with pytest.raises(InputError, match=r"got differences in out\.bias, out\.weight"):
         load_compact(other, tmp_path)
 
 
@@ -131,7 +131,7 @@ def test_what_was_compacted_twice_is_loaded_step_by_step(tmp_path: Path) -> None
     second = meden.compact(first.model, X)
     first.save(tmp_path / "first")
     second.save(tmp_path / "second")
-    with pytest.raises(InputError, match="what was compacted twice is loaded step by step"):
+    with pytest.raises(InputError, match="a model compacted twice is loaded step by step"):
         load_compact(Net(), tmp_path / "second")
     loaded = load_compact(load_compact(Net().eval(), tmp_path / "first"), tmp_path / "second")
     assert torch.equal(loaded(X), second.model(X))

@@ -249,11 +249,11 @@ def test_a_sum_that_only_fits_is_no_branch() -> None:
     ("model", "example", "message"),
     [
         (3, X, "model must be a torch.nn.Module, got int"),
-        (Net(Block(False)), "a", "example must be an input that Net takes .*, got str"),
+        (Net(Block(False)), "a", "example must be an input of Net .*, got str"),
         (
             Net(Block(False)),
             torch.ones(2, 7),
-            r"example be an input for them; body\.layers\.0 \(Block\) does not run: Runtime",
+            r"example must be an input for them; body\.layers\.0 \(Block\) does not run: Runtime",
         ),
     ],
 )

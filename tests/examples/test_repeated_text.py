@@ -63,7 +63,7 @@ def test_the_example_says_what_was_gained(example, text, capsys, monkeypatch):
     told = capsys.readouterr().out
     assert list(found) == ["plain, at the end", "plain, at its best epoch", "chosen", "decay, dropout and EMA by hand"]
     assert found["plain, at its best epoch"] <= found["plain, at the end"] and max(found.values()) < 2.4
-    assert "Expect on new rows: " in told and re.search(rf"chosen +{found['chosen']:.4f} ", told)
+    assert "Expected on new rows: " in told and re.search(rf"chosen +{found['chosen']:.4f} ", told)
 
 
 def test_the_benchmark_goes_on_where_it_was_cut_off(text, tmp_path):

@@ -162,8 +162,8 @@ def test_it_has_a_name():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 9}, "width must be num_heads=2 times an even number, got 9"),
-        ({"width": 6}, "width must be num_heads=2 times an even number, got 6"),
+        ({"width": 9}, "width must be an even multiple of num_heads=2, got 9"),
+        ({"width": 6}, "width must be an even multiple of num_heads=2, got 6"),
         ({"depth": -1}, "depth must be a whole number in \\[0, 1000\\], got -1"),
         ({"num_heads": 0}, "num_heads must be a whole number of at least 1, got 0"),
         ({"num_mixed": -1}, "num_mixed must be a whole number of at least 0, got -1"),

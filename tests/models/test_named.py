@@ -86,5 +86,5 @@ def test_a_model_has_the_size_of_its_own_weights(name):
     check_size(make, arguments, state)
     if "depth" in inspect.signature(make).parameters:
         deeper = arguments | {"depth": 30}
-        with pytest.raises(InputError, match=r"model must have no more than the .* numbers saved of it, got"):
+        with pytest.raises(InputError, match=r"model must have at most the .* numbers that were saved, got"):
             check_size(make, deeper, state)

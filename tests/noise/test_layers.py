@@ -319,7 +319,7 @@ def test_other_bad_input() -> None:
         attach(nn.Linear(2, 2), Dropout(0.1), "inputs")
     with pytest.raises(InputError, match="free"):
         attach(attach(nn.Linear(2, 2), Dropout(0.1)), Dropout(0.1))
-    with pytest.raises(InputError, match="parameter weight"):
+    with pytest.raises(InputError, match="parameter named weight"):
         attach(nn.ReLU(), DropConnect(0.1))
     with pytest.raises(InputError, match=r"'1\.key' is missing"):
         load_noise_state(nn.Sequential(Dropout(0.1), Dropout(0.1)), noise_state(nn.Sequential(Dropout(0.1))))

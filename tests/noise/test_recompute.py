@@ -190,7 +190,7 @@ class Shared(nn.Module):
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_layer_that_is_called_twice_raises(way: str, parts: int) -> None:
     loss = Shared(WAYS[way], parts)(torch.randn(4, 8).requires_grad_()).sum()
-    with pytest.raises(InputError, match=r"called once in each pass .* got 2 calls before the backward pass"):
+    with pytest.raises(InputError, match=r"called only once per pass .* got 2 calls before the backward pass"):
         loss.backward()
 
 

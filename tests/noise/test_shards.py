@@ -221,6 +221,6 @@ def test_rows_that_do_not_fit_are_refused() -> None:
     model = nn.Sequential(Dropout(0.5))
     set_shard(model, range(4))
     for shape in ((6, 2), ()):
-        with pytest.raises(InputError, match=r"rows must number the rows of what is drawn for, got 4"):
+        with pytest.raises(InputError, match=r"rows must number the rows to draw for, got 4"):
             model(torch.ones(shape))
     assert noise_layers(model)["0"].step == 0

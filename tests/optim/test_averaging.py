@@ -192,7 +192,7 @@ def test_models_without_running_statistics_are_left_alone():
         (lambda: Averaging(start=1.0), "start should be less than 1"),
         (lambda: Averager(net(), Averaging(), epochs=0, steps_per_epoch=1), "epochs must be a whole number"),
         (lambda: refresh_batch_norm(nn.BatchNorm1d(4), ROWS, batch_size=1), "batch_size must be .* at least 2"),
-        (lambda: refresh_batch_norm(nn.BatchNorm1d(4), ROWS[:1], batch_size=2), "two rows at least"),
+        (lambda: refresh_batch_norm(nn.BatchNorm1d(4), ROWS[:1], batch_size=2), "at least two rows"),
     ],
 )
 def test_bad_input(make, message):
@@ -202,7 +202,7 @@ def test_bad_input(make, message):
 
 def test_bad_use():
     averager = Averager(net(), Averaging(), epochs=1, steps_per_epoch=1)
-    with pytest.raises(meden.InputError, match="must have had an update"), averager.applied():
+    with pytest.raises(meden.InputError, match="must be updated at least once"), averager.applied():
         pass
     averager.update()
     with pytest.raises(meden.InputError, match=r"at most epochs \* steps_per_epoch = 1"):

@@ -350,12 +350,12 @@ def test_groups_of_another_model_are_refused() -> None:
         (
             normed,
             ModelGroups("units", (GroupSet("u", ("a",), (Piece(original, 0, ((0,),)),)),)),
-            "must lie in parameters",
+            "must consist of parameters",
         ),
         (
             normed,
             ModelGroups("units", (GroupSet("u", ("a",), (Piece("weight", 0, ((0,),)),)),)),
-            "must lie in parameters",
+            "must consist of parameters",
         ),
         (model, ModelGroups("units", ()), "there are none"),
     ]

@@ -217,7 +217,7 @@ def test_other_parametrisations_take_no_steps(kind, penalty):
         )
         return
     name = kind.removeprefix("old ").removesuffix(" of the whole")
-    wanted = "on of .* must leave out" if isinstance(penalty, MaxNorm) else "coupling of .* must be 'loss' for"
+    wanted = "on of .* must exclude" if isinstance(penalty, MaxNorm) else "coupling of .* must be 'loss' for"
     with pytest.raises(InputError, match=rf"^{wanted} 0\.weight, which {name} makes from other tensors"):
         bind(model, [Regularizer(penalty)], adaptive=False)
     bind(model, [Regularizer(penalty, on="biases")], adaptive=False)

@@ -499,7 +499,7 @@ def test_doubled_decay_is_a_warning_that_names_both() -> None:
 
 def test_a_metric_that_is_not_known_is_a_warning() -> None:
     model = make_model()
-    with pytest.warns(UserWarning, match=r"the proximal step of L1\(weights\) is the learning rate.*for NAdam"):
+    with pytest.warns(UserWarning, match=r"the proximal step of L1\(weights\) uses the learning rate.*for NAdam"):
         regularize(NAdam(model.parameters()), model, [Regularizer(L1(0.1)), Regularizer(MaxNorm(2.0))])
 
 

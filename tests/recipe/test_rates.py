@@ -195,7 +195,7 @@ def test_a_factor_is_a_positive_number(factor):
     ("factors", "said"),
     [
         ({"blocks.*": 0.5}, r"lr_factors: on must select at least one parameter .* got 'blocks.\*'"),
-        ({"all": 0.5, "biases": 2.0}, r"lr_factors must leave each selector a tensor, got 'biases' after 'all'"),
+        ({"all": 0.5, "biases": 2.0}, r"lr_factors must leave tensors for each selector, got 'biases' after 'all'"),
     ],
 )
 def test_a_selector_without_a_tensor_is_refused_before_any_step(factors, said):
@@ -229,7 +229,7 @@ def test_layers_learn_the_more_slowly_the_deeper_they_are():
 
 def test_layers_to_decay_over_must_be_one_list():
     two = nn.ModuleDict({name: nn.ModuleList(nn.Linear(2, 2) for _ in range(2)) for name in "ab"})
-    with pytest.raises(InputError, match=r"blocks must name a list of layers of one type .*, got None"):
+    with pytest.raises(InputError, match=r"blocks must name a list of layers of the same type .*, got None"):
         layerwise_factors(two)
     assert layerwise_factors(two, 0.5, blocks="b") == {
         **dict.fromkeys(("a.0.weight", "a.0.bias", "a.1.weight", "a.1.bias"), 1 / 8),

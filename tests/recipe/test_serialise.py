@@ -187,7 +187,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     (lambda: Recipe.from_dict({}, penalties={"x": Loose}), "must be dataclasses with all methods .* got 'x'"),
     (lambda: Recipe.from_dict({}, penalties={"x": Wobble}), "must be dataclasses with all methods .* got 'x'"),
     (lambda: Recipe.from_dict({}, augmentations={"x": OneSided}), "augmentations must be .* methods of Augmentation"),
-    (lambda: Recipe.from_dict({}, penalties={"L1": OneSided}), "names that meden has not taken, got 'L1'"),
+    (lambda: Recipe.from_dict({}, penalties={"L1": OneSided}), "names that meden does not use, got 'L1'"),
     (lambda: Regularizer(Loose()), "penalty must be .* a frozen dataclass that is a Penalty"),
     (lambda: Recipe.from_dict({"regularizers": [{"penalty": ["L1"]}]}), r"penalty must be one of .* got \['L1'\]$"),
     (lambda: Recipe.from_dict({"regularizers": [{"strength": 1}]}), "penalty must be one of .* got None$"),
@@ -203,7 +203,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (lambda: Recipe(regularizers=[Regularizer(L1(0.1), on=["all", nn.Linear])]).to_dict(), "on must be a plain value"),
     (lambda: Recipe(regularizers=[Regularizer(L1(torch.ones(2)))]).to_dict(), "strength must be a plain value"),
-    (lambda: Recipe(regularizers=[Regularizer(Kind(1.0))]).to_dict(), "must have another name for its field kind"),
+    (lambda: Recipe(regularizers=[Regularizer(Kind(1.0))]).to_dict(), "must rename its field kind"),
     (
         lambda: Recipe.from_dict({"activity": [{"penalty": "ActivityL1", "strength": 1, "on": 3.5}]}),
         "on must be a role",
@@ -221,5 +221,5 @@ def test_bad_input_is_one_line(make: Callable[[], Any], message: str) -> None:
 
 def test_a_class_with_the_name_of_one_of_ours_is_not_taken_for_it() -> None:
     mine = type("L1", (OneSided,), {})
-    with pytest.raises(InputError, match="needs a class with a name of its own"):
+    with pytest.raises(InputError, match="must have a class with a name"):
         Recipe(regularizers=[Regularizer(mine(0.1))]).to_dict()

@@ -218,7 +218,7 @@ ROUND_TRIPS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:no rule is known for another width")
+@pytest.mark.filterwarnings("ignore:no rule for another width is known")
 @pytest.mark.parametrize("recipe", ROUND_TRIPS.values(), ids=ROUND_TRIPS)
 @pytest.mark.parametrize("width", [8, 24, 64])
 @pytest.mark.parametrize("batch_size", [4, 12])
@@ -274,7 +274,7 @@ def test_a_model_without_memory_will_do_and_a_tied_head_is_an_embedding():
 def test_what_has_no_rule_for_a_width_is_said_once():
     here, there = Scale(model=transformer(8)), Scale(model=transformer(16))
     recipe = Recipe(regularizers=[Regularizer(L1(1e-3)), Regularizer(L2(0.1))], clip_norm=1.0, dropout=0.1)
-    with pytest.warns(UserWarning, match=r"kept as it was: L1\(weights\), clip_norm$") as said:
+    with pytest.warns(UserWarning, match=r"unchanged: L1\(weights\), clip_norm$") as said:
         moved = transfer(recipe, from_=here, to=there)
     assert len(said) == 1 and said[0].filename == __file__
     assert moved.regularizers[0] == recipe.regularizers[0] and moved.dropout == 0.1
@@ -295,7 +295,7 @@ WRONG = {
     "less deep": (RECIPE, transformer(8, depth=2), transformer(8), {}, r"blocks\.1\..* in from_ only"),
     "one model": (RECIPE, transformer(8), None, {}, "model must be given for both scales .* got none for to"),
     "unknown inputs": (RECIPE, Own(8), Own(16), {}, r"which axis of matrix \(8, 8\).*matrix_axes.*layer Own"),
-    "parametrised": (RECIPE, weight_normed(8), weight_normed(16), {}, "no parametrised matrices.*0.weight"),
+    "parametrised": (RECIPE, weight_normed(8), weight_normed(16), {}, "not have parametrised matrices.*0.weight"),
     "no recipe": ({"lr": 1}, None, None, {}, "recipe must be a meden.Recipe, got dict"),
     "no rule": (RECIPE, None, None, {"batch_rule": "sqrt"}, "batch_rule must be one of square_root, fixed, got 'sqrt'"),
     "no scale": (RECIPE, None, None, {"to": 64}, "to must be a meden.Scale, got 64"),
@@ -303,7 +303,7 @@ WRONG = {
     "another batch": (RECIPE, None, None, {"from_": Scale(batch_size=7)}, "from_ batch_size must be the recipe's, 4"),
     "full": (
         RECIPE, None, None, {"from_": Scale(rows=9), "to": Scale(rows=9, batch_size="full")},
-        "batch_rule must be 'fixed' where batches become or were 'full'"),
+        "batch_rule must be 'fixed' when batches are or become 'full'"),
     "full of unknown size": (RECIPE, None, None, {"to": Scale(batch_size="full")}, "rows must be given for both"),
     "sgd by the root": (
         Recipe(optimizer="sgd"), None, None, {"to": Scale(batch_size=64)}, "batch_rule must be 'fixed' for sgd"),
@@ -311,7 +311,7 @@ WRONG = {
         RECIPE, None, None, {"to": Scale(batch_size=44)}, "batch_rule must be 'fixed' for this change.*at most 10"),
     "too short an average": (
         RECIPE.replace(averaging=Averaging(decay=0.5)), None, None,
-        {"from_": Scale(rows=400), "to": Scale(rows=40)}, "averaging must span a step or more.*decay=0.5"),
+        {"from_": Scale(rows=400), "to": Scale(rows=40)}, "averaging must span at least one step.*decay=0.5"),
 }  # fmt: skip
 
 

@@ -235,11 +235,11 @@ def test_time_constant_is_the_fall_to_one_over_e() -> None:
         (1.0, {"to": "torch.optim.SGD"}, "to must be one of .*did you mean 'torch.SGD'"),
         (1.0, {"loss": "l2"}, "loss must be one of"),
         (1.0, {"solver": "saga"}, "solver must be one of"),
-        (1.0, {"l1_ratio": 0.5}, "l1_ratio must be left out"),
+        (1.0, {"l1_ratio": 0.5}, "l1_ratio must not be given"),
         (1.0, {"to": "sklearn.MLPClassifier"}, "batch_size, the rows of a step"),
         (1.0, {"source": "glmnet"}, "to must be a tool with an L1 part.*got 'torch.SGD'"),
         (1.0, {"source": "glmnet", "l1_ratio": 1.5}, r"l1_ratio must be a finite number in \[0, 1\], got 1.5"),
-        (1.0, {"source": "xgboost", "l1_ratio": 0.5}, "l1_ratio must be left out for xgboost"),
+        (1.0, {"source": "xgboost", "l1_ratio": 0.5}, "l1_ratio must not be given for xgboost"),
         (1.0, {"source": "canonical"}, r"value must be a Strength\(l1, l2\)"),
         (0.0, {"source": "sklearn.LogisticRegression"}, "value must be a finite number above 0"),
         (1.0, {"loss": "sum"}, "n, or batch_size|n, the number"),
@@ -254,11 +254,11 @@ def test_bad_input_is_refused_by_name(value, given, match) -> None:
 
 
 def test_no_single_number_exists_across_the_coupling_and_the_message_gives_the_time() -> None:
-    with pytest.raises(InputError, match=r"no single number exists.* is 100000 steps"):
+    with pytest.raises(InputError, match=r"there is no equivalent strength.* is 100000 steps"):
         convert(0.01, source="torch.AdamW", to="sklearn.Ridge", n=N, lr=1e-3)
-    with pytest.raises(InputError, match=r"no single number exists.* is 100000 steps"):
+    with pytest.raises(InputError, match=r"there is no equivalent strength.* is 100000 steps"):
         convert(1e-5, source="adamw_paper", to="torch.SGD", lr=1e-3)
-    with pytest.raises(InputError, match=r"no single number exists.*1/\(lr weight_decay\)"):
+    with pytest.raises(InputError, match=r"there is no equivalent strength.*1/\(lr weight_decay\)"):
         convert(1.0, source="sklearn.Ridge", to="torch.AdamW", n=N, lr=1e-3)
     with pytest.raises(InputError, match=r"^lr, the learning rate"):
         convert(1.0, source="torch.AdamW", to="timm")

@@ -193,13 +193,13 @@ def test_a_permutation_is_followed() -> None:
 def test_bad_input_is_one_line() -> None:
     model = Strange("plain")
     for x, message in (
-        (torch.randn(2, 5), "example must be an input that Strange takes"),
-        ("text", "example must be an input that Strange takes"),
+        (torch.randn(2, 5), "example must be an input of Strange"),
+        ("text", "example must be an input of Strange"),
     ):
         with pytest.raises(InputError, match=message) as raised:
             structure_of(model, x)
         assert "\n" not in str(raised.value)
-    with pytest.raises(InputError, match=r"model must be one that torch.export traces .* got Strange") as raised:
+    with pytest.raises(InputError, match=r"model must be traceable by torch.export .* got Strange") as raised:
         structure_of(Strange("value"), torch.randn(2, 3))
     assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="columns must name the 3 inputs of a row, got 2 names"):

@@ -18,7 +18,7 @@ def test_groups_are_apart_and_what_is_put_is_what_was_taken(case: str, kind: Any
     try:
         groups = groups_of(model, x, kind)
     except InputError as error:
-        assert f"has groups that may leave, got '{kind}'" in str(error)
+        assert f"has removable groups, got '{kind}'" in str(error)
         return
     tensors: dict[str, Tensor] = {name: w.detach().clone() for name, w in model.named_parameters()}
     for part in groups.sets:
@@ -64,10 +64,10 @@ def test_inputs_of_one_column_are_one_group_and_sizes_are_sets() -> None:
 def test_bad_input_is_one_line() -> None:
     x = torch.randn(2, 6)
     net = nn.Sequential(nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 1))
-    with pytest.raises(InputError, match="outgoing must be False where groups would overlap"):
+    with pytest.raises(InputError, match="outgoing must be False when groups would overlap"):
         groups_of(net, x, outgoing=True)
     with pytest.raises(
-        InputError, match=r"has groups that may leave, got 'units' \([01]\[[01]\] has to stay: it is an output"
+        InputError, match=r"has removable groups, got 'units' \([01]\[[01]\] has to stay: it is an output"
     ):
         groups_of(nn.Sequential(nn.Linear(6, 2)), x)
     with pytest.raises(InputError, match="kind must be one of"):

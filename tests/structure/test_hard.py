@@ -46,7 +46,7 @@ def test_a_layer_of_which_one_use_mixes_all_rows_keeps_them_in_the_other() -> No
     )  # fmt: skip
     for net in (mixed, normed):
         assert free(net, X, X) == []
-        with pytest.raises(InputError, match="has groups that may leave, got 'units'"):
+        with pytest.raises(InputError, match="has removable groups, got 'units'"):
             groups_of(net, (X, X))
 
 

@@ -55,7 +55,7 @@ def test_what_is_kept_of_scored_rows_is_what_the_model_says_of_them(trained):
     truth = dataset.labels[fold.score]
     np.testing.assert_allclose(after.held_out.losses, -np.log(told[np.arange(len(truth)), truth]), rtol=1e-3, atol=1e-5)
     assert np.array_equal(after.held_out.scores, run.held_out.scores)  # which class comes first is the same
-    assert after.history is run.history and "logits divided by" in after.reason
+    assert after.history is run.history and "logits divided afterwards by" in after.reason
 
 
 def test_rows_of_a_table_and_pairs_give_the_same(trained, tmp_path):
@@ -99,14 +99,14 @@ def test_what_has_no_temperature_is_refused(trained):
     lost = meden.fit(nn.Linear(4, 2), train=(x, y), recipe=Recipe(epochs=2, optimizer="sgd", lr=1e38))
     squashed = meden.fit(Squashed(), train=(x, y), recipe=Recipe(epochs=1))
     for subject, data, told in (
-        (numbers, table(), "must be of a classifier"),
+        (numbers, table(), "must be a classifier"),
         (lost, (x, y), "can predict, got one that diverged"),
         (plain, (x, y.float()), "whole numbers"),
         (squashed, (x, y), "ends in linear layers"),
         (run, table().drop(columns="y"), "must be a column of the table .* got 'y'"),
         (run, 3, "must be a table, or a pair"),
-        (run, (table().drop(columns="y"), table()["y"][:5]), "as many targets as rows, got 5 and 1600"),
-        (run, (table().drop(columns="y")[:5], table()["y"]), "as many targets as rows, got 1600 and 5"),
+        (run, (table().drop(columns="y"), table()["y"][:5]), "one target per row, got 5 targets and 1600"),
+        (run, (table().drop(columns="y")[:5], table()["y"]), "one target per row, got 1600 targets and 5"),
         (run, (table().drop(columns="y")[:0], table()["y"][:0]), "must have rows"),
         (plain, (x, y + 5), "must hold rows with one of 2 classes|class"),
         ([run], table(), "must be one trained run, got list"),
@@ -165,4 +165,4 @@ def test_few_rows_that_are_all_right_leave_a_run_as_it_is(trained):
     told = run.predict(table().iloc[fold.stop].drop(columns="y")).values == table().y.iloc[fold.stop]
     rows = table().iloc[fold.stop][np.asarray(told)][:40]
     after = meden.calibrate(run, rows)
-    assert after.temperature == 1.0 and "left as they are" in after.reason and "40 rows, which are few" in after.reason
+    assert after.temperature == 1.0 and "logits unchanged" in after.reason and "40 rows, which are few" in after.reason

@@ -30,17 +30,17 @@ SPARSE = {"activity": [Activity(KLSparsity(0.1), on="blocks.*.0")]}
 CHECKPOINTED = {"activation_checkpointing": True}
 REFUSED = {
     "rows of a batch": (net, 5, {}, {}, "batch_size must be at least the number of processes, 5, .* got 4"),
-    "batch norm": (normed, 2, {}, {}, "model must treat each row by itself on 2 processes, got a Net"),
+    "batch norm": (normed, 2, {}, {}, "model must process each row independently on 2 processes, got a Net"),
     "batch norm in parts": (
         normed,
         1,
         {},
         {"micro_batch_size": 2},
-        r"by itself on parts \(micro_batch_size\)",
+        r"independently on parts \(micro_batch_size\)",
     ),
-    "a mean over the batch": (net, 2, SPARSE, {}, "activity must hold no KLSparsity on 2 processes"),
+    "a mean over the batch": (net, 2, SPARSE, {}, "activity must not hold KLSparsity on 2 processes"),
     "R-Drop": (net, 1, {"rdrop": 1.0}, CHECKPOINTED, "activation_checkpointing must be off with rdrop"),
-    "no blocks": (layer, 1, {}, CHECKPOINTED, "blocks must select modules to be checkpointed, got none"),
+    "no blocks": (layer, 1, {}, CHECKPOINTED, "blocks must select modules to checkpoint, got none"),
     "other blocks": (
         net,
         1,

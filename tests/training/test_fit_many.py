@@ -251,13 +251,16 @@ NO_STOP = Fold(FOLDS[0].fit, FOLDS[0].stop[:0], FOLDS[0].score)
         ({"make_model": nn.Identity}, "parameter to train"),
         (
             {"last": Member(RECIPE, FOLDS[0], 0, {"wdith": 3})},
-            r"take what model_args give .*'wdith'; did you mean 'width'",
+            r"accept the arguments in model_args .*'wdith'; did you mean 'width'",
         ),
         ({"last": Member(STOPPING, NO_STOP)}, "stop split for a recipe with early_stopping"),
         ({"last": Member(STOPPING)}, "stop split for a recipe with early_stopping"),
         ({"last": Member(RECIPE.replace(schedule="plateau"), NO_STOP)}, "stop split for a recipe with plateau"),
         ({"last": Member(RECIPE, Fold(np.arange(61), np.arange(2), np.arange(2)))}, "rows 0 to 59"),
-        ({"last": Member(RECIPE, Fold(np.arange(0), np.arange(2), np.arange(2)))}, "rows 0 to 59, and some to fit"),
+        (
+            {"last": Member(RECIPE, Fold(np.arange(0), np.arange(2), np.arange(2)))},
+            "rows 0 to 59, including some to fit",
+        ),
         (
             {"last": Member(RECIPE.replace(regularizers=[meden.Regularizer(L1(1.0), on="encoder.*")]), FOLDS[0])},
             "on must select at least one parameter",
@@ -325,7 +328,7 @@ def fresh(member):
     ("change", "message"),
     [
         ({"weight": torch.zeros(2, 5)}, r"member start 'weight' must be of shape \(3, 5\), got \(2, 5\)"),
-        ({"wieght": torch.zeros(3, 5)}, "no tensor but the model's, got 'wieght'; did you mean 'weight'"),
+        ({"wieght": torch.zeros(3, 5)}, "only the model's tensors, got 'wieght'; did you mean 'weight'"),
         ({"weight": None}, r"must have the model's tensors \(weight, bias\), but lacks 'weight'"),
     ],
 )
@@ -399,7 +402,7 @@ def test_penalties_reach_the_tensors_of_wrapped_models():
 
     recipe = meden.Recipe(lr=0.02, epochs=3, regularizers=[meden.Regularizer(L1(0.1), on="0.weight")])
     members = [meden.Member(recipe), meden.Member(recipe.replace(lr=0.01))]
-    with pytest.warns(UserWarning, match="one by one, since what wraps a model"):
+    with pytest.warns(UserWarning, match="one by one, since the wrapper of the model"):
         wrapped = meden.fit_many(make, members, blobs())
     plain = meden.fit_many(lambda: make(lambda model: model), members, blobs(), chunk=1)
     for ours, wanted in zip(wrapped, plain, strict=True):

@@ -122,7 +122,7 @@ def test_groups_of_one_model_serve_a_stack_of_its_like_and_no_other() -> None:
     for run, member in zip(meden.fit_many(double, crossed(own, data), data), crossed(own, data), strict=True):
         assert_same_run(run, alone(double, member, data))
     with pytest.raises(
-        InputError, match=r"groups of GroupMCP\(units\) must be of this model, whose .* has the shape \(5, "
+        InputError, match=r"groups of GroupMCP\(units\) must belong to this model, whose .* has shape \(5, "
     ):
         meden.fit_many(double, [Member(own[0], None, 0, {"width": 5})], data)
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_found_is_refused_before_training() -> None:
         lambda make, own: meden.fit_many(make, [Member(own, None)], (x, y)),
         lambda make, own: meden.compare(make, (x, y), {"a": own, "b": Recipe()}, folds=2),
     ):
-        with pytest.raises(InputError, match=r"model must be one that torch.export traces"):
+        with pytest.raises(InputError, match=r"model must be traceable by torch.export"):
             train(Branching, units)
         with pytest.raises(InputError, match="heads"):
             train(lambda: MLP(5, 3), recipe(Regularizer(GroupLasso(0.1), groups="heads")))

@@ -280,7 +280,7 @@ net_once = net()
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train": (torch.zeros(3, 5), torch.zeros(4))}, "train must hold as many rows"),
+        ({"train": (torch.zeros(3, 5), torch.zeros(4))}, "train must hold the same number of rows"),
         ({"train": torch.zeros(3)}, "train must be a pair"),
         ({"train": ([[0.0, 1.0], [0.0]], [0, 1])}, "train must hold arrays of numbers"),
         ({"train": (torch.full((3, 5), torch.nan), torch.zeros(3, dtype=torch.long))}, "train x must be finite"),

@@ -30,9 +30,9 @@ ALL = {
 ALL |= {"compiled, fsdp": COMPILED}
 """Each is trained by all processes."""
 OTHERS = {
-    "recipe": "recipe must be the same on all 2 processes, got others on 1",
-    "model": "model must be the same on all 2 processes, got others on 1",
-    "seed": "seed must be the same on all 2 processes, got others on 1",
+    "recipe": "recipe must be the same on all 2 processes, got different values on 1",
+    "model": "model must be the same on all 2 processes, got different values on 1",
+    "seed": "seed must be the same on all 2 processes, got different values on 1",
 }
 
 
@@ -117,7 +117,7 @@ def test_bfloat16_is_near(two_ranks: Path, strategy: str) -> None:
 def test_batch_norm_is_refused_on_all(two_ranks: Path, strategy: str) -> None:
     for rank in range(RANKS):
         told = (two_ranks / f"batch norm, {strategy}.{rank}.error").read_text()
-        assert told.startswith("model must treat each row by itself on 2 processes, got a Net that does not")
+        assert told.startswith("model must process each row independently on 2 processes, got a Net that does not")
 
 
 @pytest.mark.parametrize("rank", range(RANKS))

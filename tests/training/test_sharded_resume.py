@@ -165,10 +165,10 @@ def test_a_checkpoint_of_another_recipe_or_precision(begun: Path) -> None:
 
 def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="checkpoint must be a folder for a training on processes"):
+    with pytest.raises(InputError, match="checkpoint must be a folder for training on several processes"):
         trained(CASES["AdamW"], spread=True, checkpoint=tmp_path / "file")
 
 
 def test_a_folder_where_a_file_should_be(begun: Path) -> None:
-    with pytest.raises(InputError, match="checkpoint must be a file without sharding, got a folder"):
+    with pytest.raises(InputError, match="checkpoint must be a file without sharding, got the folder"):
         trained(BEGUN["plateau"], spread=False, checkpoint=begun / "plateau")

@@ -173,7 +173,7 @@ def test_members_are_trained_one_by_one_as_in_memory_and_the_reason_is_told_once
         warnings.simplefilter("always")
         runs = meden.fit_many(net, MEMBERS, files)
     assert [str(warning.message) for warning in told] == [
-        "models are trained one by one, since the rows of a Dataset are read as needed"
+        "models are trained one by one, since the rows of a Dataset are read on demand"
     ]
     for run, other in zip(runs, meden.fit_many(net, MEMBERS, in_memory(range(NUM)), chunk=1), strict=True):
         np.testing.assert_allclose(run.history.column("valid.loss"), other.history.column("valid.loss"), rtol=1e-4)

@@ -20,7 +20,7 @@ from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLass
 
 
 def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()) -> Audit:
-    """Say for each tensor of a model what penalises it, and warn of what is probably not meant.
+    """Show for each tensor of a model what penalises it, and warn about likely mistakes.
 
     Args:
         model: any module.
@@ -61,12 +61,12 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
 
 def _check_handles(optimizer: Optimizer, handles: Sequence[Handle]) -> None:
     if not isinstance(handles, Sequence):
-        raise InputError(f"handles must be a list of what meden.regularize returned, got {type(handles).__name__}")
+        raise InputError(f"handles must be a list of handles from meden.regularize, got {type(handles).__name__}")
     for handle in handles:
         if not isinstance(handle, Handle):
-            raise InputError(f"handles must hold what meden.regularize returned, got {type(handle).__name__}")
+            raise InputError(f"handles must hold only handles from meden.regularize, got {type(handle).__name__}")
         if handle.optimizer is not optimizer:
-            raise InputError("handles must be of the optimizer that is audited, got one of another optimizer")
+            raise InputError("handles must belong to the audited optimizer, got one of another optimizer")
 
 
 def _tensor(

@@ -136,7 +136,7 @@ class TensorAudit:
 
 @dataclass(frozen=True)
 class AuditWarning:
-    """Something that is probably not meant.
+    """A likely mistake in a setup.
 
     Args:
         code: a short name of the kind of mistake.
@@ -151,7 +151,7 @@ class AuditWarning:
 
 @dataclass(frozen=True, repr=False)
 class Audit(Shown):
-    """The result of :func:`meden.audit`; printing it gives a table.
+    """The result of :func:`meden.audit`; prints as a table.
 
     Attributes:
         optimizer: name of the optimizer.

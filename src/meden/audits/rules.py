@@ -10,7 +10,7 @@ LARGE = 0.01
 """A tensor is large if it holds this share of the weights that the optimizer has."""
 
 _SHOWN = 4
-_LEAVE_OUT = 'give them a parameter group with weight_decay=0, or regularize on="weights"'
+_LEAVE_OUT = 'put them into a parameter group with weight_decay=0, or regularize on="weights"'
 
 Tensors = Sequence[TensorAudit]
 Rule = Callable[[Tensors], Tensors]
@@ -88,29 +88,29 @@ _RULES: dict[Code, tuple[Rule, str]] = {
     "norm": (_penalised("norm"), "scales of norm layers ({names}) are shrunk by {sources}: " + _LEAVE_OUT),
     "embedding": (
         _penalised("embedding"),
-        "embeddings ({names}) are shrunk by {sources}, also in rows that a batch does not use: " + _LEAVE_OUT,
+        "embeddings ({names}) are shrunk by {sources}, including rows that a batch does not use: " + _LEAVE_OUT,
     ),
-    "twice": (_twice, "the same tensors ({names}) are shrunk twice, by {sources}: keep one of them"),
+    "twice": (_twice, "the same tensors ({names}) are shrunk twice, by {sources}: keep only one of them"),
     "untouched": (
         _untouched,
-        "large weights ({names}) have no penalty while other weights have one: put them into a group with decay, or "
-        "widen on=",
+        "large weights ({names}) have no penalty while other weights have one: put them into a group with weight "
+        "decay, or widen on=",
     ),
     "tied": (
         _tied,
-        "tied tensors ({names}) serve two ends and are shrunk by {sources} for both: leave them out, or accept it",
+        "tied tensors ({names}) serve as input and output weights and are shrunk by {sources} for both: exclude "
+        "them, or accept it",
     ),
     "adapter": (
         _adapter,
-        "changes by adapters ({names}) are shrunk by {sources}, which pulls the weights that the model uses to those "
-        "of the base model, as PullTo would, but factor by factor and not by what they make: accept it, or leave them "
-        "out",
+        "adapter weights ({names}) are shrunk by {sources}, which pulls the effective weights towards the base "
+        "model, like PullTo, but factor by factor rather than on their product: accept it, or exclude them",
     ),
     "multiplier": (
         _multiplier,
-        "multipliers of adapters ({names}) are shrunk by {sources} to 0, where nothing is left of what they multiply, "
-        "and not to the base model: give them a parameter group with weight_decay=0, or pull them to where they start "
-        "with PullTo(L2(strength))",
+        "multipliers of adapters ({names}) are shrunk by {sources} to 0, where they erase what they multiply, "
+        "rather than to the base model: put them into a parameter group with weight_decay=0, or pull them to their "
+        "initial values with PullTo(L2(strength))",
     ),
     "missing": (
         _missing,
@@ -119,22 +119,23 @@ _RULES: dict[Code, tuple[Rule, str]] = {
     ),
     "frozen": (
         _frozen,
-        "the optimizer holds frozen tensors ({names}), which it will not step: leave them out, or unfreeze them with "
+        "the optimizer holds frozen tensors ({names}), which it does not step: remove them, or unfreeze them with "
         "requires_grad_()",
     ),
     "idle": (
         _idle,
-        "biases ({names}) are idle: the norm that follows in the order of the layers subtracts them again; make their "
-        "layers with bias=False",
+        "biases ({names}) have no effect, since the norm that follows subtracts them again: create their layers "
+        "with bias=False",
     ),
     "no_gradient": (
         _without_gradient,
-        "trainable tensors ({names}) are idle: the last backward pass gave gradients to others and none to them; use "
-        "them in the forward pass, or freeze them with requires_grad_(False)",
+        "trainable tensors ({names}) are unused, since the last backward pass gave gradients to others but not to "
+        "them: use them in the forward pass, or freeze them with requires_grad_(False)",
     ),
     "parametrised": (
         _parametrised,
-        "weight_decay shrinks the tensors that a parametrisation makes weights from, and not these weights ({names}): "
-        "set it to 0 for them, and penalise the weights with meden's L2 (in the loss, where no step is the same)",
+        "weight_decay shrinks the tensors that a parametrisation makes weights from, not the weights themselves "
+        "({names}): set it to 0 for them, and penalise the weights with meden's L2 (in the loss, since no update "
+        "rule is equivalent)",
     ),
 }

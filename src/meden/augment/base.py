@@ -20,7 +20,7 @@ Number = float | Tensor
 
 
 class Augmentation(abc.ABC):
-    """A random change of a batch of fitting rows that leaves what they mean: shapes stay, all draws come from outside.
+    """A random change of a batch of fitting rows that preserves their meaning and shapes; all draws come from outside.
 
     Final augmentations, also those of your own, are frozen dataclasses. Fields of the type float or :data:`Number` are
     strengths: checked at construction if they are Python numbers, tensors otherwise, and nothing branches on their
@@ -125,7 +125,7 @@ def check_finite(name: str, x: Tensor) -> None:
         InputError: naming how many are missing, or the type.
     """
     if not x.is_floating_point():
-        raise InputError(f"x must hold floating numbers for {name}, got {str(x.dtype).removeprefix('torch.')}")
+        raise InputError(f"x must hold floating-point numbers for {name}, got {str(x.dtype).removeprefix('torch.')}")
     if wrong := int((~x.isfinite()).sum()):
         raise InputError(f"x must be finite before {name}, got {wrong} missing or infinite values; fill them in first")
 

@@ -129,7 +129,7 @@ class Cutout(Augmentation):
     def check(self, x: Tensor, task: str) -> None:
         check_images("Cutout", x)
         if self.size > min(x.shape[-2:]):
-            raise InputError(f"Cutout size must be at most the side of an image {tuple(x.shape[-2:])}, got {self.size}")
+            raise InputError(f"Cutout size must be at most the image side {tuple(x.shape[-2:])}, got {self.size}")
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class PadCrop(Augmentation):
         check_images("PadCrop", x)
         if self.padding >= min(x.shape[-2:]):
             raise InputError(
-                f"PadCrop padding must be less than the side of an image {tuple(x.shape[-2:])}, got {self.padding}"
+                f"PadCrop padding must be less than the image side {tuple(x.shape[-2:])}, got {self.padding}"
             )
 
 
@@ -236,5 +236,5 @@ def _kornia() -> tuple[Any, Any]:
         from kornia import color as spaces
         from kornia import enhance
     except ImportError:
-        raise InputError("Color needs kornia, which is not installed; pip install 'meden[image]'") from None
+        raise InputError("Color needs kornia, which is not installed: pip install 'meden[image]'") from None
     return enhance, spaces

@@ -158,6 +158,4 @@ def _hidden(x: Tensor, chosen: Tensor) -> Tensor:
 def _check_tokens(name: str, x: Tensor) -> None:
     check_shape(name, x, {2: "(n, T)"})
     if x.is_floating_point() or x.dtype == torch.bool:
-        raise InputError(
-            f"x must hold token numbers (whole numbers) for {name}, got {str(x.dtype).removeprefix('torch.')}"
-        )
+        raise InputError(f"x must hold token numbers (integers) for {name}, got {str(x.dtype).removeprefix('torch.')}")

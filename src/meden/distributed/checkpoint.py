@@ -139,7 +139,7 @@ def newest(folder: Path, world: World) -> Checkpoint | None:
 
 def _newest(folder: Path) -> tuple[str, dict[str, Any]]:
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"checkpoint must be a folder for a training on processes, got the file {str(folder)!r}")
+        raise InputError(f"checkpoint must be a folder for training on several processes, got the file {str(folder)!r}")
     steps = _steps(folder)
     if not steps:
         return "", {}

@@ -86,7 +86,7 @@ def _store(port: int) -> Any:
     try:
         return dist.TCPStore(_HOST, port, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"port must be free, got {port}, which cannot be listened on: {_reason(error)}") from None
+        raise InputError(f"port must be free, got {port}: {_reason(error)}") from None
 
 
 def _reason(error: Exception) -> str:

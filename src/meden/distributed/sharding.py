@@ -10,7 +10,7 @@ from meden._settings import Settings
 
 
 class Sharding(Settings):
-    """How a training is spread over processes, and what is traded for memory or time.
+    """How training is distributed over processes, and how memory is traded for time.
 
     The same recipe gives the same model on any number of processes, up to rounding, whatever is set here, but for
     ``precision``; and but for a model of your own that draws random numbers past torch's functions, which draws others.

@@ -81,7 +81,9 @@ class World:
         for name, value in values.items():
             (others,) = self.total([json.loads(json.dumps(value)) != theirs[name]])
             if others:
-                raise InputError(f"{name} must be the same on all {self.size} processes, got others on {others:g}")
+                raise InputError(
+                    f"{name} must be the same on all {self.size} processes, got different values on {others:g}"
+                )
 
     def barrier(self) -> None:
         """Wait until all processes are here."""
@@ -159,7 +161,7 @@ def _join(device: torch.device) -> None:
     except (RuntimeError, ValueError) as error:
         where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise InputError(
-            f"MASTER_ADDR and MASTER_PORT must be where rank 0 can listen, on a port that is not in use, got {where}: "
+            f"MASTER_ADDR and MASTER_PORT must be a free address that rank 0 can listen on, got {where}: "
             f"{one_line(error)}"
         ) from None
 

@@ -39,7 +39,7 @@ class FewerHeads(nn.MultiheadAttention):
     ) -> tuple[Tensor, Tensor | None]:
         """Attend; arguments and results are those of ``nn.MultiheadAttention``."""
         if is_causal and attn_mask is None:
-            raise InputError("attn_mask must be given where is_causal=True, as nn.MultiheadAttention wants, got None")
+            raise InputError("attn_mask must be given with is_causal=True, as nn.MultiheadAttention requires, got None")
         is_batched = query.ndim == 3
         batch_axis = 0 if self.batch_first else 1
         if not is_batched:

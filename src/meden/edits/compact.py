@@ -60,7 +60,7 @@ def compact(
     optimizer: Optimizer | None = None,
     averages: Average | Sequence[Average] = (),
 ) -> Compacted:
-    r"""Return a smaller model with the same output, in evaluation: what its zeros leave without effect is cut out.
+    r"""Return a smaller model with the same output in evaluation mode, by removing what zeros have made useless.
 
     A unit, filter, attention head or input leaves if all weights that read it are zero, or if it is the same number
     whatever the model is given (its incoming weights or its norm's scale are zero): a bias of what reads it then takes

@@ -15,7 +15,7 @@ from meden.edits.names import Names, Place
 
 @dataclass(frozen=True)
 class Cuts:
-    """The positions that leave the tensors of a model, and what goes with them."""
+    """The positions that are removed from the tensors of a model, and what goes with them."""
 
     gone: Mapping[Place, tuple[int, ...]]
     """Positions that leave, by tensor and axis."""
@@ -44,7 +44,7 @@ class Cuts:
             return tensor
         shape = self.shapes[name]
         if tensor.ndim != len(shape) or any(a not in (1, b) for a, b in zip(tensor.shape, shape, strict=True)):
-            raise InputError(f"{name} must have the shape {shape}, as what is cut, got {tuple(tensor.shape)}")
+            raise InputError(f"{name} must have shape {shape}, like the tensor that is cut, got {tuple(tensor.shape)}")
         for axis, size in enumerate(shape):
             if tensor.shape[axis] == size and self.lost(name, axis):
                 left = sorted(set(range(size)) - set(self.lost(name, axis)))
@@ -87,6 +87,6 @@ class Cuts:
             found = tuple(names.tensors[name].shape) if name in names.tensors else "none"
             if found != wanted:
                 raise InputError(
-                    f"model must be built as the one that was compacted: {name} of {wanted}, got {found} (what was "
-                    "compacted twice is loaded step by step, from the folder of each)"
+                    f"model must be built like the one that was compacted: {name} of {wanted}, got {found} (a "
+                    "model compacted twice is loaded step by step, from the folder of each step)"
                 )

@@ -64,7 +64,7 @@ class Edits:
 def apply_edits(
     model: nn.Module, edits: Iterable[Edit], *, dry_run: bool = False, example: Any = None, tolerance: float = 0.0
 ) -> Edits:
-    """Apply edits in their order, and prove on an example that the output in evaluation did not change.
+    """Apply edits in order, and verify on an example that the output in evaluation mode is unchanged.
 
     Args:
         model: any module, changed in place.
@@ -126,8 +126,8 @@ def _check_same(before: list[Tensor], after: list[Tensor], tolerance: float) -> 
     change = largest_change(before, after)
     if change > tolerance:
         raise InputError(
-            f"edits must leave the output in evaluation as it is, within {tolerance:g} of its largest element; "
-            f"on this example it changed by {change:.2g} of it (undone)"
+            f"edits must not change the output in evaluation mode by more than {tolerance:g} of its largest "
+            f"element, got {change:.2g} on this example (undone)"
         )
 
 
@@ -160,5 +160,5 @@ def outputs(output: Any) -> list[Tensor]:
     """Return the tensors of an output."""
     found = list(tensors(output))
     if not found:
-        raise InputError("example must give an output that holds tensors, to be compared")
+        raise InputError("example must produce an output that holds tensors to compare")
     return found

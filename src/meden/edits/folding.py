@@ -46,7 +46,7 @@ def why_not_folded(read: Read, channel: Channel, names: Names) -> str | None:
     where = f"{name.rpartition('.')[0]} ({type(module).__name__})"
     assert read.constant is not None
     if not bool(read.constant.isfinite().all()):
-        return "it is no number"
+        return "it is not a number"
     same = [r for r in channel.reads if names.place(r.weight) == names.place(read.weight)]
     if any(r.constant is None or not torch.equal(r.constant, read.constant) for r in same):
         return f"{where} reads it as several constants"
@@ -56,7 +56,7 @@ def why_not_folded(read: Read, channel: Channel, names: Names) -> str | None:
         bias = names.first[read.bias]
         is_whole = len(names.tensors[bias]) == names.tensors[name].shape[read.outputs]
         if not is_whole or names.is_tied(bias):
-            return f"it is a constant, but the bias of {where} serves other things, too"
+            return f"it is a constant, but the bias of {where} is also used elsewhere"
     return None
 
 

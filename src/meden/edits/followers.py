@@ -30,17 +30,19 @@ def check_optimizer(optimizer: Optimizer, names: Names, cuts: Cuts) -> None:
         InputError: naming what it keeps and of which parameter.
     """
     if isinstance(optimizer, LBFGS):
-        raise InputError("optimizer must keep its state by parameter to follow, got LBFGS: make a new one")
+        raise InputError("optimizer must keep its state by parameter to be updated along, got LBFGS: create a new one")
     known = {id(tensor): name for name, tensor in names.tensors.items()}
     held = [param for group in optimizer.param_groups for param in group["params"]]
     if strange := [tuple(param.shape) for param in held if id(param) not in known]:
-        raise InputError(f"optimizer must step parameters of the model alone, got others, of shapes {strange[:3]}")
+        raise InputError(f"optimizer must only step parameters of the model, got others, of shapes {strange[:3]}")
     for param in held:
         for key, value in optimizer.state.get(param, {}).items():
             try:
                 _cut_state(cuts, known[id(param)], value)
             except InputError as error:
-                raise InputError(f"optimizer must keep {key!r} in its parameter's shape to follow: {error}") from None
+                raise InputError(
+                    f"optimizer must keep {key!r} in its parameter's shape to be updated along: {error}"
+                ) from None
 
 
 def move_optimizer(optimizer: Optimizer, names: Names, small: nn.Module, cuts: Cuts) -> Undo:
@@ -134,7 +136,7 @@ def check_average(average: object, names: Names) -> None:
     """
     if isinstance(average, Averager):
         if average.model is not names.model:
-            raise InputError("averages must be of the model that is compacted, got those of another")
+            raise InputError("averages must be of the model that is compacted, got those of another model")
         return
     if not isinstance(average, nn.Module):
         kinds = "a meden.Averager, a torch.optim.swa_utils.AveragedModel or a copy of the model"

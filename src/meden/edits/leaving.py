@@ -128,7 +128,7 @@ def _picked_where_read(channel: Channel, names: Names) -> Channel:
         where = entrance(names.model.get_submodule(owner))
         leaf = leaf.removesuffix("_reverse")
         if where is None or (leaf, read.weight.axis) != (where.weight, where.columns):
-            why = f"in front of {owner} ({type(names.model.get_submodule(owner)).__name__}) no inputs can be picked"
+            why = f"in front of {owner} ({type(names.model.get_submodule(owner)).__name__}) no inputs can be selected"
             return replace(channel, slices=(), fixed=channel.fixed or why)
     return replace(channel, slices=())
 
@@ -178,7 +178,7 @@ class _Search:
     def torn(self) -> dict[int, str | None]:
         """Return what shares a slice with what stays, or what its layer cannot lose."""
         back: dict[int, str | None] = {
-            i: "it shares tensors with what stays"
+            i: "it shares tensors with something that stays"
             for owners in self.shared.values()
             if not owners <= self.leaving
             for i in owners & self.leaving
@@ -251,6 +251,6 @@ def _check_inputs(channels: tuple[Channel, ...], leaving: Set[int]) -> None:
     inputs = [i for i, channel in enumerate(channels) if channel.kind == "input"]
     if inputs and leaving >= set(inputs):
         raise InputError(
-            f"model must read at least one of its inputs to be compacted, but nothing comes through from any of "
-            f'{len(inputs)}: its output is constant; inputs="keep" leaves them all'
+            "model must depend on at least one of its inputs to be compacted, got a constant output for all "
+            f'{len(inputs)} inputs; inputs="keep" keeps them all'
         )

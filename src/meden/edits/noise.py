@@ -84,7 +84,7 @@ def retune(
 
 
 def remove(model: nn.Module, on: Selector = "*", *, dry_run: bool = False, example: Any = None) -> Edits:
-    """Take noise out: what was inserted is taken off, what the model was built with gets the level zero.
+    """Remove noise: inserted layers are removed, those that the model was built with get the level zero.
 
     Args:
         model: any module, changed in place.

@@ -64,7 +64,7 @@ class Plan:
             reasons.setdefault(why, []).append(label)
         yield from (f"stays: {_some(labels)} ({why})" for why, labels in reasons.items())
         if self.idle:
-            yield f"left as zeros: {_some(list(self.idle))} (nothing would be left of a layer)"
+            yield f"kept as zeros: {_some(list(self.idle))} (otherwise the layer would be empty)"
         yield str(self.zeros)
 
 

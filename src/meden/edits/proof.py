@@ -54,8 +54,8 @@ class Proof:
             again = largest_change(self.expected[0][2], outputs(try_example(model, example)))
         if again > self.tolerance:
             raise InputError(
-                "model must give the same output each time, in evaluation, to be compacted; on the example it changed "
-                f"by {again:.2g} of its largest element from one run to the next"
+                "model must give the same output each time in evaluation mode to be compacted; on the example it "
+                f"changed by {again:.2g} of its largest element between two passes"
             )
 
     def check(self, small: nn.Module, narrowed: Callable[[Any], Any], blame: Callable[[], str]) -> None:

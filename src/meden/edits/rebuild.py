@@ -59,7 +59,7 @@ def load_compact(model: nn.Module, folder: str | Path) -> nn.Module:
     if found != wanted:
         other = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
         raise InputError(
-            f"model must be built as the one that was compacted, got one in which {', '.join(other[:3])} differs"
+            f"model must be built like the one that was compacted, got differences in {', '.join(other[:3])}"
         )
     restore_tensors(small, tensors)
     return small

@@ -94,8 +94,8 @@ def _found(model: nn.Module, layers: Mapping[str, nn.Module], example: Any) -> d
             found[name] = find_branches(layer, args, kwargs)
         except Exception as error:
             raise InputError(
-                f"model must have layers of which a copy runs in float32, and example be an input for them; {name} "
-                f"({type(layer).__name__}) does not run: {reason(error)}"
+                "model must have layers that can be copied and run in float32, and example must be an input for "
+                f"them; {name} ({type(layer).__name__}) does not run: {reason(error)}"
             ) from error
 
     hooks = [layer.register_forward_pre_hook(partial(find, name), with_kwargs=True) for name, layer in layers.items()]
@@ -122,8 +122,8 @@ def _edits_of(model: nn.Module, name: str, branches: Branches, p: float) -> Iter
         kind = type(model.get_submodule(name)).__name__
         many = f"several sums ({branches.num_ways}) are" if branches.num_ways else "no sum is"
         raise InputError(
-            f"model must have layers that add branches to their input; {name} ({kind}) is not the sum of its input and "
-            f"outputs inside it ({many}): insert dropout where you want it, or use set_dropout for what it has"
+            f"model must have layers that add branches to their input; {name} ({kind}) is not the sum of its input "
+            f"and outputs inside it ({many}): insert dropout explicitly, or use set_dropout for the existing layers"
         )
     modules = {part.name: model.get_submodule(f"{name}.{part.name}") for part in branches.parts}
     for branch in branches.ends:

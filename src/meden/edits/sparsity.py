@@ -30,14 +30,14 @@ class Sparsity:
             return f"single zeros: none of {self.num_weights:,} weights"
         return (
             f"single zeros: {self.num_zeros / self.num_weights:.1%} of {self.num_weights:,} weights; "
-            f"{self.dense_bytes:,} bytes dense, {self.csr_bytes:,} as torch.sparse CSR, in which a layer gets faster "
-            f"on a CPU from about 95 % zeros only; {self.num_two_four} of {self.num_matrices} matrices fit 2:4, which "
-            "some GPUs multiply faster"
+            f"{self.dense_bytes:,} bytes dense, {self.csr_bytes:,} as torch.sparse CSR, which makes a layer faster "
+            f"on a CPU only above about 95 % zeros; {self.num_two_four} of {self.num_matrices} matrices fit 2:4 "
+            "sparsity, which some GPUs multiply faster"
         )
 
 
 def sparsity(model: nn.Module) -> Sparsity:
-    """Count the single zeros of a model's weights, and say what formats for them would take.
+    """Count the single zeros of a model's weights, and report the size of sparse formats.
 
     Args:
         model: any; its weights are those of the role ``"weights"``, seen as matrices of as many rows as units.

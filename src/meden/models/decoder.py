@@ -85,7 +85,7 @@ class Decoder(nn.Module):
         check_choice("activation", activation, ACTIVATIONS)
         check_number("dropout", dropout, low=0.0, high=1.0, high_open=True)
         if width % (2 * num_heads):
-            raise InputError(f"width must be num_heads={num_heads} times an even number, got {width}")
+            raise InputError(f"width must be an even multiple of num_heads={num_heads}, got {width}")
         self.num_inputs, self.head_width = num_inputs, width // num_heads
         self.embed, self.dropout = nn.Embedding(num_tokens, width), nn.Dropout(dropout)
         self.mixed = Mixed(width, num_mixed) if num_mixed else nn.Identity()

@@ -70,7 +70,7 @@ def check_size(make_model: Callable[..., nn.Module], arguments: Mapping[str, Any
     """
     num_saved = sum(tensor.numel() for tensor in saved.values())
     shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-    refusal = f"model must have no more than the {num_saved:,} numbers saved of it, got {shown:.200}"
+    refusal = f"model must have at most the {num_saved:,} numbers that were saved, got {shown:.200}"
     check_within(make_model, arguments, len(saved), num_saved, refusal)
 
 

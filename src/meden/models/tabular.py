@@ -27,7 +27,7 @@ NUM_FEATURES = 3
 
 
 class TabularNet(nn.Module):
-    """A perceptron with embedded numbers, learned scales of its inputs, and activations of learned strength.
+    """A multilayer perceptron with embedded numbers, learned input scales, and activations of learned strength.
 
     Each number x joins ``NUM_FEATURES`` mixtures of cosines of x, so that a narrow network can bend its answer along x;
     each input is scaled by a learned factor, a soft selection of features; hidden layers are linear in the neural

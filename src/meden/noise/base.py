@@ -208,7 +208,7 @@ def noise_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def load_noise_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put back what :func:`noise_state` returned.
+    """Restore a state returned by :func:`noise_state`.
 
     Raises:
         InputError: if the names are not those of the model's noise layers.

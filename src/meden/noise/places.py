@@ -62,7 +62,7 @@ def check_place(layer: nn.Module, place: str) -> None:
     if attached(layer, place) is not None:
         raise InputError(f"place must be free, but the {place} of this {type(layer).__name__} has noise already")
     if place == "weight" and "weight" not in dict(layer.named_parameters(recurse=False)):
-        raise InputError(f'place "weight" needs a layer with a parameter weight, got {type(layer).__name__}')
+        raise InputError(f'place "weight" needs a layer with a parameter named weight, got {type(layer).__name__}')
 
 
 def device_of(module: nn.Module) -> torch.device:

@@ -56,9 +56,9 @@ class Calls:
             return 0  # a hook of gradients, which uses a layer that the forward pass does not
         if len(alive) > 1:
             raise InputError(
-                "a noise layer must be called once in each pass where torch.utils.checkpoint computes it again, got "
-                f"{len(alive)} calls before the backward pass: which of them to repeat is not known. Use one layer a "
-                "call; calls without a backward pass are forgotten by load_noise_state(model, noise_state(model))"
+                "a noise layer must be called only once per pass where torch.utils.checkpoint recomputes it, got "
+                f"{len(alive)} calls before the backward pass: it is unknown which of them to repeat. Use one "
+                "layer per call; load_noise_state(model, noise_state(model)) forgets calls without a backward pass"
             )
         self.repeated = True
         return self.num - alive[0].number

@@ -153,9 +153,7 @@ class Draws:
 def _hashed_positions(shape: torch.Size, device: torch.device, rows: RowNumbers | None) -> Tensor:
     """Return a fixed well-mixed int32 word for every position of ``shape``."""
     if rows is not None and (not shape or shape[0] % max(len(rows), 1)):
-        raise InputError(
-            f"rows must number the rows of what is drawn for, got {len(rows)} of them and the shape {tuple(shape)}"
-        )
+        raise InputError(f"rows must number the rows to draw for, got {len(rows)} numbers for shape {tuple(shape)}")
     if torch.compiler.is_compiling() or isinstance(rows, Tensor):
         return _mix(_positions(shape, device, rows)).view(shape)
     return _cached_positions(tuple(shape), device, rows)

@@ -22,7 +22,7 @@ def check_shard(shard: Shard) -> None:
     """
     if isinstance(shard, range):
         if shard and min(shard[0], shard[-1]) < 0:
-            raise InputError(f"shard must number rows from 0 on, got {shard}")
+            raise InputError(f"shard must number rows from 0, got {shard}")
     elif shard is not None:
         if not isinstance(shard, int):
             raise InputError(f"shard must be a range of row numbers, a rank or None, got {shard!r}")

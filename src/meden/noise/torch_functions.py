@@ -72,7 +72,7 @@ class PassDraws(ShownFields):
     def _count(self) -> None:
         # a backward pass has gradients enabled only where it computes a part of the forward pass anew
         if torch._C._current_graph_task_id() != -1 and torch.is_grad_enabled():
-            raise InputError("model must draw no random numbers where torch.utils.checkpoint computes it twice")
+            raise InputError("model must not draw random numbers where torch.utils.checkpoint computes it twice")
         self.num_calls += 1
 
 

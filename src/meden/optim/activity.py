@@ -17,7 +17,7 @@ from meden.penalties import ActivityPenalty
 
 @dataclass(frozen=True)
 class Activity:
-    """A penalty on what some layers put out; its only coupling is the loss.
+    """A penalty on the outputs of some layers; its only coupling is the loss.
 
     Args:
         penalty: one of ``ActivityL1``, ``ActivityL2``, ``KLSparsity``.
@@ -80,7 +80,7 @@ class Recording:
 
 
 def record_activity(model: nn.Module, activities: Sequence[Activity]) -> Recording:
-    """Record what layers put out while the model trains, one forward pass a step.
+    """Record the outputs of layers while the model trains, one forward pass per step.
 
     Args:
         model: any module.

@@ -22,7 +22,7 @@ from meden.noise import seeded
 
 
 class Averaging(Settings):
-    """Evaluate, and keep, an average of the weights instead of the last ones.
+    """Evaluate and keep averaged weights instead of the last ones.
 
     Args:
         kind: ``ema``: an exponential moving average over the steps. ``swa``: the mean of the weights at the ends of
@@ -71,7 +71,7 @@ def blend(averaging: Averaging, *, epochs: int, steps_per_epoch: int) -> NDArray
 
 
 class Averager:
-    """The average of a model's weights, for a training loop of one's own.
+    """An average of a model's weights, for your own training loop.
 
     Averages of half-precision weights are kept in float32. Buffers are not averaged: batch-norm statistics belong to
     the weights they were measured with, see :func:`refresh_batch_norm`.
@@ -125,7 +125,7 @@ class Averager:
             InputError: before the first update, when there is no average.
         """
         if self.num_updates == 0:
-            raise InputError("averaged weights must have had an update before they are applied, got none")
+            raise InputError("averaged weights must be updated at least once before they are applied, got no update")
         before = [(tensor, tensor.detach().clone()) for tensor in (*self.model.parameters(), *self.model.buffers())]
         _copy([(param, self._average[name]) for name, param in self.model.named_parameters()])
         try:
@@ -141,7 +141,7 @@ class Averager:
         """
         shapes = {name: tuple(param.shape) for name, param in model.named_parameters()}
         if {name: tuple(tensor.shape) for name, tensor in average.items()} != shapes:
-            raise InputError(f"average must be of the model's parameters ({', '.join(shapes)}), got {sorted(average)}")
+            raise InputError(f"average must hold the model's parameters ({', '.join(shapes)}), got {sorted(average)}")
         self.model = model
         self._average = {name: _wide_copy(tensor) for name, tensor in average.items()}
 
@@ -199,7 +199,7 @@ def measure_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     with _measuring(model, _batch_norms(model)):
         for part, batch in enumerate(batches):
             if len(batch) < 2:
-                raise InputError(f"x must have two rows at least to measure their variance, got {len(batch)}")
+                raise InputError(f"x must have at least two rows to measure their variance, got {len(batch)}")
             with seeded(model, "batch norm", step=part):
                 model(batch)
 

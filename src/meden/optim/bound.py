@@ -274,9 +274,9 @@ def _axis(label: str, name: str, target: Target, word: str) -> int:
         return target.axes[word]
     names = " = ".join(dict.fromkeys((name, *(place.name for place in target.places))))
     raise InputError(
-        f"dim of {label} must be a number for {names} of {target.kinds}, where no axis is known to count {word}, got "
-        f"{word!r}; leave it out by on, or say it in a layer of your own by {name.rpartition('.')[2]}_axes = "
-        '{"units": 0, "inputs": 1}'
+        f"dim of {label} must be a number for {names} of {target.kinds}, where no axis is known to count {word}, "
+        f"got {word!r}; exclude it with on, or declare it in a layer of your own as {name.rpartition('.')[2]}_axes "
+        '= {"units": 0, "inputs": 1}'
     )
 
 
@@ -296,15 +296,15 @@ def _refusal(label: str, regularizer: Regularizer, coupling: Coupling, name: str
     """Return the line that says what works on a weight that a parametrisation makes."""
     g = source.magnitudes
     slices = "" if g is None or g.dim is None else f", and of GroupLasso and MaxNorm along dim={g.dim}"
-    alike = "" if g is None else f" (steps of L2{slices} would do)"
+    alike = "" if g is None else f" (steps of L2{slices} would work)"
     if any(p.is_constraint for p in nested(regularizer.penalty)):
         return (
-            f"on of {label} must leave out {name}, which {source.kind} makes from other tensors: the constraint "
+            f"on of {label} must exclude {name}, which {source.kind} makes from other tensors: the constraint "
             f"cannot act on these{alike}; got on={selector_name(regularizer.on)!r}"
         )
     return (
-        f"coupling of {label} must be 'loss' for {name}, which {source.kind} makes from other tensors{alike}, or on "
-        f"must leave {name} out; got {coupling!r}"
+        f"coupling of {label} must be 'loss' for {name}, which {source.kind} makes from other tensors{alike}, or "
+        f"on must exclude {name}; got {coupling!r}"
     )
 
 

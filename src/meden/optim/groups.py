@@ -38,7 +38,7 @@ def chosen_sets(
     if isinstance(groups, str):
         raise InputError(
             f"groups of {label} must be found with an example here, groups=meden.groups_of(model, example, "
-            f"kind={groups!r}); got {groups!r}, which meden.fit and fit_many alone find by themselves"
+            f"kind={groups!r}); got {groups!r}, which only meden.fit and fit_many resolve by themselves"
         )
     places = _places(model)
     selected = None if on == "weights" else select_sites(model, on)
@@ -68,17 +68,17 @@ def _places(model: nn.Module) -> Sites:
 
 def _check_piece(label: str, name: str, axis: int, last: int, places: Sites) -> None:
     if name not in places:
-        raise InputError(f"groups of {label} must be of this model, got groups of {name}, which it does not have")
+        raise InputError(f"groups of {label} must belong to this model, got groups of {name}, which it does not have")
     site = places[name][0]
     if site.made is not None:
         raise InputError(
-            f"groups of {label} must lie in parameters, got {name}, of which {site.made.kind} makes the weight "
-            f"{site.name}"
+            f"groups of {label} must consist of parameters, got {name}, from which {site.made.kind} makes the "
+            f"weight {site.name}"
         )
     shape = tuple(site.param.shape)
     if not axis < len(shape) or not last < shape[axis]:
         raise InputError(
-            f"groups of {label} must be of this model, whose {name} has the shape {shape}, got position {last} of "
+            f"groups of {label} must belong to this model, whose {name} has shape {shape}, got position {last} of "
             f"axis {axis}"
         )
 

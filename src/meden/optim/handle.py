@@ -171,7 +171,7 @@ class Handle(Shown):
         if set(starts) - {b.label for b in self._bound}:
             raise InputError(
                 "regularizers must be those that the state was saved with, whose starting weights are those of "
-                f"{', '.join(sorted(starts))}; got {', '.join(b.label for b in self._bound)}"
+                f"{', '.join(sorted(starts))}, got {', '.join(b.label for b in self._bound)}"
             )
         self._set([b.restart(starts[b.label]) if b.label in starts else b for b in self._bound])
         self.num_steps = int(state["num_steps"])
@@ -213,8 +213,8 @@ class Handle(Shown):
             now = {name: target.start() for name, target in b.targets.items() if name in b.starts}
             if now and all(bool(whole((b.starts[name] == own).all())) for name, own in now.items()):
                 warnings.warn(
-                    f"{b.label} pulls to the weights of step {self.num_steps}, at which the optimizer goes on, and not "
-                    "to those of the first start: save handle.state_dict() beside a checkpoint, and hand it to "
+                    f"{b.label} pulls to the weights of step {self.num_steps}, where the optimizer resumes, and "
+                    "not to the initial ones: save handle.state_dict() with the checkpoint, and restore it with "
                     "handle.load_state_dict",
                     stacklevel=2,
                 )

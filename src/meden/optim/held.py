@@ -68,7 +68,7 @@ def check_present(bound: Iterable[Bound]) -> None:
 def _replaced(label: str, place: Place) -> str:
     return (
         f"{place.name} of {label} must be the parameter that the optimizer steps, but was replaced since "
-        "meden.regularize (by sharding, tying, a move to a device): let the optimizer step the model's present "
+        "meden.regularize (by sharding, tying or moving to a device): give the optimizer the model's present "
         "parameters, then call handle.rebind(model)"
     )
 

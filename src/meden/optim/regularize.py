@@ -71,14 +71,14 @@ def regularize(optimizer: Optimizer, model: nn.Module, regularizers: Sequence[Re
 def _refuse_impossible(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
     if "super" in inspect.unwrap(type(optimizer).step).__code__.co_names:
         raise InputError(
-            f"optimizer must not call super().step() in its own step, as {type(optimizer).__name__} does: torch runs "
-            "the hooks of both, so that each penalty would act twice"
+            f"optimizer must not call super().step() in its own step, as {type(optimizer).__name__} does: torch "
+            "runs the hooks of both, so each penalty would act twice"
         )
     for b in bound:
         if b.coupling == "loss":
             raise InputError(
-                f"coupling of {b.label} must be gradient, decoupled, proximal or auto here: an optimizer never sees "
-                "the loss; got 'loss' (use it in a Recipe, or add penalty.value(w) to your own loss)"
+                f"coupling of {b.label} must be gradient, decoupled, proximal or auto here, since an optimizer "
+                "never sees the loss, got 'loss' (use it in a Recipe, or add penalty.value(w) to your own loss)"
             )
         if b.coupling != "gradient" and isinstance(optimizer, LBFGS):
             raise InputError(f"coupling of {b.label} must be gradient under LBFGS (a line search), got {b.coupling!r}")
@@ -100,8 +100,8 @@ def _warn_of_surprises(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
         is_constraint = b.regularizer.penalty.is_constraint
         if b.coupling == "proximal" and not is_constraint and not knows_metric(optimizer):
             warnings.warn(
-                f"the proximal step of {b.label} is the learning rate, for want of a formula for {kind}: its strength "
-                "is exact with SGD, Adam, AdamW, RMSprop and Adagrad",
+                f"the proximal step of {b.label} uses the learning rate, since no formula for {kind} is known: its "
+                "strength is exact with SGD, Adam, AdamW, RMSprop and Adagrad",
                 stacklevel=3,
             )
 
@@ -117,8 +117,8 @@ def _refuse_twins(optimizer: Optimizer, bound: Sequence[Bound]) -> None:
                 alike, name = _alike(own.penalty, its.penalty), names.get(operand.key)
                 if name is not None and (alike or _alike(b.updates[name], other.updates[place])):
                     raise InputError(
-                        f"{b.label} must not act twice on {name}: a handle of this optimizer does the same "
-                        "already; call remove() of that one first, or keep it and attach once"
+                        f"{b.label} must not act twice on {name}, on which a handle of this optimizer already "
+                        "acts: call remove() of that one first, or keep it and attach only once"
                     )
 
 

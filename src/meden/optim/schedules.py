@@ -18,7 +18,7 @@ Kind = Literal["constant", "step", "exponential", "linear", "cosine", "one_cycle
 
 
 class Schedule(Settings):
-    """How the learning rate changes in time.
+    """How the learning rate changes over time.
 
     Args:
         kind: ``step``: times ``decay`` every ``every`` epochs. ``exponential``: times ``decay`` per epoch, changing at

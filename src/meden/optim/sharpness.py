@@ -27,7 +27,7 @@ ETA = 0.01
 
 
 class Sharpness(Settings):
-    """How far to look for the highest loss nearby.
+    """How far sharpness-aware steps look for the highest loss nearby.
 
     Args:
         rho: radius of the neighbourhood, above 0; the adaptive form wants about ten times as much.

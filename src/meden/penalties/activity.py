@@ -25,7 +25,7 @@ class ActivityPenalty(abc.ABC):
 
 @dataclass(frozen=True)
 class ActivityL1(ActivityPenalty):
-    """strength * mean over samples of sum abs(a): few units answer to each sample.
+    """strength * mean over samples of sum abs(a): few units are active for each sample.
 
     Args:
         strength: multiplier, zero or more.

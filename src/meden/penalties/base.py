@@ -107,7 +107,7 @@ class Penalty(abc.ABC):
 
 
 class SparsePenalty(Penalty):
-    """A penalty that makes exact zeros, and of which one knows how strong it must be to leave nothing else."""
+    """A penalty that makes exact zeros, with a known strength at which nothing else is left."""
 
     @abc.abstractmethod
     def strength_max(self, gradient_at_zero: Tensor) -> Tensor:

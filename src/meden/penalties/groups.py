@@ -48,7 +48,7 @@ class Groups:
     def __post_init__(self) -> None:
         is_word = isinstance(self.dim, str) and self.dim in OF_LINEAR
         if not is_word and (isinstance(self.dim, bool) or not isinstance(self.dim, int)):
-            raise InputError(f"dim must be a whole number, 'units' or 'inputs', got {self.dim!r}")
+            raise InputError(f"dim must be an integer, 'units' or 'inputs', got {self.dim!r}")
         check_count("block", self.block)
 
     @property

@@ -35,8 +35,9 @@ def selectors_of(model: nn.Module, selectors: Iterable[str]) -> dict[str, str]:
         params = {param: selector for sites in chosen.values() for site in sites for param in site.sources}
         if params.keys() <= first.keys():
             raise InputError(
-                f"Recipe lr_factors must leave each selector a tensor, got {selector!r} after "
-                f"{', '.join(repr(first[param]) for param in list(params)[:1])}, which takes its tensors: put it before"
+                f"Recipe lr_factors must leave tensors for each selector, got {selector!r} after "
+                f"{', '.join(repr(first[param]) for param in list(params)[:1])}, which takes all of its tensors: "
+                "put it first"
             )
         first = params | first
     return {name: first[param] for name, param in model.named_parameters() if param in first}
@@ -59,7 +60,7 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def layerwise_factors(model: nn.Module, decay: float = 0.9, *, blocks: str | None = None) -> dict[str, float]:
-    """Return ``lr_factors`` of a :class:`meden.Recipe` by which deeper layers of a pretrained model learn more slowly.
+    """Return ``lr_factors`` of a :class:`meden.Recipe` for layer-wise learning rate decay in a pretrained model.
 
     What comes after the blocks, such as the head, learns at the rate itself, the last block at ``decay`` of it, each
     block before it at ``decay`` of the next one's, and what comes before the blocks, such as the embeddings, at
@@ -96,7 +97,7 @@ def layerwise_factors(model: nn.Module, decay: float = 0.9, *, blocks: str | Non
     found = [name for name, module in lists.items() if (len(module) == longest if blocks is None else name == blocks)]
     if len(found) != 1:
         shown = ", ".join(map(repr, lists)) or "none"
-        raise InputError(f"blocks must name a list of layers of one type (the model has {shown}), got {blocks!r}")
+        raise InputError(f"blocks must name a list of layers of the same type (the model has {shown}), got {blocks!r}")
     prefix, num = f"{found[0]}.".lstrip("."), len(lists[found[0]])
     names = [name for name, _ in model.named_parameters()]
     start = next(place for place, name in enumerate(names) if name.startswith(prefix))

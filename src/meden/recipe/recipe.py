@@ -119,7 +119,7 @@ class Recipe(Settings):
     @classmethod
     def _batch_size(cls, value: Any) -> Any:
         if value != "full" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise InputError(f"Recipe batch_size must be a whole number of at least 1 or 'full', got {value!r}")
+            raise InputError(f"Recipe batch_size must be an integer of at least 1 or 'full', got {value!r}")
         return value
 
     @field_validator("betas")
@@ -350,8 +350,8 @@ def prepare_noise(model: nn.Module, recipe: Recipe, seed: int) -> None:
         set_dropout(model, recipe.dropout, shape=recipe.dropout_shape)
     elif recipe.dropout:
         warnings.warn(
-            f"dropout={recipe.dropout:g} changes nothing in a {type(model).__name__} without a dropout layer, and "
-            "without an nn.Linear behind its first layer that dropout could be put before",
+            f"dropout={recipe.dropout:g} has no effect on a {type(model).__name__} that has neither a dropout "
+            "layer nor an nn.Linear after its first layer in front of which dropout could be inserted",
             stacklevel=2,
         )
     seed_noise(model, derive(seed, "noise"))

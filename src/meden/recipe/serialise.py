@@ -55,7 +55,7 @@ def check_classes(own: Classes, *families: Family) -> None:
             bases = " or ".join(family.base.__name__ for family in families)
             raise InputError(f"{argument} must be dataclasses with all methods of {bases}, got {name!r}: {kind!r}")
         if getattr(room, name, kind) is not kind:
-            raise InputError(f"{argument} must have names that meden has not taken, got {name!r}: {kind!r}")
+            raise InputError(f"{argument} must have names that meden does not use, got {name!r}: {kind!r}")
 
 
 def regularizer_to_dict(regularizer: Regularizer) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def _kind(groups: str | ModelGroups, label: str) -> str:
     """
     if isinstance(groups, ModelGroups):
         raise InputError(
-            f"groups of {label} must be a kind to be written to a file, such as groups={groups.kind!r}, which is found "
-            f"in each model; got {sum(len(found.names) for found in groups.sets)} groups of one model"
+            f"groups of {label} must be a kind to be written to a file, such as groups={groups.kind!r}, which is "
+            f"resolved for each model, got {sum(len(found.names) for found in groups.sets)} groups of one model"
         )
     return groups
 
@@ -134,10 +134,10 @@ def part_to_dict(part: Any, family: Family, label: str) -> dict[str, Any]:
     """
     kind = type(part)
     if getattr(family.room, kind.__name__, kind) is not kind:
-        raise InputError(f"{label} needs a class with a name of its own to be written to a file, got {kind!r}")
+        raise InputError(f"{label} must have a class with a name to be written to a file, got {kind!r}")
     settings = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     if "kind" in settings:
-        raise InputError(f"{label} must have another name for its field kind to be written to a file, got {kind!r}")
+        raise InputError(f"{label} must rename its field kind to be written to a file, got {kind!r}")
     return {"kind": kind.__name__} | {name: _plain(value, f"{label} {name}") for name, value in settings.items()}
 
 
@@ -203,7 +203,7 @@ def _class(name: Any, family: Family, own: Classes) -> type:
     refused = f"{family.what} must be one of {', '.join(classes)}, got {name!r}"
     if not isinstance(name, str) or hasattr(family.room, name):
         raise InputError(refused)
-    pass_it = f"one of your own is named at loading, by {family.argument}={{{name!r}: {name}}}"
+    pass_it = f"a class of your own is named at loading, by {family.argument}={{{name!r}: {name}}}"
     raise InputError(f"{refused}{nearest(name, classes)}; {pass_it}")
 
 

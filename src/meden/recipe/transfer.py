@@ -28,7 +28,7 @@ _SAME = 1e-12
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """What differs between two runs of one recipe; what is left out stays as it is.
+    """What differs between two runs of one recipe; fields that are left out stay the same.
 
     Args:
         model: the model of that scale, trained or not; one on torch's meta device takes no memory. Its shapes alone
@@ -58,7 +58,7 @@ class Scale:
 
 
 def transfer(recipe: Recipe, *, from_: Scale, to: Scale, batch_rule: BatchRule = "square_root") -> Recipe:
-    """Write a recipe that was found at one scale, such as by a search on a small model, for another.
+    """Transfer a recipe from one scale, such as a search on a small model, to another.
 
     ================== ===============================================================================================
     what               what becomes of it
@@ -162,7 +162,7 @@ def _steps_growth(rows_before: int | None, rows_after: int | None, before: Batch
     if before == after:
         return 1.0
     if before == "full" or after == "full":
-        raise InputError(f"rows must be given for both scales where batches become or were 'full', got {after!r}")
+        raise InputError(f"rows must be given for both scales when batches are or become 'full', got {after!r}")
     return before / after
 
 
@@ -180,7 +180,7 @@ def _by_batch(recipe: Recipe, growth: float | None, batch_rule: str) -> dict[str
     if batch_rule == "fixed" or growth == 1:
         return {}
     if growth is None:
-        raise InputError("batch_rule must be 'fixed' where batches become or were 'full', got 'square_root'")
+        raise InputError("batch_rule must be 'fixed' when batches are or become 'full', got 'square_root'")
     if not recipe.adaptive:
         raise InputError("batch_rule must be 'fixed' for sgd, got 'square_root', which is for adaptive optimizers")
     is_rmsprop = recipe.optimizer == "rmsprop"
@@ -199,7 +199,7 @@ def _rate_ratios(small: nn.Module, large: nn.Module) -> dict[str, float]:
     for name in (*before, *after):
         if name not in before or name not in after:
             only = "from_" if name in before else "to"
-            raise InputError(f"models must have the same tensors (no depth is transferred), got {name} in {only} only")
+            raise InputError(f"models must have the same tensors (depth is not transferred), got {name} only in {only}")
     owned = (owners(small), owners(large))
     return {name: _ratio(name, (before[name], after[name]), owned) for name in after}
 
@@ -210,7 +210,9 @@ def _ratio(
     if role(places[1]) != "weight" or places[0][0].param.shape == places[1][0].param.shape:
         return 1.0
     if places[1][0].made is not None:
-        raise InputError(f"models must have no parametrised matrices of other widths, which muP does not cover: {name}")
+        raise InputError(
+            f"models must not have parametrised matrices of different width, which muP does not cover: {name}"
+        )
     before, after = (_num_inputs(name, *pair) for pair in zip(places, owned, strict=True))
     return before / after
 
@@ -224,8 +226,8 @@ def _num_inputs(name: str, sites: tuple[Site, ...], owned: Mapping[int, nn.Modul
         return param.shape[known["inputs"]]
     leaf = name.rpartition(".")[2]
     raise InputError(
-        f"models must say which axis of {name} {tuple(param.shape)} counts inputs, by {leaf}_axes = "
-        f'{{"units": 0, "inputs": 1}} in its layer {type(sites[0].module).__name__}'
+        f'models must declare which axis of {name} {tuple(param.shape)} counts inputs, as {leaf}_axes = {{"units": '
+        f'0, "inputs": 1}} in its layer {type(sites[0].module).__name__}'
     )
 
 
@@ -302,8 +304,8 @@ def _averaging(averaging: Averaging | None, steps: float) -> Averaging | None:
     decay = 1 - (1 - averaging.decay) / steps
     if decay <= 0:
         raise InputError(
-            f"averaging must span a step or more at the scale to, got decay={averaging.decay:g} with {steps:.3g} times "
-            "as many steps in an epoch"
+            f"averaging must span at least one step at the target scale, got decay={averaging.decay:g} with "
+            f"{steps:.3g} times as many steps per epoch"
         )
     return averaging.replace(decay=decay)
 
@@ -314,4 +316,4 @@ def _say_kept(recipe: Recipe) -> None:
     kept += [activity.label for activity in recipe.activity]
     kept += [name for name in ("clip_norm", "sharpness") if getattr(recipe, name) is not None]
     if kept:
-        warnings.warn(f"no rule is known for another width, kept as it was: {', '.join(kept)}", stacklevel=3)
+        warnings.warn(f"no rule for another width is known, unchanged: {', '.join(kept)}", stacklevel=3)

@@ -33,7 +33,7 @@ def convert(
     solver: str = "adam",
     l1_ratio: float | None = None,
 ) -> Value:
-    """Say what a strength of one tool is called in another.
+    """Convert a regularisation strength from one tool's convention to another's.
 
     Args:
         value: the number as the source tool takes it, zero or more; or, for two coefficients, what an earlier
@@ -145,7 +145,7 @@ def _no_single_number(
     source: str, to: str, here: Tool, strength: Strength, amounts: Mapping[str, float | None]
 ) -> InputError:
     decoupled = source if here.decoupled else to
-    reason = f"{decoupled} shrinks weights apart from the gradient, so no single number exists"
+    reason = f"{decoupled} shrinks weights separately from the gradient, so there is no equivalent strength"
     hint = "compare time constants instead: 1/(lr weight_decay) steps for torch.AdamW"
     if here.decoupled and all(amounts[name] for name in here.powers):
         steps = time_constant(strength.l2 * _product(here.powers, amounts, ""), 1.0)

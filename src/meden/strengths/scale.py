@@ -69,7 +69,7 @@ def decay_of(time_constant: float, lr: float, *, steps_per_epoch: float = 1.0) -
 
 
 class AdaptiveSettings(NamedTuple):
-    """What an adaptive optimizer's settings must change with the batch."""
+    """The settings of an adaptive optimizer that must change with the batch size."""
 
     lr: float
     betas: tuple[float, ...]
@@ -78,7 +78,7 @@ class AdaptiveSettings(NamedTuple):
 
 
 def square_root_rule(settings: AdaptiveSettings, growth: float) -> AdaptiveSettings:
-    """Return the settings that keep the path of an adaptive optimizer when its batches grow.
+    """Return the settings that preserve the trajectory of an adaptive optimizer with larger batches.
 
     lr becomes sqrt(k) lr, each 1 - beta becomes k (1 - beta), and eps becomes eps / sqrt(k), k being the growth. The
     rule is for gradients in which noise rules; batches that are no longer small against the noise gain nothing by it.
@@ -107,7 +107,7 @@ def square_root_rule(settings: AdaptiveSettings, growth: float) -> AdaptiveSetti
 
 
 def epochs_worth(epochs: float) -> float:
-    """Return what epochs of the same rows are worth, in epochs of fresh ones.
+    """Return how many epochs of fresh rows some epochs of the same rows are worth.
 
     1 + R* (1 - exp(-R / R*)), R being the repetitions beyond the first pass and R* about 15.4: four epochs are worth
     3.7, forty 15, and no number of them more than 16.4.

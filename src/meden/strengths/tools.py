@@ -33,7 +33,9 @@ class One:
     def read(self, value: Any, l1_ratio: float | None) -> Strength:
         """Return the strength for which the number stands."""
         if l1_ratio is not None:
-            raise InputError(f"l1_ratio must be left out where only {self.part.upper()} exists, got {l1_ratio!r}")
+            raise InputError(
+                f"l1_ratio must not be given when there is only an {self.part.upper()} part, got {l1_ratio!r}"
+            )
         return Strength(**{self.part: _number(value)})
 
     def write(self, strength: Strength, name: str) -> float:
@@ -57,7 +59,7 @@ class Two:
         if isinstance(value, self.kind) and l1_ratio is None:
             return value.strength
         if l1_ratio is not None and self.kind is XGBoostSetting:
-            raise InputError(f"l1_ratio must be left out for xgboost (pass an XGBoostSetting), got {l1_ratio!r}")
+            raise InputError(f"l1_ratio must not be given for xgboost (pass an XGBoostSetting), got {l1_ratio!r}")
         ratio = self.alone if l1_ratio is None else l1_ratio
         check_number("l1_ratio", ratio, low=0.0, high=1.0)
         number = _number(value, inverse=self.kind is LogisticSetting)

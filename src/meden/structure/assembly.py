@@ -77,7 +77,7 @@ class _Known:
             positions, classes = positions[order], classes[order]
             differ = (np.diff(positions) == 0) & (np.diff(classes) != 0)
             before, after = classes[:-1][differ], classes[1:][differ]
-            self._fix(after[before < 0], f"{name} is used for other things, too")
+            self._fix(after[before < 0], f"{name} is also used elsewhere")
             pairs = np.stack([before, after])[:, before >= 0]
             if pairs.size:
                 one_of = np.full(self.classes.max() + 1, -1)
@@ -172,7 +172,7 @@ class _Known:
         torn = (lowest != highest).numpy()
         if torn.any():
             at = torch.from_numpy(torn.nonzero()[0])
-            self._fix(classes.index_select(dim, at).unique().numpy(), f"{source.name} is used for other things, too")
+            self._fix(classes.index_select(dim, at).unique().numpy(), f"{source.name} is also used elsewhere")
         return [_Place(record, axis, coordinates[axis].astype(np.int64), highest.numpy(), dim)]
 
 

@@ -41,8 +41,8 @@ Rule = Callable[[Notes, Call], Any]
 def unknown(notes: Notes, call: Call) -> Any:
     """Return the marks of an operation that is not known: the channels that it meets have to stay."""
     for x in call.tensors():
-        notes.fix(x.atoms, f"it meets {call.target}, which is not known")
-        notes.use_up(x, f"it meets {call.target}, which is not known")
+        notes.fix(x.atoms, f"it reaches {call.target}, which is unknown")
+        notes.use_up(x, f"it reaches {call.target}, which is unknown")
     known = not call.is_drawn and all(bool(x.known.all()) for x in call.tensors())
     return each_output(call.value, lambda part: unlabelled(part, known=known))
 

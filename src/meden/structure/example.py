@@ -51,8 +51,8 @@ def try_example(model: nn.Module, example: Any) -> Any:
         raise
     except Exception as error:
         raise InputError(
-            f"example must be an input that {type(model).__name__} takes (a tensor, a tuple of arguments or a mapping "
-            f"of keyword arguments), got {type(example).__name__}: {reason(error)}"
+            f"example must be an input of {type(model).__name__} (a tensor, a tuple of arguments or a mapping of "
+            f"keyword arguments), got {type(example).__name__}: {reason(error)}"
         ) from error
 
 

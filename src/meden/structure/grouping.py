@@ -24,7 +24,7 @@ def groups_of(
     outgoing: bool = False,
     columns: Sequence[str] | None = None,
 ) -> ModelGroups:
-    """Find what belongs together in a model, so that a group penalty takes it away as a whole.
+    """Find the groups of a model that a group penalty can remove as a whole.
 
     A unit is its row of a weight, with its bias and its norm's scale and shift; coupled ones are one group, as the
     filters that a residual sum or a depthwise convolution ties, or the gate and the value of a feed-forward unit. A
@@ -70,7 +70,7 @@ def groups_of(
         why = Counter(f"{c.label} has to stay: {c.fixed}" for c in own if c.fixed).most_common(1)
         said = f" ({why[0][0]})" if why else ""
         of = type(model).__name__
-        raise InputError(f"kind must be one of which {of} has groups that may leave, got {kind!r}{said}")
+        raise InputError(f"kind must be one for which {of} has removable groups, got {kind!r}{said}")
     _check_apart(sets, trained, outgoing=outgoing)
     return ModelGroups(kind, tuple(sets))
 
@@ -106,6 +106,6 @@ def _check_apart(sets: Sequence[GroupSet], trained: dict[str, nn.Parameter], *, 
         if bool((count > 1).any()):
             both = [s.label for s in sets if any(piece.name == name for piece in s.pieces)]
             raise InputError(
-                f"outgoing must be False where groups would overlap: numbers of {name} are in groups of "
+                f"outgoing must be False when groups would overlap: numbers of {name} are in groups of "
                 f"{' and in those of '.join(dict.fromkeys(both))}, got {outgoing}"
             )

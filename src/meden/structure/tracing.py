@@ -66,7 +66,7 @@ def trace(model: nn.Module, example: Any) -> Traced:
             program = torch.export.export(wrapped, args, dict(kwargs), strict=False).run_decompositions({})
     except Exception as error:
         raise InputError(
-            f"model must be one that torch.export traces (no branches that depend on values), got "
+            "model must be traceable by torch.export (no branches that depend on values), got "
             f"{type(model).__name__}: {reason(error)}"
         ) from error
     finally:

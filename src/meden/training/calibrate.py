@@ -28,7 +28,7 @@ SMALLEST = 1e-45
 
 
 def calibrate(run: Run, data: Any) -> Run:
-    """Return a run whose probabilities are closer to frequencies: its logits are divided by a temperature.
+    """Return a run with calibrated probabilities: its logits are divided by a temperature.
 
     The temperature is the one at which the loss of the given rows is least, with a prior towards 1, where it stays
     unless they clearly show a better one (:func:`meden.diagnosis.careful_temperature`): a hundred rows or more should
@@ -70,12 +70,12 @@ def calibrate(run: Run, data: Any) -> Run:
             raise InputError(f"data must have classes as whole numbers, got {pair[1].dtype}")
         return calibrated(run, *pair)
     if not run.encoder.classes:
-        raise InputError("run must be of a classifier to be calibrated, got one that predicts numbers")
+        raise InputError("run must be a classifier to be calibrated, got one that predicts numbers")
     rows, cells = rows_and_target("data", data, run.encoder.label.name)
     found = run.encoder.transform(rows)
     if found.refused:
         place, reason = next(iter(found.refused.items()))
-        raise InputError(f"data must have an answer for each row, got row {place}: {reason}")
+        raise InputError(f"data must be predictable in each row, got row {place}: {reason}")
     return calibrated(run, found.x, torch.as_tensor(run.encoder.labels(cells)))
 
 
@@ -84,7 +84,7 @@ def calibrated(run: Run, x: Tensor, y: Tensor) -> Run:
     logits = _outputs(run.model, x)
     if logits.ndim != 2 or y.ndim != 1 or logits.shape[1] < 2:
         raise InputError(
-            f"run must have logits (n, C) of one class for each row to be calibrated, got {tuple(logits.shape)}"
+            f"run must have logits (n, C) with one class per row to be calibrated, got {tuple(logits.shape)}"
         )
     if not len(y) or len(x) != len(y) or int(y.max()) >= logits.shape[1]:
         raise InputError(
@@ -92,13 +92,15 @@ def calibrated(run: Run, x: Tensor, y: Tensor) -> Run:
         )
     check_calibrates(run.model, x[:2])
     temperature = careful_temperature(logits.double().numpy(), y.cpu().numpy())
-    few = f", which are few: {FEWEST_ROWS} or more say it surely" if len(y) < FEWEST_ROWS else ""
+    few = f", which are few: use at least {FEWEST_ROWS}" if len(y) < FEWEST_ROWS else ""
     if temperature == 1:
-        reason = f"{run.reason}; logits left as they are, as no temperature is clearly better on {len(y)} rows{few}"
+        reason = f"{run.reason}; logits unchanged, since no temperature is clearly better on {len(y)} rows{few}"
         return dataclasses.replace(run, reason=reason)
     model = _cooled(run.model, x, logits, temperature)
     held_out = None if run.held_out is None else _held_out(run.held_out, temperature)
-    reason = f"{run.reason}; logits divided by {temperature:.3g} afterwards, by {len(y)} rows{few}"
+    reason = (
+        f"{run.reason}; logits divided afterwards by the temperature {temperature:.3g}, fitted on {len(y)} rows{few}"
+    )
     together = run.temperature * temperature
     return dataclasses.replace(run, model=model, held_out=held_out, reason=reason, temperature=together)
 
@@ -146,8 +148,8 @@ def _cooled(model: nn.Module, x: Tensor, logits: Tensor, temperature: float) -> 
         if (_outputs(made, x) - logits / temperature).abs().max() <= CLOSE * logits.abs().max() / temperature:
             return made
     raise InputError(
-        "run must have a model that ends in linear layers, whose numbers take up the temperature, got one whose logits "
-        f"are not divided when those of {layers[-1] if layers else 'none'} are: put a layer of your own behind it"
+        "run must have a model that ends in linear layers to absorb the temperature, got one whose logits do not "
+        f"scale with {(layers[-1] if layers else 'none')}: add a layer of your own after it"
     )
 
 

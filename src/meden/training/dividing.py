@@ -47,12 +47,12 @@ def check_divides(training: Training, num_processes: int, sharding: Sharding) ->
     blocks = blocks_of(model, sharding.blocks)
     if sharding.activation_checkpointing and not blocks:
         raise InputError(
-            "blocks must select modules to be checkpointed, got none: the model has no nn.ModuleList of alike modules"
+            "blocks must select modules to checkpoint, got none: the model has no nn.ModuleList of identical modules"
         )
     if sharding.activation_checkpointing and recipe.rdrop is not None:
         raise InputError(
-            f"activation_checkpointing must be off with rdrop, got rdrop={recipe.rdrop:g}: noise that is drawn again "
-            "in the backward pass would not know which of two passes it is of"
+            f"activation_checkpointing must be off with rdrop, got rdrop={recipe.rdrop:g}: noise drawn again in "
+            "the backward pass could not tell the two passes apart"
         )
     num_rows = largest_batch(len(rows), recipe.batch_size)
     if num_rows < num_processes:
@@ -64,11 +64,13 @@ def check_divides(training: Training, num_processes: int, sharding: Sharding) ->
         return
     how = f"{num_processes} processes" if num_processes > 1 else "parts (micro_batch_size)"
     if any(isinstance(activity.penalty, KLSparsity) for activity in recipe.activity):
-        raise InputError(f"activity must hold no KLSparsity on {how}: it is a function of the mean over the batch")
+        raise InputError(
+            f"activity must not hold KLSparsity on {how}, since it is a function of the mean over the batch"
+        )
     x = training.first_rows(FEW)
     small = sum(param.numel() for param in model.parameters()) <= TRIED
     if small and len(x) == FEW and not rows_are_independent(model, x):
         raise InputError(
-            f"model must treat each row by itself on {how}, got a {type(model).__name__} that does not, such as one "
-            "with batch norm; use group or layer norm"
+            f"model must process each row independently on {how}, got a {type(model).__name__} that does not, such "
+            "as one with batch norm; use group or layer norm"
         )

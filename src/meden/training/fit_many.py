@@ -141,7 +141,7 @@ def fit_many(
                 raise InputError(
                     f"{name} must be None for a Dataset, whose models are trained one by one, got {value!r}"
                 )
-        warnings.warn("models are trained one by one, since the rows of a Dataset are read as needed", stacklevel=2)
+        warnings.warn("models are trained one by one, since the rows of a Dataset are read on demand", stacklevel=2)
         source = data if isinstance(data, Source) else DatasetSource(data)
         work = OneByOne(make_model, members, source, rungs, judge, ended, on_epoch, pace)
     else:
@@ -310,7 +310,7 @@ class _Work:
             if not _is_out_of_memory(error) or largest <= 1 or self.chunk == 1:
                 raise
             self.chunk = max(1, min(self.chunk or largest, largest) // 2)
-            self._warn(f"out of memory: at most {self.chunk} models are trained together from here on")
+            self._warn(f"out of memory: at most {self.chunk} models are trained together from now on")
             self._train([numbers for numbers in left if numbers])
 
     def _pace(self, wave: Sequence[Sequence[int]], trainers: Sequence[Trainer]) -> Pace:
@@ -476,19 +476,19 @@ def _why_alone(entrant: Entrant) -> str | None:
     """Return what about a recipe needs a model of its own."""
     recipe = entrant.recipe
     if draws_past_torch(entrant.model):
-        return "the model draws random numbers past torch's functions"
+        return "the model draws random numbers outside torch's functions"
     if recipe.activity:
         return "activity penalties read the outputs of one model's layers"
     if recipe.sharpness is not None:
-        return "sharpness-aware steps pass twice through one model"
+        return "sharpness-aware steps take two passes through a model"
     if recipe.averaging is not None and has_batch_norm(entrant.model):
-        return "batch norm must be measured anew for averaged weights"
+        return "batch norm must be re-estimated for averaged weights"
     names = dict(entrant.model.named_parameters(remove_duplicate=False))
     for bound in entrant.bound:
         for name, (made, _) in bound.made.items():
             return f"{bound.label} is a penalty on {name}, which {made.kind} makes from other tensors"
         if not bound.params.keys() <= names.keys():
-            return f"what wraps a model ({type(entrant.model).__name__}) holds one"
+            return f"the wrapper of the model ({type(entrant.model).__name__}) holds only one"
     return None
 
 

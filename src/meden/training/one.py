@@ -402,7 +402,7 @@ class Training:
         if self.checkpoint is None or not self.checkpoint.exists():
             return
         if self.checkpoint.is_dir():
-            raise InputError(f"checkpoint must be a file without sharding, got a folder, {str(self.checkpoint)!r}")
+            raise InputError(f"checkpoint must be a file without sharding, got the folder {str(self.checkpoint)!r}")
         tensors, values = files.load(self.checkpoint)
         self._check_checkpoint(self.checkpoint, values, {name: tensor.shape for name, tensor in tensors.items()})
         self._restore(tensors, values)
@@ -433,7 +433,7 @@ class Training:
         others = [name for name, own in self._identity.items() if values["identity"].get(name) != own]
         if others:
             raise InputError(
-                f"checkpoint {str(path)!r} must come from the same {', '.join(self._identity)}, got one of another "
+                f"checkpoint {str(path)!r} must come from the same {', '.join(self._identity)}, got a different "
                 f"{' and '.join(others)}; remove it or name another"
             )
         own = {f"model.{name}": tensor.shape for name, tensor in files.model_tensors(self.model).items()}
