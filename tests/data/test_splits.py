@@ -211,9 +211,9 @@ REFUSED: list[tuple[Dataset, int, dict[str, Any], str]] = [
     (numbers(10), 2, {"seed": -1}, "seed must be a whole number of at least 0"),
     (numbers(10, groups=[0] * 5 + [1] * 5), 2, {"order": range(10), "stop_fraction": 0}, "groups and order must leave"),
     (numbers(10), 2, {"order": range(9)}, "order must have a value for each of 10 rows, got 9"),
-    (numbers(10), 2, {"order": [None, *range(9)]}, "got 10 of which 1 missing"),
+    (numbers(10), 2, {"order": [None, *range(9)]}, "got 10 of which 1 are missing"),
     (numbers(10), 2, {"groups": range(9)}, "one label per row (10), got 9"),
-    (numbers(10), 9, {"order": range(10)}, "stop_fraction must be 0 for a fold that trains on 1 moments"),
+    (numbers(10), 9, {"order": range(10)}, "stop_fraction must be 0 for a fold that trains on only 1"),
     (classes_of({"a": 2, "b": 2}), 2, {}, "stop_fraction must leave rows of every class to train on"),
     (numbers(6, groups=[1, 1, 1, 2, 2, 2]), 2, {}, "some to hold out, got 0.15 of 3 rows in 1 groups"),
 ]
