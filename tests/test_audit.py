@@ -65,6 +65,15 @@ class TestThreeModels:
         assert codes(model, optimizer, [handle]) == {}
         assert "no warnings" in str(audit(model, optimizer, [handle]))
 
+    def test_what_is_attached_counts_without_being_named(self, make) -> None:
+        model = make()
+        optimizer = SGD(model.parameters(), lr=1e-3)
+        handles = [regularize(optimizer, model, [Regularizer(p)]) for p in (L1(1e-4), L2(1e-2), MaxNorm(3.0))]
+        assert str(audit(model, optimizer)) == str(audit(model, optimizer, handles))
+        assert str(audit(model, optimizer)) != str(audit(model, optimizer, ()))
+        handles[0].remove()
+        assert str(audit(model, optimizer)) == str(audit(model, optimizer, handles[1:]))
+
     def test_decay_on_everything(self, make) -> None:
         model = make()
         found = codes(model, AdamW(model.parameters(), lr=1e-3))

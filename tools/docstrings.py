@@ -15,3 +15,20 @@ class Examples(griffe.Extension):
         """Change the docstring of each object that was read."""
         if obj.docstring:
             obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
+
+
+class Namesakes(griffe.Extension):
+    """Shows the function where a file has its name: ``meden.tune`` is one at run time, and a module to griffe."""
+
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Put each public function in the place of the module that holds it."""
+        rooms = [pkg, *pkg.modules.values()]
+        shown = [(room, name) for room in rooms for name in room.exports or () if name in room.members]
+        found = [(room, str(name), _final(room.members[str(name)])) for room, name in shown]  # before any place changes
+        for room, name, target in found:
+            if isinstance(target, griffe.Module) and name in target.members:
+                room.set_member(name, griffe.Alias(name, target=target.members[name], parent=room))
+
+
+def _final(member: griffe.Object | griffe.Alias) -> griffe.Object | griffe.Alias:
+    return member.final_target if member.is_alias else member

@@ -19,6 +19,15 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
+GUESTS = {
+    "sklearn": "scikit-learn",
+    "huggingface": "Hugging Face",
+    "lightning": "Lightning",
+    "keras": "Keras",
+    "skorch": "skorch",
+}
+"""Libraries that have a part of a page of their own: classes of several have one name."""
+
 PAGES: dict[str, tuple[str, list[str]]] = {
     "training": (
         "Training",
@@ -53,10 +62,7 @@ PAGES: dict[str, tuple[str, list[str]]] = {
     "models": ("Models", ["models.*"]),
     "edits": ("Edits of a model", ["compact", "edits.*"]),
     "strengths": ("Strengths", ["convert", "Strength", "strengths.*"]),
-    "integrations": (
-        "Other libraries",
-        [f"integrations.{guest}.*" for guest in ("sklearn", "huggingface", "lightning", "keras", "skorch")],
-    ),
+    "integrations": ("Other libraries", [f"integrations.{guest}.*" for guest in GUESTS]),
 }
 """By the file of a page: its title, and its names below ``meden``; a room with ``.*`` stands for all in it."""
 
@@ -90,8 +96,16 @@ def listed(page: str) -> list[str]:
 
 def reference(page: str) -> str:
     """Return a reference page as Markdown."""
-    title, names = PAGES[page][0], listed(page)
-    return "\n\n".join([f"# {title}", *(f"::: meden.{name}" for name in names)]) + "\n"
+    parts, guest = [f"# {PAGES[page][0]}"], ""
+    for name in listed(page):
+        room = name.rpartition(".")[0] if name.startswith("integrations.") else ""
+        if room != guest:
+            guest = room
+            parts.append(f"## {GUESTS[guest.rpartition('.')[2]]} {{ #{guest.rpartition('.')[2]} }}")
+        options = {"toc_label": f"'{name.rpartition('.')[2]}'"} | ({"heading_level": "3"} if guest else {})
+        lines = "".join(f"\n      {option}: {value}" for option, value in options.items())
+        parts.append(f"::: meden.{name}\n    options:{lines}")
+    return "\n\n".join(parts) + "\n"
 
 
 def index() -> str:

@@ -263,6 +263,8 @@ def _matcher(on: Selector, model: nn.Module, counted: Sequence[nn.Module]) -> Ca
 def _check_chosen(chosen: Mapping[str, Any], on: Selector, what: str, names: Sequence[str]) -> None:
     if not chosen:
         hint = nearest(on, [*_ROLES, "all", *names]) if isinstance(on, str) else ""
+        if isinstance(on, str) and any(name.startswith(f"{on}.") for name in names):  # a layer or a block of them
+            hint = f"; did you mean '{on}.*'?"
         if isinstance(on, str) and on in _ROLES:
             hint = "; all have another role (a weight tied to an embedding counts as an embedding): select them by name"
         shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "") or "it has none"

@@ -197,3 +197,11 @@ def test_training_goes_on_with_equal_losses(name: str, optimizer: str) -> None:
     small.undo()
     again = steps(model, stepping, x, 20)
     torch.testing.assert_close(again, losses, rtol=1e-9, atol=0)
+
+
+def test_a_plan_says_that_nothing_leaves() -> None:
+    net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    assert "nothing leaves" in str(meden.compact(net, torch.randn(8, 4)))
+    with torch.no_grad():
+        net[0].weight[0] = 0
+    assert "nothing leaves" not in str(meden.compact(net, torch.randn(8, 4)))

@@ -15,17 +15,18 @@ from meden.audits.idle import shifted_away, unreached
 from meden.audits.record import Audit, Idle, Shrinkage, TensorAudit, total
 from meden.audits.rules import warnings_about
 from meden.optim import Handle, inner_optimizer
+from meden.optim.handle import handles_of
 from meden.params import Site, check_module, forward_scale, role, tensors
 from meden.penalties import L1, L2, ElasticNet, Penalty, Scaled, SparseGroupLasso, Sum
 
 
-def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()) -> Audit:
+def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] | None = None) -> Audit:
     """Show for each tensor of a model what penalises it, and warn about likely mistakes.
 
     Args:
         model: any module.
         optimizer: any torch optimizer of its parameters, also inside of accelerate's or Lightning's wrapper.
-        handles: what :func:`meden.regularize` returned for this optimizer.
+        handles: which penalties of :func:`meden.regularize` count; None is all that are attached to the optimizer.
 
     Returns:
         A frozen record; ``print`` shows a table, ``to_dict`` is for JSON.
@@ -48,6 +49,7 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] = ()
     """
     check_module(model)
     optimizer = inner_optimizer(optimizer)
+    handles = handles_of(optimizer) if handles is None else handles
     _check_handles(optimizer, handles)
     groups = {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
     idle: dict[int, Idle] = {

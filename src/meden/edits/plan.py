@@ -57,6 +57,8 @@ class Plan:
         return "\n".join([*lines, *self._notes()])
 
     def _notes(self) -> Iterator[str]:
+        if not self.rows and self.columns is None:
+            yield "nothing leaves: all units, filters, heads and inputs count (GroupLasso makes whole ones zero)"
         if self.columns is not None:
             yield f"takes {len(self.columns)} inputs: {_some(list(map(str, self.columns)), 20)}"
         reasons: dict[str, list[str]] = {}

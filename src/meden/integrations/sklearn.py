@@ -42,6 +42,8 @@ from meden.tabular.network_search import NetworkSearch
 from meden.tabular.networks import Networks
 from meden.tabular.select import select_inputs
 
+__all__ = ["MLPClassifierCV", "MLPRegressorCV", "cv_results"]
+
 Array = NDArray[Any]
 PresetName = Literal["fast", "good", "best"]
 OPTIONAL = ("study_", "best_params_", "best_recipe_", "best_index_", "cv_results_", "selection_", "support_")

@@ -56,9 +56,9 @@ class Handle(Shown):
 
     def __init__(self, optimizer: Optimizer, bound: Sequence[Bound]) -> None:
         self.optimizer = optimizer
-        others = _HANDLES.setdefault(optimizer, weakref.WeakSet())
+        others = _HANDLES.setdefault(optimizer, weakref.WeakKeyDictionary())
         self._key: str = _free_key({other._key for other in others})
-        others.add(self)
+        others[self] = None
         self.num_steps = 0
         self._resumed = False
         self._blank = False
@@ -111,7 +111,7 @@ class Handle(Shown):
             hook.remove()
         for group in self.optimizer.param_groups:
             group.pop(self._key, None)
-        _HANDLES.get(self.optimizer, weakref.WeakSet()).discard(self)
+        _HANDLES.get(self.optimizer, weakref.WeakKeyDictionary()).pop(self, None)
 
     def rebind(
         self,
@@ -392,7 +392,7 @@ def check_reached(bound: Sequence[Bound]) -> None:
 
 
 def handles_of(optimizer: Optimizer) -> list[Handle]:
-    """Return what is attached to an optimizer."""
+    """Return what is attached to an optimizer, in the order in which it was."""
     return list(_HANDLES.get(optimizer, ()))
 
 
@@ -402,5 +402,5 @@ def _free_key(keys: set[str]) -> str:
     return next(key for key in itertools.chain([COUNT], numbered) if key not in keys)
 
 
-_HANDLES: weakref.WeakKeyDictionary[Optimizer, weakref.WeakSet[Handle]] = weakref.WeakKeyDictionary()
-"""What is attached to each optimizer, to be found as long as both are alive."""
+_HANDLES: weakref.WeakKeyDictionary[Optimizer, weakref.WeakKeyDictionary[Handle, None]] = weakref.WeakKeyDictionary()
+"""What is attached to each optimizer, in order, to be found as long as both are alive."""
