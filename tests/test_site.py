@@ -9,13 +9,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import pytest
 
 import meden
+from tests.report.browser import CHROMIUM, Browser
 
 ROOT = Path(__file__).parents[1]
 LOADING = {
@@ -28,6 +30,16 @@ LOADING = {
     "link": "href",
 }
 LANGUAGES = ("", "zh/")
+PLACES = (
+    "index.html",
+    "howto/any-trainer.html",
+    "reference/search.html",
+    "tutorials/tables.html",
+    "zh/explain/couplings.html",
+    "zh/leaks.html",
+    "zh/reference/search.html",
+)
+"""Pages of each kind, the last two in English."""
 
 
 class Page(HTMLParser):
@@ -129,6 +141,55 @@ def test_each_page_leads_to_the_same_page_of_the_other_language(
     page = pages[site / language / "howto/tune.html"]
     other = "../../howto/tune.html" if language else "../zh/howto/tune.html"
     assert other in page.links
+
+
+def test_the_reference_shows_no_file_in_the_place_of_a_function(site: Path) -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html")}
+    assert [path.name for path, text in texts.items() if 'class="doc doc-object doc-module"' in text] == []
+    assert 'class="doc doc-object doc-function"' in texts[site / "reference/search.html"]
+
+
+def test_a_page_without_chinese_says_so(site: Path) -> None:
+    said = {name: "本页只有英文" in (site / name).read_text(encoding="utf-8") for name in PLACES}
+    assert said == {name: name in ("zh/leaks.html", "zh/reference/search.html") for name in PLACES}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_and_ask_for_nothing(site: Path, browser: Browser, scheme: str) -> None:
+    browser.scheme(scheme)
+    for place in PLACES:
+        for width in (360, 768, 1440):
+            browser.size(width, 900)
+            browser.open(site / place)
+            assert browser.evaluate("document.documentElement.scrollWidth") == width, (place, width)
+            assert browser.complaints() == []
+            assert [url for url in browser.requests() if not url.startswith(site.as_uri())] == []
+
+
+@pytest.mark.browser
+def test_the_search_finds_without_a_server(site: Path, browser: Browser) -> None:
+    browser.size(1440, 900)
+    for place in ("index.html", "zh/howto/tune.html"):
+        browser.open(site / place)
+        for query in ("weight decay", "early stopping", "过拟合"):
+            browser.evaluate("document.querySelector('.md-search__input').value = ''")
+            browser.click(".md-search__input")
+            browser.send("Input.insertText", text=query)
+            asked = quote(query.split()[0][:1])
+            found = "[...document.querySelectorAll('.md-search-result__item > a')].map(a => a.search)"
+            shown = f"{found}.some(text => text.startsWith('?h={asked}'))"
+            waiting = f"const look = () => {shown} ? done() : setTimeout(look, 50); look()"
+            browser.evaluate(f"new Promise(done => {{{waiting}}})")
+        assert browser.complaints() == []
 
 
 def test_every_public_name_is_in_the_reference() -> None:

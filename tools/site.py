@@ -28,6 +28,9 @@ GUESTS = {
 }
 """Libraries that have a part of a page of their own: classes of several have one name."""
 
+ENGLISH_ONLY = "*本页只有英文。*"
+"""Below the title of a page that the Chinese site has in English."""
+
 PAGES: dict[str, tuple[str, list[str]]] = {
     "training": (
         "Training",
@@ -161,10 +164,20 @@ def notebook(path: Path) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def examples() -> str:
+    """Return the programs of ``examples/`` as a page."""
+    parts = ["# Examples", "Complete programs, as they are in the folder `examples/`; `--help` shows their options."]
+    for path in sorted((ROOT / "examples").iterdir()):
+        if language := {".py": "python", ".sh": "bash"}.get(path.suffix):
+            code = path.read_text(encoding="utf-8").rstrip()
+            parts.append(f"## {path.name} {{ #{path.name} }}\n\n```{language}\n{code}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
 def pages() -> dict[str, str]:
     """Return all pages that are made, by their place in the site."""
     made = {f"reference/{page}.md": reference(page) for page in PAGES}
-    made |= {"reference/index.md": index(), "reference/command-line.md": command_line()}
+    made |= {"reference/index.md": index(), "reference/command-line.md": command_line(), "examples.md": examples()}
     made |= {f"tutorials/{path.stem}.md": notebook(path) for path in sorted((ROOT / "docs/tutorials").glob("*.ipynb"))}
     made["changelog.md"] = re.sub(r"\]\((\w+\.md)\)", "]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     return made
@@ -193,8 +206,18 @@ def on_page_context(context: Any, page: Any, **_: Any) -> Any:
     return context
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Show blocks that the tests leave out like any other; a line's end is no space in Chinese (mkdocs calls this)."""
+def on_post_page(output: str, **_: Any) -> str:
+    """Leave out the head's links to other languages: beside each the theme looks for a sitemap (mkdocs calls this)."""
+    return re.sub(r'<link rel="alternate"[^>]*hreflang=[^>]*>\s*', "", output)
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Show blocks that the tests leave out like any other; a line's end is no space in Chinese (mkdocs calls this).
+
+    A page that has no Chinese says so.
+    """
+    if page.url.startswith("zh/") and not page.file.src_uri.endswith(".zh.md"):
+        markdown = re.sub(r"^(# .*)$", rf"\1\n\n{ENGLISH_ONLY}", markdown, count=1, flags=re.MULTILINE)
     markdown = re.sub(r"(?<=[\u3000-\u9fff\uff00-\uffef])\n(?=[\u4e00-\u9fff])", "", markdown)
     return re.sub(r"^```(\w+) no-run$", r"```\1", markdown, flags=re.MULTILINE)
 
