@@ -166,11 +166,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_ask_for_nothing(site: Path, browser: Browser, scheme: str) -> None:
     browser.scheme(scheme)
+    browser.open(site / "index.html")
+    browser.evaluate("localStorage.clear()")  # the scheme of an earlier visit
     for place in PLACES:
         for width in (360, 768, 1440):
             browser.size(width, 900)
             browser.open(site / place)
             assert browser.evaluate("document.documentElement.scrollWidth") == width, (place, width)
+            shown = browser.evaluate("document.body.dataset.mdColorScheme")
+            assert shown == {"light": "default", "dark": "slate"}[scheme]
             assert browser.complaints() == []
             assert [url for url in browser.requests() if not url.startswith(site.as_uri())] == []
 
