@@ -188,11 +188,12 @@ def test_the_search_finds_without_a_server(site: Path, browser: Browser) -> None
             browser.evaluate("document.querySelector('.md-search__input').value = ''")
             browser.click(".md-search__input")
             browser.send("Input.insertText", text=query)
+            browser.send("Input.dispatchKeyEvent", type="keyUp", key="Shift")  # inserted text alone asks for nothing
             asked = quote(query.split()[0][:1])
             found = "[...document.querySelectorAll('.md-search-result__item > a')].map(a => a.search)"
             shown = f"{found}.some(text => text.startsWith('?h={asked}'))"
             waiting = f"const look = () => {shown} ? done() : setTimeout(look, 50); look()"
-            browser.evaluate(f"new Promise(done => {{{waiting}}})")
+            browser.evaluate(f"new Promise((done, failed) => {{setTimeout(failed, 60000); {waiting}}})")
         assert browser.complaints() == []
 
 

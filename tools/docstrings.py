@@ -23,11 +23,17 @@ class Namesakes(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         """Put each public function in the place of the module that holds it."""
         rooms = [pkg, *pkg.modules.values()]
-        shown = [(room, name) for room in rooms for name in room.exports or () if name in room.members]
-        found = [(room, str(name), _final(room.members[str(name)])) for room, name in shown]  # before any place changes
+        shown = [(room, name) for room in rooms for name in _given_on(room) if name in room.members]
+        found = [(room, name, _final(room.members[name])) for room, name in shown]  # before any place changes
         for room, name, target in found:
             if isinstance(target, griffe.Module) and name in target.members:
                 room.set_member(name, griffe.Alias(name, target=target.members[name], parent=room))
+
+
+def _given_on(room: griffe.Module) -> list[str]:
+    """Return the names that a room lists, or imports from below itself."""
+    below = [name for name, path in room.imports.items() if path.startswith(f"{room.path}.")]
+    return sorted({*map(str, room.exports or ()), *below})
 
 
 def _final(member: griffe.Object | griffe.Alias) -> griffe.Object | griffe.Alias:
