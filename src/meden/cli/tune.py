@@ -64,6 +64,7 @@ from meden.tabular.setup import set_up, until_for
 
 SEARCHED = ("strategy", "first", "metric", "baselines", "keep_losses", "seeds", "seed", *Limits.model_fields)
 """Settings of a study that are arguments of :func:`meden.tune` under their own names."""
+_DEFAULT_SPACES = "; ".join(f"{', '.join(usual.space)} for `{name}`" for name, usual in DEFAULTS.items())
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -86,8 +87,7 @@ def tune(
             "-s",
             help="What to search: `l2=1e-5:1:log`, `dropout=0:0.6`, `depth=1:4:int`, `width=64,128`; "
             "`mixup=off:0.1:1` may be off, the ends of `l1=data` come from the data, `cocktail` is a mixture "
-            "of many regularisers. Repeatable. Default: lr, dropout and frequency for `tabular`, starting with "
-            "its default settings; l2, l1, dropout and lr for `mlp`; l2, l1 and lr for `linear`.",
+            f"of many regularisers. Repeatable. Default: {_DEFAULT_SPACES}.",
         ),
     ] = None,
     model: Model = MODEL,
