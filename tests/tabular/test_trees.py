@@ -140,3 +140,28 @@ def test_what_is_not_for_trees_has_no_candidates(monkeypatch):
     assert tree_candidates(dataset, folds, seed=0, deadline=Deadline(0.0)) == []
     monkeypatch.setattr(trees, "MOST_ROWS_FOR_MANY", 79)
     assert [candidate.name for candidate in tree_candidates(dataset, folds, seed=0)] == ["boosted trees"]
+
+
+def test_little_time_is_for_fewer_trees_that_count_more(monkeypatch):
+    _, dataset = numbers()
+    monkeypatch.setattr(trees, "affordable", lambda *_: 0.5)
+    folds = make_folds(dataset, 2, seed=0, stop_fraction=0.0)
+    extra, boosted = tree_candidates(dataset, folds, seed=0, deadline=Deadline.after(600))
+    for models in (extra.models, boosted.models):
+        assert [len(models), *(len(model.estimators) for model in models)] == [2, 1, 1]
+    assert [len(model.estimators[0].estimators_) for model in extra.models] == [8, 8]
+    assert [model.estimators[0].n_iter_ for model in boosted.models] == [20, 20]
+    assert [model.estimators[0].learning_rate for model in boosted.models] == [0.1, 0.1]
+    monkeypatch.setattr(trees, "affordable", lambda *_: 0.2)
+    assert tree_candidates(dataset, folds, seed=0, deadline=Deadline.after(600)) == []
+
+
+@pytest.mark.parametrize(("left", "share"), [(6.6, 0.5), (1000.0, 1.0), (1.76, 0.06), (1.0, -0.009)])
+def test_some_trees_tell_how_many_there_is_time_for(monkeypatch, left, share):
+    clock = [0.0]
+
+    def grow(dataset, fold, columns, seed, share):
+        clock[0] += 1 + 10 * share  # a second for the rows, ten for all trees
+
+    monkeypatch.setattr(trees, "now", lambda: clock[0])
+    assert trees.affordable(grow, None, None, None, lambda: left) == pytest.approx(share, abs=0.001)

@@ -29,8 +29,11 @@ MOST_ROWS_FOR_MANY = 50_000
 """Rows beyond which there are no extremely randomised trees: they would take hundreds of megabytes."""
 NUM_TREES, RANDOM_LEAF = 300, 2
 """Of extremely randomised trees: how many, and rows of a leaf at least for classes (for numbers 1)."""
-RATE, MOST_BOOSTED_LEAF = 0.05, 20
-"""Of boosted trees: what each counts, and rows of a leaf at least where there are many rows."""
+RATE, MOST_RATE, MOST_BOOSTED_LEAF = 0.05, 0.2, 20
+"""Of boosted trees: what each counts, at most where they are fewer than usual, and rows of a leaf at least where there
+are many rows."""
+LEAST = 0.25
+"""Share of the usual trees below which a kind is left out."""
 LEAVES, LEAVES_OF_MANY, MANY = 15, 31, 5_000
 """Of a boosted tree, at most; the second for so many rows or more."""
 FEWEST, USUAL, MOST = 10, 150, 500
@@ -174,8 +177,9 @@ def tree_candidates(
         dataset: a table; of classes of several labels a row there are no candidates.
         folds: the models train on the rows of ``fit`` and ``stop``.
         seed: 0 or more.
-        deadline: after which no fit begins; a kind is left out that is likely to need longer, by what some of its trees
-            take, or that does not cover all folds.
+        deadline: after which no fit begins. Each kind may take an equal part of the time that is left: of one that is
+            likely to need longer, by what some of its trees take, there are fewer trees (boosted ones then count more
+            each), or none if it were less than a quarter. A kind that does not cover all folds is left out.
         few: columns of each fold, chosen without its scored rows, by what chose them: there are trees of these, too.
 
     Returns:
@@ -202,12 +206,16 @@ def tree_candidates(
         del kinds["extra trees"]
     encoders = [dataset.fit_encoder(training_rows(fold)) for fold in folds]
     choices: dict[str, Sequence[frozenset[str] | None]] = {f" of {name}": few[name] for name in few}
+    choices[""] = [None] * len(folds)
     found: list[Candidate] = []
+    left = len(choices) * len(kinds)
     with threadpool_limits(1):  # threads of several fits would wait for each other
-        for choice, names in (choices | {"": [None] * len(folds)}).items():
+        for choice, names in choices.items():
             for kind, (grow, are_coded) in kinds.items():
                 columns = [Columns(encoder, are_coded, own) for encoder, own in zip(encoders, names, strict=True)]
-                models = grown(grow, dataset, folds, columns, derive(seed, kind), deadline)
+                part = deadline if deadline == NEVER else Deadline.after(max(0.0, deadline.seconds_left()) / left)
+                left -= 1
+                models = grown(grow, dataset, folds, columns, derive(seed, kind), part)
                 if models is not None:
                     scored = [
                         m.answers_of(m.columns.of(rows_of(dataset, f.score)))
@@ -220,41 +228,48 @@ def tree_candidates(
 def grown(
     grow: Grow, dataset: Dataset, folds: Sequence[Fold], columns: Sequence[Columns], seed: int, deadline: Deadline
 ) -> list[TreesModel] | None:
-    """Return trees of each fold; None if there is no time for all of them."""
+    """Return trees of each fold, fewer than usual if need be; None if there is no time for a quarter of them."""
     if deadline.passed():
         return None
-    if deadline != NEVER and seconds_of(grow, dataset, folds[0], columns[0]) * len(folds) > deadline.seconds_left():
+    share = 1.0
+    if deadline != NEVER:
+        share = affordable(grow, dataset, folds[0], columns[0], lambda: deadline.seconds_left() / len(folds))
+    if share < LEAST:
         return None
     models: list[TreesModel] = []
     for number, (fold, own) in enumerate(zip(folds, columns, strict=True)):
         if deadline.passed():
             return None
-        models.append(grow(dataset, fold, own, derive(seed, number) % 2**32, 1.0))
+        models.append(grow(dataset, fold, own, derive(seed, number) % 2**32, share))
     return models
 
 
-def seconds_of(grow: Grow, dataset: Dataset, fold: Fold, columns: Columns) -> float:
-    """Return about how long a fit to a fold takes, from some of its trees: what precedes them is done once."""
+def affordable(grow: Grow, dataset: Dataset, fold: Fold, columns: Columns, seconds_left: Callable[[], float]) -> float:
+    """Return the share of the usual trees of a fold, at most 1, that there is time for by what some of them take."""
     took = []
     for share in TRIALS:
         began = now()
         grow(dataset, fold, columns, 0, share)
         took.append(now() - began)
-    each = max(0.0, took[1] - took[0]) / (TRIALS[1] - TRIALS[0])
-    return SAFE * min(took[1] + each * (1 - TRIALS[1]), took[1] / TRIALS[1])
+    first, second = TRIALS
+    each = max(0.0, took[1] - took[0]) / (second - first)
+    each = min(each, took[1] / second)  # what precedes the trees takes no less than nothing
+    spare = seconds_left() / SAFE - took[1]
+    return min(1.0, second + spare / each) if each > 0 else float(spare > 0)
 
 
 def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, share: float) -> TreesModel:
     """Return extremely randomised trees of a fold."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    settings = {"n_estimators": math.ceil(share * NUM_TREES), "random_state": seed, "n_jobs": 1}
+    num_trees = math.ceil(share * NUM_TREES)
+    settings = {"n_estimators": num_trees, "random_state": seed, "n_jobs": 1}
     classifies = dataset.task == "classification"  # whose leaves of one row would be too sure of their class
     kind = ExtraTreesClassifier if classifies else ExtraTreesRegressor
     model = kind(**settings, min_samples_leaf=RANDOM_LEAF if classifies else 1)
     part = part_of(dataset, columns, training_rows(fold))
     model.fit(part.x, part.y, sample_weight=part.weights)
-    return TreesModel(columns, (model,), shape_of(dataset), prior(dataset, part), NUM_TREES)
+    return TreesModel(columns, (model,), shape_of(dataset), prior(dataset, part), num_trees)
 
 
 def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, share: float) -> TreesModel:
@@ -267,7 +282,7 @@ def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, sha
     if classifies and len(np.unique(fit.y)) < 2:
         model = DummyClassifier(strategy="prior").fit(whole.x, whole.y, whole.weights)
         return TreesModel(columns, (model,), shape, prior(dataset, whole), np.inf)
-    models = []
+    models, rate = [], min(RATE / share, MOST_RATE)
     for number in range(1 if classifies else int(np.prod(shape, dtype=int))):
         own, first, later = (
             part if part is None or part.y.ndim == 1 else part._replace(y=part.y[:, number])
@@ -277,19 +292,19 @@ def boosted_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, sha
         rounds = (
             math.ceil(share * usual_rounds(len(own.x)))
             if later is None
-            else rounds_of(boosted(first, math.ceil(share * MOST), columns, classifies, seed), later)
+            else rounds_of(boosted(first, math.ceil(share * MOST), rate, columns, classifies, seed), later)
         )
-        models.append(boosted(own, rounds, columns, classifies, seed))
+        models.append(boosted(own, rounds, rate, columns, classifies, seed))
     return TreesModel(columns, tuple(models), shape, prior(dataset, whole), np.inf)
 
 
-def boosted(part: Part, rounds: int, columns: Columns, classifies: bool, seed: int) -> Any:
-    """Return so many boosted trees (of each class), fitted to rows."""
+def boosted(part: Part, rounds: int, rate: float, columns: Columns, classifies: bool, seed: int) -> Any:
+    """Return so many boosted trees (of each class), each of which counts by a rate, fitted to rows."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingClassifier if classifies else HistGradientBoostingRegressor
     model = kind(
-        learning_rate=RATE,
+        learning_rate=rate,
         max_iter=rounds,
         max_leaf_nodes=LEAVES if len(part.x) < MANY else LEAVES_OF_MANY,
         min_samples_leaf=int(np.clip(len(part.x) // 100, 2, MOST_BOOSTED_LEAF)),
