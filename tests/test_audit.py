@@ -128,7 +128,7 @@ def test_idle_tensors() -> None:
     )
     optimizer = Adam(model.parameters(), lr=1e-3)
     assert codes(model, optimizer) == {"idle": ("0.bias",)}
-    assert "(0.bias) are idle" in str(audit(model, optimizer))
+    assert "(0.bias) have no effect" in str(audit(model, optimizer))
     model[:3](torch.randn(5, 4)).sum().backward()
     assert codes(model, optimizer)["no_gradient"] == ("4.weight", "4.bias", "5.weight", "5.bias", "6.weight", "6.bias")
     assert codes(model.eval(), optimizer).keys() == {"no_gradient"}  # running statistics do not follow a bias

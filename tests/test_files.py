@@ -257,7 +257,7 @@ def test_more_runs_than_there_are_folders_are_refused_at_the_first_that_is_missi
 @pytest.mark.parametrize("files", [None, [], *({"history.json": entry} for entry in (None, {}, {"size": "x"}))])
 def test_a_list_of_files_that_is_none_is_refused_in_one_line(copy, files):
     change(copy / "run.json", files=files)
-    with pytest.raises(InputError, match=r"must name the files|bytes instead of"):
+    with pytest.raises(InputError, match=r"must list the files|bytes instead of"):
         meden.load_run(copy)
 
 

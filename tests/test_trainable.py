@@ -91,7 +91,7 @@ def test_an_error_of_the_training_pass_comes_first_and_in_one_line(road):
     [
         (lambda: torch.jit.script(plain()), "in Python code, got a scripted or traced"),
         (lambda: torch.jit.trace(plain().eval(), torch.ones(2, 4)), "in Python code, got a scripted or traced"),
-        (Complex, r"real numbers, got 'w' of torch\.complex64"),
+        (Complex, r"real parameters, got 'w' of torch\.complex64"),
     ],
     ids=["scripted", "traced", "complex"],
 )

@@ -77,7 +77,7 @@ def test_with_probability_one_every_whole_pair_swaps() -> None:
 
 @pytest.mark.parametrize("augmentation", [TokenDrop(), SpanMask(), TokenSwap()])
 def test_what_are_no_tokens_is_refused(augmentation) -> None:
-    with pytest.raises(InputError, match=r"must hold token numbers \(whole numbers\) for \w+, got float32"):
+    with pytest.raises(InputError, match=r"must hold token numbers \(integers\) for \w+, got float32"):
         augmentation.check(torch.zeros(4, 5), "classification")
     with pytest.raises(InputError, match=r"must have shape \(n, T\)"):
         augmentation.check(torch.zeros(4, 5, 6, dtype=torch.int64), "classification")

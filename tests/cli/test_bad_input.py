@@ -65,7 +65,7 @@ BAD_TABLES = {
         "price",
         "two or more rows, to train on and to score",
     ),
-    "missing_column": (table().assign(colour=None), "price", "nothing in 'colour'"),
+    "missing_column": (table().assign(colour=None), "price", "only empty cells in 'colour'"),
     "infinite": (table().assign(size=[np.inf] + [0.5] * 29), "price", "size"),
     "target_missing": (table().assign(price=[None] + ["a", "b"] * 14 + ["a"]), "price", "1 missing of 30"),
     "target_alone": (table()[["price"]], "price", "at least one column besides the target"),

@@ -479,7 +479,7 @@ def test_compare_in_a_folder_goes_on_where_it_was(
     with monkeypatch.context() as patch:
         patch.setattr("meden.search.progress.ProgressLines.__call__", interrupt)
         ended = meden(*command, "--out", "compared")
-    assert ended.status == 1 and "interrupted; run the same command again on" in ended.err
+    assert ended.status == 1 and "interrupted; run the same command again to continue" in ended.err
     assert len(Path("compared/ledger.jsonl").read_text().splitlines()) == 1 + 3
     assert json.loads(meden(*command, "--out", "compared", "--jobs", "2", "--json").out) == whole
     assert "All alternatives" in Path("compared/report.html").read_text()

@@ -156,7 +156,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     ),
     "a model": (["fit", *TEXT, *TWO, "--model", "mlp"], "must be one of decoder, causal_transformer"),
     "a table's model": (["fit", *TABLE, *TWO, "--model", "decoder"], "--model must be one of tabular, mlp, linear"),
-    "a tokenizer": (["fit", *TEXT, *TWO, "--tokenizer", "none.json"], "tokenizer 'none.json' must be a file"),
+    "a tokenizer": (["fit", *TEXT, *TWO, "--tokenizer", "none.json"], "tokenizer 'none.json' must be an existing file"),
     "tokens": (
         ["fit", *TEXT, *TWO, "--set", "num_tokens=3"],
         "num_tokens must not be given, since the text determines it",

@@ -212,7 +212,7 @@ def test_an_interrupted_search_says_how_it_goes_on(meden: Command, numbers: pd.D
         signal.signal(signal.SIGINT, before)
     words = shlex.split(ended.err.splitlines()[-1])
     assert ended.status == 1 and words[:4] == ["interrupted;", "continue", "with:", "meden"] and words[-1] == TRAIN
-    ended = meden(*words[5:])
+    ended = meden(*words[4:])
     assert ended.status == 0, ended.err
     study, a = load_study("my study"), numbers["a"].to_numpy()
     assert not study.num_missing and all(a[fold.fit].max() < a[fold.score].min() for fold in study.folds)

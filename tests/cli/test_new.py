@@ -75,7 +75,7 @@ def test_an_empty_folder_is_taken(meden: Command, folder: Path) -> None:
 
 
 def test_what_to_do_next_can_be_pasted_into_a_shell(meden: Command, folder: Path) -> None:
-    assert meden("new", "my project").out.endswith("Go on with: cd 'my project' && make tune\n")
+    assert meden("new", "my project").out.endswith("Next: cd 'my project' && make tune\n")
 
 
 def test_the_project_s_own_code_is_as_clean_as_ours(meden: Command, folder: Path) -> None:

@@ -47,7 +47,7 @@ def test_rows_without_an_answer_are_refused_or_left_empty(meden) -> None:  # typ
     Path("new.csv").write_text("wert;tag;y\n2,50;1;?\nkaputt;2;?\n;3;?\n9000,00;4;?\n")
     ended = meden("predict", "run", "new.csv", "--out", "p.csv")
     assert ended.status == 2 and ended.err.count("\n") == 2 and not Path("p.csv").exists()
-    assert "1 of 4 rows has none: column 'wert' must hold numbers, got 'kaputt' (row 1)" in ended.err
+    assert "1 of 4 rows cannot be predicted: column 'wert' must hold numbers, got 'kaputt' (row 1)" in ended.err
     ended = meden("predict", "run", "new.csv", "--out", "p.csv", "--on-missing", "empty", "--json")
     assert ended.status == 0 and json.loads(ended.out) == {"rows": 4, "empty": 1, "file": "p.csv"}
     assert "left empty: 1 of 4" in ended.err and "column 'wert': 1 of 3 rows have no value" in ended.err

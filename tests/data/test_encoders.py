@@ -300,7 +300,7 @@ def test_bad_tables(columns: dict[str, Any], settings: dict[str, Any], said: str
 
 def test_column_names_are_strings_and_differ() -> None:
     assert as_dataset(pd.DataFrame({0: [1, 2], 1: ["u", "v"]}), target="1").feature_names == ("0",)
-    with pytest.raises(InputError, match="more than one 'a'"):
+    with pytest.raises(InputError, match="duplicates of 'a'"):
         as_dataset(pd.DataFrame([[1, 2, 3]], columns=["a", "a", "y"]), target="y")
     with pytest.raises(InputError, match="data must be a name"):
         as_dataset(7)

@@ -73,10 +73,10 @@ UNREADABLE: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("column", "cell"), UNREADABLE)
 def test_a_cell_that_no_encoder_takes_leaves_its_row_without_an_answer(column: str, cell: Any) -> None:
     run, given = fitted(), new_rows(**{column: cell})
-    with pytest.raises(InputError, match=rf"1 of 4 rows has none: column '{column}'.*\(row 2\)") as caught:
+    with pytest.raises(InputError, match=rf"1 of 4 rows cannot be predicted: column '{column}'.*\(row 2\)") as caught:
         run.predict(given)
     assert "\n" not in str(caught.value) and "--on-missing empty" in str(caught.value)
-    with pytest.warns(UserWarning, match=rf"left empty: 1 of 4 rows has none: column '{column}'"):
+    with pytest.warns(UserWarning, match=rf"left empty: 1 of 4 rows cannot be predicted: column '{column}'"):
         found = run.predict(given, on_missing="empty")
     answered = np.array([0, 1, 3])
     alone = run.predict(given.iloc[answered])
@@ -89,7 +89,7 @@ def test_a_cell_that_no_encoder_takes_leaves_its_row_without_an_answer(column: s
 def test_rows_of_one_reason_are_named_together() -> None:
     given = new_rows()
     given["size"], given.loc[0, "count"] = "abc", "x"
-    with pytest.raises(InputError, match=r"4 of 4 rows have none: .*'abc' \(rows 0, 1, 2 and 1 more\)"):
+    with pytest.raises(InputError, match=r"4 of 4 rows cannot be predicted: .*'abc' \(rows 0, 1, 2 and 1 more\)"):
         fitted().predict(given)
 
 
@@ -141,7 +141,7 @@ def test_outputs_that_are_not_finite_are_no_answers(num_runs: int) -> None:
     told = meden.run.Ensemble(runs=tuple(runs)) if num_runs > 1 else runs[0]
     with torch.no_grad():
         next(runs[-1].model.parameters()).fill_(torch.nan)
-    with pytest.raises(InputError, match=r"4 of 4 rows have none: the model's output is not a finite number"):
+    with pytest.raises(InputError, match=r"4 of 4 rows cannot be predicted: the model's output is not finite"):
         told.predict(new_rows())
     with pytest.warns(UserWarning, match="left empty: 4 of 4"):
         found = told.predict(new_rows(), on_missing="empty")
@@ -212,7 +212,9 @@ def test_arrays_with_numbers_that_are_not_finite(cell: float, form: Any) -> None
     run, x = on_arrays(), np.random.default_rng(1).normal(size=(5, 3))
     expected = run.predict(form(x))
     x[3, 1] = cell
-    with pytest.raises(InputError, match=r"1 of 5 rows has none: input x1 must be a finite number.*\(row 3\)"):
+    with pytest.raises(
+        InputError, match=r"1 of 5 rows cannot be predicted: input x1 must be a finite number.*\(row 3\)"
+    ):
         run.predict(form(x))
     with pytest.warns(UserWarning, match="left empty: 1 of 5"):
         found = run.predict(form(x), on_missing="empty")
@@ -351,7 +353,7 @@ def test_new_rows_are_read_by_another_decimal_mark_or_other_words_for_nothing() 
     assert run.encoder is not None
     given = new_rows(size="1.234,5").astype({"size": str})
     given.loc[0, "size"] = "fehlt"
-    with pytest.raises(InputError, match="2 of 4 rows have none"):
+    with pytest.raises(InputError, match="2 of 4 rows cannot be predicted"):
         run.encoder.transform_frame(given)
     with pytest.warns(UserWarning, match="'size': 1 of 4 rows"):
         found = run.encoder.reading_as(",", ["fehlt"]).transform(given.assign(size=["fehlt", "1,5", "1.234,5", "2"]))

@@ -67,11 +67,11 @@ def table_of(cells: list[Any], sep: str = ",") -> str:
 COLUMNS = [
     ("plain", NUMBERS, "number", ""),
     ("decimal comma", [str(v).replace(".", ",") for v in NUMBERS], "number", "decimal comma"),
-    ("unit", [f"{v} mg" for v in NUMBERS], "number", "'mg' taken off"),
+    ("unit", [f"{v} mg" for v in NUMBERS], "number", "'mg' removed"),
     ("marks", ["?", "?", *NUMBERS[2:]], "number", "2 missing: '?'"),
     ("typo", ["1.2.3", *NUMBERS[1:]], "number", "unreadable, so taken as missing: '1.2.3' (row 0)"),
     ("days", [f"{1 + i % 28:02d}.{1 + i % 12:02d}.2024" for i in range(40)], "date", "day first"),
-    ("far", [-999.0, *NUMBERS[1:]], "number", "-999 (1 rows) lies far from all others"),
+    ("far", [-999.0, *NUMBERS[1:]], "number", "-999 (1 rows) lies far from all other values"),
     ("labels", LABELS, "category", ""),
 ]
 

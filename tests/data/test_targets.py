@@ -101,7 +101,7 @@ BAD_PAIRS: list[tuple[Any, Any, str]] = [
     (torch.tensor([[1.0], [-torch.inf]]), [1, 2], "0 NaN and 1 infinite"),
     (np.array([["a"], ["b"]]), [1, 2], "X must hold numbers"),
     (np.ones(3), [1, 2, 3], "two or more dimensions, got (3,)"),
-    (np.ones((0, 2)), [], "must have rows"),
+    (np.ones((0, 2)), [], "must have at least one row"),
     (np.ones((2, 2)), torch.tensor([1.0, torch.nan]), "y must hold finite numbers, got 1 NaN"),
     (np.ones((2, 2)), [np.nan, 1.0], "got 1 missing of 2"),
     (np.ones((2, 2)), np.array([[1], [2]]), "y must have shape (n,) for classification, got (2, 1)"),

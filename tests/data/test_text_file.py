@@ -68,7 +68,7 @@ def test_what_is_held_out_has_no_say_in_the_vocabulary(tmp_path):
     fitted = TextFile(path, 4, stop=0.75)
     assert fitted.vocabulary == Characters("abc")
     with pytest.raises(
-        InputError, match=r"from byte 90: text must have only the 3 characters seen in training, got 3 others"
+        InputError, match=r"from byte 90: text must contain only the 3 characters seen in training, got 3 others"
     ):
         TextFile(path, 4, start=0.75, vocabulary=fitted.vocabulary)
 
@@ -161,8 +161,8 @@ def test_nothing_is_left_behind_without_a_cache(path, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"", "must hold context [+] 1 = 5 tokens, got 0"),
-        (b"abcd", "must hold context [+] 1 = 5 tokens, got 4"),
+        (b"", "must hold at least context [+] 1 = 5 tokens, got 0"),
+        (b"abcd", "must hold at least context [+] 1 = 5 tokens, got 4"),
         (b"good \xff text", r"must be UTF-8, but byte 5 \(0xff\) cannot be read: invalid start byte"),
         (b"good text \xe4\xbd", r"must be UTF-8, but byte 10 \(0xe4\) cannot be read: unexpected end of data"),
         (b"gut: \xfc ist Latin-1", r"must be UTF-8, but byte 5 \(0xfc\) cannot be read"),

@@ -31,7 +31,7 @@ def test_bad_input_is_one_line(tmp_path):
         (lambda: TokenFile(tmp_path / "none.bin", 4), "none.bin' cannot be read: No such file"),
         (lambda: TokenFile(file(b"odd"), 4), "must hold whole uint16 tokens, got 3 bytes"),
         (lambda: TokenFile(file(b""), 4), "must hold whole uint16 tokens, got 0 bytes"),
-        (lambda: TokenFile(file(b"12345678"), 4), "must hold context [+] 1 = 5 tokens, got 4"),
+        (lambda: TokenFile(file(b"12345678"), 4), "must hold at least context [+] 1 = 5 tokens, got 4"),
         (lambda: TokenFile(file(b"12"), 0), "context must be a whole number of at least 1"),
         (lambda: TokenFile(file(b"12"), 1, dtype="int8"), "dtype must be one of uint16, uint32, got 'int8'"),
     ]:

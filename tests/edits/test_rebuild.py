@@ -78,7 +78,7 @@ def test_another_model_or_folder_is_refused(tmp_path: Path) -> None:
         load_compact(Net(), tmp_path / "nowhere")
     text = (tmp_path / "compact.json").read_text()
     (tmp_path / "compact.json").write_text(text.replace('"gone"', '"left"'))
-    with pytest.raises(InputError, match="was changed"):
+    with pytest.raises(InputError, match="must be unchanged since meden wrote it"):
         load_compact(Net(), tmp_path)
     fields = json.loads(text)
     assert fields["biases"] == ["inner.bias"] and fields["picked"] == {"table": [0, 1, 3, 4]}

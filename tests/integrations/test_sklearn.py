@@ -242,7 +242,11 @@ FRAME = pd.DataFrame(X, columns=list("abcd"))
         (MLPClassifierCV(time_limit=0), (X, Y), "time_limit must be a finite number above 0, got 0"),
         (MLPClassifierCV(time_limit=1e-6), (X, Y), "time_limit must be at least about .* s"),
         (MLPClassifierCV(preset="quick"), (X, Y), "preset must be one of fast, good, best, got 'quick'"),
-        (MLPClassifierCV(preset="fast", time_limit=5), (X, Y), "time_limit must be None: preset='fast' is 10 s"),
+        (
+            MLPClassifierCV(preset="fast", time_limit=5),
+            (X, Y),
+            "time_limit must be None: preset='fast' already means 10 s",
+        ),
         (MLPClassifierCV(metric="r2"), (X, Y), "metric must be one of loss, accuracy, .*, got 'r2'"),
         (MLPClassifierCV(families="linear"), (X, Y), "families must be a list of some of network, linear, trees"),
         (MLPClassifierCV(costs=[[0, 1], [1, 0]]), (X, Y), "costs must have a row and a column for each of 3 classes"),

@@ -346,7 +346,7 @@ def test_groups_of_another_model_are_refused() -> None:
     cases = [
         (model, "units", r"found with an example here, groups=meden.groups_of\(model, example, kind='units'\)"),
         (nn.Linear(5, 6), units(), "groups of 0.weight, which it does not have"),
-        (net(width=5), units(), r"whose 0.weight has the shape \(5, 5\), got position 5 of axis 0"),
+        (net(width=5), units(), r"whose 0.weight has shape \(5, 5\), got position 5 of axis 0"),
         (
             normed,
             ModelGroups("units", (GroupSet("u", ("a",), (Piece(original, 0, ((0,),)),)),)),

@@ -155,7 +155,7 @@ def test_a_kill_changes_nothing(tmp_path):
     resumed = meden.fit(net(), rows(), recipe=recipe, seed=7, checkpoint=path)
     assert_equal_models(resumed.model, whole.model, rtol=0)
     turned = recipe.replace(lr_factors=dict(reversed(FACTORS.items())))
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="a different recipe"):
         meden.fit(net(), rows(), recipe=turned, seed=7, checkpoint=path)
 
 

@@ -291,8 +291,8 @@ WRONG = {
     "sgd at another width": (
         Recipe(optimizer="sgd"), transformer(8), transformer(16), {}, "optimizer must be adam, adamw or rmsprop"),
     "another depth": (
-        RECIPE, transformer(8), transformer(8, depth=2), {}, r"the same tensors.*blocks\.1\..* in to only"),
-    "less deep": (RECIPE, transformer(8, depth=2), transformer(8), {}, r"blocks\.1\..* in from_ only"),
+        RECIPE, transformer(8), transformer(8, depth=2), {}, r"the same tensors.*blocks\.1\..* only in to"),
+    "less deep": (RECIPE, transformer(8, depth=2), transformer(8), {}, r"blocks\.1\..* only in from_"),
     "one model": (RECIPE, transformer(8), None, {}, "model must be given for both scales .* got none for to"),
     "unknown inputs": (RECIPE, Own(8), Own(16), {}, r"which axis of matrix \(8, 8\).*matrix_axes.*layer Own"),
     "parametrised": (RECIPE, weight_normed(8), weight_normed(16), {}, "not have parametrised matrices.*0.weight"),

@@ -196,7 +196,7 @@ def gain(low, high, loss=(-1.0, 1.0)):
         ([gain(-0.1, 0.3), gain(-0.1, 0.5)], ["none_helps: None of these clearly helps; b has the largest gain: "]),
         ([gain(-0.1, 0.3), gain(-0.3, -0.1)], ["none_helps: None of these clearly", "hurts: b hurts: accuracy -20.0"]),
         ([gain(-0.3, -0.1)], ["none_helps: None of these helps.", "hurts: a hurts"]),
-        ([gain(-0.1, 0.3, (0.1, 0.2))], ["probabilities: a improves the probabilities, but does not clearly"]),
+        ([gain(-0.1, 0.3, (0.1, 0.2))], ["probabilities: a makes the probabilities better, but does not clearly"]),
         ([], ["none_helps: No alternative has a result to compare with none."]),
     ],
 )  # fmt: skip
@@ -209,7 +209,7 @@ def test_what_a_verdict_says(gains, told):
 def test_lost_alternatives_are_named_and_intervals_explained(made):
     found = {sentence.kind: sentence.text for sentence in made.verdict.sentences}
     assert found["lost"].startswith("wild has no result: it diverged: ")
-    assert "all 4 differences" in found["intervals"] and "98.8 % (Bonferroni)" in found["intervals"]
+    assert "all 4 differences" in found["intervals"] and "98.8 % each (Bonferroni)" in found["intervals"]
     assert "meden compare" not in str(made.verdict), "that is what was just run"
 
 

@@ -73,7 +73,7 @@ def test_an_input_that_is_read_in_ways_that_are_not_known_is_no_group() -> None:
     aside = Net(
         lambda s, x: s.o(torch.relu(s.f(x))) + torch.fft.fft(x).real[:, :2], f=nn.Linear(4, 3), o=nn.Linear(3, 2)
     )
-    with pytest.raises(InputError, match=r"input.* has to stay: it meets aten.*fft"):
+    with pytest.raises(InputError, match=r"input.* has to stay: it reaches aten.*fft"):
         groups_of(aside, X, "inputs")
 
 

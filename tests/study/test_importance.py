@@ -145,7 +145,7 @@ def test_the_cocktail_and_many_configurations_are_judged() -> None:
         (study(30, diverged=tuple(range(28))), "few", "2 configurations finished"),
         (searched(lambda *_: 0.5), "constant", "the same for all 64"),
         (searched(lambda p, _: 0.5 * (1 + 1e-8 * p["dropout"])), "constant", "the same for all 64"),
-        (searched(lambda _, random: random.normal()), "noise", "predicts 0 %"),
+        (searched(lambda _, random: random.normal()), "noise", "predict 0 %"),
     ],
     ids=["few", "none", "diverged", "constant", "rounding", "noise"],
 )

@@ -204,7 +204,7 @@ def test_values_of_rows_are_out_of_fold_and_averaged_over_seeds():
         (
             (np.ones((20, 2)), np.random.default_rng(0).random((20, 2))),
             "r2",
-            "one of loss, mse for regression of several",
+            "one of loss, mse for regression with several",
         ),
     ],
 )

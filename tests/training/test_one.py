@@ -243,7 +243,7 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path, form, change, named):
     path, recipe, given = tmp_path / "run.safetensors", RECIPE.replace(epochs=1), (rows(), rows(seed=1))
     meden.fit(net(), *(form(*pair) for pair in given), recipe, checkpoint=path)
     train, valid = change(*given)
-    with pytest.raises(meden.InputError, match=f"from the same .*, got one of another {named}; remove it"):
+    with pytest.raises(meden.InputError, match=f"from the same .*, got a different {named}; remove it"):
         meden.fit(net(), form(*train), valid and form(*valid), recipe, checkpoint=path)
 
 
@@ -253,7 +253,7 @@ def test_a_checkpoint_of_rows_that_were_cut_otherwise_is_refused(tmp_path):
     tensors, values = load(path)
     del values["identity"]["batching"]  # as it was while the last batch of an epoch was as short as it came
     save(path, tensors, values)
-    with pytest.raises(meden.InputError, match=r"from the same .*, got one of another batching; remove it or name"):
+    with pytest.raises(meden.InputError, match=r"from the same .*, got a different batching; remove it or name"):
         meden.fit(net(), rows(), recipe=RECIPE, checkpoint=path)
 
 
@@ -303,4 +303,4 @@ def test_bad_input_costs_one_line(change, message):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "rmsprop"])
 def test_a_loss_that_exploded_is_no_result_even_if_it_is_finite(optimizer):
     run = meden.fit(net(), rows(), recipe=meden.Recipe(optimizer=optimizer, lr=1e6, epochs=3))
-    assert run.status == "diverged" and ("not finite" in run.reason or "says nothing" in run.reason)
+    assert run.status == "diverged" and ("not finite" in run.reason or "a constant model has" in run.reason)

@@ -157,9 +157,9 @@ def _without(number: int) -> torch.nn.Module:
 
 
 def test_a_checkpoint_of_another_recipe_or_precision(begun: Path) -> None:
-    with pytest.raises(InputError, match="got one of another recipe; remove it or name another"):
+    with pytest.raises(InputError, match="got a different recipe; remove it or name another"):
         trained(BEGUN["averaged and pulled"], spread=True, checkpoint=begun / "plateau")
-    with pytest.raises(InputError, match="got one of another train and valid"):
+    with pytest.raises(InputError, match="got a different train and valid"):
         trained(BEGUN["plateau"]._replace(make=plain), spread=True, checkpoint=begun / "plateau")
 
 

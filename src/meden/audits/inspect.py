@@ -44,8 +44,8 @@ def audit(model: nn.Module, optimizer: Optimizer, handles: Sequence[Handle] | No
         tensor  role    shape  group  lr   L1  L2    what acts on it
         weight  weight  2x3    0      0.1  0   0.01  weight_decay (gradient)
         bias    bias    2      0      0.1  0   0.01  weight_decay (gradient)
-        warning (bias): biases (bias) are shrunk by weight_decay: give them a parameter group with weight_decay=0, or
-        regularize on="weights"
+        warning (bias): biases (bias) are shrunk by weight_decay: put them into a parameter group with
+        weight_decay=0, or regularize on="weights"
     """
     check_module(model)
     optimizer = inner_optimizer(optimizer)

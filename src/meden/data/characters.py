@@ -58,7 +58,8 @@ class Characters:
         >>> known.encode("note: to")
         Traceback (most recent call last):
             ...
-        meden._checks.InputError: text must have no character but the 7 trained on, got 1 other: ':'; the first is at 4
+        meden._checks.InputError: text must contain only the 7 characters seen in training, got 1 other: ':';
+        the first is at 4
     """
 
     characters: str

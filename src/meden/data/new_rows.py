@@ -51,9 +51,7 @@ def check_answered(refused: Mapping[int, str], num_rows: int) -> None:
 def warn_unanswered(refused: Mapping[int, str], num_rows: int) -> None:
     """Say which rows have no answer."""
     if refused:
-        warnings.warn(
-            f"predictions are left empty where rows cannot be predicted: {unanswered(refused, num_rows)}", stacklevel=4
-        )
+        warnings.warn(f"predictions are left empty: {unanswered(refused, num_rows)}", stacklevel=4)
 
 
 def unanswered(refused: Mapping[int, str], num_rows: int) -> str:
@@ -61,7 +59,7 @@ def unanswered(refused: Mapping[int, str], num_rows: int) -> str:
 
     Example:
         >>> unanswered({1: "column 'a' must hold numbers, got 'x'"}, 9)
-        "1 of 9 rows has none: column 'a' must hold numbers, got 'x' (row 1)"
+        "1 of 9 rows cannot be predicted: column 'a' must hold numbers, got 'x' (row 1)"
     """
     reasons: dict[str, list[int]] = {}
     for row in sorted(refused):
@@ -77,7 +75,7 @@ def far_remark(values: Values, far: Values, low: float, high: float, shown: Call
 
     Example:
         >>> far_remark(np.array([1.0, 900.0]), np.array([False, True]), 0, 2, "{:g}".format, "clipped")
-        '1 of 2 rows lie far outside of the fitted range 0 to 2 (up to 900), clipped'
+        '1 of 2 rows lie far outside the training range 0 to 2 (up to 900), clipped'
     """
     furthest = max(values[far], key=lambda value: abs(value - (low + high) / 2))
     return (

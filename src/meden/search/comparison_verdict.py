@@ -67,7 +67,7 @@ def intervals_text(confidence: float, num: int) -> str:
 
     Example:
         >>> intervals_text(0.95, 1)
-        'Intervals are of 95 %.'
+        'Intervals are 95 %.'
     """
     percent = f"{100 * confidence:.3g} %"
     if num == 1:

@@ -159,7 +159,7 @@ def test_answers_in_files(tmp_path, name, written, expected):
         ("echo out of luck >&2; exit 3", "exit status 3; the last line of its log: out of luck"),
         ("""echo '{"losses": [1, 2]}'; exit 1""", "exit status 1"),
         ("echo going; kill -9 $$", "signal SIGKILL; the last line of its log: going"),
-        ("echo all done", "say.* one of losses.*but said none; the last line of its log: all done"),
+        ("echo all done", "must end by printing one of losses.*got none; the last line of its log: all done"),
         ('echo \'{"epoch": 1, "stop_loss": nan}\'', "lines of JSON, got .*nan"),
         ('echo \'{"epoch": 1, "stoploss": 0.5}\'', "got 'stoploss'"),
         ('echo \'{"epoch": 1.5, "stop_loss": 0.5}\'', "integer of at least 1, got 1.5"),
@@ -227,7 +227,7 @@ def test_a_lost_job_loses_its_configuration_and_the_study_goes_on(tmp_path):
     script = """grep -q '"configuration": 1' $MEDEN_JOB && { echo broken; exit 9; }
     echo '{"epoch": 1, "stop_loss": 0.5}'; sed 's/.*/0.5/' ${MEDEN_JOB%job.json}score.txt > ${MEDEN_JOB%job.json}s.txt
     echo "{\\"losses\\": \\"${MEDEN_JOB%job.json}s.txt\\"}" """
-    with pytest.warns(UserWarning, match="2 of 6 jobs failed, .* exit status 9; the last line of its log: broken"):
+    with pytest.warns(UserWarning, match="2 of 6 jobs failed; .* exit status 9; the last line of its log: broken"):
         study = meden.tune(bash(script), study_dir=tmp_path, **OPTIONS)
     assert [trial.status for trial in study.trials] == ["ok", "failed", "ok"]
 

@@ -82,7 +82,7 @@ def test_another_function_or_other_rows_are_another_study(tmp_path):
     meden.tune(plain, study_dir=tmp_path, **OPTIONS)
     with pytest.raises(InputError, match="code may have changed"):
         meden.tune(lambda job: plain(job), study_dir=tmp_path, **OPTIONS)
-    with pytest.raises(InputError, match="other data"):
+    with pytest.raises(InputError, match="different data"):
         meden.tune(plain, study_dir=tmp_path, **{**OPTIONS, "rows": Y.flip(0)})
 
 
@@ -148,12 +148,12 @@ def test_numbers_and_bare_rows():
 @pytest.mark.parametrize(
     ("returned", "words"),
     [
-        (lambda job: np.zeros(len(job.score) - 1), "of the .* scored rows .*got an array of shape"),
-        (lambda job: np.zeros((len(job.score), 4)), r"3 classes \(n, 3\)"),
+        (lambda job: np.zeros(len(job.score) - 1), "for the .* scored rows .*got an array of shape"),
+        (lambda job: np.zeros((len(job.score), 4)), r"of shape \(n, 3\) for 3 classes"),
         (lambda _: None, "got None"),
         (lambda job: Y[job.score], "must name the meaning of its numbers"),
         (lambda job: {"loss": np.zeros(len(job.score))}, "one of losses, logits"),
-        (lambda job: {"probabilities": np.full((len(job.score), 3), 0.5)}, "add up to 1"),
+        (lambda job: {"probabilities": np.full((len(job.score), 3), 0.5)}, "sum to 1"),
         (lambda job: ["a"] * len(job.score), "numbers for the scored rows"),
         (lambda _: 1 / 0, "ZeroDivisionError"),
         (lambda job: X[job.score.tolist()][:, None].squeeze() @ torch.ones(5), "RuntimeError"),

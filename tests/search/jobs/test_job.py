@@ -88,7 +88,7 @@ def test_rows_are_the_jobs_own():
 def test_epochs_rise_and_scoring_is_the_end():
     job = job_of()
     job.report(2, 1.0)
-    with pytest.raises(InputError, match="rise, got 2 after 2"):
+    with pytest.raises(InputError, match="must increase, got 2 after 2"):
         job.report(2, 1.0)
     with job.scoring():
         assert not torch.is_grad_enabled()
