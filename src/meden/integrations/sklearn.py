@@ -231,7 +231,8 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         families: what may be mixed: ``"network"``, ``"linear"`` (ridge, lasso and logistic regressions along paths of
             strengths) and ``"trees"`` (boosted trees and randomised forests of scikit-learn).
         space: what is searched, as in :func:`meden.tune`; None is the default space.
-        recipe: what all configurations share; None is the default one for tables.
+        recipe: what all configurations share, but for names that are searched: where it sets the learning rate, give a
+            ``space`` without ``lr``, too. None is the default one for tables.
         refit: what predicts of each network that is mixed: ``"folds"``, the mean of a model a fold; ``"all"``, one
             model trained on all rows; ``"seeds"``, the mean of several of these. Linear models and trees are always
             the mean of the folds.
@@ -422,7 +423,8 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         metric: what counts, as for :func:`meden.tune`: it decides what is mixed.
         families: what may be mixed, as for :class:`MLPClassifierCV`.
         space: what is searched, as in :func:`meden.tune`; None is the default space.
-        recipe: what all configurations share; None is the default one for tables.
+        recipe: what all configurations share, but for names that are searched: where it sets the learning rate, give a
+            ``space`` without ``lr``, too. None is the default one for tables.
         refit: what predicts of each network that is mixed, as for :class:`MLPClassifierCV`.
         select: ``"inputs"`` keeps the columns of X that survive, as for :class:`MLPClassifierCV`; None keeps all.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
