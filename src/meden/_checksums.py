@@ -61,7 +61,7 @@ def check_files(path: Path, fields: Mapping[str, Any], names: Iterable[str] = ()
     if not isinstance(files, dict) or not all(isinstance(file, dict) for file in files.values()):
         raise Damaged(f"{str(path)!r} must list the files written with it, got {files!r:.80}")
     if missing := [name for name in names if name not in files]:
-        raise Damaged(f"{str(path)!r} must name the files that were written with it, but lacks {missing[0]!r}")
+        raise Damaged(f"{str(path)!r} must list the files written with it, but lacks {missing[0]!r}")
     for name, wanted in files.items():
         file = path.parent / name
         rule = f"{str(file)!r} must be unchanged since it was written with {path.name}, but"
