@@ -34,7 +34,7 @@ def with_noise_columns(dataset: Dataset, copies: int = 1, *, seed: int = 0) -> t
     A copy holds the cells of its column in another order (of those that are not missing, which are so in the copy,
     too), so drawn that it relates to the other columns and their copies as the column itself does, and to its own
     column as little as that allows. The target has no part in it. A column that tells nothing about the target beyond
-    what the others do can then not be told from its copies, whatever looks for a difference: these are knock-offs.
+    what the others do can then not be told from its copies, whatever looks for a difference: these are knockoffs.
 
     Dependence is that of a Gaussian copula: levels of strings are put in the order of what all columns share. What
     other dependence there is, copies do not have. Missing cells are no part of what copies are compared by.
