@@ -408,3 +408,15 @@ def test_penalties_reach_the_tensors_of_wrapped_models():
     for ours, wanted in zip(wrapped, plain, strict=True):
         assert ours.history[-1].penalties == pytest.approx(wanted.history[-1].penalties, rel=1e-4)
         assert ours.history[-1].num_zeros == wanted.history[-1].num_zeros > 0
+
+
+def _normed():
+    return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def test_what_is_idle_is_found_once_for_a_structure_that_is_trained_one_by_one(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.delattr("meden.training.one.idle_numbers")  # which a member by itself is searched with
+        runs = meden.fit_many(_normed, MEMBERS, DATA, chunk=1)
+    for run, member in zip(runs, MEMBERS, strict=True):
+        assert_same_run(run, alone(_normed, member, DATA))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 import meden
 from meden.penalties import L2
@@ -52,6 +53,16 @@ CASES = {
     "a centred batch by hand": (lambda: Between(lambda _, h: (h - h.mean(0)).tanh()), rows(), {"into.bias": 6}),
     "a position before a batch norm": (lambda: Positioned(nn.BatchNorm1d(5)), rows(), {"position": 5}),
     "a position before none": (lambda: Positioned(nn.Identity()), rows(), {}),
+    "units that no row wakes, too": (
+        lambda: nn.Sequential(nn.Linear(5, 200), nn.ReLU(), nn.Linear(200, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)),
+        rows(),
+        {"2.bias": 6},
+    ),
+    "a pass that changes its model": (
+        lambda: nn.Sequential(spectral_norm(nn.Linear(5, 6)), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3)),
+        rows(),
+        {"0.bias": 6},
+    ),
     "softmax": (lambda: Between(lambda _, h: h.softmax(1)), rows(), {}),
 }
 

@@ -34,6 +34,7 @@ from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
 from meden.training.grouping import found_in, grouped
 from meden.training.heap import give_back
+from meden.training.idle import NUM_ROWS, idle_numbers
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
 from meden.training.many.population import Programs
@@ -338,11 +339,15 @@ class _Work:
         self, key: Hashable, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool
     ) -> Sequence[Trainer]:
         """Return stacks of members of one structure if they can be stacked and if that is faster, else each alone."""
-        alone = [SingleTrainer(number, functools.partial(self._training, number), self._done) for number in entrants]
+        first = next(iter(entrants.values()))
+        rows = x[torch.from_numpy(first.fit[:NUM_ROWS])]
+        idle = functools.cache(lambda: idle_numbers(first.model, rows))  # tried once for all of a structure
+        begins = {number: functools.partial(self._training, number, idle) for number in entrants}
+        alone = [SingleTrainer(number, begin, self._done) for number, begin in begins.items()]
         data = x, y, self.dataset.task
         if len(entrants) == 1 or self.chunk == 1:
             return alone
-        if reason := _why_alone(next(iter(entrants.values()))):
+        if reason := _why_alone(first):
             self._warn(f"models are trained one by one, since {reason}")
             return alone
         chunk = self._chunk(entrants, *data)
@@ -423,8 +428,8 @@ class _Work:
             return np.arange(self.dataset.num_rows), np.empty(0, dtype=np.int64)
         return member.fold.fit, member.fold.stop
 
-    def _training(self, number: int) -> Training:
-        """Return what trains a member by itself."""
+    def _training(self, number: int, idle: Callable[[], Mapping[str, Tensor]]) -> Training:
+        """Return what trains a member by itself, whose idle numbers are found by its structure."""
         member = self.members[number]
         share = self.shares[member.fold]
         fit_rows, stop = self._rows_of(member)
@@ -438,6 +443,7 @@ class _Work:
             on_epoch=functools.partial(self._report_epoch, number),
             on_newest=functools.partial(self._score_newest, number),
             columns=share.encoder.input_columns,
+            make=functools.partial(Training, idle=idle),
         )
 
     def _report_epoch(self, number: int, record: Record) -> None:

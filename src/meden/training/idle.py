@@ -8,7 +8,7 @@ what it is.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +59,9 @@ def _found(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
     tolerance = torch.finfo(next(model.parameters()).dtype).eps ** 0.6
     first, second = (_without_gradient(disturbed(model, place), x, tolerance) for place in range(2))
     silent = {name: both for name in first if (both := first[name] & second[name]).any()}
-    if not silent or _change_nothing(model, silent, x, tolerance):
-        return silent
-    return {name: where for name, where in silent.items() if _change_nothing(model, {name: where}, x, tolerance)}
+    for place, shift in enumerate(SHIFTS):
+        silent = _without_effect(model, silent, x, place, shift, tolerance)
+    return silent
 
 
 def _without_gradient(model: nn.Module, x: Tensor, tolerance: float) -> dict[str, Tensor]:
@@ -76,28 +76,36 @@ def _without_gradient(model: nn.Module, x: Tensor, tolerance: float) -> dict[str
     return {name: grad <= tolerance * largest for name, grad in found.items() if id(params[name]) not in own}
 
 
-def _change_nothing(model: nn.Module, silent: Mapping[str, Tensor], x: Tensor, tolerance: float) -> bool:
-    """Say whether the outputs stay as they are under large shifts of some numbers."""
-    return all(
-        float((outputs - before).abs().max()) <= tolerance * float(before.abs().max())
-        for place, shift in enumerate(SHIFTS)
-        for before, *after in [_outputs(model, silent, x, place, (0.0, shift, -shift))]
-        for outputs in after
-    )
-
-
 @torch.no_grad()
-def _outputs(
-    model: nn.Module, silent: Mapping[str, Tensor], x: Tensor, place: int, shifts: Sequence[float]
-) -> Iterator[Tensor]:
-    """Yield the outputs of a model with other weights, for shifts of some numbers, of a sign each."""
-    for shift in shifts:
-        shifted = disturbed(model, place, size=1.0)
-        params = dict(shifted.named_parameters())
-        for name, where in silent.items():
-            signs = uniform(stream("signs", name).to(where.device), torch.tensor(place), where.shape).sub_(0.5).sign_()
-            params[name].add_(torch.where(where, shift * signs, 0.0).to(params[name].dtype))
-        yield draw_much(shifted, x)
+def _without_effect(
+    model: nn.Module, silent: Mapping[str, Tensor], x: Tensor, place: int, shift: float, tolerance: float
+) -> dict[str, Tensor]:
+    """Return those that large shifts of either sign at other weights show to change no output: all, or one by one."""
+    if not silent:
+        return {}
+    elsewhere = disturbed(model, place, size=1.0)
+    before = _outputs(elsewhere, {}, x, place, 0.0)
+
+    def has_effect(numbers: Mapping[str, Tensor]) -> bool:
+        return any(
+            float((_outputs(elsewhere, numbers, x, place, size) - before).abs().max())
+            > tolerance * float(before.abs().max())
+            for size in (shift, -shift)
+        )
+
+    if not has_effect(silent):
+        return dict(silent)
+    return {name: where for name, where in silent.items() if not has_effect({name: where})}
+
+
+def _outputs(model: nn.Module, numbers: Mapping[str, Tensor], x: Tensor, place: int, size: float) -> Tensor:
+    """Return the outputs of a copy, since passes may change a model; some numbers are shifted by their signs."""
+    shifted = copy.deepcopy(model)
+    for name, where in numbers.items():
+        param = shifted.get_parameter(name)
+        signs = uniform(stream("signs", name).to(where.device), torch.tensor(place), where.shape).sub_(0.5).sign_()
+        param.add_(torch.where(where, size * signs, 0.0).to(param.dtype))
+    return draw_much(shifted, x)
 
 
 def silence(model: nn.Module, idle: Mapping[str, Tensor]) -> None:

@@ -91,8 +91,9 @@ class Training:
         on_epoch: Callable[[Record], None] | None,
         on_newest: Callable[[nn.Module], None] | None = None,
         columns: Sequence[str] | None = None,
+        idle: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
-        self.columns = columns
+        self.columns, self._find_idle = columns, idle
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
         self.checkpoint, self.on_epoch, self.on_newest = checkpoint, on_epoch, on_newest
         self.asked = recipe
@@ -116,7 +117,8 @@ class Training:
         self.output_shape = shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
         # penalties of activations may know biases that the outputs do not
-        self.idle = {} if self.recipe.activity else idle_numbers(model, self.first_rows(NUM_ROWS))
+        find = self._find_idle or functools.partial(idle_numbers, model, self.first_rows(NUM_ROWS))
+        self.idle = {} if self.recipe.activity else find()
         if self.checkpoint is not None:
             assert self._identity  # which no file can hold if the recipe's parts cannot be written
         self.regularizers = grouped(self.recipe.regularizers, model, self.example, self.columns)
