@@ -15,6 +15,7 @@ from meden.member import Member
 from meden.models import MLP
 from meden.noise import derive
 from meden.penalties import L1, L2
+from meden.training.idle import idle_numbers
 from meden.training.many.population import Population
 from tests.training.many.witness import alone, assert_same_run, blobs, folds_of
 
@@ -414,9 +415,17 @@ def _normed():
     return nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
 
 
-def test_what_is_idle_is_found_once_for_a_structure_that_is_trained_one_by_one(monkeypatch):
+def test_what_is_idle_is_found_once_for_a_structure(monkeypatch):
+    found = []
+
+    def counted(model, x):
+        found.append(len(x))
+        return idle_numbers(model, x)
+
+    monkeypatch.setattr("meden.training.fit_many.idle_numbers", counted)
     with monkeypatch.context() as patched:
         patched.delattr("meden.training.one.idle_numbers")  # which a member by itself is searched with
         runs = meden.fit_many(_normed, MEMBERS, DATA, chunk=1)
+    assert found == [16]
     for run, member in zip(runs, MEMBERS, strict=True):
         assert_same_run(run, alone(_normed, member, DATA))

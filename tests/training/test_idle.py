@@ -6,10 +6,12 @@ from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 import meden
+from meden.member import Member
 from meden.penalties import L2
 from meden.training.idle import idle_numbers
 from tests.training.many.architectures import Between, MultiHead, Residual, encoder, images, tokens
 from tests.training.many.witness import blobs
+from tests.training.test_fit_many import FOLDS, RECIPE, assert_as_alone
 
 
 def rows(n=16, d=5):
@@ -33,6 +35,42 @@ class Positioned(nn.Module):
 
     def forward(self, x):
         return self.out(self.norm(x + self.position).tanh())
+
+
+class LevelBias(nn.Module):
+    """Has a bias for each level of the first column."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias, self.out = nn.Parameter(torch.zeros(30, 1)), nn.Linear(5, 1)
+
+    def forward(self, x):
+        return self.out(x[:, 1:]) + self.bias[x[:, 0].long()]
+
+
+class Experts(nn.Module):
+    """Asks one expert for each row."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate, self.experts = nn.Linear(5, 32), nn.ModuleList(perceptron() for _ in range(32))
+
+    def forward(self, x):
+        share, chosen = self.gate(x).softmax(1).max(1)
+        outputs = torch.stack([expert(x) for expert in self.experts], 1)
+        return outputs[torch.arange(len(x)), chosen] * share[:, None]
+
+
+class HalfNormed(nn.Module):
+    """Normalises three of six units."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.norm, self.out = nn.Linear(5, 6), nn.BatchNorm1d(3), nn.Linear(6, 3)
+
+    def forward(self, x):
+        first, last = self.into(x).split(3, 1)
+        return self.out(torch.cat([self.norm(first), last], 1).relu())
 
 
 IMAGES, TOKENS = torch.from_numpy(images(16)[0]), torch.from_numpy(tokens(16)[0])
@@ -63,6 +101,9 @@ CASES = {
         rows(),
         {"0.bias": 6},
     ),
+    "levels that no row has": (LevelBias, torch.cat([torch.arange(16)[:, None] % 3, rows()], 1), {}),
+    "experts that no row asks for": (Experts, rows(), {}),
+    "half of a layer before a batch norm": (HalfNormed, rows(), {"into.bias": 3}),
     "softmax": (lambda: Between(lambda _, h: h.softmax(1)), rows(), {}),
 }
 
@@ -115,3 +156,37 @@ def test_an_idle_bias_is_moved_by_its_penalty_alone(optimizer, coupling):
         bias.grad = 0.1 * bias.detach()
         own.step()
     assert torch.allclose(run.model[0].bias, bias, rtol=1e-5, atol=1e-7)
+
+
+def test_levels_that_only_later_rows_have_are_trained():
+    x, y = torch.cat([torch.arange(600)[:, None] // 20, rows(600)], 1), (torch.arange(600)[:, None] // 20 - 15) / 9
+    run = meden.fit(LevelBias(), (x, y), recipe=meden.Recipe(lr=0.05, epochs=30, batch_size=50))
+    assert bool((run.model.bias != 0).all()) and run.history[-1].train["loss"] < 1e-3
+
+
+def test_a_model_that_insists_on_its_precision_in_its_own_words_is_trained():
+    class Insists(nn.Sequential):
+        def forward(self, x):
+            assert x.dtype == torch.float32
+            return super().forward(x)
+
+    run = meden.fit(Insists(nn.Linear(5, 3), nn.BatchNorm1d(3)), blobs(), recipe=meden.Recipe(epochs=1))
+    assert run.status != "diverged" and not run.model[0].bias.isnan().any()
+
+
+class Masked(nn.Module):
+    """Normalises the units that a mask says, which is drawn."""
+
+    def __init__(self):
+        super().__init__()
+        self.into, self.norm, self.out = nn.Linear(5, 16), nn.BatchNorm1d(16), nn.Linear(16, 3)
+        self.register_buffer("mask", torch.rand(16) < 0.5)
+
+    def forward(self, x):
+        h = self.into(x)
+        return self.out(torch.where(self.mask, self.norm(h), h).tanh())
+
+
+@pytest.mark.parametrize("chunk", [None, 3, 1])
+def test_members_whose_buffers_differ_have_idle_numbers_of_their_own(chunk):
+    assert_as_alone(Masked, [Member(RECIPE, FOLDS[0], seed=seed) for seed in (2, 0, 1)], chunk=chunk)

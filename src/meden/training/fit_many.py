@@ -34,11 +34,11 @@ from meden.trainable import check_trains
 from meden.training.fit import check_augmentations, check_recipe, prepare
 from meden.training.grouping import found_in, grouped
 from meden.training.heap import give_back
-from meden.training.idle import NUM_ROWS, idle_numbers
+from meden.training.idle import idle_numbers, tried_rows
 from meden.training.many.batches import Entrant
 from meden.training.many.chunks import fastest_chunk, free_bytes, member_bytes, steady_chunk
 from meden.training.many.population import Programs
-from meden.training.many.stacking import recipe_key, structure
+from meden.training.many.stacking import fixed_bytes, recipe_key, structure
 from meden.training.one import Training
 from meden.training.one_by_one import OneByOne
 from meden.training.scoring import score, score_model, seen_losses
@@ -214,6 +214,8 @@ class _Work:
     kept: dict[Hashable, Programs] = dataclasses.field(default_factory=dict)
     """Those of the last stacks, for whoever trains more of them."""
     warned: set[str] = dataclasses.field(default_factory=set)
+    idle: dict[Hashable, Mapping[str, Tensor]] = dataclasses.field(default_factory=dict)
+    """What is idle in models of one structure that agree in all they do not train."""
     lock: threading.RLock = dataclasses.field(default_factory=threading.RLock)
 
     def run(self) -> None:
@@ -330,7 +332,8 @@ class _Work:
         groups: dict[Hashable, dict[int, Entrant]] = {}
         for number, entrant in entrants.items():
             pieces = tuple(own.pieces for b in entrant.bound for own in b.sets)  # columns of a table differ by fold
-            key = structure(entrant.model), pieces, None if pads else len(entrant.fit)
+            idle = tuple((name, where.cpu().numpy().tobytes()) for name, where in entrant.idle.items())
+            key = structure(entrant.model), pieces, None if pads else len(entrant.fit), idle
             groups.setdefault(key, {})[number] = entrant
         shared = self._key(self.members[numbers[0]])
         return [p for key, alike in groups.items() for p in self._trainers_of((shared, key), alike, x, y, pads)]
@@ -339,15 +342,14 @@ class _Work:
         self, key: Hashable, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, pads: bool
     ) -> Sequence[Trainer]:
         """Return stacks of members of one structure if they can be stacked and if that is faster, else each alone."""
-        first = next(iter(entrants.values()))
-        rows = x[torch.from_numpy(first.fit[:NUM_ROWS])]
-        idle = functools.cache(lambda: idle_numbers(first.model, rows))  # tried once for all of a structure
-        begins = {number: functools.partial(self._training, number, idle) for number in entrants}
+        begins = {
+            number: functools.partial(self._training, number, entrant.idle) for number, entrant in entrants.items()
+        }
         alone = [SingleTrainer(number, begin, self._done) for number, begin in begins.items()]
         data = x, y, self.dataset.task
         if len(entrants) == 1 or self.chunk == 1:
             return alone
-        if reason := _why_alone(first):
+        if reason := _why_alone(next(iter(entrants.values()))):
             self._warn(f"models are trained one by one, since {reason}")
             return alone
         chunk = self._chunk(entrants, *data)
@@ -420,7 +422,15 @@ class _Work:
         bound = bind(model, own, adaptive=member.recipe.adaptive)
         rated = selectors_of(model, member.recipe.lr_factors)
         rows = share.first + fit_rows, share.first + stop
-        return Entrant(model, member.recipe, bound, member.run_seed, *rows, rated)
+        idle = self._idle(model, share.x[fit_rows[tried_rows(len(fit_rows))]])
+        return Entrant(model, member.recipe, bound, member.run_seed, *rows, rated, idle)
+
+    def _idle(self, model: nn.Module, x: Tensor) -> Mapping[str, Tensor]:
+        """Return what is idle in a model: tried once for all that agree in structure and in what they do not train."""
+        key = structure(model), fixed_bytes(model)
+        if key not in self.idle:
+            self.idle[key] = idle_numbers(model, on_device(x, model))
+        return self.idle[key]
 
     def _rows_of(self, member: Member) -> tuple[RowNumbers, RowNumbers]:
         """Return the fitting rows and the rows of the stop split."""
@@ -428,8 +438,8 @@ class _Work:
             return np.arange(self.dataset.num_rows), np.empty(0, dtype=np.int64)
         return member.fold.fit, member.fold.stop
 
-    def _training(self, number: int, idle: Callable[[], Mapping[str, Tensor]]) -> Training:
-        """Return what trains a member by itself, whose idle numbers are found by its structure."""
+    def _training(self, number: int, idle: Mapping[str, Tensor]) -> Training:
+        """Return what trains a member by itself, whose idle numbers are known."""
         member = self.members[number]
         share = self.shares[member.fold]
         fit_rows, stop = self._rows_of(member)

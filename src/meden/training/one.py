@@ -60,7 +60,7 @@ from meden.rdrop import fitting_losses
 from meden.recipe import Recipe, lr_factors_of, make_optimizer, set_rate
 from meden.run import Run, finished
 from meden.training.grouping import grouped
-from meden.training.idle import NUM_ROWS, idle_numbers, silence
+from meden.training.idle import idle_numbers, silence, tried_rows
 from meden.training.reading import classes_of, fingerprint, first_rows, read
 
 
@@ -91,9 +91,9 @@ class Training:
         on_epoch: Callable[[Record], None] | None,
         on_newest: Callable[[nn.Module], None] | None = None,
         columns: Sequence[str] | None = None,
-        idle: Callable[[], Mapping[str, Tensor]] | None = None,
+        idle: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.columns, self._find_idle = columns, idle
+        self.columns, self._known_idle = columns, idle
         self.model, self.train, self.valid, self.recipe, self.seed, self.task = model, train, valid, recipe, seed, task
         self.checkpoint, self.on_epoch, self.on_newest = checkpoint, on_epoch, on_newest
         self.asked = recipe
@@ -117,12 +117,16 @@ class Training:
         self.output_shape = shape = output_shape(model, self.example)
         self.num_logits, self.num_classes = (shape[-1] if shape else 1), classes_of(self.task, shape)
         # penalties of activations may know biases that the outputs do not
-        find = self._find_idle or functools.partial(idle_numbers, model, self.first_rows(NUM_ROWS))
-        self.idle = {} if self.recipe.activity else find()
+        self.idle = {} if self.recipe.activity else self._idle(model)
         if self.checkpoint is not None:
             assert self._identity  # which no file can hold if the recipe's parts cannot be written
         self.regularizers = grouped(self.recipe.regularizers, model, self.example, self.columns)
         self.null = null_loss(self.task, next(self._read(self.train, [null_rows(len(self.train))]))[1], shape)
+
+    def _idle(self, model: nn.Module) -> Mapping[str, Tensor]:
+        if self._known_idle is not None:
+            return self._known_idle
+        return idle_numbers(model, next(self._read(self.train, [tried_rows(len(self.train))]))[0])
 
     def first_rows(self, num: int) -> Tensor:
         """Return x (num or fewer, ...) of the first fitting rows, on the model's device."""

@@ -37,6 +37,8 @@ class Entrant:
     stop: Rows
     rated: Mapping[str, str] = field(default_factory=dict)
     """The selector of the recipe's ``lr_factors`` that counts for a parameter, by name."""
+    idle: Mapping[str, Tensor] = field(default_factory=dict)
+    """Which numbers are idle, by name; members of a stack agree in them."""
 
 
 def epoch_batches(

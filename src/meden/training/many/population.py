@@ -24,7 +24,6 @@ from meden.deadline import UNHURRIED, Pace, TimeIsUp
 from meden.history import History, Record
 from meden.objective import Totals, eval_rows, means, null_loss, on_device, output_shape, row_weight
 from meden.run import Run, finished
-from meden.training.idle import NUM_ROWS, idle_numbers
 from meden.training.many import penalties as stacked_penalties
 from meden.training.many.augment import Augmenting, values_and_keys
 from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
@@ -114,7 +113,7 @@ class Population:
         first = self.entrants[0]
         logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
-        idle = self._idle_columns(idle_numbers(first.model, self.x[torch.from_numpy(first.fit[:NUM_ROWS])]))
+        idle = self._idle_columns(first.idle)
         step = Step(skeleton, self.task, layout, augmenting, self.update, self.segments, clips, idle)
         rows, weights = next(epoch_batches(self.entrants[:1], 0, self.stack.flat, pads=self.pads))
         batch = rows[0, 0, weights[0, 0] > 0]

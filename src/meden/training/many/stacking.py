@@ -6,6 +6,7 @@ members is a view of it, (K, *shape).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,17 @@ def structure(model: nn.Module) -> Hashable:
     ]
     tensors = [(n, t.shape, t.dtype, t.device, t.requires_grad) for n, t in _tensors(model).items()]
     return tuple(layers), tuple(tensors)
+
+
+def fixed_bytes(model: nn.Module) -> bytes:
+    """Return a digest of what a model does not train: frozen parameters, and buffers but the levels of its noise."""
+    levels = {id(buffer) for layer in noise_layers(model).values() for buffer in layer.buffers(recurse=False)}
+    digest = hashlib.blake2b()
+    for name, tensor in _tensors(model).items():
+        if not tensor.requires_grad and id(tensor) not in levels:
+            digest.update(f"{name} ".encode())
+            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.digest()
 
 
 def recipe_key(recipe: Recipe) -> Hashable:
