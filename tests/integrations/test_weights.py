@@ -129,3 +129,32 @@ def test_class_weights_turn_the_balance():
         MLPClassifierCV(**settings, class_weight="balanced").fit(X, y).predict_proba(X),
         atol=1e-4,
     )
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_rows_of_no_weight_do_not_count_for_their_class():
+    X, y = load_iris(return_X_y=True)
+    weights = np.where((y == 0) & (np.arange(150) % 5 > 0), 0.0, 1.0)
+    kept = weights > 0
+    settings = SETTINGS | {"class_weight": "balanced"}
+    weighted = MLPClassifierCV(**settings).fit(X, y, sample_weight=weights).predict_proba(X)
+    assert np.allclose(weighted, MLPClassifierCV(**settings).fit(X[kept], y[kept]).predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "weights", "said"),
+    [
+        ({}, np.r_[-0.5, np.ones(149)], "sample_weight must be 150 numbers of at least 0, got -0.5"),
+        ({}, np.ones(149), r"sample_weight must be 150 numbers of at least 0, got shape \(149,\)"),
+        ({}, np.zeros(150), "sample_weight must be above zero in some rows"),
+        (
+            {"class_weight": {0: -1.0, 1: 1.0, 2: 1.0}},
+            None,
+            r"class_weight must be numbers of at least 0.*got \{0: -1.0",
+        ),
+    ],
+)
+def test_weights_that_are_none_are_refused(settings, weights, said):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(ValueError, match=said):
+        MLPClassifierCV(**SETTINGS, **settings).fit(X, y, sample_weight=weights)

@@ -116,6 +116,26 @@ def test_rows_of_the_stop_split_say_how_many_are_boosted(monkeypatch):
     assert [model.estimators[0].n_iter_ for model in found.models] == [7, 7]
 
 
+@pytest.mark.parametrize("unit", [2.0**-100, 2.0**60])
+def test_the_unit_of_a_number_changes_nothing(unit):
+    _, dataset = several()
+    folds = make_folds(dataset, 2, seed=0)
+    units = np.array([1.0, unit])
+    other = Dataset(dataset.inputs, Target("y", "regression", (), dataset.labels * units))
+    for plain, scaled in zip(
+        tree_candidates(dataset, folds, seed=0), tree_candidates(other, folds, seed=0), strict=True
+    ):
+        np.testing.assert_allclose(plain.outputs * units, scaled.outputs, rtol=1e-6)
+
+
+def test_numbers_far_from_0_are_told_apart():
+    _, dataset = numbers()
+    folds = make_folds(dataset, 2, seed=0)
+    far = Dataset(dataset.inputs, Target("y", "regression", (), dataset.labels + 1.7e9))
+    for plain, moved in zip(tree_candidates(dataset, folds, seed=0), tree_candidates(far, folds, seed=0), strict=True):
+        assert Scored.of(far, folds).loss(moved.outputs) < Scored.of(dataset, folds).loss(plain.outputs) + 0.02 < 0.6
+
+
 def test_rows_of_no_weight_change_nothing():
     _, dataset = classes()
     folds = make_folds(dataset, 2, seed=0)
@@ -156,12 +176,14 @@ def test_little_time_is_for_fewer_trees_that_count_more(monkeypatch):
     assert tree_candidates(dataset, folds, seed=0, deadline=Deadline.after(600)) == []
 
 
-@pytest.mark.parametrize(("left", "share"), [(6.6, 0.5), (1000.0, 1.0), (1.76, 0.06), (1.0, -0.009)])
+@pytest.mark.parametrize(("left", "share"), [(6.6, 0.5), (1000.0, 1.0), (1.76, 0.06), (1.0, 0.0043)])
 def test_some_trees_tell_how_many_there_is_time_for(monkeypatch, left, share):
-    clock = [0.0]
+    clock, last = [0.0], [0.0]
 
     def grow(dataset, fold, columns, seed, share):
-        clock[0] += 1 + 10 * share  # a second for the rows, ten for all trees
+        assert last[0] <= left  # none is tried after one that took all the time
+        last[0] = 1 + 10 * share  # a second for the rows, ten for all trees
+        clock[0] += last[0]
 
     monkeypatch.setattr(trees, "now", lambda: clock[0])
     assert trees.affordable(grow, None, None, None, lambda: left) == pytest.approx(share, abs=0.001)

@@ -327,8 +327,10 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self._check_settings()
         frame, labels = self._frame(X, fitting=True), self._labels(y)
         check_consistent_length(frame, labels, groups)
-        of_classes = None if self.class_weight is None else compute_sample_weight(self.class_weight, labels)
-        given = Given(frame, labels, groups, row_weights(len(frame), sample_weight, of_classes), name_of(y))
+        weights = row_weights(len(frame), sample_weight)
+        if self.class_weight is not None:
+            weights = times_classes(weights, self.class_weight, labels)
+        given = Given(frame, labels, groups, weights, name_of(y))
         self._several = labels.ndim == 2
         return self._fit_several(given) if self._several else self._fit_one(given)
 
@@ -538,21 +540,40 @@ def cv_results(study: Study) -> dict[str, Any]:
     return columns | {f"mean_test_{study.metric}": np.array([trial.score for trial in study.trials])}
 
 
-def row_weights(num_rows: int, sample_weight: Any, of_classes: Array | None = None) -> Array | None:
-    """Return the product of weights (n,), or None if there are none.
+def row_weights(num_rows: int, sample_weight: Any) -> Array | None:
+    """Return the weights of rows (n,), or None if there are none.
 
     Raises:
         InputError: if they are no (n,) numbers of at least 0, or are all 0.
     """
-    given = [of_classes] if of_classes is not None else []
-    if sample_weight is not None:
-        given.append(check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"))
-    if not given:
+    if sample_weight is None:
         return None
-    for weights in given:
-        if weights.shape != (num_rows,) or weights.min() < 0:
-            raise InputError(f"sample_weight must be {num_rows} numbers of at least 0, got shape {weights.shape}")
-    product = np.prod(given, axis=0)
-    if not product.any():
+    weights = np.asarray(check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight"))
+    if weights.shape != (num_rows,):
+        raise InputError(f"sample_weight must be {num_rows} numbers of at least 0, got shape {weights.shape}")
+    if weights.min() < 0:
+        raise InputError(f"sample_weight must be {num_rows} numbers of at least 0, got {weights.min():g}")
+    if not weights.any():
         raise InputError("sample_weight must be above zero in some rows, got zero weights only")
-    return np.asarray(product)
+    return weights
+
+
+def times_classes(weights: Array | None, class_weight: Mapping[Any, float] | str, labels: Array) -> Array:
+    """Return the weights of rows (n,) times those of their classes, of which rows of weight 0 are no part.
+
+    Raises:
+        InputError: if no row has a weight above 0.
+
+    Example:
+        >>> times_classes(np.array([0.0, 1.0, 1.0, 2.0]), "balanced", np.array(["a", "a", "b", "b"])).tolist()
+        [0.0, 1.5, 0.75, 1.5]
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    counting = weights > 0
+    product = np.zeros(len(labels))
+    product[counting] = weights[counting] * compute_sample_weight(class_weight, labels[counting])
+    if (product < 0).any() or not product.any():
+        raise InputError(
+            f"class_weight must be numbers of at least 0, and above 0 in some rows, got {class_weight!r:.80}"
+        )
+    return product

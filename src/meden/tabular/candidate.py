@@ -80,6 +80,11 @@ class RowsToAnswer:
             self._encoded[id(encoder)] = encoder, found.x.double().numpy()
         return self._encoded[id(encoder)][1]
 
+    @property
+    def num_cells(self) -> int:
+        """How many inputs have been made of them, in all."""
+        return sum(inputs.size for _, inputs in self._encoded.values())
+
     def new_rows(self, encoder: Encoder) -> NewRows:
         """Return the inputs of an encoder, all rows of which have an answer, and what is to be said of them."""
         assert isinstance(encoder.inputs, TableEncoder)
@@ -96,12 +101,11 @@ class AnsweringRead(Protocol):
         """Return what :meth:`Answering.answers` does."""
 
 
-def all_answers(models: Sequence[Answering], frame: pd.DataFrame) -> list[NDArray[np.float64]]:
+def all_answers(models: Sequence[Answering], rows: RowsToAnswer) -> list[NDArray[np.float64]]:
     """Return the answers of several models to the same rows, which are read once.
 
     Args:
         models: fitted ones.
-        frame: rows (n, ...) with the columns that the user gave.
+        rows: with the columns that the user gave.
     """
-    rows = RowsToAnswer(frame)
-    return [model.answers_to(rows) if isinstance(model, AnsweringRead) else model.answers(frame) for model in models]
+    return [m.answers_to(rows) if isinstance(m, AnsweringRead) else m.answers(rows.frame) for m in models]

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from meden.study.decision import Decision
 from meden.study.temperature import tempered
-from meden.tabular.candidate import Answering, Family, all_answers
+from meden.tabular.candidate import Answering, Family, RowsToAnswer, all_answers
 
 Array = NDArray[Any]
-FEWEST_ROWS, MOST_CELLS = 1_000, 2_000_000
-"""Of rows that are answered at once: each encoder makes its own inputs of them."""
+FEWEST_ROWS, MOST_CELLS = 1_000, 20_000_000
+"""Of rows that are answered at once, and of the inputs that all encoders make of them (8 bytes each)."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,16 @@ class Mixture:
         Returns:
             Probabilities (n, C) or, for T labels a row, (n, T, C); or numbers (n,) or (n, M).
         """
-        size = max(FEWEST_ROWS, MOST_CELLS // max(1, frame.shape[1]))
-        return np.concatenate([self._answers(frame.iloc[start : start + size]) for start in range(0, len(frame), size)])
+        answers: list[Array] = []
+        start, size = 0, FEWEST_ROWS
+        while not answers or start < len(frame):
+            rows = RowsToAnswer(frame.iloc[start : start + size])
+            answers.append(self._answers(rows))
+            start += size
+            size = max(FEWEST_ROWS, MOST_CELLS * len(rows.frame) // max(1, rows.num_cells))
+        return np.concatenate(answers)
 
-    def _answers(self, frame: pd.DataFrame) -> Array:
-        each = all_answers(self.models, frame)
+    def _answers(self, rows: RowsToAnswer) -> Array:
+        each = all_answers(self.models, rows)
         mean = np.asarray(sum(weight * one for weight, one in zip(self.weights, each, strict=True)))
         return mean if self.temperature == 1 else tempered(mean, self.temperature)

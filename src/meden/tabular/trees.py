@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from meden.data import Dataset, Encoder, Fold
@@ -26,9 +27,12 @@ from meden.tabular.scored import counting, training_rows
 
 Array = NDArray[Any]
 MOST_ROWS_FOR_MANY = 50_000
-"""Rows beyond which there are no extremely randomised trees: they would take hundreds of megabytes."""
-NUM_TREES, RANDOM_LEAF = 300, 2
-"""Of extremely randomised trees: how many, and rows of a leaf at least for classes (for numbers 1)."""
+"""Rows beyond which there are no extremely randomised trees."""
+NUM_TREES, FEWEST_TREES, RANDOM_LEAF = 300, 100, 2
+"""Of extremely randomised trees: how many of a thousand rows or less, of many more; and rows of a leaf at least for
+classes (for numbers 1)."""
+ROWS_A_LEAF = 10_000
+"""Rows for which a leaf must hold one more, or each fold's trees would take hundreds of megabytes."""
 RATE, MOST_RATE, MOST_BOOSTED_LEAF = 0.05, 0.2, 20
 """Of boosted trees: what each counts, at most where they are fewer than usual, and rows of a leaf at least where there
 are many rows."""
@@ -38,8 +42,8 @@ LEAVES, LEAVES_OF_MANY, MANY = 15, 31, 5_000
 """Of a boosted tree, at most; the second for so many rows or more."""
 FEWEST, USUAL, MOST = 10, 150, 500
 """Boosted trees (of each class): at least, of a thousand rows without others that say how many, at most."""
-TRIALS, SAFE = (0.02, 0.06), 1.1
-"""Shares of the trees that show how long all take, and how much longer it may be."""
+TRIALS, SAFE = (0.005, 0.02, 0.06), 1.1
+"""Shares of the trees that show how long all take, tried while there is time, and how much longer it may be."""
 
 
 class Part(NamedTuple):
@@ -126,7 +130,7 @@ class TreesModel:
 
     Attributes:
         columns: what they are grown on.
-        estimators: of scikit-learn: one, or one for each of M numbers.
+        estimators: of scikit-learn: one, or one for each of M numbers, which are standardised for them.
         shape: of an answer: (C,), (M,), or () for one number.
         prior: shares of the classes (C,), which count as one more answer beside ``votes``; empty for numbers.
         votes: answers that a probability is the mean of; infinite where it is none.
@@ -150,7 +154,8 @@ class TreesModel:
         """Return the same of columns (n, P) or inputs (n, D)."""
         if not len(self.prior):
             numbers = np.column_stack([one.predict(x) for one in self.estimators])
-            return np.asarray(numbers.reshape(len(x), *self.shape), dtype=np.float64)
+            decoded = self.columns.encoder.target.decode(torch.from_numpy(numbers)).values
+            return np.asarray(decoded, dtype=np.float64).reshape(len(x), *self.shape)
         (model,) = self.estimators
         full = np.zeros((len(x), *self.shape))
         full[:, model.classes_] = model.predict_proba(x)
@@ -246,28 +251,31 @@ def grown(
 
 def affordable(grow: Grow, dataset: Dataset, fold: Fold, columns: Columns, seconds_left: Callable[[], float]) -> float:
     """Return the share of the usual trees of a fold, at most 1, that there is time for by what some of them take."""
-    took = []
+    tried: list[tuple[float, float]] = [(0.0, 0.0)]
     for share in TRIALS:
+        if tried[-1][1] > seconds_left():
+            break
         began = now()
         grow(dataset, fold, columns, 0, share)
-        took.append(now() - began)
-    first, second = TRIALS
-    each = max(0.0, took[1] - took[0]) / (second - first)
-    each = min(each, took[1] / second)  # what precedes the trees takes no less than nothing
-    spare = seconds_left() / SAFE - took[1]
-    return min(1.0, second + spare / each) if each > 0 else float(spare > 0)
+        tried.append((share, now() - began))
+    (first, before), (last, took) = tried[-2:]
+    each = max(0.0, took - before) / (last - first)
+    each = min(each, took / last)  # what precedes the trees takes no less than nothing
+    spare = seconds_left() / SAFE - took
+    return min(1.0, last + spare / each) if each > 0 else float(spare > 0)
 
 
 def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, share: float) -> TreesModel:
     """Return extremely randomised trees of a fold."""
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-    num_trees = math.ceil(share * NUM_TREES)
-    settings = {"n_estimators": num_trees, "random_state": seed, "n_jobs": 1}
-    classifies = dataset.task == "classification"  # whose leaves of one row would be too sure of their class
-    kind = ExtraTreesClassifier if classifies else ExtraTreesRegressor
-    model = kind(**settings, min_samples_leaf=RANDOM_LEAF if classifies else 1)
     part = part_of(dataset, columns, training_rows(fold))
+    num_rows = len(part.x)
+    num_trees = math.ceil(share * np.clip(NUM_TREES * 1000 / num_rows, FEWEST_TREES, NUM_TREES))
+    classifies = dataset.task == "classification"  # whose leaves of one row would be too sure of their class
+    leaf = (RANDOM_LEAF if classifies else 1) + num_rows // ROWS_A_LEAF
+    kind = ExtraTreesClassifier if classifies else ExtraTreesRegressor
+    model = kind(n_estimators=num_trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1)
     model.fit(part.x, part.y, sample_weight=part.weights)
     return TreesModel(columns, (model,), shape_of(dataset), prior(dataset, part), num_trees)
 
@@ -335,7 +343,7 @@ def rounds_of(model: Any, stop: Part) -> int:
         losses = [-np.log(np.maximum(share, 1e-12)) for share in told]
         weights = None if stop.weights is None else stop.weights[known]
         if not known.any():
-            return usual_rounds(len(stop.x))
+            return max(FEWEST, usual_rounds(len(stop.x)) * int(model.n_iter_) // MOST)
     else:
         losses, weights = [(stop.y - found) ** 2 for found in model.staged_predict(stop.x)], stop.weights
     return max(FEWEST, 1 + int(np.argmin([np.average(each, weights=weights) for each in losses])))
@@ -352,7 +360,10 @@ def part_of(dataset: Dataset, columns: Columns, rows: Array) -> Part:
     rows = counting(dataset, rows)
     weights = None if dataset.weights is None else dataset.weights[rows]
     weights = None if weights is None or not weights.any() else weights
-    return Part(columns.of(rows_of(dataset, rows)), dataset.labels[rows], weights)
+    labels = dataset.labels[rows]
+    if dataset.task != "classification":  # whose unit and distance from 0 must not say where trees stop
+        labels = columns.encoder.target.encode(labels).numpy()
+    return Part(columns.of(rows_of(dataset, rows)), labels, weights)
 
 
 def shape_of(dataset: Dataset) -> tuple[int, ...]:

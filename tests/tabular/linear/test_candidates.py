@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from meden.data import Dataset, Fold, as_dataset, make_folds
 from meden.data.targets import Target
 from meden.deadline import Deadline
-from meden.tabular.candidate import all_answers
+from meden.tabular.candidate import RowsToAnswer, all_answers
 from meden.tabular.linear import candidates as module
 from meden.tabular.linear import few_columns, linear_candidates
 from meden.tabular.scored import Scored
@@ -52,7 +52,7 @@ def test_outputs_are_what_the_models_of_the_folds_answer_to_the_frame_itself(mad
         assert candidate.family == "linear" and len(models) == 3
         if dataset.task == "classification":
             np.testing.assert_allclose(candidate.outputs.sum(axis=1), 1.0)
-    together = all_answers([candidate.models[0] for candidate in found], frame)
+    together = all_answers([candidate.models[0] for candidate in found], RowsToAnswer(frame))
     for candidate, answers in zip(found, together, strict=True):
         np.testing.assert_array_equal(answers, candidate.models[0].answers(frame))
 
