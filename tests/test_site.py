@@ -149,6 +149,18 @@ def test_the_reference_shows_no_file_in_the_place_of_a_function(site: Path) -> N
     assert 'class="doc doc-object doc-function"' in texts[site / "reference/search.html"]
 
 
+def test_examples_of_the_reference_are_code(site: Path) -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (site / "reference").glob("*.html")}
+    assert [name for name, text in texts.items() if "<summary>Example</summary>" in text] == []
+
+
+def test_attributes_of_the_estimators_have_their_own_types(site: Path) -> None:
+    text = re.sub("<[^>]+>", "", (site / "reference/integrations.html").read_text(encoding="utf-8"))
+    shown = dict(re.findall(r"\b([a-z_]+_)\s+\(([^()]+)\)\s+–", text))
+    assert shown["support_"] == "NDArray[bool_]" and shown["selection_"] == "InputSelection"
+    assert shown["n_features_in_"] == "int" and shown["mixture_"] == "Mixture"
+
+
 def test_a_page_without_chinese_says_so(site: Path) -> None:
     said = {name: "本页只有英文" in (site / name).read_text(encoding="utf-8") for name in PLACES}
     assert said == {name: name in ("zh/leaks.html", "zh/reference/search.html") for name in PLACES}

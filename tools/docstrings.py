@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import griffe
@@ -11,10 +12,12 @@ import griffe
 class Examples(griffe.Extension):
     """Names the section as griffe does: by ``Example:`` it would show prompts as running text."""
 
-    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        """Change the docstring of each object that was read."""
-        if obj.docstring:
-            obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", obj.docstring.value, flags=re.MULTILINE)
+    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
+        """Change the docstring of each object, before :class:`Namesakes` puts some files out of reach."""
+        for obj in _objects(pkg):
+            if obj.docstring:
+                text = obj.docstring.value
+                obj.docstring.value = re.sub(r"^( *)Example:$", r"\1Examples:", text, flags=re.MULTILINE)
 
 
 class Namesakes(griffe.Extension):
@@ -28,6 +31,14 @@ class Namesakes(griffe.Extension):
         for room, name, target in found:
             if isinstance(target, griffe.Module) and name in target.members:
                 room.set_member(name, griffe.Alias(name, target=target.members[name], parent=room))
+
+
+def _objects(obj: griffe.Object) -> Iterator[griffe.Object]:
+    """Yield an object and all that are defined in it."""
+    yield obj
+    for member in obj.members.values():
+        if not member.is_alias:
+            yield from _objects(member)
 
 
 def _given_on(room: griffe.Module) -> list[str]:

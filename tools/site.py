@@ -65,6 +65,11 @@ PAGES: dict[str, tuple[str, list[str]]] = {
     "models": ("Models", ["models.*"]),
     "edits": ("Edits of a model", ["compact", "edits.*"]),
     "strengths": ("Strengths", ["convert", "Strength", "strengths.*"]),
+    "tabular": (
+        "Tables",
+        "tabular.mixture.Mixture tabular.mixture.Part tabular.select.select_inputs tabular.selection.InputSelection "
+        "tabular.selection.SelectedColumn study.stability.Frequency study.decision.Decision".split(),
+    ),
     "integrations": ("Other libraries", [f"integrations.{guest}.*" for guest in GUESTS]),
 }
 """By the file of a page: its title, and its names below ``meden``; a room with ``.*`` stands for all in it."""
