@@ -32,9 +32,15 @@ class Damaged(InputError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name most like ``name`` and not it, or an empty string."""
-    close = difflib.get_close_matches(str(name), [str(k) for k in known if str(k) != str(name)], n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    """Return ``"; did you mean 'x'?"`` for the known name most like ``name`` and not it, or an empty string.
+
+    Example:
+        >>> nearest("Age", ["age", "dose"]), nearest("nope", ["age", "dose"])
+        ("; did you mean 'age'?", '')
+    """
+    others = {str(k).lower(): str(k) for k in known if str(k) != str(name)}
+    close = difflib.get_close_matches(str(name).lower(), others, n=1)
+    return f"; did you mean {others[close[0]]!r}?" if close else ""
 
 
 def check_number(

@@ -286,7 +286,7 @@ BAD_TABLES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"a": [1, 2]}, {"groups": [1]}, "one label per row (2), got 1"),
     ({"a": [1, 2]}, {"groups": [1, None]}, "a label in every row, got 1 missing"),
     ({"a": [1, 2]}, {"target": "yy"}, "target must be a column of the table (a, y), got 'yy'; did you mean 'y'?"),
-    ({"a": [1, 2]}, {"target": None}, "target must be a column of the table (a, y), got None"),
+    ({"a": [1, 2]}, {"target": None}, "target, the column to predict, must be a column of the table (a, y), got none"),
 ]
 
 

@@ -250,7 +250,7 @@ def read_dataset(
     if not isinstance(data, pd.DataFrame):
         raise InputError(f"data must be a name, a path, a DataFrame or a pair (X, y), got {type(data).__name__}")
     frame = named_columns(data)
-    check_column("target", target, frame)
+    check_column("target, the column to predict," if target is None else "target", target, frame)
     y = frame[str(target)]
     made = make(frame.drop(columns=[str(target)]), y, str(target), task, groups, drop, options, separator)
     return dataclasses.replace(made, origin=origin, notes=notes)
@@ -380,12 +380,12 @@ def check_column(argument: str, name: str | None, frame: pd.DataFrame) -> None:
     Raises:
         InputError: naming the argument that asks for it, and some of those that are there.
     """
-    if name is None or str(name) not in frame.columns:
-        columns = list(frame.columns)
-        shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
-        raise InputError(
-            f"{argument} must be a column of the table ({shown}), got {name!r}{nearest(str(name), columns)}"
-        )
+    if name is not None and str(name) in frame.columns:
+        return
+    columns = list(frame.columns)
+    shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+    got = "none" if name is None else f"{name!r}{nearest(str(name), columns)}"
+    raise InputError(f"{argument} must be a column of the table ({shown}), got {got}")
 
 
 def _check_lengths(num_x: int, num_y: int) -> None:
