@@ -28,9 +28,10 @@ class Augmentation(abc.ABC):
     """
 
     mixes_rows: ClassVar[bool] = False
-    """Rows of a batch see each other, so that a batch must not be filled up with copies."""
+    """Whether rows of a batch are combined with each other, so that a batch must not be padded with copies."""
     softens: ClassVar[bool] = False
-    """Classes come as probabilities (B, C), or (B,) where the model has one logit, and not as numbers."""
+    """Whether it takes classes as probabilities, (B, C), or (B,) for a model with one logit, instead of class
+    indices."""
 
     @abc.abstractmethod
     def __call__(self, x: Tensor, y: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

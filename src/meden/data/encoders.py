@@ -46,7 +46,7 @@ class Encoder(Shown):
     inputs: TableEncoder | ArrayEncoder
     target: TargetCodec
     label: LabelColumn = dataclasses.field(default_factory=LabelColumn)
-    """The target's column, for rows that have it."""
+    """The column of the target, in rows where it is known."""
 
     @property
     def num_inputs(self) -> int:

@@ -41,21 +41,23 @@ class Curve:
     train: Sequence[float]
     """Mean loss of the fitting rows after each epoch, (E,)."""
     held_out: Sequence[float] = ()
-    """Mean loss of held-out rows after each epoch, (E,), or none."""
+    """Mean loss of the held-out rows after each epoch, (E,); empty if there are none."""
     kept: int | None = None
-    """Epoch of the state that was kept, from 1; None is the last."""
+    """Epoch of the kept state, counted from 1; None for the last."""
     scored: float | None = None
-    """Mean loss, at that state, of the rows that score it; None where there are none."""
+    """Mean loss of the scored rows at the kept state; None if there are none."""
     scored_error: float | None = None
-    """Standard error of ``scored`` over its rows."""
+    """Standard error of ``scored`` over the scored rows."""
     penalties: float = 0.0
-    """Sum of the penalties at that state, times their strengths."""
+    """Sum of the penalties times their strengths at the kept state."""
     lost: str = ""
-    """Why it has no result; empty where it has one."""
+    """Why the run has no result; empty if it has one."""
     fold: int | None = None
-    """Runs of one number share their held-out rows, and count as one; None shares with no other."""
+    """Number of the fold: runs of the same fold share their held-out rows and count as one. None shares with no other
+    run."""
     as_logged: bool = False
-    """Whether ``train`` are losses as other trainers log them: in training mode, while the weights still move."""
+    """Whether ``train`` holds losses as other trainers log them: computed in training mode, while the weights
+    change."""
 
     def __post_init__(self) -> None:
         num = len(self.train)
@@ -126,28 +128,28 @@ class Evidence:
 
     curves: tuple[Curve, ...]
     blank: float | None = None
-    """Loss of the best constant model; None if it is not known."""
+    """Loss of the best constant model; None if unknown."""
     model: nn.Module | None = None
     passes: float | None = None
-    """How often each fitting row was trained on; None if it is not known."""
+    """Number of passes over the fitting rows; None if unknown."""
     dropout: float = 0.0
-    """Probability to drop that the recipe put into the model; one that was read from a file does not show it."""
+    """Dropout probability that the recipe set in the model; a model read from a file does not show it."""
     searched: bool = False
-    """Whether they are of the choice of a search, which is then no advice any more."""
+    """Whether the runs belong to the choice of a search; recommending a search would then be pointless."""
     memorisation: Memorisation | None = None
-    """What they know by heart; None where it is not known."""
+    """What the models memorise; None if unknown."""
     losses_kept: bool = False
-    """Whether the search kept what tells that of each strength."""
+    """Whether the search stored the losses that show memorisation for each strength."""
     more_in_reach: bool = False
-    """Whether that search could have chosen more of what it regularises by, and found less to be better."""
+    """Whether the search could have chosen stronger regularisation and found weaker regularisation to be better."""
     plan: Plan = Plan()
-    """What the recipe had laid out."""
+    """The settings of the recipe."""
     search: SearchEvidence | None = None
-    """The search that they are the choice of."""
+    """The search whose choice the runs belong to."""
     answers: Answers | None = None
-    """What they answer for classes, of rows that did nothing but score."""
+    """Predictions for the scored rows, if the target is a class."""
     of_classes: bool = False
-    """Whether their loss is that of classes, which takes logits; False also where that is not known."""
+    """Whether the loss is a classification loss, which takes logits; also False if unknown."""
     source: str = SOURCE
     """How a command line names the data; empty where no command takes them."""
 

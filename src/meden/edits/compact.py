@@ -29,9 +29,9 @@ class Compacted:
     """A smaller model, what became smaller, and the way back; made by :func:`compact`."""
 
     model: nn.Module
-    """The smaller one; the model as it was if it was a dry run."""
+    """The smaller model, or the unchanged model after a dry run."""
     plan: Plan
-    """Print it for a table."""
+    """What is removed; printing it gives a table."""
     cuts: Cuts
     undos: list[Undo] = field(default_factory=list, repr=False)
 

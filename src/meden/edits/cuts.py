@@ -18,15 +18,15 @@ class Cuts:
     """The positions that are removed from the tensors of a model, and what goes with them."""
 
     gone: Mapping[Place, tuple[int, ...]]
-    """Positions that leave, by tensor and axis."""
+    """Positions that are removed, by tensor and axis."""
     shapes: Mapping[str, tuple[int, ...]]
-    """Of the tensors that are cut and of biases that come into being, before they are cut."""
+    """Shapes, before the cuts, of the tensors that are cut and of the biases that are created."""
     heads: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Heads (or groups of heads) that are left, and that there were, by attention layer."""
+    """Number of heads (or groups of heads) that remain and that there were, by attention layer."""
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The positions that a layer picks of its own input, by layer."""
+    """Positions of its input that a layer selects by itself, by layer."""
     biases: tuple[str, ...] = ()
-    """Biases that come into being."""
+    """Biases that are created."""
 
     def lost(self, name: str, axis: int) -> tuple[int, ...]:
         """Return the positions that a tensor loses along an axis."""

@@ -25,11 +25,11 @@ class Edit:
     name: str
     """Qualified name of the layer."""
     layer: str
-    """Its type."""
+    """Type of the layer."""
     before: str
     after: str
     apply: Callable[[], Undo] = field(repr=False)
-    """Make the change and return what takes it back; :func:`replace_module` and :func:`set_attribute` do so."""
+    """Make the change and return a function that undoes it, as :func:`replace_module` and :func:`set_attribute` do."""
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ class Sparsity:
     num_zeros: int
     dense_bytes: int
     csr_bytes: int
-    """Of the same weights in ``torch.sparse`` CSR, with 8 bytes an index."""
+    """Bytes of the same weights in ``torch.sparse`` CSR format, with 8 bytes per index."""
     num_matrices: int
     num_two_four: int
-    """Matrices of which no four neighbours in a row hold more than two numbers other than zero."""
+    """Matrices with 2:4 sparsity: at most two nonzero numbers in every group of four neighbours in a row."""
 
     def __str__(self) -> str:
         if not self.num_zeros:

@@ -31,16 +31,19 @@ from meden.data.targets import Target, as_label
 from meden.deadline import now
 from meden.integrations._selector import Selector
 from meden.recipe import Recipe
+from meden.run import Run
 from meden.space.names import Space
-from meden.study import Study
+from meden.study import Score, Study
 from meden.study.decision import check_costs
 from meden.study.metrics import MetricName
 from meden.tabular.answer import FAMILIES, REFITS, Question, Refit
 from meden.tabular.candidate import Family
 from meden.tabular.defaults import FOLDS, PRESETS
+from meden.tabular.mixture import Mixture
 from meden.tabular.network_search import NetworkSearch
 from meden.tabular.networks import Networks
 from meden.tabular.select import select_inputs
+from meden.tabular.selection import InputSelection
 
 __all__ = ["MLPClassifierCV", "MLPRegressorCV", "cv_results"]
 
@@ -97,6 +100,20 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
     select: Literal["inputs"] | None
     random_state: Any
     verbose: int
+
+    classes_: Any
+    mixture_: Mixture
+    score_: Score
+    score_interval_: tuple[float, float]
+    study_: Study
+    runs_: list[Run]
+    best_params_: dict[str, Any]
+    best_recipe_: Recipe
+    best_index_: int
+    cv_results_: dict[str, Any]
+    selection_: InputSelection
+    n_features_in_: int
+    feature_names_in_: Array
 
     def _search(self, given: Given, target: Target, folds: int, costs: Array | None = None) -> Self:
         """Search, train what predicts, and set the attributes of a fitted estimator."""
@@ -248,27 +265,27 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
             that is finished, too.
 
     Attributes:
-        classes_: labels in sorted order, (C,); a list of T such arrays for several answers.
-        mixture_: the :class:`meden.tabular.mixture.Mixture` that predicts: ``mixture_.parts`` says what is mixed, its
-            weight, and the loss of it alone.
-        score_: what the estimator is worth on new rows in ``metric`` (accuracy, or RMSE, where that is the loss): the
-            out-of-fold score of the mixture, corrected for having been chosen, its temperature and its labels, too.
+        classes_: class labels in sorted order, (C,); a list of T such arrays for several labels per row.
+        mixture_: the :class:`meden.tabular.mixture.Mixture` that predicts: ``mixture_.parts`` lists its parts, with the
+            weight and the loss of each alone.
+        score_: expected score on new rows in ``metric`` (accuracy or RMSE if that is the loss): the out-of-fold score
+            of the mixture, corrected for the selection, including that of its temperature and decision rule.
         score_interval_: its 90 % interval.
-        study_: the :class:`meden.study.Study` of the networks, with the training rows.
-        runs_: the networks that are mixed, a run for each fold.
-        best_params_: of the study's choice, its point of the space: as for ``meden tune``, the simplest configuration
-            within one standard error of the best, so that its rank may be above 1.
-        best_recipe_: its recipe.
-        best_index_: its place in ``cv_results_``.
-        cv_results_: every network, as of scikit-learn's searches; ``mean_test_score`` is minus the held-out
-            cross-entropy in nats, and ``mean_test_accuracy`` the accuracy.
-        support_: with ``select``, which columns of X are kept, (D,).
+        study_: the :class:`meden.study.Study` of the networks, including the training rows.
+        runs_: the networks of the mixture, one run per fold.
+        best_params_: parameters of the study's choice: as in ``meden tune``, the simplest configuration within one
+            standard error of the best, so that its rank may be above 1.
+        best_recipe_: recipe of the choice.
+        best_index_: index of the choice in ``cv_results_``.
+        cv_results_: results of every configuration, in the format of scikit-learn's searches; ``mean_test_score`` is
+            the negative held-out cross-entropy in nats, ``mean_test_accuracy`` the accuracy.
+        support_: with ``select``, mask of the columns of X that are kept, (D,).
         selection_: with ``select``, the :class:`meden.tabular.selection.InputSelection`: how often each column is kept,
-            and what the kept are worth. All rows have chosen the columns, so that scores of ``study_`` and
-            ``cv_results_`` are too good; ``score_interval_`` is then that of the usual network on the columns that each
-            fold keeps by itself.
-        n_features_in_: columns of X.
-        feature_names_in_: their names, where they have names.
+            and how good predictions from the kept columns are. The columns were selected on all rows, so the scores of
+            ``study_`` and ``cv_results_`` are too optimistic; ``score_interval_`` is then that of the default network
+            on the columns kept within each fold.
+        n_features_in_: number of columns of X.
+        feature_names_in_: names of the columns of X, if they have names.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -335,7 +352,6 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         return self._fit_several(given) if self._several else self._fit_one(given)
 
     def _fit_one(self, given: Given) -> Self:
-        self.classes_: Any
         self.classes_, codes = np.unique(given.answers, return_inverse=True)
         sizes = np.bincount(codes[given.counting], minlength=len(self.classes_))
         self._known = np.flatnonzero(sizes > 1)

@@ -37,15 +37,17 @@ class Noise(nn.Module, abc.ABC):
     """
 
     level_name: ClassVar[str] = "p"
-    """Name of the buffer: ``p`` for a probability to drop, ``std`` or ``alpha`` for a scale."""
+    """Name of the buffer: ``p`` for a dropout probability, ``std`` or ``alpha`` for a scale."""
     level_high: ClassVar[float] = 1.0
-    """The level lies in [0, level_high)."""
+    """Upper end of the level's range, [0, level_high)."""
     place: str = "input"
-    """Where it is on a layer, or :func:`~meden.noise.attach` puts it: ``input``, ``output`` or ``weight``."""
+    """Where the noise acts on a layer, or where :func:`~meden.noise.attach` puts it: ``input``, ``output`` or
+    ``weight``."""
     shard: Shard = None
-    """Which part of the batch it sees, see :func:`set_shard`."""
+    """The part of the batch that it sees, see :func:`set_shard`."""
     numbers: Tensor | None = None
-    """The same as a tensor (B,), if rows are numbered: a compiled step would be compiled anew for each range."""
+    """The row numbers as a tensor (B,), if rows are numbered: with a range, a compiled step would be recompiled each
+    time."""
     key: Tensor
     step: Tensor
 

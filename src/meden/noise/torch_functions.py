@@ -36,15 +36,15 @@ class PassDraws(ShownFields):
     """What one forward pass draws, call by call: the place of a call in the pass is its site."""
 
     key: Tensor | None
-    """0-d, from :func:`meden.noise.stream`; None allows no draws."""
+    """0-d, from :func:`meden.noise.stream`; None forbids random draws."""
     step: Tensor
-    """0-d: number of the pass."""
+    """0-d: number of the forward pass."""
     identifiers: tuple[int | str, ...] | None = None
-    """Of the generators of functions that know no masks; None in a stack of members, which share a call."""
+    """Identifiers of the generators for functions without masks; None in a stack of members, which share a call."""
     shard: Shard = None
-    """Which part of the batch passes, see :func:`meden.noise.set_shard`."""
+    """The part of the batch that the pass sees, see :func:`meden.noise.set_shard`."""
     least_p: float = 0.0
-    """Smaller probabilities to drop are raised to it."""
+    """Lower bound: smaller dropout probabilities are raised to it."""
     num_calls: int = 0
 
     def again(self) -> PassDraws:

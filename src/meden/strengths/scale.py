@@ -73,7 +73,7 @@ class AdaptiveSettings(NamedTuple):
 
     lr: float
     betas: tuple[float, ...]
-    """Decays of the moments: those of Adam, or of RMSprop the one."""
+    """Decay rates of the moments: two for Adam, one for RMSprop."""
     eps: float
 
 

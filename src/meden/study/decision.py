@@ -28,12 +28,12 @@ class Decision:
     """How probabilities become labels: the largest, times a factor of its class; or the least expected cost."""
 
     factors: tuple[float, ...]
-    """Of the classes, (C,), above 0."""
+    """Factor of each class, (C,), above 0."""
     costs: tuple[tuple[float, ...], ...] | None = None
-    """Of naming a class (column) for a row of another (row), (C, C); None goes by the factors."""
+    """Cost of predicting a class (column) for a row of another (row), (C, C); None uses the factors."""
 
     def support(self, probabilities: Array) -> Array:
-        """Return what speaks for each class, (n, C): the label is the largest."""
+        """Return the support for each class, (n, C); the predicted label has the largest."""
         found: Array = (
             probabilities * np.array(self.factors) if self.costs is None else -(probabilities @ np.array(self.costs))
         )

@@ -47,21 +47,21 @@ class FlatRegion:
     """
 
     status: Literal["ok", "few", "unknown"]
-    """``"few"``: a single configuration finished; ``"unknown"``: nothing says how much is noise."""
+    """``"few"``: a single configuration finished; ``"unknown"``: the noise cannot be estimated."""
     reason: str
-    """Why it is not ok; empty where it is."""
+    """Why the status is not ok; empty if it is."""
     numbers: tuple[int, ...]
-    """Of these configurations, best first; empty where it is not ok."""
+    """Numbers of these configurations, best first; empty if the status is not ok."""
     num_configurations: int
-    """Those that finished."""
+    """Configurations that finished."""
     width: float
-    """How much worse than the best the worst of them is, in the metric that decides; never negative."""
+    """Difference between the best and the worst of them, in the deciding metric; never negative."""
     little: float
-    """Differences up to this are none that people act on."""
+    """Differences up to this are too small to matter in practice."""
     width_text: str
-    """The same with its unit: ``0.006 nats``."""
+    """The width with its unit, such as ``0.006 nats``."""
     ranges: tuple[RegionRange, ...]
-    """In the order of the space."""
+    """Ranges of the settings, in the order of the space."""
 
     @property
     def flat(self) -> bool:

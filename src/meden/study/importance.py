@@ -67,16 +67,16 @@ class Importances:
 
     of: Of
     status: Literal["ok", "rough", "few", "constant", "noise"]
-    """``"rough"`` has shares of few configurations, the last three have none."""
+    """``"rough"``: the shares come from few configurations; the last three statuses have no shares."""
     reason: str
-    """Why there are none, or why they are rough; empty where they are ok."""
+    """Why there are no shares, or why they are rough; empty if the status is ok."""
     shares: tuple[Importance, ...]
-    """In falling order."""
+    """Shares of the names, in decreasing order."""
     num_configurations: int
-    """Those that finished; diverged and dropped ones tell nothing. Of more than 256, so many were drawn."""
+    """Configurations used: those that finished, without diverged and dropped ones; a random 256 if there are more."""
     predicted: float
-    """Share of the variance of ranks that the names predict for configurations not seen, at most 1, below 0 where a
-    constant does better; NaN where it was not measured."""
+    """Share of the variance of ranks that the names predict for unseen configurations: at most 1, below 0 if a constant
+    does better, NaN if it was not measured."""
 
     @property
     def rest(self) -> float:

@@ -18,13 +18,13 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Frequency:
-    """How often a column was kept."""
+    """How often a column was kept, with an interval."""
 
     share: float
-    """Of the runs, all folds and seeds."""
+    """Share of the runs, over all folds and seeds, that kept it."""
     low: float
     high: float
-    """Ends of the interval."""
+    """End of the interval of ``share``; ``low`` is the other."""
 
 
 def frequency(kept: NDArray[np.bool_], overlap: float, confidence: float = CONFIDENCE) -> Frequency:

@@ -63,11 +63,11 @@ class Gain:
     """How much better the choice is than a baseline on new rows; above 0 is better, in any metric."""
 
     over: str
-    """Name of the baseline, of :data:`meden.study.results.BASELINES`."""
+    """Name of the baseline, one of :data:`meden.study.results.BASELINES`."""
     told: Score
-    """In the metric that people read."""
+    """The gain in the reported metric."""
     loss: Score
-    """In loss."""
+    """The gain in loss."""
 
     @property
     def sign(self) -> int:
@@ -88,13 +88,13 @@ class Verdict(Shown):
     """What a search found, to be acted on; printing it gives its sentences."""
 
     sentences: tuple[Sentence, ...]
-    """The answer first."""
+    """The results in sentences, the answer first."""
     told: Score | None = None
-    """What the choice is worth in the metric that people read; None without a choice."""
+    """Expected score of the choice in the reported metric; None without a choice."""
     loss: Score | None = None
-    """What it is worth in loss."""
+    """Expected loss of the choice."""
     gains: tuple[Gain, ...] = ()
-    """Over each baseline there is."""
+    """Gain of the choice over each baseline."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -23,33 +23,34 @@ FEWEST_ROWS, MOST_CELLS = 1_000, 20_000_000
 
 @dataclass(frozen=True)
 class Part:
-    """What is mixed."""
+    """One part of a mixture: a kind of model."""
 
     name: str
     family: Family
     weight: float
-    """Of all parts; they add up to 1."""
+    """Weight in the mixture; the weights of all parts add up to 1."""
     loss: float
-    """Mean out-of-fold loss of it alone: cross-entropy in nats, or the squared error over the target's variance."""
+    """Mean out-of-fold loss of this part alone: cross-entropy in nats, or the squared error divided by the target's
+    variance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mixture:
-    """Models, what each counts, and what is made of their mean."""
+    """A weighted mixture of models, with its temperature and decision rule."""
 
     parts: tuple[Part, ...]
-    """What is mixed, the largest weight first."""
+    """The parts of the mixture, the largest weight first."""
     models: tuple[Answering, ...]
-    """What predicts."""
+    """The models that predict."""
     weights: tuple[float, ...]
-    """Of the models; they add up to 1."""
+    """Weights of the models; they add up to 1."""
     temperature: float = 1.0
-    """What the logarithms of the probabilities are divided by."""
+    """Temperature that divides the logarithms of the probabilities."""
     decision: Decision | None = None
-    """How probabilities become labels; None for numbers, and for several labels a row."""
+    """How probabilities become labels; None for numbers and for several labels per row."""
 
     def answers(self, frame: pd.DataFrame) -> Array:
-        """Return the answer to rows with the columns of the fit.
+        """Return the predictions for rows that have the columns of the fit.
 
         Returns:
             Probabilities (n, C) or, for T labels a row, (n, T, C); or numbers (n,) or (n, M).

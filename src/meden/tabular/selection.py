@@ -34,70 +34,70 @@ ASSUMED = (
 
 @dataclass(frozen=True, repr=False)
 class SelectedColumn(ShownFields):
-    """One column of the table."""
+    """One column of the table and how it fared in the selection."""
 
     name: str
     kept: bool
-    """Whether it survives at the one-SE strength."""
+    """Whether it is kept at the one-SE strength."""
     frequency: Frequency
-    """How often it does, of all folds and seeds."""
+    """How often it is kept, over all folds and seeds."""
     norm: float
-    """Of its weights at that strength, averaged over folds and seeds."""
+    """Norm of its weights at that strength, averaged over folds and seeds."""
     false_discovery_rate: float | None
-    """Estimated share of false ones among the columns that stand out from noise no less; 1 if it does not stand out;
-    None if it was not held against noise."""
+    """Estimated share of false discoveries among the columns that stand out from noise at least as clearly; 1 if it
+    does not stand out; None if there was no comparison with noise."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InputSelection(Shown):
-    """What :func:`meden.tabular.select.select_inputs` found; printing it says so."""
+    """The result of :func:`meden.tabular.select.select_inputs`; printing it gives sentences."""
 
     columns: tuple[SelectedColumn, ...]
-    """The most frequent first."""
+    """The columns, the most frequently kept first."""
     names: tuple[str, ...]
-    """Of all columns, (P,), in the order of the table."""
+    """Names of all columns, (P,), in the order of the table."""
     metric: MetricName
     results: Mapping[With, Mapping[MetricName, Array]]
-    """Held-out results of each fold, (F,): with all columns, with those kept in the fold, and with none."""
+    """Held-out results of each fold, (F,): with all columns, with the columns kept in that fold, and with none."""
     overlap: float
-    """Scored rows for each row that trains, on average over the folds."""
+    """Scored rows per fitting row, averaged over the folds."""
     rate: float
-    """Share of false ones that is allowed among the columns that stand out from noise."""
+    """Allowed share of false discoveries among the columns that stand out from noise."""
     copies: int
-    """Noise columns of each column; 0 where there was no comparison with noise."""
+    """Noise columns per column; 0 if there was no comparison with noise."""
     path: Path
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Columns that survive at the one-SE strength, in the order of the table."""
+        """Columns that are kept at the one-SE strength, in the order of the table."""
         chosen = {column.name for column in self.columns if column.kept}
         return tuple(name for name in self.names if name in chosen)
 
     @property
     def told_from_noise(self) -> tuple[str, ...]:
-        """Columns that stand out from noise columns at the rate allowed, in the order of the table.
+        """Columns that stand out from the noise columns at the allowed rate, in the order of the table.
 
-        On average no more than that share of them are false ones, where columns depend on each other as those of a
-        Gaussian copula do: not where some are squares, ratios or bins of others.
+        On average, no more than that share of them are false discoveries if columns depend on each other as in a
+        Gaussian copula, which is not so if some are squares, ratios or bins of others.
         """
         rates = {column.name: column.false_discovery_rate for column in self.columns}
         return tuple(name for name in self.names if (rate := rates[name]) is not None and rate <= self.rate)
 
     @property
     def fewest_told(self) -> int | None:
-        """Columns that have to stand out from noise for any to be told at the rate allowed; None if none were asked."""
+        """Columns that must stand out from noise before any is reported at the allowed rate; None without noise."""
         return fewest_told(self.copies, self.rate) if self.copies else None
 
     def score(
         self, with_columns: With = "kept", metric: MetricName | None = None, confidence: float = CONFIDENCE
     ) -> Score:
-        """Return the held-out result with all columns, with those kept, or with none, and its interval."""
+        """Return the held-out result, with its interval, using all columns, the kept ones or none."""
         name = metric or self.metric
         found = mean_over_folds(self.results[with_columns][name], self.overlap, confidence)
         return _as_score(found, name, confidence).within(*RANGES[name])
 
     def gain(self, over: With = "all", metric: MetricName | None = None) -> Score:
-        """Return how much better those kept are than all or none, fold by fold; above 0 is better, in any metric."""
+        """Return the paired gain of the kept columns over all or none; above 0 is better, in any metric."""
         name = metric or self.metric
         sign = 1 if name in HIGHER_IS_BETTER else -1
         differences = sign * (self.results["kept"][name] - self.results[over][name])
@@ -105,7 +105,7 @@ class InputSelection(Shown):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What was found, to be read: the answer first."""
+        """The results in sentences, the answer first."""
         notes = (f"Note on the path: {note}." for note in self.path.notes)
         return (*self._warning(), self._survivors(), self._worth(), *self._noise(), *notes)
 

@@ -35,19 +35,19 @@ class Split:
     """
 
     folds: Sequence[Fold]
-    """Rows of each fold: their positions in ``inputs``, or any ids where there are none."""
+    """Rows of each fold: positions in ``inputs``, or arbitrary ids if there are no inputs."""
     inputs: Any = None
-    """Inputs of all rows as the network gets them: scaled, encoded, imputed, (N, D); arrays become a DataFrame."""
+    """Inputs of all rows as the network sees them (scaled, encoded, imputed), (N, D); arrays become a DataFrame."""
     target: Any = None
-    """Target of all rows, (N,)."""
+    """Targets of all rows, (N,)."""
     groups: Any = None
-    """What ties rows together, (N,): patients, machines, sources."""
+    """Group of each row, (N,), such as its patient, machine or source."""
     moments: Any = None
-    """When each row was, in what can be ordered, (N,): then no fold may learn from what is later than it scores."""
+    """Time of each row, as sortable values, (N,): no fold may then be fitted to rows later than those it scores."""
     places: Any = None
-    """What messages call the rows, (N,); None for their positions."""
+    """Names of the rows in messages, (N,); None for their positions."""
     source: str = f"DATA --target {PLACEHOLDER}"
-    """How a command line names the data; empty where none can train on them as they are."""
+    """The data as named on a command line; empty if no command can train on them as they are."""
 
     def __post_init__(self) -> None:
         if self.inputs is not None:
