@@ -22,6 +22,7 @@ from meden.run import Ensemble
 from meden.search.alternative import Alternative
 from meden.search.comparison import Comparison
 from meden.study import Results
+from meden.tabular.mixture import Mixture, Part
 from tests.report.studies import EVIL, SPACE, study
 
 HOSTILE = EVIL + "\n\x1b[2J\u202e$x^2$ &amp; " + 300 * "long"
@@ -84,6 +85,11 @@ def predictions() -> Any:
     return some_run().predict(pd.DataFrame({"x": [0.0, 1.0], EVIL: [0.0, 1.0]}))
 
 
+def mixed() -> Mixture:
+    part = Part(HOSTILE, "linear", 0.36500000000000005, 0.41508)
+    return Mixture(parts=(part,) * 9, models=(), weights=(0.1, 0.9))
+
+
 OBJECTS = {
     "study": some_study,
     "study, all diverged": lambda: study(3, diverged=(0, 1, 2), reason=HOSTILE),
@@ -130,6 +136,9 @@ OBJECTS = {
     "audit": audited,
     "diagnosis": lambda: meden.diagnose(some_study()),
     "diagnosis, nothing": lambda: meden.Diagnosis((), 0),
+    "score": lambda: meden.study.Score(0.78670884, 0.7611, 0.8123, 0.9, 0.7867, "accuracy"),
+    "mixture": mixed,
+    "part of a mixture": lambda: mixed().parts[0],
     "finding": lambda: meden.diagnose(some_study()).findings[0],
     "comparison": compared,
     "comparison, diverged": lambda: compared("diverged"),

@@ -156,7 +156,7 @@ def test_examples_of_the_reference_are_code(site: Path) -> None:
 
 def test_attributes_of_the_estimators_have_their_own_types(site: Path) -> None:
     text = re.sub("<[^>]+>", "", (site / "reference/integrations.html").read_text(encoding="utf-8"))
-    shown = dict(re.findall(r"\b([a-z_]+_)\s+\(([^()]+)\)\s+–", text))
+    shown = dict(re.findall(r"\b([a-z_]+_)\s+\(([^()]+)\)\s+\u2013", text))
     assert shown["support_"] == "NDArray[bool_]" and shown["selection_"] == "InputSelection"
     assert shown["n_features_in_"] == "int" and shown["mixture_"] == "Mixture"
 

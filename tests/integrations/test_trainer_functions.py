@@ -6,6 +6,8 @@ import functools
 import html
 import importlib
 import pickle
+import types
+import warnings
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import meden
+from meden.integrations._attachment import Attachment
 from meden.integrations._trainers import TrainerFunction
 from meden.search.racing import Contest
 from meden.study.model_reference import ModelReference
@@ -461,3 +464,22 @@ def test_a_net_with_callbacks_of_its_own_begins_anew(tmp_path):
         run(train, job_of(tmp_path / "cut", dies_at=2))
     cut = job_of(tmp_path / "cut")
     assert np.array_equal(scores(run(train, cut)), wanted) and reports(cut) == reports(whole)
+
+
+def test_jobs_of_a_search_give_a_warning_about_penalties_once() -> None:
+    def train(make, job):
+        model = make()
+        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+        Attachment([meden.Regularizer(meden.penalties.L2(0.1))]).attach(optimizer, model)
+
+    def warned(run):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run()
+        return len(caught)
+
+    job = types.SimpleNamespace(stop=[0])
+    search = TrainerFunction(functools.partial(nn.Linear, 2, 1), train)
+    assert [warned(lambda: search(job)) for _ in range(3)] == [1, 0, 0]
+    assert [warned(lambda: train(search.make, job)) for _ in range(2)] == [1, 1]  # no search
+    assert warned(lambda: TrainerFunction(search.make, train)(job)) == 1  # another search

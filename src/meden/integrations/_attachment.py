@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
@@ -31,6 +33,9 @@ from meden.params import Selector
 InModel = float | Mapping[Selector, Noise]
 """Noise for a finished model: one number for its dropout, as :func:`meden.edits.set_dropout` sets it, or a layer of
 :mod:`meden.noise` for each selector, as :func:`meden.edits.insert` puts it in."""
+
+SAID: ContextVar[set[str] | None] = ContextVar("said", default=None)
+"""Warnings that the jobs of one search gave about their penalties, each given once; None where there is no search."""
 
 
 class Attachment:
@@ -91,7 +96,10 @@ class Attachment:
         if self.is_attached and self.handle is not None and self.handle.optimizer is optimizer:
             return
         self.detach()
-        self.handle = regularize(optimizer, model, self.regularizers) if self.regularizers else None
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            self.handle = regularize(optimizer, model, self.regularizers) if self.regularizers else None
+        _pass_on(caught)
         self.is_attached = True
         self._restore()
 
@@ -240,3 +248,13 @@ def check_callback(*, diagnose: Any, **names: Any) -> None:
 
 def _listed(labels: Mapping[str, Any]) -> str:
     return ", ".join(sorted(labels)) or "none"
+
+
+def _pass_on(caught: Sequence[warnings.WarningMessage]) -> None:
+    """Give the warnings of an attachment, but for those that another job of the search gave."""
+    said = SAID.get()
+    for one in caught:
+        if said is None or str(one.message) not in said:
+            warnings.warn(one.message, one.category, stacklevel=3)
+        if said is not None:
+            said.add(str(one.message))

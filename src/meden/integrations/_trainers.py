@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from meden._checks import InputError, check_choice, check_count, nearest
-from meden.integrations._attachment import Attachment
+from meden.integrations._attachment import SAID, Attachment
 from meden.optim import Regularizer
 from meden.penalties import L1, L2
 
@@ -32,6 +32,8 @@ class TrainerFunction:
     make: Callable[..., Any]
     train: Callable[..., Any]
     """Called with the factory, a job and the settings."""
+    said: set[str] = field(default_factory=set, init=False, repr=False)
+    """Warnings that a job gave about its penalties."""
 
     @property
     def __wrapped__(self) -> Callable[..., Any]:
@@ -46,7 +48,11 @@ class TrainerFunction:
         """
         if not len(job.stop):
             raise InputError("stop_fraction must be above 0 for a trainer, which reports the loss of these rows, got 0")
-        return self.train(self.make, job, **settings)
+        token = SAID.set(self.said)
+        try:
+            return self.train(self.make, job, **settings)
+        finally:
+            SAID.reset(token)
 
 
 @dataclass

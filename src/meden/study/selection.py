@@ -14,6 +14,8 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from meden._shown import ShownFields
+
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 BLOCK_SIZE = 2**20
@@ -22,17 +24,17 @@ MOST_DRAWN = 3e7
 """Rows that all draws of a bootstrap have together: of so many rows, few draws differ."""
 
 
-@dataclass(frozen=True)
-class Score:
+@dataclass(frozen=True, repr=False)
+class Score(ShownFields):
     """An estimate with its interval.
 
     Attributes:
-        estimate: what the chosen configuration is worth on new rows, corrected for having chosen it.
+        estimate: expected score of the chosen configuration on new rows, corrected for the selection.
         low: lower end of the interval.
         high: upper end of the interval.
-        confidence: coverage the interval aims at.
-        naive: the chosen configuration's mean over the folds, uncorrected: too good when many were tried.
-        metric: what all these numbers are.
+        confidence: nominal coverage of the interval.
+        naive: mean of the chosen configuration over the folds, uncorrected: too optimistic if many were tried.
+        metric: the metric of these numbers.
     """
 
     estimate: float

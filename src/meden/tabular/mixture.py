@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from meden._shown import ShownFields
 from meden.study.decision import Decision
 from meden.study.temperature import tempered
 from meden.tabular.candidate import Answering, Family, RowsToAnswer, all_answers
@@ -21,8 +22,8 @@ FEWEST_ROWS, MOST_CELLS = 1_000, 20_000_000
 """Of rows that are answered at once, and of the inputs that all encoders make of them (8 bytes each)."""
 
 
-@dataclass(frozen=True)
-class Part:
+@dataclass(frozen=True, repr=False)
+class Part(ShownFields):
     """One part of a mixture: a kind of model."""
 
     name: str
@@ -34,8 +35,8 @@ class Part:
     variance."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Mixture:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Mixture(ShownFields):
     """A weighted mixture of models, with its temperature and decision rule."""
 
     parts: tuple[Part, ...]
