@@ -175,10 +175,13 @@ def test_tied_linear_layers_are_named_by_both_names() -> None:
 )
 def test_the_optimizers_own_decay_in_canonical_units(optimizer, coupling, l2, constant) -> None:
     model = nn.Linear(3, 2, bias=False)
-    (tensor,) = audit(model, optimizer(model.parameters())).tensors
+    report = audit(model, optimizer(model.parameters()))
+    (tensor,) = report.tensors
     (shrinkage,) = tensor.shrinkage
     assert (shrinkage.coupling, tensor.l1, tensor.l2) == (coupling, 0.0, l2)
     assert shrinkage.time_constant == (None if constant is None else pytest.approx(constant))
+    shown = {None: "weight_decay (gradient)", 500.0: "1/e in 500 steps", math.inf: "without effect while lr"}[constant]
+    assert shown in str(report)
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,8 @@ def layered() -> nn.Module:
 SELECTORS = [
     ("weights", ["encoder.0", "encoder.3", "head"]),
     ("biases", ["encoder.0", "encoder.1", "encoder.3", "head"]),
+    ("norms", ["encoder.1"]),
+    ("embeddings", ["embed"]),
     ("all", ["embed", "encoder", "encoder.0", "encoder.1", "encoder.2", "encoder.3", "head"]),
     ("encoder.*", ["encoder.0", "encoder.1", "encoder.2", "encoder.3"]),
     (nn.Linear, ["encoder.0", "head"]),

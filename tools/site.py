@@ -6,15 +6,18 @@ on which page, and tests/docs says that none is left out.
 
 from __future__ import annotations
 
+import ast
 import atexit
 import importlib
 import inspect
+import itertools
 import json
 import re
 import shutil
 import tempfile
 from html import escape
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +54,7 @@ PAGES: dict[str, tuple[str, list[str]]] = {
     "penalties-in-a-loop": (
         "Penalties in a loop, audits",
         "regularize Regularizer StrengthSchedule Handle audit Audit record_activity Activity groups_of "
-        "ModelGroups InputError".split(),
+        "ModelGroups params.Selector InputError".split(),
     ),
     "diagnosis": (
         "Diagnosis",
@@ -244,8 +247,19 @@ def _is_plain(value: object) -> bool:
 def _summary(name: str) -> str:
     """Return the first line of a docstring, for a cell of a table."""
     room, _, own = f"meden.{name}".rpartition(".")
-    text = inspect.getdoc(getattr(importlib.import_module(room), own)) or ""
+    module = importlib.import_module(room)
+    value = getattr(module, own)
+    text = (_text_below(module, own) if _is_plain(value) else inspect.getdoc(value)) or ""
     return text.split("\n")[0].replace("``", "`").replace("|", "\\|")
+
+
+def _text_below(module: ModuleType, name: str) -> str:
+    """Return the string below the assignment of a name that has no docstring of its own, such as an alias of types."""
+    for line, below in itertools.pairwise(ast.parse(inspect.getsource(module)).body):
+        if isinstance(line, ast.Assign) and [getattr(target, "id", "") for target in line.targets] == [name]:
+            if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                return inspect.cleandoc(str(below.value.value))
+    return ""
 
 
 def _help(text: str | None) -> str:

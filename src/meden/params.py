@@ -18,18 +18,19 @@ from meden.parametrised import Parametrised, parametrised, snapshot
 
 Role = Literal["weight", "bias", "norm", "embedding", "other"]
 Selector = str | type[nn.Module] | int | Callable[..., bool] | Sequence["Selector"]
-"""What is meant, the same words for tensors and for layers:
+"""How tensors or layers are selected, in the same way everywhere.
 
-- a role: ``"weights"`` (what multiplies inputs: weights of linear, convolution, recurrent and attention layers, and
-  matrices of other layers; by structure, see :func:`role`), ``"biases"`` or ``"all"``; the layers of a role are
-  those that hold such a tensor;
-- a name glob: of tensors such as ``"encoder.*.weight"``, of layers such as ``"encoder.*"``; what has several names
-  answers to each. Names are those of the model inside ``DataParallel``, ``torch.compile`` and the like; a weight that
-  a parametrisation makes has the name under which its layer uses it, and the tensors it is made from have none;
-- a layer type: its layers, their tensors;
-- a position: the number of a layer among those that hold a parameter ``weight``, from 0, or from -1 backwards;
-- a function of ``(name, layer, tensor)`` for tensors, of ``(name, layer)`` for layers, which says yes or no;
-- a sequence of these: their union.
+- A role: ``"weights"`` (what multiplies inputs: the weights of linear, convolution, recurrent and attention layers, and
+  matrices of other layers; by structure, see :func:`role`), ``"biases"``, ``"norms"``, ``"embeddings"`` or ``"all"``.
+  The layers of a role are those that hold such a tensor.
+- A name pattern: of tensors, such as ``"encoder.*.weight"``, or of layers, such as ``"encoder.*"``. It selects by name
+  alone, scales of norm layers included. A tensor with several names has each. Names are those of the model inside
+  ``DataParallel``, ``torch.compile`` and similar wrappers. A weight made by a parametrisation has the name under which
+  its layer uses it; the tensors that it is made from have none.
+- A layer type: its layers, or their tensors.
+- A position: the number of a layer among those that hold a parameter ``weight``, from 0, or backwards from -1.
+- A function of ``(name, layer, tensor)`` for tensors, or of ``(name, layer)`` for layers, that returns a bool.
+- A sequence of these: their union.
 """
 
 _WEIGHTED = (
@@ -338,4 +339,4 @@ def _role(site: Site) -> Role:
     return "embedding" if _EMBEDDING_NAME.search(site.leaf) else "weight"
 
 
-_ROLES: dict[str, Role] = {"weights": "weight", "biases": "bias"}
+_ROLES: dict[str, Role] = {"weights": "weight", "biases": "bias", "norms": "norm", "embeddings": "embedding"}

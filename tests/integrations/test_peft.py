@@ -100,7 +100,7 @@ def test_the_audit_says_so_and_shows_the_dropout_of_adapters():
     assert {name for name, t in by_name.items() if t.pulls_to_base} == set(warning.tensors)  # no magnitude of DoRA
     assert {name for name, t in by_name.items() if t.dropout == 0.1} == {n for n in by_name if "lora_A" in n}
     (line,) = (line for line in str(report).splitlines() if "query.lora_A" in line and "warning" not in line)
-    assert line.endswith("weight_decay (decoupled, 1/e in 1000 steps), to the base model; dropout 0.1 of its inputs")
+    assert line.endswith("weight_decay (decoupled, 1/e in 1,000 steps), to the base model; dropout 0.1 of its inputs")
     plain = meden.audit(adapted(), torch.optim.AdamW(trainable(adapted()), lr=0.01, weight_decay=0.0))
     assert not any(t.pulls_to_base or t.dropout for t in plain.tensors)
 

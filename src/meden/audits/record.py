@@ -204,8 +204,14 @@ def _row(t: TensorAudit) -> tuple[str, ...]:
 
 
 def _how(s: Shrinkage) -> str:
-    constant = "" if s.time_constant is None else f", 1/e in {s.time_constant:.4g} steps"
+    constant = "" if s.time_constant is None else f", {_in_steps(s.time_constant)}"
     return f"{s.source} ({s.coupling}{constant})"
+
+
+def _in_steps(constant: float) -> str:
+    if math.isinf(constant):
+        return "without effect while lr x weight_decay is 0"
+    return f"1/e in {constant:,.0f} steps" if constant >= 100 else f"1/e in {constant:.4g} steps"
 
 
 def _shown(number: float | None) -> str:
