@@ -181,7 +181,10 @@ def test_too_little_to_check(meden: Command, folder: Path) -> None:
     assert "at least two different values" in refused(meden, folder, "check", "one.csv", "--target", "y")
     clean(40).assign(part="train").to_csv("fit.csv", index=False)
     told = refused(meden, folder, "check", "fit.csv", "--target", "y", "--split", "part")
-    assert "split must have rows that score (score, test), got none" in told
+    assert "split must have rows that score (score, test), got only 'train'" in told and "write test" not in told
+    clean(40).assign(part=["train", "valid"] * 20).to_csv("two.csv", index=False)
+    told = refused(meden, folder, "check", "two.csv", "--target", "y", "--split", "part")
+    assert "got only 'train' and 'valid'; write test for rows that only give the score" in told
     assert "data must be a file" in refused(meden, folder, "check")
     few = clean(12).assign(part=["train", "test"] * 6, patient=range(12), day=range(12))
     few.to_csv("few.csv", index=False)

@@ -41,6 +41,8 @@ PARTS = {
     "score": ("score", "test", "testing", "holdout", "held_out"),
 }
 """Parts of a split, and the words for them that are understood."""
+STOP_ONLY = "; write test for rows that only give the score (rows that also decide when to stop are a leak)"
+"""What to do about a split of two parts whose second stops."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -223,5 +225,7 @@ def parts_of(labels: Any, num_rows: int) -> Values:
     parts = found.to_numpy(dtype=str)
     for part in ("fit", "score"):
         if part not in parts:
-            raise InputError(f"split must have rows that {part} ({', '.join(PARTS[part][:2])}), got none")
+            given = " and ".join(repr(word) for word in column.astype(str).unique()[:3].tolist())
+            hint = STOP_ONLY if part == "score" and "stop" in parts else ""
+            raise InputError(f"split must have rows that {part} ({', '.join(PARTS[part][:2])}), got only {given}{hint}")
     return parts
