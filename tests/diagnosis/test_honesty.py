@@ -50,6 +50,17 @@ def test_stop_rows_that_score_are_told_by_what_they_hold():
     assert set(found(split_of(**parts | {"stop": parts["score"]}))) == {"stop_rows_scored"}
 
 
+def test_parts_that_are_the_same_rows_are_known_in_coarse_tables_too():
+    x = pd.DataFrame({"sex": np.array(["f", "m"], dtype=object)[np.arange(120) % 2], "visit": np.arange(120) % 3})
+    y = np.arange(120) // 7 % 2
+    fit, held_out = (x[:60], y[:60]), (x[60:], y[60:])
+    assert found(split_of(fit=fit, stop=(x[30:60], y[30:60]), score=held_out)) == {}
+    assert found(split_of(fit=fit, stop=held_out, score=held_out))["stop_rows_scored"].value == 1
+    assert found(split_of(fit=fit, score=(fit[0].copy(), fit[1])))["rows_across"].value == 1
+    alike = pd.DataFrame({"sex": ["f"] * 60}), np.zeros(60)
+    assert found(split_of(fit=alike, score=alike)) == {}
+
+
 @pytest.mark.parametrize("kind", ["same", "equal", "nearly equal"])
 def test_rows_on_both_sides_are_found(kind):
     x = inputs()

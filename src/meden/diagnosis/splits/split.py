@@ -5,18 +5,24 @@ Legend: ``N`` rows, ``D`` columns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from pandas.api.types import is_object_dtype
 
 from meden._checks import InputError
 from meden.data import Fold
 from meden.diagnosis.command import PLACEHOLDER, command
 
+Values = NDArray[Any]
 PARTS = ("fit", "stop", "score")
+CHANCE = 1e-6
+"""Chance that independent rows come in the order of others, below which they are the same rows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +106,9 @@ def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
         score: the same of the rows that score.
         stop: the same of the rows that decide when to stop; None if there are none.
 
+    A part that holds the rows of another in their order is the same rows, unless the values are so few that this may be
+    chance.
+
     Raises:
         InputError: if the parts have other columns, or inputs and target are not of as many rows.
 
@@ -110,7 +119,8 @@ def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
         ([2, 3], (4, 2))
     """
     tables: list[pd.DataFrame] = []
-    targets: list[np.ndarray[Any, Any]] = []
+    targets: list[Values] = []
+    held: list[Values] = []
     rows, done = {}, 0
     for name, part in zip(PARTS, (fit, stop, score), strict=True):
         if part is None:
@@ -126,12 +136,28 @@ def split_of(fit: Any, score: Any, stop: Any = None) -> Split:
         target = np.asarray(part[1])
         if target.shape[:1] != (len(table),):
             raise InputError(f"{name} must have a target for each of its {len(table)} rows, got {target.shape}")
+        again = [place for place, known in enumerate(tables) if _is_again(table, target, known, targets[place])]
+        if again:
+            rows[name] = held[again[0]]
+            continue
         tables.append(table)
         targets.append(target)
-        rows[name] = np.arange(done, done + len(table))
+        held.append(np.arange(done, done + len(table)))
+        rows[name] = held[-1]
         done += len(table)
     inputs = pd.concat(tables, ignore_index=True)
     return Split(folds=[Fold(**rows)], inputs=inputs, target=np.concatenate(targets))
+
+
+def _is_again(table: pd.DataFrame, target: Values, known: pd.DataFrame, labels: Values) -> bool:
+    """Whether rows are those of another part in their order, and independent rows would hardly come in it by chance."""
+    table, known = table.reset_index(drop=True), known.reset_index(drop=True)
+    if not table.equals(known) or not np.array_equal(target, labels):
+        return False
+    words = table.astype({name: str for name, kind in table.dtypes.items() if is_object_dtype(kind)})
+    hashes = pd.util.hash_pandas_object(words, index=False).to_numpy()
+    _, codes, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return bool(np.log(counts[codes] / len(codes)).sum() < math.log(CHANCE))
 
 
 def _table(inputs: Any, name: str) -> pd.DataFrame:
