@@ -73,7 +73,7 @@ def tied_rows(table: Table) -> Seen | None:
         f"{plural(equal.num_rows, 'row')} of {table.num_rows:,} {have(equal.num_rows)} the same inputs as an "
         f"earlier row ({_num_whole(table, equal, equal.repeated):,} also the same target); the values are "
         "frequent, or more pairs differ in just one column, so this may be coincidence in a coarse table",
-        "Nothing, unless they are copies: then remove them",
+        "If they are copies, remove them; otherwise no action is needed",
         value=equal.num_rows / table.num_rows,
     )
 

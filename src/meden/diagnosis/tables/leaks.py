@@ -70,7 +70,7 @@ def strong_column(table: Table) -> Seen | None:
         return None
     return Seen(
         _told(table, found),
-        "Nothing, if it is known at prediction time",
+        "Make sure that it is known at prediction time; if so, no action is needed",
         value=found[0][1].skill,
         interval=(found[0][1].low, found[0][1].high),
     )

@@ -87,7 +87,7 @@ def sorted_by_target(table: Table) -> Seen | None:
         return None
     return Seen(
         f"the rows are sorted by {table.dataset.target!r}",
-        "Nothing here, since folds are drawn at random; elsewhere, shuffle the rows before splitting them",
+        "No action is needed here, since folds are drawn at random; elsewhere, shuffle the rows before splitting them",
     )
 
 
