@@ -103,7 +103,7 @@ def worth_section(path: Walked, title: str = "What each strength scores") -> Sec
     keys = (Key("one-SE strength", "●", CHOSEN), Key("best", "●", BEST), Key("another strength", "●", HELD_OUT))
     text = (
         "Each point is a strength; the last one is the model without the penalty; bars are standard errors over "
-        "the runs. The one-SE strength keeps the fewest {path.kind} with a loss within one standard error of the "
+        f"the runs. The one-SE strength keeps the fewest {path.kind} with a loss within one standard error of the "
         "best, paired by fold. Losses are those of the penalised models; a refit removes the shrinkage.",
     )
     return Section(title=title, text=text, keys=keys, charts=(made,))
