@@ -1,6 +1,6 @@
 """Tests run on one thread and from one seed: nets are small, and results must not depend on how work was divided.
 
-Keras runs on torch.
+Keras runs on torch. What is shown is English, whoever runs them.
 """
 
 import os
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 os.environ["KERAS_BACKEND"] = "torch"  # before anything imports Keras
+os.environ["MEDEN_LANG"] = "en"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start: threads of several wait for each other
 torch.set_num_threads(1)
 

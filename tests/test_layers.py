@@ -11,7 +11,7 @@ SRC = Path(__file__).parents[1] / "src" / "meden"
 
 FLOORS: list[set[str]] = [
     {"_checks", "_randomness", "_shown"},
-    {"normalising", "parametrised"},
+    {"language", "normalising", "parametrised"},
     {"_checksums", "_fields", "_settings", "params"},
     {"_files", "axes", "structure"},
     {"penalties", "noise", "data", "models", "history", "stopping", "strengths", "deadline", "job_files"},

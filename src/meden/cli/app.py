@@ -23,6 +23,8 @@ from meden._checks import InputError
 from meden._files import NO_ROOM
 from meden._shown import printable
 from meden.cli.console import begin, no_room, stderr
+from meden.cli.help import headed, in_language
+from meden.language import language, translated
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """What a wrong command line raises: click's own, or typer's copy of it."""
@@ -135,9 +137,7 @@ def load(name: str) -> TyperCommand | TyperGroup:
     """Return a command with its function and options, or several under one name."""
     module = import_module(f"meden.cli.{COMMANDS[name][0]}")
     found = getattr(module, name.replace("-", "_"))
-    if isinstance(found, typer.Typer):
-        return _group(found)
-    return _single(name, found)
+    return in_language(_group(found) if isinstance(found, typer.Typer) else _single(name, found))
 
 
 def _single(name: str, function: Callable[..., None]) -> TyperCommand:
@@ -206,42 +206,49 @@ def commands(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     begin()
+    try:
+        language()
+    except InputError as error:  # in no other language than its own
+        return _fail(2, "error: ", str(error), said=str)
     warnings.showwarning = _show_warning
     try:
-        status = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        with headed():
+            command = in_language(typer.main.get_command(app))
+            status = command(args=None if arguments is None else list(arguments), standalone_mode=False)
         return status if isinstance(status, int) else 0
     except InputError as error:
-        return _fail(2, "error", str(error))
+        return _fail(2, "error: ", str(error))
     except UsageError as error:
-        return _fail(2, "error", f"{error.format_message()} (see meden --help)")
+        return _fail(2, "error: ", f"{error.format_message()} (see meden --help)")
     except (typer.Abort, KeyboardInterrupt):
-        return _fail(1, "interrupted", "nothing was written")
+        return _fail(1, "interrupted: ", "nothing was written")
     except Exception as error:
         if os.environ.get("MEDEN_DEBUG"):
             raise
         if isinstance(error, OSError) and error.errno in NO_ROOM:
-            return _fail(1, "failed", no_room(error))
+            return _fail(1, "failed: ", no_room(error))
         if isinstance(error, OSError) and error.filename is not None:
-            return _fail(1, "failed", f"{error.filename}: {error.strerror}")
+            return _fail(1, "failed: ", f"{error.filename}: {error.strerror}")
         if "gloo/transport" in str(error):
-            return _fail(1, "failed", "another process of this training has exited")
+            return _fail(1, "failed: ", "another process of this training has exited")
         if isinstance(error, MemoryError):
-            return _fail(1, "failed", f"out of memory: {error}")
-        return _fail(1, "failed", f"{type(error).__name__}: {error} (MEDEN_DEBUG=1 shows where)")
+            return _fail(1, "failed: ", f"out of memory: {error}")
+        return _fail(1, "failed: ", f"{type(error).__name__}: {error} (MEDEN_DEBUG=1 shows where)")
 
 
-def _fail(status: int, kind: str, message: str) -> int:
+def _fail(status: int, kind: str, message: str, said: Callable[[str], str] = translated) -> int:
     """Say in one line what went wrong."""
-    _print_line(kind, "bold red", message)
+    _print_line(kind, "bold red", message, said)
     return status
 
 
 def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
-    _print_line("warning", "yellow", str(message))
+    _print_line("warning: ", "yellow", str(message))
 
 
-def _print_line(kind: str, style: str, message: str) -> None:
-    stderr.print(Text.assemble((f"{kind}:", style), " ", _shortened(printable(" ".join(message.split())))))
+def _print_line(kind: str, style: str, message: str, said: Callable[[str], str] = translated) -> None:
+    line = said(printable(" ".join(message.split())))
+    stderr.print(Text.assemble((said(kind), style), _shortened(line)))
 
 
 def _shortened(text: str) -> str:

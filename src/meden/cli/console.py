@@ -17,17 +17,21 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from meden._shown import printable
+from meden.language import translated
 
 if TYPE_CHECKING:
     from meden.data import Dataset
 
 
 class PlainConsole(Console):
-    """A console to which no text gives orders: what names and cells hold is shown, control characters escaped."""
+    """A console to which no text gives orders: what names and cells hold is shown, control characters escaped.
+
+    What it says is said in the reader's language.
+    """
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return a text as it is shown, in lines and in cells of tables."""
-        return super().render_str(printable(text, keep="\n"), **settings)
+        return super().render_str(translated(printable(text, keep="\n")), **settings)
 
 
 stdout = PlainConsole(highlight=False, soft_wrap=True, markup=False)
@@ -133,12 +137,12 @@ def progress(what: str = "epochs") -> Iterator[Callable[..., None]]:
         TextColumn("{task.fields[note]}"),
     )
     with Bar(*columns, console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
-        job = bar.add_task(what, total=None, note="")
+        job = bar.add_task(translated(what), total=None, note="")
 
         def show(done: Progress, note: str = "") -> None:
             if stderr.is_terminal:
                 notes = ", ".join(filter(None, (done.note(), note)))
-                bar.update(job, completed=done.num_epochs, total=done.max_epochs, note=notes)
+                bar.update(job, completed=done.num_epochs, total=done.max_epochs, note=translated(notes))
             else:
                 lines(done, note)
 

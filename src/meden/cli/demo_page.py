@@ -238,7 +238,11 @@ def _bars(evidence: Evidence) -> Chart:
 
 
 def _means(evidence: Evidence) -> ReportTable:
-    columns = (Column("method", numeric=False), Column("held-out accuracy, %"), Column("over plain (paired)"))
+    columns = (
+        Column("method", numeric=False, worded=True),
+        Column("held-out accuracy, %"),
+        Column("over plain (paired)"),
+    )
     rows = [TableRow(row, "both" if row[0] == CHOSEN else "") for row in _rows(evidence)]
     return ReportTable(columns, tuple(rows))
 

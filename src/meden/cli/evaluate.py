@@ -14,6 +14,7 @@ from meden.cli.console import Decimal, JsonFlag, Missing, Sep, print_json, stdou
 from meden.cli.folders import trained
 from meden.cli.rows import as_typed, read_rows, reading_as
 from meden.data.new_rows import ON_MISSING
+from meden.language import Own
 from meden.report.numbers import number, percent, plural
 from meden.study.evaluation import NEXT, Calibration, Estimate, Evaluation, Residuals
 from meden.study.evaluation import evaluate as evaluated
@@ -118,10 +119,10 @@ def _interval(found: Estimate) -> str:
 def _confusion(counts: np.ndarray, classes: list[str]) -> Table:
     if len(classes) > MOST_CLASSES:
         return _mistakes(counts, classes)
-    table = Table("true \\ predicted", *(Column(label) for label in classes), "found")
+    table = Table("true \\ predicted", *(Column(Own(label)) for label in classes), "found")
     for label, own in zip(classes, counts, strict=True):
         share = own[classes.index(label)] / own.sum() if own.sum() else np.nan
-        table.add_row(label, *map(str, own), percent(share))
+        table.add_row(Own(label), *map(str, own), percent(share))
     return table
 
 
@@ -132,7 +133,7 @@ def _mistakes(counts: np.ndarray, classes: list[str]) -> Table:
     for place in np.argsort(-wrong, axis=None, kind="stable")[:MOST_MISTAKES]:
         true, said = np.unravel_index(place, wrong.shape)
         if wrong[true, said]:
-            table.add_row(classes[true], classes[said], str(wrong[true, said]))
+            table.add_row(Own(classes[true]), Own(classes[said]), str(wrong[true, said]))
     return table
 
 

@@ -18,6 +18,7 @@ from meden.data import Dataset, Encoder, as_dataset
 from meden.data.files import read_file
 from meden.data.reading import Reading, ReadingWarning, ReadOptions
 from meden.diagnosis.tables.quick import SECONDS, first_look
+from meden.language import Own, translated
 from meden.run import Ensemble, Run
 from meden.study.check import table_of
 
@@ -105,9 +106,9 @@ def readings_table(dataset: Dataset) -> Table:
 
     for (is_target, kind, num_missing, remarks), group in groupby(dataset.readings, key=alike):
         names = [reading.name for reading in group]
-        name = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]} ({len(names)})"
-        name += " (target)" if is_target else ""
-        table.add_row(name, kind, str(num_missing or ""), "; ".join(remarks))
+        name = names[0] if len(names) == 1 else f"{names[0]}{translated(' to ')}{names[-1]} ({len(names)})"
+        name += translated(" (target)") if is_target else ""
+        table.add_row(Own(name), kind, str(num_missing or ""), "; ".join(remarks))
     return table
 
 

@@ -35,6 +35,7 @@ from meden.cli.formats import ReportFormat, report_format
 from meden.cli.found import cut_off
 from meden.cli.options import Processes, Reading, spread
 from meden.cli.rows import show_data, without_formulas
+from meden.language import Own
 from meden.penalties import GroupLasso, GroupMCP, SparsePenalty
 from meden.recipe import Recipe
 from meden.report.numbers import number
@@ -186,7 +187,7 @@ def _show(found: InputSelection, as_json: bool) -> None:
     table = Table("column", "kept", "frequency (95 %)", "norm", *noise, box=box.SIMPLE)
     for column in found.columns[:SHOWN]:
         often = column.frequency
-        cells = (column.name, "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
+        cells = (Own(column.name), "yes" * column.kept, f"{often.share:.2f} ({often.low:.2f} to {often.high:.2f})")
         rate = (number(column.false_discovery_rate),) if column.false_discovery_rate is not None else ()
         table.add_row(*cells, number(column.norm), *rate)
     stdout.print(table)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+from meden.language import Own
 from meden.report.document import Chart
 
 HELD_OUT, TRAIN, CHOSEN, BEST, OTHER = "#2a86c7", "#d9772b", "#0a9a73", "#bf5b98", "#8a8f98"
@@ -28,7 +29,8 @@ def label(text: object, limit: int = 200) -> str:
     """
     shown = str(text)
     shown = shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
-    return html.escape(shown, quote=False).replace("$", "&#36;")
+    shown = html.escape(shown, quote=False).replace("$", "&#36;")
+    return Own(shown) if isinstance(text, Own) else shown
 
 
 def lines(*parts: str) -> str:

@@ -14,6 +14,7 @@ from meden.diagnosis.tables.copies import equal_rows, near_rows
 from meden.diagnosis.tables.drift import drift
 from meden.diagnosis.tables.suspects import suspects
 from meden.diagnosis.tables.table import Table
+from meden.language import Own
 from meden.report.charts import HELD_OUT, TRAIN, axis_title, chart
 from meden.report.document import Chart, Code, Column, Key, Report, ReportTable, Section, TableRow, Tile, Value
 from meden.report.gains import Gain, gains_chart
@@ -42,7 +43,7 @@ def check_report(table: Table, findings: Sequence[Finding], rules: Sequence[Rule
         tiles=(
             Tile("rows", f"{table.num_rows:,}"),
             Tile("columns", f"{len(table.columns):,}"),
-            Tile("target", data.target, data.task + (f", {len(data.classes)} classes" if data.classes else "")),
+            Tile("target", Own(data.target), data.task + (f", {len(data.classes)} classes" if data.classes else "")),
         ),
         sections=(_findings(findings), *_pictures(table), *_readings(table), _rules(findings, rules)),
     )
@@ -60,7 +61,7 @@ def _pictures(table: Table) -> Iterator[Section]:
     """Return what the rules looked at, where it is a picture or a list of rows."""
     if found := table.known(alone):
         most = dict(list(found.items())[:MOST_COLUMNS])
-        gains = [Gain(name, one.skill, one.low, one.high) for name, one in most.items()]
+        gains = [Gain(Own(name), one.skill, one.low, one.high) for name, one in most.items()]
         what = "mistakes of the most frequent class" if table.is_classes else "variance of the target's ranks"
         yield Section(
             title="What each column predicts alone",
@@ -96,7 +97,13 @@ def _copies(table: Table) -> Iterator[Section]:
         rows += [pair(one, other, "nearly equal") for one, other in near]
     if not rows:
         return
-    columns = (Column("row"), Column("copy"), Column("target", False), Column("of the copy", False), Column("", False))
+    columns = (
+        Column("row"),
+        Column("copy"),
+        Column("target", False),
+        Column("of the copy", False),
+        Column("", False, worded=True),
+    )
     shown = rows if len(rows) <= MOST_ROWS else rows[:MOST_ROWS]
     yield Section(
         title="Duplicate rows",
@@ -177,7 +184,12 @@ def _scores_chart(scores: tuple[np.ndarray, np.ndarray], names: tuple[str, str])
 def _readings(table: Table) -> Iterator[Section]:
     if not table.readings:
         return
-    columns = (Column("column", False), Column("read as", False), Column("missing"), Column("remarks", False))
+    columns = (
+        Column("column", False),
+        Column("read as", False, worded=True),
+        Column("missing"),
+        Column("remarks", False, worded=True),
+    )
     rows = [TableRow((r.name, r.kind, r.num_missing, "; ".join(r.remarks))) for r in table.readings]
     yield Section(title="How each column was read", table=ReportTable(columns, tuple(rows)))
 
@@ -185,7 +197,8 @@ def _readings(table: Table) -> Iterator[Section]:
 def _rules(findings: Sequence[Finding], rules: Sequence[Rule]) -> Section:
     found = {finding.code for finding in findings}
     rows = [TableRow((r.code, r.severity, "found" if r.code in found else "", r.summary)) for r in rules]
-    columns = (Column("rule", False), Column("severity", False), Column("", False), Column("looks for", False))
+    worded = [Column(name, False, worded=True) for name in ("severity", "", "looks for")]
+    columns = (Column("rule", False), *worded)
     return Section(title="What was checked", table=ReportTable(columns, tuple(rows)))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from meden._checks import InputError
 from meden.diagnosis.intervals import wilson
+from meden.language import Own
 from meden.report.charts import CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines, scatter, tinted
 from meden.report.document import Chart, Key
 from meden.report.numbers import percent
@@ -70,7 +71,11 @@ def confusion_chart(title: str, counts: Any, classes: Sequence[Any]) -> Chart:
         hoverinfo="text",
     )
     size = len(names)
-    ticks = {"tickvals": list(range(size)), "ticktext": [label(name, limit=20) for name in names], "showgrid": False}
+    ticks = {
+        "tickvals": list(range(size)),
+        "ticktext": [label(Own(name), limit=20) for name in names],
+        "showgrid": False,
+    }
     return chart(
         title,
         [points],

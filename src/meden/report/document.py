@@ -1,4 +1,7 @@
-"""What a report is made of: plain values and strings, which the page escapes; nothing here is HTML."""
+"""What a report is made of: plain values and strings, which the page escapes; nothing here is HTML.
+
+The strings are English, and names of the user's in them are :class:`meden.language.Own`.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ class Column:
     """Numbers are set to the right."""
     measured: bool = False
     """Measurements keep their trailing zeros."""
+    worded: bool = False
+    """Its cells hold words of meden's own, which are shown in the reader's language."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from meden.language import Own
 from meden.report.charts import CHOSEN, HELD_OUT, OTHER, axis_title, chart, label, lines, scatter
 from meden.report.document import Chart, Key
 from meden.report.numbers import number
@@ -66,7 +67,7 @@ def gains_chart(title: str, gains: Sequence[Gain], *, x_title: str) -> Chart:
                 },
             )
         )
-    names = [gain.name if math.isfinite(gain.value) else f"{gain.name} (no result)" for gain in gains]
+    names = [gain.name if math.isfinite(gain.value) else _without(gain.name) for gain in gains]
     at_reference = [gain.value for gain in gains if gain.role == "reference" and math.isfinite(gain.value)]
     dashed = {"color": OTHER, "width": 1, "dash": "dash"}
     line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line": dashed}
@@ -92,6 +93,11 @@ def gains_keys(gains: Sequence[Gain], interval: str) -> tuple[Key, ...]:
     names = {"chosen": "chosen", "reference": "what the others are compared with (dashed)", "other": "another model"}
     shown = [role for role in COLOURS if any(gain.role == role for gain in gains)]
     return (*(Key(names[role], symbols[role], COLOURS[role]) for role in shown), Key(interval, "├─┤", OTHER))
+
+
+def _without(name: str) -> str:
+    text = f"{name} (no result)"
+    return Own(text) if isinstance(name, Own) else text
 
 
 def _reach(length: float) -> float:

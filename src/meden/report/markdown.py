@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from meden.language import translated
 from meden.report.document import Chart, Code, Report, ReportTable, Section, Tile
 from meden.report.numbers import cell, plural
+from meden.report.translation import in_language
 
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|~&$]")
 _OPENING = re.compile(r"[#=+-](?![\d.])|\d+(?=[.)](\s|$))")
@@ -15,6 +17,7 @@ _OPENING = re.compile(r"[#=+-](?![\d.])|\d+(?=[.)](\s|$))")
 
 def markdown(report: Report) -> str:
     """Return a report as Markdown; every string in it is shown literally, whatever it holds."""
+    report = in_language(report)
     parts = [f"# {literal(report.title)}", f"**{literal(report.lead)}**", *_tiles(report.tiles)]
     parts += [literal(paragraph) for paragraph in report.text]
     parts += [part for section in report.sections for part in _section(section)]
@@ -60,7 +63,7 @@ def _list(pairs: Iterable[tuple[str, str]]) -> Iterator[str]:
 def _charts(charts: tuple[Chart, ...]) -> Iterator[str]:
     if charts:
         titles = "; ".join(literal(chart.title) for chart in charts)
-        yield f"*{plural(len(charts), 'chart')} omitted, which the HTML report shows: {titles}.*"
+        yield translated(f"*{plural(len(charts), 'chart')} omitted, which the HTML report shows: {titles}.*")
 
 
 def _table(table: ReportTable) -> str:

@@ -13,8 +13,10 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from meden.language import language, translated
 from meden.report.document import Report
 from meden.report.numbers import cell
+from meden.report.translation import in_language
 
 
 def render(report: Report) -> str:
@@ -24,7 +26,8 @@ def render(report: Report) -> str:
         _environment()
         .get_template("report.html.j2")
         .render(
-            report=report,
+            report=in_language(report),
+            lang={"en": "en", "zh": "zh-CN"}[language()],
             anchors=anchors([section.title for section in report.sections]),
             style=Markup(_asset("report.css")),
             scripts=[Markup(script) for script in scripts],
@@ -34,7 +37,7 @@ def render(report: Report) -> str:
 
 
 def anchors(titles: Sequence[str]) -> list[str]:
-    """Return a name for each section, by which an address points at it.
+    """Return a name for each section, by which an address points at it: of its English title, in any language.
 
     Example:
         >>> anchors(["Score against strength", "Über <b>", "über b", "?"])
@@ -56,7 +59,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = cell
+    environment.filters |= {"cell": cell, "translated": translated}
     return environment
 
 

@@ -1,7 +1,7 @@
 "use strict";
 /* What plotly would read in a text: tags, and mathematics between dollar signs. */
 const literal = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
-const slug = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "").slice(0, 60) || "report";
+const slug = (text) => text.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "").slice(0, 60) || "report";
 const chartOf = (figure) => JSON.parse(figure.querySelector("script").textContent);
 
 for (const figure of document.querySelectorAll("figure[data-chart]")) {
@@ -90,12 +90,12 @@ async function copy(button) {
   const code = button.closest(".code").querySelector("code");
   try {
     await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
+    button.textContent = button.dataset.copied;
   } catch {
     window.getSelection().selectAllChildren(code);
-    button.textContent = "Selected";
+    button.textContent = button.dataset.selected;
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  setTimeout(() => { button.textContent = button.dataset.label; }, 2000);
 }
 
 const ACTIONS = {

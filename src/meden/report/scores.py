@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from meden.language import Own
 from meden.report.charts import BEST, CHOSEN, HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines, scatter
 from meden.report.document import Chart, Key, Mark
 from meden.report.numbers import number
@@ -59,7 +60,7 @@ def score_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bo
         *_choices(x, points, losses),
     ]
     y = axis_title(f"loss ({unit})") | {"range": _range(points, top)}
-    return chart(axis.name, traces, x=setting, y=y, shapes=_band(points))
+    return chart(Own(axis.name), traces, x=setting, y=y, shapes=_band(points))
 
 
 def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool) -> Chart:
@@ -83,7 +84,7 @@ def gap_chart(axis: Axis, points: Sequence[Point], *, unit: str, connected: bool
     low = min([0.0, top, *(gap for gap in gaps if math.isfinite(gap))])
     margin = 0.06 * (top - low or 1.0)
     y = axis_title(f"gap ({unit})") | {"range": [low - margin, top + margin], "zeroline": True}
-    return chart(axis.name, traces, x=setting, y=y)
+    return chart(Own(axis.name), traces, x=setting, y=y)
 
 
 def score_keys(points: Sequence[Point]) -> tuple[Key, ...]:
@@ -126,7 +127,7 @@ def _sorted(axis: Axis, points: Sequence[Point]) -> tuple[list[float], list[Poin
     """Return where the configurations lie on the axis, from left to right, and the settings of the axis."""
     places, scale = _placed(axis)
     order = sorted(range(len(points)), key=lambda i: places[i])
-    title = axis_title(axis.name + " (far left: off)" * _may_be_off(axis))
+    title = axis_title(f"{axis.name} (far left: off)" if _may_be_off(axis) else Own(axis.name))
     return [places[i] for i in order], [points[i] for i in order], title | scale
 
 
@@ -136,7 +137,10 @@ def _placed(axis: Axis) -> tuple[list[float], dict[str, Any]]:
         options = list(dict.fromkeys(axis.values))
         options = sorted(options) if all(isinstance(option, (int, float)) for option in options) else options
         places = [float(options.index(value)) for value in axis.values]
-        ticks = {"tickvals": list(range(len(options))), "ticktext": [label(option, limit=14) for option in options]}
+        ticks = {
+            "tickvals": list(range(len(options))),
+            "ticktext": [label(Own(option), limit=14) for option in options],
+        }
         return places, ticks | {"range": [-0.5, len(options) - 0.5]}
     off = _place_of_off(axis)
     places = [off if value is None else float(value) for value in axis.values]

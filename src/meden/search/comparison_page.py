@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from meden.language import Own
 from meden.report import Chart, Column, Format, Report, ReportTable, Section, TableRow, write
 from meden.report import curves as learning
 from meden.report.gains import Gain as Bar
@@ -65,7 +66,7 @@ def _gains(alternatives: Sequence[Alternative], gains: Mapping[str, Gain], metri
     """Yield how much better each alternative is than the first, if any has a result."""
     if not gains:
         return
-    first = alternatives[0].name
+    first = Own(alternatives[0].name)
     charts = [_chart(first, alternatives, gains, of) for of in (metric, "loss")]
     text = (
         f"How much better each is than {first} on held-out rows, fold by fold: to the right of the dashed line is "
@@ -81,10 +82,10 @@ def _chart(first: str, alternatives: Sequence[Alternative], gains: Mapping[str, 
     for alternative in alternatives[1:]:
         gain = gains.get(alternative.name)
         if gain is None:
-            bars.append(Bar(alternative.name, math.nan))
+            bars.append(Bar(Own(alternative.name), math.nan))
             continue
         score = gain.loss if metric == "loss" else gain.told
-        bars.append(Bar(alternative.name, scale * score.estimate, scale * score.low, scale * score.high))
+        bars.append(Bar(Own(alternative.name), scale * score.estimate, scale * score.low, scale * score.high))
     unit = "points of " * (metric in SHARES)
     side = "more" if metric in HIGHER_IS_BETTER else "less"
     return gains_chart(f"Held-out {spoken(metric)}", bars, x_title=f"{unit}{spoken(metric)} {side} than {first}")
@@ -118,7 +119,8 @@ def _table(rows: Rows, metric: str) -> ReportTable:
         name for of in ("loss", metric) for name in (of, f"{of}_error", *(f"{of}_difference{e}" for e in _ENDS))
     ]
     names = ["name", "train_loss", *measured, "status", "reason"]
-    columns = tuple(Column(n.replace("_", " "), n not in ("name", "status", "reason"), n in measured) for n in names)
+    texts = ("name", "status", "reason")
+    columns = tuple(Column(n.replace("_", " "), n not in texts, n in measured, n in texts[1:]) for n in names)
     return ReportTable(columns, tuple(TableRow(tuple(row[name] for name in names)) for row in rows))
 
 

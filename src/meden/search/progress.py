@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TextIO
 
+from meden.language import translated
 from meden.report.numbers import number, plural
 from meden.study.ledger import Key, Row
 
@@ -109,7 +110,7 @@ class ProgressLines:
         of = "" if progress.ended else f" of at most {progress.max_epochs:,}"
         parts = [f"epochs: {progress.num_epochs:,}{of}", progress.note(), note]
         parts += [duration(progress.seconds)] if progress.ended else []
-        print(", ".join(filter(None, parts)), file=self._file or sys.stderr, flush=True)
+        print(translated(", ".join(filter(None, parts))), file=self._file or sys.stderr, flush=True)
 
 
 class Meter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from meden.language import Own
 from meden.report import Section
 from meden.report.charts import HELD_OUT, OTHER, TRAIN, axis_title, chart, label, lines
 from meden.report.document import Chart, Key
@@ -50,7 +51,12 @@ def importance_chart(explained: list[Importances]) -> Chart:
         "Share of which configurations do better, and overfit less" if len(explained) > 1 else TITLES[explained[0].of],
         [_bars(one, names) for one in explained],
         x=axis_title("explained by the name alone, %") | {"range": [0, 100]},
-        y={"autorange": "reversed", "type": "category", "tickvals": names, "ticktext": [label(n, 30) for n in names]},
+        y={
+            "autorange": "reversed",
+            "type": "category",
+            "tickvals": names,
+            "ticktext": [label(Own(n), 30) for n in names],
+        },
         height=max(LEAST, FRAME + BAR * len(names)),
     )
 

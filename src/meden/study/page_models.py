@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from meden.language import Own
 from meden.report import Chart, Column, ReportTable, Section, TableRow
 from meden.report.gains import Gain as Bar
 from meden.report.gains import gains_chart, gains_keys
@@ -43,14 +44,14 @@ def table_section(results: Results) -> Section:
     names, told = list(results.space), results.told
     columns = (
         Column("no."),
-        Column("which", numeric=False),
+        Column("which", numeric=False, worded=True),
         Column("held-out loss", measured=True),
         Column("± SE", measured=True),
         Column(f"{spoken(told)}{' %' * (told in SHARES)}", measured=True),
         Column("training loss", measured=True),
-        *(Column(name, numeric=not isinstance(results.space[name], Choice)) for name in names),
+        *(Column(Own(name), numeric=not isinstance(results.space[name], Choice)) for name in names),
         Column("epochs kept"),
-        Column("status", numeric=False),
+        Column("status", numeric=False, worded=True),
     )
     sign = -1 if results.chosen_by in HIGHER_IS_BETTER else 1
     decided = {id(trial): sign * results.decided_by(trial) for trial in (*results.ranked, *results.baselines)}
@@ -87,9 +88,9 @@ def _gains_table(results: Results, metrics: tuple[MetricName, ...]) -> ReportTab
     scales = [100 if metric in SHARES else 1 for metric in metrics]
     units = [" %" * (metric in SHARES) for metric in metrics]
     columns = (
-        Column("model", numeric=False),
+        Column("model", numeric=False, worded=True),
         *(Column(f"{name}{unit}", measured=True) for name, unit in zip(names, units, strict=True)),
-        *(Column(f"chosen minus this, {name} (90 % interval)", numeric=False) for name in names),
+        *(Column(f"chosen minus this, {name} (90 % interval)", numeric=False, worded=True) for name in names),
     )
     rows = []
     for trial in sorted(results.baselines, key=lambda trial: trial.number):

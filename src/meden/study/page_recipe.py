@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meden.language import Own
 from meden.recipe import Recipe
 from meden.report import Code, Section, run_folder
 from meden.report.numbers import plural
@@ -45,7 +46,7 @@ study = meden.load_study({str(path.parent)!r})
 job = meden.Job(params=study.choice.params, fit=rows, stop=stop_rows, score=[], epochs={max(1, chosen.median_epoch)})
 train(job)  # {results.model.text}"""
     text = ("The settings that the training function is called with; it decides everything else itself.",)
-    settings = {name: repr(value) for name, value in chosen.params.items()}
+    settings = {Own(name): Own(repr(value)) for name, value in chosen.params.items()}
     epochs = {"Epochs": f"{max(1, chosen.median_epoch)}, the median of the folds"}
     return Section(
         title="The settings of the choice", text=text, codes=(Code("In Python", use),), facts=settings | epochs

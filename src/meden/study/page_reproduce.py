@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from meden.language import Own
 from meden.report import Code, Section
 from meden.report.numbers import number, plural
 from meden.report.recipes import recipe_text, versions
@@ -25,7 +26,7 @@ def reproduce_section(results: Results, path: Path) -> Section:
     parts = f"{len(first.fit):,} fitting rows, {len(first.stop):,} stop rows, {len(first.score):,} scored rows"
     facts = data_facts(results.data) | {
         "Folds": f"{folds_text(results)}; in the first one {parts}",
-        "Searched": "; ".join(f"{name}: {dimension!r}" for name, dimension in results.space.items()),
+        "Searched": Own("; ".join(f"{name}: {dimension!r}" for name, dimension in results.space.items())),
         "Study seed": str(results.seed),
         "Search time": f"{number(results.seconds)} s",
     }
@@ -42,7 +43,7 @@ def data_facts(data: DataSummary) -> dict[str, str]:
     return {
         "Target": f"{data.target} ({data.task})",
         "Rows and features": f"{data.num_rows:,} rows, {plural(data.num_features, 'feature')}",
-        **({"Classes": f"{len(data.classes)}: {labels}"} if data.classes else {}),
+        **({"Classes": Own(f"{len(data.classes)}: {labels}")} if data.classes else {}),
         "Hash of the data": data.hash,
     }
 

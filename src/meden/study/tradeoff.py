@@ -11,6 +11,7 @@ from meden._checks import InputError
 from meden._shown import Pair, Shown, ShownFields
 from meden.diagnosis.memory.memorisation import membership_aucs
 from meden.diagnosis.memory.separation import Auc
+from meden.language import Own
 from meden.report import Column, Format, Report, ReportTable, Section, TableRow, write
 from meden.report.exposure import Traded, series_keys, traded_chart
 from meden.report.numbers import number
@@ -95,7 +96,7 @@ class Tradeoff(Shown):
         made = traded_chart("Loss against memorisation", series, unit=self.unit, connected=self.connected)
         table = ReportTable(columns, rows)
         title = "What each strength does for privacy"
-        return Section(title=title, text=text, keys=series_keys(list(series)), charts=(made,), table=table)
+        return Section(title=title, text=text, keys=series_keys(list(map(Own, series))), charts=(made,), table=table)
 
     def report(self, path: Path | str, *, format: Format = "html") -> Path:
         """Write one HTML file that opens offline.

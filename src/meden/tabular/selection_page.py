@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from meden.language import Own
 from meden.report import Code, Column, Format, Key, Report, ReportTable, Section, TableRow, Tile, write
 from meden.report.charts import CHOSEN, HELD_OUT, axis_title, chart, label, lines
 from meden.report.gains import Gain, gains_chart
@@ -53,7 +54,7 @@ def _often(found: InputSelection) -> Section:
     stands = set(found.told_from_noise)
     bars = [
         Gain(
-            column.name,
+            Own(column.name),
             column.frequency.share,
             column.frequency.low,
             column.frequency.high,
@@ -86,7 +87,7 @@ def _large(found: InputSelection) -> Section:
         "hovertext": [lines(label(column.name), number(column.norm)) for column in shown],
         "hoverinfo": "text",
     }
-    ticks = {"tickvals": list(range(len(shown))), "ticktext": [label(column.name, limit=30) for column in shown]}
+    ticks = {"tickvals": list(range(len(shown))), "ticktext": [label(Own(column.name), limit=30) for column in shown]}
     made = chart(
         "Norm of the weights of each column",
         [bars],
@@ -120,7 +121,7 @@ def _worth(found: InputSelection) -> Section:
 
 def _table(found: InputSelection) -> Section:
     heads = [("column", False), ("kept", False), ("frequency", True), ("low", True), ("high", True), ("norm", True)]
-    columns = [Column(name, numeric, numeric) for name, numeric in heads]
+    columns = [Column(name, numeric, numeric, worded=name == "kept") for name, numeric in heads]
     if found.copies:
         columns.append(Column("false discovery rate", True, True))
     rows = tuple(

@@ -1,0 +1,175 @@
+"""What is shown in Chinese: a text of meden's own by its English, whatever names and numbers stand in it.
+
+The catalogue maps templates. A hole of the English, ``{}``, is what the program puts there; the Chinese says what becomes of it:
+
+- ``{0}`` is shown as it is: names of columns and files, values, code;
+- ``{0:t}`` holds words of meden's own, which are translated in turn;
+- ``{0:n}`` can only be a number.
+
+A text that is not in the catalogue is translated line by line, sentence by sentence; what is not known stays English.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from meden.language.chosen import language
+from meden.language.own import Own
+
+_HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
+_NUMBER = r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?"
+_WORDS = r"(?:(?![.!?] [A-Z]).)*?"
+"""What a hole may hold: no end of a sentence."""
+_HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。“”（）《》…—"
+_MARKED_SPACE = re.compile(rf"(?<=[{_HAN}]) (?=\0[{_HAN}])|(?<=[{_HAN}]\0) (?=\0?[{_HAN}])")
+"""Between what is Chinese and a hole that has become Chinese."""
+_ENDS = r"(?<=[.!?]) (?=[A-Z0-9`'\"])"
+_INNER = ("; ", ": ", ", ", " or ", " and ", " x ")
+"""What separates the words of a hole, from the loosest to the closest."""
+_OUTER = ("; ",)
+_JOINED = {"; ": "；", ": ": "：", ", ": "，", " or ": " 或 ", " and ": " 和 ", " x ": " x "}
+
+
+def translated(text: str) -> str:
+    """Return a text in the reader's language; as it is, where that is English or the text is a name of the user's.
+
+    Args:
+        text: in English, of any number of lines.
+    """
+    return text if isinstance(text, Own) or language() == "en" else _chinese().of(text)
+
+
+@dataclass(frozen=True)
+class _Template:
+    """One entry with holes."""
+
+    pieces: tuple[str, ...]
+    """Of the English, around the holes."""
+    chinese: str
+
+    @functools.cached_property
+    def longest(self) -> str:
+        return max(self.pieces, key=len)
+
+    @functools.cached_property
+    def kinds(self) -> Mapping[int, str]:
+        """What each hole may hold."""
+        holes = enumerate(_HOLE.findall(self.chinese))
+        return {int(number or i): kind for i, (number, kind) in holes}
+
+    @functools.cached_property
+    def pattern(self) -> re.Pattern[str]:
+        kinds = [f"({_NUMBER if self.kinds.get(i) == 'n' else _WORDS})" for i in range(len(self.pieces) - 1)]
+        parts = [re.escape(piece) + kind for piece, kind in zip(self.pieces, [*kinds, ""], strict=True)]
+        return re.compile("".join(parts), re.DOTALL)
+
+
+class Catalogue:
+    """Translates by templates.
+
+    Args:
+        entries: Chinese by English.
+
+    Example:
+        >>> found = Catalogue({"{} rows": "{:n} 行", "kept {} of {}": "{1} 中的 {0:t}", "all": "全部"})
+        >>> found.of("kept all of 5 rows"), found.of("kept 3 rows of all"), found.of("rows")
+        ('5 rows 中的全部', 'all 中的 3 行', 'rows')
+    """
+
+    def __init__(self, entries: Mapping[str, str]) -> None:
+        self._exact = {english: chinese for english, chinese in entries.items() if "{}" not in english}
+        with_holes = ((english, chinese) for english, chinese in entries.items() if "{}" in english)
+        templates = [_Template(tuple(english.split("{}")), chinese) for english, chinese in with_holes]
+        self._templates = sorted(templates, key=lambda one: -sum(map(len, one.pieces)))
+        self._find = functools.lru_cache(4096)(self._found)
+
+    def of(self, text: str) -> str:
+        """Return a text in Chinese, as far as it is known."""
+        return self._of(text, _OUTER)
+
+    def _of(self, text: str, separators: tuple[str, ...]) -> str:
+        known = self._find(text)
+        if known is not None:
+            return known
+        if "\n" in text:
+            return "\n".join(self._of(line, separators) for line in text.split("\n"))
+        stripped = text.strip()
+        if stripped != text:
+            indent = text[: len(text) - len(text.lstrip())]
+            return indent + self._of(stripped, separators) + text[len(text.rstrip()) :] if stripped else text
+        sentences = re.split(_ENDS, text)
+        if len(sentences) > 1:
+            return _spaced(self._runs(sentences, " ", separators))
+        for i, separator in enumerate(separators):
+            if separator in text:
+                return _joined(self._runs(text.split(separator), separator, separators[i + 1 :]), separator)
+        return text
+
+    def _runs(self, parts: list[str], separator: str, deeper: tuple[str, ...]) -> list[tuple[str, bool]]:
+        """Return the parts in Chinese, neighbours together where they are known together, and whether each is new."""
+        done, at = [], 0
+        while at < len(parts):
+            for end in range(min(len(parts), at + 6), at + 1, -1):
+                known = self._find(separator.join(parts[at:end]))
+                if known is not None:
+                    done.append((known, True))
+                    at = end
+                    break
+            else:
+                said = self._of(parts[at], deeper)
+                done.append((said, said != parts[at]))
+                at += 1
+        return done
+
+    def _found(self, text: str) -> str | None:
+        """Return what is known as a whole."""
+        if text in self._exact:
+            return self._exact[text]
+        for template in self._matching(text):
+            held = template.pattern.fullmatch(text)
+            if held is not None:
+                return self._filled(template, held.groups())
+        return None
+
+    def _matching(self, text: str) -> Iterator[_Template]:
+        for template in self._templates:
+            if template.longest in text and text.startswith(template.pieces[0]) and text.endswith(template.pieces[-1]):
+                yield template
+
+    def _filled(self, template: _Template, held: tuple[str, ...]) -> str:
+        """Return the Chinese of a template; a translated hole stands between marks, beside which no space is needed."""
+        holes = iter(range(len(held)))
+
+        def fill(hole: re.Match[str]) -> str:
+            text = held[int(hole[1] or next(holes))]
+            return f"\0{self._of(text, _INNER)}\0" if hole[2] == "t" else text
+
+        filled = _HOLE.sub(fill, template.chinese)
+        return _MARKED_SPACE.sub("", filled).replace("\0", "")
+
+
+def _spaced(sentences: list[tuple[str, bool]]) -> str:
+    """Return sentences in a row: behind a full stop of Chinese stands no space."""
+    text = sentences[0][0]
+    for said, _ in sentences[1:]:
+        text += ("" if text.endswith(("。", "！", "？", "：", "；")) else " ") + said
+    return text
+
+
+def _joined(parts: list[tuple[str, bool]], separator: str) -> str:
+    """Return parts with what separates them, in Chinese beside Chinese."""
+    text = parts[0][0]
+    for (_, new), (said, also) in zip(parts, parts[1:], strict=False):
+        text += (_JOINED[separator] if new or also else separator) + said
+    return text
+
+
+@functools.cache
+def _chinese() -> Catalogue:
+    text = resources.files("meden.language").joinpath("zh.json").read_text(encoding="utf-8")
+    return Catalogue(json.loads(text))
