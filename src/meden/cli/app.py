@@ -24,6 +24,7 @@ from meden._files import NO_ROOM
 from meden._shown import printable
 from meden.cli.console import begin, no_room, stderr
 from meden.cli.help import headed, in_language
+from meden.cli.lines import breaking
 from meden.language import language, translated
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -212,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(2, "error: ", str(error), said=str)
     warnings.showwarning = _show_warning
     try:
-        with headed():
+        with headed(), breaking():
             command = in_language(typer.main.get_command(app))
             status = command(args=None if arguments is None else list(arguments), standalone_mode=False)
         return status if isinstance(status, int) else 0

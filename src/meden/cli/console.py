@@ -125,7 +125,7 @@ def progress(what: str = "epochs") -> Iterator[Callable[..., None]]:
 
     The body is given what it calls with a :class:`meden.search.Progress`, and a note if it has one.
     """
-    from meden.search.progress import Progress, ProgressLines  # commands that train nothing do without
+    from meden.search.progress import Progress, ProgressLines, in_language  # commands that train nothing do without
 
     lines = ProgressLines()
     columns = (
@@ -141,8 +141,8 @@ def progress(what: str = "epochs") -> Iterator[Callable[..., None]]:
 
         def show(done: Progress, note: str = "") -> None:
             if stderr.is_terminal:
-                notes = ", ".join(filter(None, (done.note(), note)))
-                bar.update(job, completed=done.num_epochs, total=done.max_epochs, note=translated(notes))
+                notes = in_language(done.note(), note)
+                bar.update(job, completed=done.num_epochs, total=done.max_epochs, note=notes)
             else:
                 lines(done, note)
 

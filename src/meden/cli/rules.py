@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from meden.cli.console import print_json, stdout
+from meden.language import Own
 from meden.diagnosis import Rule
 
 SelectOption = Annotated[
@@ -32,5 +33,5 @@ def show_rules(rules: Sequence[Rule], as_json: bool) -> None:
         return
     table = Table("code", "family", "severity", "looks for", box=None, pad_edge=False)
     for rule in rules:
-        table.add_row(rule.code, rule.family, rule.severity, rule.summary)
+        table.add_row(Own(rule.code), Own(rule.family), rule.severity, rule.summary)
     stdout.print(table)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -22,10 +22,12 @@ from meden.language.chosen import language
 from meden.language.own import Own
 
 _HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
-_NUMBER = r"[-+]?[\d.,]*\d(?:e[-+]?\d+)?"
+_NUMBER = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)(?: [%s])?"  # noqa: RUF001 - what stands for no number
 _WORDS = r"(?:(?![.!?] [A-Z]).)*?"
 """What a hole may hold: no end of a sentence."""
 _HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。“”（）《》…—"
+_BARE = re.compile(r"(?<=[\u4e00-\u9fff])(?=\0[\w'\"+`-])(?!\0[\u4e00-\u9fff])|(?<=[\w%'\")`]\0)(?<![\u4e00-\u9fff]\0)(?=[\u4e00-\u9fff])")
+"""Where a space is wanted: between Chinese and a hole that has not become Chinese."""
 _MARKED_SPACE = re.compile(rf"(?<=[{_HAN}]) (?=\0[{_HAN}])|(?<=[{_HAN}]\0) (?=\0?[{_HAN}])")
 """Between what is Chinese and a hole that has become Chinese."""
 _ENDS = r"(?<=[.!?]) (?=[A-Z0-9`'\"])"
@@ -67,6 +69,14 @@ class _Template:
         kinds = [f"({_NUMBER if self.kinds.get(i) == 'n' else _WORDS})" for i in range(len(self.pieces) - 1)]
         parts = [re.escape(piece) + kind for piece, kind in zip(self.pieces, [*kinds, ""], strict=True)]
         return re.compile("".join(parts), re.DOTALL)
+
+    def held(self, text: str) -> tuple[str, ...] | None:
+        """Return what the holes hold, if a text is of this template."""
+        first, last = self.pieces[0], self.pieces[-1]
+        if self.longest not in text or not text.startswith(first) or not text.endswith(last):
+            return None
+        found = self.pattern.fullmatch(text)
+        return found and found.groups()
 
 
 class Catalogue:
@@ -127,19 +137,17 @@ class Catalogue:
         return done
 
     def _found(self, text: str) -> str | None:
-        """Return what is known as a whole."""
-        if text in self._exact:
-            return self._exact[text]
-        for template in self._matching(text):
-            held = template.pattern.fullmatch(text)
-            if held is not None:
-                return self._filled(template, held.groups())
-        return None
-
-    def _matching(self, text: str) -> Iterator[_Template]:
+        """Return what is known as a whole: also where a sentence is made of it, with a capital and a full stop."""
+        small = text[:1].lower() + text[1:]
+        forms = [(text, ""), (small, ""), *([(text[:-1], "。"), (small[:-1], "。")] if text.endswith(".") else [])]
+        for form, end in forms:
+            if form in self._exact:
+                return self._exact[form] + end
         for template in self._templates:
-            if template.longest in text and text.startswith(template.pieces[0]) and text.endswith(template.pieces[-1]):
-                yield template
+            for form, end in forms:
+                if (held := template.held(form)) is not None:
+                    return self._filled(template, held) + end
+        return None
 
     def _filled(self, template: _Template, held: tuple[str, ...]) -> str:
         """Return the Chinese of a template; a translated hole stands between marks, beside which no space is needed."""
@@ -150,7 +158,7 @@ class Catalogue:
             return f"\0{self._of(text, _INNER)}\0" if hole[2] == "t" else text
 
         filled = _HOLE.sub(fill, template.chinese)
-        return _MARKED_SPACE.sub("", filled).replace("\0", "")
+        return _BARE.sub(" ", _MARKED_SPACE.sub("", filled)).replace("\0", "")
 
 
 def _spaced(sentences: list[tuple[str, bool]]) -> str:

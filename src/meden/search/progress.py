@@ -110,7 +110,12 @@ class ProgressLines:
         of = "" if progress.ended else f" of at most {progress.max_epochs:,}"
         parts = [f"epochs: {progress.num_epochs:,}{of}", progress.note(), note]
         parts += [duration(progress.seconds)] if progress.ended else []
-        print(translated(", ".join(filter(None, parts))), file=self._file or sys.stderr, flush=True)
+        print(in_language(*parts), file=self._file or sys.stderr, flush=True)
+
+
+def in_language(*notes: str) -> str:
+    """Return notes in one line, each part of them in the reader's language."""
+    return translated(", ").join(translated(part) for note in notes for part in note.split(", ") if part)
 
 
 class Meter:
