@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,13 @@ from typer.core import TyperCommand, TyperGroup
 from meden.cli import app
 
 ROOT = Path(__file__).parents[1]
+os.environ["MEDEN_LANG"] = "en"  # whoever writes them
 MAN = ROOT / "share" / "man" / "man1" / "meden.1"
 OPTIONS = ROOT / "src" / "meden" / "cli" / "options.json"
+ENVIRONMENT = (
+    ("MEDEN_LANG", "Language of the terminal and of reports: en or zh. Default: that of LC_ALL, LC_MESSAGES or LANG."),
+    ("MEDEN_DEBUG", "Set to anything, an unexpected failure shows where it happened."),
+)
 STATUS = (("0", "done"), ("1", "failed"), ("2", "bad input"), ("3", "training is to stop (meden job report)"))
 
 
@@ -106,10 +112,8 @@ def manual() -> str:
         lines += part(name, command)
     lines.append(".SH EXIT STATUS")
     lines += [f".TP\n.B {status}\n{roff(meaning)}" for status, meaning in STATUS]
-    lines.append(
-        ".SH ENVIRONMENT\n.TP\n.B MEDEN_DEBUG\n"
-        + roff("Set to anything, an unexpected failure shows where it happened.")
-    )
+    lines.append(".SH ENVIRONMENT")
+    lines += [f".TP\n.B {name}\n{roff(meaning)}" for name, meaning in ENVIRONMENT]
     return "\n".join(lines) + "\n"
 
 

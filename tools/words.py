@@ -3,8 +3,8 @@
     python tools/words.py            list what has no translation, by file
     python tools/words.py --stale    list what is translated and said nowhere
 
-A template is a text with `{}` for whatever an f-string puts there. Of an expression that says one thing or another, each is
-a template; a local name that holds a text stands for it.
+A template is a text with `{}` for whatever an f-string puts there. Of an expression that says one thing or another,
+each is a template; a local name that holds a text stands for it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import ast
 import inspect
 import itertools
 import json
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +28,8 @@ MOST = 48
 """Alternatives of one expression; with more, its varying part is a hole."""
 FOREIGN = ("typer", "click", "rich")
 """Packages whose own sentences commands show."""
+COMPILED = "Input should be"
+"""How sentences of pydantic begin about a wrong value of an option; they are in no source."""
 PYTHON_ONLY = {"integrations", "edits", "structure", "augment", "noise", "penalties"}
 """Rooms that commands hardly reach."""
 Texts = Mapping[str, list[str]]
@@ -142,6 +145,13 @@ def commands_say() -> list[str]:
     return [text for text in dict.fromkeys(found) if text and text.rstrip(":") not in ("Example", "Examples")]
 
 
+def rules_say() -> list[str]:
+    """Return what each rule of a diagnosis looks for."""
+    from meden.diagnosis.catalogue import chosen_rules
+
+    return [rule.summary for rule in chosen_rules((), ())]
+
+
 def page_says() -> list[str]:
     """Return what the page's template says itself."""
     text = (SOURCES / "report" / "report.html.j2").read_text(encoding="utf-8")
@@ -176,10 +186,11 @@ def _is_sentence(text: str) -> bool:
 
 def missing(known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield file and template of what has no translation."""
-    for text in commands_say():
+    whole = [*commands_say(), *rules_say(), *page_says()]
+    for text in whole:
         if text not in known:
             yield "help", text
-    seen = set(commands_say()) | set(known)
+    seen = set(whole) | set(known)
     for path in sorted(SOURCES.rglob("*.py")):
         where = path.relative_to(SOURCES)
         if where.parts[0] in PYTHON_ONLY or "project" in where.parts:
@@ -191,13 +202,27 @@ def missing(known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def stale(known: Iterable[str]) -> list[str]:
-    """Return what is translated and said nowhere."""
-    here = set(commands_say()) | set(page_says())
-    for path in SOURCES.rglob("*.py"):
-        here |= set(said(path)[1])
-    left = [text for text in known if text not in here]
-    theirs = foreign() if left else ""
-    return [text for text in left if not all(part.strip() in theirs for part in text.split(HOLE))]
+    """Return what is translated and said nowhere.
+
+    Sentences are put together from parts, so that no source need have a whole one: all words must be in some text, and
+    half of the pairs of neighbours, where there are more than two.
+    """
+    said_here = "\n".join(text for path in SOURCES.rglob("*.py") for text in said(path)[1])
+    theirs = "\n".join([*commands_say(), *page_says(), *rules_say(), *map(os.strerror, range(200)), foreign()])
+    words = re.findall(r"[\w'-]+", _plain(f"{said_here}\n{theirs}"))
+    singles, pairs = set(words), set(itertools.pairwise(words))
+    return [text for text in known if not text.startswith(COMPILED) and not _is_said(text, singles, pairs)]
+
+
+def _is_said(text: str, singles: set[str], pairs: set[tuple[str, str]]) -> bool:
+    rows = [re.findall(r"[\w'-]+", row) for row in _plain(text).split(HOLE)]
+    asked = [pair for row in rows for pair in itertools.pairwise(row)]
+    found = [pair for pair in asked if pair in pairs]
+    return all(word in singles for row in rows for word in row) and (len(asked) < 3 or 2 * len(found) > len(asked))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("_", " ").lower().split())
 
 
 def main() -> int:

@@ -43,11 +43,11 @@ def headed() -> Iterator[None]:
 
 
 def paragraphs(text: str) -> str:
-    """Return a help text, its examples as they are and its paragraphs translated.
+    r"""Return a help text, its examples as they are and its paragraphs translated.
 
     Example:
-        >>> paragraphs("One, of\\ntwo lines.\\n\\n    meden demo")
-        'One, of two lines.\\n\\n    meden demo'
+        >>> paragraphs("One, of\ntwo lines.\n\n    meden demo")
+        'One, of two lines.\n\n    meden demo'
     """
     parts = inspect.cleandoc(text).split("\n\n")
     return "\n\n".join(part if part.startswith("    ") else translated(" ".join(part.split())) for part in parts)

@@ -35,6 +35,6 @@ def breaking() -> Iterator[None]:
         _wrap.re_word, Text.rstrip_end = words, dropping  # type: ignore[method-assign]
 
 
-def _rstrip_end(text: Text, size: int) -> None:
-    if text.cell_len > size:
-        text.rstrip()
+def _rstrip_end(self: Text, size: int) -> None:
+    if self.cell_len > size:
+        self.rstrip()

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from meden.cli.console import print_json, stdout
-from meden.language import Own
 from meden.diagnosis import Rule
+from meden.language import Own
 
 SelectOption = Annotated[
     str | None, typer.Option("--select", help="Rules to apply: codes or families, separated by commas.")

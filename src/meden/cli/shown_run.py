@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import typer
+from rich.cells import set_cell_size
 
 from meden.cli.console import print_json, progress, stdout
 from meden.cli.folders import REPORT, filling
 from meden.diagnosis import diagnose
 from meden.history import Record
+from meden.language import Own, translated
 from meden.recipe import Recipe
 from meden.report import run_report
 from meden.report.numbers import number, percent
@@ -102,12 +104,13 @@ def show(run: Run, out: Path, as_json: bool) -> None:
         stdout.print(f"{run.status}: {run.reason}; kept epoch {run.best_epoch}")
         errors = scores.pop("held_out_error", {})
         for name, values in scores.items():
-            texts = [f"{key} {_text(key, value)}" for key, value in values.items()]
+            texts = [f"{translated(key)} {_text(key, value)}" for key, value in values.items()]
             if name == "held_out" and errors:
                 texts = [f"{text} ± {_text(key, errors[key])}" for text, key in zip(texts, values, strict=True)]
             if name != "held_out" and run.temperature != 1:
-                texts.append("(before the temperature)")
-            stdout.print(f"  {name.replace('_', '-'):9}" + "  ".join(texts))
+                texts.append(translated("(before the temperature)"))
+            head = set_cell_size(translated(name.replace("_", "-")), 9)
+            stdout.print(Own(f"  {head}" + "  ".join(texts)))
         for finding in found.findings:
             stdout.print(str(finding))
         stdout.print(f"Report:  {out}/report.html")

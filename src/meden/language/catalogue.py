@@ -1,6 +1,7 @@
 """What is shown in Chinese: a text of meden's own by its English, whatever names and numbers stand in it.
 
-The catalogue maps templates. A hole of the English, ``{}``, is what the program puts there; the Chinese says what becomes of it:
+The catalogue maps templates. A hole of the English, ``{}``, is what the program puts there; the Chinese says what
+becomes of it:
 
 - ``{0}`` is shown as it is: names of columns and files, values, code;
 - ``{0:t}`` holds words of meden's own, which are translated in turn;
@@ -14,26 +15,33 @@ from __future__ import annotations
 import functools
 import json
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 
 from meden.language.chosen import language
 from meden.language.own import Own
 
 _HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
-_NUMBER = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)(?: [%s])?"  # noqa: RUF001 - what stands for no number
+_NUMBER = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)(?: [%s])?"
 _WORDS = r"(?:(?![.!?] [A-Z]).)*?"
 """What a hole may hold: no end of a sentence."""
 _HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。“”（）《》…—"
-_BARE = re.compile(r"(?<=[\u4e00-\u9fff])(?=\0[\w'\"+`-])(?!\0[\u4e00-\u9fff])|(?<=[\w%'\")`]\0)(?<![\u4e00-\u9fff]\0)(?=[\u4e00-\u9fff])")
+_BARE = re.compile(
+    r"(?<=[\u4e00-\u9fff])(?=\0[\w'\"+`-])(?!\0[\u4e00-\u9fff])|(?<=[\w%'\")`]\0)(?<![\u4e00-\u9fff]\0)(?=[\u4e00-\u9fff])"
+)
 """Where a space is wanted: between Chinese and a hole that has not become Chinese."""
 _MARKED_SPACE = re.compile(rf"(?<=[{_HAN}]) (?=\0[{_HAN}])|(?<=[{_HAN}]\0) (?=\0?[{_HAN}])")
 """Between what is Chinese and a hole that has become Chinese."""
+_STOPS = ("。", "！", "？", "：", "；")
+"""Full-width marks behind which no space stands."""
 _ENDS = r"(?<=[.!?]) (?=[A-Z0-9`'\"])"
 _INNER = ("; ", ": ", ", ", " or ", " and ", " x ")
 """What separates the words of a hole, from the loosest to the closest."""
 _OUTER = ("; ",)
+_CELL = re.compile(r"(\S+(?: \S+)*)( {2,}|$)")
 _JOINED = {"; ": "；", ": ": "：", ", ": "，", " or ": " 或 ", " and ": " 和 ", " x ": " x "}
 
 
@@ -108,6 +116,8 @@ class Catalogue:
             return known
         if "\n" in text:
             return "\n".join(self._of(line, separators) for line in text.split("\n"))
+        if (head := self._head(text)) is not None:
+            return head
         stripped = text.strip()
         if stripped != text:
             indent = text[: len(text) - len(text.lstrip())]
@@ -119,6 +129,17 @@ class Catalogue:
             if separator in text:
                 return _joined(self._runs(text.split(separator), separator, separators[i + 1 :]), separator)
         return text
+
+    def _head(self, text: str) -> str | None:
+        """Return the head of a table set with spaces, if each word in it is known; all stay in place."""
+        cells = _CELL.findall(text)
+        known = [self._exact.get(word) for word, _ in cells]
+        if len(cells) < 2 or None in known:
+            return None
+        return "".join(
+            f"{said}{' ' * (len(word + gap) - width(said or ''))}"
+            for said, (word, gap) in zip(known, cells, strict=True)
+        ).rstrip()
 
     def _runs(self, parts: list[str], separator: str, deeper: tuple[str, ...]) -> list[tuple[str, bool]]:
         """Return the parts in Chinese, neighbours together where they are known together, and whether each is new."""
@@ -139,7 +160,8 @@ class Catalogue:
     def _found(self, text: str) -> str | None:
         """Return what is known as a whole: also where a sentence is made of it, with a capital and a full stop."""
         small = text[:1].lower() + text[1:]
-        forms = [(text, ""), (small, ""), *([(text[:-1], "。"), (small[:-1], "。")] if text.endswith(".") else [])]
+        whole = text.endswith(".") and not text.endswith("...")
+        forms = [*([(text[:-1], "。"), (small[:-1], "。")] if whole else []), (text, ""), (small, "")]
         for form, end in forms:
             if form in self._exact:
                 return self._exact[form] + end
@@ -161,18 +183,28 @@ class Catalogue:
         return _BARE.sub(" ", _MARKED_SPACE.sub("", filled)).replace("\0", "")
 
 
+def width(text: str) -> int:
+    """Return how many cells of a terminal a text takes.
+
+    Example:
+        >>> width("loss"), width("损失")
+        (4, 4)
+    """
+    return sum(1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
+
+
 def _spaced(sentences: list[tuple[str, bool]]) -> str:
     """Return sentences in a row: behind a full stop of Chinese stands no space."""
     text = sentences[0][0]
     for said, _ in sentences[1:]:
-        text += ("" if text.endswith(("。", "！", "？", "：", "；")) else " ") + said
+        text += ("" if text.endswith(_STOPS) else " ") + said
     return text
 
 
 def _joined(parts: list[tuple[str, bool]], separator: str) -> str:
     """Return parts with what separates them, in Chinese beside Chinese."""
     text = parts[0][0]
-    for (_, new), (said, also) in zip(parts, parts[1:], strict=False):
+    for (_, new), (said, also) in pairwise(parts):
         text += (_JOINED[separator] if new or also else separator) + said
     return text
 
