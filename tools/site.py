@@ -12,6 +12,7 @@ import importlib
 import inspect
 import itertools
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+os.environ["MEDEN_LANG"] = "en"  # whoever builds it
 
 GUESTS = {
     "sklearn": "scikit-learn",

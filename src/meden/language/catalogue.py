@@ -38,6 +38,9 @@ _MARKED_SPACE = re.compile(rf"(?<=[{_HAN}]) (?=\0[{_HAN}])|(?<=[{_HAN}]\0) (?=\0
 _STOPS = ("。", "！", "？", "：", "；")
 """Full-width marks behind which no space stands."""
 _ENDS = r"(?<=[.!?]) (?=[A-Z0-9`'\"])"
+_QUOTED = re.compile(r"(?<!\w)(['\"])(?:(?!\1)[^\n])*[.!?;] (?:(?!\1)[^\n])*\1(?!\w)")
+"""A name in which a sentence or a part of it seems to end; it is put aside."""
+_HIDDEN = re.compile("'\1(\\d+)\1'")
 _INNER = ("; ", ": ", ", ", " or ", " and ", " x ")
 """What separates the words of a hole, from the loosest to the closest."""
 _OUTER = ("; ",)
@@ -108,7 +111,14 @@ class Catalogue:
 
     def of(self, text: str) -> str:
         """Return a text in Chinese, as far as it is known."""
-        return self._of(text, _OUTER)
+        quoted: list[str] = []
+
+        def hide(name: re.Match[str]) -> str:
+            quoted.append(name[0])
+            return f"'\1{len(quoted) - 1}\1'"
+
+        said = self._of(_QUOTED.sub(hide, text), _OUTER)
+        return _HIDDEN.sub(lambda place: quoted[int(place[1])], said)
 
     def _of(self, text: str, separators: tuple[str, ...]) -> str:
         known = self._find(text)
