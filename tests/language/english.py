@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-ROW = re.compile(r"[A-Za-z]{2,}(?:[ ,;:]+[A-Za-z]{2,}){2,}")
+ROW = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]{2,}){2,}")
 """Three words in a row."""
 COMMAND = re.compile(r"(?:python -m )?meden(?: [a-z-]+)? .*")
 NAMES = re.compile(r"wine\.csv|--[a-z-]+|[A-Z_]+(?=\.)|CSV, TSV|breast_cancer, diabetes, digits, iris, wine")

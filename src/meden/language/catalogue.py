@@ -106,7 +106,7 @@ class Catalogue:
         self._exact = {english: chinese for english, chinese in entries.items() if "{}" not in english}
         with_holes = ((english, chinese) for english, chinese in entries.items() if "{}" in english)
         templates = [_Template(tuple(english.split("{}")), chinese) for english, chinese in with_holes]
-        self._templates = sorted(templates, key=lambda one: -sum(map(len, one.pieces)))
+        self._templates = sorted(templates, key=lambda one: (-sum(map(len, one.pieces)), -len(one.pieces)))
         self._find = functools.lru_cache(4096)(self._found)
 
     def of(self, text: str) -> str:
