@@ -25,7 +25,8 @@ from meden.language.chosen import language
 from meden.language.own import Own
 
 _HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
-_NUMBER = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)(?: [%s])?"
+_ONE = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)"
+_NUMBER = rf"{_ONE}(?: ± {_ONE})?(?: [%s])?"
 _WORDS = r"(?:(?![.!?] [A-Z]).)*?"
 """What a hole may hold: no end of a sentence."""
 _HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。“”（）《》…—"
