@@ -24,6 +24,8 @@ from itertools import pairwise
 from meden.language.chosen import language
 from meden.language.own import Own
 
+LONGEST = 20_000
+"""Characters of a text of meden's own: a longer one is made of somebody's data."""
 _HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
 _ONE = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)"
 _NUMBER = rf"{_ONE}(?: ± {_ONE})?(?: [%s])?"
@@ -112,6 +114,8 @@ class Catalogue:
 
     def of(self, text: str) -> str:
         """Return a text in Chinese, as far as it is known."""
+        if len(text) > LONGEST:
+            return text
         quoted: list[str] = []
 
         def hide(name: re.Match[str]) -> str:
