@@ -84,6 +84,8 @@ ENTRIES = {
         ("loss stays", "loss 留下"),  # a name
         ("  all\nof it\n3 rows", "  全部\nof it\n3 行"),
         ("Kept all of 'a. B'. How long. Nobody knows.", "'a. B' 中的全部。多久。Nobody knows."),
+        ("loss\nkept all of x", "损失\nx 中的全部"),
+        ("loss\nall stays", "损失\nall 留下"),
         ("rows", "rows"),
         ("many rows", "many rows"),
         ("", ""),

@@ -156,3 +156,13 @@ def test_programs_see_no_language(monkeypatch, meden, table, folder) -> None:
             )
             assert not re.search("[\u4e00-\u9fff]", ours), path
             assert len(ours) == len(theirs) or ours == theirs
+
+
+def test_a_comparison_has_heads_above_its_columns(chinese, meden, folder) -> None:
+    ended = meden("compare", "iris", "--folds", "2", "--model", "linear")
+    assert ended.status == 0, ended
+    assert english(ended.out + ended.err) == []
+    lines = ended.out.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("损失  "))
+    assert re.fullmatch(r"损失 +训练 +留出 +差值", lines[place])
+    assert width(lines[place].partition("训练")[0]) == len(re.match(r"none +", lines[place + 1])[0])

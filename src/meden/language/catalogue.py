@@ -30,7 +30,7 @@ _HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
 _ONE = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)"
 _NUMBER = rf"{_ONE}(?: ± {_ONE})?(?: [%s])?"
 _WORDS = r"(?:(?![.!?] [A-Z]).)*?"
-"""What a hole may hold: no end of a sentence."""
+"""What a hole may hold: no end of a sentence, or of a line."""
 _HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。“”（）《》…—"
 _BARE = re.compile(
     r"(?<=[\u4e00-\u9fff])(?=\0[\w'\"+`-])(?!\0[\u4e00-\u9fff])|(?<=[\w%'\")`]\0)(?<![\u4e00-\u9fff]\0)(?=[\u4e00-\u9fff])"
@@ -82,7 +82,7 @@ class _Template:
     def pattern(self) -> re.Pattern[str]:
         kinds = [f"({_NUMBER if self.kinds.get(i) == 'n' else _WORDS})" for i in range(len(self.pieces) - 1)]
         parts = [re.escape(piece) + kind for piece, kind in zip(self.pieces, [*kinds, ""], strict=True)]
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile("".join(parts))
 
     def held(self, text: str) -> tuple[str, ...] | None:
         """Return what the holes hold, if a text is of this template."""
