@@ -68,6 +68,9 @@ ENTRIES = {
     "how long": "多久",
     "{}: it {}": "{0}：它{1:t}",
     "{} ({} to {})": "{0:t}（{1:n} 至 {2:n}）",
+    "{} ({})": "{0:t}（{1}）",
+    "warning {}: {}": "警告 {0}：{1:t}",
+    "{} of {} and many others wait": "{1} 中的 {0} 在等",
     "train": "训练",
     "held-out": "留出",
 }
@@ -93,6 +96,8 @@ ENTRIES = {
         ("x: it loss, y, all", "x：它损失，y，全部"),
         ("loss, all", "loss, all"),  # a list that nothing says is meden's own
         ("loss; all", "损失；全部"),
+        ("warning late: 2 of 3 and many others wait", "警告 late：3 中的 2 在等"),
+        ("x: it 'a' (3), 'b' (4)", "x：它 'a'（3），'b'（4）"),
         ("loss     train  held-out", "损失     训练   留出"),
         ("loss     train  0.4", "loss     train  0.4"),
     ],

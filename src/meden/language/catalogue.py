@@ -90,7 +90,20 @@ class _Template:
         if self.longest not in text or not text.startswith(first) or not text.endswith(last):
             return None
         found = self.pattern.fullmatch(text)
-        return found and found.groups()
+        if not found or not all(map(_is_balanced, found.groups())):
+            return None
+        announced = not first and ": " in found[1]  # such as "warning constant_column: 2 of 3 columns ..."
+        return None if announced else found.groups()
+
+
+def _is_balanced(text: str) -> bool:
+    """Say whether a text closes what brackets it opens, in this order."""
+    depth = 0
+    for sign in text:
+        depth += (sign == "(") - (sign == ")")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 class Catalogue:
