@@ -111,6 +111,27 @@ def test_heads_stay_above_their_columns() -> None:
     assert width(shown[: shown.index("训练")]) == len("loss     ")
 
 
+@pytest.mark.parametrize(
+    ("english", "shown"),
+    [
+        (
+            "warning contradictory_labels: 2 rows have a copy with a different target: rows 60 and 61.",
+            "警告 contradictory_labels：2 行有目标不同的副本：第 60 和 61 行。",
+        ),
+        (
+            "error empty_column: Column 'nothing' has no value in any row.",
+            "错误 empty_column：列 'nothing' 在所有行里都没有值。",
+        ),
+        ("columns 'a', 'b' have no value in any row", "列 'a', 'b' 在所有行里都没有值"),
+        ("info constant_column: Column 'x' has only one value.", "提示 constant_column：列 'x' 只有一个值。"),
+        ("3 rows of 120 have no group: nothing in rows 1, 2 and 3", "120 行中有 3 行没有分组：第 1, 2 和 3 行是空的"),
+        ("rows 60 and 61, rows 70, 71 and 72 and more", "第 60 和 61 行，第 70, 71 和 72 行等"),
+    ],
+)
+def test_findings_keep_what_they_name(chinese, english, shown) -> None:
+    assert translated(english) == shown
+
+
 def test_names_of_the_users_are_never_translated(chinese) -> None:
     assert translated("loss") == "损失"
     assert translated(Own("loss")) == "loss"

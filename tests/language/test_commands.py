@@ -59,7 +59,7 @@ def test_a_study_from_the_search_to_its_predictions(chinese, meden, folder) -> N
 def test_columns_keep_their_names(chinese, meden, table, folder) -> None:
     fitted = meden(*FIT, "--out", "f")
     assert fitted.status == 0, fitted
-    assert "'loss' 的分类" in fitted.err
+    assert "分类任务，目标 'loss'，" in fitted.err
     assert re.search(r"│ loss（目标） +│ 数字", fitted.err)
     assert "rows 至 best (4)" in fitted.err
     checked = meden("check", "wine.csv", "--target", "loss", "--report", "check.md")

@@ -5,7 +5,7 @@ becomes of it:
 
 - ``{0}`` is shown as it is: names of columns and files, values, code;
 - ``{0:t}`` holds words of meden's own, which are translated in turn;
-- ``{0:n}`` can only be a number.
+- ``{0:n}`` can only be a number, or several.
 
 A text that is not in the catalogue is translated line by line, sentence by sentence; what is not known stays English.
 """
@@ -28,7 +28,7 @@ LONGEST = 20_000
 """Characters of a text of meden's own: a longer one is made of somebody's data."""
 _HOLE = re.compile(r"\{(\d*)(?::([tn]))?\}")
 _ONE = r"(?:[-+]?[\d.,]*\d(?:e[-+]?\d+)?|[-+]?inf|nan|–)"
-_NUMBER = rf"{_ONE}(?: ± {_ONE})?(?: [%s])?"
+_NUMBER = rf"{_ONE}(?:, {_ONE})*(?: ± {_ONE})?(?: [%s])?"
 _WORDS = r"(?:(?![.!?] [A-Z]).)*?"
 """What a hole may hold: no end of a sentence, or of a line."""
 _HAN = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。“”（）《》…—"
@@ -40,6 +40,8 @@ _MARKED_SPACE = re.compile(rf"(?<=[{_HAN}]) (?=\0[{_HAN}])|(?<=[{_HAN}]\0) (?=\0
 """Between what is Chinese and a hole that has become Chinese."""
 _STOPS = ("。", "！", "？", "：", "；")
 """Full-width marks behind which no space stands."""
+_ANNOUNCED = re.compile(r"(?i:error|warning|info) \w+: ")
+"""How a finding begins, which is no part of what it says."""
 _ENDS = r"(?<=[.!?]) (?=[A-Z0-9`'\"])"
 _QUOTED = re.compile(r"(?<!\w)(['\"])(?:(?!\1)[^\n])*[.!?;] (?:(?!\1)[^\n])*\1(?!\w)")
 """A name in which a sentence or a part of it seems to end; it is put aside."""
@@ -92,7 +94,7 @@ class _Template:
         found = self.pattern.fullmatch(text)
         if not found or not all(map(_is_balanced, found.groups())):
             return None
-        announced = not first and ": " in found[1]  # such as "warning constant_column: 2 of 3 columns ..."
+        announced = not first and _ANNOUNCED.match(text)
         return None if announced else found.groups()
 
 

@@ -122,7 +122,9 @@ def constant_column(table: Table) -> Seen | None:
     found = [n for n, codes in table.codes.items() if codes.min() == codes.max() and table.num_rows > 1]
     if not found:
         return None
-    return Seen(f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} only one value", "Nothing")
+    return Seen(
+        f"{columns(found)} {named(found)} {'has' if len(found) == 1 else 'have'} only one value", "No action is needed"
+    )
 
 
 @rule("data", "warning")
