@@ -51,7 +51,7 @@ def test_a_study_from_the_search_to_its_predictions(chinese, meden, folder) -> N
     assert [ended.status for ended in shown] == [0, 0, 0], shown
     for ended in shown:
         assert english(ended.out + ended.err) == []
-    assert "选择：" in shown[0].out and "在新数据上的预期：" in shown[0].out
+    assert "所选：" in shown[0].out and "在新数据上的预期：" in shown[0].out
     page = (folder / "s.md").read_text(encoding="utf-8")
     assert english(re.sub(r"(?m)^- \*\*(搜索内容|模型.*|生成工具|训练环境)\*\*.*$|\\", "", page)) == []
 
