@@ -6,6 +6,7 @@
 W1  digits, 64-64-10 with dropout 0.5, Adam, batch 32, 30 epochs, 10 strengths x 5 folds
 W2  5,000 MNIST digits, 784-128-10, Adam, batch 64, 10 epochs, 10 strengths x 5 folds
 W3  2,000 MNIST digits, 784-1024-1024-2048-10, Adam, batch 128, 2 epochs, 2 strengths x 3 folds
+W5  on an accelerator: 20,000 rows of 100 made numbers, 100-256-256-256-10, Adam, batch 256, 5 epochs, 16 strengths x 4 folds
 
 All contenders get the same folds, strengths, epochs and batch size, and two processes (ours: two threads). The
 strength is L2 on the weights, decoupled for ours and the plain loop (AdamW), coupled for skorch and scikit-learn, whose
@@ -28,7 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, make_classification
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from skorch import NeuralNetClassifier
@@ -37,6 +38,7 @@ from torch import nn
 import meden
 from meden.data import Fold, make_folds
 from meden.penalties import L2
+from meden.speed import matmul_rate
 
 DATA = Path(os.environ.get("MEDEN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 JOBS = 2
@@ -57,6 +59,7 @@ class Work:
     epochs: int
     strengths: np.ndarray
     num_folds: int
+    device: str = "cpu"
 
     @property
     def folds(self) -> list[Fold]:
@@ -92,31 +95,32 @@ def ours(work: Work) -> Result:
     ]
     members = [meden.Member(recipe, fold) for recipe in recipes for fold in work.folds]
     started = time.perf_counter()
-    runs = meden.fit_many(lambda: network(work.sizes, work.dropout), members, (work.x, work.y))
+    runs = meden.fit_many(lambda: network(work.sizes, work.dropout).to(work.device), members, (work.x, work.y))
     return time.perf_counter() - started, float(np.mean([run.held_out.scores.mean() for run in runs]))
 
 
 def fit_plainly(work: Work, fold: Fold, strength: float) -> float:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    x, y = torch.from_numpy(work.x[fold.fit]), torch.from_numpy(work.y[fold.fit])
-    model = network(work.sizes, work.dropout)
+    x, y = (torch.from_numpy(part[fold.fit]).to(work.device) for part in (work.x, work.y))
+    model = network(work.sizes, work.dropout).to(work.device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=strength)
     loss_of = nn.CrossEntropyLoss()
     for _ in range(work.epochs):
-        for rows in torch.randperm(len(y)).split(work.batch_size):
+        for rows in torch.randperm(len(y), device=work.device).split(work.batch_size):
             optimizer.zero_grad()
             loss_of(model(x[rows]), y[rows]).backward()
             optimizer.step()
     model.eval()
     with torch.no_grad():
-        return float((model(torch.from_numpy(work.x[fold.score])).argmax(1).numpy() == work.y[fold.score]).mean())
+        held_out = torch.from_numpy(work.x[fold.score]).to(work.device)
+        return float((model(held_out).argmax(1).cpu().numpy() == work.y[fold.score]).mean())
 
 
 def plain(work: Work) -> Result:
     started = time.perf_counter()
     jobs = (delayed(fit_plainly)(work, fold, s) for s in work.strengths for fold in work.folds)
-    scores = Parallel(n_jobs=JOBS)(jobs)
+    scores = Parallel(n_jobs=JOBS if work.device == "cpu" else 1)(jobs)
     return time.perf_counter() - started, float(np.mean(scores))
 
 
@@ -170,41 +174,33 @@ def workloads() -> dict[str, tuple[Work, dict[str, Callable[[Work], Result]]]]:
         found["W2"] = Work("W2", images, labels, (784, 128, 10), 0.5, 64, 10, strengths, 5), two
         large = (784, 1024, 1024, 2048, 10)
         found["W3"] = Work("W3", images[:2000], labels[:2000], large, 0.5, 128, 2, strengths[:2], 3), two
+    if torch.cuda.is_available():
+        many = make_classification(20_000, 100, n_informative=40, n_classes=10, random_state=0)
+        made = many[0].astype(np.float32), many[1].astype(np.int64)
+        sizes, strengths = (100, 256, 256, 256, 10), np.logspace(-6, -1, 16)
+        found["W5"] = Work("W5", *made, sizes, 0.5, 256, 5, strengths, 4, "cuda"), {"meden": ours, "plain loop": plain}
     return found
-
-
-def matrix_rate() -> float:
-    """Return the machine's rate at products of 1024 x 1024 matrices, on all cores, in GFLOP/s."""
-    a = torch.randn(1024, 1024)
-    times = []
-    for _ in range(10):
-        started = time.perf_counter()
-        a @ a
-        times.append(time.perf_counter() - started)
-    return 2 * 1024**3 / min(times) / 1e9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", nargs="*", help="W1, W2, W3; all unless given")
+    parser.add_argument("work", nargs="*", help="W1, W2, W3, W5; all unless given")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--without", nargs="*", default=[], help="contenders to leave out")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning, module="sklearn")
-    rate = matrix_rate()
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
-        f"matrix products at {rate:.0f} GFLOP/s"
-    )
+    card = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    print(f"{card}{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     for name, (work, contenders) in workloads().items():
         if arguments.work and name not in arguments.work:
             continue
         contenders = {who: run for who, run in contenders.items() if who not in arguments.without}
+        rate = matmul_rate(work.device) / 1e9
         results: dict[str, list[Result]] = {who: [] for who in contenders}
         for _ in range(arguments.repeats):
             for who, run in contenders.items():
                 results[who].append(run(work))
-        print(f"\n{name}: {work.gflop:.0f} GFLOP, floor {work.gflop / rate:.2f} s, medians of {arguments.repeats}")
+        print(f"\n{name}: {work.gflop:.0f} GFLOP, floor {work.gflop / rate:.2f} s at {rate:.0f} GFLOP/s, medians of {arguments.repeats}")
         print(f"{'':26}{'seconds':>9}{'meden is':>12}{'GFLOP/s':>9}{'share':>7}{'accuracy':>10}")
         base = statistics.median(seconds for seconds, _ in results["meden"])
         for who, runs in results.items():
