@@ -6,7 +6,7 @@
 W1  digits, 64-64-10 with dropout 0.5, Adam, batch 32, 30 epochs, 10 strengths x 5 folds
 W2  5,000 MNIST digits, 784-128-10, Adam, batch 64, 10 epochs, 10 strengths x 5 folds
 W3  2,000 MNIST digits, 784-1024-1024-2048-10, Adam, batch 128, 2 epochs, 2 strengths x 3 folds
-W5  on an accelerator: 20,000 rows of 100 made numbers, 100-256-256-256-10, Adam, batch 256, 5 epochs, 16 strengths x 4 folds
+W5  on a GPU: 20,000 made rows, 100-256-256-256-10, Adam, batch 256, 5 epochs, 16 strengths x 4 folds
 
 All contenders get the same folds, strengths, epochs and batch size, and two processes (ours: two threads). The
 strength is L2 on the weights, decoupled for ours and the plain loop (AdamW), coupled for skorch and scikit-learn, whose
@@ -93,7 +93,8 @@ def ours(work: Work) -> Result:
         )
         for strength in work.strengths
     ]
-    members = [meden.Member(recipe, fold) for recipe in recipes for fold in work.folds]
+    folds = work.folds
+    members = [meden.Member(recipe, fold) for recipe in recipes for fold in folds]
     started = time.perf_counter()
     runs = meden.fit_many(lambda: network(work.sizes, work.dropout).to(work.device), members, (work.x, work.y))
     return time.perf_counter() - started, float(np.mean([run.held_out.scores.mean() for run in runs]))
@@ -119,7 +120,8 @@ def fit_plainly(work: Work, fold: Fold, strength: float) -> float:
 
 def plain(work: Work) -> Result:
     started = time.perf_counter()
-    jobs = (delayed(fit_plainly)(work, fold, s) for s in work.strengths for fold in work.folds)
+    folds = work.folds
+    jobs = (delayed(fit_plainly)(work, fold, s) for s in work.strengths for fold in folds)
     scores = Parallel(n_jobs=JOBS if work.device == "cpu" else 1)(jobs)
     return time.perf_counter() - started, float(np.mean(scores))
 
@@ -200,7 +202,10 @@ def main() -> None:
         for _ in range(arguments.repeats):
             for who, run in contenders.items():
                 results[who].append(run(work))
-        print(f"\n{name}: {work.gflop:.0f} GFLOP, floor {work.gflop / rate:.2f} s at {rate:.0f} GFLOP/s, medians of {arguments.repeats}")
+        print(
+            f"\n{name}: {work.gflop:.0f} GFLOP, floor {work.gflop / rate:.2f} s at {rate:.0f} GFLOP/s, "
+            f"medians of {arguments.repeats}"
+        )
         print(f"{'':26}{'seconds':>9}{'meden is':>12}{'GFLOP/s':>9}{'share':>7}{'accuracy':>10}")
         base = statistics.median(seconds for seconds, _ in results["meden"])
         for who, runs in results.items():

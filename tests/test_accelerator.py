@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 import meden
+from meden.cli.app import main
 from meden.data import make_folds
+from meden.integrations.sklearn import MLPClassifierCV
 from meden.models import Decoder
 from meden.optim import Averaging, Sharpness, bind, refresh_batch_norm
 from meden.penalties import L1, L2, ActivityL1, GroupLasso, GroupMCP, MaxNorm, Nuclear, Orthogonality
@@ -34,17 +36,17 @@ CURVE = (X[:, 0] + np.sin(X[:, 1])).astype(np.float32)
 def net(where=HERE, *, width=16, outputs=2, seed=0):
     torch.manual_seed(seed)
     layers = nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, outputs)
-    return nn.Sequential(*layers).to(where)
+    return nn.Sequential(*layers).double().to(where)
 
 
 def maker(where):
     def make_model(width=16):
-        return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2)).to(where)
+        return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Dropout(0.2), nn.Linear(width, 2)).double().to(where)
 
     return make_model
 
 
-def assert_same_tensors(one, other, *, rtol=1e-4):
+def assert_same_tensors(one, other, *, rtol=1e-6):
     one, other = (model.state_dict() if isinstance(model, nn.Module) else model for model in (one, other))
     assert one.keys() == other.keys()
     for name, tensor in one.items():
@@ -65,7 +67,9 @@ RECIPES = {
     "usual": meden.Recipe(epochs=4, lr=0.01),
     "lasso": meden.Recipe(optimizer="adam", epochs=4, lr=0.01, regularizers=[meden.Regularizer(L1(0.01))]),
     "groups": meden.Recipe(
-        epochs=4, lr=0.01, regularizers=[meden.Regularizer(GroupLasso(0.05, dim=1), on="0.weight"), meden.Regularizer(L2(0.01))]
+        epochs=4,
+        lr=0.01,
+        regularizers=[meden.Regularizer(GroupLasso(0.05, dim=1), on="0.weight"), meden.Regularizer(L2(0.01))],
     ),
     "momentum": meden.Recipe(
         optimizer="sgd", momentum=0.9, lr=0.05, epochs=4, schedule={"kind": "cosine", "warmup_epochs": 1}, clip_norm=1.0
@@ -90,7 +94,9 @@ def test_fit(name):
 
 
 def test_rows_that_are_there_already():
-    run = meden.fit(net(THERE), (torch.tensor(X, device=THERE), torch.tensor(Y, device=THERE)), recipe=RECIPES["lasso"])
+    run = meden.fit(
+        net(THERE), (torch.tensor(X, device=THERE).double(), torch.tensor(Y, device=THERE)), recipe=RECIPES["lasso"]
+    )
     assert_same_runs(meden.fit(net(), (X, Y), recipe=RECIPES["lasso"]), run)
 
 
@@ -131,13 +137,24 @@ def test_larger_members_of_a_population():
 
 def test_a_network_of_filters_in_a_population():
     def make(where):
-        return nn.Sequential(
-            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 2)
-        ).to(where)
+        return (
+            nn.Sequential(
+                nn.Conv2d(1, 4, 3),
+                nn.BatchNorm2d(4),
+                nn.ReLU(),
+                nn.AdaptiveAvgPool2d(2),
+                nn.Flatten(),
+                nn.Linear(16, 2),
+            )
+            .double()
+            .to(where)
+        )
 
     images = RNG.normal(size=(120, 1, 8, 8)).astype(np.float32)
     members = [meden.Member(meden.Recipe(epochs=2, lr=lr), None, seed) for lr in (1e-3, 3e-3) for seed in (0, 1)]
-    here, there = (meden.fit_many(lambda where=where: make(where), members, (images, Y[:120])) for where in (HERE, THERE))
+    here, there = (
+        meden.fit_many(lambda where=where: make(where), members, (images, Y[:120])) for where in (HERE, THERE)
+    )
     for one, other in zip(here, there, strict=True):
         assert_same_runs(one, other)
 
@@ -178,12 +195,13 @@ def test_a_comparison_and_a_curve():
     assert [a.name for a in here.alternatives] == [a.name for a in there.alternatives]
     np.testing.assert_allclose(here.table()["loss"], there.table()["loss"], rtol=1e-3)
     curve = meden.learning_curve(maker(THERE), (X, Y), meden.Recipe(epochs=2), folds=3)
-    assert np.isfinite(curve.table().select_dtypes('number').to_numpy()[:, 0]).all()
+    assert np.isfinite(curve.table().select_dtypes("number").to_numpy()[:, 0]).all()
 
 
 def test_a_path_of_inputs():
     here, there = (
-        meden.path(maker(where), (X, Y), num=4, folds=2, recipe=meden.Recipe(epochs=4, lr=0.01)) for where in (HERE, THERE)
+        meden.path(maker(where), (X, Y), num=4, folds=2, recipe=meden.Recipe(epochs=4, lr=0.01))
+        for where in (HERE, THERE)
     )
     assert [p.num_kept for p in here.points] == [p.num_kept for p in there.points]
 
@@ -220,7 +238,7 @@ def test_couplings_and_kernels(coupling, settings):
         pytest.skip("of accelerators alone")
 
     def trained(where):
-        model = net(where).double()
+        model = net(where)
         given = {} if where == "cpu" and "capturable" in settings else settings
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.0, **given)
         penalty = L2(0.1) if coupling == "decoupled" else L1(0.01)
@@ -239,12 +257,13 @@ def test_couplings_and_kernels(coupling, settings):
             optimizer.step()
         return model
 
-    assert_same_tensors(trained(HERE), trained(THERE), rtol=1e-7)
+    # torch corrects moments in single precision there, if the step may be captured
+    assert_same_tensors(trained(HERE), trained(THERE), rtol=1e-3 if "capturable" in settings else 1e-7)
 
 
 @pytest.mark.skipif(THERE == "cpu", reason="of accelerators alone")
 def test_mixed_precision_with_steps_that_are_skipped():
-    model = net(THERE)
+    model = net(THERE).float()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     handle = meden.regularize(optimizer, model, [meden.Regularizer(L1(0.05))])
     scaler = torch.amp.GradScaler(init_scale=2.0**40)
@@ -267,9 +286,9 @@ def test_mixed_precision_with_steps_that_are_skipped():
     handle.remove()
 
 
-def test_a_decoder_in_half_precision():
+def test_a_decoder():
     torch.manual_seed(0)
-    model = Decoder(16, 17, width=32, depth=2, num_heads=4)
+    model = Decoder(16, 17, width=32, depth=2, num_heads=4).double()
     tokens = torch.tensor(RNG.integers(0, 17, size=(64, 17)))
     recipe = meden.Recipe(epochs=2, batch_size=8, regularizers=[meden.Regularizer(L2(0.1), coupling="decoupled")])
     rows = tokens[:, :-1], tokens[:, 1:]
@@ -290,20 +309,22 @@ def test_a_smaller_model():
     with torch.no_grad():
         model[0].weight[:6] = 0
         model[4].weight[:, 8:10] = 0
-    x = torch.tensor(X, device=THERE)
+    x = torch.tensor(X, device=THERE).double()
     small = meden.compact(model.eval(), x[:4]).model
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in model.parameters())
     torch.testing.assert_close(small(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 def test_groups_and_what_makes_them_zero():
-    here, there = (meden.groups_of(net(where), torch.tensor(X[:2], device=where), kind="units") for where in (HERE, THERE))
+    here, there = (
+        meden.groups_of(net(where), torch.tensor(X[:2], device=where).double(), kind="units") for where in (HERE, THERE)
+    )
     assert str(here) == str(there)
     model = net(THERE)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    units = meden.groups_of(model, torch.tensor(X[:2], device=THERE), kind="units")
+    units = meden.groups_of(model, torch.tensor(X[:2], device=THERE).double(), kind="units")
     meden.regularize(optimizer, model, [meden.Regularizer(GroupMCP(0.2), groups=units)])
-    x, y = torch.tensor(X, device=THERE), torch.tensor(Y, device=THERE)
+    x, y = torch.tensor(X, device=THERE).double(), torch.tensor(Y, device=THERE)
     for _ in range(20):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(x), y).backward()
@@ -315,12 +336,14 @@ def test_what_is_said_of_a_run():
     run = meden.fit(net(THERE), (X[:200], Y[:200]), (X[200:], Y[200:]), RECIPES["usual"])
     meden.diagnose(run)
     held = meden.calibrate(run, (X[200:], Y[200:]))
-    assert torch.isfinite(held.model(torch.tensor(X, device=THERE))).all()
+    assert torch.isfinite(held.model(torch.tensor(X, device=THERE).double())).all()
     meden.memorisation(run, seen=(X[:200], Y[:200]), unseen=(X[200:], Y[200:]))
-    refresh_batch_norm(run.model, torch.tensor(X, device=THERE), batch_size=32)
+    refresh_batch_norm(run.model, torch.tensor(X, device=THERE).double(), batch_size=32)
 
 
-@pytest.mark.parametrize("layer", [meden.noise.Dropout(0.3), meden.noise.GaussianNoise(0.3)], ids=lambda n: type(n).__name__)
+@pytest.mark.parametrize(
+    "layer", [meden.noise.Dropout(0.3), meden.noise.GaussianNoise(0.3)], ids=lambda n: type(n).__name__
+)
 def test_noise(layer):
     x = torch.ones(5, 7)
     torch.testing.assert_close(copy.deepcopy(layer).to(THERE)(x.to(THERE)).cpu(), copy.deepcopy(layer)(x))
@@ -335,4 +358,27 @@ def test_matrices():
 def test_how_fast_the_machine_is():
     assert matmul_rate(THERE) > 0
     assert peak_memory(THERE) > 0
-    assert work_of(net(THERE), torch.tensor(X[:4], device=THERE)) is not None
+    assert work_of(net(THERE), torch.tensor(X[:4], device=THERE).double()) is not None
+
+
+def test_an_estimator():
+    given = {"budget": 2, "cv": 2, "recipe": meden.Recipe(epochs=4), "families": ("network",), "random_state": 0}
+    here, there = (MLPClassifierCV(device=where, **given).fit(X, Y) for where in (HERE, THERE))
+    np.testing.assert_allclose(here.predict_proba(X), there.predict_proba(X), atol=1e-3)
+    assert all(param.device.type == HERE for run in there.runs_ for param in run.model.parameters())
+    selected = MLPClassifierCV(device=THERE, select="inputs", budget=1, cv=2, random_state=0).fit(X[:, :3], Y)
+    assert selected.support_.any()
+
+
+def test_commands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("tune", "iris", "--budget", "2", "--preset", "fast", "--out", "study", "--device", THERE)
+    run("resume", "study", "--budget", "3", "--device", THERE)
+    run("compare", "iris", "--folds", "2", "--with", "L2: l2=0.1", "--device", THERE)
+    run("learning-curve", "study", "--sizes", "40,60,80", "--device", THERE)
+    run("fit", "iris", "--out", "one")
+    assert np.isfinite(meden.load_run("one").held_out.scores).all()
+
+
+def run(*arguments):
+    assert main(arguments) == 0, arguments

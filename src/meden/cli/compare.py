@@ -101,9 +101,11 @@ def compare(
     if out is not None:
         check_study_folder("--out", out)
     loaded = None if recipe is None else Recipe.load(recipe)
+    processes.check()
     setup = set_up(
         reading.data(data, target),
         model=model,
+        device=processes.device,
         recipe=loaded,
     )
 

@@ -105,6 +105,14 @@ Track = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of splits, proposals, weights, batches and noise.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Number of worker processes; does not change the result.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        help="Device of this machine that networks are trained on: `cpu`, `cuda`, `cuda:1`, `mps`. An accelerator pays "
+        "where rows are many or networks wide.",
+    ),
+]
 BackendName = Annotated[str, typer.Option("--backend", help="Where the worker processes run: `local` or `ray`.")]
 Address = Annotated[
     str | None, typer.Option("--address", help="Address of the Ray cluster; `auto` is the one on this machine.")

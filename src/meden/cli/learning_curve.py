@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,6 +36,7 @@ from meden.cli.options import Processes, Reading, spread
 from meden.cli.rows import show_data
 from meden.cli.settings import parse_settings
 from meden.data.files import BUNDLED
+from meden.models.placed import placed
 from meden.recipe import Recipe
 from meden.report.numbers import number
 from meden.space.names import configure
@@ -150,15 +152,19 @@ def learning_curve(
         check_new_file("--report", report, force=force)
     asked: dict[str, Any] = {"sizes": _sizes(sizes), "plain": plain, "same": same, "allow_version": allow_version}
     asked |= {"study_dir": out, **processes.arguments()}
+    processes.check()
     if is_study:
         check_choice("--which", which, RULES)
         study = load_study(subject, None if rows is None else str(rows))
+        if study.make_model is not None:
+            study = dataclasses.replace(study, make_model=placed(study.make_model, processes.device))
         measure = functools.partial(study.learning_curve, cast(Which, which), seeds=seeds)
     else:
         check_choice("--model", model, NETWORKS)
         setup = set_up(
             reading.data(subject, target),
             model=model,
+            device=processes.device,
             recipe=None if recipe is None else Recipe.load(recipe),
         )
         own, model_args = configure(setup.recipe, parse_settings(settings or (), "--set", NETWORKS[model]))

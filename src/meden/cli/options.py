@@ -9,10 +9,12 @@ import typing
 from collections.abc import Callable
 from typing import Any
 
+from meden._checks import InputError
 from meden.cli.console import (
     Address,
     BackendName,
     Decimal,
+    Device,
     Drop,
     Groups,
     Jobs,
@@ -23,6 +25,7 @@ from meden.cli.console import (
 )
 from meden.cli.rows import as_typed, parse_read, read_data
 from meden.data import Dataset
+from meden.models.placed import HERE, check_device
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,10 +62,30 @@ class Processes:
     jobs: Jobs = 1
     backend: BackendName = "local"
     address: Address = None
+    device: Device = HERE
 
     def arguments(self) -> dict[str, Any]:
         """Return arguments of :func:`meden.tune` and its like."""
-        return dataclasses.asdict(self)
+        return {"jobs": self.jobs, "backend": self.backend, "address": self.address}
+
+    def check(self) -> None:
+        """Check the device.
+
+        Raises:
+            InputError: if this machine has no such device, or others train.
+        """
+        check_on_device(self.device, self.backend)
+
+
+def check_on_device(device: str, backend: str) -> None:
+    """Check that a device is one of this machine, and that it is this machine that trains.
+
+    Raises:
+        InputError: if not.
+    """
+    if device != HERE and backend != "local":
+        raise InputError(f"--device must be {HERE} with --backend {backend}, whose machines are others, got {device!r}")
+    check_device("--device", device)
 
 
 def spread(command: Callable[..., None]) -> Callable[..., None]:

@@ -130,6 +130,7 @@ def select(
         raise InputError(f"data must have two or more columns to select from, got {list(dataset.feature_names)}")
     cv = CV(folds=folds, seeds=seeds, order=order, gap=gap)
     check_choice("--backend", processes.backend, get_args(Backend))
+    processes.check()
     workers = Workers(**processes.arguments())
     show_data(dataset)
     command = command_line(context)
@@ -137,6 +138,7 @@ def select(
         found = select_inputs(
             dataset,
             model=model,
+            device=processes.device,
             penalty=PENALTIES[penalty],
             num=strengths,
             recipe=loaded,

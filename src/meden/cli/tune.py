@@ -18,6 +18,7 @@ from meden.cli.console import (
     BackendName,
     Data,
     Decimal,
+    Device,
     Drop,
     Gap,
     Groups,
@@ -40,12 +41,14 @@ from meden.cli.console import (
 from meden.cli.fit import begin
 from meden.cli.folders import REPORT, check_study_folder, holds_run, trained
 from meden.cli.found import cut_off, show_study
+from meden.cli.options import check_on_device
 from meden.cli.rows import read_data, show_data, show_first_look
 from meden.cli.settings import COCKTAIL, parse_space
 from meden.cli.training_file import TRAINING, TrainingFile
 from meden.cli.tune_command import Trainer, command_settings, go_on, resumed_command
 from meden.data.targets import Task
 from meden.deadline import Deadline
+from meden.models.placed import HERE, placed
 from meden.recipe import Recipe
 from meden.report.numbers import plural
 from meden.search.budget import Until
@@ -159,6 +162,7 @@ def tune(
     task: TaskOption = None,
     seed: Seed = 0,
     jobs: Jobs = 1,
+    device: Device = HERE,
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
@@ -199,6 +203,7 @@ def tune(
     refit = usual.refit if refit is None else refit
     check_choice("--refit", refit, ("all", "folds"))
     check_choice("--model", model, NETWORKS)
+    check_on_device(device, backend)
     if time_limit is not None:
         check_number("time_limit", time_limit, low=0.0, low_open=True)
     loaded = None if recipe is None else Recipe.load(recipe)
@@ -209,6 +214,7 @@ def tune(
     setup = set_up(
         dataset,
         model=model,
+        device=device,
         space=searched,
         recipe=loaded,
         epochs=usual.epochs,
@@ -252,6 +258,7 @@ def resume(
     ] = None,
     time_limit: Annotated[float | None, typer.Option("--time-limit", help="Further seconds, from now.")] = None,
     jobs: Jobs = 1,
+    device: Device = HERE,
     backend: BackendName = "local",
     address: Address = None,
     storage: Storage = None,
@@ -294,13 +301,14 @@ def resume(
         described = read_description(folder)
     except Damaged as error:
         raise InputError(f"{error}; run the `meden tune` command that started the study again to write it") from None
+    check_on_device(device, backend)
     make_model = described.model.find()
     if make_model is None:
         subject = resumed_command(described, command)
     elif command is not None:
         raise InputError(f"--command must not be given for a study of {described.model.text}, got {command!r}")
     else:
-        subject = {"make_model": make_model, "data": described.data.read(data)}
+        subject = {"make_model": placed(make_model, device), "data": described.data.read(data)}
     settings = {name: described.settings[name] for name in SEARCHED if name in described.settings}
     asked = {"budget": budget, "epochs_budget": epochs_budget, "time_limit": time_limit}
     more = {name: value for name, value in asked.items() if value is not None}

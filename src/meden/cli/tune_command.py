@@ -37,7 +37,7 @@ Trainer = Annotated[
         "of `--search`. See `meden job --help`.",
     ),
 ]
-UNMEANT = ("model", "refit", "baselines", "keep_losses", "drop", "read")
+UNMEANT = ("model", "refit", "baselines", "keep_losses", "device", "drop", "read")
 """Options of ``meden tune`` about networks or features, which do not apply to a command."""
 
 

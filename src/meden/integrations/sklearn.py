@@ -30,6 +30,7 @@ from meden.data.tables import Table, named_columns, read_columns
 from meden.data.targets import Target, as_label
 from meden.deadline import now
 from meden.integrations._selector import Selector
+from meden.models.placed import HERE, check_device
 from meden.recipe import Recipe
 from meden.run import Run
 from meden.space.names import Space
@@ -98,6 +99,7 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
     recipe: Recipe | None
     refit: Refit
     select: Literal["inputs"] | None
+    device: str
     random_state: Any
     verbose: int
 
@@ -132,7 +134,12 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
             costs=costs,
             folds=folds,
             search=NetworkSearch(
-                space=self.space, recipe=self.recipe, budget=self.budget, seed=seed, on_progress=self._progress()
+                space=self.space,
+                recipe=self.recipe,
+                budget=self.budget,
+                device=self.device,
+                seed=seed,
+                on_progress=self._progress(),
             ),
             refit=self.refit,
             time_limit=self._limit,
@@ -157,7 +164,7 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
     def _selected(self, dataset: Dataset, frame: pd.DataFrame, folds: int, seed: int) -> Dataset:
         """Return the data set with the columns that survive, or one of zeros if none does."""
         self.selection_ = select_inputs(
-            dataset, noise=False, cv=search.CV(folds=folds), seed=seed, on_progress=self._progress()
+            dataset, device=self.device, noise=False, cv=search.CV(folds=folds), seed=seed, on_progress=self._progress()
         )
         kept = set(self.selection_.kept)
         self.support_ = np.array([str(name) in kept for name in frame.columns])
@@ -192,6 +199,7 @@ class _TableEstimator(Selector, BaseEstimator):  # type: ignore[misc]
                 raise InputError("costs must be None when columns are selected, got a matrix")
             if self._limit is not None:
                 raise InputError(f"preset and time_limit must be None when columns are selected, got {self._limit:g} s")
+        check_device("device", self.device)
         check_count("verbose", self.verbose, low=0)
         if self.time_limit is not None:
             check_number("time_limit", self.time_limit, low=0.0, low_open=True)
@@ -256,6 +264,8 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         select: ``"inputs"`` keeps the columns of X that survive a path of strengths at the one-SE strength
             (:func:`meden.tabular.select.select_inputs`), and searches and trains on these alone; the estimator then is
             a selector, too. None keeps all.
+        device: that networks are trained on, as torch names it: ``"cuda"`` pays where rows are many. What is fitted is
+            on the CPU, and predicts there.
         class_weight: weights of classes, a mapping; ``"balanced"`` for the same total in each; None for 1 each. They
             multiply those of rows.
         costs: (C, C), what it costs to name a class (column) where another is true (row), in the order of
@@ -308,6 +318,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         recipe: Recipe | None = None,
         refit: Refit = "folds",
         select: Literal["inputs"] | None = None,
+        device: str = HERE,
         class_weight: Mapping[Any, float] | str | None = None,
         costs: Any = None,
         random_state: Any = None,
@@ -323,6 +334,7 @@ class MLPClassifierCV(ClassifierMixin, _TableEstimator):  # type: ignore[misc]
         self.recipe = recipe
         self.refit = refit
         self.select = select
+        self.device = device
         self.class_weight = class_weight
         self.costs = costs
         self.random_state = random_state
@@ -445,6 +457,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
             ``space`` without ``lr``, too. None is the default one for tables.
         refit: what predicts of each network that is mixed, as for :class:`MLPClassifierCV`.
         select: ``"inputs"`` keeps the columns of X that survive, as for :class:`MLPClassifierCV`; None keeps all.
+        device: that networks are trained on, as for :class:`MLPClassifierCV`.
         random_state: a seed, the same as that of ``meden tune``; a ``RandomState``; or None.
         verbose: 0 is silent; 1 prints how far the search is, a line every half minute; 2 one with each configuration
             that is finished, too.
@@ -470,6 +483,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         recipe: Recipe | None = None,
         refit: Refit = "folds",
         select: Literal["inputs"] | None = None,
+        device: str = HERE,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
@@ -483,6 +497,7 @@ class MLPRegressorCV(RegressorMixin, _TableEstimator):  # type: ignore[misc]
         self.recipe = recipe
         self.refit = refit
         self.select = select
+        self.device = device
         self.random_state = random_state
         self.verbose = verbose
 

@@ -8,9 +8,11 @@ Legend: ``B`` batch, ``C`` channels, ``T`` steps or queries, ``S`` keys, ``H`` u
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +156,13 @@ def recurrent(function: Rule, draws: PassDraws, x: Tensor, *arguments: Any) -> t
     Its arguments are ``(x, start, params, has_biases, num_layers, dropout, training, bidirectional, batch_first)``, or
     those of a packed sequence, ``(x, batch_sizes, start, params, ..., bidirectional)``.
     """
+    with warnings.catch_warnings() if x.is_cuda else contextlib.nullcontext():
+        if x.is_cuda:  # cuDNN wants the weights in one piece of memory, and copies those that are a copy's or a layer's
+            warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        return _recurrent(function, draws, x, *arguments)
+
+
+def _recurrent(function: Rule, draws: PassDraws, x: Tensor, *arguments: Any) -> tuple[Tensor, ...]:
     num_sizes = 0 if isinstance(arguments[2], bool) else 1
     sizes, (start, params, has_biases, num_layers, p, training, *rest) = arguments[:num_sizes], arguments[num_sizes:]
     if not (p and training and num_layers > 1):

@@ -11,6 +11,7 @@ is to balance it needs to move it no farther: :func:`within_reach` leaves a step
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -117,7 +118,7 @@ def _sgd(group: Group, _state: State) -> Number:
 
 def _adam(group: Group, state: State) -> Number:
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    return adam_length(group["lr"], second, 1 - group["betas"][1] ** _count(state), group["eps"])
+    return adam_length(group["lr"], second, _correction(group["betas"][1], _count(state)), group["eps"])
 
 
 def _rmsprop(group: Group, state: State) -> Number:
@@ -130,6 +131,13 @@ def _rmsprop(group: Group, state: State) -> Number:
 def _adagrad(group: Group, state: State) -> Number:
     rate = group["lr"] / (1 + (_count(state) - 1) * group["lr_decay"])
     return rate / (state["sum"].sqrt() + group["eps"])  # type: ignore[no-any-return]
+
+
+def _correction(beta: float, count: Number) -> Number:
+    """Return 1 - beta^t; the count of an accelerator is in single precision, in which the difference loses digits."""
+    if isinstance(count, Tensor):
+        return -torch.expm1(count * (math.log(beta) if beta else -math.inf))
+    return float(1 - beta**count)
 
 
 def _count(state: State) -> Number:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from meden._checks import InputError
 from meden.structure.assembly import assemble
 from meden.structure.channels import Structure
+from meden.structure.example import reason, try_example
 from meden.structure.marked import Marked, Notes, Source, unlabelled
 from meden.structure.operations import mark
 from meden.structure.tracing import Traced, trace
@@ -20,9 +23,9 @@ from meden.structure.tracing import Traced, trace
 def structure_of(model: nn.Module, example: Any, *, columns: Sequence[str] | None = None) -> Structure:
     """Return the channels of a model: what may leave it only as a whole.
 
-    The model runs once, in evaluation, traced by ``torch.export``; through each operation it is followed whose
-    channels its numbers are, and which numbers do not depend on the input. What an operation does that is not known
-    makes the channels stay that meet it: nothing is guessed.
+    The model runs once, in evaluation, traced by ``torch.export``; of one on an accelerator a copy does, on the CPU.
+    Through each operation it is followed whose channels its numbers are, and which numbers do not depend on the input.
+    What an operation does that is not known makes the channels stay that meet it: nothing is guessed.
 
     Args:
         model: any that ``torch.export`` can trace.
@@ -38,7 +41,7 @@ def structure_of(model: nn.Module, example: Any, *, columns: Sequence[str] | Non
         >>> [channel.label for channel in structure_of(net, torch.zeros(2, 2)).channels]
         ['input[0]', 'input[1]', '0[0]', '0[1]', '0[2]']
     """
-    traced = trace(model, example)
+    traced = trace(*_on_the_cpu(model, example))
     notes = Notes()
     names: list[str] = []
     sizes = [value[0].numel() for node, value in traced.values.items() if traced.is_input(node)]
@@ -47,6 +50,20 @@ def structure_of(model: nn.Module, example: Any, *, columns: Sequence[str] | Non
     with torch.no_grad():
         _run(traced, notes, names, columns)
         return assemble(notes, names)
+
+
+def _on_the_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, Any]:
+    """Return model and example, or copies of them: kernels of accelerators are other operations, and few are known."""
+    where = next((param.device for param in model.parameters() if param.device.type != "cpu"), None)
+    if where is None:
+        return model, example
+    try_example(model, example)  # where it is, for what is wrong with it
+    try:
+        copied = copy.deepcopy(model)
+    except Exception as error:  # whatever attributes of a user's raise
+        told = f"model must be one that can be copied to the CPU, got one on {where}: {reason(error)}"
+        raise InputError(told) from error
+    return copied.cpu(), pytree.tree_map_only(Tensor, lambda tensor: tensor.cpu(), example)
 
 
 def _run(traced: Traced, notes: Notes, names: list[str], columns: Sequence[str] | None) -> None:

@@ -14,6 +14,7 @@ from meden import search
 from meden.data import Dataset, Fold, make_folds
 from meden.data.subsets import nested
 from meden.deadline import NEVER, Deadline
+from meden.models.placed import HERE
 from meden.noise import derive
 from meden.recipe import Recipe
 from meden.search.budget import Until
@@ -56,6 +57,8 @@ class NetworkSearch:
     """What follows the search, in configurations."""
     metric: MetricName = "loss"
     """What decides which is best."""
+    device: str = HERE
+    """That networks are trained on."""
     seed: int = 0
     on_progress: OnProgress | None = None
 
@@ -98,7 +101,7 @@ class NetworkSearch:
     def _tried(
         self, dataset: Dataset, folds: Sequence[Fold], models: Path | None, points: Sequence[Mapping[str, Any]] = ()
     ) -> Study:
-        setup = set_up(dataset, space=self.space, recipe=self.recipe, stops=self.stops)
+        setup = set_up(dataset, device=self.device, space=self.space, recipe=self.recipe, stops=self.stops)
         timed = self.time_limit is not None
         arguments = setup.arguments()
         if timed:

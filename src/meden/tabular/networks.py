@@ -111,8 +111,8 @@ def _on_all_rows(
 
 
 def _exact(run: Run) -> Run:
-    """Return a run without what it needs no more, whose answer to a row does not depend on the rows beside it."""
-    run.model.double()  # to nine digits
+    """Return a run on the CPU, without what it needs no more, whose answer to a row does not depend on other rows."""
+    run.model.cpu().double()  # to nine digits
     return replace(run, held_out=None)
 
 

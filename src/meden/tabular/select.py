@@ -21,6 +21,7 @@ from meden.data.knockoffs import with_noise_columns
 from meden.data.tables import Table
 from meden.member import Member, ModelMaker
 from meden.models import MLP, Linear
+from meden.models.placed import HERE, placed
 from meden.noise import derive
 from meden.penalties import GroupLasso, SparsePenalty
 from meden.recipe import Recipe
@@ -73,6 +74,7 @@ def select_inputs(
     dataset: Dataset,
     *,
     model: str = "mlp",
+    device: str = HERE,
     penalty: type[SparsePenalty] | SparsePenalty = GroupLasso,
     num: int = STRENGTHS,
     recipe: Recipe | None = None,
@@ -96,6 +98,7 @@ def select_inputs(
     Args:
         dataset: a table.
         model: network whose inputs are closed, ``"mlp"`` or ``"linear"``; what predicts is another one.
+        device: that networks are trained on, see :func:`meden.models.placed.placed`.
         penalty: as for :func:`meden.path`.
         num: strengths, 2 or more.
         recipe: of the path, without early stopping; None is the usual one.
@@ -127,13 +130,13 @@ def select_inputs(
         raise InputError("data must be a table with columns to select, got arrays; pass a DataFrame or a file")
     cv, columns = cv or CV(), dataset.feature_names
     folds = cv.divide(dataset, seed)
-    check_stopping(set_up(dataset).recipe, folds)
+    check_stopping(set_up(dataset, device=device).recipe, folds)
     whole = cv.replace(folds=tuple(_whole(fold) for fold in folds), stop_fraction=0.0, order=None, gap=0)
     copies = copies_for(len(columns), rate) if noise else 0
     selector = SELECTORS[model]
     walk = functools.partial(
         path,
-        selector.make_model,
+        placed(selector.make_model, device),
         penalty=penalty,
         num=num,
         ratio=SMALLEST,
@@ -153,7 +156,7 @@ def select_inputs(
         rates = false_discovery_rates(
             np.array([_norms(beside, (own, *n)) for own, n in zip(columns, names, strict=True)])
         )
-    results = _results(dataset, folds, kept_by_fold(found), cv.seeds, seed)
+    results = _results(dataset, folds, kept_by_fold(found), cv.seeds, seed, device)
     return InputSelection(
         columns=_columns(found, columns, rates, overlap(folds)),
         names=columns,
@@ -206,19 +209,22 @@ def _norms(found: Path, names: Sequence[str], at: str = "best") -> list[float]:
 
 
 def _results(
-    dataset: Dataset, folds: Sequence[Fold], kept: Sequence[Sequence[frozenset[str]]], seeds: int, seed: int
+    dataset: Dataset,
+    folds: Sequence[Fold],
+    kept: Sequence[Sequence[frozenset[str]]],
+    seeds: int,
+    seed: int,
+    device: str,
 ) -> dict[With, dict[MetricName, Array]]:
     """Return held-out results of each fold, averaged over seeds, in all metrics that fit."""
     constant = SimpleModels(dataset, seed)
     with_none = [[constant.held_out("constant", fold)] for fold in folds]
     numbers = [derive(seed, "seed", number) for number in range(seeds)]
-    everything = _fitted(dataset, set(dataset.feature_names), [(fold, n) for fold in folds for n in numbers])
+    fitted = functools.partial(_fitted, dataset, device)
+    everything = fitted(set(dataset.feature_names), [(fold, n) for fold in folds for n in numbers])
     with_all = [everything[place * seeds : (place + 1) * seeds] for place in range(len(folds))]
     with_kept = [
-        [
-            _fitted(dataset, names, [(fold, number)])[0] if names else none[0]
-            for names, number in zip(own, numbers, strict=True)
-        ]
+        [fitted(names, [(fold, number)])[0] if names else none[0] for names, number in zip(own, numbers, strict=True)]
         for fold, own, none in zip(folds, kept, with_none, strict=True)
     ]
     told: dict[With, Any] = {"all": with_all, "kept": with_kept, "none": with_none}
@@ -237,10 +243,10 @@ def _results(
     }
 
 
-def _fitted(dataset: Dataset, names: Collection[str], runs: Sequence[tuple[Fold, int]]) -> list[HeldOut]:
+def _fitted(dataset: Dataset, device: str, names: Collection[str], runs: Sequence[tuple[Fold, int]]) -> list[HeldOut]:
     """Train the usual network on some columns, and return what it makes of the rows that score."""
     assert isinstance(dataset.inputs, Table)
-    setup = set_up(dataclasses.replace(dataset, inputs=dataset.inputs.only(names)))
+    setup = set_up(dataclasses.replace(dataset, inputs=dataset.inputs.only(names)), device=device)
     members = [Member(setup.recipe, fold, number) for fold, number in runs]
     ended = [run.held_out for run in fit_many(setup.make_model, members, setup.data)]
     return [one for one in ended if one is not None]

@@ -10,6 +10,7 @@ from meden._checks import InputError, check_choice, check_number
 from meden.data import Dataset
 from meden.deadline import Deadline, now
 from meden.member import ModelMaker
+from meden.models.placed import HERE, placed
 from meden.recipe import Recipe
 from meden.search.budget import Until
 from meden.space.names import AskedSpace
@@ -44,6 +45,7 @@ def set_up(
     dataset: Dataset,
     *,
     model: str = MODEL,
+    device: str = HERE,
     space: AskedSpace | None = None,
     recipe: Recipe | None = None,
     epochs: int | None = None,
@@ -57,6 +59,7 @@ def set_up(
     Args:
         dataset: the table.
         model: name of the network.
+        device: that it is trained on, see :func:`meden.models.placed.placed`.
         space: what is searched; None is the network's own, and then its usual configuration is tried first.
         recipe: what all configurations share; None is the network's own.
         epochs: of the network's own recipe; None are its usual ones, or more where there is a time limit, by which they
@@ -67,7 +70,7 @@ def set_up(
         since: when that began, on the clock :func:`time.time`; None is now.
 
     Raises:
-        InputError: if there is no such network, or no time is left.
+        InputError: if there is no such network or device, or no time is left.
 
     Example:
         >>> from meden.data import as_dataset
@@ -77,7 +80,7 @@ def set_up(
     """
     check_choice("model", model, NETWORKS)
     defaults, dataset = DEFAULTS[model], scaled_for(model, dataset)
-    make_model = network(model, dataset)
+    make_model = placed(network(model, dataset), device)
     until = None if time_limit is None else until_for(time_limit, refit=refit, since=since)
     if recipe is None:
         recipe = defaults.recipe if stops else defaults.recipe.replace(early_stopping=None)

@@ -32,7 +32,7 @@ def assert_contract(make_model, members, data):
 def test_recipes(case, device):
     def make_model(num_inputs, num_outputs):
         model = MLP(num_inputs, num_outputs, width=6, batch_norm=case.batch_norm, activation="tanh")
-        return model.to(device, torch.float64 if case.double else torch.float32)
+        return model.to(device, torch.float64 if case.double or device != "cpu" else torch.float32)
 
     data = blobs()
     assert_contract(make_model, crossed(case.recipes(), data), data)

@@ -19,7 +19,7 @@ from meden.objective import evaluating, mean_loss
 from meden.recipe import make_optimizer
 from meden.training.many.batches import Entrant
 from meden.training.many.layers import plain_layers
-from meden.training.many.population import Population
+from meden.training.many.population import FASTER_THAN_A_CORE, Population
 from meden.training.many.tracing import Products
 
 COPIES = 10
@@ -97,7 +97,7 @@ def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task,
         Exception: what keeps the models from being stacked.
     """
     work = row_work(entrants[0], x)
-    if work < TRIAL_WORK:
+    if work < TRIAL_WORK * _speed(x.device):
         return largest
     if _are_better_alone(entrants[0].model, work, x.device):
         return 1
@@ -117,7 +117,12 @@ def _are_better_alone(model: nn.Module, work: int, device: torch.device) -> bool
     Convolutions of a stack are those of groups, which the CPU does at half the speed of a plain one.
     """
     convolves = device.type == "cpu" and any(isinstance(m, CONVOLUTIONS) for m in model.modules())
-    return work > LARGEST_WORK or (convolves and work >= TRIAL_WORK)
+    return work > LARGEST_WORK * _speed(device) or (convolves and work >= TRIAL_WORK)
+
+
+def _speed(device: torch.device) -> int:
+    """Return how many times the work of a core a device does before its own work is what a step waits for."""
+    return 1 if device.type == "cpu" else FASTER_THAN_A_CORE
 
 
 def _seconds(step: Callable[[], None]) -> float:

@@ -1,0 +1,72 @@
+"""Models that are made where they are trained: on the CPU, or on an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from meden._checks import InputError
+
+HERE = "cpu"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Makes a model by a function, and moves it to a device."""
+
+    make_model: Callable[..., nn.Module]
+    device: str
+
+    @property
+    def __wrapped__(self) -> Callable[..., nn.Module]:
+        """The function, whose arguments these are."""
+        return self.make_model
+
+    def __call__(self, **arguments: Any) -> nn.Module:
+        """Return a model on the device."""
+        return self.make_model(**arguments).to(self.device)
+
+
+def placed(make_model: Callable[..., nn.Module], device: str) -> Callable[..., nn.Module]:
+    """Return what makes the same models on a device.
+
+    Its weights are drawn on the CPU, and are those that it starts from there.
+
+    Args:
+        make_model: makes a model.
+        device: as torch names it: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises:
+        InputError: if this machine has no such device.
+
+    Example:
+        >>> placed(nn.Linear, "cpu") is nn.Linear
+        True
+    """
+    check_device("device", device)
+    return make_model if device == HERE else Placed(make_model, device)
+
+
+def check_device(name: str, device: Any) -> None:
+    """Check that this machine has a device.
+
+    Raises:
+        InputError: if it has not.
+    """
+    try:
+        known = isinstance(device, str) and torch.device(device).type != "meta"
+        if known:
+            torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):  # what torch raises is its own for each kind
+        known = False
+    if not known:
+        raise InputError(f"{name} must be a device of this machine ({', '.join(_here())}), got {device!r}")
+
+
+def _here() -> list[str]:
+    found = torch.accelerator.current_accelerator()
+    return [HERE] if found is None else [HERE, found.type]

@@ -1,0 +1,66 @@
+"""Models on a device that is asked for: the same models, by the same name, and one line for a device that is absent."""
+
+import functools
+import inspect
+import pickle
+
+import pytest
+import torch
+
+import meden
+from meden import InputError
+from meden.models import MLP
+from meden.models.named import check_size, fixed_arguments, model_name
+from meden.models.placed import Placed, placed
+from meden.study.model_reference import ModelReference
+
+MAKER = functools.partial(MLP, depth=1)
+
+
+def test_files_say_nothing_of_the_device():
+    there = Placed(MAKER, "cuda")
+    assert (model_name(there), fixed_arguments(there)) == ("MLP", {"depth": 1})
+    assert ModelReference.of(there) == ModelReference.of(MAKER)
+    assert inspect.signature(there) == inspect.signature(MAKER)
+    assert model_name(pickle.loads(pickle.dumps(there))) == "MLP"
+    check_size(there, {"num_inputs": 2, "num_outputs": 1}, MLP(2, 1, depth=1).state_dict())
+
+
+def test_ones_own_model_keeps_its_name():
+    def own(width=3):
+        return torch.nn.Linear(2, width)
+
+    assert model_name(Placed(own, "cuda")) is None
+    assert ModelReference.of(Placed(own, "cuda")).text == ModelReference.of(own).text
+
+
+def test_weights_are_those_of_the_cpu():
+    torch.manual_seed(0)
+    there = Placed(MAKER, "cpu")(num_inputs=2, num_outputs=1)
+    torch.manual_seed(0)
+    for one, other in zip(there.parameters(), MAKER(num_inputs=2, num_outputs=1).parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert placed(MAKER, "cpu") is MAKER
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "meta", "cpu:x", None, 0, torch.device("cpu")], ids=repr)
+def test_absent_devices(device):
+    with pytest.raises(InputError, match=r"device must be a device of this machine \(cpu"):
+        placed(MAKER, device)
+
+
+def test_an_estimator_says_so_first(monkeypatch):
+    from meden.integrations.sklearn import MLPClassifierCV
+
+    with pytest.raises(InputError, match="device must be a device of this machine"):
+        MLPClassifierCV(device="cuda:99").fit([[0.0], [1.0], [2.0], [3.0]], [0, 1, 0, 1])
+
+
+def test_a_study_made_elsewhere_opens_here(tmp_path):
+    data, space = "iris", {"lr": meden.LogUniform(1e-3, 1e-1)}
+    made = meden.tune(
+        Placed(MAKER, "cpu"), data, space, folds=2, budget=2, recipe=meden.Recipe(epochs=2), study_dir=tmp_path
+    )
+    loaded = meden.load_study(tmp_path)
+    assert loaded.model == ModelReference.of(MAKER) == made.model
+    assert loaded.refit().model.state_dict().keys() == MAKER(num_inputs=4, num_outputs=3).state_dict().keys()
