@@ -88,10 +88,10 @@ def matmul_rate(device: torch.device | str = "cpu", dtype: torch.dtype = torch.f
     a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
     fastest, started = float("inf"), time.perf_counter()
     while fastest == float("inf") or time.perf_counter() - started < MEASURED:
-        _wait(device)
+        wait_for(device)
         begun = time.perf_counter()
         torch.mm(a, b)
-        _wait(device)
+        wait_for(device)
         fastest = min(fastest, time.perf_counter() - begun)
     return 2 * size**3 / fastest
 
@@ -114,7 +114,7 @@ def peak_memory(device: torch.device | str = "cpu") -> int | None:
     return most if sys.platform == "darwin" else 1024 * most
 
 
-def _wait(device: torch.device) -> None:
+def wait_for(device: torch.device) -> None:
     """Wait until all that was asked of a device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -21,10 +21,11 @@ def device(request):
     return request.param
 
 
-def assert_contract(make_model, members, data):
+def assert_contract(make_model, members, data, device):
+    rtol = 1e-4 if device == "cpu" else 1e-3  # torch's own Adam has its rate in single precision on a GPU
     runs = meden.fit_many(make_model, members, data)
     for run, member in zip(runs, members, strict=True):
-        assert_same_run(run, alone(make_model, member, data))
+        assert_same_run(run, alone(make_model, member, data), rtol=rtol)
         assert run.history[-1].step >= 50 or run.status == "stopped_early"
 
 
@@ -35,7 +36,7 @@ def test_recipes(case, device):
         return model.to(device, torch.float64 if case.double or device != "cpu" else torch.float32)
 
     data = blobs()
-    assert_contract(make_model, crossed(case.recipes(), data), data)
+    assert_contract(make_model, crossed(case.recipes(), data), data, device)
 
 
 @pytest.mark.parametrize("case", ARCHITECTURES, ids=str)
@@ -43,4 +44,4 @@ def test_architectures(case, device):
     data = case.data()
     expected = contextlib.nullcontext() if case.stacked else pytest.warns(UserWarning, match="one by one")
     with expected:
-        assert_contract(lambda: case.make().to(device, case.dtype), crossed(case.recipes(), data), data)
+        assert_contract(lambda: case.make().to(device, case.dtype), crossed(case.recipes(), data), data, device)

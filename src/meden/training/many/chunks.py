@@ -6,6 +6,7 @@ Legend: ``K`` members, ``P`` trained numbers of one member.
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from meden.data.targets import Task
 from meden.noise import seeded
 from meden.objective import evaluating, mean_loss
 from meden.recipe import make_optimizer
+from meden.speed import wait_for
 from meden.training.many.batches import Entrant
 from meden.training.many.layers import plain_layers
 from meden.training.many.population import FASTER_THAN_A_CORE, Population
@@ -101,11 +103,11 @@ def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task,
         return largest
     if _are_better_alone(entrants[0].model, work, x.device):
         return 1
-    seconds = {1: _seconds(_plain_step(entrants[0], x, y, task))}
+    seconds = {1: _seconds(_plain_step(entrants[0], x, y, task), x.device)}
     for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
         trial = Population(entrants[:chunk], x, y, task, pads=pads, on_run=_ignore, on_epoch=_ignore)
         trial.trace()
-        seconds[chunk] = _seconds(trial.try_step) / chunk
+        seconds[chunk] = _seconds(functools.partial(trial.try_step, trial.first_batch()), x.device) / chunk
         if seconds[chunk] > min(seconds.values()):
             break
     return min(seconds, key=lambda chunk: seconds[chunk])
@@ -125,13 +127,15 @@ def _speed(device: torch.device) -> int:
     return 1 if device.type == "cpu" else FASTER_THAN_A_CORE
 
 
-def _seconds(step: Callable[[], None]) -> float:
-    """Return the least time of a few steps."""
+def _seconds(step: Callable[[], None], device: torch.device) -> float:
+    """Return the least time of a few steps on a device."""
     step()
     times = []
     for _ in range(TRIAL_STEPS):
+        wait_for(device)
         started = time.perf_counter()
         step()
+        wait_for(device)
         times.append(time.perf_counter() - started)
     return min(times)
 

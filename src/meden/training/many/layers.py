@@ -32,8 +32,22 @@ def plain_layers() -> Iterator[None]:
         >>> torch.allclose(plain, layer(x)[0], atol=1e-6)
         True
     """
-    with sdpa_kernel(SDPBackend.MATH), _Plain():
+    with sdpa_kernel(SDPBackend.MATH), _without_cudnn(), _Plain():
         yield
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Switch cuDNN off where a GPU is in use: recurrent layers would lay out their weights for it, one by one."""
+    was = torch.backends.cudnn.enabled
+    if not (was and torch.cuda.is_initialized()):  # type: ignore[no-untyped-call]
+        yield
+        return
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = was
 
 
 class _Plain(TorchFunctionMode):

@@ -135,16 +135,16 @@ class Population:
         Raises:
             Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
         """
-        first = pytree.tree_map(lambda tensor: tensor[0], self._first_batch())
+        first = pytree.tree_map(lambda tensor: tensor[0], self.first_batch())
         self.programs.take_steps.trace(*self._tensors, self._constants, first)
         with torch.no_grad():
             self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(self._watched_rows[0])))
 
-    def try_step(self) -> None:
+    def try_step(self, batch: Batch) -> None:
         """Take the first step, to see how long it takes."""
-        self.programs.take_steps.repeat(*self._tensors, self._constants, over=self._first_batch())
+        self.programs.take_steps.repeat(*self._tensors, self._constants, over=batch)
 
-    def _first_batch(self) -> Batch:
+    def first_batch(self) -> Batch:
         """Return the numbers of one step, with their axis of steps."""
         rows, weights = next(epoch_batches(self.entrants, 0, self.stack.flat, pads=self.pads))
         return self._batches(rows[:1], weights[:1])
