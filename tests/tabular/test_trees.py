@@ -12,7 +12,7 @@ from meden.data.targets import Target
 from meden.deadline import Deadline
 from meden.tabular import trees
 from meden.tabular.scored import Scored
-from meden.tabular.trees import tree_candidates
+from meden.tabular.trees import Columns, random_trees, tree_candidates
 
 
 @pytest.fixture(autouse=True)
@@ -187,3 +187,35 @@ def test_some_trees_tell_how_many_there_is_time_for(monkeypatch, left, share):
 
     monkeypatch.setattr(trees, "now", lambda: clock[0])
     assert trees.affordable(grow, None, None, None, lambda: left) == pytest.approx(share, abs=0.001)
+
+
+def test_a_class_of_few_rows_keeps_leaves_of_its_own_among_many():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30_000, 3))
+    y = (x[:, 0] > 0).astype(int)
+    rare = rng.choice(len(x), 9, replace=False)
+    x[rare], y[rare] = 9 + 0.1 * x[rare], 2
+    dataset = as_dataset(pd.DataFrame(x, columns=list("abc")).assign(y=y), target="y", task="classification")
+    [fold] = make_folds(dataset, 3, seed=0, stop_fraction=0)[:1]
+    model = random_trees(dataset, fold, Columns(dataset.fit_encoder(fold.fit), coded=False), 0, 1.0)
+    scored = fold.score[y[fold.score] == 2]
+    told = model.answers_of(model.columns.of(dataset.inputs.take(scored)))
+    assert len(scored) == 3
+    assert told.argmax(axis=1).tolist() == [2, 2, 2]
+
+
+def test_leaves_hold_more_rows_where_trees_would_be_too_large(monkeypatch):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(2_000, 3)), columns=list("abc")).assign(y=rng.normal(size=2_000))
+    dataset = as_dataset(frame, target="y")
+    [fold] = make_folds(dataset, 2, seed=0, stop_fraction=0)[:1]
+    columns = Columns(dataset.fit_encoder(fold.fit), coded=False)
+
+    def num_nodes():
+        [forest] = random_trees(dataset, fold, columns, 0, 1.0).estimators
+        return np.mean([tree.tree_.node_count for tree in forest.estimators_])
+
+    usual = num_nodes()
+    most = usual * trees.NUM_TREES * (trees.NODE_BYTES + 8) / 4
+    monkeypatch.setattr(trees, "MOST_BYTES", most)
+    assert usual / 6 < num_nodes() < usual / 3

@@ -31,8 +31,9 @@ MOST_ROWS_FOR_MANY = 50_000
 NUM_TREES, FEWEST_TREES, RANDOM_LEAF = 300, 100, 2
 """Of extremely randomised trees: how many of a thousand rows or less, of many more; and rows of a leaf at least for
 classes (for numbers 1)."""
-ROWS_A_LEAF = 10_000
-"""Rows for which a leaf must hold one more, or each fold's trees would take hundreds of megabytes."""
+MOST_BYTES, NODE_BYTES = 10**8, 64
+"""Of extremely randomised trees of a fold: where one of them says that all would take more, leaves hold more rows. And of
+a node, without its answer."""
 RATE, MOST_RATE, MOST_BOOSTED_LEAF = 0.05, 0.2, 20
 """Of boosted trees: what each counts, at most where they are fewer than usual, and rows of a leaf at least where there
 are many rows."""
@@ -270,13 +271,19 @@ def random_trees(dataset: Dataset, fold: Fold, columns: Columns, seed: int, shar
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     part = part_of(dataset, columns, training_rows(fold))
-    num_rows = len(part.x)
-    num_trees = math.ceil(share * np.clip(NUM_TREES * 1000 / num_rows, FEWEST_TREES, NUM_TREES))
+    usual = float(np.clip(NUM_TREES * 1000 / len(part.x), FEWEST_TREES, NUM_TREES))
+    num_trees = math.ceil(share * usual)
     classifies = dataset.task == "classification"  # whose leaves of one row would be too sure of their class
-    leaf = (RANDOM_LEAF if classifies else 1) + num_rows // ROWS_A_LEAF
     kind = ExtraTreesClassifier if classifies else ExtraTreesRegressor
-    model = kind(n_estimators=num_trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1)
-    model.fit(part.x, part.y, sample_weight=part.weights)
+
+    def fitted(num_trees: int, leaf: int) -> Any:
+        model = kind(n_estimators=num_trees, min_samples_leaf=leaf, random_state=seed, n_jobs=1)
+        return model.fit(part.x, part.y, sample_weight=part.weights)
+
+    leaf = RANDOM_LEAF if classifies else 1
+    node = NODE_BYTES + 8 * int(np.prod(shape_of(dataset), dtype=int))
+    needed = usual * node * fitted(1, leaf).estimators_[0].tree_.node_count
+    model = fitted(num_trees, math.ceil(leaf * max(1.0, needed / MOST_BYTES)))
     return TreesModel(columns, (model,), shape_of(dataset), prior(dataset, part), num_trees)
 
 
