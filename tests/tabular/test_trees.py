@@ -218,4 +218,4 @@ def test_leaves_hold_more_rows_where_trees_would_be_too_large(monkeypatch):
     usual = num_nodes()
     most = usual * trees.NUM_TREES * (trees.NODE_BYTES + 8) / 4
     monkeypatch.setattr(trees, "MOST_BYTES", most)
-    assert usual / 6 < num_nodes() < usual / 3
+    assert usual / 10 < num_nodes() < usual / 3
