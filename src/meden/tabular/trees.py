@@ -32,8 +32,8 @@ NUM_TREES, FEWEST_TREES, RANDOM_LEAF = 300, 100, 2
 """Of extremely randomised trees: how many of a thousand rows or less, of many more; and rows of a leaf at least for
 classes (for numbers 1)."""
 MOST_BYTES, NODE_BYTES = 10**8, 64
-"""Of extremely randomised trees of a fold: where one of them says that all would take more, leaves hold more rows. And of
-a node, without its answer."""
+"""Of extremely randomised trees of a fold: where one of them says that all would take more, leaves hold more rows. And
+of a node, without its answer."""
 RATE, MOST_RATE, MOST_BOOSTED_LEAF = 0.05, 0.2, 20
 """Of boosted trees: what each counts, at most where they are fewer than usual, and rows of a leaf at least where there
 are many rows."""
