@@ -1,5 +1,6 @@
 """The estimators behave as scikit-learn's own, and know nothing of the rows that score them."""
 
+import copy
 import math
 
 import joblib
@@ -309,8 +310,8 @@ def test_a_selector_as_scikit_learns(selecting):
     kept = X.columns[support].tolist()
     assert selecting.get_feature_names_out().tolist() == kept == list(selecting.selection_.kept)
     assert selecting.transform(X).shape == (150, support.sum())
-    told = clone(selecting).set_output(transform="pandas").fit_transform(X, y)
-    assert told.columns.tolist() == kept
+    assert clone(selecting).get_params() == selecting.get_params()
+    assert copy.deepcopy(selecting).set_output(transform="pandas").transform(X).columns.tolist() == kept
     assert selecting.score(X, y) > 0.8 and selecting.n_features_in_ == 5
     low, high = selecting.score_interval_
     assert 0 <= low < high <= 1

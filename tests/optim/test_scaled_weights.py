@@ -198,7 +198,8 @@ class Standard(nn.Module):
 @pytest.mark.parametrize("chunk", [1, 3], ids=["alone", "in a stack"])
 def test_standard_weights_and_a_declared_scale_have_the_solution_of_plain_weights(optimizer, kind, chunk):
     """Under one rate for all tensors, so that the way there is another; three strengths beside each other."""
-    recipe = Recipe(optimizer=optimizer, lr={"sgd": 0.3, "adam": 0.02}[optimizer], epochs=1200, batch_size="full")
+    lr, epochs = {"sgd": (0.3, 500), "adam": (0.02, 1200)}[optimizer]
+    recipe = Recipe(optimizer=optimizer, lr=lr, epochs=epochs, batch_size="full")
     recipe = recipe.replace(schedule="cosine", eval_rows=1)
     members = [
         Member(recipe.replace(regularizers=[Regularizer(kind(s), coupling="proximal")])) for s in (0.02, 0.1, 0.3)

@@ -17,9 +17,9 @@ from meden.params import select
 from meden.penalties import L1, L2, GroupLasso, MaxNorm, PullTo, Scaled, Sum
 from meden.recipe import lr_factors_of, make_optimizer
 
-EPOCHS = 10
-"""Time constant of the decay below, at 400 rows."""
-RECIPE = Recipe(lr=0.01, batch_size=4, regularizers=[Regularizer(L2(0.1))])
+EPOCHS, ROWS = 10, 160
+"""Time constant of the decay below, at so many rows."""
+RECIPE = Recipe(lr=0.025, batch_size=4, regularizers=[Regularizer(L2(0.1))])
 SCHEDULED = Regularizer(L2(0.1), schedule=StrengthSchedule(start=100, end=200))
 
 
@@ -70,8 +70,8 @@ SCALES = {
     "batches": ({"batch_size": 8}, {"batch_rule": "fixed"}),
     "batches and the rate": ({"batch_size": 16}, {}),
     "smaller batches": ({"batch_size": 2}, {}),
-    "rows": ({"rows": 150}, {}),
-    "all": ({"rows": 900, "batch_size": 9}, {}),
+    "rows": ({"rows": 60}, {}),
+    "all": ({"rows": 360, "batch_size": 9}, {}),
 }
 
 
@@ -80,9 +80,9 @@ SCALES = {
 def test_each_weight_falls_to_one_over_e_in_as_many_epochs(make, change):
     given, rule = change
     small, large = make(16), make(32)
-    to = Scale(model=large, **({"rows": 400} | given))
-    moved = transfer(RECIPE.replace(betas=(0.8, 0.99)), from_=Scale(model=small, rows=400), to=to, **rule)
-    for model, recipe, rows in ((small, RECIPE, 400), (large, moved, to.rows)):
+    to = Scale(model=large, **({"rows": ROWS} | given))
+    moved = transfer(RECIPE.replace(betas=(0.8, 0.99)), from_=Scale(model=small, rows=ROWS), to=to, **rule)
+    for model, recipe, rows in ((small, RECIPE, ROWS), (large, moved, to.rows)):
         left = shrinkage(model, recipe, rows, EPOCHS)
         assert left == pytest.approx(dict.fromkeys(left, math.exp(-1)), rel=0.01)
 
@@ -91,8 +91,8 @@ def test_each_weight_falls_to_one_over_e_in_as_many_epochs(make, change):
 def test_other_adaptive_optimizers_keep_the_time_constant_too(optimizer):
     recipe = RECIPE.replace(optimizer=optimizer, regularizers=[Regularizer(L2(0.1), coupling="decoupled")])
     large = transformer(32)
-    moved = transfer(recipe, from_=Scale(model=transformer(16), rows=400), to=Scale(model=large, rows=100))
-    left = shrinkage(large, moved, 100, EPOCHS)
+    moved = transfer(recipe, from_=Scale(model=transformer(16), rows=ROWS), to=Scale(model=large, rows=40))
+    left = shrinkage(large, moved, 40, EPOCHS)
     assert left == pytest.approx(dict.fromkeys(left, math.exp(-1)), rel=0.01)
 
 
