@@ -9,6 +9,8 @@ import torch
 
 import meden
 from meden import InputError
+from meden.cli.app import main
+from meden.cli.tune_command import go_on
 from meden.models import MLP
 from meden.models.named import check_size, fixed_arguments, model_name
 from meden.models.placed import Placed, placed
@@ -43,13 +45,33 @@ def test_weights_are_those_of_the_cpu():
     assert placed(MAKER, "cpu") is MAKER
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "meta", "cpu:x", None, 0, torch.device("cpu")], ids=repr)
+@pytest.mark.parametrize(
+    "device", ["cuda:99", "gpu", "", "meta", "hpu", "mps", "cpu:x", "cpu:7", None, 0, torch.device("meta")], ids=repr
+)
 def test_absent_devices(device):
     with pytest.raises(InputError, match=r"device must be a device of this machine \(cpu"):
         placed(MAKER, device)
 
 
-def test_an_estimator_says_so_first(monkeypatch):
+def test_a_device_of_torchs_is_taken_too():
+    assert placed(MAKER, torch.device("cpu")) is MAKER
+
+
+def test_a_gpu_that_is_here_is_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert placed(MAKER, "cuda:1") == Placed(MAKER, "cuda:1")
+    assert placed(MAKER, torch.device("cuda", 0)) == Placed(MAKER, "cuda:0")
+    with pytest.raises(InputError, match=r"\(cpu, cuda, cuda:0, cuda:1\), got 'cuda:2'"):
+        placed(MAKER, "cuda:2")
+
+
+def test_one_that_was_made_elsewhere_says_that_its_device_is_absent():
+    with pytest.raises(InputError, match="device must be a device of this machine"):
+        Placed(MAKER, "cuda:99")(num_inputs=2, num_outputs=1)
+
+
+def test_an_estimator_says_so_first():
     from meden.integrations.sklearn import MLPClassifierCV
 
     with pytest.raises(InputError, match="device must be a device of this machine"):
@@ -61,6 +83,31 @@ def test_a_study_made_elsewhere_opens_here(tmp_path):
     made = meden.tune(
         Placed(MAKER, "cpu"), data, space, folds=2, budget=2, recipe=meden.Recipe(epochs=2), study_dir=tmp_path
     )
+    assert not [file for file in tmp_path.rglob("*.json*") if "device" in file.read_text()]
     loaded = meden.load_study(tmp_path)
     assert loaded.model == ModelReference.of(MAKER) == made.model
     assert loaded.refit().model.state_dict().keys() == MAKER(num_inputs=4, num_outputs=3).state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["tune", "iris", "--device", "nonsense"], "--device must be a device of this machine (cpu), got 'nonsense'"),
+        (["tune", "iris", "--device", "cuda", "--backend", "ray"], "--device must be cpu with --backend ray"),
+        (["compare", "iris", "--device", "cuda:9"], "--device must be a device of this machine (cpu), got 'cuda:9'"),
+        (["select", "iris", "--device", "cuda:9"], "--device must be a device of this machine (cpu), got 'cuda:9'"),
+        (["learning-curve", "iris", "--device", ""], "--device must be a device of this machine (cpu), got ''"),
+        (["resume", "none", "--device", "hpu"], "--device must be a device of this machine (cpu), got 'hpu'"),
+    ],
+    ids=str,
+)
+def test_commands_say_so_first(given, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(given) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_goes_on_goes_on_there():
+    assert go_on(Placed(MAKER, "cuda"), "runs/study") == "meden resume runs/study --device cuda"
+    assert go_on(MAKER, "runs/study") == "meden resume runs/study"

@@ -8,6 +8,7 @@ from torch import nn
 
 import meden
 from meden.optim import handle as handle_module
+from meden.optim import metric
 from meden.optim.one_pass import OnePass
 from meden.optim.parts import PART
 from meden.penalties import L1, L2, ElasticNet, GroupLasso, NonNegative, PullTo, Sum
@@ -224,3 +225,9 @@ def test_an_update_that_fails_leaves_nothing_behind(monkeypatch):
         patch.setattr("meden.optim.one_pass.full_rate", fail)
         trained(torch.optim.SGD, {}, [L1(0.1)], prepare=seen.append)
     assert "_init_group" not in vars(seen[0])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.999])
+@pytest.mark.parametrize("count", [1, 2, 30, 5000])
+def test_a_count_in_single_precision_loses_no_digits(beta, count):
+    assert float(metric._correction(beta, torch.tensor(float(count)))) == pytest.approx(1 - beta**count, rel=1e-6)

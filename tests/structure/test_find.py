@@ -215,3 +215,8 @@ def test_the_model_is_left_as_it_is() -> None:
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(w, before[name]) for name, w in model.state_dict().items())
     assert all(param.grad is None for param in model.parameters())
+
+
+def test_a_model_that_is_nowhere_is_refused_in_one_line():
+    with pytest.raises(InputError, match="model must be one that can be copied to the CPU, got one on meta"):
+        structure_of(nn.Linear(2, 3, device="meta"), torch.zeros(2, 2, device="meta"))

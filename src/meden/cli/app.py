@@ -40,7 +40,7 @@ COMMANDS = {
     "tune": ("tune", "Find how much to regularise a network on a table."),
     "resume": (
         "tune",
-        "Resume an interrupted study or run; the result equals that of an uninterrupted one.",
+        "Resume an interrupted study or run; the result equals that of an uninterrupted one on the same device.",
     ),
     "fit": (
         "fit",

@@ -109,7 +109,7 @@ Device = Annotated[
     str,
     typer.Option(
         "--device",
-        help="Device of this machine that networks are trained on: `cpu`, `cuda`, `cuda:1`, `mps`. An accelerator pays "
+        help="Device of this machine that networks are trained on: `cpu`, `cuda`, `cuda:1`. A GPU pays "
         "where rows are many or networks wide.",
     ),
 ]

@@ -83,8 +83,8 @@ def check_on_device(device: str, backend: str) -> None:
     Raises:
         InputError: if not.
     """
-    if device != HERE and backend != "local":
-        raise InputError(f"--device must be {HERE} with --backend {backend}, whose machines are others, got {device!r}")
+    if device != HERE and backend == "ray":
+        raise InputError(f"--device must be {HERE} with --backend ray, whose machines are others, got {device!r}")
     check_device("--device", device)
 
 

@@ -276,7 +276,7 @@ def resume(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Resume an interrupted study or run; the result equals that of an uninterrupted one.
+    """Resume an interrupted study or run; the result equals that of an uninterrupted one on the same device.
 
     A finished study continues if it is given a larger budget or more time; its model, recipe and report are then made
     again. In a finished study, missing or damaged files other than the ledger are made again.
@@ -291,7 +291,9 @@ def resume(
 
         meden resume runs/book --processes 4
     """  # noqa: D412
+    check_on_device(device, backend)
     if (folder / TRAINING).is_file():
+        _check_not_given(device, f"the training in {folder}, which uses the GPU that is there")
         file = TrainingFile.load(folder / TRAINING)
         begin(file if processes is None else file.replace(processes=processes), folder, as_json=as_json)
         return
@@ -301,9 +303,9 @@ def resume(
         described = read_description(folder)
     except Damaged as error:
         raise InputError(f"{error}; run the `meden tune` command that started the study again to write it") from None
-    check_on_device(device, backend)
     make_model = described.model.find()
     if make_model is None:
+        _check_not_given(device, f"a study of {described.model.text}")
         subject = resumed_command(described, command)
     elif command is not None:
         raise InputError(f"--command must not be given for a study of {described.model.text}, got {command!r}")
@@ -332,6 +334,11 @@ def resume(
         "allow_version": allow_version,
     }
     show_study(finish(settings, folder, anew=bool(more)), folder, as_json)
+
+
+def _check_not_given(device: str, what: str) -> None:
+    if device != HERE:
+        raise InputError(f"--device must not be given for {what}, got {device!r}")
 
 
 def _extended(notes: Mapping[str, Any], command: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from meden.cli.settings import parse_space
 from meden.data import Dataset
 from meden.data.targets import Task
 from meden.deadline import Deadline
+from meden.models.placed import Placed
 from meden.recipe import Recipe
 from meden.search import CV, Command
 from meden.search.budget import Until
@@ -116,6 +117,7 @@ def resumed_command(described: Description, command: str | None) -> Mapping[str,
 def go_on(make_model: Any, out: Path) -> str:
     """Return the command line that goes on with a study that is cut off."""
     given = ["--command", str(make_model)] if isinstance(make_model, Command) else []
+    given += ["--device", make_model.device] if isinstance(make_model, Placed) else []
     return shlex.join(["meden", "resume", str(out), *given])
 
 

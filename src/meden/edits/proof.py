@@ -49,7 +49,8 @@ class Proof:
         self.tolerance = max((_TOLERANCES.get(p.dtype, 0.0) for p in model.parameters()), default=0.0)
         source = torch.Generator().manual_seed(0)
         given = [("the example", example), *(("a random input", _random(example, source)) for _ in range(NUM_RANDOM))]
-        with _exactly():
+        self.on_gpu = any(param.is_cuda for param in model.parameters())
+        with _exactly(on_gpu=self.on_gpu):
             self.expected = [(what, x, outputs(try_example(model, x))) for what, x in given]
             again = largest_change(self.expected[0][2], outputs(try_example(model, example)))
         if again > self.tolerance:
@@ -69,7 +70,7 @@ class Proof:
         Raises:
             NotSameError: if an output differs, or it does not run.
         """
-        with _exactly():
+        with _exactly(on_gpu=self.on_gpu):
             for what, given, before in self.expected:
                 change = largest_change(before, outputs(_run(small, narrowed(given), blame)))
                 if change > self.tolerance:
@@ -112,24 +113,24 @@ def _leave(entered: list[str], *_: Any) -> None:
 
 
 @contextmanager
-def _exactly() -> Iterator[None]:
+def _exactly(*, on_gpu: bool) -> Iterator[None]:
     """Switch off what gives other numbers for two models of one function.
 
-    These are torch's inference path of encoder layers, where a mask hides a place, and an accelerator's products of
-    numbers that it has rounded to ten bits, which is how convolutions are done there unless torch is told otherwise.
+    These are torch's inference path of encoder layers, where a mask hides a place, and a GPU's products of numbers that
+    it has rounded to ten bits, which is how convolutions are done there unless torch is told otherwise.
     """
     was = torch.backends.mha.get_fastpath_enabled()
-    kinds: list[Any] = [torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul]  # type: ignore[attr-defined]
-    precisions = [kind.fp32_precision for kind in kinds]
+    kinds: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul] if on_gpu else []
+    rounding = [kind.allow_tf32 for kind in kinds]
     torch.backends.mha.set_fastpath_enabled(False)
     for kind in kinds:
-        kind.fp32_precision = "ieee"
+        kind.allow_tf32 = False
     try:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was)
-        for kind, precision in zip(kinds, precisions, strict=True):
-            kind.fp32_precision = precision
+        for kind, allowed in zip(kinds, rounding, strict=True):
+            kind.allow_tf32 = allowed
 
 
 def _random(example: Any, source: torch.Generator) -> Any:

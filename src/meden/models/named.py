@@ -27,7 +27,7 @@ def model_name(make_model: Callable[..., Any]) -> str | None:
         >>> model_name(functools.partial(MLP, depth=0)), model_name(lambda: None)
         ('MLP', None)
     """
-    make_model = _wherever(make_model)
+    make_model = wherever(make_model)
     while isinstance(make_model, functools.partial) and not make_model.args:
         make_model = make_model.func
     return next((name for name in models.__all__ if getattr(models, name) is make_model), None)
@@ -41,7 +41,7 @@ def fixed_arguments(make_model: Callable[..., Any]) -> dict[str, Any]:
         >>> fixed_arguments(functools.partial(MLP, depth=0))
         {'depth': 0}
     """
-    make_model = _wherever(make_model)
+    make_model = wherever(make_model)
     if not isinstance(make_model, functools.partial):
         return {}
     return {**fixed_arguments(make_model.func), **make_model.keywords}
@@ -97,11 +97,11 @@ def check_within(
     hook = register_module_parameter_registration_hook(count)
     try:
         with torch.device("meta"):
-            _wherever(make_model)(**arguments)
+            wherever(make_model)(**arguments)
     finally:
         hook.remove()
 
 
-def _wherever(make_model: Callable[..., Any]) -> Callable[..., Any]:
+def wherever(make_model: Callable[..., Any]) -> Callable[..., Any]:
     """Return what makes a model, without the device that it is made on: a file opens on any machine."""
     return make_model.make_model if isinstance(make_model, Placed) else make_model

@@ -14,7 +14,7 @@ from torch import nn
 
 from meden.data import BATCHING, Dataset, Fold, splits_hash
 from meden.member import ModelMaker
-from meden.models.named import fixed_arguments
+from meden.models.named import fixed_arguments, wherever
 from meden.search.jobs import Command
 from meden.search.source import is_ours, source_hash
 
@@ -59,7 +59,7 @@ def identity_of(dataset: Dataset, folds: Sequence[Fold], models: Models | None =
 
 def _code(make_model: ModelMaker, kinds: Iterable[type]) -> str:
     """Return a hash of the source of a function and of classes; what the arguments say that it holds counts too."""
-    inner = make_model
+    inner = make_model = wherever(make_model)
     while isinstance(inner, functools.partial):
         inner = inner.func
     values = {name: repr(value) for name, value in fixed_arguments(make_model).items() if _is_plain(value)}

@@ -54,16 +54,17 @@ def structure_of(model: nn.Module, example: Any, *, columns: Sequence[str] | Non
 
 def _on_the_cpu(model: nn.Module, example: Any) -> tuple[nn.Module, Any]:
     """Return model and example, or copies of them: kernels of accelerators are other operations, and few are known."""
-    where = next((param.device for param in model.parameters() if param.device.type != "cpu"), None)
+    held = (*model.parameters(), *model.buffers())
+    where = next((tensor.device for tensor in held if tensor.device.type != "cpu"), None)
     if where is None:
         return model, example
     try_example(model, example)  # where it is, for what is wrong with it
     try:
-        copied = copy.deepcopy(model)
+        copied = copy.deepcopy(model).cpu()
     except Exception as error:  # whatever attributes of a user's raise
         told = f"model must be one that can be copied to the CPU, got one on {where}: {reason(error)}"
         raise InputError(told) from error
-    return copied.cpu(), pytree.tree_map_only(Tensor, lambda tensor: tensor.cpu(), example)
+    return copied, pytree.tree_map_only(Tensor, lambda tensor: tensor.cpu(), example)
 
 
 def _run(traced: Traced, notes: Notes, names: list[str], columns: Sequence[str] | None) -> None:

@@ -63,7 +63,7 @@ def row_work(entrant: Entrant, x: Tensor) -> int:
     """
     rows = x[torch.from_numpy(entrant.fit[:2])]
     products = Products()
-    with torch.no_grad(), evaluating(entrant.model), plain_layers(), products:
+    with torch.no_grad(), evaluating(entrant.model), plain_layers(x.device), products:
         entrant.model(rows)
     num_weights = sum(p.numel() for p in entrant.model.parameters())
     return max(products.count // len(rows), num_weights)
@@ -123,7 +123,7 @@ def _are_better_alone(model: nn.Module, work: int, device: torch.device) -> bool
 
 
 def _speed(device: torch.device) -> int:
-    """Return how many times the work of a core a device does before its own work is what a step waits for."""
+    """Return how many times as much work a model may have on a device as on a core, and still be stacked."""
     return 1 if device.type == "cpu" else FASTER_THAN_A_CORE
 
 

@@ -22,27 +22,30 @@ Cell = Callable[[Tensor, State, Sequence[Tensor]], State]
 
 
 @contextmanager
-def plain_layers() -> Iterator[None]:
+def plain_layers(device: torch.device) -> Iterator[None]:
     """Make loops over cells of torch's recurrent layers for a while, and plain mathematics of attention.
+
+    Args:
+        device: of the tensors.
 
     Example:
         >>> layer, x = torch.nn.GRU(3, 2), torch.ones(4, 1, 3)
-        >>> with plain_layers():
+        >>> with plain_layers(x.device):
         ...     plain, _ = layer(x)
         >>> torch.allclose(plain, layer(x)[0], atol=1e-6)
         True
     """
-    with sdpa_kernel(SDPBackend.MATH), _without_cudnn(), _Plain():
+    with sdpa_kernel(SDPBackend.MATH), _without_cudnn(device), _Plain():
         yield
 
 
 @contextmanager
-def _without_cudnn() -> Iterator[None]:
-    """Switch cuDNN off where a GPU is in use: recurrent layers would lay out their weights for it, one by one."""
-    was = torch.backends.cudnn.enabled
-    if not (was and torch.cuda.is_initialized()):  # type: ignore[no-untyped-call]
+def _without_cudnn(device: torch.device) -> Iterator[None]:
+    """Switch cuDNN off on a GPU, where one thread trains: recurrent layers would lay out their weights for it."""
+    if device.type != "cuda":
         yield
         return
+    was = torch.backends.cudnn.enabled
     torch.backends.cudnn.enabled = False
     try:
         yield

@@ -210,5 +210,5 @@ def forward_streams(entrants: Sequence[Entrant]) -> Tensor:
 
 
 def _outputs(skeleton: nn.Module, params: Any, rest: Any, x: Tensor, draws: PassDraws) -> Tensor:
-    with plain_layers(), Seeded(draws):
+    with plain_layers(x.device), Seeded(draws):
         return functional_call(skeleton, (params, rest), (x,))  # type: ignore[no-any-return]
