@@ -30,7 +30,6 @@ HERE = "cpu"
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(240, 8)).astype(np.float32)
 Y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(np.int64)
-CURVE = (X[:, 0] + np.sin(X[:, 1])).astype(np.float32)
 
 
 def net(where=HERE, *, width=16, outputs=2, seed=0):
