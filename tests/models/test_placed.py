@@ -10,6 +10,7 @@ import torch
 import meden
 from meden import InputError
 from meden.cli.app import main
+from meden.cli.training_file import TRAINING
 from meden.cli.tune_command import go_on
 from meden.models import MLP
 from meden.models.named import check_size, fixed_arguments, model_name
@@ -111,3 +112,16 @@ def test_commands_say_so_first(given, told, tmp_path, monkeypatch, capsys):
 def test_what_goes_on_goes_on_there():
     assert go_on(Placed(MAKER, "cuda"), "runs/study") == "meden resume runs/study --device cuda"
     assert go_on(MAKER, "runs/study") == "meden resume runs/study"
+
+
+def test_a_training_or_a_command_that_goes_on_takes_no_device(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    (tmp_path / TRAINING).write_text("{}")
+    assert main(["resume", str(tmp_path), "--device", "cuda"]) == 2
+    assert "--device must not be given for the training in" in " ".join(capsys.readouterr().err.split())
+    assert [file.name for file in tmp_path.iterdir()] == [TRAINING]
+    tune = ["tune", "iris", "--command", "true {lr}", "--search", "lr=1e-4:1:log", "--out", str(tmp_path / "study")]
+    assert main([*tune, "--device", "cuda"]) == 2
+    assert "--device must not be given with --command" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "study").exists()
