@@ -111,6 +111,8 @@ def test_some_members_alone_go_on_as_all_do():
             few, own = progress.advance(taken, [records[k] for k in rows], progress.rules_of([given[k] for k in rows]))
             assert [verdict.endings[k] for k in rows] == list(own.endings)
             np.testing.assert_equal(progress.take(state, rows), few)
+    apart = progress.take(state, range(20)), progress.take(state, range(20, NUM))
+    np.testing.assert_equal(progress.join(*apart), state)
 
 
 def test_dropped_members_are_kept_where_they_were():

@@ -97,10 +97,10 @@ class Pace:
         left = min(self.seconds - seconds, self.deadline.seconds_left())
         return planned if math.isinf(left) else max(done, min(planned, done + int(left * done / max(seconds, 1e-9))))
 
-    def each(self, rounds: float) -> Pace:
-        """Return the pace of one of so many that follow each other."""
+    def each(self, rounds: float, spent: float = 0.0) -> Pace:
+        """Return the pace of one of so many that follow each other, which has taken some seconds already."""
         left = min(self.goal.seconds_left(), self.deadline.seconds_left())
-        return replace(self, seconds=left / max(rounds, 1))
+        return replace(self, seconds=spent + left / max(rounds, 1))
 
 
 UNHURRIED = Pace()

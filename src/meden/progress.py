@@ -194,6 +194,12 @@ def take(state: State, rows: Sequence[int]) -> State:
     return taken
 
 
+def join(one: State, other: State) -> State:
+    """Return the state of two groups of members as that of one."""
+    joined: State = pytree.tree_map(lambda mine, its: np.concatenate([mine, its]), one, other)
+    return joined
+
+
 def outcome(state: State, row: int, ending: Ending, last: Record, null: float) -> Outcome:
     """Return what came of a member.
 

@@ -268,7 +268,8 @@ class Search:
         if alone:
             stacks = [[number] for number in sorted(missing)]
         else:
-            stacks = [stack for stack in self.fitter.plan(members) if not missing.isdisjoint(stack)]
+            plan = self.fitter.plan(members, racing=bool(rungs))
+            stacks = [stack for stack in plan if not missing.isdisjoint(stack)]
         if self.fitter.takes_turns and rungs:
             for number in missing:
                 member, key = members[number], keys[number]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -49,6 +48,7 @@ from meden.training.stacks import (
     StackTrainer,
     Trainer,
     drop_losers,
+    merged,
     num_threads,
     run_all,
 )
@@ -61,6 +61,8 @@ SMALLEST_SHARE = 4
 """Members for which another thread is worth its own trace."""
 MEMORY_SHARE = 0.5
 """Share of the free memory that is used unless a budget is given."""
+STACKS_IN_A_RACE = 4
+"""Stacks that merge as members drop out. They are one worker's: with more of them, fewer workers have a share."""
 STACKS_A_THREAD = 4
 """Planned stacks that are made before the first is trained, for each thread."""
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
@@ -151,13 +153,17 @@ def fit_many(
     return [runs[number] for number in range(len(members))]
 
 
-def plan_stacks(make_model: ModelMaker, members: Sequence[Member], data: Any) -> list[list[int]]:
+def plan_stacks(
+    make_model: ModelMaker, members: Sequence[Member], data: Any, *, racing: bool = False
+) -> list[list[int]]:
     """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else.
+
+    In a race they are a few stacks, which merge as members drop out.
 
     Neither the number of cores, nor free memory, nor measured speed has a say, so that the same members, trained by
     :func:`fit_stacks`, give the same bits whichever worker trains which stack, in whatever order.
     """
-    return _Work(make_model, members, as_dataset(data)).plan()
+    return _Work(make_model, members, as_dataset(data)).plan(racing)
 
 
 def fit_stacks(
@@ -232,10 +238,11 @@ class _Work:
         self.programs = {}
         give_back()
 
-    def plan(self) -> list[list[int]]:
-        """Divide the members into stacks."""
+    def plan(self, racing: bool) -> list[list[int]]:
+        """Divide the members into those that are trained together."""
         groups = self._grouped()
-        sizes = [self._steady_chunk(self.members[numbers[0]]) for numbers in groups]
+        chunks = [self._steady_chunk(self.members[numbers[0]]) for numbers in groups]
+        sizes = [chunk if chunk == 1 or not racing else STACKS_IN_A_RACE * chunk for chunk in chunks]
         if len(groups) == 1 and len(groups[0]) >= SMALLEST_SHARE and self.device.type == "cpu":
             sizes = [min(sizes[0], -(-len(groups[0]) // 2))]  # few processors have one core only
         return [part for numbers, size in zip(groups, sizes, strict=True) for part in _halve(numbers, size)]
@@ -299,15 +306,18 @@ class _Work:
 
     def _train(self, groups: Sequence[Sequence[int]]) -> None:
         try:
-            trainers = [trainer for numbers in groups for trainer in self._trainers(numbers)]
-            pace = self._pace(groups, trainers)
+            crews = [self._trainers(numbers) for numbers in groups]
+            trainers = [trainer for crew in crews for trainer in crew]
+            waves = self._left() / sum(map(len, groups))
             for rung in self.rungs:
-                run_all(trainers, self.device, rung, pace)
+                run_all(trainers, self.device, rung, self.pace, waves)
                 assert self.judge is not None
                 drop_losers(rung, trainers, {n: h for n, h in self.ended.items() if h is not None}, self.judge)
-            run_all(trainers, self.device, pace=pace)
+                crews = [merged(crew) for crew in crews]
+                trainers = [trainer for crew in crews for trainer in crew]
+            run_all(trainers, self.device, pace=self.pace, waves=waves)
         except Exception as error:
-            trainers = []
+            trainers, crews = [], []
             left = [[number for number in numbers if number not in self.ended] for numbers in groups]
             largest = max(map(len, left))
             if not _is_out_of_memory(error) or largest <= 1 or self.chunk == 1:
@@ -316,11 +326,9 @@ class _Work:
             self._warn(f"out of memory: at most {self.chunk} models are trained together from now on")
             self._train([numbers for numbers in left if numbers])
 
-    def _pace(self, wave: Sequence[Sequence[int]], trainers: Sequence[Trainer]) -> Pace:
-        """Return the pace of each trainer of a wave: some run side by side, others after them, or in later waves."""
-        left = (len(self.members) if self.stacks is None else sum(map(len, self.stacks))) - len(self.ended)
-        rounds = math.ceil(len(trainers) / num_threads(self.device))
-        return self.pace.each(rounds * left / sum(map(len, wave)))
+    def _left(self) -> int:
+        """Return how many members are still to be trained, these included."""
+        return (len(self.members) if self.stacks is None else sum(map(len, self.stacks))) - len(self.ended)
 
     def _trainers(self, numbers: Sequence[int]) -> list[Trainer]:
         """Return the trainers of one group; members of one structure are stacked if they can be."""
@@ -352,7 +360,8 @@ class _Work:
         if reason := _why_alone(next(iter(entrants.values()))):
             self._warn(f"models are trained one by one, since {reason}")
             return alone
-        chunk = self._chunk(entrants, *data)
+        steady = steady_chunk(next(iter(entrants.values())), *data) if self.rungs else None
+        chunk = self._chunk(entrants, *data, steady)
         if chunk == 1:
             return alone
         try:
@@ -366,6 +375,7 @@ class _Work:
                     *data,
                     pads=pads,
                     programs=shared,
+                    most=steady or chunk,
                     on_done=self._done,
                     on_epoch=self._report_epoch,
                     on_newest=self._score_newest,
@@ -380,10 +390,10 @@ class _Work:
             return alone
         return stacks or alone
 
-    def _chunk(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, task: Task) -> int:
-        """Return the largest number of members to stack, by their number, the cores and the memory."""
+    def _chunk(self, entrants: Mapping[int, Entrant], x: Tensor, y: Tensor, task: Task, steady: int | None) -> int:
+        """Return the largest number of members to stack: as planned, or by their number, the cores and the memory."""
         if self.stacks is not None:
-            return min(len(entrants), self.chunk or len(entrants))
+            return min(len(entrants), self.chunk or len(entrants), steady or len(entrants))
         first = next(iter(entrants.values()))
         budget = MEMORY_SHARE * free_bytes(x.device) if self.memory is None else self.memory
         fitting = budget / num_threads(x.device) // member_bytes(first, x, y, task)

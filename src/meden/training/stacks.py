@@ -25,10 +25,18 @@ OnNewest = Callable[[int, nn.Module], None]
 """Called with the number of a member that ends and its model, in the newest state, before the one to keep is put in."""
 Judge = Callable[[int, Mapping[int, History]], Collection[int]]
 """Called with an epoch and the records so far by the members' numbers; returns the numbers to drop."""
+MERGING_PAYS = 128
+"""Steps ahead for which one stack in the place of two repays its trace; seconds are not measured, so that results
+do not depend on them."""
 
 
 class Trainer(abc.ABC):
     """Some of the members, by number, and what trains them."""
+
+    @property
+    @abc.abstractmethod
+    def seconds(self) -> float:
+        """How long it has trained."""
 
     @abc.abstractmethod
     def run_until(self, epoch: float, pace: Pace) -> None:
@@ -48,7 +56,7 @@ class Trainer(abc.ABC):
 
 
 class StackTrainer(Trainer):
-    """Members of equal structure, trained together."""
+    """Members of equal structure, trained together; with those of other stacks when they are so many at most."""
 
     def __init__(
         self,
@@ -62,31 +70,36 @@ class StackTrainer(Trainer):
         on_epoch: OnEpoch,
         on_newest: OnNewest | None,
         programs: Programs | None,
+        most: int,
     ) -> None:
-        numbers = self._numbers = list(
-            entrants
-        )  # told apart from the trainer, whose memory else waits for a collection
-        self.population = Population(
-            list(entrants.values()),
-            x,
-            y,
-            task,
-            pads=pads,
-            on_run=lambda place, run: on_done(numbers[place], run),
-            on_epoch=lambda place, record: on_epoch(numbers[place], record),
-            on_newest=None if on_newest is None else lambda place, model: on_newest(numbers[place], model),
-            programs=programs,
-        )
+        self._most = most
+        told = {"on_run": on_done, "on_epoch": on_epoch, "on_newest": on_newest}
+        self.population = Population(entrants, x, y, task, pads=pads, programs=programs, **told)  # type: ignore[arg-type]
         self.population.trace()
+
+    @property
+    def seconds(self) -> float:
+        return self.population.seconds
 
     def run_until(self, epoch: float, pace: Pace) -> None:
         self.population.run_until(epoch, pace)
 
     def drop(self, numbers: Collection[int]) -> None:
-        self.population.drop([place for place, number in enumerate(self._numbers) if number in numbers])
+        self.population.drop(numbers)
 
     def histories(self) -> Mapping[int, History]:
-        return {self._numbers[place]: history for place, history in self.population.live_histories().items()}
+        return self.population.live_histories()
+
+    def may_take_over(self, other: StackTrainer) -> bool:
+        """Say whether the members of both may be one stack, and whether that pays."""
+        one, two = self.population, other.population
+        if one.programs is not two.programs or one.num_live + two.num_live > self._most:
+            return False
+        return min(one.steps_ahead, two.steps_ahead) >= MERGING_PAYS
+
+    def take_over(self, other: StackTrainer) -> None:
+        """Train the other's members, too, from here on."""
+        self.population.take_over(other.population)
 
 
 class SingleTrainer(Trainer):
@@ -102,6 +115,10 @@ class SingleTrainer(Trainer):
         self._number, self._begin, self._on_done = number, begin, on_done
         self._training: Training | None = None
         self._ended = False
+
+    @property
+    def seconds(self) -> float:
+        return 0.0 if self._training is None else self._training.state.seconds
 
     def run_until(self, epoch: float, pace: Pace) -> None:
         if self._ended:
@@ -132,20 +149,52 @@ def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, His
         trainer.drop(losers)
 
 
+def merged(trainers: Sequence[Trainer]) -> list[Trainer]:
+    """Return those that still train, of which neighbouring stacks of one structure have become one, as far as they may.
+
+    That depends on how many members of each still train, and on nothing else.
+    """
+    found: list[Trainer] = []
+    for trainer in trainers:
+        last = found[-1] if found else None
+        if not trainer.histories():
+            continue
+        if isinstance(last, StackTrainer) and isinstance(trainer, StackTrainer) and last.may_take_over(trainer):
+            last.take_over(trainer)
+        else:
+            found.append(trainer)
+    return found
+
+
 def num_threads(device: torch.device) -> int:
     """Return how many threads train: on the CPU as many as torch would use for one operation."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
-def run_all(trainers: Sequence[Trainer], device: torch.device, until: float = math.inf, pace: Pace = UNHURRIED) -> None:
+def run_all(
+    trainers: Sequence[Trainer],
+    device: torch.device,
+    until: float = math.inf,
+    pace: Pace = UNHURRIED,
+    waves: float = 1.0,
+) -> None:
     """Train trainers until an epoch, in threads of one core each; after an error no other trainer is begun.
 
     Small operations gain little from two cores, and lose much where other processes want one of them.
+
+    Args:
+        trainers: what is trained now.
+        device: where.
+        until: the epoch.
+        pace: of all that is still to be trained, together.
+        waves: how many waves like these trainers that is, one after the other.
     """
-    before = torch.get_num_threads()
-    pool = ThreadPoolExecutor(num_threads(device), initializer=_settle)
+    before, threads = torch.get_num_threads(), num_threads(device)
+    rounds = waves * math.ceil(len(trainers) / threads)
+    own = [pace.each(rounds, trainer.seconds) for trainer in trainers]
+    pool = ThreadPoolExecutor(threads, initializer=_settle)
     try:
-        for done in [pool.submit(trainer.run_until, until, pace) for trainer in trainers]:
+        for done in [pool.submit(t.run_until, until, p) for t, p in zip(trainers, own, strict=True)]:
             done.result()
     finally:
         pool.shutdown(cancel_futures=True)

@@ -41,7 +41,7 @@ class Fitter(Protocol):
     takes_turns: ClassVar[bool]
     """Whether members are trained one after the other, each to its end, so that none can wait for others in a race."""
 
-    def plan(self, members: Sequence[Member]) -> list[list[int]]:
+    def plan(self, members: Sequence[Member], *, racing: bool = False) -> list[list[int]]:
         """Return who is trained with whom, as numbers of the members: by what they are, and by nothing else."""
 
     def fit(self, members: Sequence[Member], stacks: Iterable[Sequence[int]], how: Manner) -> None:
@@ -71,9 +71,9 @@ class Networks:
         """Return what another process is told, which traces for itself."""
         return {"make_model": self.make_model, "dataset": self.dataset, "programs": {}}
 
-    def plan(self, members: Sequence[Member]) -> list[list[int]]:
+    def plan(self, members: Sequence[Member], *, racing: bool = False) -> list[list[int]]:
         """See :meth:`Fitter.plan`."""
-        return plan_stacks(self.make_model, members, self.dataset)
+        return plan_stacks(self.make_model, members, self.dataset, racing=racing)
 
     def fit(self, members: Sequence[Member], stacks: Iterable[Sequence[int]], how: Manner) -> None:
         """See :meth:`Fitter.fit`."""

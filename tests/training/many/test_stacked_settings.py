@@ -10,7 +10,7 @@ from torch.func import vmap
 from meden import Recipe, Regularizer
 from meden.penalties import L1, MCP, GroupLasso, Number, PullTo, Scaled, Sum
 from meden.training.many import stacked_settings
-from meden.training.many.penalties import times, values_of
+from meden.training.many.penalties import Slot, times
 from meden.training.many.stacking import recipe_key
 from tests.contracts import PENALTIES, OneSided
 
@@ -136,7 +136,9 @@ class Checked(OneSided):
 
 def test_what_a_penalty_checks_when_it_is_made_is_not_asked_of_all_members_at_once():
     penalties, w = [Checked(s) for s in STRENGTHS], torch.ones(3, 2)
-    assert values_of(penalties, w).tolist() == pytest.approx([2 * s for s in STRENGTHS])
+    slot, numbers = Slot(0, "w", penalties[0], None), stacked_settings.stacked(penalties, w)
+    values = vmap(lambda own, part: slot.penalty(own, 1.0).value(part))(numbers, w)
+    assert values.tolist() == pytest.approx([2 * s for s in STRENGTHS])
 
 
 def test_what_is_derived_from_a_number_keeps_penalties_apart():

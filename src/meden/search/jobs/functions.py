@@ -65,7 +65,7 @@ class Functions:
     seeds_all: bool = True
     """Whether the global generators are seeded around the function."""
 
-    def plan(self, members: Sequence[Member]) -> list[list[int]]:
+    def plan(self, members: Sequence[Member], *, racing: bool = False) -> list[list[int]]:  # noqa: ARG002
         """Return each by itself."""
         return [[number] for number in range(len(members))]
 

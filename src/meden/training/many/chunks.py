@@ -105,7 +105,7 @@ def fastest_chunk(entrants: Sequence[Entrant], x: Tensor, y: Tensor, task: Task,
         return 1
     seconds = {1: _seconds(_plain_step(entrants[0], x, y, task), x.device)}
     for chunk in sorted({largest, *(c for c in TRIAL_CHUNKS if c < largest)}):
-        trial = Population(entrants[:chunk], x, y, task, pads=pads, on_run=_ignore, on_epoch=_ignore)
+        trial = Population(dict(enumerate(entrants[:chunk])), x, y, task, pads=pads, on_run=_ignore, on_epoch=_ignore)
         trial.trace()
         seconds[chunk] = _seconds(functools.partial(trial.try_step, trial.first_batch()), x.device) / chunk
         if seconds[chunk] > min(seconds.values()):

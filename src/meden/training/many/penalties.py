@@ -6,6 +6,7 @@ Legend: ``K`` members, ``P`` trained numbers of one member, ``flat`` (K, P).
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from torch.func import vmap
 from meden.optim import Bound, Joint, Operand, Single, StrengthSchedule, joined, one_length, within_reach
 from meden.penalties import L1, L2, ElasticNet, Number, Penalty, Scaled
 from meden.training.many import stacked_settings
-from meden.training.many.stacking import Stack, shaped
+from meden.training.many.stacking import Layout, Stack, shaped
 
 Values = list[list[Tensor]]
 """The numbers of each slot of a segment, (K,) or (K, *shape) each."""
@@ -161,12 +162,42 @@ def slot_values(members: Sequence[Sequence[Bound]], segment: Segment, like: Tens
     ]
 
 
-def values_of(penalties: Sequence[Penalty], w: Tensor) -> Tensor:
-    """Return the value of each member's penalty on its own tensor, (K,); ``w`` is (K, *shape)."""
-    template = penalties[0]
-    return vmap(lambda own, part: stacked_settings.rebuild(template, iter(own)).value(part))(
-        stacked_settings.stacked(penalties, w), w
-    )
+@dataclass(frozen=True)
+class PenaltyValues:
+    """What the penalties of all members come to."""
+
+    bound: Sequence[Bound]
+    """The first member's regularizers."""
+    layout: Layout
+
+    def __call__(
+        self, flat: Tensor, rest: Mapping[str, Tensor], values: Sequence[Values], factors: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Return each regularizer's value, (K,); ``values`` and the schedules' factors (0-d) are by regularizer."""
+        tensors, found = {**rest, **self.layout.views(flat)}, []  # penalties may be on frozen tensors
+        for number, (bound, own, factor) in enumerate(zip(self.bound, values, factors, strict=True)):
+            total = torch.zeros_like(flat[:, 0])
+            for (name, operand), numbers in zip(bound.operands.items(), own, strict=True):
+                slot = Slot(number, name, bound.penalties[name], bound.regularizer.schedule)
+                value = functools.partial(_value, slot, factor)
+                total = total + vmap(value)(numbers, seen(operand, tensors))
+            found.append(total)
+        return tuple(found)
+
+
+def _value(slot: Slot, factor: Number, numbers: Sequence[Number], w: Tensor) -> Tensor:
+    return slot.penalty(numbers, factor).value(w)
+
+
+def penalty_numbers(members: Sequence[Sequence[Bound]], like: Tensor) -> list[Values]:
+    """Return the numbers of every member's penalties, for :class:`PenaltyValues`; ``members`` as in `slot_values`."""
+    return [
+        [
+            stacked_settings.stacked([bound[number].penalties[name] for bound in members], like)
+            for name in first.operands
+        ]
+        for number, first in enumerate(members[0])
+    ]
 
 
 def seen(operand: Operand, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from meden.training.many.augment import Augmenting, values_and_keys
 from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
 from meden.training.many.first_member import check_first_member
 from meden.training.many.replay import Program
-from meden.training.many.stacking import Stack, stack, unstack
+from meden.training.many.stacking import Stack, joined, stack, unstack
 from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step, forward_streams
 from meden.training.many.updates import UPDATES
 
@@ -41,6 +41,8 @@ FASTER_THAN_A_CORE = 100
 PASSES = 50
 """Reads and writes of each trained number in an update, in multiplications."""
 
+PER_MEMBER = ("numbers", "entrants", "histories")
+"""Lists with an entry for each member of the stack."""
 STEPS_AT_ONCE = 4
 """Steps between two looks at the clock, where there is a time limit."""
 
@@ -50,26 +52,27 @@ class Programs(NamedTuple):
 
     take_steps: Program
     score: Program
+    penalties: Program
 
 
 class Population:
     """A stack of members of equal structure, in training.
 
     Args:
-        entrants: the members, K.
+        entrants: the members, K, by number.
         x: (n, ...) inputs of all members.
         y: (n, ...) targets.
         task: what ``y`` is.
         pads: whether a short batch may be filled up with rows of weight 0: rows do not see each other in the model.
-        on_run: called with a member's place and its run as it ends.
-        on_newest: called before that with its place and its model, in the newest state; None if nobody wants it.
-        on_epoch: called with a member's place and its newest record.
+        on_run: called with a member's number and its run as it ends.
+        on_newest: called before that with its number and its model, in the newest state; None if nobody wants it.
+        on_epoch: called with a member's number and its newest record.
         programs: of another population of the same structure; None makes its own.
     """
 
     def __init__(
         self,
-        entrants: Sequence[Entrant],
+        entrants: Mapping[int, Entrant],
         x: Tensor,
         y: Tensor,
         task: Task,
@@ -80,14 +83,14 @@ class Population:
         on_newest: Callable[[int, nn.Module], None] | None = None,
         programs: Programs | None = None,
     ) -> None:
-        self.entrants, self.task, self.pads = list(entrants), task, pads
+        self.numbers, self.entrants = list(entrants), list(entrants.values())
+        self.task, self.pads = task, pads
         self.on_run, self.on_epoch, self.on_newest = on_run, on_epoch, on_newest
-        first = entrants[0]
+        first = self.entrants[0]
         self.x, self.y = on_device(x, first.model), on_device(y, first.model)
         self.row_weights = row_weight(task, self.y)
         self.output_shape = output_shape(first.model, self.x[first.fit[:2]])
-        self._read_recipes()
-        self.stack = stack([entrant.model for entrant in entrants], first.bound, first.rated)
+        self.stack = stack([entrant.model for entrant in self.entrants], first.bound, first.rated)
         self.best = self.stack.copy()
         self.update = UPDATES[first.recipe.optimizer](first.recipe)
         self.state = self.update.start(self.stack.flat)
@@ -95,22 +98,18 @@ class Population:
             self.state[AVERAGE] = self.stack.flat.clone()
         self.g = torch.empty_like(self.stack.flat)
         self.segments = stacked_penalties.segments(first.bound, self.stack, first.rated)
-        own = [entrant.bound for entrant in entrants]
-        self.values = [stacked_penalties.slot_values(own, segment, self.stack.flat) for segment in self.segments]
-        self.ids = list(range(len(entrants)))
-        """The number of each member of the stack, among those it was made of."""
         self.epoch = self.step = 0
         self.seconds = 0.0
-        self.histories = [History() for _ in entrants]
-        self.progress = progress.start(len(entrants))
+        self.histories = [History() for _ in self.entrants]
+        self.progress = progress.start(len(self.entrants))
         self.steps_per_epoch = num_batches(len(first.fit), first.recipe.batch_size, first.recipe.steps_per_epoch)
         self.programs = programs or self._make_programs()
         self._lay_out()
 
     def _make_programs(self) -> Programs:
-        layout, clips = self.stack.layout(), bool(np.isfinite(self.numbers.clip).any())
-        skeleton = copy.deepcopy(self.entrants[0].model)  # the member's own is its run's as soon as it has ended
-        first = self.entrants[0]
+        first, layout = self.entrants[0], self.stack.layout()
+        skeleton = copy.deepcopy(first.model)  # the member's own is its run's as soon as it has ended
+        clips = first.recipe.clip_norm is not None
         logits = self.output_shape[-1] if self.output_shape else 1
         augmenting = Augmenting(first.recipe.augment, self.task, logits, self.stack.flat.dtype)
         idle = self._idle_columns(first.idle)
@@ -118,7 +117,8 @@ class Population:
         rows, weights = next(epoch_batches(self.entrants[:1], 0, self.stack.flat, pads=self.pads))
         batch = rows[0, 0, weights[0, 0] > 0]
         check_first_member(step, first, self.stack, taken(self.x, batch), taken(self.y, batch))
-        return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)))
+        penalties = stacked_penalties.PenaltyValues(first.bound, layout)
+        return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)), Program(penalties))
 
     def _idle_columns(self, idle: Mapping[str, Tensor]) -> Tensor | None:
         """Return which columns of the stack are idle, (P,); None if none is."""
@@ -130,7 +130,7 @@ class Population:
         return columns.to(self.stack.flat.device) if idle else None
 
     def trace(self) -> None:
-        """Trace the first step without taking it, and the first evaluation.
+        """Trace the first step without taking it, the first evaluation, and what the penalties come to.
 
         Raises:
             Exception: whatever keeps the models from being stacked, such as control flow that depends on data.
@@ -139,6 +139,8 @@ class Population:
         self.programs.take_steps.trace(*self._tensors, self._constants, first)
         with torch.no_grad():
             self.programs.score.trace(self.stack.flat, self.stack.rest, *next(self._cut(self._watched_rows[0])))
+            if self.entrants[0].bound:
+                self.programs.penalties.trace(*self._penalties())
 
     def try_step(self, batch: Batch) -> None:
         """Take the first step, to see how long it takes."""
@@ -165,10 +167,35 @@ class Population:
             self._shorten(pace)
             self._end_epoch()
 
-    def drop(self, places: Collection[int]) -> None:
-        """End the training of some members, by their places among those the population was made of."""
-        self._end([row for row in self._live_rows() if self.ids[row] in places], progress.dropped(self.epoch))
+    def drop(self, numbers: Collection[int]) -> None:
+        """End the training of some members, by number."""
+        self._end([row for row in self._live_rows() if self.numbers[row] in numbers], progress.dropped(self.epoch))
         self._shrink_if_it_pays()
+
+    @property
+    def num_live(self) -> int:
+        """Members that still train."""
+        return int(self.progress.live.sum())
+
+    @property
+    def steps_ahead(self) -> int:
+        """Steps that the members still train for, at most."""
+        live = self.progress.live
+        return int((self.rules.last_epoch[live] - self.epoch).max(initial=0)) * self.steps_per_epoch
+
+    def take_over(self, other: Population) -> None:
+        """Train the members of another, too; both are at the same step, and have the same programs."""
+        self.stack, self.best = joined(self.stack, other.stack), joined(self.best, other.best)
+        self.g = torch.cat([self.g, other.g])
+        self.state = {
+            name: torch.cat([tensor, other.state[name]]) if tensor.ndim else tensor
+            for name, tensor in self.state.items()
+        }
+        for name in PER_MEMBER:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.progress = progress.join(self.progress, other.progress)
+        self.seconds = max(self.seconds, other.seconds)
+        self._keep(self._worth_keeping())
 
     def _end(self, rows: Sequence[int], ending: progress.Ending) -> None:
         for row in rows:
@@ -176,8 +203,8 @@ class Population:
         self.progress = progress.drop(self.progress, rows)
 
     def live_histories(self) -> dict[int, History]:
-        """Return the records of the members that are still training, by place."""
-        return {self.ids[row]: self.histories[row] for row in self._live_rows()}
+        """Return the records of the members that are still training, by number."""
+        return {self.numbers[row]: self.histories[row] for row in self._live_rows()}
 
     def _live_rows(self) -> list[int]:
         rows: list[int] = np.flatnonzero(self.progress.live).tolist()
@@ -214,16 +241,20 @@ class Population:
 
     def _read_recipes(self) -> None:
         recipes = [entrant.recipe for entrant in self.entrants]
-        self.numbers, self.rules = Numbers.of(recipes), progress.rules_of(recipes)
+        self.settings, self.rules = Numbers.of(recipes), progress.rules_of(recipes)
 
     def _lay_out(self) -> None:
         """Lay out the tensors that stay as they are from step to step."""
         flat = self.stack.flat
         self._tensors = flat, self.stack.rest, self.state, self.g
+        self._read_recipes()
         self._read_schedules()
+        own = [entrant.bound for entrant in self.entrants]
+        values = [stacked_penalties.slot_values(own, segment, flat) for segment in self.segments]
+        self._penalty_numbers = stacked_penalties.penalty_numbers(own, flat)
         augment, keys = values_and_keys(self.entrants, flat)
         momentum, clip = (
-            torch.from_numpy(column[:, None]).to(flat) for column in (self.numbers.momentum, self.numbers.clip)
+            torch.from_numpy(column[:, None]).to(flat) for column in (self.settings.momentum, self.settings.clip)
         )
         self._watched_rows = padded(
             [e.fit[watched_rows(len(e.fit), e.recipe.eval_rows, e.seed)] for e in self.entrants]
@@ -232,7 +263,7 @@ class Population:
         streams = forward_streams(self.entrants).to(flat.device)
         shares = [entrant.recipe.rdrop for entrant in self.entrants if entrant.recipe.rdrop is not None]
         rdrop = [flat.new_tensor(shares)] if shares else []
-        given = self._lr_factors(), self.values, augment, keys, streams, rdrop
+        given = self._lr_factors(), values, augment, keys, streams, rdrop
         self._constants = Constants(self.x, self.y, momentum, clip, *given)
 
     def _lr_factors(self) -> list[Tensor]:
@@ -296,7 +327,7 @@ class Population:
         self.best.copy_rows(self._shown(), torch.from_numpy(np.flatnonzero(verdict.keep)).to(self.y.device))
         for row in live:
             self.histories[row] = self.histories[row].add(records[row])
-            self.on_epoch(self.ids[row], records[row])
+            self.on_epoch(self.numbers[row], records[row])
             if ending := verdict.endings[row]:
                 self._finish(row, ending)
         self._shrink_if_it_pays()
@@ -324,17 +355,19 @@ class Population:
             for row in range(len(self.entrants))
         ]
 
+    def _penalties(self) -> tuple[Any, ...]:
+        """Return what the penalties' values depend on."""
+        shown, first = self._shown(), self.entrants[0].bound
+        schedules = [bound.regularizer.schedule for bound in first]
+        factors = [1.0 if schedule is None else schedule.factor(self.step) for schedule in schedules]
+        return shown.flat, shown.rest, self._penalty_numbers, list(shown.flat.new_tensor(factors))
+
+    @torch.no_grad()
     def _penalty_values(self) -> dict[str, list[float]]:
         """Return every penalty's value by label, (K,) each."""
-        values: dict[str, list[float]] = {}
-        tensors = self.stack.rest | self._shown().params  # penalties may be on frozen tensors
-        for number, first in enumerate(self.entrants[0].bound):
-            total = torch.zeros_like(self.stack.flat[:, 0])
-            for name, operand in first.operands.items():
-                own = [entrant.bound[number].penalty(name, self.step) for entrant in self.entrants]
-                total += stacked_penalties.values_of(own, stacked_penalties.seen(operand, tensors))
-            values[first.label] = total.tolist()
-        return values
+        bound = self.entrants[0].bound
+        found = self.programs.penalties(*self._penalties()) if bound else ()
+        return {first.label: own.tolist() for first, own in zip(bound, found, strict=True)}
 
     def _zero_groups(self) -> dict[str, list[int]]:
         """Return how many of the groups that span tensors are zero, by label, (K,) each."""
@@ -351,24 +384,30 @@ class Population:
         entrant, history = self.entrants[row], self.histories[row]
         if self.on_newest is not None:
             unstack(entrant.model, self._shown(), row)
-            self.on_newest(self.ids[row], entrant.model)
+            self.on_newest(self.numbers[row], entrant.model)
         unstack(entrant.model, self.best if self.progress.best_epoch[row] else self._shown(), row)
         null = null_loss(self.task, self.y[entrant.fit], self.output_shape)
         outcome = progress.outcome(self.progress, row, ending, history[-1], null)
         recipe, seed, num_rows = entrant.recipe, entrant.seed, len(entrant.fit)
-        self.on_run(self.ids[row], finished(entrant.model, recipe, seed, history, outcome, num_rows))
+        self.on_run(self.numbers[row], finished(entrant.model, recipe, seed, history, outcome, num_rows))
 
     def _shrink_if_it_pays(self) -> None:
-        """Take out the members that ended, once they are a quarter, if the smaller stack saves enough work."""
-        live = self.progress.live
-        num_ended = int((~live).sum())
-        if live.any() and 4 * num_ended >= len(live):
+        """Take out members that ended, once they are a quarter, if the smaller stack saves enough work."""
+        if not self.num_live:
+            return
+        kept = self._worth_keeping()
+        num_idle = len(self.entrants) - len(kept)
+        if 4 * num_idle >= len(self.entrants):
             first = self.entrants[0]
             width = len(first.fit) / num_batches(len(first.fit), first.recipe.batch_size)
-            ahead = (self.rules.last_epoch[live].max() - self.epoch) * self.steps_per_epoch
-            saved = num_ended * ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
+            saved = num_idle * self.steps_ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
             if saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE):
-                self._keep(self._live_rows())
+                self._keep(kept)
+
+    def _worth_keeping(self) -> list[int]:
+        """Return the rows of the members that still train, and of some that ended: stacks of one size share a trace."""
+        live, ended = (np.flatnonzero(self.progress.live == still).tolist() for still in (True, False))
+        return sorted(live + ended[: usual_size(len(live)) - len(live)])
 
     def _keep(self, rows: list[int]) -> None:
         """Take all other members out of the stack."""
@@ -377,12 +416,21 @@ class Population:
         self.best.keep(chosen)
         self.g = self.g[chosen]
         self.state = {name: tensor[chosen] if tensor.ndim else tensor for name, tensor in self.state.items()}
-        self.values = [[[own[chosen] for own in slot] for slot in segment] for segment in self.values]
-        for name in ("entrants", "ids", "histories"):
+        for name in PER_MEMBER:
             setattr(self, name, [getattr(self, name)[row] for row in rows])
         self.progress = progress.take(self.progress, rows)
-        self._read_recipes()
         self._lay_out()
+
+
+def usual_size(least: int) -> int:
+    """Return the number of members, at least so many, that a stack is cut down to: 1, 2, 3, 4, 6, 8, 12, ...
+
+    Example:
+        >>> [usual_size(least) for least in (1, 5, 9, 13, 17, 32)]
+        [1, 6, 12, 16, 24, 32]
+    """
+    power = 1 << max(least - 1, 0).bit_length()
+    return 3 * power // 4 if 4 * least <= 3 * power and power > 2 else power
 
 
 def _columns(table: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,0 +1,126 @@
+"""Stacks of a race merge as members drop out; those that go on do as they would have by themselves."""
+
+import pytest
+
+import meden
+from meden.member import Member
+from meden.models import MLP
+from meden.penalties import L1, L2, GroupLasso, PullTo
+from meden.training import stacks
+from meden.training.fit_many import fit_stacks, plan_stacks
+from meden.training.many import chunks, population
+from meden.training.many.population import Population, usual_size
+from tests.training.many.witness import alone, assert_same_run, blobs, folds_of
+
+DATA = blobs()
+FOLDS = folds_of(DATA)
+BASE = meden.Recipe(epochs=8, batch_size=8, lr=0.01, dropout=0.2, regularizers=[meden.Regularizer(L1(1e-3))])
+RAMP = meden.StrengthSchedule(end=20)
+RECIPES = {
+    "adam, averaged": BASE.replace(optimizer="adam", averaging="ema"),
+    "momentum, plateau": BASE.replace(optimizer="sgd", momentum=0.9, schedule={"kind": "plateau", "every": 1}),
+    "early stopping": BASE.replace(early_stopping=meden.EarlyStopping(patience=2), lr=0.1),
+    "groups and starts": BASE.replace(
+        regularizers=[meden.Regularizer(GroupLasso(1e-2)), meden.Regularizer(PullTo(L2(0.1)))]
+    ),
+    "clipped, without penalties": BASE.replace(clip_norm=0.5, regularizers=[]),
+    "a schedule, in the loss": BASE.replace(regularizers=[meden.Regularizer(L2(0.1), coupling="loss", schedule=RAMP)]),
+}
+
+
+def net(num_inputs, num_outputs, width=6, batch_norm=True):
+    return MLP(num_inputs, num_outputs, width=width, activation="tanh", batch_norm=batch_norm).double()
+
+
+def members(recipe, num=14, **model_args):
+    """Return members that differ in their rates, folds and numbers of epochs."""
+    recipes = [recipe.replace(lr=recipe.lr * (1 + i / 8), epochs=8 - i % 2) for i in range(num)]
+    return [Member(own, FOLDS[i % 3], i, model_args) for i, own in enumerate(recipes)]
+
+
+@pytest.fixture
+def small_stacks(monkeypatch):
+    """Stacks of four that merge and shrink at any time; returns the numbers of members that still train at merges."""
+    merges = []
+    take_over = Population.take_over
+    monkeypatch.setitem(chunks.STEADY_CHUNKS, "cpu", (4, 4))
+    monkeypatch.setattr(stacks, "MERGING_PAYS", 0)
+    monkeypatch.setattr(population, "SHRINKING_PAYS", 0)
+
+    def spied(self, other):
+        merges.append((self.num_live, other.num_live))
+        take_over(self, other)
+
+    monkeypatch.setattr(Population, "take_over", spied)
+    return merges
+
+
+def race(everyone, losers, *, planned=None, **options):
+    """Train members that lose at rungs; returns the runs by number."""
+    runs, asked = {}, []
+
+    def judge(epoch, histories):
+        asked.append((epoch, {len(history) for history in histories.values()}))
+        return losers.get(epoch, ())
+
+    planned = plan_stacks(net, everyone, DATA, racing=True) if planned is None else planned
+    fit_stacks(net, everyone, DATA, planned, rungs=list(losers), judge=judge, on_run=runs.__setitem__, **options)
+    assert [epoch for epoch, _ in asked] == list(losers)
+    return runs
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_those_that_go_on_end_as_alone(name, small_stacks):
+    everyone = members(RECIPES[name], batch_norm=not RECIPES[name].averaging)  # which would be re-estimated, alone
+    losers = {2: range(4, 10), 4: (1, 2, 11)}
+    runs = race(everyone, losers)
+    assert small_stacks and all(sum(pair) <= 4 for pair in small_stacks)
+    assert sorted(runs) == list(range(14))
+    for number, run in runs.items():
+        lost = next((epoch for epoch, numbers in losers.items() if number in numbers), None)
+        if lost is not None:
+            assert run.status in ("dropped", "stopped_early") and len(run.history) <= lost
+        else:
+            assert_same_run(run, alone(net, everyone[number], DATA), rtol=1e-8)
+
+
+def test_epochs_are_told_once_by_the_members_own_numbers(small_stacks):
+    told = []
+    losers = {2: (1, 2, 3, 5, 6, 8, 9, 10, 12)}
+    runs = race(members(BASE), losers, on_epoch=lambda number, record: told.append((number, record.epoch)))
+    assert small_stacks
+    assert sorted(told) == sorted((number, record.epoch) for number, run in runs.items() for record in run.history)
+
+
+def test_only_what_is_planned_together_merges(small_stacks):
+    everyone = members(BASE, 8)
+    race(everyone, {2: (1, 2, 3, 5, 6, 7)}, planned=[[0, 1, 2, 3], [4, 5, 6, 7]])
+    assert not small_stacks
+    race(everyone, {2: (1, 2, 3, 5, 6, 7)}, planned=[list(range(8))])
+    assert small_stacks == [(1, 1)]
+
+
+def test_structures_do_not_merge(small_stacks):
+    everyone = members(BASE, 4) + members(BASE, 4, width=5)
+    race(everyone, {2: (1, 2, 3, 5, 6, 7)}, planned=[list(range(8))])
+    assert not small_stacks
+
+
+def test_few_steps_do_not_pay_for_a_trace(small_stacks, monkeypatch):
+    monkeypatch.setattr(stacks, "MERGING_PAYS", 31)  # of five in an epoch
+    race(members(BASE, 8), {2: (1, 2, 3, 5, 6, 7)}, planned=[list(range(8))])
+    assert not small_stacks
+
+
+def test_a_race_has_fewer_larger_parts(monkeypatch):
+    monkeypatch.setitem(chunks.STEADY_CHUNKS, "cpu", (4, 4))
+    everyone = members(BASE, 40) + members(BASE, 4, width=5)
+    sizes = [[len(part) for part in plan_stacks(net, everyone, DATA, racing=racing)] for racing in (False, True)]
+    assert sizes == [[*[3] * 8, *[2] * 8, 4], [10, 10, 10, 10, 4]]
+
+
+@pytest.mark.parametrize("least", range(1, 70))
+def test_usual_sizes_are_few_and_hold_few_more(least):
+    size = usual_size(least)
+    assert least <= size <= 1.5 * least and usual_size(size) == size
+    assert size.bit_count() == 1 or (size % 3 == 0 and (size // 3).bit_count() == 1)
