@@ -9,7 +9,7 @@ from meden.penalties import L1, L2, GroupLasso, PullTo
 from meden.training import stacks
 from meden.training.fit_many import fit_stacks, plan_stacks
 from meden.training.many import chunks, population
-from meden.training.many.population import Population, usual_size
+from meden.training.many.population import Population
 from tests.training.many.witness import alone, assert_same_run, blobs, folds_of
 
 DATA = blobs()
@@ -119,8 +119,16 @@ def test_a_race_has_fewer_larger_parts(monkeypatch):
     assert sizes == [[*[3] * 8, *[2] * 8, 4], [10, 10, 10, 10, 4]]
 
 
-@pytest.mark.parametrize("least", range(1, 70))
-def test_usual_sizes_are_few_and_hold_few_more(least):
-    size = usual_size(least)
-    assert least <= size <= 1.5 * least and usual_size(size) == size
-    assert size.bit_count() == 1 or (size % 3 == 0 and (size // 3).bit_count() == 1)
+@pytest.mark.parametrize(("steps", "sizes"), [(0, [4, 3, 1]), (25, [4, 1])])
+def test_a_stack_keeps_a_usual_size_where_that_costs_less_than_a_trace(steps, sizes, small_stacks, monkeypatch):
+    kept = []
+    keep = Population._keep
+    num_weights = sum(param.numel() for param in net(5, 3).parameters())
+    pays = steps * num_weights * (6 * 8 + population.PASSES)  # what a member costs in so many steps of eight rows
+    monkeypatch.setattr(population, "SHRINKING_PAYS", pays)
+    monkeypatch.setattr(Population, "_keep", lambda self, rows: (kept.append(len(rows)), keep(self, rows)))
+    monkeypatch.setitem(chunks.STEADY_CHUNKS, "cpu", (8, 8))
+    everyone = [Member(BASE, FOLDS[i % 3], i) for i in range(8)]
+    runs = race(everyone, {2: range(4), 4: [4], 6: [5, 6]}, planned=[list(range(8))])
+    assert kept == sizes and not small_stacks
+    assert_same_run(runs[7], alone(net, everyone[7], DATA), rtol=1e-8)

@@ -180,8 +180,8 @@ class Population:
     @property
     def steps_ahead(self) -> int:
         """Steps that the members still train for, at most."""
-        live = self.progress.live
-        return int((self.rules.last_epoch[live] - self.epoch).max(initial=0)) * self.steps_per_epoch
+        last = max((self.entrants[row].recipe.last_epoch for row in self._live_rows()), default=self.epoch)
+        return (last - self.epoch) * self.steps_per_epoch
 
     def take_over(self, other: Population) -> None:
         """Train the members of another, too; both are at the same step, and have the same programs."""
@@ -397,17 +397,24 @@ class Population:
             return
         kept = self._worth_keeping()
         num_idle = len(self.entrants) - len(kept)
-        if 4 * num_idle >= len(self.entrants):
-            first = self.entrants[0]
-            width = len(first.fit) / num_batches(len(first.fit), first.recipe.batch_size)
-            saved = num_idle * self.steps_ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
-            if saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE):
-                self._keep(kept)
+        if 4 * num_idle >= len(self.entrants) and self._repays_a_trace(num_idle):
+            self._keep(kept)
 
     def _worth_keeping(self) -> list[int]:
-        """Return the rows of the members that still train, and of some that ended: stacks of one size share a trace."""
+        """Return the rows of the members that still train, and of some that ended: stacks of one size share a trace.
+
+        Sizes are powers of two, unless those that ended would cost more than a trace.
+        """
         live, ended = (np.flatnonzero(self.progress.live == still).tolist() for still in (True, False))
-        return sorted(live + ended[: usual_size(len(live)) - len(live)])
+        beside = ended[: (1 << (len(live) - 1).bit_length()) - len(live)]
+        return live if self._repays_a_trace(len(beside)) else sorted(live + beside)
+
+    def _repays_a_trace(self, num_members: int) -> bool:
+        """Say whether so many members' work in the steps ahead is more than that of tracing a stack of another size."""
+        first = self.entrants[0]
+        width = len(first.fit) / num_batches(len(first.fit), first.recipe.batch_size)
+        saved = num_members * self.steps_ahead * self.stack.flat.shape[1] * (6 * width + PASSES)
+        return saved > SHRINKING_PAYS * (1 if self.y.device.type == "cpu" else FASTER_THAN_A_CORE)
 
     def _keep(self, rows: list[int]) -> None:
         """Take all other members out of the stack."""
@@ -420,17 +427,6 @@ class Population:
             setattr(self, name, [getattr(self, name)[row] for row in rows])
         self.progress = progress.take(self.progress, rows)
         self._lay_out()
-
-
-def usual_size(least: int) -> int:
-    """Return the number of members, at least so many, that a stack is cut down to: 1, 2, 3, 4, 6, 8, 12, ...
-
-    Example:
-        >>> [usual_size(least) for least in (1, 5, 9, 13, 17, 32)]
-        [1, 6, 12, 16, 24, 32]
-    """
-    power = 1 << max(least - 1, 0).bit_length()
-    return 3 * power // 4 if 4 * least <= 3 * power and power > 2 else power
 
 
 def _columns(table: NDArray[np.float64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
