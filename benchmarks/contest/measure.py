@@ -54,7 +54,7 @@ def measure(data: Path, key: Line, threads: int) -> Line:
             model = method.fit(rows.inputs, rows.targets, task)
             fitted = time.perf_counter()
             answers = np.ravel(model.predict(rows.new))
-            probabilities = None if numbers else np.asarray(model.predict_proba(rows.new))
+            probabilities = None if numbers else in_order(model, model.predict_proba(rows.new))
             found |= {"fit_seconds": round(fitted - started, 2), "seconds": round(time.perf_counter() - started, 2)}
             if probabilities is None:
                 found |= scores.of_numbers(rows.truth, answers)
@@ -65,6 +65,12 @@ def measure(data: Path, key: Line, threads: int) -> Line:
             found |= failed(f"{type(error).__name__}: {' '.join(str(error).split())}", started)
     found |= {"cpu_seconds": round(cpu_seconds() - used, 2), "megabytes": round(megabytes())}
     return key | found | {"version": method.version, "load": [round(load, 2), round(os.getloadavg()[0], 2)]}
+
+
+def in_order(model: Any, probabilities: Any) -> np.ndarray:
+    """Return probabilities (n, C) with the classes sorted as text: CatBoost puts "10" after "9"."""
+    told, classes = np.asarray(probabilities), getattr(model, "classes_", None)
+    return told if classes is None else told[:, np.argsort(np.asarray(classes).astype(str))]
 
 
 def failed(note: str, started: float) -> Line:

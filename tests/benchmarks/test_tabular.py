@@ -208,6 +208,15 @@ def test_scores_are_those_of_the_definitions():
     assert numbers == pytest.approx({"r2": 0.5, "rmse": math.sqrt(1 / 3)})
 
 
+def test_probabilities_are_of_classes_sorted_as_text():
+    class Counted:
+        classes_ = np.array([9, 10, 2])
+
+    told = np.array([[0.1, 0.2, 0.7]])
+    assert part("measure").in_order(Counted(), told).tolist() == [[0.2, 0.7, 0.1]]
+    assert part("measure").in_order(object(), told).tolist() == told.tolist()
+
+
 def test_tables_that_are_made_are_as_they_say():
     data = part("data")
     x, y = data.pairs(4000)
