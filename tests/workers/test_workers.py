@@ -1,6 +1,7 @@
 """Workers: whoever trains what, and however many there are, the result is the same to the last bit."""
 
 import dataclasses
+import functools
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ from meden.history import History
 from meden.models import MLP
 from meden.search import tune
 from meden.training.fit_many import plan_stacks
+from meden.training.many.population import Population
 from meden.workers.coordinator import Coordinator, RemoteCoordinator, Server, Stopped
 from meden.workers.fitter import Networks
 from meden.workers.workers import Assignment, Workers, divide, work_elsewhere
@@ -164,6 +166,31 @@ def test_neither_four_workers_nor_two_that_take_over_change_a_bit(tmp_path, monk
         tune(make, "iris", SPACE, racing=True, study_dir=tmp_path, jobs=4, on_progress=stop, **OPTIONS)
     assert len((tmp_path / "ledger.jsonl").read_text().splitlines()) == 21
     assert same(tune(make, "iris", SPACE, racing=True, study_dir=tmp_path, jobs=2, **OPTIONS), race)
+
+
+@pytest.mark.distributed
+def test_stacks_that_merge_in_a_race_give_the_same_bits_however_it_is_trained(tmp_path, monkeypatch):
+    merges = []
+    take_over = Population.take_over
+
+    def spied(self, other):
+        merges.append(self.epoch)
+        take_over(self, other)
+
+    monkeypatch.setattr(Population, "take_over", spied)
+    make = functools.partial(small, width=8)
+    recipe = RECIPE.replace(epochs=24, batch_size=8)
+    options = {"folds": 4, "budget": 28, "strategy": "random", "recipe": recipe, "racing": True, "baselines": False}
+
+    def stop(progress):
+        if progress.num_fits == 40:
+            raise Interrupted
+
+    race = tune(make, "iris", SPACE, **options)
+    assert merges
+    with pytest.raises(Interrupted):
+        tune(make, "iris", SPACE, study_dir=tmp_path, on_progress=stop, **options)
+    assert same(tune(make, "iris", SPACE, study_dir=tmp_path, jobs=2, **options), race)
 
 
 @pytest.mark.distributed

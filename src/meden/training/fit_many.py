@@ -375,7 +375,7 @@ class _Work:
                     *data,
                     pads=pads,
                     programs=shared,
-                    most=steady or chunk,
+                    most=0 if self.stacks is None else chunk,
                     on_done=self._done,
                     on_epoch=self._report_epoch,
                     on_newest=self._score_newest,

@@ -56,7 +56,20 @@ class Trainer(abc.ABC):
 
 
 class StackTrainer(Trainer):
-    """Members of equal structure, trained together; with those of other stacks when they are so many at most."""
+    """Members of equal structure, trained together; in a race with those of other stacks, when they are few.
+
+    Args:
+        entrants: the members by number.
+        x: inputs of all rows.
+        y: their targets.
+        task: what they are.
+        pads: see :class:`meden.training.many.population.Population`.
+        on_done: called when a member ends.
+        on_epoch: called with each record.
+        on_newest: called before a member's end.
+        programs: of another stack of the same structure.
+        most: members that it may have after it has taken over others; 0 never does.
+    """
 
     def __init__(
         self,
@@ -73,8 +86,17 @@ class StackTrainer(Trainer):
         most: int,
     ) -> None:
         self._most = most
-        told = {"on_run": on_done, "on_epoch": on_epoch, "on_newest": on_newest}
-        self.population = Population(entrants, x, y, task, pads=pads, programs=programs, **told)  # type: ignore[arg-type]
+        self.population = Population(
+            entrants,
+            x,
+            y,
+            task,
+            pads=pads,
+            on_run=on_done,
+            on_epoch=on_epoch,
+            on_newest=on_newest,
+            programs=programs,
+        )
         self.population.trace()
 
     @property
@@ -152,7 +174,7 @@ def drop_losers(epoch: int, trainers: Sequence[Trainer], ended: Mapping[int, His
 def merged(trainers: Sequence[Trainer]) -> list[Trainer]:
     """Return those that still train, of which neighbouring stacks of one structure have become one, as far as they may.
 
-    That depends on how many members of each still train, and on nothing else.
+    That depends on how many members of each still train and for how long, not on who trains what, or on time.
     """
     found: list[Trainer] = []
     for trainer in trainers:

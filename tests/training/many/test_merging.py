@@ -5,7 +5,7 @@ import pytest
 import meden
 from meden.member import Member
 from meden.models import MLP
-from meden.penalties import L1, L2, GroupLasso, PullTo
+from meden.penalties import L1, L2, GroupLasso, MaxNorm, PullTo
 from meden.training import stacks
 from meden.training.fit_many import fit_stacks, plan_stacks
 from meden.training.many import chunks, population
@@ -98,6 +98,22 @@ def test_only_what_is_planned_together_merges(small_stacks):
     assert not small_stacks
     race(everyone, {2: (1, 2, 3, 5, 6, 7)}, planned=[list(range(8))])
     assert small_stacks == [(1, 1)]
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"memory": 40_000.0}], ids=str)
+def test_stacks_of_the_size_that_was_asked_for_do_not_merge(options, small_stacks):
+    meden.fit_many(net, members(BASE, 8), DATA, rungs=[2], judge=lambda *_: (1, 2, 3, 5, 6, 7), **options)
+    assert not small_stacks
+
+
+def test_values_of_bounds_are_those_of_a_member_alone(small_stacks):
+    """TorchScript takes 1 for 1 + 2e-15, and a weight at its bound for one beyond it."""
+    bounded = [meden.Regularizer(GroupLasso(1e-3), on="biases"), meden.Regularizer(MaxNorm(0.7))]
+    everyone = members(BASE.replace(optimizer="sgd", lr=0.1, regularizers=bounded), 6)
+    runs = race(everyone, {2: ()})
+    for number, run in runs.items():
+        assert_same_run(run, alone(net, everyone[number], DATA), rtol=1e-8)
+        assert all(list(record.penalties.values())[1] == 0 for record in run.history)
 
 
 def test_structures_do_not_merge(small_stacks):

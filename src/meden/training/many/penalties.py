@@ -175,18 +175,19 @@ class PenaltyValues:
     ) -> tuple[Tensor, ...]:
         """Return each regularizer's value, (K,); ``values`` and the schedules' factors (0-d) are by regularizer."""
         tensors, found = {**rest, **self.layout.views(flat)}, []  # penalties may be on frozen tensors
-        for number, (bound, own, factor) in enumerate(zip(self.bound, values, factors, strict=True)):
+        for bound, own, factor in zip(self.bound, values, factors, strict=True):
             total = torch.zeros_like(flat[:, 0])
             for (name, operand), numbers in zip(bound.operands.items(), own, strict=True):
-                slot = Slot(number, name, bound.penalties[name], bound.regularizer.schedule)
-                value = functools.partial(_value, slot, factor)
+                scale = None if bound.regularizer.schedule is None else factor
+                value = functools.partial(_value, bound.penalties[name], scale)
                 total = total + vmap(value)(numbers, seen(operand, tensors))
             found.append(total)
         return tuple(found)
 
 
-def _value(slot: Slot, factor: Number, numbers: Sequence[Number], w: Tensor) -> Tensor:
-    return slot.penalty(numbers, factor).value(w)
+def _value(template: Penalty, scale: Number | None, numbers: Sequence[Number], w: Tensor) -> Tensor:
+    penalty = stacked_settings.rebuild(template, iter(numbers))
+    return (penalty if scale is None else Scaled(penalty, scale)).value(w)
 
 
 def penalty_numbers(members: Sequence[Sequence[Bound]], like: Tensor) -> list[Values]:

@@ -29,7 +29,7 @@ from meden.training.many.augment import Augmenting, values_and_keys
 from meden.training.many.batches import Entrant, Numbers, blends, epoch_batches, padded, rates, taken
 from meden.training.many.first_member import check_first_member
 from meden.training.many.replay import Program
-from meden.training.many.stacking import Stack, joined, stack, unstack
+from meden.training.many.stacking import Stack, both, stack, unstack
 from meden.training.many.step import AVERAGE, Batch, Constants, Evaluation, Step, forward_streams
 from meden.training.many.updates import UPDATES
 
@@ -118,7 +118,11 @@ class Population:
         batch = rows[0, 0, weights[0, 0] > 0]
         check_first_member(step, first, self.stack, taken(self.x, batch), taken(self.y, batch))
         penalties = stacked_penalties.PenaltyValues(first.bound, layout)
-        return Programs(Program(step, writes=4), Program(Evaluation(skeleton, self.task, layout)), Program(penalties))
+        return Programs(
+            Program(step, writes=4),
+            Program(Evaluation(skeleton, self.task, layout)),
+            Program(penalties, scripted=False),
+        )
 
     def _idle_columns(self, idle: Mapping[str, Tensor]) -> Tensor | None:
         """Return which columns of the stack are idle, (P,); None if none is."""
@@ -185,7 +189,8 @@ class Population:
 
     def take_over(self, other: Population) -> None:
         """Train the members of another, too; both are at the same step, and have the same programs."""
-        self.stack, self.best = joined(self.stack, other.stack), joined(self.best, other.best)
+        assert self.step == other.step and self.programs is other.programs
+        self.stack, self.best = both(self.stack, other.stack), both(self.best, other.best)
         self.g = torch.cat([self.g, other.g])
         self.state = {
             name: torch.cat([tensor, other.state[name]]) if tensor.ndim else tensor

@@ -39,13 +39,15 @@ class Program:
     Args:
         function: of nests of tensors to a tuple of tensors. What is no tensor must not change between calls.
         writes: how many of its arguments, the first ones, it writes into.
+        scripted: False replays in Python. TorchScript takes numbers for one that differ by a few billionths, such as
+            a bound and the bound with its tolerance.
     """
 
     _tracing = threading.Lock()
     """Stacks share functions, whose models are borrowed while they are traced: one thread at a time."""
 
-    def __init__(self, function: Callable[..., tuple[Tensor, ...]], *, writes: int = 0) -> None:
-        self.function, self.writes = function, writes
+    def __init__(self, function: Callable[..., tuple[Tensor, ...]], *, writes: int = 0, scripted: bool = True) -> None:
+        self.function, self.writes, self.scripted = function, writes, scripted
         self._replays: dict[Any, Replay] = {}
 
     def __call__(self, *arguments: Any) -> tuple[Tensor, ...]:
@@ -65,11 +67,13 @@ class Program:
         shapes = tuple([leaf.shape for leaf in pytree.tree_leaves(arguments)])
         with self._tracing if shapes not in self._replays else contextlib.nullcontext():
             if shapes not in self._replays:
-                self._replays[shapes] = record(self.function, arguments, self.writes)
+                self._replays[shapes] = record(self.function, arguments, self.writes, self.scripted)
         return self._replays[shapes]
 
 
-def record(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any], writes: int) -> Replay:
+def record(
+    function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any], writes: int, scripted: bool = True
+) -> Replay:
     """Return the tensor operations of a function of the flat arguments, which are left as they were.
 
     Raises:
@@ -94,6 +98,8 @@ def record(function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Any]
         for row in range(rows[0].size(0)):
             run(fixed + [tensor[row] for tensor in rows] + constants)
 
+    if not scripted:
+        return Replay(lambda leaves: run(leaves + constants), lambda fixed, rows: loop(fixed, rows, constants))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch means to replace TorchScript by its compiler
         try:

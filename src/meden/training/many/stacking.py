@@ -146,7 +146,7 @@ def stack(models: Sequence[nn.Module], bound: Sequence[Bound], rated: Mapping[st
     return Stack(columns, layout.shapes, layout.turned, torch.cat(layout.join(stacked), dim=1), rest)
 
 
-def joined(one: Stack, other: Stack) -> Stack:
+def both(one: Stack, other: Stack) -> Stack:
     """Return the members of two stacks of one layout as one stack."""
     rest = {name: torch.cat([tensor, other.rest[name]]) for name, tensor in one.rest.items()}
     return Stack(one.columns, one.shapes, one.turned, torch.cat([one.flat, other.flat]), rest)
