@@ -19,6 +19,10 @@ from meden.models import Decoder
 from meden.optim import Averaging, Sharpness, bind, refresh_batch_norm
 from meden.penalties import L1, L2, ActivityL1, GroupLasso, GroupMCP, MaxNorm, Nuclear, Orthogonality
 from meden.speed import matmul_rate, peak_memory, work_of
+from meden.training import stacks
+from meden.training.fit_many import fit_stacks
+from meden.training.many import chunks
+from meden.training.many.population import Population
 from tests.contracts import PENALTIES
 
 THERE = os.environ.get("MEDEN_TEST_ACCELERATOR", "cuda")
@@ -123,6 +127,28 @@ def test_a_population_is_each_alone():
     members = [meden.Member(recipe, fold) for recipe in recipes for fold in folds]
     for one, other in zip(*(meden.fit_many(maker(where), members, (X, Y)) for where in (HERE, THERE)), strict=True):
         assert_same_runs(one, other)
+
+
+def test_stacks_of_a_race_that_merge(monkeypatch):
+    merges = []
+    take_over = Population.take_over
+
+    def spied(self, other):
+        merges.append(self.epoch)
+        take_over(self, other)
+
+    monkeypatch.setattr(Population, "take_over", spied)
+    monkeypatch.setattr(stacks, "MERGING_PAYS", 0)
+    monkeypatch.setitem(chunks.STEADY_CHUNKS, THERE, (4, 4))
+    recipe = RECIPES["lasso"].replace(averaging=Averaging(), epochs=6)
+    members = [meden.Member(recipe.replace(lr=0.002 * (1 + i)), seed=i) for i in range(8)]
+    raced = {}
+    losers = {"rungs": [2], "judge": lambda *_: (1, 2, 3, 5, 6)}
+    fit_stacks(maker(THERE), members, (X, Y), [list(range(8))], on_run=raced.__setitem__, **losers)
+    assert merges == [2]
+    for number, run in enumerate(meden.fit_many(maker(HERE), members, (X, Y))):
+        if number in (0, 4, 7):
+            assert_same_runs(run, raced[number])
 
 
 def test_larger_members_of_a_population():
